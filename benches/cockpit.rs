@@ -16,7 +16,7 @@ use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
 use divan::{Bencher, black_box};
 use graylane::{
     domain::world::World,
-    ui::{Model, Msg, fixture, terminal::Lean, update, view},
+    ui::{Model, Msg, fixture, terminal::FrameBackend, update, view},
 };
 use jiff::SignedDuration;
 use portable_pty::{CommandBuilder, PtySize, native_pty_system};
@@ -35,7 +35,7 @@ fn main() {
 }
 
 fn model() -> Model {
-    fixture::model_of(fixture::large(APPS))
+    fixture::model_of(fixture::large_world(APPS))
 }
 
 fn press(model: &mut Model, c: char) {
@@ -161,7 +161,7 @@ fn bytes() {
         ("1,000 apps, 10,000 pods", model()),
     ] {
         let count = Count::default();
-        let backend = Lean::new(count.clone(), Some(Size::new(120, 36)));
+        let backend = FrameBackend::new(count.clone(), Some(Size::new(120, 36)));
         let mut terminal = Terminal::new(backend).expect("a terminal");
         model.size = (120, 36);
         let mut frame = |model: &Model| {
@@ -177,7 +177,7 @@ fn bytes() {
         show("nothing has changed", frame(&model));
         press(&mut model, 'j');
         show("the next row", frame(&model));
-        let worlds = fixture::with_hops((*model.world).clone(), fixture::leak());
+        let worlds = fixture::with_hops((*model.world).clone(), fixture::leaking_hops());
         update(&mut model, Msg::World(Arc::new(worlds)));
         show("requests came, a leak", frame(&model));
         let now = model.now;
@@ -200,8 +200,8 @@ fn bytes() {
     world.engine = None;
     let mut model = fixture::model_of(world);
     let count = Count::default();
-    let mut terminal =
-        Terminal::new(Lean::new(count.clone(), Some(Size::new(120, 36)))).expect("a terminal");
+    let mut terminal = Terminal::new(FrameBackend::new(count.clone(), Some(Size::new(120, 36))))
+        .expect("a terminal");
     let (mut first, mut rest) = (0, (0, 0));
     for second in 0..=60 {
         let at = fixture::now()

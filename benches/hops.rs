@@ -6,11 +6,11 @@ use divan::{Bencher, counter::ItemsCount};
 use graylane::{
     api::{AccessLog, LaneApp, LaneGroup, LaneGroupSpec, LogFormat},
     domain::{
-        access_log::Reader,
-        join::{Joiner, Known},
+        access_log::AccessLogReader,
+        join::{JoinContext, Joiner},
         pods::PodIndex,
         span::{Emitter, Side, Source, Span, Tag, TagKeys},
-        world::{Key, LaneGroups, Pod},
+        world::{LaneGroups, ObjectKey, Pod},
     },
 };
 use jiff::{SignedDuration, Timestamp};
@@ -24,13 +24,13 @@ const ENVOY: &str = include_str!("../src/domain/access_log/tests/envoy.jsonl");
 /// Requests, of three hops each, that are joined at once.
 const TRACES: usize = 1000;
 
-fn reader(format: LogFormat) -> Reader {
+fn reader(format: LogFormat) -> AccessLogReader {
     let keys = TagKeys {
         headers: vec!["x-mse-tag".into()],
         parameters: ["group".into()].into(),
         ..TagKeys::default()
     };
-    Reader::new(
+    AccessLogReader::new(
         &AccessLog {
             format,
             ..AccessLog::default()
@@ -48,7 +48,7 @@ fn read_traefik(bencher: Bencher) {
     );
     bencher
         .counter(ItemsCount::new(1usize))
-        .bench(|| reader.read(line));
+        .bench(|| reader.parse_line(line));
 }
 
 #[divan::bench]
@@ -61,13 +61,13 @@ fn read_envoy(bencher: Bencher) {
     let reader = reader(LogFormat::Envoy);
     bencher
         .counter(ItemsCount::new(1usize))
-        .bench(|| reader.read(&line));
+        .bench(|| reader.parse_line(&line));
 }
 
 /// 10,000 pods; a request's three hops are three of the first.
 fn known() -> (PodIndex, LaneGroups) {
     let pod = |n: usize| {
-        let key = Key {
+        let key = ObjectKey {
             namespace: "demo".into(),
             name: format!("p{n}"),
         };
@@ -94,7 +94,7 @@ fn known() -> (PodIndex, LaneGroups) {
         ..LaneGroupSpec::default()
     };
     (
-        PodIndex::of(&pods),
+        PodIndex::from_pods(&pods),
         BTreeMap::from([("g".to_owned(), Arc::new(LaneGroup::new("g", spec)))]),
     )
 }
@@ -132,11 +132,13 @@ fn join_three_hops(bencher: Bencher) {
         .with_inputs(|| spans(now))
         .bench_local_values(|spans| {
             let mut joiner = Joiner::default();
-            spans.into_iter().for_each(|span| joiner.take(span, now));
+            spans
+                .into_iter()
+                .for_each(|span| joiner.add_span(span, now));
             joiner
-                .settle(
+                .settle_traces(
                     now + SignedDuration::from_secs(1),
-                    Known {
+                    JoinContext {
                         pods: &pods,
                         groups: &groups,
                     },

@@ -5,7 +5,7 @@ use graylane::{
     api::{Lane, LaneMatch, LaneSpec},
     domain::{
         lanes::{Rules, text},
-        request::{RequestParts, parse},
+        request::{RequestParts, parse_request},
     },
 };
 
@@ -17,7 +17,7 @@ const COUNTS: [usize; 3] = [10, 1_000, 10_000];
 
 fn rules(count: usize, condition: impl Fn(usize) -> String) -> Rules {
     let lane = |i: usize| {
-        let all = vec![text::parse(&condition(i)).expect("a condition")];
+        let all = vec![text::parse_condition(&condition(i)).expect("a condition")];
         let rule = LaneMatch {
             all,
             ..LaneMatch::default()
@@ -48,7 +48,7 @@ fn request(line: &str) -> RequestParts {
         "x-user-id: 4999",
         "cookie: session=0f8fad5bd9cb469fa165; theme=dark; uid=4999",
     ];
-    parse(line, &headers.map(str::to_owned), &[]).expect("a request")
+    parse_request(line, &headers.map(str::to_owned), &[]).expect("a request")
 }
 
 /// One parameter, another value for each lane; the last lane takes the request.
@@ -56,8 +56,8 @@ fn request(line: &str) -> RequestParts {
 fn one_parameter_hit(bencher: Bencher, count: usize) {
     let rules = rules(count, |i| format!("parameter group == g{i}"));
     let request = request(&format!("/A/a?page=3&group=g{}", count - 1));
-    assert!(rules.decide(&request).is_some());
-    bencher.bench(|| black_box(&rules).decide(black_box(&request)));
+    assert!(rules.decide_lane(&request).is_some());
+    bencher.bench(|| black_box(&rules).decide_lane(black_box(&request)));
 }
 
 /// The same, and no lane takes it.
@@ -65,8 +65,8 @@ fn one_parameter_hit(bencher: Bencher, count: usize) {
 fn one_parameter_miss(bencher: Bencher, count: usize) {
     let rules = rules(count, |i| format!("parameter group == g{i}"));
     let request = request("/A/a?page=3&group=none");
-    assert!(rules.decide(&request).is_none());
-    bencher.bench(|| black_box(&rules).decide(black_box(&request)));
+    assert!(rules.decide_lane(&request).is_none());
+    bencher.bench(|| black_box(&rules).decide_lane(black_box(&request)));
 }
 
 /// One cookie.
@@ -76,8 +76,8 @@ fn one_cookie_hit(bencher: Bencher, count: usize) {
         format!("cookie uid == {}", if i == 1 { 4999 } else { 10_000 + i })
     });
     let request = request("/A/a?page=3");
-    assert!(rules.decide(&request).is_some());
-    bencher.bench(|| black_box(&rules).decide(black_box(&request)));
+    assert!(rules.decide_lane(&request).is_some());
+    bencher.bench(|| black_box(&rules).decide_lane(black_box(&request)));
 }
 
 /// Another header for each lane.
@@ -85,8 +85,8 @@ fn one_cookie_hit(bencher: Bencher, count: usize) {
 fn many_headers_miss(bencher: Bencher, count: usize) {
     let rules = rules(count, |i| format!("header x-key-{i} == 1"));
     let request = request("/A/a?page=3");
-    assert!(rules.decide(&request).is_none());
-    bencher.bench(|| black_box(&rules).decide(black_box(&request)));
+    assert!(rules.decide_lane(&request).is_none());
+    bencher.bench(|| black_box(&rules).decide_lane(black_box(&request)));
 }
 
 /// Parameters, headers and cookies in turn, all operators that an index can serve.
@@ -99,6 +99,6 @@ fn mixed_hit(bencher: Bencher, count: usize) {
     });
     let last = (count - 1) / 3 * 3;
     let request = request(&format!("/A/a?page=3&group=g{last}"));
-    assert!(rules.decide(&request).is_some());
-    bencher.bench(|| black_box(&rules).decide(black_box(&request)));
+    assert!(rules.decide_lane(&request).is_some());
+    bencher.bench(|| black_box(&rules).decide_lane(black_box(&request)));
 }

@@ -12,13 +12,13 @@ use graylane::{
     api::{LaneGroup, LaneGroupSpec},
     domain::{
         pods::PodIndex,
-        world::{Key, Pod},
+        world::{ObjectKey, Pod},
     },
     otlp::{
         decode::{AttributeKeys, Decoder},
         filter::{Filter, Limits},
         metrics::Metrics,
-        receiver::{self, Intake, Known, Protocol},
+        receiver::{self, ClusterView, Intake, Protocol},
         sink::Sink,
     },
 };
@@ -119,7 +119,7 @@ fn request() -> ExportTraceServiceRequest {
 }
 
 fn keys() -> AttributeKeys {
-    AttributeKeys::of(graylane::domain::span::TagKeys::of(
+    AttributeKeys::from_tag_keys(graylane::domain::span::TagKeys::from_groups(
         [&LaneGroup::new("g", LaneGroupSpec::default())],
         [],
     ))
@@ -128,11 +128,11 @@ fn keys() -> AttributeKeys {
 /// Ten thousand.
 fn pods() -> PodIndex {
     let pod = |n: u32| Pod {
-        key: Key::of(None, "demo", &format!("pod-{n}")),
+        key: ObjectKey::in_context(None, "demo", &format!("pod-{n}")),
         address: Some(format!("10.0.{}.{}", n / 250, n % 250)),
         ..Pod::default()
     };
-    PodIndex::of(&(0..10_000).map(pod).collect::<Vec<_>>())
+    PodIndex::from_pods(&(0..10_000).map(pod).collect::<Vec<_>>())
 }
 
 /// From the bytes of a request to lines.
@@ -142,9 +142,9 @@ fn protobuf_to_lines(bencher: Bencher) {
     let mut filter = Filter::new(EVERYTHING, Instant::now());
     bencher.counter(ItemsCount::new(SPANS)).bench_local(|| {
         let decoded = Decoder::new(&keys)
-            .traces(black_box(&bytes))
+            .decode_traces(black_box(&bytes))
             .expect("a request");
-        let (chosen, _) = filter.choose(decoded.spans, &pods, Instant::now());
+        let (chosen, _) = filter.choose_spans(decoded.spans, &pods, Instant::now());
         assert_eq!(chosen.len() as u64, SPANS);
         chosen
             .iter()
@@ -159,7 +159,7 @@ fn protobuf_to_spans(bencher: Bencher) {
     let (bytes, keys) = (request().encode_to_vec(), keys());
     bencher.counter(ItemsCount::new(SPANS)).bench_local(|| {
         Decoder::new(&keys)
-            .traces(black_box(&bytes))
+            .decode_traces(black_box(&bytes))
             .expect("a request")
     });
 }
@@ -170,7 +170,7 @@ fn json_to_spans(bencher: Bencher) {
     let (bytes, keys) = (serde_json::to_vec(&request()).expect("JSON"), keys());
     bencher.counter(ItemsCount::new(SPANS)).bench_local(|| {
         Decoder::new(&keys)
-            .traces_json(black_box(&bytes))
+            .decode_traces_json(black_box(&bytes))
             .expect("a request")
     });
 }
@@ -180,12 +180,12 @@ fn memory() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
-        let (stop, metrics, known) = (CancellationToken::new(), Metrics::default(), Arc::<Known>::default());
+        let (stop, metrics, known) = (CancellationToken::new(), Metrics::default(), Arc::<ClusterView>::default());
         known.keys.store(Arc::new(keys()));
         let sink = Sink::new(io::sink(), metrics.clone()).expect("a thread");
         let intake = Arc::new(Intake::new(known, Limits::default(), sink.clone(), Box::new(|_| None), metrics));
         let any = ([127, 0, 0, 1], 0).into();
-        let (address, serving) = receiver::serve(Protocol::Http, any, intake, stop).await.expect("a port");
+        let (address, serving) = receiver::bind_and_serve(Protocol::Http, any, intake, stop).await.expect("a port");
         tokio::spawn(serving);
         let (bytes, client) = (bytes::Bytes::from(request().encode_to_vec()), reqwest::Client::builder().no_proxy().build().expect("a client"));
         let before = resident();

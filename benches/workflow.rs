@@ -11,8 +11,8 @@ use graylane::{
     },
     domain::{
         revision::{FrozenApp, Revision},
-        routes::{Inputs, LaneVersion, plan},
-        workflow::{Observed, RoutesSeen, Timers, decide, lane_open},
+        routes::{LaneVersion, RouteInputs, plan_routes},
+        workflow::{Observed, RoutesSeen, Timers, check_lane_open, decide_steps},
     },
 };
 use jiff::Timestamp;
@@ -40,7 +40,7 @@ fn release(app: &str) -> Release {
 fn decide_a_deploy(bencher: Bencher, others: usize) {
     let app: App =
         serde_saphyr::from_str(include_str!("../samples/spring-cloud-a.yaml")).expect("the sample");
-    let frozen = FrozenApp::of(&app, &Arc::new(Revision::of(&app)));
+    let frozen = FrozenApp::for_revision(&app, &Arc::new(Revision::from_app(&app)));
     let others: Vec<Release> = (0..others)
         .map(|i| release(&format!("other-{i}")))
         .collect();
@@ -52,7 +52,7 @@ fn decide_a_deploy(bencher: Bencher, others: usize) {
         BTreeMap::new(),
     );
     let routes = RoutesSeen::default();
-    let rendered = graylane::domain::workflow::Rendered::default();
+    let rendered = graylane::domain::workflow::ProposalCache::default();
     let observed = Observed {
         release: &release,
         app: Ok(&frozen),
@@ -76,10 +76,10 @@ fn decide_a_deploy(bencher: Bencher, others: usize) {
         now: Timestamp::UNIX_EPOCH,
     };
     assert!(
-        decide(&observed).steps.len() > 2,
+        decide_steps(&observed).steps.len() > 2,
         "its environment is noted, its objects are made"
     );
-    bencher.bench_local(|| decide(black_box(&observed)));
+    bencher.bench_local(|| decide_steps(black_box(&observed)));
 }
 
 /// Three lanes over all apps of a group, of which every other one has a gray version; a release under way for each.
@@ -133,17 +133,17 @@ fn plan_lanes(bencher: Bencher, apps: usize) {
             ready: u32::from(up),
         }
     };
-    let open = |app: &str, tag: &str| lane_open(app, tag, &|_| None, &releases);
-    let inputs = Inputs {
+    let open = |app: &str, tag: &str| check_lane_open(app, tag, &|_| None, &releases);
+    let inputs = RouteInputs {
         group: &group,
         lanes: &lanes,
         version: &version,
         open: &open,
     };
     assert_eq!(
-        plan(&inputs).routes.len(),
+        plan_routes(&inputs).routes.len(),
         apps + 1,
         "one an app, one for the entry"
     );
-    bencher.bench_local(|| plan(black_box(&inputs)));
+    bencher.bench_local(|| plan_routes(black_box(&inputs)));
 }

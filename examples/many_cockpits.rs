@@ -8,7 +8,7 @@ use std::time::Duration;
 use graylane::{
     cluster::{
         agent::Agent,
-        connect::{Source, prepare},
+        connect::{ClusterSource, prepare_client},
         watch,
     },
     domain::world::Link,
@@ -30,8 +30,8 @@ async fn main() -> Result<(), Failure> {
     let stop = CancellationToken::new();
     let mut all = vec![];
     for _ in 0..number {
-        let connected = prepare(
-            &Source::Kubectl {
+        let connected = prepare_client(
+            &ClusterSource::Kubectl {
                 kubeconfig: None,
                 context: args.get(2).cloned(),
             },
@@ -52,7 +52,7 @@ async fn main() -> Result<(), Failure> {
     }
     let asked = || {
         all.iter()
-            .map(|(_, c)| c.clusters.meter().asked())
+            .map(|(_, c)| c.clusters.meter().request_stats())
             .map(|a| (a.total, a.throttled))
     };
     let sum = || asked().fold((0, 0), |(t, r), (total, refused)| (t + total, r + refused));

@@ -73,7 +73,7 @@ pub mod label {
 }
 
 /// All custom resource definitions, in installation order.
-pub fn definitions() -> Vec<CustomResourceDefinition> {
+pub fn crd_definitions() -> Vec<CustomResourceDefinition> {
     let generated = [
         App::crd(),
         AppTemplate::crd(),
@@ -83,7 +83,7 @@ pub fn definitions() -> Vec<CustomResourceDefinition> {
         LaneGroup::crd(),
         Lane::crd(),
     ];
-    generated.into_iter().map(schema::constrain).collect()
+    generated.into_iter().map(schema::add_constraints).collect()
 }
 
 #[cfg(test)]
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn every_definition_has_a_structural_schema_and_its_names() {
-        for crd in definitions() {
+        for crd in crd_definitions() {
             let schema = crd.spec.versions[0]
                 .schema
                 .as_ref()

@@ -14,7 +14,6 @@ macro_rules! say {
 mod adopt;
 mod app;
 mod apply;
-mod arenas;
 mod args;
 mod cockpit;
 mod completions;
@@ -22,23 +21,24 @@ mod demo;
 mod doctor;
 mod engine;
 mod get;
-mod hops;
+mod hop_collector;
 mod install;
+mod intent_parser;
 mod keys;
 mod lane;
-mod live;
 mod lock;
 mod logging;
 mod logs;
+mod malloc_arenas;
+mod namespace_ref;
 mod output;
-mod places;
 mod pocket;
 mod probe;
 mod proposal;
 mod release;
+mod release_intent;
 mod render;
 mod rescue;
-mod said;
 mod sample;
 mod session;
 mod signals;
@@ -46,7 +46,7 @@ mod teardown;
 mod trace;
 mod variables;
 mod via;
-mod wish;
+mod world_watch;
 
 use std::process::ExitCode;
 
@@ -54,12 +54,12 @@ use clap::{CommandFactory, Parser, error::ErrorKind};
 use color_eyre::eyre::{Report, Result};
 
 pub use args::{Cli, Command, Global};
-pub use said::intent;
+pub use intent_parser::parse_intent;
 
 use crate::{
-    cluster::{plugin, wire},
+    cluster::{plugin, transport},
     domain::intent::Intent,
-    pocket::{guard, inherited::Inherited, shim},
+    pocket::{guard, inherited::InheritedLimits, shim},
 };
 
 /// Runs the program.
@@ -67,13 +67,13 @@ pub fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
     // Processes of containers start here: this must come before anything else.
     let first = args.next();
-    if first.as_deref() == Some(shim::NAME.as_ref()) {
+    if first.as_deref() == Some(shim::SUBCOMMAND.as_ref()) {
         return shim::main(args);
     }
-    if first.as_deref() == Some(shim::EXEC.as_ref()) {
-        return shim::exec(args);
+    if first.as_deref() == Some(shim::EXEC_SUBCOMMAND.as_ref()) {
+        return shim::exec_command(args);
     }
-    if first.as_deref() == Some(guard::NAME.as_ref()) {
+    if first.as_deref() == Some(guard::SUBCOMMAND.as_ref()) {
         return guard::main(args);
     }
     if first.as_deref() == Some(plugin::NAME.as_ref()) {
@@ -81,11 +81,11 @@ pub fn main() -> ExitCode {
     }
     let parsed = Cli::try_parse();
     if parsed.as_ref().is_ok_and(Cli::runs_for_long) {
-        arenas::limit();
+        malloc_arenas::limit_arenas();
     }
-    Inherited::change();
+    InheritedLimits::change_process();
     if let Ok(program) = std::env::current_exe() {
-        wire::detach_plugins(program);
+        transport::detach_plugins(program);
     }
     let cli = match parsed {
         Ok(cli) => cli,
@@ -106,7 +106,7 @@ pub fn main() -> ExitCode {
     let _ = color_eyre::install();
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
-        if !crate::pocket::store::is_guarded() {
+        if !crate::pocket::store::is_catching_panics() {
             tell(info);
         }
     }));
@@ -116,34 +116,34 @@ pub fn main() -> ExitCode {
         .build()
     {
         Ok(runtime) => runtime,
-        Err(why) => return fail(&Report::msg(format!("no threads: {why}"))),
+        Err(why) => return report_failure(&Report::msg(format!("no threads: {why}"))),
     };
-    let done = runtime.block_on(run(cli));
+    let done = runtime.block_on(dispatch_command(cli));
     // A task that hangs (a name lookup, a dead disk) must not delay the exit.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(report) => fail(&report),
+        Err(report) => report_failure(&report),
     }
 }
 
-async fn run(cli: Cli) -> Result<()> {
+async fn dispatch_command(cli: Cli) -> Result<()> {
     let global = cli.global;
     match cli.command {
-        None => cockpit::run(&global).await,
-        Some(Command::Demo(args)) => demo::run(&global, args).await,
-        Some(Command::Engine(args)) => engine::run(&global, args).await,
-        Some(Command::Doctor(args)) => doctor::run(&global, args).await,
+        None => cockpit::open_cockpit(&global).await,
+        Some(Command::Demo(args)) => demo::run_demo(&global, args).await,
+        Some(Command::Engine(args)) => engine::run_engine(&global, args).await,
+        Some(Command::Doctor(args)) => doctor::check_cluster(&global, args).await,
         Some(Command::Install(args)) => install::install(&global, args).await,
         Some(Command::Uninstall(args)) => install::uninstall(&global, args).await,
-        Some(Command::Get(args)) => get::run(&global, args).await,
-        Some(Command::Release(args)) => release::run(&global, args).await,
-        Some(Command::Render(args)) => render::run(&global, args).await,
-        Some(Command::Adopt(args)) => adopt::run(&global, args).await,
-        Some(Command::App(args)) => app::run(&global, args).await,
-        Some(Command::Variables(args)) => variables::run(&global, args).await,
-        Some(Command::Apply(args)) => apply::run(&global, args).await,
-        Some(Command::Wish(command)) => wish::run(&global, command).await,
+        Some(Command::Get(args)) => get::print_objects(&global, args).await,
+        Some(Command::Release(args)) => release::run_release_command(&global, args).await,
+        Some(Command::Render(args)) => render::render_manifests(&global, args).await,
+        Some(Command::Adopt(args)) => adopt::adopt_workload(&global, args).await,
+        Some(Command::App(args)) => app::run_app_command(&global, args).await,
+        Some(Command::Variables(args)) => variables::print_variables(&global, args).await,
+        Some(Command::Apply(args)) => apply::apply_files(&global, args).await,
+        Some(Command::Wish(command)) => release_intent::send_intent(&global, command).await,
         Some(Command::StopTheLine) => {
             let session = session::open(&global).await?;
             session
@@ -151,24 +151,26 @@ async fn run(cli: Cli) -> Result<()> {
                 .await
                 .map(drop)
         }
-        Some(Command::Pocket(args)) => pocket::run(&global, args).await,
-        Some(Command::Probe(args)) => probe::run(&global, args).await,
-        Some(Command::Signals(args)) => signals::run(&global, args).await,
-        Some(Command::Trace(args)) => trace::run(&global, args).await,
-        Some(Command::Sample(args)) => sample::run(args).await,
-        Some(Command::Lane(args)) => lane::run(&global, args).await,
-        Some(Command::Teardown(args)) => teardown::run(&global, args).await,
-        Some(Command::Rescue(args)) => rescue::run(&global, args).await,
-        Some(Command::Lock(args)) => lock::lock(&global, args).await,
-        Some(Command::Unlock(args)) => lock::unlock(&global, args).await,
-        Some(Command::Logs(args)) => logs::run(&global, args).await,
-        Some(Command::Keys(args)) => keys::run(&global, &args),
-        Some(Command::Completions(args)) => completions::run(&args, &mut Cli::command()),
+        Some(Command::Pocket(args)) => pocket::run_pocket_command(&global, args).await,
+        Some(Command::Probe(args)) => probe::send_and_print(&global, args).await,
+        Some(Command::Signals(args)) => signals::watch_signals(&global, args).await,
+        Some(Command::Trace(args)) => trace::trace_requests(&global, args).await,
+        Some(Command::Sample(args)) => sample::run_sample(args).await,
+        Some(Command::Lane(args)) => lane::run_lane_command(&global, args).await,
+        Some(Command::Teardown(args)) => teardown::tear_down_environment(&global, args).await,
+        Some(Command::Rescue(args)) => rescue::rescue_workloads(&global, args).await,
+        Some(Command::Lock(args)) => lock::lock_environment(&global, args).await,
+        Some(Command::Unlock(args)) => lock::unlock_environment(&global, args).await,
+        Some(Command::Logs(args)) => logs::print_logs(&global, args).await,
+        Some(Command::Keys(args)) => keys::print_keys(&global, &args),
+        Some(Command::Completions(args)) => {
+            completions::print_completions(&args, &mut Cli::command())
+        }
     }
 }
 
 /// The error and its causes, each once: the text of some errors already contains their cause.
-fn chain(report: &Report) -> String {
+fn format_error_chain(report: &Report) -> String {
     let mut told = String::new();
     for cause in report.chain().map(ToString::to_string) {
         if told.is_empty() {
@@ -180,13 +182,13 @@ fn chain(report: &Report) -> String {
     told
 }
 
-fn fail(report: &Report) -> ExitCode {
+fn report_failure(report: &Report) -> ExitCode {
     if output::is_broken_pipe(report) {
         // The reader of our output closed the pipe on purpose.
         return ExitCode::SUCCESS;
     }
-    say!("graylane: {}", chain(report));
-    if report.is::<session::Usage>() || report.is::<probe::NotCompared>() {
+    say!("graylane: {}", format_error_chain(report));
+    if report.is::<session::UsageError>() || report.is::<probe::NotCompared>() {
         ExitCode::from(2)
     } else {
         ExitCode::FAILURE
@@ -203,11 +205,14 @@ mod tests {
         let said =
             Report::new(crate::ui::terminal::CockpitError::Terminal(io())).wrap_err("the cockpit");
         assert_eq!(
-            chain(&said),
+            format_error_chain(&said),
             "the cockpit: the cockpit needs a terminal: No such device (os error 6)"
         );
         let plain = Report::new(io()).wrap_err("reading a");
-        assert_eq!(chain(&plain), "reading a: No such device (os error 6)");
+        assert_eq!(
+            format_error_chain(&plain),
+            "reading a: No such device (os error 6)"
+        );
     }
 
     #[test]

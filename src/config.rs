@@ -59,29 +59,29 @@ pub enum ConfigError {
 /// Reads `file`, or the default file if it exists.
 pub fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
     if let Some(file) = file {
-        return read(file);
+        return read_config(file);
     }
-    let Some(folder) = folder() else {
+    let Some(folder) = config_folder() else {
         return Ok(Config::default());
     };
     let found = ["config.toml", "config.yaml", "config.yml"].map(|name| folder.join(name));
     found
         .iter()
         .find(|f| f.exists())
-        .map_or_else(|| Ok(Config::default()), |f| read(f))
+        .map_or_else(|| Ok(Config::default()), |f| read_config(f))
 }
 
 /// Folder of the user's configuration files.
-fn folder() -> Option<PathBuf> {
+fn config_folder() -> Option<PathBuf> {
     Some(choose_base_strategy().ok()?.config_dir().join("graylane"))
 }
 
 /// Text of a file. A default file may be missing, a named one may not.
-fn text(
+fn read_optional_file(
     named: Option<&Path>,
     usual: impl FnOnce(PathBuf) -> PathBuf,
 ) -> Result<Option<String>, ConfigError> {
-    let file = match (named, folder()) {
+    let file = match (named, config_folder()) {
         (Some(file), _) => file.to_owned(),
         (None, Some(folder)) => usual(folder),
         (None, None) => return Ok(None),
@@ -94,7 +94,7 @@ fn text(
     }
 }
 
-fn read(file: &Path) -> Result<Config, ConfigError> {
+fn read_config(file: &Path) -> Result<Config, ConfigError> {
     let text = std::fs::read_to_string(file).map_err(|why| ConfigError::Read {
         file: file.into(),
         why,
@@ -112,7 +112,7 @@ fn read(file: &Path) -> Result<Config, ConfigError> {
 
 impl Config {
     /// The configured state folder, else `graylane/demo` in the XDG state folder or its equivalent.
-    pub fn state(&self) -> Result<PathBuf, ConfigError> {
+    pub fn state_folder(&self) -> Result<PathBuf, ConfigError> {
         if let Some(dir) = &self.state {
             return Ok(dir.clone());
         }
@@ -126,22 +126,22 @@ impl Config {
 
     /// Text of the user's key bindings.
     pub fn keys_text(&self) -> Result<Option<String>, ConfigError> {
-        text(self.keys.as_deref(), |folder| folder.join("keys.toml"))
+        read_optional_file(self.keys.as_deref(), |folder| folder.join("keys.toml"))
     }
 
     /// Text of the user's theme, if the theme's name is that of a file.
     pub fn theme_text(&self) -> Result<Option<String>, ConfigError> {
         match &self.theme {
-            Some(name) if !name.contains('/') => text(None, |folder| {
+            Some(name) if !name.contains('/') => read_optional_file(None, |folder| {
                 folder.join("themes").join(format!("{name}.toml"))
             }),
-            Some(file) => text(Some(Path::new(file)), |folder| folder),
+            Some(file) => read_optional_file(Some(Path::new(file)), |folder| folder),
             None => Ok(None),
         }
     }
 
     /// The acting user: configured, else from the environment, else from passwd(5), else `uid-N`.
-    pub fn user(&self) -> String {
+    pub fn user_name(&self) -> String {
         let from_env = || {
             ["USER", "LOGNAME"]
                 .iter()
@@ -152,7 +152,7 @@ impl Config {
         let known = || {
             std::fs::read_to_string("/etc/passwd")
                 .ok()
-                .and_then(|text| account(&text, uid))
+                .and_then(|text| parse_user_name(&text, uid))
         };
         self.user
             .clone()
@@ -163,7 +163,7 @@ impl Config {
 }
 
 /// Name of a user id in the text of passwd(5).
-fn account(passwd: &str, uid: u32) -> Option<String> {
+fn parse_user_name(passwd: &str, uid: u32) -> Option<String> {
     let name = passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?;
@@ -186,8 +186,8 @@ mod tests {
     #[test]
     fn a_number_has_its_name() {
         let passwd = "root:x:0:0:root:/root:/bin/sh\nbroken\nann:x:1000:1000::/home/ann:/bin/sh\n";
-        assert_eq!(account(passwd, 1000).as_deref(), Some("ann"));
-        assert_eq!(account(passwd, 7), None);
+        assert_eq!(parse_user_name(passwd, 1000).as_deref(), Some("ann"));
+        assert_eq!(parse_user_name(passwd, 7), None);
     }
 
     #[test]
@@ -195,7 +195,7 @@ mod tests {
         let toml = load_text("c.toml", "user = 'ann'\nreadOnly = true\nkeys = '/k'\n").unwrap();
         let yaml = load_text("c.yaml", "user: ann\nreadOnly: true\nkeys: /k\n").unwrap();
         assert_eq!(toml, yaml);
-        assert_eq!(toml.user(), "ann");
+        assert_eq!(toml.user_name(), "ann");
         assert_eq!(load_text("c.yaml", ""), load_text("c.toml", ""));
         let told = toml.keys_text().unwrap_err().to_string();
         assert!(told.starts_with("/k: "), "{told}");

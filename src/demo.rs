@@ -4,9 +4,9 @@
 //! the workspace belongs to the user and is not changed again.
 
 pub mod images;
+pub mod readiness;
 pub mod run;
 pub mod samples;
 pub mod seed;
-pub mod serving;
 pub mod state;
 mod traffic;

@@ -7,24 +7,24 @@
 
 mod act;
 mod adopted;
-mod built;
+mod build_digests;
 mod cache;
-mod elsewhere;
-mod fights;
+mod change_queue;
+mod conflicts;
 mod hops;
 mod lanes;
 mod lease;
-mod look;
 mod observe;
 mod probes;
 mod prune;
+mod reconcile;
+mod remote_clusters;
+mod resilient_watch;
 mod revisions;
 mod serve;
-mod since;
-mod steady;
+mod state_ages;
 mod telemetry;
 mod trim;
-mod wake;
 mod workloads;
 
 use std::sync::Arc;
@@ -39,8 +39,8 @@ use crate::{
 };
 
 pub use hops::HopReport;
-pub use lease::identity;
-pub use serve::serve;
+pub use lease::new_identity;
+pub use serve::serve_telemetry;
 pub use telemetry::Telemetry;
 
 /// Sends the probes of verify tasks: takes the name of a lane group and what to send, returns the
@@ -69,24 +69,24 @@ pub struct Options {
 }
 
 /// Runs releases until `stop`. Stands by while another engine holds the Lease.
-pub async fn run(options: Options, stop: CancellationToken) {
+pub async fn run_engine(options: Options, stop: CancellationToken) {
     let lease = lease::Lease::new(&options);
     while !stop.is_cancelled() {
         let Some(since) = stop.run_until_cancelled(lease.acquire()).await else {
             break;
         };
         tracing::info!(identity = options.identity, "this engine acts");
-        options.telemetry.acts(true);
+        options.telemetry.set_acting(true);
         let acting = stop.child_token();
         let held = acting.clone();
-        tokio::join!(lead(&options, &acting), async {
+        tokio::join!(run_as_leader(&options, &acting), async {
             tokio::select! {
-                () = lease.keep(since) => tracing::warn!("the Lease is lost: nothing is done any more"),
+                () = lease.keep_renewing(since) => tracing::warn!("the Lease is lost: nothing is done any more"),
                 () = held.cancelled() => {}
             }
             held.cancel();
         });
-        options.telemetry.acts(false);
+        options.telemetry.set_acting(false);
         if stop.is_cancelled() {
             lease.release().await;
         }
@@ -94,19 +94,25 @@ pub async fn run(options: Options, stop: CancellationToken) {
 }
 
 /// Reconciles until `stop`, while the Lease is held.
-async fn lead(options: &Options, stop: &CancellationToken) {
-    let wake = Arc::new(wake::Wake::told_by(options.telemetry.queue.clone()));
+async fn run_as_leader(options: &Options, stop: &CancellationToken) {
+    let wake = Arc::new(change_queue::ChangeQueue::with_gauge(
+        options.telemetry.queue.clone(),
+    ));
     let tasks = TaskTracker::new();
-    let cache = cache::Cache::start(options, &wake, &tasks, stop);
-    if stop.run_until_cancelled(cache.ready()).await.is_some() {
+    let cache = cache::Cache::start_watches(options, &wake, &tasks, stop);
+    if stop
+        .run_until_cancelled(cache.wait_until_ready())
+        .await
+        .is_some()
+    {
         let probes = probes::Probes::new(
             options.prober.clone(),
             Arc::clone(&wake),
             tasks.clone(),
             stop.clone(),
         );
-        look::Looker::new(options, cache, probes, &wake)
-            .run(stop)
+        reconcile::Reconciler::new(options, cache, probes, &wake)
+            .run_loop(stop)
             .await;
     }
     stop.cancel();

@@ -10,18 +10,18 @@ mod controller;
 mod endpoint;
 mod forward;
 mod headers;
-mod holder;
+mod hop_record;
 mod limits;
 mod objects;
+mod passthrough;
+mod port_owner;
 mod proxy;
-mod raw;
-mod record;
 mod refusal;
 mod rule;
 mod server;
 mod status;
 mod table;
-mod trace;
+mod trace_context;
 mod tunnel;
 mod version;
 
@@ -37,21 +37,24 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::task::TaskTracker;
 
 pub use compile::Verdicts;
-pub use controller::{GatewayError, run};
+pub use controller::{GatewayError, run_gateway};
+pub use hop_record::HopSink;
 pub use limits::Limits;
 pub use objects::Objects;
-pub use record::HopSink;
 
 use crate::net::admission::Admission;
 
-use self::{compile::compile, objects::Known, proxy::Shared, server::Listeners, table::Table};
+use self::{
+    compile::compile_table, objects::KnownEndpoints, proxy::DataPlane, server::Listeners,
+    table::RoutingTable,
+};
 
 /// A running data plane.
 #[derive(Debug)]
 pub struct Gateway {
-    shared: Arc<Shared>,
+    shared: Arc<DataPlane>,
     listeners: Listeners,
-    known: Known,
+    known: KnownEndpoints,
     node: IpAddr,
 }
 
@@ -67,9 +70,12 @@ pub struct Applied {
 impl Gateway {
     /// A gateway without routes. Gateways that name no address listen on `node`.
     pub fn new(node: IpAddr, limits: Limits, hops: HopSink) -> Self {
-        let (table, switched) = (ArcSwap::from_pointee(Table::default()), TaskTracker::new());
-        let tunnels = Admission::share(limits.tunnels, 2);
-        let shared = Arc::new(Shared {
+        let (table, switched) = (
+            ArcSwap::from_pointee(RoutingTable::default()),
+            TaskTracker::new(),
+        );
+        let tunnels = Admission::for_descriptor_share(limits.tunnels, 2);
+        let shared = Arc::new(DataPlane {
             table,
             limits,
             hops,
@@ -79,17 +85,17 @@ impl Gateway {
         Self {
             shared,
             listeners: Listeners::default(),
-            known: Known::default(),
+            known: KnownEndpoints::default(),
             node,
         }
     }
 
     /// Serves according to the objects from now on. Needs a tokio runtime.
     pub fn apply(&mut self, objects: &Objects) -> Applied {
-        let (table, verdicts) = compile(objects, self.node, &mut self.known);
+        let (table, verdicts) = compile_table(objects, self.node, &mut self.known);
         let wanted: Vec<SocketAddr> = table.listeners.keys().copied().collect();
         self.shared.table.store(Arc::new(table));
-        let failed = self.listeners.follow(&self.shared, &wanted);
+        let failed = self.listeners.update_sockets(&self.shared, &wanted);
         Applied { verdicts, failed }
     }
 
@@ -98,7 +104,7 @@ impl Gateway {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        server::serve(self.shared.clone(), stream, at)
+        server::serve_connection(self.shared.clone(), stream, at)
     }
 
     /// Hops that were dropped because they arrived too fast.

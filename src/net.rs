@@ -3,6 +3,6 @@
 
 pub mod admission;
 pub(crate) mod caller;
-pub(crate) mod pass;
+pub mod first_byte;
+pub(crate) mod forward;
 pub mod sockets;
-pub mod talkative;

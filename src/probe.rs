@@ -15,28 +15,28 @@ use tokio::sync::watch;
 
 use crate::{
     api::{LaneGroup, ProbeSpec},
-    cluster::proxy::{Proxy, Target},
+    cluster::proxy::{Proxy, ProxyTarget},
     domain::{
-        chain::{self, Chain, assemble, from_links},
+        chain::{self, Chain, assemble_chains, from_links},
         hop::Hop,
         lanes,
-        request::{RequestParts, parse},
+        request::{RequestParts, parse_request},
         text::Clean,
         world::World,
     },
 };
 
-pub use outcome::{Outcome, Probed, ProbedHop};
-use send::{Sender, Way};
+pub use outcome::{ProbeVerdict, Probed, ProbedHop};
+use send::{EntryConnection, ProbeSender};
 
 /// Requests in flight at the same time.
-const AT_ONCE: usize = 8;
+const CONCURRENT_PROBES: usize = 8;
 /// Maximum number of requests of a probe.
-const MOST_PROBES: u32 = 1000;
+const MAX_PROBES: u32 = 1000;
 /// How long to wait for hops after the response.
-const HOPS_COME: Duration = Duration::from_secs(3);
+const HOP_TIMEOUT: Duration = Duration::from_secs(3);
 /// The same if no hop was ever seen: most likely there will be none.
-const FIRST_HOP_COMES: Duration = Duration::from_secs(1);
+const FIRST_HOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How a probe reaches the entry.
 #[derive(Clone, Default)]
@@ -45,7 +45,7 @@ pub enum Via {
     #[default]
     Entry,
     /// Through the API server, to this Service or the one known to belong to the Gateway.
-    Proxy(kube::Client, Option<Target>),
+    Proxy(kube::Client, Option<ProxyTarget>),
 }
 
 /// Why a probe cannot be sent.
@@ -78,7 +78,7 @@ pub enum ProbeError {
 
 /// Sends a probe's requests to the entry of a lane group and judges each. Failed requests are part
 /// of the result.
-pub async fn run(
+pub async fn send_probes(
     spec: &ProbeSpec,
     group: &str,
     worlds: &watch::Receiver<World>,
@@ -95,47 +95,47 @@ pub async fn run(
         .iter()
         .map(|(k, v)| format!("{k}: {v}"))
         .collect();
-    let request = parse(&spec.path, &headers, &[])?;
+    let request = parse_request(&spec.path, &headers, &[])?;
     let way = match via {
-        Via::Entry => Way::straight(&address(&found, group)?)?,
-        Via::Proxy(client, target) => {
-            Way::Proxy(proxy(client, target.as_ref(), &found, &world.namespace).await?)
-        }
+        Via::Entry => EntryConnection::connect_directly(&entry_address(&found, group)?)?,
+        Via::Proxy(client, target) => EntryConnection::Proxy(
+            open_proxy(client, target.as_ref(), &found, &world.namespace).await?,
+        ),
     };
-    let sender = Sender::new(way, found.spec.entry.host.as_deref(), &request, &spec.path)?;
+    let sender = ProbeSender::new(way, found.spec.entry.host.as_deref(), &request, &spec.path)?;
     let carried = ["traceparent", "baggage"].map(HeaderName::from_static);
     let carried = [&carried[..], &[lanes::tag_header(&found)]].concat();
-    let own = sender.takes_away(&carried);
+    let own = sender.describe_stripped_header(&carried);
     let (sender, request, found) = (&sender, &request, &found);
     let own = &own;
     let one = async |_| {
         let before = worlds.borrow().clone();
         let answer = sender.send().await;
-        let mut probed = Probed::of(&spec.path, &answer);
+        let mut probed = Probed::from_answer(&spec.path, &answer);
         let mut after = worlds.clone();
         if answer.reached {
             let came = |w: &World| w.hops.iter().any(|h| h.trace == answer.trace && h.entry);
             let patience = if before.hops_seen > 0 {
-                HOPS_COME
+                HOP_TIMEOUT
             } else {
-                FIRST_HOP_COMES
+                FIRST_HOP_TIMEOUT
             };
             let _ = tokio::time::timeout(patience, after.wait_for(came)).await;
         }
         let after = after.borrow().clone();
-        let told = chain_of(&answer, group, request, &before, &after);
+        let told = build_chains(&answer, group, request, &before, &after);
         probed.judge(spec, found, told, &after, own.as_deref());
         probed
     };
-    Ok(stream::iter(0..spec.count.clamp(1, MOST_PROBES))
+    Ok(stream::iter(0..spec.count.clamp(1, MAX_PROBES))
         .map(one)
-        .buffered(AT_ONCE)
+        .buffered(CONCURRENT_PROBES)
         .collect()
         .await)
 }
 
 /// The address of the group's entry.
-fn address(group: &LaneGroup, name: &str) -> Result<String, ProbeError> {
+fn entry_address(group: &LaneGroup, name: &str) -> Result<String, ProbeError> {
     let told = group.status.as_ref().and_then(|s| s.addresses.first());
     let no = || ProbeError::NoAddress {
         group: name.into(),
@@ -144,9 +144,9 @@ fn address(group: &LaneGroup, name: &str) -> Result<String, ProbeError> {
     told.cloned().ok_or_else(no)
 }
 
-async fn proxy(
+async fn open_proxy(
     client: &kube::Client,
-    target: Option<&Target>,
+    target: Option<&ProxyTarget>,
     group: &LaneGroup,
     namespace: &str,
 ) -> Result<Proxy, ProbeError> {
@@ -157,7 +157,7 @@ async fn proxy(
         )));
     }
     match target {
-        Some(target) => Ok(Proxy::to(client, target)),
+        Some(target) => Ok(Proxy::to_service(client, target)),
         None => Proxy::to_gateway(client, namespace, &group.spec.entry.gateway)
             .await
             .map_err(ProbeError::Proxy),
@@ -165,7 +165,7 @@ async fn proxy(
 }
 
 /// The chains of a request: from hops, or else from the response of the services.
-fn chain_of(
+fn build_chains(
     answer: &send::Answer,
     group: &str,
     request: &RequestParts,
@@ -196,7 +196,7 @@ fn chain_of(
     if !hops.is_empty() {
         let entry = hops.iter().any(|h| h.entry);
         return better(&|world| {
-            let chains = assemble(&hops, world, Timestamp::MAX);
+            let chains = assemble_chains(&hops, world, Timestamp::MAX);
             chains
                 .into_iter()
                 .filter(|c| {
@@ -209,7 +209,7 @@ fn chain_of(
                 .collect()
         });
     }
-    let Ok(links) = chain::text::parse(&answer.body) else {
+    let Ok(links) = chain::text::parse_chains(&answer.body) else {
         return vec![];
     };
     better(&|world| {
@@ -219,8 +219,8 @@ fn chain_of(
             ..request.clone()
         };
         let explained = world.groups.get(group).map(|group| {
-            lanes::explain(
-                &lanes::Entrance {
+            lanes::explain_request(
+                &lanes::EntryContext {
                     group,
                     lanes: &lanes,
                     routes: None,
@@ -229,7 +229,7 @@ fn chain_of(
                 &traced,
             )
         });
-        let taken = explained.and_then(|e| e.outcome.taken()?.tag.clone());
+        let taken = explained.and_then(|e| e.outcome.as_forwarded()?.tag.clone());
         links
             .iter()
             .map(|line| from_links(line, group, taken.as_deref(), world))
@@ -238,7 +238,7 @@ fn chain_of(
 }
 
 /// The body as printable text.
-fn shown(body: &[u8]) -> Clean {
+fn to_printable(body: &[u8]) -> Clean {
     Clean::lines_from(&String::from_utf8_lossy(body))
 }
 

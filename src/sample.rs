@@ -16,12 +16,12 @@ pub use config::Config;
 pub use serve::serve;
 
 /// Runs `a`, `b`, `c` or `load`, configured by the environment, until SIGTERM or SIGINT.
-pub async fn run(which: &str) -> Result<()> {
+pub async fn run_sample(which: &str) -> Result<()> {
     let env = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
     let stop = serve::on_signal()?;
     match which {
-        "a" | "b" | "c" => serve(Arc::new(Config::read(which, &env)?), stop).await,
-        "load" => load::run(load::Load::read(&env)?, stop).await,
+        "a" | "b" | "c" => serve(Arc::new(Config::from_env(which, &env)?), stop).await,
+        "load" => load::run_load(load::Load::from_env(&env)?, stop).await,
         other => bail!("there is no sample {other:?}: a, b, c or load"),
     }
 }

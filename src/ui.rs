@@ -1,7 +1,7 @@
 //! The cockpit: graylane's terminal user interface.
 //!
 //! Design rules: `update(&mut Model, Msg) -> Vec<Effect>` is pure; views are functions of `&Model`;
-//! effects are plain data, carried out by an implementation of [`run::Outside`]. The event loop
+//! effects are plain data, carried out by an implementation of [`run::EffectHandler`]. The event loop
 //! never blocks on I/O. Objects are selected by name, never by row index. The cockpit sends intents
 //! and never holds an API client.
 
@@ -24,9 +24,9 @@ pub mod update;
 pub mod view;
 mod widget;
 
-pub use effect::{Answer, Ask, Done, Effect, Fault, Object, Ticket};
+pub use effect::{Answer, Effect, Fault, IntentOutcome, ObjectRef, Query, Ticket};
 pub use model::{Model, Msg};
 pub use options::Options;
-pub use run::Outside;
+pub use run::EffectHandler;
 pub use update::update;
 pub use view::view;

@@ -8,12 +8,12 @@ use graylane::{
     api::{Approval, Decision},
     cluster::{
         doctor::{self, Level},
-        install::{self, Change, ENGINES, Engine, Wanted},
-        perform::{PerformError, perform},
+        install::{self, ENGINE_NAMESPACE, EngineDeployment, InstallSpec, ObjectChange},
+        perform::{PerformError, perform_intent},
         rights,
     },
     domain::{
-        intent::{Intent, ReleaseWish},
+        intent::{Intent, ReleaseIntent},
         rights::Right,
     },
     pocket::rest::ApiServer,
@@ -360,14 +360,16 @@ async fn pocket_refuses_what_the_cockpit_would_refuse_and_has_no_roles() {
     let dir = tempfile::tempdir().unwrap();
     let server = ApiServer::open(dir.path()).unwrap();
     let client = server.client();
-    let wanted = Wanted {
+    let wanted = InstallSpec {
         namespace: HOME.into(),
-        ..Wanted::default()
+        ..InstallSpec::default()
     };
-    let done = install::apply(&client, &wanted, false).await.unwrap();
+    let done = install::apply_objects(&client, &wanted, false)
+        .await
+        .unwrap();
     let skipped: Vec<&str> = done
         .iter()
-        .filter(|d| d.done == Change::Skipped)
+        .filter(|d| d.done == ObjectChange::Skipped)
         .map(|d| &*d.object)
         .collect();
     assert!(
@@ -378,18 +380,24 @@ async fn pocket_refuses_what_the_cockpit_would_refuse_and_has_no_roles() {
         skipped.contains(&"ValidatingAdmissionPolicy/graylane-approvals"),
         "{skipped:?}"
     );
-    let again = install::apply(&client, &wanted, false).await.unwrap();
+    let again = install::apply_objects(&client, &wanted, false)
+        .await
+        .unwrap();
     assert!(
         again
             .iter()
-            .all(|d| matches!(d.done, Change::Skipped | Change::Unchanged)),
+            .all(|d| matches!(d.done, ObjectChange::Skipped | ObjectChange::Unchanged)),
         "{again:?}"
     );
     refuses_what_the_cockpit_would_refuse(&client).await;
 
-    assert_eq!(rights::who(&client).await.unwrap(), "you");
-    assert!(rights::may(&client, Right::Approve, HOME).await.unwrap());
-    let found = doctor::look(&client, HOME).await;
+    assert_eq!(rights::current_user(&client).await.unwrap(), "you");
+    assert!(
+        rights::has_right(&client, Right::Approve, HOME)
+            .await
+            .unwrap()
+    );
+    let found = doctor::run_checks(&client, HOME).await;
     let level = |check: &str| found.iter().find(|f| f.check == check).map(|f| f.level);
     for check in [
         "server",
@@ -439,22 +447,29 @@ async fn a_real_server_keeps_everybody_to_what_he_may() {
     };
     let admin = plane.client("admin").await;
     namespace(&admin, "demo-test").await;
-    let engine = Engine {
+    let engine = EngineDeployment {
         image: "graylane:1".into(),
         replicas: 2,
-        namespace: ENGINES.into(),
+        namespace: ENGINE_NAMESPACE.into(),
         otlp: true,
     };
-    let wanted = Wanted {
+    let wanted = InstallSpec {
         namespace: HOME.into(),
         deploy_to: vec!["demo-test".into()],
         engine: Some(engine),
     };
-    let done = install::apply(&admin, &wanted, false).await.unwrap();
-    assert!(done.iter().all(|d| d.done == Change::Created), "{done:#?}");
-    let again = install::apply(&admin, &wanted, false).await.unwrap();
+    let done = install::apply_objects(&admin, &wanted, false)
+        .await
+        .unwrap();
     assert!(
-        again.iter().all(|d| d.done == Change::Unchanged),
+        done.iter().all(|d| d.done == ObjectChange::Created),
+        "{done:#?}"
+    );
+    let again = install::apply_objects(&admin, &wanted, false)
+        .await
+        .unwrap();
+    assert!(
+        again.iter().all(|d| d.done == ObjectChange::Unchanged),
         "{again:#?}"
     );
 
@@ -560,7 +575,7 @@ async fn a_real_server_keeps_everybody_to_what_he_may() {
     refuses_what_the_cockpit_would_refuse(&admin).await;
     deputy::the_engine_is_nobodys_deputy(&plane, &admin, &wanted).await;
 
-    let found = doctor::look(&admin, HOME).await;
+    let found = doctor::run_checks(&admin, HOME).await;
     let of = |check: &str| {
         found
             .iter()
@@ -580,7 +595,7 @@ async fn a_real_server_keeps_everybody_to_what_he_may() {
         assert_eq!(of(check).level, Level::Ok, "{:?}", of(check));
     }
     assert_eq!(of("gateway API").level, Level::Fail, "it has none");
-    let found = doctor::look(&plane.client("nobody").await, HOME).await;
+    let found = doctor::run_checks(&plane.client("nobody").await, HOME).await;
     assert!(
         found
             .iter()
@@ -593,13 +608,13 @@ async fn a_real_server_keeps_everybody_to_what_he_may() {
 
 /// The cockpit and the command line: the missing right, in words, before anything is tried.
 async fn everybody_is_told_before(plane: &ControlPlane) {
-    let wish = |wish: ReleaseWish| Intent::Release {
+    let wish = |wish: ReleaseIntent| Intent::Release {
         name: "a-1".into(),
         seen: None,
         wish,
         comment: None,
     };
-    let approve = ReleaseWish::Decide {
+    let approve = ReleaseIntent::Decide {
         task: "approve".into(),
         attempt: 1,
         decision: Decision::Pass,
@@ -608,7 +623,7 @@ async fn everybody_is_told_before(plane: &ControlPlane) {
     for (who, intent, missing) in [
         (
             "viewer",
-            wish(ReleaseWish::Pause),
+            wish(ReleaseIntent::Pause),
             "patch releases.graylane.dev",
         ),
         ("viewer", Intent::StopTheLine, "patch releases.graylane.dev"),
@@ -623,13 +638,15 @@ async fn everybody_is_told_before(plane: &ControlPlane) {
         ),
     ] {
         let client = plane.client(who).await;
-        assert_eq!(rights::who(&client).await.unwrap(), who);
-        let told = perform(&client, HOME, who, intent).await.unwrap_err();
+        assert_eq!(rights::current_user(&client).await.unwrap(), who);
+        let told = perform_intent(&client, HOME, who, intent)
+            .await
+            .unwrap_err();
         let words = format!("not permitted: needs {missing} in namespace {HOME}");
         assert_eq!(told, PerformError::Refused(words), "{who}");
     }
     let operator = plane.client("operator").await;
-    perform(&operator, HOME, "operator", wish(ReleaseWish::Abort))
+    perform_intent(&operator, HOME, "operator", wish(ReleaseIntent::Abort))
         .await
         .unwrap();
 }
@@ -681,7 +698,7 @@ async fn refused_by_the_server_itself(plane: &ControlPlane) {
 
 async fn leaves_what_it_says(admin: &Client) {
     let engines: Api<k8s_openapi::api::apps::v1::Deployment> =
-        Api::namespaced(admin.clone(), ENGINES);
+        Api::namespaced(admin.clone(), ENGINE_NAMESPACE);
     let deployments: Api<k8s_openapi::api::apps::v1::Deployment> =
         Api::namespaced(admin.clone(), HOME);
     // An app's own, that says the same of itself.
@@ -695,17 +712,22 @@ async fn leaves_what_it_says(admin: &Client) {
         .create(&PostParams::default(), &app)
         .await
         .unwrap();
-    let found = install::found(admin, false).await.unwrap();
+    let found = install::find_installed(admin, false).await.unwrap();
     // The Service by which spans come is the second.
     assert_eq!(found.len(), 1 + 1 + 5 + 1 + 3 + 7 + 3 + 3, "{found:#?}");
     for what in &found {
-        install::remove(admin, what).await.unwrap();
+        install::remove_object(admin, what).await.unwrap();
     }
-    assert!(install::found(admin, false).await.unwrap().is_empty());
+    assert!(
+        install::find_installed(admin, false)
+            .await
+            .unwrap()
+            .is_empty()
+    );
     assert!(deployments.get("spring-cloud-a").await.is_ok());
     assert!(api(admin, "Release", "releases").get("a-1").await.is_ok());
 
-    let found = install::found(admin, true).await.unwrap();
+    let found = install::find_installed(admin, true).await.unwrap();
     assert!(
         found
             .iter()
@@ -713,10 +735,13 @@ async fn leaves_what_it_says(admin: &Client) {
         "{found:#?}"
     );
     for what in &found {
-        install::remove(admin, what).await.unwrap();
+        install::remove_object(admin, what).await.unwrap();
     }
     eventually("all is gone", async || {
-        install::found(admin, true).await.ok().filter(Vec::is_empty)
+        install::find_installed(admin, true)
+            .await
+            .ok()
+            .filter(Vec::is_empty)
     })
     .await;
     assert!(deployments.get("spring-cloud-a").await.is_ok());

@@ -21,7 +21,7 @@ pub struct AmountError(pub String);
 
 impl Amount {
     /// Number out of `total`. Percentages are rounded up, so that a batch of 1 % still moves a pod.
-    pub fn of(self, total: u32) -> u32 {
+    pub fn scaled_count(self, total: u32) -> u32 {
         match self {
             Self::Count(n) => n,
             Self::Percent(p) => {
@@ -120,9 +120,9 @@ mod tests {
 
     #[test]
     fn a_share_rounds_up() {
-        assert_eq!(Amount::Percent(50).of(5), 3);
-        assert_eq!(Amount::Percent(1).of(4), 1);
-        assert_eq!(Amount::Percent(0).of(4), 0);
-        assert_eq!(Amount::Percent(100).of(u32::MAX), u32::MAX);
+        assert_eq!(Amount::Percent(50).scaled_count(5), 3);
+        assert_eq!(Amount::Percent(1).scaled_count(4), 1);
+        assert_eq!(Amount::Percent(0).scaled_count(4), 0);
+        assert_eq!(Amount::Percent(100).scaled_count(u32::MAX), u32::MAX);
     }
 }

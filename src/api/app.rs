@@ -267,7 +267,7 @@ impl App {
     }
 
     /// Sets the status of an environment and updates the summary.
-    pub fn note(&mut self, environment: &str, status: EnvironmentStatus) {
+    pub fn set_environment_status(&mut self, environment: &str, status: EnvironmentStatus) {
         self.status
             .get_or_insert_default()
             .environments
@@ -346,7 +346,7 @@ pub struct InventoryItem {
 
 impl InventoryItem {
     /// API resource of its kind, for dynamic clients.
-    pub fn resource(&self) -> ApiResource {
+    pub fn api_resource(&self) -> ApiResource {
         let (group, version) = self
             .api_version
             .split_once('/')

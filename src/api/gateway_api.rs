@@ -13,7 +13,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use definition::definitions;
+pub use definition::gateway_definitions;
 
 /// API group of Gateway API.
 pub const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
@@ -485,7 +485,7 @@ pub struct RouteParentStatus {
 
 impl HttpRoute {
     /// New route of a lane group, with the lane group's label.
-    pub fn of_group(namespace: &str, name: &str, group: &str, spec: HttpRouteSpec) -> Self {
+    pub fn for_lane_group(namespace: &str, name: &str, group: &str, spec: HttpRouteSpec) -> Self {
         let mut route = Self::new(name, spec);
         route.metadata.namespace = Some(namespace.into());
         let label = (super::label::LANE_GROUP.to_owned(), group.to_owned());

@@ -396,7 +396,7 @@ pub enum Operator {
 
 impl Operator {
     /// Name of the operator in manifests.
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Equal => "==",
             Self::NotEqual => "!=",
@@ -412,7 +412,7 @@ impl Operator {
 
 impl ConditionOn {
     /// Name of the request part in manifests.
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Parameter => "parameter",
             Self::Header => "header",
@@ -424,11 +424,11 @@ impl ConditionOn {
 
 impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.on.word())?;
+        f.write_str(self.on.as_str())?;
         if let Some(key) = &self.key {
             write!(f, " {key}")?;
         }
-        write!(f, " {}", self.op.word())?;
+        write!(f, " {}", self.op.as_str())?;
         if !self.values.is_empty() {
             write!(f, " {}", self.values.join(","))?;
         }
@@ -459,7 +459,7 @@ impl LaneStatus {
             .iter()
             .filter(|a| a.served == Served::Gray)
             .count();
-        summary(format!("{gray}/{} gray", self.apps.len()), &self.problems)
+        format_summary(format!("{gray}/{} gray", self.apps.len()), &self.problems)
     }
 }
 
@@ -471,7 +471,7 @@ impl LaneGroupStatus {
             .iter()
             .filter(|r| r.accepted == Some(true))
             .count();
-        summary(
+        format_summary(
             format!("{taken}/{} routes", self.routes.len()),
             &self.problems,
         )
@@ -479,7 +479,7 @@ impl LaneGroupStatus {
 }
 
 /// A count, the number of problems, and the beginning of the first one, short enough for a column.
-fn summary(count: String, problems: &[String]) -> String {
+fn format_summary(count: String, problems: &[String]) -> String {
     const MOST: usize = 60;
     let Some(first) = problems.first() else {
         return count;

@@ -63,7 +63,7 @@ pub struct ReleaseSpec {
 }
 
 /// Maximum number of retries of one task. Larger values are treated as this one.
-pub const MOST_RETRIES: u32 = 10_000;
+pub const MAX_RETRIES: u32 = 10_000;
 
 /// What people asked for. Every field is a level, not an event, so repeating a request has no
 /// effect.

@@ -69,7 +69,7 @@ pub enum TaskKind<'a> {
 
 impl TaskKind<'_> {
     /// Name of the field in manifests, on the screen and on the command line.
-    pub const fn word(&self) -> &'static str {
+    pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Build(_) => "build",
             Self::Approval(_) => "approval",
@@ -234,7 +234,7 @@ pub enum Served {
 
 impl Served {
     /// `gray` or `base`.
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Gray => "gray",
             Self::Base => "base",

@@ -3,10 +3,10 @@
 //! confirms. A workload that another App owns is refused.
 
 mod claim;
+mod dry_run;
 mod find;
-mod written;
 
-pub(super) use written::diff;
+pub(super) use dry_run::unified_diff;
 
 use std::{
     collections::BTreeMap,
@@ -20,7 +20,7 @@ use kube::{Api, ResourceExt, api::PostParams};
 use super::{
     Global, get,
     output::{self, Format},
-    session::{self, Session, told, usage},
+    session::{self, Session, api_error, usage_error},
     variables::{self, Groups},
 };
 use crate::{
@@ -29,11 +29,11 @@ use crate::{
     },
     cluster::{error, owner},
     domain::{
-        adopt::{self, Adoption, Gray},
+        adopt::{self, Adoption, GrayVersion},
         command_line::CommandLine,
         owner::Owner,
-        variables::{Values, lines, shared as shared_values},
-        workflow::{key, rendered},
+        variables::{Values, format_unresolved, resolve_shared_values as shared_values},
+        workflow::{object_key, render_objects},
     },
 };
 
@@ -70,10 +70,10 @@ pub struct AdoptArgs {
     yes: bool,
 }
 
-pub(super) async fn run(global: &Global, args: AdoptArgs) -> Result<()> {
-    let (kind, name) = claim::kind_and_name(&args.workload)?;
+pub(super) async fn adopt_workload(global: &Global, args: AdoptArgs) -> Result<()> {
+    let (kind, name) = claim::parse_kind_and_name(&args.workload)?;
     let only = || {
-        usage(format!(
+        usage_error(format!(
             "{}: only a Deployment can be adopted: write deployment/NAME",
             args.workload
         ))
@@ -90,18 +90,18 @@ pub(super) async fn run(global: &Global, args: AdoptArgs) -> Result<()> {
     let there = apps
         .get_opt(&app)
         .await
-        .map_err(told(format!("reading App {app}")))?;
+        .map_err(api_error(format!("reading App {app}")))?;
     if let Some(there) = there.as_ref().filter(|_| !args.add_gray) {
-        return claim::one(&session, &args, there, &kind, name).await;
+        return claim::adopt_object(&session, &args, there, &kind, name).await;
     }
     if kind != "deployment" {
         return Err(only());
     }
-    let found = find::found(&session, name, args.service.as_deref()).await?;
+    let found = find::find_workload(&session, name, args.service.as_deref()).await?;
     if let Some(there) = there {
-        return beside(&session, &args, there, &found, name).await;
+        return add_gray_version(&session, &args, there, &found, name).await;
     }
-    claim::check(
+    claim::check_owners(
         &session,
         &found,
         &Owner {
@@ -112,7 +112,7 @@ pub(super) async fn run(global: &Global, args: AdoptArgs) -> Result<()> {
     )
     .await?;
     let mut adoption =
-        adopt::adopt(&found, &app, &args.environment).map_err(color_eyre::Report::msg)?;
+        adopt::adopt_workload(&found, &app, &args.environment).map_err(color_eyre::Report::msg)?;
     let mut object = App::new(&app, adoption.spec.clone());
     object.metadata.namespace = Some(session.namespace.clone());
     if args.add_gray {
@@ -120,14 +120,14 @@ pub(super) async fn run(global: &Global, args: AdoptArgs) -> Result<()> {
         object.spec = adoption.spec.clone();
     }
     if args.print {
-        return output::print(&output::data(&object, Format::Yaml)?);
+        return output::print(&output::format_value(&object, Format::Yaml)?);
     }
-    let mut text = told_app(&app, &adoption.spec);
+    let mut text = describe_app(&app, &adoption.spec);
     text.push_str("\nApplying it back would change:\n");
     for wanted in &adoption.objects {
         text.push_str(&format!(
             "  {}\n",
-            written::change(&session, wanted)
+            dry_run::describe_change(&session, wanted)
                 .await?
                 .replace('\n', "\n  ")
         ));
@@ -135,35 +135,35 @@ pub(super) async fn run(global: &Global, args: AdoptArgs) -> Result<()> {
     for note in &adoption.notes {
         text.push_str(&format!("\nNote: {note}"));
     }
-    let labelled: Vec<String> = adoption.objects.iter().map(written::words).collect();
+    let labelled: Vec<String> = adoption.objects.iter().map(dry_run::object_title).collect();
     text.push_str(&format!(
         "\nAdopting creates App {app} and labels {} as its own; no pod restarts.\n",
         labelled.join(" and ")
     ));
     output::print(&text)?;
-    if !sure(&args, &format!("Adopt {}?", labelled.join(" and ")))? {
+    if !confirm_adoption(&args, &format!("Adopt {}?", labelled.join(" and ")))? {
         bail!("nothing was written");
     }
-    write(&session, &apps, object, &adoption, &args.environment).await?;
+    write_adoption(&session, &apps, object, &adoption, &args.environment).await?;
     let next = CommandLine::graylane("release start")
         .arg(&app)
-        .flag("--stage production");
+        .fixed_args("--stage production");
     output::print(&format!("app {app} adopted; next: `{next}`\n"))
 }
 
 /// Adds a gray version to an existing App.
-async fn beside(
+async fn add_gray_version(
     session: &Session,
     args: &AdoptArgs,
     mut app: App,
-    found: &adopt::Found,
+    found: &adopt::FoundWorkload,
     name: &str,
 ) -> Result<()> {
     let images = images_of(&app, &args.environment);
-    let environment = get::environment(&app, &args.environment)?;
-    let groups = variables::groups(session).await?;
-    let shared = shared(&app, environment, &groups)?;
-    let objects = rendered(&app, environment, &shared, &images)
+    let environment = get::find_environment(&app, &args.environment)?;
+    let groups = variables::list_groups(session).await?;
+    let shared = resolve_group_values(&app, environment, &groups)?;
+    let objects = render_objects(&app, environment, &shared, &images)
         .map_err(|all| color_eyre::Report::msg(all.join("\n")))?;
     if !objects
         .iter()
@@ -178,29 +178,29 @@ async fn beside(
     let spec = with_gray(&app, args, &images, found, &groups)?;
     let seen = app.spec.clone();
     let (old, new) = (
-        output::data(&app.spec, Format::Yaml)?,
-        output::data(&spec, Format::Yaml)?,
+        output::format_value(&app.spec, Format::Yaml)?,
+        output::format_value(&spec, Format::Yaml)?,
     );
     app.spec = spec;
     app.metadata.managed_fields = None;
     if args.print {
         app.status = None;
-        return output::print(&output::data(&app, Format::Yaml)?);
+        return output::print(&output::format_value(&app, Format::Yaml)?);
     }
     output::print(&format!(
         "App {} would change:\n{}",
         app.name_any(),
-        written::diff(&old, &new)
+        dry_run::unified_diff(&old, &new)
     ))?;
-    if !sure(args, &format!("Change App {}?", app.name_any()))? {
+    if !confirm_adoption(args, &format!("Change App {}?", app.name_any()))? {
         bail!("nothing was written");
     }
     let apps: Api<App> = Api::namespaced(session.client.clone(), &session.namespace);
     let name = app.name_any();
-    replace(&apps, app, &seen).await?;
+    replace_app(&apps, app, &seen).await?;
     let next = CommandLine::graylane("release start")
         .arg(&name)
-        .flag("--stage …");
+        .fixed_args("--stage …");
     output::print(&format!(
         "app {name} has a {} version; next: `{next}`\n",
         args.gray
@@ -209,17 +209,17 @@ async fn beside(
 
 /// Replaces an App if its spec is still the one that was shown. The engine may write the status at
 /// any time, so a conflict is retried with the new resource version.
-async fn replace(apps: &Api<App>, mut app: App, seen: &AppSpec) -> Result<()> {
+async fn replace_app(apps: &Api<App>, mut app: App, seen: &AppSpec) -> Result<()> {
     let name = app.name_any();
     let what = || format!("App {name}");
     let params = PostParams {
         field_manager: Some(FIELD_MANAGER.into()),
         ..PostParams::default()
     };
-    for _ in 0..owner::TRIES {
+    for _ in 0..owner::MAX_ATTEMPTS {
         match apps.replace(&name, &params, &app).await {
             Err(why) if error::is_conflict(&why) => {
-                let now = apps.get(&name).await.map_err(told(what()))?;
+                let now = apps.get(&name).await.map_err(api_error(what()))?;
                 if now.uid() != app.uid() || now.spec != *seen {
                     bail!(
                         "{} has changed since it was shown; nothing was written",
@@ -228,7 +228,7 @@ async fn replace(apps: &Api<App>, mut app: App, seen: &AppSpec) -> Result<()> {
                 }
                 app.metadata.resource_version = now.resource_version();
             }
-            done => return done.map(drop).map_err(told(what())),
+            done => return done.map(drop).map_err(api_error(what())),
         }
     }
     bail!("{} is being written too often; nothing was written", what())
@@ -239,10 +239,10 @@ fn with_gray(
     app: &App,
     args: &AdoptArgs,
     images: &BTreeMap<String, String>,
-    found: &adopt::Found,
+    found: &adopt::FoundWorkload,
     groups: &Groups,
 ) -> Result<AppSpec> {
-    let gray = Gray {
+    let gray = GrayVersion {
         beside: &args.environment,
         environment: &args.gray,
         tag: &args.gray,
@@ -252,15 +252,15 @@ fn with_gray(
     with.spec = spec;
     let objects = |name: &str| {
         let environment = with.spec.environment(name).cloned().unwrap_or_default();
-        let shared = shared(&with, &environment, groups)?;
-        rendered(&with, &environment, &shared, images)
+        let shared = resolve_group_values(&with, &environment, groups)?;
+        render_objects(&with, &environment, &shared, images)
             .map_err(|all| color_eyre::Report::msg(all.join("\n")))
     };
     let mut old =
         objects(&args.environment).wrap_err_with(|| format!("rendering {}", args.environment))?;
     old.extend(found.others.iter().cloned());
     let new = objects(&args.gray).wrap_err_with(|| format!("rendering {}", args.gray))?;
-    let problems = adopt::overlaps(&old, &new, &gray);
+    let problems = adopt::find_overlaps(&old, &new, &gray);
     if !problems.is_empty() {
         bail!(
             "{} would not stand apart from {}\n{}",
@@ -273,11 +273,11 @@ fn with_gray(
 }
 
 /// Values that the environment's variable groups provide.
-fn shared(app: &App, environment: &Environment, groups: &Groups) -> Result<Values> {
+fn resolve_group_values(app: &App, environment: &Environment, groups: &Groups) -> Result<Values> {
     let found = shared_values(&app.name_any(), &app.spec, environment, |name| {
         groups.get(name)
     });
-    found.map_err(|all| color_eyre::Report::msg(lines(&all)))
+    found.map_err(|all| color_eyre::Report::msg(format_unresolved(&all)))
 }
 
 /// Images for rendering: those that run, else the default of the App, else a placeholder. Object
@@ -298,7 +298,7 @@ fn images_of(app: &App, environment: &str) -> BTreeMap<String, String> {
     images
 }
 
-async fn write(
+async fn write_adoption(
     session: &Session,
     apps: &Api<App>,
     object: App,
@@ -313,14 +313,14 @@ async fn write(
     let mut app = apps
         .create(&params, &object)
         .await
-        .map_err(told(format!("App {name}")))?;
+        .map_err(api_error(format!("App {name}")))?;
     let mut inventory = vec![];
     for object in &adoption.objects {
-        let mut item = key(object);
-        item.uid = owner::adopt(
+        let mut item = object_key(object);
+        item.uid = owner::adopt_object(
             session.client.clone(),
             &item,
-            &Owner::of(&object_app, environment),
+            &Owner::for_environment(&object_app, environment),
             None,
         )
         .await?;
@@ -337,15 +337,15 @@ async fn write(
         ),
         ..EnvironmentStatus::default()
     };
-    app.note(environment, status);
+    app.set_environment_status(environment, status);
     apps.replace_status(&name, &params, &app)
         .await
-        .map_err(told(format!("the status of App {name}")))?;
+        .map_err(api_error(format!("the status of App {name}")))?;
     Ok(())
 }
 
 /// A short description of the App: images, environments and stages.
-pub(super) fn told_app(name: &str, spec: &AppSpec) -> String {
+pub(super) fn describe_app(name: &str, spec: &AppSpec) -> String {
     let mut text = format!("App {name}\n");
     for (image, source) in &spec.images {
         text.push_str(&format!(
@@ -377,7 +377,7 @@ pub(super) fn told_app(name: &str, spec: &AppSpec) -> String {
     }
     for stage in &spec.workflow.stages {
         let word = |t: &crate::api::Task| {
-            let kind = t.kind().as_ref().map_or("?", TaskKind::word);
+            let kind = t.kind().as_ref().map_or("?", TaskKind::as_str);
             if t.name.starts_with(kind) {
                 t.name.clone()
             } else {
@@ -390,12 +390,12 @@ pub(super) fn told_app(name: &str, spec: &AppSpec) -> String {
     text
 }
 
-fn sure(args: &AdoptArgs, question: &str) -> Result<bool> {
+fn confirm_adoption(args: &AdoptArgs, question: &str) -> Result<bool> {
     if args.yes {
         return Ok(true);
     }
     if !std::io::stdin().is_terminal() {
-        return Err(usage(
+        return Err(usage_error(
             "adopting needs --yes when nobody can be asked; --print only shows the App",
         ));
     }
@@ -510,7 +510,7 @@ mod tests {
                 name: name.into(),
                 ..InventoryItem::default()
             };
-            let told = owner::adopt(
+            let told = owner::adopt_object(
                 outrun::<ConfigMap>(&client, name, times, patch),
                 &item,
                 &me,
@@ -547,7 +547,7 @@ mod tests {
         let through =
             |times, patch| Api::namespaced(outrun::<App>(&client, "a", times, patch), "demo");
         let edit = json!({"spec": {"description": "another", "environments": []}});
-        let told = replace(&through(1, edit), wanted.clone(), &seen)
+        let told = replace_app(&through(1, edit), wanted.clone(), &seen)
             .await
             .unwrap_err()
             .to_string();
@@ -561,7 +561,7 @@ mod tests {
         apps.patch("a", &PatchParams::default(), &back)
             .await
             .unwrap();
-        replace(&through(5, json!({})), wanted, &seen)
+        replace_app(&through(5, json!({})), wanted, &seen)
             .await
             .unwrap();
         assert_eq!(

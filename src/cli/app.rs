@@ -22,10 +22,10 @@ enum AppCommand {
     Diff(diff::DiffArgs),
 }
 
-pub(super) async fn run(global: &Global, args: AppArgs) -> Result<()> {
+pub(super) async fn run_app_command(global: &Global, args: AppArgs) -> Result<()> {
     let session = session::open(global).await?;
     match args.command {
-        AppCommand::Create(args) => create::run(&session, args).await,
-        AppCommand::Diff(args) => diff::run(&session, args).await,
+        AppCommand::Create(args) => create::create_apps(&session, args).await,
+        AppCommand::Diff(args) => diff::compare_with_template(&session, args).await,
     }
 }

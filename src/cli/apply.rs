@@ -3,13 +3,13 @@
 //! Everything is checked first, locally and by a server-side dry run. All errors are reported at
 //! once, each with file and line; nothing is written if there are any.
 
+mod approval_guard;
 mod check;
 mod files;
-mod guard;
 mod lanes;
-mod left;
 mod locate;
 mod owners;
+mod removed_environments;
 mod variables;
 
 use std::{collections::BTreeSet, path::PathBuf};
@@ -33,12 +33,12 @@ use crate::{
     api,
     cluster::{error, owner},
     domain::{
-        owner::{Marks, named},
+        owner::{OwnershipMarks, describe_item},
         text::Clean,
         world,
     },
 };
-use files::Object;
+use files::ManifestObject;
 
 #[derive(Debug, Args)]
 pub struct ApplyArgs {
@@ -60,14 +60,14 @@ pub struct ApplyArgs {
     output: Format,
 }
 
-pub(super) async fn run(global: &Global, args: ApplyArgs) -> Result<()> {
-    let (mut objects, mut problems) = files::read(&args.file)?;
-    objects.sort_by_key(Object::rank);
+pub(super) async fn apply_files(global: &Global, args: ApplyArgs) -> Result<()> {
+    let (mut objects, mut problems) = files::read_files(&args.file)?;
+    objects.sort_by_key(ManifestObject::apply_order);
     for object in &objects {
-        problems.extend(check::check(object));
+        problems.extend(check::check_object(object));
     }
     // Errors in files are reported without a cluster.
-    refuse(&problems)?;
+    fail_on_problems(&problems)?;
     if objects.is_empty() {
         bail!(
             "no objects in {}",
@@ -80,47 +80,47 @@ pub(super) async fn run(global: &Global, args: ApplyArgs) -> Result<()> {
     }
     let session = session::open(global).await?;
     // The server would refuse these too, but with a less helpful message.
-    refuse(&guard::check(&session, &objects).await)?;
-    let here = Coming::of(&objects);
+    fail_on_problems(&approval_guard::check_approvals(&session, &objects).await)?;
+    let here = Prerequisites::from_objects(&objects);
     let mut seen: Vec<Option<Value>> = vec![None; objects.len()];
     for (object, seen) in objects
         .iter()
         .zip(&mut seen)
         .filter(|(o, _)| !here.must_wait(o))
     {
-        match write(&session, object, args.force, true).await {
+        match apply_object(&session, object, args.force, true).await {
             Ok((_, written)) => *seen = Some(written),
             Err(problem) => problems.push(problem),
         }
     }
-    refuse(&problems)?;
-    let checked = lanes::check(&session, &objects).await;
-    refuse(&checked.problems)?;
-    let mut reach = variables::look(&session, &objects).await;
+    fail_on_problems(&problems)?;
+    let checked = lanes::check_lanes(&session, &objects).await;
+    fail_on_problems(&checked.problems)?;
+    let mut reach = variables::read_impact(&session, &objects).await;
     checked
         .warnings
         .iter()
         .chain(&reach.warnings)
         .for_each(|w| say!("warning: {w}"));
-    let owners = owners::check(&session, &objects, args.adopt).await;
-    refuse(&owners.problems)?;
+    let owners = owners::check_owners(&session, &objects, args.adopt).await;
+    fail_on_problems(&owners.problems)?;
     owners
         .warnings
         .iter()
-        .chain(&left::check(&session, &objects).await)
+        .chain(&removed_environments::warn_of_leftovers(&session, &objects).await)
         .for_each(|w| say!("warning: {w}"));
     let mut applied = vec![];
     let mut words = String::new();
     for (object, seen) in objects.iter().zip(&seen) {
         if args.dry_run {
-            words.push_str(&format!("{} is right (dry run)\n", object.words()));
-            reach.note(object, seen.as_ref());
+            words.push_str(&format!("{} is right (dry run)\n", object.short_name()));
+            reach.record_group(object, seen.as_ref());
             continue;
         }
-        match write(&session, object, args.force, false).await {
+        match apply_object(&session, object, args.force, false).await {
             Ok((done, written)) => {
-                words.push_str(&format!("{} {done}\n", object.words()));
-                reach.note(object, Some(&written));
+                words.push_str(&format!("{} {done}\n", object.short_name()));
+                reach.record_group(object, Some(&written));
                 applied.push(written);
             }
             Err(problem) => {
@@ -129,36 +129,38 @@ pub(super) async fn run(global: &Global, args: ApplyArgs) -> Result<()> {
             }
         }
     }
-    let reached = reach.words(args.dry_run);
+    let reached = reach.describe_impact(args.dry_run);
     if !matches!(args.output, Format::Table | Format::Wide) {
         reached.iter().for_each(|line| say!("note: {line}"));
     }
     words.extend(reached.iter().map(|line| format!("{line}\n")));
     for free in &owners.free {
-        let what = named(&free.item);
+        let what = describe_item(&free.item);
         if args.dry_run {
             words.push_str(&format!(
                 "{what} would be adopted by {}\n",
-                free.owner.words(Some(&session.namespace))
+                free.owner.describe_owner(Some(&session.namespace))
             ));
             continue;
         }
-        let client = session.clusters.of(world::place(&free.item.namespace).0);
-        owner::adopt(client, &free.item, &free.owner, free.former.as_ref()).await?;
+        let client = session
+            .clusters
+            .client_for(world::split_context(&free.item.namespace).0);
+        owner::adopt_object(client, &free.item, &free.owner, free.former.as_ref()).await?;
         words.push_str(&format!(
             "{what} adopted by {}\n",
-            free.owner.words(Some(&session.namespace))
+            free.owner.describe_owner(Some(&session.namespace))
         ));
     }
     output::print(&match args.output {
-        Format::Json | Format::Yaml => output::list(&applied, args.output)?,
-        Format::Name => objects.iter().map(|o| o.words() + "\n").collect(),
+        Format::Json | Format::Yaml => output::format_list(&applied, args.output)?,
+        Format::Name => objects.iter().map(|o| o.short_name() + "\n").collect(),
         Format::Table | Format::Wide => words,
     })
 }
 
 /// Fails with all problems at once.
-fn refuse(problems: &[String]) -> Result<()> {
+fn fail_on_problems(problems: &[String]) -> Result<()> {
     match problems {
         [] => Ok(()),
         [one] => bail!("nothing was applied\n{one}"),
@@ -172,15 +174,15 @@ fn refuse(problems: &[String]) -> Result<()> {
 
 /// Kinds and namespaces that the files themselves create. The server cannot dry-run objects that
 /// need them before they exist.
-struct Coming {
+struct Prerequisites {
     kinds: BTreeSet<(String, String)>,
     namespaces: BTreeSet<String>,
 }
 
-impl Coming {
-    fn of(objects: &[Object]) -> Self {
+impl Prerequisites {
+    fn from_objects(objects: &[ManifestObject]) -> Self {
         let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
-        let kind = |o: &&Object| o.value["kind"] == "CustomResourceDefinition";
+        let kind = |o: &&ManifestObject| o.value["kind"] == "CustomResourceDefinition";
         Self {
             kinds: objects
                 .iter()
@@ -200,7 +202,7 @@ impl Coming {
         }
     }
 
-    fn must_wait(&self, object: &Object) -> bool {
+    fn must_wait(&self, object: &ManifestObject) -> bool {
         let gvk = object.gvk();
         let namespace = object.value["metadata"]["namespace"]
             .as_str()
@@ -211,13 +213,13 @@ impl Coming {
 
 /// Applies one object. Returns what was done, as one word, and the object as written. Errors name
 /// file and line.
-async fn write(
+async fn apply_object(
     session: &Session,
-    object: &Object,
+    object: &ManifestObject,
     force: bool,
     dry_run: bool,
 ) -> Result<(&'static str, Value), String> {
-    let place = |path: &str| object.place(path);
+    let place = |path: &str| object.source_location(path);
     let name = object.value["metadata"]["name"]
         .as_str()
         .unwrap_or_default();
@@ -225,10 +227,10 @@ async fn write(
         return Err(format!(
             "{}: {} needs metadata.name (generateName cannot be applied)",
             place("metadata"),
-            object.words()
+            object.short_name()
         ));
     }
-    let api = match api_of(&session.client, object, &session.namespace).await {
+    let api = match api_for_object(&session.client, object, &session.namespace).await {
         Ok(api) => api,
         Err(kube::Error::Discovery(_)) => {
             let gvk = object.gvk();
@@ -239,14 +241,14 @@ async fn write(
                 gvk.api_version()
             ));
         }
-        Err(e) if error::code(&e) == Some(404) => {
+        Err(e) if error::status_code(&e) == Some(404) => {
             return Err(format!(
                 "{}: this cluster has no {}",
                 place("apiVersion"),
                 object.gvk().api_version()
             ));
         }
-        Err(e) => return Err(format!("{}: {}", place(""), error::words(&e))),
+        Err(e) => return Err(format!("{}: {}", place(""), error::describe_error(&e))),
     };
     let told = |e: kube::Error| match &e {
         kube::Error::Api(status) => {
@@ -260,25 +262,25 @@ async fn write(
                     format!(
                         "{}: {}: {}: {}",
                         place(&c.field),
-                        object.words(),
+                        object.short_name(),
                         c.field,
                         c.message
                     )
                 })
                 .collect();
             if lines.is_empty() {
-                format!("{}: {}", place(""), error::words(&e))
+                format!("{}: {}", place(""), error::describe_error(&e))
             } else {
                 lines.join("\n")
             }
         }
-        _ => format!("{}: {}", place(""), error::words(&e)),
+        _ => format!("{}: {}", place(""), error::describe_error(&e)),
     };
     let there = api.get_metadata_opt(name).await.map_err(told)?;
     // Applying the object would drop the App's labels, and the engine would restore them.
     let marks = there
         .as_ref()
-        .map(|m| Marks::of(&m.metadata))
+        .map(|m| OwnershipMarks::from_metadata(&m.metadata))
         .filter(|_| object.gvk().group != api::GROUP);
     if let Some(marks) =
         marks.filter(|m| m.lane_group.is_some() || m.app.is_some() && m.environment.is_some())
@@ -290,14 +292,14 @@ async fn write(
         let owner = || {
             marks
                 .owner()
-                .map(|o| o.words(Some(&session.namespace)))
+                .map(|o| o.describe_owner(Some(&session.namespace)))
                 .unwrap_or_default()
         };
         let whose = whose.unwrap_or_else(owner);
         return Err(format!(
             "{}: {} belongs to {whose}: change it there",
             place("metadata"),
-            object.words()
+            object.short_name()
         ));
     }
     let before = there.and_then(|m| m.metadata.resource_version);
@@ -323,9 +325,9 @@ async fn write(
     Ok((done, written))
 }
 
-async fn api_of(
+async fn api_for_object(
     client: &Client,
-    object: &Object,
+    object: &ManifestObject,
     namespace: &str,
 ) -> Result<Api<DynamicObject>, kube::Error> {
     let gvk: GroupVersionKind = object.gvk();

@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand};
 
 use super::{
     adopt, app, apply, completions, demo, doctor, engine, get, install, keys, lane, lock, logs,
-    pocket, probe, release, render, rescue, sample, signals, teardown, trace, variables,
-    via::ViaArg, wish,
+    pocket, probe, release, release_intent, render, rescue, sample, signals, teardown, trace,
+    variables, via::ViaArg,
 };
 use crate::ui::theme::Depth;
 
@@ -35,7 +35,7 @@ impl Cli {
     pub(super) fn runs_for_long(&self) -> bool {
         match &self.command {
             None | Some(Command::Demo(_) | Command::Engine(_)) => true,
-            Some(Command::Pocket(args)) => args.serves(),
+            Some(Command::Pocket(args)) => args.is_serve(),
             Some(_) => false,
         }
     }
@@ -69,13 +69,13 @@ pub struct Global {
     #[arg(long, global = true, value_name = "WAY")]
     pub via: Option<ViaArg>,
     #[command(flatten)]
-    pub look: Look,
+    pub look: CockpitOptions,
 }
 
 /// How the cockpit looks and behaves.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Cockpit options")]
-pub struct Look {
+pub struct CockpitOptions {
     /// default, light, contrast, mono, NAME of themes/NAME.toml beside the configuration, or a path
     #[arg(long, global = true, value_name = "NAME")]
     pub theme: Option<String>,
@@ -110,7 +110,7 @@ pub enum Command {
     /// Start, show, list releases, or wait for one
     Release(release::ReleaseArgs),
     #[command(flatten)]
-    Wish(wish::WishCommand),
+    Wish(release_intent::ReleaseIntentCommand),
     /// Hold every release that is under way
     StopTheLine,
     /// Send requests at the entry and show the chains they took

@@ -15,9 +15,9 @@ use super::{Global, session, via::ViaArg};
 use crate::{
     cluster::{
         agent::Agent,
-        connect::{self, ConnectError, Connected, Source},
+        connect::{self, ClusterSource, ConnectError, Connected},
         error,
-        logs::{self, LogWish},
+        logs::{self, LogQuery},
         perform::{self, PerformError},
         yaml,
     },
@@ -30,86 +30,93 @@ use crate::{
     },
     probe::{self, Probed, Via},
     ui::{
-        Answer, Ask, Done, Fault, Options, Outside, effect::Probed as Shown, options::Wanted,
-        terminal::cockpit,
+        Answer, EffectHandler, Fault, IntentOutcome, Options, Query, effect::ProbeOutcome as Shown,
+        options::RequestedOptions, terminal::run_cockpit,
     },
 };
 
-mod seat;
+mod cluster_session;
 
-use seat::{Home, Seat};
+use cluster_session::{ClusterSession, HomeCluster};
 
 /// Lines of an existing log that are delivered as one answer.
 const LINES_AT_ONCE: usize = 256;
 
 /// Runs the cockpit on a pocket's state folder or on a real cluster.
-pub(super) async fn run(global: &Global) -> Result<()> {
-    let config = session::config(global)?;
-    let source = session::source(global, &config)?;
-    let connected = connect::prepare(&source, config.namespace.as_deref(), Agent::Cockpit)?;
+pub(super) async fn open_cockpit(global: &Global) -> Result<()> {
+    let config = session::load_config(global)?;
+    let source = session::resolve_source(global, &config)?;
+    let connected = connect::prepare_client(&source, config.namespace.as_deref(), Agent::Cockpit)?;
     let by = match (&source, &global.user) {
-        (Source::State(_), _) => Some(config.user()),
-        (_, Some(_)) => Some(session::acting(global, &config, &source, &connected.client).await?),
+        (ClusterSource::State(_), _) => Some(config.user_name()),
+        (_, Some(_)) => {
+            Some(session::acting_user(global, &config, &source, &connected.client).await?)
+        }
         // The server reports the user together with the rights; the first frame does not wait for
         // it.
         (_, None) => None,
     };
-    let place = place_of(&source, &connected.name);
+    let place = place_name(&source, &connected.name);
     // The process that runs a pocket also writes its log.
-    let home = Home {
+    let home = HomeCluster {
         place,
         source: Some(source.clone()),
         connected: connected.clone(),
         worlds: None,
     };
-    let seat = Seat::new(
+    let seat = ClusterSession::new(
         home,
         by,
         global.kubeconfig.clone(),
         config.namespace.clone(),
     );
-    let unusable = unusable(source, connected, seat.worlds());
-    show(global, &config, seat, unusable).await
+    let unusable = wait_until_unusable(source, connected, seat.worlds());
+    show_cockpit(global, &config, seat, unusable).await
 }
 
 /// Runs the cockpit on the demo of this process.
-pub(super) async fn with_demo(global: &Global, dir: &Path, demo: &Demo) -> Result<()> {
-    let config = session::config(global)?;
+pub(super) async fn run_with_demo(global: &Global, dir: &Path, demo: &Demo) -> Result<()> {
+    let config = session::load_config(global)?;
     let clusters = demo.clusters();
     let connected = Connected {
-        client: clusters.home().clone(),
+        client: clusters.home_client().clone(),
         clusters,
         namespace: seed::NAMESPACE.into(),
         name: "demo".into(),
     };
-    let place = format!("pocket {}", short(dir));
-    let home = Home {
+    let place = format!("pocket {}", abbreviate_home(dir));
+    let home = HomeCluster {
         place,
         source: None,
         connected,
         worlds: Some((demo.worlds(), demo.inlet())),
     };
-    let seat = Seat::new(home, Some(config.user()), global.kubeconfig.clone(), None);
-    show(global, &config, seat, std::future::pending()).await
+    let seat = ClusterSession::new(
+        home,
+        Some(config.user_name()),
+        global.kubeconfig.clone(),
+        None,
+    );
+    show_cockpit(global, &config, seat, std::future::pending()).await
 }
 
 /// Completes only when the cluster can never be shown: no pocket, or no valid credentials. A server
 /// that is away, or that was reached once, may come back.
-async fn unusable(
-    source: Source,
+async fn wait_until_unusable(
+    source: ClusterSource,
     connected: Connected,
     mut worlds: watch::Receiver<World>,
 ) -> ConnectError {
-    let began = worlds.borrow().place.clone();
+    let began = worlds.borrow().cluster_name.clone();
     // `wait_for` returns a read lock on the world, which must not be held while waiting.
     let seen = async {
         worlds
-            .wait_for(|w| w.link == Link::Live || w.place != began)
+            .wait_for(|w| w.link == Link::Live || w.cluster_name != began)
             .await
             .is_ok()
     };
     tokio::select! {
-        Err(why) = connect::first_answer(&source, &connected) => match why {
+        Err(why) = connect::await_first_answer(&source, &connected) => match why {
             ConnectError::Server { .. } => std::future::pending().await,
             why => why,
         },
@@ -118,16 +125,17 @@ async fn unusable(
     }
 }
 
-async fn show(
+async fn show_cockpit(
     global: &Global,
     config: &Config,
-    seat: Seat,
+    seat: ClusterSession,
     unusable: impl Future<Output = ConnectError>,
 ) -> Result<()> {
     let named = config.color.as_deref().map(str::parse).transpose();
-    let named = named
-        .map_err(|why: String| session::usage(format!("color in the configuration: {why}")))?;
-    let wanted = Wanted {
+    let named = named.map_err(|why: String| {
+        session::usage_error(format!("color in the configuration: {why}"))
+    })?;
+    let wanted = RequestedOptions {
         theme: config.theme.clone(),
         theme_file: config.theme_text()?,
         read_only: config.read_only,
@@ -137,13 +145,13 @@ async fn show(
         ascii: config.ascii,
     };
     let options = Options::resolve(&wanted, |name| std::env::var(name).ok());
-    let via = session::via(global, config)?;
+    let via = session::resolve_via(global, config)?;
     let (worlds, stop) = (seat.worlds(), CancellationToken::new());
-    let outside = Arc::new(Cluster { seat, via });
-    let mut screen = pin!(cockpit(
+    let outside = Arc::new(ClusterEffects { seat, via });
+    let mut screen = pin!(run_cockpit(
         options,
         worlds,
-        Arc::clone(&outside) as Arc<dyn Outside>,
+        Arc::clone(&outside) as Arc<dyn EffectHandler>,
         stop.clone()
     ));
     let (ended, why) = tokio::select! {
@@ -153,22 +161,22 @@ async fn show(
             (screen.await, Some(why))
         }
     };
-    outside.seat.leave();
+    outside.seat.stop_watching();
     ended.wrap_err("the cockpit")?;
     why.map_or(Ok(()), |why| Err(why.into()))
 }
 
 /// Name of a cluster on the screen.
-pub(super) fn place_of(source: &Source, name: &str) -> String {
+pub(super) fn place_name(source: &ClusterSource, name: &str) -> String {
     match source {
-        Source::State(dir) => format!("pocket {}", short(dir)),
-        Source::Kubectl { .. } => format!("context {name}"),
-        Source::InCluster => "this cluster".into(),
+        ClusterSource::State(dir) => format!("pocket {}", abbreviate_home(dir)),
+        ClusterSource::Kubectl { .. } => format!("context {name}"),
+        ClusterSource::InCluster => "this cluster".into(),
     }
 }
 
 /// The path with the home folder abbreviated to `~`.
-fn short(dir: &Path) -> String {
+fn abbreviate_home(dir: &Path) -> String {
     let home = std::env::var_os("HOME").filter(|h| !h.is_empty());
     let inside = home.as_ref().and_then(|h| dir.strip_prefix(h).ok());
     inside.map_or_else(
@@ -178,22 +186,22 @@ fn short(dir: &Path) -> String {
 }
 
 /// Carries out what the terminal UI asks for.
-struct Cluster {
-    seat: Seat,
+struct ClusterEffects {
+    seat: ClusterSession,
     via: Option<ViaArg>,
 }
 
-impl Outside for Cluster {
-    fn perform(&self, intent: Intent) -> BoxFuture<'static, Result<Done, Fault>> {
+impl EffectHandler for ClusterEffects {
+    fn perform_intent(&self, intent: Intent) -> BoxFuture<'static, Result<IntentOutcome, Fault>> {
         if let Intent::Probe { group, probe } = intent {
-            let (worlds, here) = (self.seat.worlds(), self.seat.here());
+            let (worlds, here) = (self.seat.worlds(), self.seat.active_cluster());
             let via = self.via.clone();
             return async move {
                 let Some(here) = here else {
-                    return Err(nowhere());
+                    return Err(not_connected());
                 };
-                let via = via.map_or(Via::Entry, |way| way.with(here.clusters.home()));
-                let probed = probe::run(&probe, &group, &worlds, &via)
+                let via = via.map_or(Via::Entry, |way| way.into_via(here.clusters.home_client()));
+                let probed = probe::send_probes(&probe, &group, &worlds, &via)
                     .await
                     .map_err(|e| Fault::new(&e.to_string()))?;
                 let right = probed.iter().filter(|p| p.is_ok()).count();
@@ -201,51 +209,51 @@ impl Outside for Cluster {
                     "{right} of {} requests as expected",
                     probed.len()
                 ));
-                let probes = probed.into_iter().map(shown).collect();
-                Ok(Done {
+                let probes = probed.into_iter().map(to_ui_probe).collect();
+                Ok(IntentOutcome {
                     text,
                     probes,
-                    ..Done::default()
+                    ..IntentOutcome::default()
                 })
             }
             .boxed();
         }
         // The clusters of this moment, even if another one is selected before this is done.
-        let here = self.seat.here();
+        let here = self.seat.active_cluster();
         async move {
             let Some(here) = here else {
-                return Err(nowhere());
+                return Err(not_connected());
             };
             let (client, namespace, by) = (
-                here.clusters.home().clone(),
+                here.clusters.home_client().clone(),
                 &here.namespace,
-                here.by().await?,
+                here.acting_user().await?,
             );
-            let done = perform::perform(&client, namespace, &by, intent)
+            let done = perform::perform_intent(&client, namespace, &by, intent)
                 .await
-                .map_err(|e| fault(&e))?;
-            let releases = done.releases().map(str::to_owned).collect();
-            Ok(Done {
+                .map_err(|e| to_fault(&e))?;
+            let releases = done.release_names().map(str::to_owned).collect();
+            Ok(IntentOutcome {
                 text: Clean::from_untrusted(&done.message),
                 releases,
-                ..Done::default()
+                ..IntentOutcome::default()
             })
         }
         .boxed()
     }
 
-    fn ask(&self, ask: Ask) -> BoxStream<'static, Answer> {
-        match (ask, self.seat.here()) {
-            (Ask::Contexts, _) => {
-                let answer = match self.seat.choices() {
+    fn run_query(&self, ask: Query) -> BoxStream<'static, Answer> {
+        match (ask, self.seat.active_cluster()) {
+            (Query::Contexts, _) => {
+                let answer = match self.seat.cluster_choices() {
                     Ok(choices) => Answer::Choices(choices),
                     Err(why) => Answer::Failed(Fault::new(&why.to_string())),
                 };
                 stream::iter([answer]).boxed()
             }
-            (_, None) => stream::iter([Answer::Failed(nowhere())]).boxed(),
+            (_, None) => stream::iter([Answer::Failed(not_connected())]).boxed(),
             (
-                Ask::Logs {
+                Query::Logs {
                     pod,
                     container,
                     tail,
@@ -253,28 +261,30 @@ impl Outside for Cluster {
                 },
                 Some(here),
             ) => {
-                let (context, namespace) = pod.place();
-                let (client, namespace) = (here.clusters.of(context), namespace.to_owned());
-                let wish = LogWish {
+                let (context, namespace) = pod.split_context();
+                let (client, namespace) = (here.clusters.client_for(context), namespace.to_owned());
+                let wish = LogQuery {
                     container,
                     follow: !previous,
                     tail: Some(tail),
                     previous,
                 };
-                let opened = async move { logs::read(&client, &namespace, &pod.name, &wish).await };
-                opened.map(lines).flatten_stream().boxed()
+                let opened = async move {
+                    logs::stream_clean_lines(&client, &namespace, &pod.name, &wish).await
+                };
+                opened.map(log_answers).flatten_stream().boxed()
             }
-            (Ask::Yaml(object), Some(here)) => async move {
+            (Query::Yaml(object), Some(here)) => async move {
                 let what = object.title();
-                let (context, namespace) = object.key.place();
-                let client = here.clusters.of(context);
+                let (context, namespace) = object.key.split_context();
+                let client = here.clusters.client_for(context);
                 let api = yaml::api_by_resource(&client, &object.resource, namespace).await;
                 let text = match api {
-                    Ok(Some(api)) => yaml::read(&api, &object.key.name, false)
+                    Ok(Some(api)) => yaml::read_yaml(&api, &object.key.name, false)
                         .await
-                        .map_err(|e| error::words(&e)),
+                        .map_err(|e| error::describe_error(&e)),
                     Ok(None) => Err(format!("this cluster has no {}", object.resource)),
-                    Err(e) => Err(error::words(&e)),
+                    Err(e) => Err(error::describe_error(&e)),
                 };
                 match text {
                     Ok(text) => vec![
@@ -291,34 +301,34 @@ impl Outside for Cluster {
     }
 
     fn reconnect(&self) {
-        if let Some(here) = self.seat.here() {
-            here.clusters.meter().retry();
+        if let Some(here) = self.seat.active_cluster() {
+            here.clusters.meter().retry_now();
         }
     }
 
     fn fetch_trace(&self, group: &str, trace: &str) {
         let group = self.seat.worlds().borrow().groups.get(group).cloned();
-        if let (Some(here), Some(group)) = (self.seat.here(), group) {
+        if let (Some(here), Some(group)) = (self.seat.active_cluster(), group) {
             here.fetch_trace(group, trace.to_owned());
         }
     }
 
-    fn switch(&self, name: &str) {
-        self.seat.switch(name);
+    fn switch_cluster(&self, name: &str) {
+        self.seat.switch_context(name);
     }
 }
 
-fn nowhere() -> Fault {
+fn not_connected() -> Fault {
     Fault::new("there is no connection to the cluster that is looked at; nothing was done")
 }
 
-fn lines<S>(opened: Result<S, kube::Error>) -> BoxStream<'static, Answer>
+fn log_answers<S>(opened: Result<S, kube::Error>) -> BoxStream<'static, Answer>
 where
     S: stream::Stream<Item = std::io::Result<Clean>> + Send + 'static,
 {
     let failed = |why: &str| Answer::Failed(Fault::new(&format!("the log cannot be read: {why}")));
     match opened {
-        Err(e) => stream::iter([failed(&error::words(&e))]).boxed(),
+        Err(e) => stream::iter([failed(&error::describe_error(&e))]).boxed(),
         Ok(log) => {
             let answers = log.ready_chunks(LINES_AT_ONCE).map(move |chunk| {
                 let read: std::io::Result<Vec<Clean>> = chunk.into_iter().collect();
@@ -329,7 +339,7 @@ where
     }
 }
 
-fn fault(why: &PerformError) -> Fault {
+fn to_fault(why: &PerformError) -> Fault {
     let moved_on = matches!(
         why,
         PerformError::Stale { .. } | PerformError::Outrun { .. }
@@ -340,7 +350,7 @@ fn fault(why: &PerformError) -> Fault {
     }
 }
 
-fn shown(probed: Probed) -> Shown {
+fn to_ui_probe(probed: Probed) -> Shown {
     Shown {
         passed: probed.is_ok(),
         path: probed.path,

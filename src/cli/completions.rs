@@ -12,7 +12,7 @@ pub struct CompletionsArgs {
     shell: Shell,
 }
 
-pub(super) fn run(args: &CompletionsArgs, command: &mut clap::Command) -> Result<()> {
+pub(super) fn print_completions(args: &CompletionsArgs, command: &mut clap::Command) -> Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, command, "graylane", &mut script);
     output::print(&String::from_utf8_lossy(&script))

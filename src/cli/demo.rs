@@ -11,7 +11,7 @@ use super::{Global, engine, logging, output, pocket};
 use crate::{
     cluster::{
         agent::Agent,
-        connect::{self, Source},
+        connect::{self, ClusterSource},
         lease::ENGINE_LEASE,
     },
     demo::{
@@ -32,38 +32,38 @@ pub struct DemoArgs {
     reset: bool,
 }
 
-pub(super) async fn run(global: &Global, args: DemoArgs) -> Result<()> {
+pub(super) async fn run_demo(global: &Global, args: DemoArgs) -> Result<()> {
     if !args.headless {
         // Check the terminal before starting anything.
-        terminal::can_draw()?;
+        terminal::check_terminal()?;
     }
-    let dir = pocket::dir(global)?;
+    let dir = pocket::state_dir(global)?;
     if args.reset {
         let free = !dir.join("store.redb").exists() || Pocket::is_free(&dir).await;
         state::reset(&dir, |_| free)?;
     }
     let dir = state::open(&dir)?;
     state::make_private(&dir)?;
-    let ended = pocket::ended()?;
+    let ended = pocket::shutdown_signal()?;
     let _log = logging::start(&dir)?;
     let started = Demo::start(&dir, |client, stop| {
-        engine::until(client, seed::NAMESPACE.into(), stop)
+        engine::run_engine_until(client, seed::NAMESPACE.into(), stop)
     })
     .await;
     let demo = match started {
         Err(DemoError::Pocket(why)) if why.is_running_elsewhere() => {
-            return elsewhere(global, &dir, args.headless).await;
+            return join_running_demo(global, &dir, args.headless).await;
         }
         started => started?,
     };
     let done = if args.headless {
-        let serving = headless(&demo);
+        let serving = run_headless(&demo);
         tokio::select! {
             () = ended => Ok(()),
             failed = serving => failed,
         }
     } else {
-        super::cockpit::with_demo(global, &dir, &demo).await
+        super::cockpit::run_with_demo(global, &dir, &demo).await
     };
     if done.is_ok() && !args.headless {
         output::say("ending the demo and its pods");
@@ -76,7 +76,7 @@ pub(super) async fn run(global: &Global, args: DemoArgs) -> Result<()> {
 }
 
 /// Reports progress; returns only on failure.
-async fn headless(demo: &Demo) -> Result<()> {
+async fn run_headless(demo: &Demo) -> Result<()> {
     let mut progress = demo.progress();
     loop {
         let now = progress.borrow_and_update().clone();
@@ -95,21 +95,21 @@ async fn headless(demo: &Demo) -> Result<()> {
 }
 
 /// Handles a state folder whose pocket another graylane process runs.
-async fn elsewhere(global: &Global, dir: &Path, headless: bool) -> Result<()> {
+async fn join_running_demo(global: &Global, dir: &Path, headless: bool) -> Result<()> {
     if !headless {
-        return super::cockpit::run(global).await;
+        return super::cockpit::open_cockpit(global).await;
     }
     bail!(
         "{} runs the pocket of {} already",
-        holder(dir.to_owned()).await,
+        find_holder(dir.to_owned()).await,
         dir.display()
     )
 }
 
 /// Who runs the pocket, as far as known.
-async fn holder(dir: PathBuf) -> String {
+async fn find_holder(dir: PathBuf) -> String {
     let known = async {
-        let connected = connect::connect(&Source::State(dir), None, Agent::Cli)
+        let connected = connect::connect(&ClusterSource::State(dir), None, Agent::Cli)
             .await
             .ok()?;
         let leases: Api<Lease> = Api::namespaced(connected.client, seed::NAMESPACE);

@@ -7,9 +7,9 @@ use clap::Args;
 use color_eyre::eyre::{Result, bail};
 
 use super::{
-    Global, live,
+    Global,
     output::{self, Format},
-    session,
+    session, world_watch,
 };
 use crate::{
     cluster::doctor::{self, Level},
@@ -28,16 +28,16 @@ pub struct DoctorArgs {
     trace: Option<String>,
 }
 
-pub(super) async fn run(global: &Global, args: DoctorArgs) -> Result<()> {
+pub(super) async fn check_cluster(global: &Global, args: DoctorArgs) -> Result<()> {
     let found = match &args.trace {
-        Some(group) => trace_of(global, group).await?,
+        Some(group) => check_tracing(global, group).await?,
         None => {
             let session = session::open(global).await?;
-            doctor::look(&session.client, &session.namespace).await
+            doctor::run_checks(&session.client, &session.namespace).await
         }
     };
     match args.output {
-        Format::Json | Format::Yaml => output::print(&output::data(&found, args.output)?)?,
+        Format::Json | Format::Yaml => output::print(&output::format_value(&found, args.output)?)?,
         Format::Name => output::print(
             &found
                 .iter()
@@ -75,11 +75,12 @@ pub(super) async fn run(global: &Global, args: DoctorArgs) -> Result<()> {
     Ok(())
 }
 
-async fn trace_of(global: &Global, group: &str) -> Result<Vec<doctor::Finding>> {
-    let config = session::config(global)?;
+async fn check_tracing(global: &Global, group: &str) -> Result<Vec<doctor::Finding>> {
+    let config = session::load_config(global)?;
     let session = session::open_as(global, &config).await?;
-    let via = session::via(global, &config)?.map_or(Via::Entry, |way| way.with(&session.client));
+    let via = session::resolve_via(global, &config)?
+        .map_or(Via::Entry, |way| way.into_via(&session.client));
     let shown = |world: &World| world.groups.contains_key(group);
-    let live = live::open(&session, "it shows no such lane group", shown).await?;
-    Ok(trace::look(&session.client, &live.worlds, group, &via).await)
+    let live = world_watch::watch_world(&session, "it shows no such lane group", shown).await?;
+    Ok(trace::check_lane_group(&session.client, &live.worlds, group, &via).await)
 }

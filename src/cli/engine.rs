@@ -9,7 +9,7 @@ use kube::Client;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Global, hops, pocket, session};
+use super::{Global, hop_collector, pocket, session};
 use crate::{
     api::{ProbeHop, ProbeResult, ProbeSpec, SpanLog},
     cluster::{self, agent::Agent, clusters::Clusters, install},
@@ -38,9 +38,9 @@ pub struct EngineArgs {
     write_spans: Option<String>,
 }
 
-pub(super) async fn run(global: &Global, args: EngineArgs) -> Result<()> {
-    let session = session::open_for(global, &session::config(global)?, Agent::Engine).await?;
-    let ended = pocket::ended()?;
+pub(super) async fn run_engine(global: &Global, args: EngineArgs) -> Result<()> {
+    let session = session::open_for(global, &session::load_config(global)?, Agent::Engine).await?;
+    let ended = pocket::shutdown_signal()?;
     // In a cluster, the log of a container is what it prints.
     let log = tracing_subscriber::fmt()
         .with_ansi(false)
@@ -50,14 +50,14 @@ pub(super) async fn run(global: &Global, args: EngineArgs) -> Result<()> {
     log.map_err(|e| color_eyre::eyre::eyre!(e))
         .wrap_err("logging")?;
     if !args.no_install {
-        install::definitions(&session.client).await?;
+        install::apply_definitions(&session.client).await?;
     }
     let stop = CancellationToken::new();
-    let addresses = hops::Addresses {
+    let addresses = hop_collector::OtlpAddresses {
         grpc: args.otlp_grpc,
         http: args.otlp_http,
     };
-    let hops = hops::Hops::open(
+    let hops = hop_collector::HopCollector::start_receivers(
         std::io::stdout(),
         addresses,
         args.write_spans.is_some(),
@@ -65,19 +65,19 @@ pub(super) async fn run(global: &Global, args: EngineArgs) -> Result<()> {
     )
     .await?;
     let telemetry = hops.as_ref().map_or_else(Telemetry::default, |hops| {
-        Telemetry::with(|r| hops.register(r))
+        Telemetry::with_metrics(|r| hops.register_metrics(r))
     });
-    let client = telemetry.metered(session.client);
-    let clusters = session.clusters.at_home(client);
+    let client = telemetry.meter_client(session.client);
+    let clusters = session.clusters.with_home_client(client);
     if let Some(address) = args.listen {
-        let serving = engine::serve(address, telemetry.clone(), stop.clone()).await;
+        let serving = engine::serve_telemetry(address, telemetry.clone(), stop.clone()).await;
         let (address, serving) = serving.wrap_err_with(|| format!("--listen {address}"))?;
         tracing::info!("http://{address} answers /healthz, /readyz and /metrics");
         tokio::spawn(serving);
     }
     let worlds = cluster::watch::spawn(clusters.clone(), session.namespace.clone(), stop.clone());
     let mut report = HopReport::default();
-    let identity = engine::identity();
+    let identity = engine::new_identity();
     if let Some(hops) = hops {
         if let Some(namespace) = args.write_spans {
             let log = SpanLog {
@@ -85,16 +85,22 @@ pub(super) async fn run(global: &Global, args: EngineArgs) -> Result<()> {
                 match_labels: install::engine_labels(&session.namespace),
             };
             report = HopReport::writing_to(log, addresses.is_any());
-            hops.relay(&clusters, worlds.clone(), &identity, report.clone(), &stop);
+            hops.relay_access_logs(&clusters, worlds.clone(), &identity, report.clone(), &stop);
         }
-        tokio::spawn(hops.follow(worlds.clone(), stop.clone()));
+        tokio::spawn(hops.track_cluster(worlds.clone(), stop.clone()));
     }
-    let told = Told {
+    let told = EngineReporting {
         identity,
         telemetry,
         hops: report,
     };
-    let acting = tokio::spawn(act(clusters, session.namespace, worlds, told, stop.clone()));
+    let acting = tokio::spawn(run_reconcilers(
+        clusters,
+        session.namespace,
+        worlds,
+        told,
+        stop.clone(),
+    ));
     ended.await;
     stop.cancel();
     acting.await?;
@@ -102,41 +108,41 @@ pub(super) async fn run(global: &Global, args: EngineArgs) -> Result<()> {
 }
 
 /// Runs an engine with its own view of the cluster until `stop`.
-pub(super) async fn until(client: Client, namespace: String, stop: CancellationToken) {
-    let clusters = Clusters::within(client, Agent::Engine);
+pub(super) async fn run_engine_until(client: Client, namespace: String, stop: CancellationToken) {
+    let clusters = Clusters::from_client(client, Agent::Engine);
     let worlds = cluster::watch::spawn(clusters.clone(), namespace.clone(), stop.clone());
-    let told = Told {
-        identity: engine::identity(),
+    let told = EngineReporting {
+        identity: engine::new_identity(),
         telemetry: Telemetry::default(),
         hops: HopReport::default(),
     };
-    act(clusters, namespace, worlds, told, stop).await;
+    run_reconcilers(clusters, namespace, worlds, told, stop).await;
 }
 
 /// The engine's identity and what it reports about itself.
-struct Told {
+struct EngineReporting {
     identity: String,
     telemetry: Telemetry,
     hops: HopReport,
 }
 
-async fn act(
+async fn run_reconcilers(
     clusters: Clusters,
     namespace: String,
     worlds: watch::Receiver<World>,
-    told: Told,
+    told: EngineReporting,
     stop: CancellationToken,
 ) {
-    let client = clusters.home().clone();
+    let client = clusters.home_client().clone();
     let (
         prober,
-        Told {
+        EngineReporting {
             identity,
             telemetry,
             hops,
         },
-    ) = (prober(worlds), told);
-    engine::run(
+    ) = (build_prober(worlds), told);
+    engine::run_engine(
         Options {
             client,
             clusters,
@@ -151,20 +157,23 @@ async fn act(
     .await;
 }
 
-fn prober(worlds: watch::Receiver<World>) -> Prober {
+fn build_prober(worlds: watch::Receiver<World>) -> Prober {
     Arc::new(move |group, spec| {
         let worlds = worlds.clone();
         async move {
-            let probed = probe::run(&spec, &group, &worlds, &Via::Entry)
+            let probed = probe::send_probes(&spec, &group, &worlds, &Via::Entry)
                 .await
                 .map_err(|e| e.to_string())?;
-            Ok(probed.into_iter().map(|p| result(&spec, p)).collect())
+            Ok(probed
+                .into_iter()
+                .map(|p| to_probe_result(&spec, p))
+                .collect())
         }
         .boxed()
     })
 }
 
-fn result(spec: &ProbeSpec, probed: Probed) -> ProbeResult {
+fn to_probe_result(spec: &ProbeSpec, probed: Probed) -> ProbeResult {
     let passed = probed.is_ok();
     let hops = probed.chain.into_iter().filter_map(|h| {
         Some(ProbeHop {

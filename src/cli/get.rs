@@ -12,7 +12,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     Global,
     output::{self, Format, Table},
-    session::{self, Session, told},
+    session::{self, Session, api_error},
 };
 use crate::{
     api::{App, AppTemplate, Approval, Environment, Lane, LaneGroup, Release, VariableGroup},
@@ -31,7 +31,7 @@ pub struct GetArgs {
 }
 
 impl GetArgs {
-    pub(super) const fn lanes(name: Option<String>, output: Format) -> Self {
+    pub(super) const fn for_lanes(name: Option<String>, output: Format) -> Self {
         Self {
             kind: Kind::Lanes,
             name,
@@ -61,70 +61,72 @@ pub enum Kind {
     Approvals,
 }
 
-pub(super) async fn run(global: &Global, args: GetArgs) -> Result<()> {
+pub(super) async fn print_objects(global: &Global, args: GetArgs) -> Result<()> {
     let session = session::open(global).await?;
     let now = Timestamp::now();
     let name = args.name.as_deref();
     let format = args.output;
     let text = match args.kind {
         Kind::Apps => {
-            show::<App>(&session, name, format, |items, wide| {
-                tables::apps(items, wide, now)
+            format_objects::<App>(&session, name, format, |items, wide| {
+                tables::apps_table(items, wide, now)
             })
             .await?
         }
         Kind::Apptemplates => {
-            let apps: Vec<App> = list(&session).await?;
-            show::<AppTemplate>(&session, name, format, |items, _| {
-                tables::templates(items, &apps, now)
+            let apps: Vec<App> = list_objects(&session).await?;
+            format_objects::<AppTemplate>(&session, name, format, |items, _| {
+                tables::templates_table(items, &apps, now)
             })
             .await?
         }
         Kind::Variablegroups => {
-            let apps: Vec<App> = list(&session).await?;
-            show::<VariableGroup>(&session, name, format, |items, wide| {
-                tables::variables(items, &apps, wide, now)
+            let apps: Vec<App> = list_objects(&session).await?;
+            format_objects::<VariableGroup>(&session, name, format, |items, wide| {
+                tables::variable_groups_table(items, &apps, wide, now)
             })
             .await?
         }
         Kind::Releases => {
-            show::<Release>(&session, name, format, |items, wide| {
-                tables::releases(items, wide, now)
+            format_objects::<Release>(&session, name, format, |items, wide| {
+                tables::releases_table(items, wide, now)
             })
             .await?
         }
         Kind::Lanes => {
-            show::<Lane>(&session, name, format, |items, wide| {
-                tables::lanes(items, wide, now)
+            format_objects::<Lane>(&session, name, format, |items, wide| {
+                tables::lanes_table(items, wide, now)
             })
             .await?
         }
         Kind::Lanegroups => {
-            show::<LaneGroup>(&session, name, format, |items, wide| {
-                tables::groups(items, wide, now)
+            format_objects::<LaneGroup>(&session, name, format, |items, wide| {
+                tables::lane_groups_table(items, wide, now)
             })
             .await?
         }
         Kind::Approvals => {
-            show::<Approval>(&session, name, format, |items, _| {
-                tables::approvals(items, now)
+            format_objects::<Approval>(&session, name, format, |items, _| {
+                tables::approvals_table(items, now)
             })
             .await?
         }
-        Kind::Environments => environments(&session, name, format, now).await?,
+        Kind::Environments => format_environments(&session, name, format, now).await?,
     };
     output::print(&text)
 }
 
 /// All objects of a kind, oldest first.
-pub(super) async fn list<T>(session: &Session) -> Result<Vec<T>>
+pub(super) async fn list_objects<T>(session: &Session) -> Result<Vec<T>>
 where
     T: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
         + Clone
         + DeserializeOwned
         + std::fmt::Debug,
 {
-    listed(session).await.map_err(told(listing::<T>(session)))
+    try_list_objects(session)
+        .await
+        .map_err(api_error(describe_listing::<T>(session)))
 }
 
 /// The same, but empty if graylane is not installed. Other errors are returned.
@@ -135,13 +137,13 @@ where
         + DeserializeOwned
         + std::fmt::Debug,
 {
-    match listed(session).await {
-        Err(e) if error::code(&e) == Some(404) => Ok(vec![]),
-        items => items.map_err(told(listing::<T>(session))),
+    match try_list_objects(session).await {
+        Err(e) if error::status_code(&e) == Some(404) => Ok(vec![]),
+        items => items.map_err(api_error(describe_listing::<T>(session))),
     }
 }
 
-fn listing<T: Resource<DynamicType = ()>>(session: &Session) -> String {
+fn describe_listing<T: Resource<DynamicType = ()>>(session: &Session) -> String {
     format!(
         "listing {} in namespace {}",
         T::plural(&()),
@@ -149,7 +151,7 @@ fn listing<T: Resource<DynamicType = ()>>(session: &Session) -> String {
     )
 }
 
-pub(super) async fn listed<T>(session: &Session) -> kube::Result<Vec<T>>
+pub(super) async fn try_list_objects<T>(session: &Session) -> kube::Result<Vec<T>>
 where
     T: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
         + Clone
@@ -168,7 +170,7 @@ where
 }
 
 /// One object by name.
-pub(super) async fn one<T>(session: &Session, name: &str) -> Result<T>
+pub(super) async fn get_object<T>(session: &Session, name: &str) -> Result<T>
 where
     T: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
         + Clone
@@ -179,11 +181,11 @@ where
     match api
         .get_opt(name)
         .await
-        .map_err(told(format!("reading {name}")))?
+        .map_err(api_error(format!("reading {name}")))?
     {
         Some(object) => Ok(object),
         None => {
-            let mut known: Vec<String> = list::<T>(session)
+            let mut known: Vec<String> = list_objects::<T>(session)
                 .await?
                 .iter()
                 .map(ResourceExt::name_any)
@@ -193,32 +195,32 @@ where
             Err(eyre!(
                 "no {kind} {name} in namespace {}; there {}",
                 session.namespace,
-                names(&known)
+                describe_names(&known)
             ))
         }
     }
 }
 
 /// The lane group of this name, or the only one.
-pub(super) async fn group(session: &Session, name: Option<&str>) -> Result<LaneGroup> {
+pub(super) async fn resolve_group(session: &Session, name: Option<&str>) -> Result<LaneGroup> {
     if let Some(name) = name {
-        return one(session, name).await;
+        return get_object(session, name).await;
     }
-    let mut all: Vec<LaneGroup> = list(session).await?;
+    let mut all: Vec<LaneGroup> = list_objects(session).await?;
     if all.len() == 1 {
         return Ok(all.remove(0));
     }
     let known: Vec<String> = all.iter().map(ResourceExt::name_any).collect();
-    Err(session::usage(format!(
+    Err(session::usage_error(format!(
         "which lane group? Name it with --group; there {}",
-        names(&known)
+        describe_names(&known)
     )))
 }
 
 /// An environment of an App.
-pub(super) fn environment<'a>(app: &'a App, name: &str) -> Result<&'a Environment> {
+pub(super) fn find_environment<'a>(app: &'a App, name: &str) -> Result<&'a Environment> {
     let known = || {
-        names(
+        describe_names(
             &app.spec
                 .environments
                 .iter()
@@ -237,7 +239,7 @@ pub(super) fn environment<'a>(app: &'a App, name: &str) -> Result<&'a Environmen
 }
 
 /// Lists known names for an error message: `is none`, `is only a`, or `are a, b`, cut after 12.
-pub(super) fn names(known: &[String]) -> String {
+pub(super) fn describe_names(known: &[String]) -> String {
     match known {
         [] => "is none".into(),
         [one] => format!("is only {one}"),
@@ -246,7 +248,7 @@ pub(super) fn names(known: &[String]) -> String {
     }
 }
 
-async fn show<T>(
+async fn format_objects<T>(
     session: &Session,
     name: Option<&str>,
     format: Format,
@@ -260,24 +262,24 @@ where
         + std::fmt::Debug,
 {
     let mut items = match name {
-        Some(name) => vec![one::<T>(session, name).await?],
-        None => list::<T>(session).await?,
+        Some(name) => vec![get_object::<T>(session, name).await?],
+        None => list_objects::<T>(session).await?,
     };
     for item in &mut items {
         item.meta_mut().managed_fields = None;
     }
     match format {
-        Format::Json | Format::Yaml if name.is_some() => output::data(&items[0], format),
-        Format::Json | Format::Yaml => output::list(&items, format),
+        Format::Json | Format::Yaml if name.is_some() => output::format_value(&items[0], format),
+        Format::Json | Format::Yaml => output::format_list(&items, format),
         Format::Name => Ok(items.iter().map(|i| i.name_any() + "\n").collect()),
-        Format::Table | Format::Wide => Ok(render(
+        Format::Table | Format::Wide => Ok(render_table(
             &table(&items, format == Format::Wide),
             &session.namespace,
         )),
     }
 }
 
-fn render(table: &Table, namespace: &str) -> String {
+fn render_table(table: &Table, namespace: &str) -> String {
     if table.is_empty() {
         say!("Nothing in namespace {namespace}.");
         return String::new();
@@ -285,13 +287,13 @@ fn render(table: &Table, namespace: &str) -> String {
     table.render()
 }
 
-async fn environments(
+async fn format_environments(
     session: &Session,
     name: Option<&str>,
     format: Format,
     now: Timestamp,
 ) -> Result<String> {
-    let apps: Vec<App> = list(session).await?;
+    let apps: Vec<App> = list_objects(session).await?;
     let (of_app, of_name) = match name.map(|n| n.split_once('/').unwrap_or(("", n))) {
         Some((app, name)) => (Some(app).filter(|a| !a.is_empty()), Some(name)),
         None => (None, None),
@@ -323,9 +325,9 @@ async fn environments(
             })
             .collect();
         known.sort();
-        bail!("no environment {name}; there {}", names(&known));
+        bail!("no environment {name}; there {}", describe_names(&known));
     }
-    let (pods, warnings) = pods::of(session, &rows).await?;
+    let (pods, warnings) = pods::count_pods(session, &rows).await?;
     warnings.iter().for_each(|w| say!("warning: {w}"));
     let found: Vec<_> = rows
         .into_iter()
@@ -337,20 +339,22 @@ async fn environments(
         })
         .collect();
     match format {
-        Format::Json | Format::Yaml if of_app.is_some() => output::data(&found[0].data()?, format),
+        Format::Json | Format::Yaml if of_app.is_some() => {
+            output::format_value(&found[0].to_json()?, format)
+        }
         Format::Json | Format::Yaml => {
             let items = found
                 .iter()
-                .map(tables::EnvironmentRow::data)
+                .map(tables::EnvironmentRow::to_json)
                 .collect::<Result<Vec<_>>>()?;
-            output::list(&items, format)
+            output::format_list(&items, format)
         }
         Format::Name => Ok(found
             .iter()
             .map(|r| format!("{}/{}\n", r.app.name_any(), r.environment.name))
             .collect()),
-        Format::Table | Format::Wide => Ok(render(
-            &tables::environments(&found, format == Format::Wide, now),
+        Format::Table | Format::Wide => Ok(render_table(
+            &tables::environments_table(&found, format == Format::Wide, now),
             &session.namespace,
         )),
     }

@@ -8,10 +8,10 @@ use color_eyre::eyre::{Result, bail};
 use super::{
     Global,
     output::{self, Format, Table},
-    session::{self, usage},
+    session::{self, usage_error},
 };
 use crate::{
-    cluster::install::{self, Change, Engine, Removal, Wanted},
+    cluster::install::{self, EngineDeployment, InstallSpec, ObjectChange, Removal},
     domain::{command_line::CommandLine, yaml},
 };
 
@@ -27,7 +27,7 @@ pub struct InstallArgs {
     #[arg(long, value_name = "N", default_value_t = 2, requires = "image", value_parser = clap::value_parser!(u32).range(1..=9))]
     engine_replicas: u32,
     /// Where the engine runs; no App may be deployed there
-    #[arg(long, value_name = "NAMESPACE", default_value = install::ENGINES, requires = "image")]
+    #[arg(long, value_name = "NAMESPACE", default_value = install::ENGINE_NAMESPACE, requires = "image")]
     engine_namespace: String,
     /// The engines receive spans and access logs over OTLP, by the Service graylane-hops
     #[arg(long, requires = "image")]
@@ -57,14 +57,14 @@ pub struct UninstallArgs {
     output: Format,
 }
 
-fn wanted(args: &InstallArgs, namespace: String) -> Wanted {
-    let engine = args.image.clone().map(|image| Engine {
+fn install_spec(args: &InstallArgs, namespace: String) -> InstallSpec {
+    let engine = args.image.clone().map(|image| EngineDeployment {
         image,
         replicas: args.engine_replicas,
         namespace: args.engine_namespace.clone(),
         otlp: args.otlp,
     });
-    Wanted {
+    InstallSpec {
         namespace,
         deploy_to: args.deploy_to.clone(),
         engine,
@@ -73,10 +73,10 @@ fn wanted(args: &InstallArgs, namespace: String) -> Wanted {
 
 /// No App may be deployed to the engine's namespace: a user who deploys there could change the
 /// engine.
-fn apart(args: &InstallArgs, home: &str) -> Result<()> {
+fn check_engine_namespace(args: &InstallArgs, home: &str) -> Result<()> {
     let engine = &args.engine_namespace;
     if args.image.is_some() && (home == engine || args.deploy_to.contains(engine)) {
-        return Err(usage(format!(
+        return Err(usage_error(format!(
             "the engine runs in {engine}, and no App may be deployed there: name another one with --engine-namespace"
         )));
     }
@@ -92,27 +92,29 @@ pub(super) async fn install(global: &Global, args: InstallArgs) -> Result<()> {
     {
         let label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if name.is_empty() || name.len() > 40 || !name.chars().all(label) {
-            return Err(usage(format!(
+            return Err(usage_error(format!(
                 "{name:?} is no namespace for an engine: up to 40 of a-z, 0-9 and '-'"
             )));
         }
     }
     if args.print {
-        let config = session::config(global)?;
+        let config = session::load_config(global)?;
         let namespace = config.namespace.unwrap_or_else(|| "default".into());
-        apart(&args, &namespace)?;
-        let texts: Vec<String> = install::objects(&wanted(&args, namespace))
+        check_engine_namespace(&args, &namespace)?;
+        let texts: Vec<String> = install::render_objects(&install_spec(&args, namespace))
             .iter()
-            .map(yaml::text)
+            .map(yaml::to_yaml)
             .collect();
         return output::print(&texts.join("---\n"));
     }
     let session = session::open(global).await?;
-    apart(&args, &session.namespace)?;
-    let wanted = wanted(&args, session.namespace.clone());
-    let done = install::apply(&session.client, &wanted, args.force_conflicts).await?;
+    check_engine_namespace(&args, &session.namespace)?;
+    let wanted = install_spec(&args, session.namespace.clone());
+    let done = install::apply_objects(&session.client, &wanted, args.force_conflicts).await?;
     match args.output {
-        Format::Json | Format::Yaml => return output::print(&output::data(&done, args.output)?),
+        Format::Json | Format::Yaml => {
+            return output::print(&output::format_value(&done, args.output)?);
+        }
         Format::Name => {
             return output::print(
                 &done
@@ -126,20 +128,20 @@ pub(super) async fn install(global: &Global, args: InstallArgs) -> Result<()> {
     let mut table = Table::new(&["OBJECT", "NAMESPACE", "DONE"]);
     for applied in &done {
         let word = match applied.done {
-            Change::Created => "created",
-            Change::Changed => "changed",
-            Change::Unchanged => "unchanged",
-            Change::Skipped => "left out: this server does not serve it",
-            Change::Removed => "removed: an earlier install made it",
+            ObjectChange::Created => "created",
+            ObjectChange::Changed => "changed",
+            ObjectChange::Unchanged => "unchanged",
+            ObjectChange::Skipped => "left out: this server does not serve it",
+            ObjectChange::Removed => "removed: an earlier install made it",
         };
-        table.row([
+        table.add_row([
             applied.object.clone(),
             applied.namespace.clone().unwrap_or_default(),
             word.into(),
         ]);
     }
     output::print(&table.render())?;
-    let skipped = done.iter().any(|d| d.done == Change::Skipped);
+    let skipped = done.iter().any(|d| d.done == ObjectChange::Skipped);
     if skipped {
         say!("A pocket has one user: roles and admission policies mean nothing there.");
     }
@@ -151,10 +153,10 @@ pub(super) async fn install(global: &Global, args: InstallArgs) -> Result<()> {
              {}  anywhere, with the rights of {} there and of {} where it deploys.",
             CommandLine::graylane("install")
                 .option("-n", namespace)
-                .flag("--image REF"),
+                .fixed_args("--image REF"),
             CommandLine::graylane("engine")
                 .option("-n", namespace)
-                .flag("--context NAME"),
+                .fixed_args("--context NAME"),
             install::names::ENGINE,
             install::names::IMPERSONATOR
         );
@@ -173,7 +175,7 @@ pub(super) async fn install(global: &Global, args: InstallArgs) -> Result<()> {
 
 pub(super) async fn uninstall(global: &Global, args: UninstallArgs) -> Result<()> {
     let session = session::open(global).await?;
-    let found = install::found(&session.client, args.definitions).await?;
+    let found = install::find_installed(&session.client, args.definitions).await?;
     if found.is_empty() {
         return output::print("nothing of graylane's is installed");
     }
@@ -183,7 +185,7 @@ pub(super) async fn uninstall(global: &Global, args: UninstallArgs) -> Result<()
             .holds
             .map(|n| format!("and {n} of its objects"))
             .unwrap_or_default();
-        table.row([
+        table.add_row([
             what.kind.clone(),
             what.namespace.clone(),
             what.name.clone(),
@@ -199,16 +201,16 @@ pub(super) async fn uninstall(global: &Global, args: UninstallArgs) -> Result<()
         };
         bail!(
             "nothing was removed: {word} `graylane uninstall --yes`{}",
-            with_definitions(args.definitions)
+            definitions_flag(args.definitions)
         );
     }
     for what in &found {
-        install::remove(&session.client, what).await?;
+        install::remove_object(&session.client, what).await?;
     }
-    report(&found, &table, &args)
+    print_removed(&found, &table, &args)
 }
 
-fn with_definitions(definitions: bool) -> &'static str {
+fn definitions_flag(definitions: bool) -> &'static str {
     if definitions {
         " with --definitions"
     } else {
@@ -216,9 +218,9 @@ fn with_definitions(definitions: bool) -> &'static str {
     }
 }
 
-fn report(found: &[Removal], table: &Table, args: &UninstallArgs) -> Result<()> {
+fn print_removed(found: &[Removal], table: &Table, args: &UninstallArgs) -> Result<()> {
     match args.output {
-        Format::Json | Format::Yaml => output::print(&output::data(&found, args.output)?)?,
+        Format::Json | Format::Yaml => output::print(&output::format_value(&found, args.output)?)?,
         Format::Name => {
             output::print(
                 &found

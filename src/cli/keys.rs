@@ -9,7 +9,7 @@ use super::{
     output::{self, Format, Table},
     session,
 };
-use crate::ui::keymap::{Binding, Context, Danger, Keymap, show, written};
+use crate::ui::keymap::{Binding, Danger, KeyContext, Keymap, format_config_key, format_key};
 
 #[derive(Debug, Args)]
 pub struct KeysArgs {
@@ -28,33 +28,33 @@ struct Row {
     danger: &'static str,
 }
 
-pub(super) fn run(global: &Global, args: &KeysArgs) -> Result<()> {
-    let own = session::config(global)?.keys_text()?;
+pub(super) fn print_keys(global: &Global, args: &KeysArgs) -> Result<()> {
+    let own = session::load_config(global)?.keys_text()?;
     let keymap = match own {
-        Some(text) => Keymap::patched(&text).wrap_err("keys.toml")?,
+        Some(text) => Keymap::with_overrides(&text).wrap_err("keys.toml")?,
         None => Keymap::default(),
     };
-    output::print(&text(&keymap, args.output)?)
+    output::print(&format_keys(&keymap, args.output)?)
 }
 
-fn text(keymap: &Keymap, format: Format) -> Result<String> {
+fn format_keys(keymap: &Keymap, format: Format) -> Result<String> {
     match format {
-        Format::Json | Format::Yaml => output::data(&rows(keymap), format),
-        Format::Name => Ok(rows(keymap)
+        Format::Json | Format::Yaml => output::format_value(&key_rows(keymap), format),
+        Format::Name => Ok(key_rows(keymap)
             .iter()
             .map(|r| format!("{}.{}\n", r.context, r.action))
             .collect()),
         Format::Table | Format::Wide => {
             let mut table = Table::new(&["WHERE", "ACTION", "KEYS", "WHAT"]);
             for binding in by_context(keymap) {
-                let keys: Vec<String> = binding.keys.iter().map(|k| show(*k)).collect();
+                let keys: Vec<String> = binding.keys.iter().map(|k| format_key(*k)).collect();
                 let asks = if binding.action.danger() == Danger::Dangerous {
                     " (asks first)"
                 } else {
                     ""
                 };
                 let what = format!("{}{asks}", binding.action.sentence());
-                table.row([
+                table.add_row([
                     binding.context.word().into(),
                     binding.action.word().into(),
                     keys.join(" "),
@@ -69,7 +69,7 @@ fn text(keymap: &Keymap, format: Format) -> Result<String> {
 /// Bindings in the order of the help, each action of a context once.
 fn by_context(keymap: &Keymap) -> Vec<Binding> {
     let mut all: Vec<Binding> = vec![];
-    for context in Context::ALL {
+    for context in KeyContext::ALL {
         for binding in keymap.bindings().iter().filter(|b| b.context == context) {
             match all
                 .iter_mut()
@@ -83,11 +83,11 @@ fn by_context(keymap: &Keymap) -> Vec<Binding> {
     all
 }
 
-fn rows(keymap: &Keymap) -> Vec<Row> {
+fn key_rows(keymap: &Keymap) -> Vec<Row> {
     let row = |b: &Binding| Row {
         context: b.context.word(),
         action: b.action.word(),
-        keys: b.keys.iter().map(|k| written(*k)).collect(),
+        keys: b.keys.iter().map(|k| format_config_key(*k)).collect(),
         sentence: b.action.sentence(),
         danger: match b.action.danger() {
             Danger::Safe => "safe",

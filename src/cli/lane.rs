@@ -9,13 +9,13 @@ use kube::{Api, ResourceExt, core::ObjectMeta};
 use super::{
     Global, get,
     output::{self, Format},
-    session::{self, Session, usage},
+    session::{self, Session, usage_error},
 };
 use crate::{
     api::{App, Lane, LaneGroup, LaneSpec, OnLoss},
     cluster::gateways,
     domain::{
-        intent::{Intent, Seen},
+        intent::{Intent, SeenObject},
         lanes::{self, Problem, Severity, text},
         world::World,
     },
@@ -113,30 +113,32 @@ enum Loss {
     Close,
 }
 
-pub(super) async fn run(global: &Global, args: LaneArgs) -> Result<()> {
+pub(super) async fn run_lane_command(global: &Global, args: LaneArgs) -> Result<()> {
     match args.command {
-        LaneCommand::Set(args) => set(&session::open(global).await?, *args).await,
+        LaneCommand::Set(args) => save_lane(&session::open(global).await?, *args).await,
         LaneCommand::Get(args) => {
-            get::run(global, get::GetArgs::lanes(args.name, args.output)).await
+            get::print_objects(global, get::GetArgs::for_lanes(args.name, args.output)).await
         }
-        LaneCommand::Enable(args) => enable(global, args, true).await,
-        LaneCommand::Disable(args) => enable(global, args, false).await,
+        LaneCommand::Enable(args) => set_enabled(global, args, true).await,
+        LaneCommand::Disable(args) => set_enabled(global, args, false).await,
         LaneCommand::Delete(args) => {
             let session = session::open(global).await?;
-            let lane: Lane = get::one(&session, &args.name).await?;
+            let lane: Lane = get::get_object(&session, &args.name).await?;
             let intent = Intent::DeleteLane {
                 name: args.name,
-                seen: Some(same(&lane)),
+                seen: Some(seen_by_uid(&lane)),
             };
             session.perform(intent, args.output).await.map(drop)
         }
-        LaneCommand::Explain(args) => explain::run(&session::open(global).await?, args).await,
+        LaneCommand::Explain(args) => {
+            explain::explain_request(&session::open(global).await?, args).await
+        }
     }
 }
 
 impl LaneArgs {
     /// The intent of this command, given the lanes in `world`.
-    pub(super) fn intent(self, world: &World) -> Result<Intent, String> {
+    pub(super) fn into_intent(self, world: &World) -> Result<Intent, String> {
         let enable = |name, enabled| {
             Ok(Intent::EnableLane {
                 name,
@@ -148,7 +150,7 @@ impl LaneArgs {
             LaneCommand::Set(args) => {
                 let old = world.lanes.get(&args.name).map(|l| l.spec.clone());
                 let groups: Vec<LaneGroup> = world.groups.values().map(|g| (**g).clone()).collect();
-                let spec = wanted(&args, old.as_ref(), &groups).map_err(|e| e.to_string())?;
+                let spec = merge_spec(&args, old.as_ref(), &groups).map_err(|e| e.to_string())?;
                 Ok(Intent::SetLane {
                     name: args.name,
                     seen: None,
@@ -167,43 +169,43 @@ impl LaneArgs {
 }
 
 /// Identifies this lane at the version that was read: neither a namesake nor a later version.
-fn seen(lane: &Lane) -> Seen {
-    Seen {
+fn seen_at_version(lane: &Lane) -> SeenObject {
+    SeenObject {
         uid: lane.uid().unwrap_or_default(),
         version: lane.resource_version(),
-        meaning: None,
+        fingerprint: None,
     }
 }
 
 /// Identifies this lane by uid, at any version.
-fn same(lane: &Lane) -> Seen {
-    Seen {
+fn seen_by_uid(lane: &Lane) -> SeenObject {
+    SeenObject {
         uid: lane.uid().unwrap_or_default(),
         version: None,
-        meaning: None,
+        fingerprint: None,
     }
 }
 
-async fn enable(global: &Global, args: Named, enabled: bool) -> Result<()> {
+async fn set_enabled(global: &Global, args: Named, enabled: bool) -> Result<()> {
     let session = session::open(global).await?;
-    let lane: Lane = get::one(&session, &args.name).await?;
+    let lane: Lane = get::get_object(&session, &args.name).await?;
     let intent = Intent::EnableLane {
         name: args.name,
-        seen: Some(same(&lane)),
+        seen: Some(seen_by_uid(&lane)),
         enabled,
     };
     session.perform(intent, args.output).await.map(drop)
 }
 
-async fn set(session: &Session, args: SetArgs) -> Result<()> {
+async fn save_lane(session: &Session, args: SetArgs) -> Result<()> {
     let api: Api<Lane> = Api::namespaced(session.client.clone(), &session.namespace);
     let old = api
         .get_opt(&args.name)
         .await
-        .map_err(session::told(format!("reading lane {}", args.name)))?;
-    let groups: Vec<LaneGroup> = get::list(session).await?;
-    let spec = wanted(&args, old.as_ref().map(|l| &l.spec), &groups)?;
-    let before: Vec<Lane> = get::list(session).await?;
+        .map_err(session::api_error(format!("reading lane {}", args.name)))?;
+    let groups: Vec<LaneGroup> = get::list_objects(session).await?;
+    let spec = merge_spec(&args, old.as_ref().map(|l| &l.spec), &groups)?;
+    let before: Vec<Lane> = get::list_objects(session).await?;
     let mut after: Vec<Lane> = before
         .iter()
         .filter(|l| l.name_any() != args.name)
@@ -219,14 +221,15 @@ async fn set(session: &Session, args: SetArgs) -> Result<()> {
         status: None,
     });
     let group = match groups.into_iter().find(|g| g.name_any() == spec.group) {
-        Some(group) => Some(gateways::as_now(&session.client, group).await),
+        Some(group) => Some(gateways::with_live_gateway(&session.client, group).await),
         None => None,
     };
-    let mut problems = lanes::introduced(&spec.group, group.as_ref(), &before, &after, &args.name);
+    let mut problems =
+        lanes::find_new_problems(&spec.group, group.as_ref(), &before, &after, &args.name);
     if let (Some(group), Some(lane)) = (&group, after.last()) {
         // This only adds a warning: a user who may not list Apps can still set lanes.
-        match get::list(session).await {
-            Ok(apps) => problems.extend(elsewhere(session, &apps, group, lane)),
+        match get::list_objects(session).await {
+            Ok(apps) => problems.extend(remote_cluster_problems(session, &apps, group, lane)),
             Err(why) => {
                 say!("warning: whether this lane leads to another cluster cannot be told: {why}")
             }
@@ -240,30 +243,30 @@ async fn set(session: &Session, args: SetArgs) -> Result<()> {
     }
     warnings.iter().for_each(|w| say!("warning: {w}"));
     if args.dry_run {
-        return output::print(&output::data(&spec, args.output)?);
+        return output::print(&output::format_value(&spec, args.output)?);
     }
     let intent = Intent::SetLane {
         name: args.name,
-        seen: old.as_ref().map(seen),
+        seen: old.as_ref().map(seen_at_version),
         spec,
     };
     session.perform(intent, args.output).await.map(drop)
 }
 
 /// Problems with versions of a lane that run in remote clusters, which lanes cannot reach.
-pub(super) fn elsewhere(
+pub(super) fn remote_cluster_problems(
     session: &Session,
     apps: &[App],
     group: &LaneGroup,
     lane: &Lane,
 ) -> Vec<Problem> {
     let app_of = |name: &str| apps.iter().find(|a| a.name_any() == name);
-    let away = |context: &str| session.clusters.canonical(Some(context)).is_some();
-    lanes::elsewhere(group, lane, &app_of, &away)
+    let away = |context: &str| session.clusters.normalize_context(Some(context)).is_some();
+    lanes::check_remote_versions(group, lane, &app_of, &away)
 }
 
 /// The old spec with the options of the command line applied.
-fn wanted(args: &SetArgs, old: Option<&LaneSpec>, groups: &[LaneGroup]) -> Result<LaneSpec> {
+fn merge_spec(args: &SetArgs, old: Option<&LaneSpec>, groups: &[LaneGroup]) -> Result<LaneSpec> {
     let mut spec = old.cloned().unwrap_or_else(|| LaneSpec {
         enabled: true,
         tag: args.name.clone(),
@@ -274,9 +277,9 @@ fn wanted(args: &SetArgs, old: Option<&LaneSpec>, groups: &[LaneGroup]) -> Resul
     } else if spec.group.is_empty() {
         let known: Vec<String> = groups.iter().map(ResourceExt::name_any).collect();
         let [one] = known.as_slice() else {
-            return Err(usage(format!(
+            return Err(usage_error(format!(
                 "which lane group? Name it with --group; there {}",
-                get::names(&known)
+                get::describe_names(&known)
             )));
         };
         spec.group.clone_from(one);
@@ -287,7 +290,7 @@ fn wanted(args: &SetArgs, old: Option<&LaneSpec>, groups: &[LaneGroup]) -> Resul
     let read = |texts: &[String]| -> Result<Vec<_>> {
         texts
             .iter()
-            .map(|t| text::parse(t).map_err(|e| usage(e.to_string())))
+            .map(|t| text::parse_condition(t).map_err(|e| usage_error(e.to_string())))
             .collect()
     };
     // Conditions replace the old ones as a whole: merging both would give a rule that nobody asked
@@ -313,7 +316,7 @@ fn wanted(args: &SetArgs, old: Option<&LaneSpec>, groups: &[LaneGroup]) -> Resul
         };
     }
     if spec.rule.is_empty() && spec.share.is_none() && old.is_none() {
-        return Err(usage(
+        return Err(usage_error(
             "which requests? Say it with --when 'parameter group == gray', --any, --path or --share",
         ));
     }
@@ -350,7 +353,7 @@ mod tests {
 
     #[test]
     fn a_new_lane_takes_the_only_group_its_own_name_as_tag_and_is_enabled() {
-        let spec = wanted(
+        let spec = merge_spec(
             &args(&["--when", "parameter group == gray"]),
             None,
             &group(),
@@ -361,15 +364,15 @@ mod tests {
             ("g", "gray", true)
         );
         assert_eq!(spec.rule.all[0].to_string(), "parameter group == gray");
-        let told = wanted(&args(&["--priority", "-1"]), None, &group())
+        let told = merge_spec(&args(&["--priority", "-1"]), None, &group())
             .unwrap_err()
             .to_string();
         assert!(told.contains("which requests?"), "{told}");
-        let told = wanted(&args(&["--share", "5"]), None, &[])
+        let told = merge_spec(&args(&["--share", "5"]), None, &[])
             .unwrap_err()
             .to_string();
         assert!(told.contains("which lane group?"), "{told}");
-        let told = wanted(&args(&["--when", "body x == 1"]), None, &group())
+        let told = merge_spec(&args(&["--when", "body x == 1"]), None, &group())
             .unwrap_err()
             .to_string();
         assert!(told.contains("body x == 1"), "{told}");
@@ -377,7 +380,7 @@ mod tests {
 
     #[test]
     fn what_is_not_named_stays_and_conditions_change_as_a_whole() {
-        let old = wanted(
+        let old = merge_spec(
             &args(&[
                 "--when",
                 "header a exists",
@@ -389,7 +392,7 @@ mod tests {
             &group(),
         )
         .unwrap();
-        let same = wanted(&args(&["--priority", "7"]), Some(&old), &[]).unwrap();
+        let same = merge_spec(&args(&["--priority", "7"]), Some(&old), &[]).unwrap();
         assert_eq!(
             same,
             LaneSpec {
@@ -397,7 +400,7 @@ mod tests {
                 ..old.clone()
             }
         );
-        let new = wanted(&args(&["--path", "/A"]), Some(&old), &[]).unwrap();
+        let new = merge_spec(&args(&["--path", "/A"]), Some(&old), &[]).unwrap();
         assert_eq!(
             (
                 new.rule.all.len(),
@@ -407,7 +410,7 @@ mod tests {
             ),
             (0, 0, 1, true)
         );
-        let share = wanted(&args(&["--share", "12.5"]), Some(&old), &[]).unwrap();
+        let share = merge_spec(&args(&["--share", "12.5"]), Some(&old), &[]).unwrap();
         assert!(share.rule.is_empty() && share.share == Some(12.5));
     }
 }

@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use super::{Global, get, output::Format, session};
 use crate::{
     api::{App, EnvironmentLock},
-    domain::intent::{Intent, Seen},
+    domain::intent::{Intent, SeenObject},
 };
 
 #[derive(Debug, Args)]
@@ -39,7 +39,7 @@ pub struct UnlockArgs {
 
 impl LockArgs {
     /// The intent of this command.
-    pub(super) fn intent(self, by: &str) -> Intent {
+    pub(super) fn into_intent(self, by: &str) -> Intent {
         let lock = EnvironmentLock {
             by: by.to_owned(),
             reason: self.reason,
@@ -55,7 +55,7 @@ impl LockArgs {
 
 impl UnlockArgs {
     /// The intent of this command.
-    pub(super) fn intent(self) -> Intent {
+    pub(super) fn into_intent(self) -> Intent {
         Intent::Lock {
             app: self.app,
             environment: self.environment,
@@ -65,26 +65,26 @@ impl UnlockArgs {
     }
 }
 
-pub(super) async fn lock(global: &Global, args: LockArgs) -> Result<()> {
+pub(super) async fn lock_environment(global: &Global, args: LockArgs) -> Result<()> {
     let session = session::open(global).await?;
     let output = args.output;
-    let intent = args.intent(&session.by);
-    set(&session, intent, output).await
+    let intent = args.into_intent(&session.by);
+    send_lock(&session, intent, output).await
 }
 
-pub(super) async fn unlock(global: &Global, args: UnlockArgs) -> Result<()> {
+pub(super) async fn unlock_environment(global: &Global, args: UnlockArgs) -> Result<()> {
     let session = session::open(global).await?;
     let output = args.output;
-    set(&session, args.intent(), output).await
+    send_lock(&session, args.into_intent(), output).await
 }
 
-async fn set(session: &session::Session, mut intent: Intent, output: Format) -> Result<()> {
+async fn send_lock(session: &session::Session, mut intent: Intent, output: Format) -> Result<()> {
     if let Intent::Lock { app, seen, .. } = &mut intent {
-        let found: App = get::one(session, app).await?;
-        *seen = Some(Seen {
+        let found: App = get::get_object(session, app).await?;
+        *seen = Some(SeenObject {
             uid: found.uid().unwrap_or_default(),
             version: None,
-            meaning: None,
+            fingerprint: None,
         });
     }
     session.perform(intent, output).await.map(drop)

@@ -11,7 +11,7 @@ use tracing_appender::{
 use tracing_subscriber::EnvFilter;
 
 /// Lines that may wait for the disk; further lines are dropped.
-const LINES: usize = 4096;
+const MAX_BUFFERED_LINES: usize = 4096;
 
 /// Logs until the guard is dropped. `GRAYLANE_LOG` sets the filter, in the syntax of `RUST_LOG`.
 pub(super) fn start(state: &Path) -> Result<WorkerGuard> {
@@ -29,7 +29,7 @@ pub(super) fn start(state: &Path) -> Result<WorkerGuard> {
     })?;
     // The buffer is allocated at once; the default is 128,000 lines.
     let (writer, guard) = NonBlockingBuilder::default()
-        .buffered_lines_limit(LINES)
+        .buffered_lines_limit(MAX_BUFFERED_LINES)
         .finish(files);
     let filter = EnvFilter::try_from_env("GRAYLANE_LOG")
         .unwrap_or_else(|_| EnvFilter::new("info,kube=warn,hyper=warn"));

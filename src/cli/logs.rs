@@ -7,13 +7,14 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 
 use super::{
-    Global, output,
-    places::{self, Place},
+    Global,
+    namespace_ref::{self, NamespaceRef},
+    output,
     session::{self, Session},
 };
 use crate::cluster::{
     error,
-    logs::{self, LogWish},
+    logs::{self, LogQuery},
 };
 
 #[derive(Debug, Args)]
@@ -35,22 +36,22 @@ pub struct LogsArgs {
     tail: Option<u32>,
 }
 
-pub(super) async fn run(global: &Global, args: LogsArgs) -> Result<()> {
+pub(super) async fn print_logs(global: &Global, args: LogsArgs) -> Result<()> {
     let session = session::open(global).await?;
-    let (place, pod) = places::said(&session, &args.pod);
+    let (place, pod) = namespace_ref::parse_object_path(&session, &args.pod);
     let place = match place {
         Some(place) => place,
-        None => find(&session, pod).await?,
+        None => find_pod(&session, pod).await?,
     };
-    let wish = LogWish {
+    let wish = LogQuery {
         container: args.container,
         follow: args.follow,
         previous: args.previous,
         tail: args.tail,
     };
-    let lines = logs::read(&place.client(&session), &place.namespace, pod, &wish)
+    let lines = logs::stream_clean_lines(&place.client(&session), &place.namespace, pod, &wish)
         .await
-        .map_err(session::told(format!("logs of {}", args.pod)))?;
+        .map_err(session::api_error(format!("logs of {}", args.pod)))?;
     let mut lines = std::pin::pin!(lines);
     while let Some(line) = lines.try_next().await? {
         output::print(&format!("{line}\n"))?;
@@ -60,22 +61,22 @@ pub(super) async fn run(global: &Global, args: LogsArgs) -> Result<()> {
 
 /// Where the pod runs: the home namespace, or the only environment that has it. If none has it, the
 /// home namespace, whose server reports the error.
-async fn find(session: &Session, pod: &str) -> Result<Place> {
-    let home = places::home(session);
-    match has(session, &home, pod).await {
+async fn find_pod(session: &Session, pod: &str) -> Result<NamespaceRef> {
+    let home = namespace_ref::home_namespace(session);
+    match has_pod(session, &home, pod).await {
         Ok(true) => return Ok(home),
         // If pods are not readable here, reading the log reports that.
-        Err(e) if error::code(&e) != Some(403) => {
-            return Err(session::told(format!("logs of {pod}"))(e));
+        Err(e) if error::status_code(&e) != Some(403) => {
+            return Err(session::api_error(format!("logs of {pod}"))(e));
         }
         Ok(false) | Err(_) => {}
     }
-    let others = places::all(session)
+    let others = namespace_ref::all_namespaces(session)
         .await?
         .into_iter()
         .filter(|p| *p != home);
     let looks = others.map(async |place| {
-        let has = has(session, &place, pod).await;
+        let has = has_pod(session, &place, pod).await;
         (place, has)
     });
     let mut found = vec![];
@@ -86,20 +87,20 @@ async fn find(session: &Session, pod: &str) -> Result<Place> {
             // An unreachable cluster does not hide pods of others.
             Err(e) => say!(
                 "warning: not looked for: {}: {}",
-                place.full(pod),
-                error::words(&e)
+                place.qualified_name(pod),
+                error::describe_error(&e)
             ),
         }
     }
     match found.as_slice() {
         [] => Ok(home),
         [one] => {
-            say!("{}:", one.full(pod));
+            say!("{}:", one.qualified_name(pod));
             Ok(one.clone())
         }
         many => {
-            let all: Vec<String> = many.iter().map(|place| place.full(pod)).collect();
-            Err(session::usage(format!(
+            let all: Vec<String> = many.iter().map(|place| place.qualified_name(pod)).collect();
+            Err(session::usage_error(format!(
                 "several pods are called so: {}; name one of them so",
                 all.join(", ")
             )))
@@ -107,7 +108,7 @@ async fn find(session: &Session, pod: &str) -> Result<Place> {
     }
 }
 
-async fn has(session: &Session, place: &Place, pod: &str) -> kube::Result<bool> {
+async fn has_pod(session: &Session, place: &NamespaceRef, pod: &str) -> kube::Result<bool> {
     let pods: Api<Pod> = Api::namespaced(place.client(session), &place.namespace);
     Ok(pods.get_metadata_opt(pod).await?.is_some())
 }
@@ -143,7 +144,11 @@ mod tests {
             .await
             .unwrap();
         };
-        let found = async || find(&session, "db-0").await.map(|place| place.namespace);
+        let found = async || {
+            find_pod(&session, "db-0")
+                .await
+                .map(|place| place.namespace)
+        };
         assert_eq!(found().await.unwrap(), "demo", "nobody has it");
         run("kube-system").await;
         assert_eq!(found().await.unwrap(), "kube-system");

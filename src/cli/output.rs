@@ -46,17 +46,17 @@ pub(super) fn say(text: &str) {
 }
 
 /// A value as YAML or, for any other format, JSON. Other formats are up to the caller.
-pub(super) fn data(value: &impl Serialize, format: Format) -> Result<String> {
+pub(super) fn format_value(value: &impl Serialize, format: Format) -> Result<String> {
     let value = serde_json::to_value(value)?;
     Ok(match format {
-        Format::Yaml => crate::domain::yaml::text(&value),
+        Format::Yaml => crate::domain::yaml::to_yaml(&value),
         _ => serde_json::to_string_pretty(&value)? + "\n",
     })
 }
 
 /// Objects as a `List`, as kubectl writes them.
-pub(super) fn list(items: &[impl Serialize], format: Format) -> Result<String> {
-    data(
+pub(super) fn format_list(items: &[impl Serialize], format: Format) -> Result<String> {
+    format_value(
         &json!({"apiVersion": "v1", "kind": "List", "items": items}),
         format,
     )
@@ -86,7 +86,7 @@ impl Table {
 
     /// Adds a row. Cells are cleaned; an empty one is shown as `-` so that columns can be split at
     /// blanks.
-    pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+    pub(super) fn add_row(&mut self, cells: impl IntoIterator<Item = String>) {
         let shown = |cell: String| Some(Clean::from(cell).into_string()).filter(|c| !c.is_empty());
         self.rows.push(
             cells
@@ -106,7 +106,7 @@ impl Table {
                 self.rows
                     .iter()
                     .filter_map(|r| r.get(i))
-                    .map(|c| text::width(c))
+                    .map(|c| text::display_width(c))
                     .chain([self.head[i].len()])
                     .max()
             })
@@ -118,7 +118,7 @@ impl Table {
             let mut line = String::new();
             for (cell, width) in row.iter().zip(&widths) {
                 line.push_str(cell);
-                line.push_str(&" ".repeat(width - text::width(cell) + 3));
+                line.push_str(&" ".repeat(width - text::display_width(cell) + 3));
             }
             out.push_str(line.trim_end());
             out.push('\n');
@@ -128,8 +128,9 @@ impl Table {
 }
 
 /// The time since `then`; empty if unknown.
-pub(super) fn age(then: Option<jiff::Timestamp>, now: jiff::Timestamp) -> String {
-    then.map(|then| text::age(now, then)).unwrap_or_default()
+pub(super) fn format_age(then: Option<jiff::Timestamp>, now: jiff::Timestamp) -> String {
+    then.map(|then| text::format_age(now, then))
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -139,15 +140,15 @@ mod tests {
     #[test]
     fn columns_line_up_also_under_wide_characters() {
         let mut table = Table::new(&["NAME", "WHY"]);
-        table.row(["灰度".into(), String::new()]);
-        table.row(["a".into(), "b c".into()]);
+        table.add_row(["灰度".into(), String::new()]);
+        table.add_row(["a".into(), "b c".into()]);
         assert_eq!(table.render(), "NAME   WHY\n灰度   -\na      b c\n");
     }
 
     #[test]
     fn a_cell_is_one_line_whatever_an_object_says() {
         let mut table = Table::new(&["MESSAGE", "BY"]);
-        table.row([
+        table.add_row([
             "\u{1b}]52;c;aGFja2Vk\u{7}yes\u{202e}\nno".into(),
             "a".into(),
         ]);

@@ -14,12 +14,12 @@ use super::{
 use crate::{
     cluster::{
         agent::Agent,
-        connect::{self, Source},
+        connect::{self, ClusterSource},
     },
     demo::state,
     pocket::{
         images::Images,
-        leftovers::{NOBODY, VARIABLE},
+        orphans::{MARK_VARIABLE, NO_MARK},
         run::{Pocket, Settings},
     },
 };
@@ -31,7 +31,7 @@ pub struct PocketArgs {
 }
 
 impl PocketArgs {
-    pub(super) fn serves(&self) -> bool {
+    pub(super) fn is_serve(&self) -> bool {
         matches!(self.command, PocketCommand::Serve)
     }
 }
@@ -72,8 +72,8 @@ struct KubeconfigArgs {
     path: bool,
 }
 
-pub(super) async fn run(global: &Global, args: PocketArgs) -> Result<()> {
-    let dir = dir(global)?;
+pub(super) async fn run_pocket_command(global: &Global, args: PocketArgs) -> Result<()> {
+    let dir = state_dir(global)?;
     match args.command {
         PocketCommand::Serve => {
             let dir = state::open(&dir)?;
@@ -85,8 +85,8 @@ pub(super) async fn run(global: &Global, args: PocketArgs) -> Result<()> {
                 }
                 started => started?,
             };
-            let ended = ended();
-            say!("KUBECONFIG={}", connect::kubeconfig_of(&dir).display());
+            let ended = shutdown_signal();
+            say!("KUBECONFIG={}", connect::kubeconfig_path(&dir).display());
             output::print("ready\n")?;
             ended?.await;
             pocket.stop().await;
@@ -94,8 +94,8 @@ pub(super) async fn run(global: &Global, args: PocketArgs) -> Result<()> {
         }
         PocketCommand::Kubeconfig(args) => {
             // A kubeconfig is of use only if its server responds.
-            connect::connect(&Source::State(dir.clone()), None, Agent::Cli).await?;
-            let file = connect::kubeconfig_of(&dir);
+            connect::connect(&ClusterSource::State(dir.clone()), None, Agent::Cli).await?;
+            let file = connect::kubeconfig_path(&dir);
             if args.path {
                 return output::print(&file.display().to_string());
             }
@@ -104,24 +104,24 @@ pub(super) async fn run(global: &Global, args: PocketArgs) -> Result<()> {
             )
         }
         PocketCommand::Build(args) => {
-            let images = Images::of(&state::open(&dir)?)?;
+            let images = Images::open_in(&state::open(&dir)?)?;
             // In a pod this is the build task of a release, which uses a new name each time.
-            let image = if std::env::var_os(VARIABLE).is_some_and(|run| run != NOBODY) {
+            let image = if std::env::var_os(MARK_VARIABLE).is_some_and(|run| run != NO_MARK) {
                 images.build_for_release(&args.folder, &args.tag)?
             } else {
                 images.build(&args.folder, &args.tag)?
             };
             output::print(&format!("{} {}", args.tag, image.digest))
         }
-        PocketCommand::Images(args) => images(&dir, args.output),
+        PocketCommand::Images(args) => print_images(&dir, args.output),
     }
 }
 
-fn images(dir: &Path, format: Format) -> Result<()> {
-    let images = Images::of(&state::open(dir)?)?;
+fn print_images(dir: &Path, format: Format) -> Result<()> {
+    let images = Images::open_in(&state::open(dir)?)?;
     let tags = images.tags()?;
     output::print(&match format {
-        Format::Json | Format::Yaml => output::data(&tags, format)?,
+        Format::Json | Format::Yaml => output::format_value(&tags, format)?,
         Format::Name => tags.keys().map(|name| format!("{name}\n")).collect(),
         Format::Table | Format::Wide => {
             let mut table = Table::new(&["NAME", "DIGEST", "RUNS"]);
@@ -135,7 +135,7 @@ fn images(dir: &Path, format: Format) -> Result<()> {
                 let runs = images
                     .get(name)
                     .map_or_else(|e| e.to_string(), |i| i.manifest.entrypoint.join(" "));
-                table.row([name.clone(), digest, runs]);
+                table.add_row([name.clone(), digest, runs]);
             }
             table.render()
         }
@@ -143,17 +143,17 @@ fn images(dir: &Path, format: Format) -> Result<()> {
 }
 
 /// The state folder from the configuration. Fails if a real cluster was requested.
-pub(super) fn dir(global: &Global) -> Result<PathBuf> {
+pub(super) fn state_dir(global: &Global) -> Result<PathBuf> {
     if global.context.is_some() || global.kubeconfig.is_some() {
-        return Err(session::usage(
+        return Err(session::usage_error(
             "a pocket lives in a state folder: --state instead of --context or --kubeconfig",
         ));
     }
-    Ok(session::config(global)?.state()?)
+    Ok(session::load_config(global)?.state_folder()?)
 }
 
 /// A future that completes on SIGTERM or SIGINT.
-pub(super) fn ended() -> Result<impl Future<Output = ()>> {
+pub(super) fn shutdown_signal() -> Result<impl Future<Output = ()>> {
     let (mut term, mut int) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,

@@ -11,9 +11,9 @@ use kube::ResourceExt;
 
 use super::{
     Global, get,
-    live::{self, Live},
     output::{self, Format, Table},
-    session::{self, usage},
+    session::{self, usage_error},
+    world_watch::{self, WorldWatch},
 };
 use crate::{
     api::{ProbeSpec, Served},
@@ -59,32 +59,32 @@ pub struct ProbeArgs {
     output: Format,
 }
 
-pub(super) async fn run(global: &Global, args: ProbeArgs) -> Result<()> {
+pub(super) async fn send_and_print(global: &Global, args: ProbeArgs) -> Result<()> {
     let spec = ProbeSpec {
         path: args.path.clone(),
-        headers: headers(&args.header, &args.cookie)?,
-        expect: expect(&args.expect)?,
+        headers: parse_headers(&args.header, &args.cookie)?,
+        expect: parse_expectations(&args.expect)?,
         count: args.count,
     };
     if !spec.path.starts_with('/') {
-        return Err(usage(format!(
+        return Err(usage_error(format!(
             "{:?} is no path: it starts with /",
             spec.path
         )));
     }
     if args.diff {
-        return diff::run(global, &args, spec).await;
+        return diff::compare_versions(global, &args, spec).await;
     }
-    let place = Place::open(global, args.group.as_deref()).await?;
+    let place = ProbeTarget::open_target(global, args.group.as_deref()).await?;
     let probed = place.send(&spec).await?;
     output::print(&match args.output {
         Format::Json => {
             let lines = probed.iter().map(|p| Ok(serde_json::to_string(p)? + "\n"));
             lines.collect::<Result<String>>()?
         }
-        Format::Yaml => output::data(&probed, Format::Yaml)?,
+        Format::Yaml => output::format_value(&probed, Format::Yaml)?,
         Format::Name => probed.iter().map(|p| format!("{}\n", p.verdict)).collect(),
-        Format::Table | Format::Wide => table(&probed, args.output == Format::Wide).render(),
+        Format::Table | Format::Wide => probes_table(&probed, args.output == Format::Wide).render(),
     })?;
     let wrong: Vec<&Probed> = probed.iter().filter(|p| !p.is_ok()).collect();
     if wrong.is_empty() {
@@ -105,50 +105,52 @@ pub(super) async fn run(global: &Global, args: ProbeArgs) -> Result<()> {
 }
 
 /// The entry that probes are sent to.
-struct Place {
+struct ProbeTarget {
     group: String,
-    live: Live,
+    live: WorldWatch,
     via: Via,
 }
 
-impl Place {
-    async fn open(global: &Global, group: Option<&str>) -> Result<Self> {
-        let config = session::config(global)?;
+impl ProbeTarget {
+    async fn open_target(global: &Global, group: Option<&str>) -> Result<Self> {
+        let config = session::load_config(global)?;
         let session = session::open_as(global, &config).await?;
-        let via = session::via(global, &config)?;
-        let via = via.map_or(Via::Entry, |way| way.with(&session.client));
-        let group = get::group(&session, group).await?.name_any();
+        let via = session::resolve_via(global, &config)?;
+        let via = via.map_or(Via::Entry, |way| way.into_via(&session.client));
+        let group = get::resolve_group(&session, group).await?.name_any();
         let shown = |w: &World| w.groups.contains_key(&group);
-        let live = live::open(&session, "it does not show that lane group any more", shown).await?;
+        let live =
+            world_watch::watch_world(&session, "it does not show that lane group any more", shown)
+                .await?;
         Ok(Self { group, live, via })
     }
 
     async fn send(&self, spec: &ProbeSpec) -> Result<Vec<Probed>> {
-        Ok(probe::run(spec, &self.group, &self.live.worlds, &self.via).await?)
+        Ok(probe::send_probes(spec, &self.group, &self.live.worlds, &self.via).await?)
     }
 }
 
 /// The probed requests as a table. A chain looks like `spring-cloud-a=gray[127.64.16.5] ->
 /// spring-cloud-b=base[127.64.16.2]`.
-fn table(probed: &[Probed], wide: bool) -> Table {
+fn probes_table(probed: &[Probed], wide: bool) -> Table {
     let mut table = Table::new(if wide {
         &["STATUS", "MS", "LANE", "VERDICT", "CHAIN", "BODY"]
     } else {
         &["STATUS", "MS", "LANE", "VERDICT", "CHAIN"]
     });
     for request in probed {
-        let mut row = cells(request).to_vec();
+        let mut row = probe_cells(request).to_vec();
         if wide {
             row.push(request.body.lines().next().unwrap_or_default().to_owned());
         }
-        table.row(row);
+        table.add_row(row);
     }
     table
 }
 
-fn cells(request: &Probed) -> [String; 5] {
+fn probe_cells(request: &Probed) -> [String; 5] {
     let hops = request.chain.iter().map(|hop| {
-        let side = hop.served.map_or("?", Served::word);
+        let side = hop.served.map_or("?", Served::as_str);
         let address = hop
             .address
             .as_ref()
@@ -165,25 +167,25 @@ fn cells(request: &Probed) -> [String; 5] {
     ]
 }
 
-fn pair<'a>(text: &'a str, what: &str, example: &str) -> Result<(&'a str, &'a str)> {
+fn parse_pair<'a>(text: &'a str, what: &str, example: &str) -> Result<(&'a str, &'a str)> {
     let split = text.split_once('=').map(|(k, v)| (k.trim(), v.trim()));
     split
         .filter(|(k, _)| !k.is_empty())
-        .ok_or_else(|| usage(format!("{what} {text:?}: write {example}")))
+        .ok_or_else(|| usage_error(format!("{what} {text:?}: write {example}")))
 }
 
-fn headers(headers: &[String], cookies: &[String]) -> Result<BTreeMap<String, String>> {
+fn parse_headers(headers: &[String], cookies: &[String]) -> Result<BTreeMap<String, String>> {
     let mut all = BTreeMap::new();
     for header in headers {
         // The syntax of curl is accepted too.
         let (name, value) = match header.split_once(": ") {
             Some((name, value)) if !name.contains('=') => (name.trim(), value.trim()),
-            _ => pair(header, "--header", "NAME=VALUE")?,
+            _ => parse_pair(header, "--header", "NAME=VALUE")?,
         };
         all.insert(name.to_owned(), value.to_owned());
     }
     for cookie in cookies {
-        pair(cookie, "--cookie", "NAME=VALUE")?;
+        parse_pair(cookie, "--cookie", "NAME=VALUE")?;
         let line: &mut String = all.entry("cookie".into()).or_default();
         if !line.is_empty() {
             line.push_str("; ");
@@ -193,15 +195,15 @@ fn headers(headers: &[String], cookies: &[String]) -> Result<BTreeMap<String, St
     Ok(all)
 }
 
-fn expect(texts: &[String]) -> Result<BTreeMap<String, Served>> {
+fn parse_expectations(texts: &[String]) -> Result<BTreeMap<String, Served>> {
     let mut sides = BTreeMap::new();
     for text in texts.iter().filter(|t| !t.trim().is_empty()) {
-        let (app, side) = pair(text, "--expect", "APP=gray or APP=base")?;
+        let (app, side) = parse_pair(text, "--expect", "APP=gray or APP=base")?;
         let side = match side {
             "gray" => Served::Gray,
             "base" => Served::Base,
             other => {
-                return Err(usage(format!(
+                return Err(usage_error(format!(
                     "--expect {text:?}: {other:?} is neither gray nor base"
                 )));
             }
@@ -221,7 +223,7 @@ mod tests {
 
     #[test]
     fn headers_and_cookies_are_read_as_people_write_them() {
-        let read = headers(
+        let read = parse_headers(
             &texts(&["x-user=7", "accept: a=b"]),
             &texts(&["u=1", "v=2"]),
         )
@@ -231,13 +233,13 @@ mod tests {
             read,
             wanted.map(|(k, v)| (k.to_owned(), v.to_owned())).into()
         );
-        assert!(headers(&texts(&["nothing"]), &[]).is_err());
-        assert!(headers(&[], &texts(&["=x"])).is_err());
+        assert!(parse_headers(&texts(&["nothing"]), &[]).is_err());
+        assert!(parse_headers(&[], &texts(&["=x"])).is_err());
     }
 
     #[test]
     fn expectations_name_a_side() {
-        let read = expect(&texts(&["a=gray", "b=base"])).unwrap();
+        let read = parse_expectations(&texts(&["a=gray", "b=base"])).unwrap();
         assert_eq!(
             read,
             [
@@ -247,7 +249,7 @@ mod tests {
             .into()
         );
         assert!(
-            expect(&texts(&["a=blue"]))
+            parse_expectations(&texts(&["a=blue"]))
                 .unwrap_err()
                 .to_string()
                 .contains("neither gray nor base")

@@ -5,16 +5,16 @@ use std::{collections::BTreeMap, sync::Arc};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::{Api, ResourceExt, api::ListParams};
 
-use super::{adopt::diff, get, session::Session};
+use super::{adopt::unified_diff, get, session::Session};
 use crate::{
     api::{Release, label},
     cluster::{
         error,
-        revision::{Proposed, proposed},
+        revision::{Proposed, read_proposal},
     },
     domain::{
-        revision::{Revision, short},
-        workflow::{built_after, changes},
+        revision::{Revision, short_name},
+        workflow::{built_after, list_changes},
     },
 };
 
@@ -24,7 +24,7 @@ use crate::{
 /// # Errors
 ///
 /// Why that is not known, as text.
-pub(super) async fn change(
+pub(super) async fn describe_proposal(
     session: &Session,
     release: &Release,
     task: Option<&str>,
@@ -33,29 +33,31 @@ pub(super) async fn change(
         app,
         is_changed,
         proposal,
-    } = proposed(&session.client, &session.namespace, release, task).await?;
+    } = read_proposal(&session.client, &session.namespace, release, task).await?;
     let of = &release.spec.app;
     let own = ListParams::default().labels(&format!("{}={of}", label::REVISION_OF));
     let api: Api<ControllerRevision> = Api::namespaced(session.client.clone(), &session.namespace);
     let revisions = api
         .list(&own)
         .await
-        .map_err(|e| format!("listing revisions of {of}: {}", error::words(&e)))?;
+        .map_err(|e| format!("listing revisions of {of}: {}", error::describe_error(&e)))?;
     let revisions: BTreeMap<String, Arc<Revision>> = revisions
         .iter()
-        .filter_map(|r| Some((r.name_any(), Arc::new(Revision::read(r).ok()?))))
+        .filter_map(|r| Some((r.name_any(), Arc::new(Revision::from_object(r).ok()?))))
         .collect();
-    let mut releases: Vec<Release> = get::list(session).await.map_err(|e| format!("{e:#}"))?;
+    let mut releases: Vec<Release> = get::list_objects(session)
+        .await
+        .map_err(|e| format!("{e:#}"))?;
     releases.retain(|r| r.spec.app == *of);
     let mut words = format!(
         "revision {}, {}\n",
-        short(app.revision().name()),
+        short_name(app.revision().name()),
         proposal.digest
     );
     if is_changed {
         words += &format!("App {of} has changed since this release began: that is no part of it\n");
     }
-    for change in changes(&app, &proposal, releases.iter(), |name| {
+    for change in list_changes(&app, &proposal, releases.iter(), |name| {
         revisions.get(name).cloned()
     }) {
         let environment = &change.environment;
@@ -71,7 +73,7 @@ pub(super) async fn change(
         } else {
             format!(
                 "--- {environment} as it runs\n+++ {environment} as it would be\n{}",
-                diff(before, &change.after)
+                unified_diff(before, &change.after)
             )
         };
     }

@@ -55,31 +55,31 @@ struct ListArgs {
 
 impl ReleaseArgs {
     /// The intent of this command; only `start` has one.
-    pub(super) fn intent(self) -> Result<Intent> {
+    pub(super) fn into_intent(self) -> Result<Intent> {
         match self.command {
-            ReleaseCommand::Start(args) => args.intent(),
-            _ => Err(session::usage("it only looks".to_owned())),
+            ReleaseCommand::Start(args) => args.into_intent(),
+            _ => Err(session::usage_error("it only looks".to_owned())),
         }
     }
 }
 
-pub(super) async fn run(global: &Global, args: ReleaseArgs) -> Result<()> {
+pub(super) async fn run_release_command(global: &Global, args: ReleaseArgs) -> Result<()> {
     let session = session::open(global).await?;
     match args.command {
         ReleaseCommand::Show(args) => {
-            let mut release: Release = get::one(&session, &args.name).await?;
+            let mut release: Release = get::get_object(&session, &args.name).await?;
             release.metadata.managed_fields = None;
             output::print(&match args.output {
-                Format::Json | Format::Yaml => output::data(&release, args.output)?,
+                Format::Json | Format::Yaml => output::format_value(&release, args.output)?,
                 Format::Name => release.name_any(),
                 Format::Table | Format::Wide => {
-                    show::text(&release, Timestamp::now())
-                        + &show::proposed(&session, &release).await
+                    show::describe_release(&release, Timestamp::now())
+                        + &show::describe_pending(&session, &release).await
                 }
             })
         }
         ReleaseCommand::List(args) => {
-            let mut releases: Vec<Release> = get::list(&session).await?;
+            let mut releases: Vec<Release> = get::list_objects(&session).await?;
             releases.retain(|r| args.app.as_ref().is_none_or(|a| r.spec.app == *a));
             let wide = args.output == Format::Wide;
             output::print(&match args.output {
@@ -87,15 +87,15 @@ pub(super) async fn run(global: &Global, args: ReleaseArgs) -> Result<()> {
                     releases
                         .iter_mut()
                         .for_each(|r| r.metadata.managed_fields = None);
-                    output::list(&releases, args.output)?
+                    output::format_list(&releases, args.output)?
                 }
                 Format::Name => releases.iter().map(|r| r.name_any() + "\n").collect(),
                 Format::Table | Format::Wide => {
-                    get::tables::releases(&releases, wide, Timestamp::now()).render()
+                    get::tables::releases_table(&releases, wide, Timestamp::now()).render()
                 }
             })
         }
-        ReleaseCommand::Start(args) => start::run(&session, args).await,
-        ReleaseCommand::Wait(args) => wait::run(&session, args).await,
+        ReleaseCommand::Start(args) => start::start_release(&session, args).await,
+        ReleaseCommand::Wait(args) => wait::wait_for_release(&session, args).await,
     }
 }

@@ -11,15 +11,15 @@ use serde_json::Value;
 use super::{
     Global, get,
     output::{self, Format},
-    session::{self, Session, usage},
+    session::{self, Session, usage_error},
     variables::{self, Groups},
 };
 use crate::{
     api::{App, Release},
-    cluster::revision::proposed,
+    cluster::revision::read_proposal,
     domain::{
         template::{self, Context},
-        variables::{lines, shared},
+        variables::{format_unresolved, resolve_shared_values},
     },
 };
 
@@ -42,18 +42,18 @@ pub struct RenderArgs {
     output: Format,
 }
 
-pub(super) async fn run(global: &Global, args: RenderArgs) -> Result<()> {
+pub(super) async fn render_manifests(global: &Global, args: RenderArgs) -> Result<()> {
     let session = session::open(global).await?;
     if let Some(name) = &args.release {
-        return frozen(&session, name, &args).await;
+        return print_frozen_manifests(&session, name, &args).await;
     }
     let (name, place) = (
         args.app.as_deref().unwrap_or_default(),
         args.environment.as_deref().unwrap_or_default(),
     );
-    let app: App = get::one(&session, name).await?;
-    let groups = variables::groups(&session).await?;
-    let context = context(&app, name, place, &args.image, &groups)?;
+    let app: App = get::get_object(&session, name).await?;
+    let groups = variables::list_groups(&session).await?;
+    let context = build_context(&app, name, place, &args.image, &groups)?;
     let mut manifests: Vec<_> = app.spec.manifests.iter().collect();
     manifests.sort_by_key(|m| m.priority);
     let mut text = String::new();
@@ -61,7 +61,7 @@ pub(super) async fn run(global: &Global, args: RenderArgs) -> Result<()> {
     let mut problems = vec![];
     for manifest in manifests {
         // Parsed even for YAML output, so that errors are reported with the line in the template.
-        match template::manifests(&manifest.name, &manifest.template, &context) {
+        match template::render_manifests(&manifest.name, &manifest.template, &context) {
             Ok(read) => objects.extend(read),
             Err(errors) => {
                 problems.extend(errors.iter().map(ToString::to_string));
@@ -83,14 +83,14 @@ pub(super) async fn run(global: &Global, args: RenderArgs) -> Result<()> {
         );
     }
     output::print(&match args.output {
-        Format::Json => output::list(&objects, Format::Json)?,
-        Format::Name => objects.iter().map(self::name).collect(),
+        Format::Json => output::format_list(&objects, Format::Json)?,
+        Format::Name => objects.iter().map(self::short_name).collect(),
         Format::Yaml | Format::Table | Format::Wide => text,
     })
 }
 
 /// Kind and name, as `deployment/web`.
-fn name(object: &Value) -> String {
+fn short_name(object: &Value) -> String {
     let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
     format!(
         "{}/{}\n",
@@ -100,9 +100,9 @@ fn name(object: &Value) -> String {
 }
 
 /// Prints what a release applies, with the labels that it adds.
-async fn frozen(session: &Session, name: &str, args: &RenderArgs) -> Result<()> {
-    let release: Release = get::one(session, name).await?;
-    let found = proposed(&session.client, &session.namespace, &release, None)
+async fn print_frozen_manifests(session: &Session, name: &str, args: &RenderArgs) -> Result<()> {
+    let release: Release = get::get_object(session, name).await?;
+    let found = read_proposal(&session.client, &session.namespace, &release, None)
         .await
         .map_err(|why| eyre!(why))?;
     let mut environments = found.proposal.environments;
@@ -119,15 +119,15 @@ async fn frozen(session: &Session, name: &str, args: &RenderArgs) -> Result<()> 
     }
     let objects = || environments.iter().flat_map(|(_, objects)| objects);
     output::print(&match args.output {
-        Format::Json => output::list(&objects().collect::<Vec<_>>(), Format::Json)?,
-        Format::Name => objects().map(self::name).collect(),
+        Format::Json => output::format_list(&objects().collect::<Vec<_>>(), Format::Json)?,
+        Format::Name => objects().map(self::short_name).collect(),
         Format::Yaml | Format::Table | Format::Wide => {
             let mut text = String::new();
             for (environment, objects) in &environments {
                 for object in objects {
                     text += &format!(
                         "---\n# {environment}\n{}",
-                        output::data(object, Format::Yaml)?
+                        output::format_value(object, Format::Yaml)?
                     );
                 }
             }
@@ -136,14 +136,14 @@ async fn frozen(session: &Session, name: &str, args: &RenderArgs) -> Result<()> 
     })
 }
 
-fn context(
+fn build_context(
     app: &App,
     name: &str,
     place: &str,
     given: &[String],
     groups: &Groups,
 ) -> Result<Context> {
-    let environment = get::environment(app, place)?;
+    let environment = get::find_environment(app, place)?;
     let defaults = app
         .spec
         .images
@@ -157,7 +157,7 @@ fn context(
             .split_once('=')
             .filter(|(n, r)| !n.is_empty() && !r.is_empty())
         else {
-            return Err(usage(format!(
+            return Err(usage_error(format!(
                 "--image {text}: write NAME=REF, as in backend=spring-cloud-a:v2"
             )));
         };
@@ -165,16 +165,16 @@ fn context(
             let known: Vec<String> = app.spec.images.keys().cloned().collect();
             bail!(
                 "app {name} has no image {image}; there {}",
-                get::names(&known)
+                get::describe_names(&known)
             );
         }
         images.insert(image.into(), reference.into());
     }
-    let shared = shared(name, &app.spec, environment, |name| groups.get(name));
-    Ok(Context::of(
+    let shared = resolve_shared_values(name, &app.spec, environment, |name| groups.get(name));
+    Ok(Context::for_environment(
         name,
         environment,
-        &shared.map_err(|all| eyre!(lines(&all)))?,
+        &shared.map_err(|all| eyre!(format_unresolved(&all)))?,
         images,
     ))
 }

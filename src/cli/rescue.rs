@@ -21,19 +21,19 @@ use serde_json::Value;
 
 use super::{
     Global, get,
+    namespace_ref::{self, NamespaceRef},
     output::{self, Format},
-    places::{self, Place},
-    session::{self, Session, told},
+    session::{self, Session, api_error},
 };
 use crate::{
     api::{InventoryItem, Release, RolloutRecord},
     cluster::error,
     domain::{
-        batches::{Records, Ways, is_on, rescue, stateful},
+        batches::{Records, RescuePatches, is_latch_on, plan_rescue, stateful},
         command_line::CommandLine,
         observe::{self, DeploymentSeen},
         text::Clean,
-        world::Key,
+        world::ObjectKey,
     },
 };
 
@@ -44,7 +44,7 @@ pub struct RescueArgs {
     workload: Option<String>,
     /// Only of this kind
     #[arg(long)]
-    kind: Option<Kind>,
+    kind: Option<WorkloadKind>,
     /// Let the new version finish, with the settings it is to have
     #[arg(long, requires = "workload", conflicts_with = "abort")]
     finish: bool,
@@ -62,7 +62,7 @@ pub struct RescueArgs {
 /// Kinds that are rolled out in batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
-enum Kind {
+enum WorkloadKind {
     #[value(alias = "deploy")]
     Deployment,
     #[value(name = "statefulset", alias = "sts")]
@@ -72,8 +72,8 @@ enum Kind {
 /// A workload with an unfinished rollout.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Found {
-    kind: Kind,
+struct StuckWorkload {
+    kind: WorkloadKind,
     name: String,
     /// `None` for the home cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -100,48 +100,58 @@ struct Found {
     in_the_way: Vec<String>,
 }
 
-pub(super) async fn run(global: &Global, args: RescueArgs) -> Result<()> {
-    look(&session::open(global).await?, args).await
+pub(super) async fn rescue_workloads(global: &Global, args: RescueArgs) -> Result<()> {
+    search_and_rescue(&session::open(global).await?, args).await
 }
 
-async fn look(session: &Session, args: RescueArgs) -> Result<()> {
+async fn search_and_rescue(session: &Session, args: RescueArgs) -> Result<()> {
     let releases: Vec<Release> = get::list_if_installed(session).await?;
     let (place, name) = args
         .workload
         .as_deref()
-        .map(|text| places::said(session, text))
+        .map(|text| namespace_ref::parse_object_path(session, text))
         .unzip();
     let mut seen = match place.flatten() {
-        Some(place) => named(session, place, &releases).await?,
-        None => anywhere(session, &releases).await?,
+        Some(place) => search_namespace(session, place, &releases).await?,
+        None => search_everywhere(session, &releases).await?,
     };
     seen.found.retain(|(_, f)| {
         name.is_none_or(|name| f.name == name) && args.kind.is_none_or(|kind| f.kind == kind)
     });
     if args.finish || args.abort {
-        return act::act(session, args, seen).await;
+        return act::rescue_one(session, args, seen).await;
     }
-    let Seen { found, unseen } = seen;
-    tell(&found, &unseen, args.output)?;
+    let SearchResult { found, unseen } = seen;
+    print_found(&found, &unseen, args.output)?;
     match unseen.as_slice() {
         [] => Ok(()),
-        unseen => bail!("{}: half-way ones may stand there", not_looked_at(unseen)),
+        unseen => bail!(
+            "{}: half-way ones may stand there",
+            describe_unsearched(unseen)
+        ),
     }
 }
 
 /// Workloads that were found, and namespaces that could not be read.
 #[derive(Debug, Default)]
-struct Seen {
-    found: Vec<(Place, Found)>,
-    unseen: Vec<Place>,
+struct SearchResult {
+    found: Vec<(NamespaceRef, StuckWorkload)>,
+    unseen: Vec<NamespaceRef>,
 }
 
 /// Searches the named namespace. That it cannot be read is an error.
-async fn named(session: &Session, place: Place, releases: &[Release]) -> Result<Seen> {
-    let all = half_way(session, &place, releases)
+async fn search_namespace(
+    session: &Session,
+    place: NamespaceRef,
+    releases: &[Release],
+) -> Result<SearchResult> {
+    let all = find_stuck(session, &place, releases)
         .await
-        .map_err(told(format!("looking at {}", place.full("*"))))?;
-    Ok(Seen {
+        .map_err(api_error(format!(
+            "looking at {}",
+            place.qualified_name("*")
+        )))?;
+    Ok(SearchResult {
         found: all
             .into_iter()
             .map(|found| (place.clone(), found))
@@ -151,23 +161,28 @@ async fn named(session: &Session, place: Place, releases: &[Release]) -> Result<
 }
 
 /// Searches all namespaces of environments at the same time.
-async fn anywhere(session: &Session, releases: &[Release]) -> Result<Seen> {
-    let mut seen = Seen::default();
-    let looks = places::all(session).await?.into_iter().map(async |place| {
-        let found = half_way(session, &place, releases).await;
-        (place, found)
-    });
+async fn search_everywhere(session: &Session, releases: &[Release]) -> Result<SearchResult> {
+    let mut seen = SearchResult::default();
+    let looks = namespace_ref::all_namespaces(session)
+        .await?
+        .into_iter()
+        .map(async |place| {
+            let found = find_stuck(session, &place, releases).await;
+            (place, found)
+        });
     for (place, found) in join_all(looks).await {
         match found {
             Ok(all) => seen
                 .found
                 .extend(all.into_iter().map(|found| (place.clone(), found))),
-            Err(e) if place == places::home(session) => return Err(told("listing workloads")(e)),
+            Err(e) if place == namespace_ref::home_namespace(session) => {
+                return Err(api_error("listing workloads")(e));
+            }
             Err(e) => {
                 say!(
                     "warning: not looked at: {}: {}",
-                    place.full("*"),
-                    error::words(&e)
+                    place.qualified_name("*"),
+                    error::describe_error(&e)
                 );
                 seen.unseen.push(place);
             }
@@ -176,25 +191,29 @@ async fn anywhere(session: &Session, releases: &[Release]) -> Result<Seen> {
     Ok(seen)
 }
 
-fn not_looked_at(unseen: &[Place]) -> String {
+fn describe_unsearched(unseen: &[NamespaceRef]) -> String {
     match unseen {
-        [one] => format!("{} could not be looked at", one.full("*")),
+        [one] => format!("{} could not be looked at", one.qualified_name("*")),
         many => format!("{} places could not be looked at", many.len()),
     }
 }
 
-fn tell(found: &[(Place, Found)], unseen: &[Place], format: Format) -> Result<()> {
+fn print_found(
+    found: &[(NamespaceRef, StuckWorkload)],
+    unseen: &[NamespaceRef],
+    format: Format,
+) -> Result<()> {
     output::print(&match format {
         Format::Json | Format::Yaml => {
-            output::data(&found.iter().map(|(_, f)| f).collect::<Vec<_>>(), format)?
+            output::format_value(&found.iter().map(|(_, f)| f).collect::<Vec<_>>(), format)?
         }
         Format::Name => found
             .iter()
-            .map(|(place, f)| place.full(&f.name) + "\n")
+            .map(|(place, f)| place.qualified_name(&f.name) + "\n")
             .collect(),
         Format::Table | Format::Wide if !found.is_empty() => found
             .iter()
-            .map(|(_, f)| words(f))
+            .map(|(_, f)| describe_stuck(f))
             .collect::<Vec<_>>()
             .join("\n"),
         Format::Table | Format::Wide if unseen.is_empty() => "no workload is half-way\n".into(),
@@ -202,9 +221,9 @@ fn tell(found: &[(Place, Found)], unseen: &[Place], format: Format) -> Result<()
     })
 }
 
-impl Kind {
+impl WorkloadKind {
     /// The name that kubectl accepts.
-    const fn word(self) -> &'static str {
+    const fn as_str(self) -> &'static str {
         match self {
             Self::Deployment => "deployment",
             Self::StatefulSet => "statefulset",
@@ -213,27 +232,32 @@ impl Kind {
 }
 
 /// A kubectl command line for this namespace.
-fn kubectl(context: Option<&str>, namespace: &str) -> CommandLine {
+fn kubectl_command(context: Option<&str>, namespace: &str) -> CommandLine {
     CommandLine::kubectl("")
         .option_if("--context", context)
         .option("-n", namespace)
 }
 
 /// A `rescue` command line with the full name of a workload.
-fn ours(context: Option<&str>, namespace: &str, name: &str, kind: Kind) -> CommandLine {
-    let full = Key::of(context, namespace, name);
+fn rescue_command(
+    context: Option<&str>,
+    namespace: &str,
+    name: &str,
+    kind: WorkloadKind,
+) -> CommandLine {
+    let full = ObjectKey::in_context(context, namespace, name);
     CommandLine::graylane("rescue")
         .arg(format!("{}/{name}", full.namespace))
-        .flag("--kind")
-        .flag(kind.word())
+        .fixed_args("--kind")
+        .fixed_args(kind.as_str())
 }
 
 /// All workloads of a namespace with an unfinished rollout.
-async fn half_way(
+async fn find_stuck(
     session: &Session,
-    place: &Place,
+    place: &NamespaceRef,
     releases: &[Release],
-) -> kube::Result<Vec<Found>> {
+) -> kube::Result<Vec<StuckWorkload>> {
     let (client, context) = (place.client(session), place.context.as_deref());
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), &place.namespace);
     let sets: Api<StatefulSet> = Api::namespaced(client.clone(), &place.namespace);
@@ -246,22 +270,22 @@ async fn half_way(
         .collect();
     let under_way = under_way.as_slice();
     for live in deployments.list(&all).await?.items {
-        let kept = record(Kind::Deployment, &live.metadata, context, releases);
+        let kept = find_rollout_record(WorkloadKind::Deployment, &live.metadata, context, releases);
         let mut seen = DeploymentSeen {
             live,
             ..DeploymentSeen::default()
         };
-        if is_on(&seen.live) && kept.is_none() {
+        if is_latch_on(&seen.live) && kept.is_none() {
             // Without a record, only what still runs tells the version before.
             let sets = Api::<ReplicaSet>::namespaced(client.clone(), &place.namespace)
                 .list(&all)
                 .await?
                 .items;
-            seen = observe::deployment(&seen.live, &sets, [], &|_| SignedDuration::ZERO);
+            seen = observe::observe_deployment(&seen.live, &sets, [], &|_| SignedDuration::ZERO);
         }
-        let ways = rescue(&seen, &Records { kept, under_way });
-        found.extend(found_in(
-            Kind::Deployment,
+        let ways = plan_rescue(&seen, &Records { kept, under_way });
+        found.extend(to_stuck_workload(
+            WorkloadKind::Deployment,
             &seen.live.metadata,
             context,
             ways,
@@ -270,7 +294,8 @@ async fn half_way(
     }
     let mut pods = None;
     for live in sets.list(&all).await?.items {
-        let kept = record(Kind::StatefulSet, &live.metadata, context, releases);
+        let kept =
+            find_rollout_record(WorkloadKind::StatefulSet, &live.metadata, context, releases);
         let pods = match &mut pods {
             Some(pods) => pods,
             none => none.insert(
@@ -280,9 +305,15 @@ async fn half_way(
                     .items,
             ),
         };
-        let seen = observe::stateful(&live, &*pods, &|_| SignedDuration::ZERO);
-        let ways = stateful::rescue(&seen, &Records { kept, under_way });
-        let one = found_in(Kind::StatefulSet, &live.metadata, context, ways, releases);
+        let seen = observe::observe_stateful_set(&live, &*pods, &|_| SignedDuration::ZERO);
+        let ways = stateful::plan_rescue(&seen, &Records { kept, under_way });
+        let one = to_stuck_workload(
+            WorkloadKind::StatefulSet,
+            &live.metadata,
+            context,
+            ways,
+            releases,
+        );
         let Some(mut one) = one else { continue };
         let lame = seen.new.pods.iter().filter(|p| p.ready.is_none());
         one.in_the_way = lame
@@ -298,19 +329,19 @@ fn is_under_way(release: &Release) -> bool {
 }
 
 /// The record of a workload in the newest release that rolled it out.
-fn record<'a>(
-    kind: Kind,
+fn find_rollout_record<'a>(
+    kind: WorkloadKind,
     meta: &ObjectMeta,
     context: Option<&str>,
     releases: &'a [Release],
 ) -> Option<&'a RolloutRecord> {
-    let place = Key::of(
+    let place = ObjectKey::in_context(
         context,
         meta.namespace.as_deref().unwrap_or_default(),
         meta.name.as_deref().unwrap_or_default(),
     );
     let is = |i: &InventoryItem| {
-        i.kind.eq_ignore_ascii_case(kind.word())
+        i.kind.eq_ignore_ascii_case(kind.as_str())
             && (&*i.namespace, &*i.name) == (&*place.namespace, &*place.name)
             && meta.uid.as_ref() == Some(&i.uid)
     };
@@ -328,14 +359,14 @@ fn record<'a>(
 }
 
 /// The unfinished rollout of a workload, with the patches that finish and abort it.
-fn found_in(
-    kind: Kind,
+fn to_stuck_workload(
+    kind: WorkloadKind,
     meta: &ObjectMeta,
     context: Option<&str>,
-    ways: Result<Option<Ways>, String>,
+    ways: Result<Option<RescuePatches>, String>,
     releases: &[Release],
-) -> Option<Found> {
-    let mut found = Found {
+) -> Option<StuckWorkload> {
+    let mut found = StuckWorkload {
         kind,
         context: context.map(str::to_owned),
         name: meta.name.clone().unwrap_or_default(),
@@ -352,7 +383,7 @@ fn found_in(
     match ways {
         Ok(None) => return None,
         Err(why) => found.problem = Some(Clean::from_untrusted(&why).into_string()),
-        Ok(Some(Ways {
+        Ok(Some(RescuePatches {
             of: mark,
             finish,
             abort,
@@ -371,8 +402,8 @@ fn found_in(
     Some(found)
 }
 
-fn words(found: &Found) -> String {
-    let Found {
+fn describe_stuck(found: &StuckWorkload) -> String {
+    let StuckWorkload {
         name,
         context,
         namespace,
@@ -380,7 +411,7 @@ fn words(found: &Found) -> String {
         task,
         ..
     } = found;
-    let kind = found.kind.word();
+    let kind = found.kind.as_str();
     if let Some(problem) = &found.problem {
         return format!("{kind} {name}: {problem}\n");
     }
@@ -389,7 +420,7 @@ fn words(found: &Found) -> String {
     } else {
         "over, or gone"
     };
-    let kubectl = kubectl(context.as_deref(), namespace);
+    let kubectl = kubectl_command(context.as_deref(), namespace);
     // The resource version would be outdated by the time the command is run.
     let command = |patch: &Value| {
         let mut patch = patch.clone();
@@ -398,17 +429,18 @@ fn words(found: &Found) -> String {
         }
         kubectl
             .clone()
-            .flag("patch")
-            .flag(kind)
+            .fixed_args("patch")
+            .fixed_args(kind)
             .arg(name)
-            .flag("--type merge")
-            .json("-p", &patch)
+            .fixed_args("--type merge")
+            .json_option("-p", &patch)
     };
-    let ours = |way| ours(context.as_deref(), namespace, name, found.kind).flag(way);
+    let ours =
+        |way| rescue_command(context.as_deref(), namespace, name, found.kind).fixed_args(way);
     let clear = match found.in_the_way.as_slice() {
         [] => String::new(),
         pods => {
-            let line = kubectl.clone().flag("delete pod").args(pods);
+            let line = kubectl.clone().fixed_args("delete pod").args(pods);
             format!("    {line}   (not ready: the way back would wait for them)\n")
         }
     };

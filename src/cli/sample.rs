@@ -11,6 +11,6 @@ pub struct SampleArgs {
     which: String,
 }
 
-pub(super) async fn run(args: SampleArgs) -> Result<()> {
-    sample::run(&args.which).await
+pub(super) async fn run_sample(args: SampleArgs) -> Result<()> {
+    sample::run_sample(&args.which).await
 }

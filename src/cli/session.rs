@@ -14,7 +14,7 @@ use crate::{
     cluster::{
         agent::Agent,
         clusters::Clusters,
-        connect::{self, Source},
+        connect::{self, ClusterSource},
         perform::{self, Outcome},
         rights,
     },
@@ -25,11 +25,11 @@ use crate::{
 /// A usage error: exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}\nSee `graylane --help`.")]
-pub(super) struct Usage(pub(super) String);
+pub(super) struct UsageError(pub(super) String);
 
-/// A [`Usage`] error.
-pub(super) fn usage(why: impl Into<String>) -> Report {
-    Report::new(Usage(why.into()))
+/// A [`UsageError`] error.
+pub(super) fn usage_error(why: impl Into<String>) -> Report {
+    Report::new(UsageError(why.into()))
 }
 
 /// A connected cluster.
@@ -43,7 +43,7 @@ pub(super) struct Session {
 }
 
 /// The configuration file with environment variables and the command line applied.
-pub(super) fn config(global: &Global) -> Result<Config> {
+pub(super) fn load_config(global: &Global) -> Result<Config> {
     let mut config = config::load(global.config.as_deref())?;
     let env = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty());
     config.state = global
@@ -70,32 +70,32 @@ pub(super) fn config(global: &Global) -> Result<Config> {
 }
 
 /// How probes reach the entry.
-pub(super) fn via(global: &Global, config: &Config) -> Result<Option<ViaArg>> {
+pub(super) fn resolve_via(global: &Global, config: &Config) -> Result<Option<ViaArg>> {
     let written = config.via.as_deref().map(str::parse::<ViaArg>).transpose();
-    let written = written.map_err(|why| usage(format!("via in the configuration: {why}")))?;
+    let written = written.map_err(|why| usage_error(format!("via in the configuration: {why}")))?;
     Ok(global.via.clone().or(written))
 }
 
 /// The cluster to connect to.
-pub(super) fn source(global: &Global, config: &Config) -> Result<Source> {
+pub(super) fn resolve_source(global: &Global, config: &Config) -> Result<ClusterSource> {
     if global.kubeconfig.is_some() || config.context.is_some() {
-        return Ok(Source::Kubectl {
+        return Ok(ClusterSource::Kubectl {
             kubeconfig: global.kubeconfig.clone(),
             context: config.context.clone(),
         });
     }
     // In a pod without a pocket (there may be no home folder), the cluster that the pod runs in.
-    let dir = config.state();
-    let pocket = |dir: &PathBuf| connect::kubeconfig_of(dir).exists();
+    let dir = config.state_folder();
+    let pocket = |dir: &PathBuf| connect::kubeconfig_path(dir).exists();
     if config.state.is_none() && connect::is_in_cluster() && !dir.as_ref().is_ok_and(pocket) {
-        return Ok(Source::InCluster);
+        return Ok(ClusterSource::InCluster);
     }
-    Ok(Source::State(dir?))
+    Ok(ClusterSource::State(dir?))
 }
 
 /// Connects to the configured cluster.
 pub(super) async fn open(global: &Global) -> Result<Session> {
-    open_as(global, &config(global)?).await
+    open_as(global, &load_config(global)?).await
 }
 
 /// The same, with a loaded configuration.
@@ -105,9 +105,9 @@ pub(super) async fn open_as(global: &Global, config: &Config) -> Result<Session>
 
 /// The same, for another component of graylane.
 pub(super) async fn open_for(global: &Global, config: &Config, agent: Agent) -> Result<Session> {
-    let source = source(global, config)?;
+    let source = resolve_source(global, config)?;
     let connected = connect::connect(&source, config.namespace.as_deref(), agent).await?;
-    let by = acting(global, config, &source, &connected.client).await?;
+    let by = acting_user(global, config, &source, &connected.client).await?;
     Ok(Session {
         client: connected.client,
         clusters: connected.clusters,
@@ -117,19 +117,19 @@ pub(super) async fn open_for(global: &Global, config: &Config, agent: Agent) -> 
 }
 
 /// The acting user: the configured one on a pocket, the authenticated one on a real cluster.
-pub(super) async fn acting(
+pub(super) async fn acting_user(
     global: &Global,
     config: &Config,
-    source: &Source,
+    source: &ClusterSource,
     client: &Client,
 ) -> Result<String> {
-    if matches!(source, Source::State(_)) {
-        return Ok(config.user());
+    if matches!(source, ClusterSource::State(_)) {
+        return Ok(config.user_name());
     }
     // A server that does not tell the user can still be read; nothing is written there.
-    let known = rights::who(client).await.unwrap_or_default();
+    let known = rights::current_user(client).await.unwrap_or_default();
     match &global.user {
-        Some(named) if *named != known => Err(usage(format!(
+        Some(named) if *named != known => Err(usage_error(format!(
             "on a real cluster you are whom its server knows ({known}): --user is for a pocket"
         ))),
         _ => Ok(known),
@@ -139,9 +139,9 @@ pub(super) async fn acting(
 impl Session {
     /// Carries out an intent and prints the outcome.
     pub(super) async fn perform(&self, intent: Intent, format: Format) -> Result<Outcome> {
-        let done = perform::perform(&self.client, &self.namespace, &self.by, intent).await?;
+        let done = perform::perform_intent(&self.client, &self.namespace, &self.by, intent).await?;
         output::print(&match format {
-            Format::Json | Format::Yaml => output::data(&done, format)?,
+            Format::Json | Format::Yaml => output::format_value(&done, format)?,
             Format::Name => done
                 .objects
                 .iter()
@@ -154,9 +154,14 @@ impl Session {
 }
 
 /// Converts an API error to a report: what was attempted, and the server's message.
-pub(super) fn told(what: impl std::fmt::Display) -> impl FnOnce(kube::Error) -> Report {
+pub(super) fn api_error(what: impl std::fmt::Display) -> impl FnOnce(kube::Error) -> Report {
     let what = what.to_string();
-    move |e| Report::msg(format!("{what}: {}", crate::cluster::error::words(&e)))
+    move |e| {
+        Report::msg(format!(
+            "{what}: {}",
+            crate::cluster::error::describe_error(&e)
+        ))
+    }
 }
 
 #[cfg(test)]
@@ -168,7 +173,7 @@ pub(super) mod tests {
     pub(in crate::cli) async fn on_pocket(dir: &std::path::Path) -> Session {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = ApiServer::open(dir).unwrap().client();
-        install::definitions(&client).await.unwrap();
+        install::apply_definitions(&client).await.unwrap();
         let demo =
             serde_json::from_value(serde_json::json!({"metadata": {"name": "demo"}})).unwrap();
         let namespaces: kube::Api<k8s_openapi::api::core::v1::Namespace> =

@@ -9,32 +9,33 @@ use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Global, get, live,
+    Global, get,
     output::{self, Format, Table},
-    release::wait::duration,
-    session::{self, usage},
+    release::wait::parse_duration,
+    session::{self, usage_error},
+    world_watch,
 };
 use crate::{
     api::App,
     domain::{
         command_line::CommandLine,
-        signals::{Reading, Signals, Version, Window, compare},
+        signals::{Signals, Version, Window, WindowStats, compare_versions},
         text,
-        versions::Age,
+        versions::VersionAge,
         world::World,
     },
     ui::facts::Facts,
 };
 
 /// Signals are kept for this long.
-const MOST: Duration = Duration::from_secs(300);
+const MAX_WATCH: Duration = Duration::from_secs(300);
 
 #[derive(Debug, Args)]
 pub struct SignalsArgs {
     /// The App
     app: String,
     /// How long to watch, 5m at most
-    #[arg(long = "for", default_value = "60s", value_name = "TIME", value_parser = duration)]
+    #[arg(long = "for", default_value = "60s", value_name = "TIME", value_parser = parse_duration)]
     watch: Duration,
     /// How to print it
     #[arg(long, short, default_value = "table")]
@@ -53,20 +54,20 @@ enum Shape {
 /// The signals of an App.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Told {
+struct SignalReport {
     app: String,
     /// Length of the watch.
     seconds: f64,
     /// Why the new version is worse than the old one, if it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     worse: Option<String>,
-    versions: Vec<Row>,
+    versions: Vec<VersionRow>,
 }
 
 /// Signals of one version.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Row {
+struct VersionRow {
     /// `base`, `old`, `new`, or the tag of a lane; `nobody` if no pod answered.
     version: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -88,18 +89,19 @@ struct Row {
     sampled: bool,
 }
 
-pub(super) async fn run(global: &Global, args: SignalsArgs) -> Result<()> {
-    if args.watch > MOST || args.watch.is_zero() {
-        return Err(usage("--for: from 1s to 5m"));
+pub(super) async fn watch_signals(global: &Global, args: SignalsArgs) -> Result<()> {
+    if args.watch > MAX_WATCH || args.watch.is_zero() {
+        return Err(usage_error("--for: from 1s to 5m"));
     }
     let session = session::open(global).await?;
-    get::one::<App>(&session, &args.app).await?;
+    get::get_object::<App>(&session, &args.app).await?;
     let known = |w: &World| w.apps.contains_key(&args.app);
-    let mut live = live::open(&session, "it does not show that App any more", known).await?;
+    let mut live =
+        world_watch::watch_world(&session, "it does not show that App any more", known).await?;
     let end = Instant::now() + args.watch;
-    let mut signals = Signals::since(Timestamp::now());
+    let mut signals = Signals::starting_at(Timestamp::now());
     loop {
-        signals.follow(&live.worlds.borrow_and_update(), Timestamp::now());
+        signals.follow_world(&live.worlds.borrow_and_update(), Timestamp::now());
         match timeout_at(end, live.worlds.changed()).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => bail!("nobody watches the cluster any more"),
@@ -107,7 +109,7 @@ pub(super) async fn run(global: &Global, args: SignalsArgs) -> Result<()> {
         }
     }
     let world = live.worlds.borrow().clone();
-    let told = tell(&args.app, &signals, &world, Timestamp::now());
+    let told = build_report(&args.app, &signals, &world, Timestamp::now());
     if told.versions.is_empty() {
         let app = &args.app;
         let grouped = world
@@ -125,13 +127,13 @@ pub(super) async fn run(global: &Global, args: SignalsArgs) -> Result<()> {
         };
         bail!(
             "no request of {app} was seen in {}: {next}",
-            text::duration(args.watch)
+            text::format_duration(args.watch)
         );
     }
     output::print(&match args.output {
-        Shape::Json => output::data(&told, Format::Json)?,
-        Shape::Yaml => output::data(&told, Format::Yaml)?,
-        Shape::Table | Shape::Wide => table(&told, args.output == Shape::Wide).render(),
+        Shape::Json => output::format_value(&told, Format::Json)?,
+        Shape::Yaml => output::format_value(&told, Format::Yaml)?,
+        Shape::Table | Shape::Wide => report_table(&told, args.output == Shape::Wide).render(),
     })?;
     if let Some(worse) = &told.worse {
         say!("{worse}");
@@ -139,35 +141,47 @@ pub(super) async fn run(global: &Global, args: SignalsArgs) -> Result<()> {
     Ok(())
 }
 
-fn tell(app: &str, signals: &Signals, world: &World, now: Timestamp) -> Told {
+fn build_report(app: &str, signals: &Signals, world: &World, now: Timestamp) -> SignalReport {
     let mut facts = Facts::default();
     facts.refresh(world, now);
-    let read =
-        |which: &dyn Fn(&Version) -> bool| signals.read(app, which, Window::FiveMinutes, now);
+    let read = |which: &dyn Fn(&Version) -> bool| {
+        signals.read_window(app, which, Window::FiveMinutes, now)
+    };
     // The baseline first, old before new; requests without an answer last.
-    let mut versions: Vec<&Version> = signals.versions(app, now).collect();
-    versions.sort_by_key(|v| (**v == Version::Nobody, !v.is_base(), facts.age(app, v), *v));
+    let mut versions: Vec<&Version> = signals.active_versions(app, now).collect();
+    versions.sort_by_key(|v| {
+        (
+            **v == Version::Unknown,
+            !v.is_base(),
+            facts.version_age(app, v),
+            *v,
+        )
+    });
     let versions = versions
         .into_iter()
-        .map(|version| row(&facts, app, version, &read(&|v| v == version)));
-    let of = |age: Age| read(&|v| v.is_base() && facts.age(app, v) == age);
+        .map(|version| version_row(&facts, app, version, &read(&|v| v == version)));
+    let of = |age: VersionAge| read(&|v| v.is_base() && facts.version_age(app, v) == age);
     let name = format!("{app} new");
-    Told {
+    SignalReport {
         app: app.to_owned(),
-        seconds: (signals.seconds(Window::FiveMinutes, now) * 10.0).round() / 10.0,
-        worse: compare(&of(Age::Old), &of(Age::New)).words(&name),
+        seconds: (signals.observed_seconds(Window::FiveMinutes, now) * 10.0).round() / 10.0,
+        worse: compare_versions(&of(VersionAge::Old), &of(VersionAge::New))
+            .describe_comparison(&name),
         versions: versions.collect(),
     }
 }
 
-fn row(facts: &Facts, app: &str, version: &Version, read: &Reading) -> Row {
+fn version_row(facts: &Facts, app: &str, version: &Version, read: &WindowStats) -> VersionRow {
     let (environment, template) = match version {
         Version::Base { environment, hash } => (environment.clone(), hash.clone()),
-        Version::Lane(_) | Version::Nobody => (None, None),
+        Version::Lane(_) | Version::Unknown => (None, None),
     };
     let ms = |latency: Option<Duration>| latency.map(|l| l.as_micros() as f64 / 1000.0);
-    Row {
-        version: facts.version(app, version).unwrap_or("nobody").to_owned(),
+    VersionRow {
+        version: facts
+            .version_label(app, version)
+            .unwrap_or("nobody")
+            .to_owned(),
         environment,
         template,
         requests: read.requests,
@@ -180,7 +194,7 @@ fn row(facts: &Facts, app: &str, version: &Version, read: &Reading) -> Row {
     }
 }
 
-fn table(told: &Told, wide: bool) -> Table {
+fn report_table(told: &SignalReport, wide: bool) -> Table {
     let mut head = vec![
         "VERSION",
         "ENVIRONMENT",
@@ -195,13 +209,14 @@ fn table(told: &Told, wide: bool) -> Table {
         head.push("TEMPLATE");
     }
     let mut table = Table::new(&head);
-    let ms =
-        |ms: Option<f64>| ms.map(|ms| text::duration(Duration::from_micros((ms * 1000.0) as u64)));
+    let ms = |ms: Option<f64>| {
+        ms.map(|ms| text::format_duration(Duration::from_micros((ms * 1000.0) as u64)))
+    };
     for row in &told.versions {
         let mut cells = vec![
             row.version.clone(),
             row.environment.clone().unwrap_or_default(),
-            text::rate(row.rate),
+            text::format_rate(row.rate),
             format!("{} of {}", row.failed, row.requests),
         ];
         cells.extend([row.p50_ms, row.p95_ms, row.p99_ms].map(|v| ms(v).unwrap_or_default()));
@@ -209,7 +224,7 @@ fn table(told: &Told, wide: bool) -> Table {
         if wide {
             cells.push(row.template.clone().unwrap_or_default());
         }
-        table.row(cells);
+        table.add_row(cells);
     }
     table
 }
@@ -222,17 +237,17 @@ mod tests {
     #[test]
     fn each_version_has_its_row_and_a_worse_one_is_told() {
         let app = "spring-cloud-a";
-        let world = fixture::with_hops(fixture::world(), fixture::failing());
+        let world = fixture::with_hops(fixture::world(), fixture::failing_hops());
         let mut signals = Signals::default();
-        signals.follow(&world, fixture::now());
-        let told = tell(app, &signals, &world, fixture::now());
+        signals.follow_world(&world, fixture::now());
+        let told = build_report(app, &signals, &world, fixture::now());
         let versions: Vec<&str> = told.versions.iter().map(|v| v.version.as_str()).collect();
         assert_eq!(versions, ["old", "new", "gray"]);
         assert_eq!(
             told.worse.as_deref(),
             Some("new is worse: 9 of 9 failures met spring-cloud-a new")
         );
-        let text = table(&told, true).render();
+        let text = report_table(&told, true).render();
         let wanted = "VERSION   ENVIRONMENT   RATE";
         assert!(
             text.starts_with(wanted) && text.contains("9 of ") && text.contains("exact   84b5cf"),

@@ -13,7 +13,7 @@ use super::{
     Global, get,
     output::Format,
     release::wait,
-    session::{self, usage},
+    session::{self, usage_error},
 };
 use crate::{
     api::{App, ReleasePhase},
@@ -34,7 +34,7 @@ pub struct TeardownArgs {
     #[arg(long)]
     no_wait: bool,
     /// Give up waiting after
-    #[arg(long, default_value = "5m", value_parser = wait::duration)]
+    #[arg(long, default_value = "5m", value_parser = wait::parse_duration)]
     timeout: Duration,
     /// Why
     #[arg(long, short)]
@@ -46,7 +46,7 @@ pub struct TeardownArgs {
 
 impl TeardownArgs {
     /// The intent of this command.
-    pub(super) fn intent(self) -> Intent {
+    pub(super) fn into_intent(self) -> Intent {
         Intent::Teardown {
             app: self.app,
             environment: self.environment,
@@ -55,27 +55,27 @@ impl TeardownArgs {
     }
 }
 
-pub(super) async fn run(global: &Global, args: TeardownArgs) -> Result<()> {
+pub(super) async fn tear_down_environment(global: &Global, args: TeardownArgs) -> Result<()> {
     let session = session::open(global).await?;
-    let app: App = get::one(&session, &args.app).await?;
+    let app: App = get::get_object(&session, &args.app).await?;
     if app.left_behind(&args.environment).is_none() {
-        get::environment(&app, &args.environment)?;
+        get::find_environment(&app, &args.environment)?;
     }
     if !args.yes {
-        ask(&app, &args)?;
+        confirm_teardown(&app, &args)?;
     }
     let (output, no_wait, timeout) = (args.output, args.no_wait, args.timeout);
-    let done = session.perform(args.intent(), output).await?;
-    for release in done.releases().filter(|_| !no_wait) {
-        wait::phase_of(&session, release, ReleasePhase::Succeeded, timeout).await?;
+    let done = session.perform(args.into_intent(), output).await?;
+    for release in done.release_names().filter(|_| !no_wait) {
+        wait::wait_for_phase(&session, release, ReleasePhase::Succeeded, timeout).await?;
     }
     Ok(())
 }
 
 /// Shows what will be deleted and asks for the environment's name.
-fn ask(app: &App, args: &TeardownArgs) -> Result<()> {
+fn confirm_teardown(app: &App, args: &TeardownArgs) -> Result<()> {
     if !std::io::stdin().is_terminal() {
-        return Err(usage(format!(
+        return Err(usage_error(format!(
             "tearing {}/{} down needs --yes when nobody can be asked",
             args.app, args.environment
         )));

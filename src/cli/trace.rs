@@ -10,17 +10,17 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     Global, get,
-    hops::{Addresses, Hops},
-    live::{self, Live},
+    hop_collector::{HopCollector, OtlpAddresses},
     output,
-    release::wait::duration,
+    release::wait::parse_duration,
     session,
+    world_watch::{self, WorldWatch},
 };
 use crate::{
     api::{LaneGroup, Served},
-    cluster::{stores::Store, trace::SpanInlet},
+    cluster::{trace::SpanInlet, trace_stores::TraceStoreClient},
     domain::{
-        chain::{Chain, Step},
+        chain::{Chain, ChainStep},
         text,
         world::World,
     },
@@ -28,11 +28,11 @@ use crate::{
 };
 
 /// Default length: enough to read kept hops and some new ones.
-const SHORT: Duration = Duration::from_secs(4);
+const DEFAULT_LENGTH: Duration = Duration::from_secs(4);
 /// The default with spans: these are joined after a trace was quiet for 6 seconds.
-const SHORT_OF_SPANS: Duration = Duration::from_secs(9);
+const DEFAULT_LENGTH_WITH_SPANS: Duration = Duration::from_secs(9);
 /// Interval at which incomplete chains are checked.
-const LOOK: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Args)]
 pub struct TraceArgs {
@@ -45,7 +45,7 @@ pub struct TraceArgs {
     #[arg(long)]
     wrong: bool,
     /// How long [default: a few seconds; with --follow no end]
-    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
     watch: Option<Duration>,
     /// Only the chains of this trace, fetched whole from the stores that lane groups name
     #[arg(long, value_name = "TRACE", conflicts_with = "follow")]
@@ -67,52 +67,57 @@ enum Shape {
 
 /// Chains that were printed or skipped.
 #[derive(Default)]
-struct Printed {
+struct PrintedChains {
     known: HashSet<String>,
     all: u64,
     wrong: u64,
 }
 
-pub(super) async fn run(global: &Global, args: TraceArgs) -> Result<()> {
+pub(super) async fn trace_requests(global: &Global, args: TraceArgs) -> Result<()> {
     let session = session::open(global).await?;
     if let Some(group) = &args.group {
-        get::one::<LaneGroup>(&session, group).await?;
+        get::get_object::<LaneGroup>(&session, group).await?;
     }
-    let mut live = live::open(&session, "it shows no lane group", |w: &World| {
+    let mut live = world_watch::watch_world(&session, "it shows no lane group", |w: &World| {
         !w.groups.is_empty()
     })
     .await?;
     if let Some(grpc) = args.otlp {
-        let addresses = Addresses {
+        let addresses = OtlpAddresses {
             grpc: Some(grpc),
             http: None,
         };
-        let received = Hops::open(
-            Received::new(live.inlet.clone()),
+        let received = HopCollector::start_receivers(
+            SpanLineWriter::new(live.inlet.clone()),
             addresses,
             false,
             &live.stop,
         )
         .await?;
-        received.map(|hops| tokio::spawn(hops.follow(live.worlds.clone(), live.stop.clone())));
+        received
+            .map(|hops| tokio::spawn(hops.track_cluster(live.worlds.clone(), live.stop.clone())));
     }
     if let Some(id) = &args.id {
-        fetch(&session.client, &live, args.group.as_deref(), id).await?;
+        fetch_from_stores(&session.client, &live, args.group.as_deref(), id).await?;
     }
     let spans = args.id.is_some() || args.otlp.is_some();
-    let short = if spans { SHORT_OF_SPANS } else { SHORT };
+    let short = if spans {
+        DEFAULT_LENGTH_WITH_SPANS
+    } else {
+        DEFAULT_LENGTH
+    };
     let length = args.watch.or((!args.follow).then_some(short));
     let end = length.map(|length| Instant::now() + length);
-    let (mut facts, mut printed) = (Facts::default(), Printed::default());
+    let (mut facts, mut printed) = (Facts::default(), PrintedChains::default());
     loop {
         let world = live.worlds.borrow_and_update().clone();
         facts.refresh(&world, Timestamp::now());
-        let settled: Vec<Arc<Chain>> = facts.settled().cloned().collect();
-        print(&facts, settled, &args, &mut printed)?;
+        let settled: Vec<Arc<Chain>> = facts.settled_chains().cloned().collect();
+        print_chains(&facts, settled, &args, &mut printed)?;
         if end.is_some_and(|end| Instant::now() >= end) {
             break;
         }
-        let next = Instant::now() + LOOK;
+        let next = Instant::now() + POLL_INTERVAL;
         if let Ok(Err(_)) =
             timeout_at(end.map_or(next, |end| end.min(next)), live.worlds.changed()).await
         {
@@ -120,9 +125,9 @@ pub(super) async fn run(global: &Global, args: TraceArgs) -> Result<()> {
         }
     }
     // Chains that still wait for a hop are printed as far as they are known.
-    print(&facts, facts.chains.to_vec(), &args, &mut printed)?;
+    print_chains(&facts, facts.chains.to_vec(), &args, &mut printed)?;
     if printed.all == 0 {
-        let seen = length.map(text::duration).unwrap_or_default();
+        let seen = length.map(text::format_duration).unwrap_or_default();
         bail!(
             "no request was seen in {seen}: `graylane probe /PATH` sends one, `graylane doctor --trace GROUP` says what is missing"
         );
@@ -137,7 +142,12 @@ pub(super) async fn run(global: &Global, args: TraceArgs) -> Result<()> {
 }
 
 /// Reads a trace from the stores and passes its spans to the join.
-async fn fetch(client: &kube::Client, live: &Live, group: Option<&str>, id: &str) -> Result<()> {
+async fn fetch_from_stores(
+    client: &kube::Client,
+    live: &WorldWatch,
+    group: Option<&str>,
+    id: &str,
+) -> Result<()> {
     let world = live.worlds.borrow().clone();
     let mut asked = 0;
     for (name, own) in world
@@ -146,14 +156,14 @@ async fn fetch(client: &kube::Client, live: &Live, group: Option<&str>, id: &str
         .filter(|(name, _)| group.is_none_or(|g| g == **name))
     {
         for source in &own.spec.hops {
-            let Some(store) =
-                Store::of(source, own, client).wrap_err_with(|| format!("lane group {name}"))?
+            let Some(store) = TraceStoreClient::from_source(source, own, client)
+                .wrap_err_with(|| format!("lane group {name}"))?
             else {
                 continue;
             };
             asked += 1;
             store
-                .trace(id)
+                .fetch_trace(id)
                 .await?
                 .into_iter()
                 .for_each(|span| live.inlet.send(span));
@@ -168,12 +178,12 @@ async fn fetch(client: &kube::Client, live: &Live, group: Option<&str>, id: &str
 }
 
 /// Receives span lines and passes them to the join.
-struct Received {
+struct SpanLineWriter {
     inlet: SpanInlet,
     rest: Vec<u8>,
 }
 
-impl Received {
+impl SpanLineWriter {
     const fn new(inlet: SpanInlet) -> Self {
         Self {
             inlet,
@@ -182,7 +192,7 @@ impl Received {
     }
 }
 
-impl Write for Received {
+impl Write for SpanLineWriter {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.rest.extend_from_slice(bytes);
         while let Some(end) = self.rest.iter().position(|b| *b == b'\n') {
@@ -200,11 +210,11 @@ impl Write for Received {
 }
 
 /// Prints the chains that were not printed yet, oldest first.
-fn print(
+fn print_chains(
     facts: &Facts,
     mut chains: Vec<Arc<Chain>>,
     args: &TraceArgs,
-    printed: &mut Printed,
+    printed: &mut PrintedChains,
 ) -> Result<()> {
     let all: HashSet<String> = facts.chains.iter().map(|c| c.id.clone()).collect();
     printed.known.retain(|id| all.contains(id));
@@ -219,32 +229,34 @@ fn print(
             continue;
         }
         output::print(&match args.output {
-            Shape::Table => line(facts, &chain),
-            Shape::Json => object(facts, &chain).to_string() + "\n",
+            Shape::Table => format_chain(facts, &chain),
+            Shape::Json => chain_to_json(facts, &chain).to_string() + "\n",
         })?;
     }
     Ok(())
 }
 
-fn version(facts: &Facts, step: &Step) -> String {
-    let version = facts.version(&step.app, &step.version).map(str::to_owned);
+fn step_version(facts: &Facts, step: &ChainStep) -> String {
+    let version = facts
+        .version_label(&step.app, &step.version)
+        .map(str::to_owned);
     version
-        .or_else(|| step.served.map(|s| Served::word(s).to_owned()))
+        .or_else(|| step.served.map(|s| Served::as_str(s).to_owned()))
         .unwrap_or_else(|| "?".into())
 }
 
 /// One line: `21:03:14.250  gray      ok          200    13ms  a=gray -> b=base  /A/a?group=gray`.
-fn line(facts: &Facts, chain: &Chain) -> String {
+fn format_chain(facts: &Facts, chain: &Chain) -> String {
     let hops = chain.steps.iter().map(|step| {
         let app = if step.app.is_empty() { "?" } else { &step.app };
-        format!("{app}={}", version(facts, step))
+        format!("{app}={}", step_version(facts, step))
     });
     let hops = hops.collect::<Vec<_>>().join(" -> ");
-    let lane = text::pad(chain.tag.as_deref().unwrap_or("-"), 8);
-    let verdict = facts::word(chain);
-    let took = text::duration(Duration::from_micros(chain.micros));
+    let lane = text::pad_right(chain.tag.as_deref().unwrap_or("-"), 8);
+    let verdict = facts::verdict_word(chain);
+    let took = text::format_duration(Duration::from_micros(chain.micros));
     let why = if chain.is_wrong() {
-        format!("  {}", facts.blame(chain))
+        format!("  {}", facts.describe_problem(chain))
     } else {
         String::new()
     };
@@ -255,18 +267,18 @@ fn line(facts: &Facts, chain: &Chain) -> String {
     )
 }
 
-fn object(facts: &Facts, chain: &Chain) -> Value {
+fn chain_to_json(facts: &Facts, chain: &Chain) -> Value {
     let ms = |micros: u64| micros as f64 / 1000.0;
-    let hop = |step: &Step| {
+    let hop = |step: &ChainStep| {
         json!({
-            "depth": step.depth, "app": step.app, "version": version(facts, step), "pod": step.pod,
+            "depth": step.depth, "app": step.app, "version": step_version(facts, step), "pod": step.pod,
             "status": step.status, "ms": step.micros.map(ms), "verdict": step.verdict, "cause": step.cause,
         })
     };
     json!({
         "time": chain.time, "trace": chain.trace, "group": chain.group, "lane": chain.tag, "path": chain.path,
         "status": chain.status, "ms": ms(chain.micros), "verdict": chain.worst, "failed": chain.has_failed(),
-        "wrong": chain.is_wrong().then(|| facts.blame(chain)),
+        "wrong": chain.is_wrong().then(|| facts.describe_problem(chain)),
         "chain": chain.steps.iter().map(hop).collect::<Vec<_>>(),
     })
 }
@@ -280,7 +292,7 @@ mod tests {
     fn a_line_and_an_object_say_who_answered_and_what_went_wrong() {
         let mut facts = Facts::default();
         facts.refresh(
-            &fixture::with_hops(fixture::world(), fixture::failing()),
+            &fixture::with_hops(fixture::world(), fixture::failing_hops()),
             fixture::now(),
         );
         let failed = facts
@@ -289,7 +301,7 @@ mod tests {
             .find(|c| c.has_failed())
             .unwrap()
             .clone();
-        let text = line(&facts, &failed);
+        let text = format_chain(&facts, &failed);
         let wanted = "ms  spring-cloud-a=new -> spring-cloud-b=base -> spring-cloud-c=old  /A/a";
         assert!(
             text.contains(wanted)
@@ -297,13 +309,13 @@ mod tests {
                 && text.contains("FAILED 500 at A new"),
             "{text}"
         );
-        let object = object(&facts, &failed);
+        let object = chain_to_json(&facts, &failed);
         assert_eq!(
             (&object["failed"], object["chain"][0]["version"].as_str()),
             (&true.into(), Some("new"))
         );
         assert_eq!(
-            facts.settled().count(),
+            facts.settled_chains().count(),
             facts.chains.len(),
             "a gateway tells whole chains"
         );

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     api::{App, Environment, Release, VariableGroup},
-    domain::variables::{self, Effective, Pending},
+    domain::variables::{self, EffectiveValue, PendingChange},
 };
 
 #[derive(Debug, Args)]
@@ -34,48 +34,54 @@ pub struct VariablesArgs {
 pub(super) type Groups = BTreeMap<String, VariableGroup>;
 
 /// The variable groups of the namespace. Empty if the cluster does not serve the kind.
-pub(super) async fn groups(session: &Session) -> Result<Groups> {
+pub(super) async fn list_groups(session: &Session) -> Result<Groups> {
     let all = get::list_if_installed::<VariableGroup>(session).await?;
     Ok(all.into_iter().map(|g| (g.name_any(), g)).collect())
 }
 
-pub(super) async fn run(global: &Global, args: VariablesArgs) -> Result<()> {
+pub(super) async fn print_variables(global: &Global, args: VariablesArgs) -> Result<()> {
     let session = session::open(global).await?;
-    let app: App = get::one(&session, &args.app).await?;
-    let groups = groups(&session).await?;
-    let releases: Vec<Release> = get::list(&session).await?;
+    let app: App = get::get_object(&session, &args.app).await?;
+    let groups = list_groups(&session).await?;
+    let releases: Vec<Release> = get::list_objects(&session).await?;
     let wanted: Vec<&Environment> = match &args.environment {
-        Some(name) => vec![get::environment(&app, name)?],
+        Some(name) => vec![get::find_environment(&app, name)?],
         None => app.spec.environments.iter().collect(),
     };
     let (mut rows, mut problems) = (vec![], vec![]);
     for environment in wanted {
-        match variables::effective(&args.app, &app.spec, environment, |name| groups.get(name)) {
+        match variables::resolve_effective_values(&args.app, &app.spec, environment, |name| {
+            groups.get(name)
+        }) {
             Ok(values) => {
-                let last = variables::deployed_by(&app, &environment.name)
+                let last = variables::deployed_release(&app, &environment.name)
                     .and_then(|name| releases.iter().find(|r| r.name_any() == name));
                 rows.push((
                     environment,
                     values.clone(),
-                    variables::pending(&values, last, &environment.name),
+                    variables::pending_changes(&values, last, &environment.name),
                 ));
             }
             Err(all) => problems.extend(all),
         }
     }
     if !problems.is_empty() {
-        return Err(eyre!(variables::lines(&problems)));
+        return Err(eyre!(variables::format_unresolved(&problems)));
     }
     output::print(&match args.output {
-        Format::Table | Format::Wide => table(&args.app, &rows),
+        Format::Table | Format::Wide => variables_table(&args.app, &rows),
         Format::Name => rows
             .iter()
             .flat_map(|(e, v, _)| v.iter().map(|v| format!("{}/{}\n", e.name, v.key)))
             .collect(),
         format => {
-            let of = |(e, values, pending): &(&Environment, Vec<Effective>, Vec<Pending>)| json!({"name": e.name, "values": values, "pending": pending});
+            let of = |(e, values, pending): &(
+                &Environment,
+                Vec<EffectiveValue>,
+                Vec<PendingChange>,
+            )| json!({"name": e.name, "values": values, "pending": pending});
             let environments: Vec<Value> = rows.iter().map(of).collect();
-            output::data(
+            output::format_value(
                 &json!({"app": args.app, "environments": environments}),
                 format,
             )?
@@ -83,14 +89,17 @@ pub(super) async fn run(global: &Global, args: VariablesArgs) -> Result<()> {
     })
 }
 
-fn table(app: &str, rows: &[(&Environment, Vec<Effective>, Vec<Pending>)]) -> String {
+fn variables_table(
+    app: &str,
+    rows: &[(&Environment, Vec<EffectiveValue>, Vec<PendingChange>)],
+) -> String {
     let mut table = Table::new(&["ENVIRONMENT", "KEY", "VALUE", "FROM", "OVER"]);
     let mut notes = String::new();
     for (environment, values, pending) in rows {
         for value in values {
             let over: Vec<String> = value.over.iter().map(ToString::to_string).collect();
-            let shown = variables::shown(&value.value);
-            table.row([
+            let shown = variables::format_value(&value.value);
+            table.add_row([
                 environment.name.clone(),
                 value.key.clone(),
                 shown,

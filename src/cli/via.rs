@@ -5,7 +5,7 @@ use std::str::FromStr;
 use kube::Client;
 
 use crate::{
-    cluster::proxy::{Target, TargetError},
+    cluster::proxy::{ProxyTarget, ProxyTargetError},
     probe::Via,
 };
 
@@ -15,7 +15,7 @@ pub enum ViaArg {
     /// `entry`: directly to its address.
     Entry,
     /// `proxy` or `proxy=NAMESPACE/SERVICE:PORT`: through the API server.
-    Proxy(Option<Target>),
+    Proxy(Option<ProxyTarget>),
 }
 
 /// An invalid `--via` option.
@@ -26,7 +26,7 @@ pub enum ViaError {
     Unknown(String),
     /// The target is not a Service and port.
     #[error(transparent)]
-    Target(#[from] TargetError),
+    Target(#[from] ProxyTargetError),
 }
 
 impl FromStr for ViaArg {
@@ -44,7 +44,7 @@ impl FromStr for ViaArg {
 
 impl ViaArg {
     /// Converts it for the probe, with a client for the API server.
-    pub(super) fn with(self, client: &Client) -> Via {
+    pub(super) fn into_via(self, client: &Client) -> Via {
         match self {
             Self::Entry => Via::Entry,
             Self::Proxy(target) => Via::Proxy(client.clone(), target),
@@ -60,7 +60,7 @@ mod tests {
     fn ways_are_read_and_others_are_refused() {
         assert_eq!("entry".parse(), Ok(ViaArg::Entry));
         assert_eq!("proxy".parse(), Ok(ViaArg::Proxy(None)));
-        let target = Target {
+        let target = ProxyTarget {
             namespace: "t".into(),
             service: "s".into(),
             port: "web".into(),

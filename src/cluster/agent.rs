@@ -18,7 +18,7 @@ pub enum Agent {
 impl Agent {
     /// For example `graylane/0.1.0 (engine)`.
     #[must_use]
-    pub fn header(self) -> HeaderValue {
+    pub fn to_header_value(self) -> HeaderValue {
         HeaderValue::from_static(match self {
             Self::Cockpit => concat!("graylane/", env!("CARGO_PKG_VERSION"), " (cockpit)"),
             Self::Engine => concat!("graylane/", env!("CARGO_PKG_VERSION"), " (engine)"),

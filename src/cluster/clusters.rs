@@ -11,9 +11,9 @@ use kube::Client;
 
 use super::{
     agent::Agent,
-    connect::{self, Source},
+    connect::{self, ClusterSource},
     meter::Meter,
-    wire,
+    transport,
 };
 use crate::domain::account::Account;
 
@@ -53,10 +53,10 @@ impl Clusters {
     /// Wraps a client of this process and counts its requests from now on; remote clusters come
     /// from kubectl's contexts.
     #[must_use]
-    pub fn within(client: Client, agent: Agent) -> Self {
+    pub fn from_client(client: Client, agent: Agent) -> Self {
         let meter = Arc::<Meter>::default();
         Self::new(
-            wire::metered(client, Arc::clone(&meter)),
+            transport::metered_client(client, Arc::clone(&meter)),
             None,
             None,
             meter,
@@ -66,7 +66,7 @@ impl Clusters {
 
     /// The same clusters with another client for home.
     #[must_use]
-    pub fn at_home(self, home: Client) -> Self {
+    pub fn with_home_client(self, home: Client) -> Self {
         Self {
             home,
             acting: Arc::default(),
@@ -75,7 +75,7 @@ impl Clusters {
     }
 
     /// Client of the home cluster, which holds graylane's own resources.
-    pub fn home(&self) -> &Client {
+    pub fn home_client(&self) -> &Client {
         &self.home
     }
 
@@ -85,24 +85,24 @@ impl Clusters {
     }
 
     /// The context's name, or `None` when it is the home context.
-    pub fn canonical<'a>(&self, context: Option<&'a str>) -> Option<&'a str> {
+    pub fn normalize_context<'a>(&self, context: Option<&'a str>) -> Option<&'a str> {
         context.filter(|c| Some(*c) != self.home_context.as_deref())
     }
 
     /// Client of a context; `None` is home. An unknown context becomes an error of its first
     /// request.
-    pub fn of(&self, context: Option<&str>) -> Client {
-        let Some(name) = self.canonical(context) else {
+    pub fn client_for(&self, context: Option<&str>) -> Client {
+        let Some(name) = self.normalize_context(context) else {
             return self.home.clone();
         };
         let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
         let make = || {
-            let source = Source::Kubectl {
+            let source = ClusterSource::Kubectl {
                 kubeconfig: self.kubeconfig.clone(),
                 context: Some(name.to_owned()),
             };
-            wire::lazy(
-                connect::dial(source, name.to_owned(), self.agent),
+            transport::lazy_client(
+                connect::dialer_for(source, name.to_owned(), self.agent),
                 false,
                 "default",
                 Arc::clone(&self.meter),
@@ -113,14 +113,14 @@ impl Clusters {
 
     /// A client of the account's cluster that impersonates the account. The server decides whether
     /// the caller may impersonate it, and then checks the account's own rights.
-    pub fn acting_as(&self, account: &Account) -> Client {
-        let context = self.canonical(account.context.as_deref());
+    pub fn client_acting_as(&self, account: &Account) -> Client {
+        let context = self.normalize_context(account.context.as_deref());
         let account = Account {
             context: context.map(str::to_owned),
             ..account.clone()
         };
         let mut acting = self.acting.lock().unwrap_or_else(PoisonError::into_inner);
-        let make = || wire::impersonating(self.of(context), &account);
+        let make = || transport::impersonating_client(self.client_for(context), &account);
         acting.entry(account.clone()).or_insert_with(make).clone()
     }
 }
@@ -128,6 +128,6 @@ impl Clusters {
 impl From<Client> for Clusters {
     /// For callers that act for no particular part of graylane, such as tests.
     fn from(client: Client) -> Self {
-        Self::within(client, Agent::Cli)
+        Self::from_client(client, Agent::Cli)
     }
 }

@@ -12,8 +12,8 @@ use futures::FutureExt;
 use http::header::USER_AGENT;
 use kube::{Client, Config};
 
-use super::{agent::Agent, clusters::Clusters, error, meter::Meter, plugin, wire};
-use crate::domain::world::Trouble;
+use super::{agent::Agent, clusters::Clusters, error, meter::Meter, plugin, transport};
+use crate::domain::world::LinkTrouble;
 
 mod address;
 #[cfg(test)]
@@ -28,20 +28,20 @@ pub(super) mod pem;
 #[cfg(test)]
 mod table;
 
-use config::Prepared;
+use config::PreparedConfig;
 
-pub use files::{Context, contexts, is_there, read};
+pub use files::{KubeContext, has_kubeconfig, list_contexts, read_kubeconfig};
 
 /// How long a server may take to answer the first request.
-const FIRST_ANSWER: Duration = Duration::from_secs(5);
+const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the first answer may take when a login plugin has to run before it.
-const LOGIN: Duration = Duration::from_secs(35);
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(35);
 /// Where the kubelet mounts the credentials with which a pod reaches its own cluster.
-const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+const SERVICE_ACCOUNT_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
 /// Where the API is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum ClusterSource {
     /// The pocket of a state folder.
     State(PathBuf),
     /// A cluster from a kubeconfig.
@@ -105,43 +105,44 @@ pub enum ConnectError {
 }
 
 /// Path of the kubeconfig by which clients reach the pocket of a state folder.
-pub fn kubeconfig_of(state: &Path) -> PathBuf {
+pub fn kubeconfig_path(state: &Path) -> PathBuf {
     state.join("kubeconfig")
 }
 
 /// Whether this process runs in a pod with access to its cluster.
 pub fn is_in_cluster() -> bool {
-    std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() && Path::new(SERVICE_ACCOUNT).exists()
+    std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
+        && Path::new(SERVICE_ACCOUNT_TOKEN).exists()
 }
 
 /// Makes a client that connects when it is first used. Errors come from the files only.
-pub fn prepare(
-    source: &Source,
+pub fn prepare_client(
+    source: &ClusterSource,
     namespace: Option<&str>,
     agent: Agent,
 ) -> Result<Connected, ConnectError> {
     let meter = Arc::<Meter>::default();
     let known = match source {
-        Source::State(dir) => {
-            let file = kubeconfig_of(dir);
+        ClusterSource::State(dir) => {
+            let file = kubeconfig_path(dir);
             if !file.exists() {
                 return Err(ConnectError::NoPocket(dir.clone()));
             }
-            let mut known = known(Some(&file), None)?;
+            let mut known = read_context(Some(&file), None)?;
             known.namespace = known
                 .namespace
                 .filter(|n| n != "default")
                 .or_else(|| Some("demo".into()));
             known
         }
-        Source::Kubectl {
+        ClusterSource::Kubectl {
             kubeconfig,
             context,
-        } => known(kubeconfig.as_deref(), context.as_deref())?,
-        Source::InCluster => {
-            let config = in_cluster()?;
+        } => read_context(kubeconfig.as_deref(), context.as_deref())?,
+        ClusterSource::InCluster => {
+            let config = in_cluster_config()?;
             let server = config.cluster_url.to_string();
-            Context {
+            KubeContext {
                 name: "in-cluster".into(),
                 server,
                 namespace: Some(config.default_namespace),
@@ -154,12 +155,12 @@ pub fn prepare(
         .or(known.namespace)
         .unwrap_or_else(|| "default".into());
     let (file, home) = match source {
-        Source::Kubectl { kubeconfig, .. } => (kubeconfig.clone(), Some(known.name.clone())),
-        Source::State(_) | Source::InCluster => (None, None),
+        ClusterSource::Kubectl { kubeconfig, .. } => (kubeconfig.clone(), Some(known.name.clone())),
+        ClusterSource::State(_) | ClusterSource::InCluster => (None, None),
     };
-    let roams = matches!(source, Source::State(_));
-    let client = wire::lazy(
-        dial(source.clone(), known.name.clone(), agent),
+    let roams = matches!(source, ClusterSource::State(_));
+    let client = transport::lazy_client(
+        dialer_for(source.clone(), known.name.clone(), agent),
         roams,
         &namespace,
         Arc::clone(&meter),
@@ -175,29 +176,32 @@ pub fn prepare(
 
 /// Connects and waits for the first answer. `namespace` overrides the context's namespace.
 pub async fn connect(
-    source: &Source,
+    source: &ClusterSource,
     namespace: Option<&str>,
     agent: Agent,
 ) -> Result<Connected, ConnectError> {
-    let connected = prepare(source, namespace, agent)?;
-    first_answer(source, &connected).await?;
+    let connected = prepare_client(source, namespace, agent)?;
+    await_first_answer(source, &connected).await?;
     Ok(connected)
 }
 
 /// Waits for the server's first answer.
-pub async fn first_answer(source: &Source, connected: &Connected) -> Result<(), ConnectError> {
+pub async fn await_first_answer(
+    source: &ClusterSource,
+    connected: &Connected,
+) -> Result<(), ConnectError> {
     let told = |why: String| match source {
-        Source::State(dir) => ConnectError::NoPocket(dir.clone()),
-        Source::Kubectl { .. } | Source::InCluster => ConnectError::Server {
+        ClusterSource::State(dir) => ConnectError::NoPocket(dir.clone()),
+        ClusterSource::Kubectl { .. } | ClusterSource::InCluster => ConnectError::Server {
             server: connected.name.clone(),
             why,
         },
     };
     // A login plugin may wait for a person; a server that is up answers soon.
-    let limit = if matches!(source, Source::Kubectl { .. }) {
-        LOGIN
+    let limit = if matches!(source, ClusterSource::Kubectl { .. }) {
+        LOGIN_TIMEOUT
     } else {
-        FIRST_ANSWER
+        FIRST_ANSWER_TIMEOUT
     };
     let answer = tokio::time::timeout(limit, connected.client.apiserver_version()).await;
     let why = match answer {
@@ -205,28 +209,28 @@ pub async fn first_answer(source: &Source, connected: &Connected) -> Result<(), 
         Ok(Ok(_)) => return Ok(()),
         Ok(Err(why)) => why,
     };
-    if let Some(known) = error::find::<ConnectError>(&why) {
+    if let Some(known) = error::find_cause::<ConnectError>(&why) {
         return Err(known.clone());
     }
-    match error::trouble(&why) {
+    match error::classify_error(&why) {
         // The server answered. A missing permission is reported where it matters.
-        Trouble::Forbidden => Ok(()),
-        Trouble::Unauthorized => Err(ConnectError::Credentials {
+        LinkTrouble::Forbidden => Ok(()),
+        LinkTrouble::Unauthorized => Err(ConnectError::Credentials {
             name: connected.name.clone(),
-            why: error::words(&why),
+            why: error::describe_error(&why),
         }),
-        Trouble::Offline => Err(told(error::words(&why))),
+        LinkTrouble::Offline => Err(told(error::describe_error(&why))),
         _ => Err(ConnectError::Server {
             server: connected.name.clone(),
-            why: error::words(&why),
+            why: error::describe_error(&why),
         }),
     }
 }
 
 /// The entry of a context in the files; `None` is the current context.
-fn known(file: Option<&Path>, context: Option<&str>) -> Result<Context, ConnectError> {
-    let kubeconfig = read(file)?;
-    let all = contexts(&kubeconfig);
+fn read_context(file: Option<&Path>, context: Option<&str>) -> Result<KubeContext, ConnectError> {
+    let kubeconfig = read_kubeconfig(file)?;
+    let all = list_contexts(&kubeconfig);
     let place = || file.map_or_else(|| "kubeconfig".to_owned(), |f| f.display().to_string());
     let wrong = |why: String| ConnectError::Kubeconfig {
         place: place(),
@@ -249,11 +253,13 @@ fn known(file: Option<&Path>, context: Option<&str>) -> Result<Context, ConnectE
     })
 }
 
-fn config_of(file: Option<&Path>, context: Option<&str>) -> Result<Prepared, ConnectError> {
-    config::prepare(&read(file)?, context, |name| std::env::var(name).ok())
+fn read_config(file: Option<&Path>, context: Option<&str>) -> Result<PreparedConfig, ConnectError> {
+    config::prepare_config(&read_kubeconfig(file)?, context, |name| {
+        std::env::var(name).ok()
+    })
 }
 
-fn in_cluster() -> Result<Config, ConnectError> {
+fn in_cluster_config() -> Result<Config, ConnectError> {
     let wrong = |e: kube::config::InClusterError| ConnectError::Kubeconfig {
         place: "the pod's service account".into(),
         why: e.to_string(),
@@ -262,35 +268,35 @@ fn in_cluster() -> Result<Config, ConnectError> {
 }
 
 /// Makes connections to one server, each from the files as they are at that moment.
-pub(super) fn dial(source: Source, name: String, agent: Agent) -> wire::Dial {
+pub(super) fn dialer_for(source: ClusterSource, name: String, agent: Agent) -> transport::Dial {
     Arc::new(move || {
         let (source, name) = (source.clone(), name.clone());
         async move {
-            let Prepared { mut config, login } = match &source {
-                Source::State(dir) => config_of(Some(&kubeconfig_of(dir)), None)?,
-                Source::Kubectl {
+            let PreparedConfig { mut config, login } = match &source {
+                ClusterSource::State(dir) => read_config(Some(&kubeconfig_path(dir)), None)?,
+                ClusterSource::Kubectl {
                     kubeconfig,
                     context,
-                } => config_of(kubeconfig.as_deref(), context.as_deref())?,
-                Source::InCluster => Prepared {
-                    config: in_cluster()?,
+                } => read_config(kubeconfig.as_deref(), context.as_deref())?,
+                ClusterSource::InCluster => PreparedConfig {
+                    config: in_cluster_config()?,
                     login: None,
                 },
             };
-            config.connect_timeout = Some(FIRST_ANSWER);
+            config.connect_timeout = Some(FIRST_ANSWER_TIMEOUT);
             // The transport retries instead, and reports it.
             config.default_retry = false;
-            config.headers.push((USER_AGENT, agent.header()));
+            config.headers.push((USER_AGENT, agent.to_header_value()));
             let server = config.cluster_url.to_string();
             let acts = config
                 .headers
                 .iter()
-                .any(|(name, _)| *name == wire::IMPERSONATE_USER);
+                .any(|(name, _)| *name == transport::IMPERSONATE_USER);
             let (mut until, context) = (None, name.clone());
             if let Some(login) = login {
                 // A plugin may take long, so it runs once; its credentials are kept until they
                 // expire or are refused.
-                let asked = tokio::task::spawn_blocking(move || plugin::ask(&login)).await;
+                let asked = tokio::task::spawn_blocking(move || plugin::run_plugin(&login)).await;
                 let refused = |why| ConnectError::Credentials {
                     name: name.clone(),
                     why,
@@ -301,22 +307,22 @@ pub(super) fn dial(source: Source, name: String, agent: Agent) -> wire::Dial {
                 until = given.until;
                 config.auth_info = given.auth;
             }
-            let made = tokio::task::spawn_blocking(move || dial::client(config)).await;
-            let failed = |why: kube::Error| match error::trouble(&why) {
-                Trouble::Unauthorized => ConnectError::Credentials {
+            let made = tokio::task::spawn_blocking(move || dial::build_client(config)).await;
+            let failed = |why: kube::Error| match error::classify_error(&why) {
+                LinkTrouble::Unauthorized => ConnectError::Credentials {
                     name,
-                    why: error::words(&why),
+                    why: error::describe_error(&why),
                 },
                 _ => ConnectError::Server {
                     server: server.clone(),
-                    why: error::words(&why),
+                    why: error::describe_error(&why),
                 },
             };
             match made {
                 Ok(made) => {
                     let client = made.map_err(failed)?;
                     let client = if acts {
-                        wire::impersonated_already(client, context)
+                        transport::reject_double_impersonation(client, context)
                     } else {
                         client
                     };
@@ -339,7 +345,7 @@ mod tests {
     #[tokio::test]
     async fn a_folder_without_a_pocket_says_how_to_start_one() {
         let dir = tempfile::tempdir().unwrap();
-        let refused = connect(&Source::State(dir.path().into()), None, Agent::Cli)
+        let refused = connect(&ClusterSource::State(dir.path().into()), None, Agent::Cli)
             .await
             .err()
             .unwrap();
@@ -361,8 +367,8 @@ mod tests {
             "{{apiVersion: v1, kind: Config, current-context: p, contexts: [{{name: p, context: {{cluster: p, user: p}}}}],
               clusters: [{{name: p, cluster: {{server: 'https://127.0.0.1:{port}'}}}}], users: [{{name: p, user: {{token: t}}}}]}}"
         );
-        std::fs::write(kubeconfig_of(dir.path()), text).unwrap();
-        let refused = connect(&Source::State(dir.path().into()), None, Agent::Cli)
+        std::fs::write(kubeconfig_path(dir.path()), text).unwrap();
+        let refused = connect(&ClusterSource::State(dir.path().into()), None, Agent::Cli)
             .await
             .err()
             .unwrap();
@@ -386,11 +392,11 @@ mod tests {
                 listener.local_addr().unwrap()
             );
             std::fs::write(&file, text).unwrap();
-            let source = Source::Kubectl {
+            let source = ClusterSource::Kubectl {
                 kubeconfig: Some(file.clone()),
                 context: None,
             };
-            let connected = prepare(&source, None, agent).unwrap();
+            let connected = prepare_client(&source, None, agent).unwrap();
             let asking =
                 tokio::spawn(async move { connected.client.apiserver_version().await.map(drop) });
             let (mut stream, _) = listener.accept().await.unwrap();
@@ -413,7 +419,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("kc");
         std::fs::write(&file, "contexts: [").unwrap();
-        let source = Source::Kubectl {
+        let source = ClusterSource::Kubectl {
             kubeconfig: Some(file),
             context: None,
         };

@@ -1,9 +1,9 @@
 //! Checks whether a cluster is ready for graylane, and says what to do where it is not. It changes
 //! nothing.
 
+mod engine;
 mod gateways;
-mod places;
-mod running;
+mod namespaces;
 
 use k8s_openapi::{
     api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The first Kubernetes version with stable ValidatingAdmissionPolicies.
-const OLDEST: (u32, u32) = (1, 30);
+const MIN_VERSION: (u32, u32) = (1, 30);
 
 /// Result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -63,45 +63,45 @@ impl Findings {
         });
     }
 
-    fn ok(&mut self, check: &str, found: impl AsRef<str>) {
+    fn add_ok(&mut self, check: &str, found: impl AsRef<str>) {
         self.add(Level::Ok, check, found, "");
     }
 
     /// What we may not read may still be all right.
-    fn unknown(&mut self, check: &str, why: &kube::Error) {
+    fn add_unknown(&mut self, check: &str, why: &kube::Error) {
         self.add(
             Level::Warn,
             check,
-            error::words(why),
+            error::describe_error(why),
             "have somebody look who may",
         );
     }
 }
 
 /// Runs all checks.
-pub async fn look(client: &Client, namespace: &str) -> Vec<Finding> {
+pub async fn run_checks(client: &Client, namespace: &str) -> Vec<Finding> {
     let mut all = Findings::default();
-    let pocket = server(client, &mut all).await;
-    who(client, namespace, pocket, &mut all).await;
-    definitions(client, &mut all).await;
-    policies(client, pocket, &mut all).await;
-    places::look(client, namespace, pocket, &mut all).await;
-    gateways::look(client, &mut all).await;
-    running::clock(client, &mut all).await;
-    running::lease(client, namespace, &mut all).await;
-    running::pods(client, namespace, pocket, &mut all).await;
+    let pocket = check_server(client, &mut all).await;
+    check_identity(client, namespace, pocket, &mut all).await;
+    check_definitions(client, &mut all).await;
+    check_policies(client, pocket, &mut all).await;
+    namespaces::check_namespaces(client, namespace, pocket, &mut all).await;
+    gateways::check_gateway_classes(client, &mut all).await;
+    engine::check_clock(client, &mut all).await;
+    engine::check_lease(client, namespace, &mut all).await;
+    engine::check_engine_pods(client, namespace, pocket, &mut all).await;
     all.0
 }
 
 /// Returns whether the server is a pocket.
-async fn server(client: &Client, all: &mut Findings) -> bool {
+async fn check_server(client: &Client, all: &mut Findings) -> bool {
     let version = match client.apiserver_version().await {
         Ok(version) => version,
         Err(why) => {
             all.add(
                 Level::Fail,
                 "server",
-                error::words(&why),
+                error::describe_error(&why),
                 "look at the address, and at the log-in",
             );
             return false;
@@ -114,7 +114,7 @@ async fn server(client: &Client, all: &mut Findings) -> bool {
     };
     let is = (number(&version.major), number(&version.minor));
     if install::is_pocket(&version) {
-        all.ok(
+        all.add_ok(
             "server",
             format!(
                 "pocket, which behaves as Kubernetes {}",
@@ -123,8 +123,8 @@ async fn server(client: &Client, all: &mut Findings) -> bool {
         );
         return true;
     }
-    if is < OLDEST {
-        let (major, minor) = OLDEST;
+    if is < MIN_VERSION {
+        let (major, minor) = MIN_VERSION;
         let remedy = format!(
             "an approver's name is tied to the caller from Kubernetes {major}.{minor} on: update it"
         );
@@ -135,36 +135,36 @@ async fn server(client: &Client, all: &mut Findings) -> bool {
             &remedy,
         );
     } else {
-        all.ok("server", format!("Kubernetes {}", version.git_version));
+        all.add_ok("server", format!("Kubernetes {}", version.git_version));
     }
     false
 }
 
-async fn who(client: &Client, namespace: &str, pocket: bool, all: &mut Findings) {
-    match rights::who(client).await {
-        Ok(name) if pocket => all.ok(
+async fn check_identity(client: &Client, namespace: &str, pocket: bool, all: &mut Findings) {
+    match rights::current_user(client).await {
+        Ok(name) if pocket => all.add_ok(
             "you",
             format!("{name}: a pocket has one user, who may do everything"),
         ),
-        Ok(name) => all.ok("you", format!("{name}, in namespace {namespace}")),
+        Ok(name) => all.add_ok("you", format!("{name}, in namespace {namespace}")),
         Err(why) => all.add(
             Level::Fail,
             "you",
-            error::words(&why),
+            error::describe_error(&why),
             "Kubernetes 1.28 and newer say who you are",
         ),
     }
     // Nobody uses a deploying account directly, and the right to impersonate it is bound to that
     // one name.
     let accounts = [install::names::DEPLOYER, install::names::IMPERSONATOR];
-    for (role, needed) in install::rights_of_roles()
+    for (role, needed) in install::role_permissions()
         .into_iter()
         .filter(|(role, _)| !accounts.contains(&role.as_str()))
     {
         let check = format!("rights: {}", role.trim_start_matches("graylane-"));
-        match rights::lacking_of(client, namespace, &needed).await {
-            Err(why) => all.unknown(&check, &why),
-            Ok(lacking) if lacking.is_empty() => all.ok(&check, "yes"),
+        match rights::missing_permissions(client, namespace, &needed).await {
+            Err(why) => all.add_unknown(&check, &why),
+            Ok(lacking) if lacking.is_empty() => all.add_ok(&check, "yes"),
             Ok(lacking) => {
                 let more = lacking.len().saturating_sub(4);
                 let mut words: Vec<String> =
@@ -177,7 +177,7 @@ async fn who(client: &Client, namespace: &str, pocket: bool, all: &mut Findings)
                     Level::Warn
                 };
                 let bind = CommandLine::kubectl("create rolebinding NAME").option("-n", namespace);
-                let bind = bind.option("--clusterrole", role).flag("--user YOU");
+                let bind = bind.option("--clusterrole", role).fixed_args("--user YOU");
                 let remedy = format!("if you should: {bind}");
                 all.add(
                     level,
@@ -190,10 +190,10 @@ async fn who(client: &Client, namespace: &str, pocket: bool, all: &mut Findings)
     }
 }
 
-async fn definitions(client: &Client, all: &mut Findings) {
+async fn check_definitions(client: &Client, all: &mut Findings) {
     const INSTALL: &str = "graylane install";
     let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
-    let ours = api::definitions();
+    let ours = api::crd_definitions();
     let mut well = 0;
     for definition in &ours {
         let name = definition.name_any();
@@ -204,11 +204,11 @@ async fn definitions(client: &Client, all: &mut Findings) {
                 all.add(Level::Fail, &check, format!("{name} is not there"), INSTALL);
                 continue;
             }
-            Err(why) if error::code(&why) == Some(403) => {
-                return all.unknown("definitions", &why);
+            Err(why) if error::status_code(&why) == Some(403) => {
+                return all.add_unknown("definitions", &why);
             }
             Err(why) => {
-                all.add(Level::Fail, &check, error::words(&why), INSTALL);
+                all.add(Level::Fail, &check, error::describe_error(&why), INSTALL);
                 continue;
             }
         };
@@ -234,16 +234,16 @@ async fn definitions(client: &Client, all: &mut Findings) {
         }
     }
     if well == ours.len() {
-        all.ok(
+        all.add_ok(
             "definitions",
             format!("all {well} are there, of {} {}", api::GROUP, api::VERSION),
         );
     }
 }
 
-async fn policies(client: &Client, pocket: bool, all: &mut Findings) {
+async fn check_policies(client: &Client, pocket: bool, all: &mut Findings) {
     if pocket {
-        return all.ok("admission policies", "not needed: a pocket has one user");
+        return all.add_ok("admission policies", "not needed: a pocket has one user");
     }
     for (name, guards) in [
         (
@@ -287,10 +287,10 @@ async fn policies(client: &Client, pocket: bool, all: &mut Findings) {
                         "graylane install, then look again",
                     );
                 } else {
-                    all.ok(&check, "in force");
+                    all.add_ok(&check, "in force");
                 }
             }
-            (Err(why), _) | (_, Err(why)) => all.unknown(&check, &why),
+            (Err(why), _) | (_, Err(why)) => all.add_unknown(&check, &why),
             _ => all.add(
                 Level::Fail,
                 &check,

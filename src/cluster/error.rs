@@ -6,29 +6,29 @@ use kube::{client::AuthError, core::Status, runtime::watcher};
 use rustls::AlertDescription;
 
 use super::connect::ConnectError;
-use crate::domain::{account, text::Clean, world::Trouble};
+use crate::domain::{account, text::Clean, world::LinkTrouble};
 
 /// An error as one clean line without type names.
-pub fn words(error: &kube::Error) -> String {
+pub fn describe_error(error: &kube::Error) -> String {
     let text = match error {
         kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
         kube::Error::Api(status) => {
             format!("the server answered {} {}", status.code, status.reason)
         }
         kube::Error::SerdeError(e) => format!("the server's answer cannot be read: {e}"),
-        other => find::<ConnectError>(other)
+        other => find_cause::<ConnectError>(other)
             .map(|known| match known {
                 ConnectError::Credentials { why, .. } => why.clone(),
                 known => known.to_string(),
             })
             .or_else(|| {
-                find::<AuthError>(other)
-                    .map(|auth| format!("the token cannot be used: {}", root(auth)))
+                find_cause::<AuthError>(other)
+                    .map(|auth| format!("the token cannot be used: {}", root_message(auth)))
             })
-            .unwrap_or_else(|| root(other)),
+            .unwrap_or_else(|| root_message(other)),
     };
     let text = text.trim().replace('\n', "; ");
-    let text = match account::remedy(&text).filter(|_| code(error) == Some(403)) {
+    let text = match account::suggest_remedy(&text).filter(|_| status_code(error) == Some(403)) {
         Some(remedy) => format!("{text}; {remedy}"),
         None => text,
     };
@@ -36,7 +36,7 @@ pub fn words(error: &kube::Error) -> String {
 }
 
 /// The HTTP status of an API error.
-pub fn code(error: &kube::Error) -> Option<u16> {
+pub fn status_code(error: &kube::Error) -> Option<u16> {
     match error {
         kube::Error::Api(status) => Some(status.code),
         _ => None,
@@ -46,72 +46,76 @@ pub fn code(error: &kube::Error) -> Option<u16> {
 /// Whether a write conflicts with another one: on the resource version, or on fields of another
 /// manager.
 pub fn is_conflict(error: &kube::Error) -> bool {
-    code(error) == Some(409)
+    status_code(error) == Some(409)
 }
 
 /// Classifies an error.
-pub fn trouble(error: &kube::Error) -> Trouble {
-    if let Some(code) = code(error) {
-        return trouble_of(code);
+pub fn classify_error(error: &kube::Error) -> LinkTrouble {
+    if let Some(code) = status_code(error) {
+        return classify_status(code);
     }
-    match find::<ConnectError>(error) {
+    match find_cause::<ConnectError>(error) {
         Some(ConnectError::Credentials { .. } | ConnectError::Kubeconfig { .. }) => {
-            return Trouble::Unauthorized;
+            return LinkTrouble::Unauthorized;
         }
-        Some(ConnectError::NoPocket(_) | ConnectError::Server { .. }) => return Trouble::Offline,
+        Some(ConnectError::NoPocket(_) | ConnectError::Server { .. }) => {
+            return LinkTrouble::Offline;
+        }
         None => {}
     }
-    if find::<AuthError>(error).is_some() {
-        return Trouble::Unauthorized;
+    if find_cause::<AuthError>(error).is_some() {
+        return LinkTrouble::Unauthorized;
     }
-    match find::<rustls::Error>(error) {
-        Some(rustls::Error::AlertReceived(alert)) if is_about_us(*alert) => Trouble::Unauthorized,
-        Some(_) => Trouble::Failing,
-        None if is_unreachable(error) => Trouble::Offline,
-        None => Trouble::Failing,
+    match find_cause::<rustls::Error>(error) {
+        Some(rustls::Error::AlertReceived(alert)) if is_client_certificate_alert(*alert) => {
+            LinkTrouble::Unauthorized
+        }
+        Some(_) => LinkTrouble::Failing,
+        None if is_unreachable(error) => LinkTrouble::Offline,
+        None => LinkTrouble::Failing,
     }
 }
 
 /// Classifies an HTTP status.
-pub fn trouble_of(code: u16) -> Trouble {
+pub fn classify_status(code: u16) -> LinkTrouble {
     match code {
-        401 => Trouble::Unauthorized,
-        403 => Trouble::Forbidden,
-        404 => Trouble::Missing,
-        410 => Trouble::Expired,
-        429 => Trouble::Throttled,
-        _ => Trouble::Failing,
+        401 => LinkTrouble::Unauthorized,
+        403 => LinkTrouble::Forbidden,
+        404 => LinkTrouble::Missing,
+        410 => LinkTrouble::Expired,
+        429 => LinkTrouble::Throttled,
+        _ => LinkTrouble::Failing,
     }
 }
 
 /// The description of a broken watch.
-pub fn words_of_watch(error: &watcher::Error) -> String {
-    match of_watch(error) {
-        Some(Ok(error)) => words(error),
-        Some(Err(status)) => words(&kube::Error::Api(Box::new(status.clone()))),
+pub fn describe_watch_error(error: &watcher::Error) -> String {
+    match watch_cause(error) {
+        Some(Ok(error)) => describe_error(error),
+        Some(Err(status)) => describe_error(&kube::Error::Api(Box::new(status.clone()))),
         None => error.to_string(),
     }
 }
 
 /// The HTTP status with which a list or watch was refused.
-pub fn code_of_watch(error: &watcher::Error) -> Option<u16> {
-    match of_watch(error)? {
-        Ok(error) => code(error),
+pub fn watch_status_code(error: &watcher::Error) -> Option<u16> {
+    match watch_cause(error)? {
+        Ok(error) => status_code(error),
         Err(status) => Some(status.code),
     }
 }
 
 /// Classifies a broken watch.
-pub fn trouble_of_watch(error: &watcher::Error) -> Trouble {
-    match of_watch(error) {
-        Some(Ok(error)) => trouble(error),
-        Some(Err(status)) => trouble_of(status.code),
-        None => Trouble::Failing,
+pub fn classify_watch_error(error: &watcher::Error) -> LinkTrouble {
+    match watch_cause(error) {
+        Some(Ok(error)) => classify_error(error),
+        Some(Err(status)) => classify_status(status.code),
+        None => LinkTrouble::Failing,
     }
 }
 
 /// What broke a watch: a failed request, or an error that the server sent in the stream.
-fn of_watch(error: &watcher::Error) -> Option<Result<&kube::Error, &Status>> {
+fn watch_cause(error: &watcher::Error) -> Option<Result<&kube::Error, &Status>> {
     use watcher::Error::{
         InitialListFailed, NoResourceVersion, WatchError, WatchFailed, WatchStartFailed,
     };
@@ -123,7 +127,7 @@ fn of_watch(error: &watcher::Error) -> Option<Result<&kube::Error, &Status>> {
 }
 
 /// Whether the server rejected our client certificate.
-fn is_about_us(alert: AlertDescription) -> bool {
+fn is_client_certificate_alert(alert: AlertDescription) -> bool {
     use AlertDescription as A;
     matches!(
         alert,
@@ -140,8 +144,8 @@ fn is_about_us(alert: AlertDescription) -> bool {
 
 /// Whether there was no answer at all.
 pub fn is_unreachable(error: &kube::Error) -> bool {
-    find::<std::io::Error>(error).is_some()
-        || find::<tokio::time::error::Elapsed>(error).is_some()
+    find_cause::<std::io::Error>(error).is_some()
+        || find_cause::<tokio::time::error::Elapsed>(error).is_some()
         || matches!(
             error,
             kube::Error::Service(_) | kube::Error::HyperError(_) | kube::Error::ReadEvents(_)
@@ -149,19 +153,19 @@ pub fn is_unreachable(error: &kube::Error) -> bool {
 }
 
 /// The cause of type `T`, anywhere in the chain.
-pub fn find<'a, T: Cause + 'static>(error: &'a (dyn Cause + 'static)) -> Option<&'a T> {
+pub fn find_cause<'a, T: Cause + 'static>(error: &'a (dyn Cause + 'static)) -> Option<&'a T> {
     let mut cause = Some(error);
     while let Some(e) = cause {
         if let Some(found) = e.downcast_ref::<T>() {
             return Some(found);
         }
-        cause = inner(e);
+        cause = inner_cause(e);
     }
     None
 }
 
 /// The next cause. An I/O error does not report its inner error as its source.
-fn inner<'a>(error: &'a (dyn Cause + 'static)) -> Option<&'a (dyn Cause + 'static)> {
+fn inner_cause<'a>(error: &'a (dyn Cause + 'static)) -> Option<&'a (dyn Cause + 'static)> {
     match error
         .downcast_ref::<std::io::Error>()
         .and_then(std::io::Error::get_ref)
@@ -171,9 +175,9 @@ fn inner<'a>(error: &'a (dyn Cause + 'static)) -> Option<&'a (dyn Cause + 'stati
     }
 }
 
-fn root(error: &(dyn Cause + 'static)) -> String {
+fn root_message(error: &(dyn Cause + 'static)) -> String {
     let mut deepest = error;
-    while let Some(next) = inner(deepest) {
+    while let Some(next) = inner_cause(deepest) {
         deepest = next;
     }
     deepest.to_string()
@@ -188,14 +192,14 @@ mod tests {
         let status = Status::failure("no such\napp \u{1b}[31m", "NotFound").with_code(404);
         let error = kube::Error::Api(Box::new(status));
         assert!(
-            words(&error).starts_with("no such; app"),
+            describe_error(&error).starts_with("no such; app"),
             "{}",
-            words(&error)
+            describe_error(&error)
         );
-        assert!(!words(&error).contains('\u{1b}'));
+        assert!(!describe_error(&error).contains('\u{1b}'));
         assert_eq!(
-            (code(&error), trouble(&error)),
-            (Some(404), Trouble::Missing)
+            (status_code(&error), classify_error(&error)),
+            (Some(404), LinkTrouble::Missing)
         );
         assert!(!is_unreachable(&error));
     }
@@ -207,17 +211,17 @@ mod tests {
             kube::Error::Service(std::io::Error::new(std::io::ErrorKind::InvalidData, tls).into())
         };
         assert_eq!(
-            trouble(&of(AlertDescription::CertificateExpired)),
-            Trouble::Unauthorized
+            classify_error(&of(AlertDescription::CertificateExpired)),
+            LinkTrouble::Unauthorized
         );
         assert_eq!(
-            trouble(&of(AlertDescription::DecodeError)),
-            Trouble::Failing
+            classify_error(&of(AlertDescription::DecodeError)),
+            LinkTrouble::Failing
         );
         let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
         assert_eq!(
-            trouble(&kube::Error::Service(refused.into())),
-            Trouble::Offline
+            classify_error(&kube::Error::Service(refused.into())),
+            LinkTrouble::Offline
         );
     }
 }

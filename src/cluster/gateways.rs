@@ -8,12 +8,12 @@ use crate::{
         LaneGroup,
         gateway_api::{Gateway, GatewayClass, HttpRoute},
     },
-    domain::{lanes, routes::gateway_seen},
+    domain::{lanes, routes::observe_gateway},
 };
 
 /// The group with the current state of its gateway and of the other routes there. What cannot be
 /// read (no Gateway API, no permission) stays as the engine reported it.
-pub async fn as_now(client: &Client, mut group: LaneGroup) -> LaneGroup {
+pub async fn with_live_gateway(client: &Client, mut group: LaneGroup) -> LaneGroup {
     let home = group.namespace().unwrap_or_default();
     let gateways: Api<Gateway> = Api::namespaced(client.clone(), &home);
     let Ok(Some(gateway)) = gateways.get_opt(&group.spec.entry.gateway).await else {
@@ -27,9 +27,9 @@ pub async fn as_now(client: &Client, mut group: LaneGroup) -> LaneGroup {
     let others = routes
         .list(&ListParams::default())
         .await
-        .map(|routes| lanes::others(&group, &routes.items));
+        .map(|routes| lanes::find_foreign_routes(&group, &routes.items));
     let status = group.status.get_or_insert_default();
-    status.gateway = Some(gateway_seen(&gateway, class.as_ref()));
+    status.gateway = Some(observe_gateway(&gateway, class.as_ref()));
     if let Ok(others) = others {
         // Only the engine knows the routes of other namespaces.
         status

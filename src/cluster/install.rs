@@ -6,7 +6,7 @@
 //! everything that would be applied.
 
 mod deployment;
-mod former;
+mod legacy;
 mod otlp;
 mod policy;
 mod roles;
@@ -30,14 +30,14 @@ use kube::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{error, rights::Needed};
+use super::{error, rights::Permission};
 use crate::api;
 
-pub(in crate::cluster) use deployment::INSTANCE;
-pub use uninstall::{Removal, found, remove};
+pub(in crate::cluster) use deployment::INSTANCE_LABEL;
+pub use uninstall::{Removal, find_installed, remove_object};
 
 /// How long a cluster may take to serve a new kind.
-const ESTABLISHED: Duration = Duration::from_secs(30);
+const ESTABLISH_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Names of installed objects.
 pub mod names {
@@ -59,18 +59,18 @@ pub struct InstallError {
 
 /// What to install.
 #[derive(Clone, Debug, Default)]
-pub struct Wanted {
+pub struct InstallSpec {
     /// Namespace of the releases.
     pub namespace: String,
     /// Additional namespaces that Apps are deployed to.
     pub deploy_to: Vec<String>,
     /// The engine as a Deployment; `None` when the engine runs elsewhere.
-    pub engine: Option<Engine>,
+    pub engine: Option<EngineDeployment>,
 }
 
 /// The engine's Deployment.
 #[derive(Clone, Debug, Default)]
-pub struct Engine {
+pub struct EngineDeployment {
     /// Container image.
     pub image: String,
     /// Number of replicas: one is active, the others stand by.
@@ -83,24 +83,24 @@ pub struct Engine {
 }
 
 /// Default namespace of engines.
-pub const ENGINES: &str = "graylane-system";
+pub const ENGINE_NAMESPACE: &str = "graylane-system";
 
 /// Result of applying one object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Applied {
+pub struct AppliedObject {
     /// Kind and name, for example `ClusterRole/graylane-viewer`.
     pub object: String,
     /// Only for namespaced objects.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     /// What was done.
-    pub done: Change,
+    pub done: ObjectChange,
 }
 
 /// What was done to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Change {
+pub enum ObjectChange {
     /// It did not exist.
     Created,
     /// It was different.
@@ -114,16 +114,16 @@ pub enum Change {
 }
 
 /// All objects, in the order in which they are applied.
-pub fn objects(wanted: &Wanted) -> Vec<Value> {
-    let definitions = api::definitions().into_iter().map(|d| {
+pub fn render_objects(wanted: &InstallSpec) -> Vec<Value> {
+    let definitions = api::crd_definitions().into_iter().map(|d| {
         let mut value = serde_json::to_value(d).expect("a definition is JSON");
         value["apiVersion"] = "apiextensions.k8s.io/v1".into();
         value["kind"] = "CustomResourceDefinition".into();
         value
     });
     let mut all: Vec<Value> = definitions.collect();
-    all.extend(roles::roles());
-    all.extend(policy::policies());
+    all.extend(roles::cluster_roles());
+    all.extend(policy::render_policies());
     let home = wanted.namespace.as_str();
     let places: BTreeSet<&str> = wanted
         .deploy_to
@@ -132,19 +132,19 @@ pub fn objects(wanted: &Wanted) -> Vec<Value> {
         .chain([home])
         .collect();
     all.push(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": home}}));
-    all.extend(roles::deployers(&places));
+    all.extend(roles::deployer_objects(&places));
     if let Some(engine) = &wanted.engine {
         let mut namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": engine.namespace}});
-        if engine.namespace == ENGINES {
+        if engine.namespace == ENGINE_NAMESPACE {
             // Graylane's own pods need no more. An existing namespace keeps its level.
             namespace["metadata"]["labels"] =
                 json!({"pod-security.kubernetes.io/enforce": "restricted"});
         }
         all.push(namespace);
-        all.extend(roles::account(&engine.namespace, home, &places));
-        all.push(deployment::deployment(engine, home));
+        all.extend(roles::engine_account(&engine.namespace, home, &places));
+        all.push(deployment::render_deployment(engine, home));
         if engine.otlp {
-            all.push(otlp::service(engine, home));
+            all.push(otlp::render_service(engine, home));
         }
     }
     all
@@ -152,21 +152,21 @@ pub fn objects(wanted: &Wanted) -> Vec<Value> {
 
 /// Pod labels of the engine that carries out the releases of `home`.
 pub fn engine_labels(home: &str) -> BTreeMap<String, String> {
-    serde_json::from_value(deployment::component(home)).unwrap_or_default()
+    serde_json::from_value(deployment::pod_labels(home)).unwrap_or_default()
 }
 
 /// The permissions of each role, one by one.
-pub fn rights_of_roles() -> Vec<(String, Vec<Needed>)> {
+pub fn role_permissions() -> Vec<(String, Vec<Permission>)> {
     let texts = |value: &Value| -> Vec<String> {
         let list = value.as_array().into_iter().flatten();
         list.filter_map(Value::as_str).map(str::to_owned).collect()
     };
-    let of = |rule: &Value| -> Vec<Needed> {
+    let of = |rule: &Value| -> Vec<Permission> {
         let group = texts(&rule["apiGroups"]).pop().unwrap_or_default();
         let mut all = vec![];
         for whole in texts(&rule["resources"]) {
             let (resource, subresource) = whole.split_once('/').unwrap_or((&whole, ""));
-            all.extend(texts(&rule["verbs"]).into_iter().map(|verb| Needed {
+            all.extend(texts(&rule["verbs"]).into_iter().map(|verb| Permission {
                 verb,
                 group: group.clone(),
                 resource: resource.into(),
@@ -189,7 +189,7 @@ pub fn rights_of_roles() -> Vec<(String, Vec<Needed>)> {
             .unwrap_or_default()
             .to_owned()
     };
-    roles::roles()
+    roles::cluster_roles()
         .iter()
         .map(|role| (name(role), rules(role)))
         .collect()
@@ -201,22 +201,22 @@ pub fn rights_of_roles() -> Vec<(String, Vec<Needed>)> {
 /// # Errors
 ///
 /// The first refusal by the server.
-pub async fn apply(
+pub async fn apply_objects(
     client: &Client,
-    wanted: &Wanted,
+    wanted: &InstallSpec,
     force: bool,
-) -> Result<Vec<Applied>, InstallError> {
+) -> Result<Vec<AppliedObject>, InstallError> {
     let version = client.apiserver_version().await;
     let pocket = version
-        .map_err(|e| failed("the server's version", &e))
+        .map_err(|e| install_error("the server's version", &e))
         .map(|v| is_pocket(&v))?;
     let mut done = vec![];
     let mut definitions = vec![];
-    for object in objects(wanted) {
-        let (object, namespace) = read(object);
-        let gvk = kind_of(&object);
-        let applied = |done| Applied {
-            object: named(&object),
+    for object in render_objects(wanted) {
+        let (object, namespace) = parse_object(object);
+        let gvk = object_kind(&object);
+        let applied = |done| AppliedObject {
+            object: object_name(&object),
             namespace: namespace.clone(),
             done,
         };
@@ -230,46 +230,48 @@ pub async fn apply(
                     | "Service"
             )
         {
-            done.push(applied(Change::Skipped));
+            done.push(applied(ObjectChange::Skipped));
             continue;
         }
         if gvk.kind == "CustomResourceDefinition" {
             definitions.push(object.name_any());
         } else if !definitions.is_empty() {
             // Policies and roles are validated against the kinds that they name.
-            established(client, &std::mem::take(&mut definitions)).await?;
+            wait_established(client, &std::mem::take(&mut definitions)).await?;
         }
-        let change = apply_one(client, &object, &gvk, namespace.as_deref(), force).await?;
+        let change = apply_object(client, &object, &gvk, namespace.as_deref(), force).await?;
         done.push(applied(change));
     }
-    established(client, &definitions).await?;
+    wait_established(client, &definitions).await?;
     if let Some(engine) = wanted.engine.as_ref().filter(|engine| !engine.otlp) {
-        done.extend(otlp::remove(client, engine, &wanted.namespace).await?);
+        done.extend(otlp::remove_service(client, engine, &wanted.namespace).await?);
     }
     if !pocket && let Some(engine) = &wanted.engine {
-        done.extend(former::remove(client, &wanted.namespace, &engine.namespace).await?);
+        done.extend(
+            legacy::remove_legacy_engine(client, &wanted.namespace, &engine.namespace).await?,
+        );
     }
     Ok(done)
 }
 
-async fn apply_one(
+async fn apply_object(
     client: &Client,
     object: &DynamicObject,
     gvk: &GroupVersionKind,
     namespace: Option<&str>,
     force: bool,
-) -> Result<Change, InstallError> {
+) -> Result<ObjectChange, InstallError> {
     let name = object.name_any();
-    let api = api_of(client, gvk, namespace);
-    let told = |e: kube::Error| failed(&named(object), &e);
+    let api = dynamic_api(client, gvk, namespace);
+    let told = |e: kube::Error| install_error(&object_name(object), &e);
     let before = api.get_opt(&name).await.map_err(told)?;
     if gvk.kind == "Namespace" && before.is_some() {
-        return Ok(Change::Unchanged);
+        return Ok(ObjectChange::Unchanged);
     }
     // The Service is the only name that engines of several namespaces share.
     if gvk.kind == "Service"
-        && let Some(other) = before.as_ref().and_then(|b| b.labels().get(INSTANCE))
-        && Some(other) != object.labels().get(INSTANCE)
+        && let Some(other) = before.as_ref().and_then(|b| b.labels().get(INSTANCE_LABEL))
+        && Some(other) != object.labels().get(INSTANCE_LABEL)
     {
         let why = format!(
             "it leads to the engine for {other}, which runs in {} too: give this one a namespace of its own with \
@@ -277,7 +279,7 @@ async fn apply_one(
             namespace.unwrap_or_default()
         );
         return Err(InstallError {
-            name: named(object),
+            name: object_name(object),
             why,
         });
     }
@@ -288,9 +290,11 @@ async fn apply_one(
         .await
         .map_err(told)?;
     Ok(match before {
-        None => Change::Created,
-        Some(before) if before.resource_version() == after.resource_version() => Change::Unchanged,
-        Some(_) => Change::Changed,
+        None => ObjectChange::Created,
+        Some(before) if before.resource_version() == after.resource_version() => {
+            ObjectChange::Unchanged
+        }
+        Some(_) => ObjectChange::Changed,
     })
 }
 
@@ -299,31 +303,31 @@ async fn apply_one(
 /// # Errors
 ///
 /// The first definition that the server refuses or does not serve in time.
-pub async fn definitions(client: &Client) -> Result<(), InstallError> {
+pub async fn apply_definitions(client: &Client) -> Result<(), InstallError> {
     let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
     let params = PatchParams::apply(api::FIELD_MANAGER).force();
-    let all = api::definitions();
+    let all = api::crd_definitions();
     for crd in &all {
         let name = crd.name_any();
         crds.patch(&name, &params, &Patch::Apply(crd))
             .await
-            .map_err(|e| failed(&name, &e))?;
+            .map_err(|e| install_error(&name, &e))?;
     }
-    established(
+    wait_established(
         client,
         &all.iter().map(ResourceExt::name_any).collect::<Vec<_>>(),
     )
     .await
 }
 
-async fn established(client: &Client, names: &[String]) -> Result<(), InstallError> {
+async fn wait_established(client: &Client, names: &[String]) -> Result<(), InstallError> {
     let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
     for name in names {
         let served = await_condition(crds.clone(), name, conditions::is_crd_established());
-        let why = match tokio::time::timeout(ESTABLISHED, served).await {
+        let why = match tokio::time::timeout(ESTABLISH_TIMEOUT, served).await {
             Ok(Ok(_)) => continue,
             Ok(Err(e)) => e.to_string(),
-            Err(_) => format!("not served within {} s", ESTABLISHED.as_secs()),
+            Err(_) => format!("not served within {} s", ESTABLISH_TIMEOUT.as_secs()),
         };
         return Err(InstallError {
             name: name.clone(),
@@ -338,12 +342,12 @@ pub fn is_pocket(version: &Info) -> bool {
     version.go_version.ends_with("graylane pocket")
 }
 
-fn failed(name: &str, why: &kube::Error) -> InstallError {
-    let mut words = error::words(why);
+fn install_error(name: &str, why: &kube::Error) -> InstallError {
+    let mut words = error::describe_error(why);
     if error::is_conflict(why) {
         words += "; --force-conflicts takes these fields over";
     }
-    if error::code(why) == Some(404) && words.starts_with("namespaces ") {
+    if error::status_code(why) == Some(404) && words.starts_with("namespaces ") {
         words += "; make it first: kubectl create namespace NAME";
     }
     InstallError {
@@ -352,26 +356,30 @@ fn failed(name: &str, why: &kube::Error) -> InstallError {
     }
 }
 
-fn read(object: Value) -> (DynamicObject, Option<String>) {
+fn parse_object(object: Value) -> (DynamicObject, Option<String>) {
     let object: DynamicObject = serde_json::from_value(object).expect("what we write is an object");
     let namespace = object.namespace();
     (object, namespace)
 }
 
-fn kind_of(object: &DynamicObject) -> GroupVersionKind {
+fn object_kind(object: &DynamicObject) -> GroupVersionKind {
     let types = object.types.clone().unwrap_or_default();
     GroupVersionKind::try_from(types).expect("what we write has a kind")
 }
 
-fn named(object: &DynamicObject) -> String {
-    format!("{}/{}", kind_of(object).kind, object.name_any())
+fn object_name(object: &DynamicObject) -> String {
+    format!("{}/{}", object_kind(object).kind, object.name_any())
 }
 
-fn kind(group: &str, kind: &str) -> GroupVersionKind {
+fn v1_kind(group: &str, kind: &str) -> GroupVersionKind {
     GroupVersionKind::gvk(group, "v1", kind)
 }
 
-fn api_of(client: &Client, gvk: &GroupVersionKind, namespace: Option<&str>) -> Api<DynamicObject> {
+fn dynamic_api(
+    client: &Client,
+    gvk: &GroupVersionKind,
+    namespace: Option<&str>,
+) -> Api<DynamicObject> {
     let resource = ApiResource::from_gvk(gvk);
     match namespace {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
@@ -388,13 +396,13 @@ mod tests {
     }
 
     fn all_of(otlp: bool) -> Vec<Value> {
-        let engine = Engine {
+        let engine = EngineDeployment {
             image: "registry/graylane:1".into(),
             replicas: 2,
-            namespace: ENGINES.into(),
+            namespace: ENGINE_NAMESPACE.into(),
             otlp,
         };
-        objects(&Wanted {
+        render_objects(&InstallSpec {
             namespace: "demo".into(),
             deploy_to: vec!["demo-test".into()],
             engine: Some(engine),
@@ -405,16 +413,16 @@ mod tests {
     fn every_object_has_a_kind_a_name_and_is_there_once() {
         let mut seen = std::collections::BTreeSet::new();
         for object in all() {
-            let (object, namespace) = read(object);
+            let (object, namespace) = parse_object(object);
             assert!(
-                seen.insert((named(&object), namespace)),
+                seen.insert((object_name(&object), namespace)),
                 "{} stands twice",
-                named(&object)
+                object_name(&object)
             );
         }
         assert_eq!(seen.len(), 7 + 7 + 6 + (1 + 2 * 2) + (1 + 3 + 2) + 1 + 1);
         assert!(
-            objects(&Wanted::default())
+            render_objects(&InstallSpec::default())
                 .iter()
                 .all(|o| o["kind"] != "Deployment")
         );
@@ -439,7 +447,7 @@ mod tests {
                 &service["metadata"]["name"],
                 &service["metadata"]["namespace"]
             ),
-            (&json!("graylane-hops"), &json!(ENGINES))
+            (&json!("graylane-hops"), &json!(ENGINE_NAMESPACE))
         );
         assert_eq!(
             service["spec"]["selector"],

@@ -8,17 +8,18 @@ use k8s_openapi::api::coordination::v1::LeaseSpec;
 pub const ENGINE_LEASE: &str = crate::domain::account::ENGINE;
 /// A holder that has not renewed for this long has lost the Lease, unless the Lease names another
 /// duration. With one poll of a standby engine before and after, takeover happens within 15 s.
-pub const HELD: Duration = Duration::from_secs(12);
+pub const LEASE_DURATION: Duration = Duration::from_secs(12);
 /// Upper bound, whatever the Lease says: someone may have written a year into it.
-const LONGEST: Duration = Duration::from_secs(60);
+const MAX_LEASE_DURATION: Duration = Duration::from_secs(60);
 
 /// How long the holder may stay silent before it counts as gone.
 #[must_use]
-pub fn patience(spec: &LeaseSpec) -> Duration {
+pub fn holder_timeout(spec: &LeaseSpec) -> Duration {
     let said = spec
         .lease_duration_seconds
         .and_then(|s| u64::try_from(s).ok());
-    said.map_or(HELD, Duration::from_secs).min(LONGEST)
+    said.map_or(LEASE_DURATION, Duration::from_secs)
+        .min(MAX_LEASE_DURATION)
 }
 
 #[cfg(test)]
@@ -28,7 +29,7 @@ mod tests {
     #[test]
     fn no_lease_is_waited_for_longer_than_a_minute() {
         let of = |seconds| {
-            patience(&LeaseSpec {
+            holder_timeout(&LeaseSpec {
                 lease_duration_seconds: seconds,
                 ..LeaseSpec::default()
             })

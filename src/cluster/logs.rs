@@ -11,7 +11,7 @@ pub const LINE_MAX: usize = 16 * 1024;
 
 /// Which part of a log to read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LogWish {
+pub struct LogQuery {
     /// Container name; `None` means the only container.
     pub container: Option<String>,
     /// Keep following new lines.
@@ -23,22 +23,22 @@ pub struct LogWish {
 }
 
 /// Streams a log as raw lines, cut at [`LINE_MAX`] bytes, with invalid UTF-8 replaced.
-pub async fn raw(
+pub async fn stream_raw_lines(
     client: &Client,
     namespace: &str,
     pod: &str,
     params: &LogParams,
 ) -> Result<impl Stream<Item = std::io::Result<String>> + Send + use<>, kube::Error> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    Ok(lines(Box::pin(pods.log_stream(pod, params).await?)))
+    Ok(split_lines(Box::pin(pods.log_stream(pod, params).await?)))
 }
 
 /// Streams a log as clean lines.
-pub async fn read(
+pub async fn stream_clean_lines(
     client: &Client,
     namespace: &str,
     pod: &str,
-    wish: &LogWish,
+    wish: &LogQuery,
 ) -> Result<impl Stream<Item = std::io::Result<Clean>> + Send + use<>, kube::Error> {
     let params = LogParams {
         container: wish.container.clone(),
@@ -47,13 +47,13 @@ pub async fn read(
         tail_lines: wish.tail.map(i64::from),
         ..LogParams::default()
     };
-    Ok(raw(client, namespace, pod, &params)
+    Ok(stream_raw_lines(client, namespace, pod, &params)
         .await?
         .map_ok(|line| Clean::from_untrusted(&line)))
 }
 
 /// Splits bytes into lines, cutting long ones and replacing invalid UTF-8.
-pub(super) fn lines<R: AsyncBufRead + Unpin + Send>(
+pub(super) fn split_lines<R: AsyncBufRead + Unpin + Send>(
     reader: R,
 ) -> impl Stream<Item = std::io::Result<String>> + Send {
     stream::try_unfold(reader, |mut reader| async move {
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     async fn read_all(bytes: &[u8]) -> Vec<String> {
-        lines(futures::io::BufReader::with_capacity(7, bytes))
+        split_lines(futures::io::BufReader::with_capacity(7, bytes))
             .try_collect()
             .await
             .unwrap()

@@ -13,13 +13,13 @@ use std::{
 use jiff::Timestamp;
 use tokio::{sync::Notify, time::Instant};
 
-use crate::domain::world::Asked;
+use crate::domain::world::ApiUsage;
 
 const SECONDS: usize = 60;
 /// Pause after a 429 without `Retry-After`.
-const PEACE: Duration = Duration::from_secs(1);
+const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Longest pause, whatever the server asks for.
-const PEACE_MOST: Duration = Duration::from_secs(120);
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(120);
 
 /// The counters.
 #[derive(Debug)]
@@ -29,11 +29,11 @@ pub struct Meter {
     retry: Notify,
     epoch: AtomicU64,
     start: Instant,
-    recent: Mutex<Recent>,
+    recent: Mutex<RecentRequests>,
 }
 
 #[derive(Debug)]
-struct Recent {
+struct RecentRequests {
     /// Requests per second, as a ring buffer; `at` is the second of the newest entry.
     ring: [u32; SECONDS],
     at: u64,
@@ -48,7 +48,7 @@ impl Default for Meter {
             retry: Notify::new(),
             epoch: AtomicU64::new(0),
             start: Instant::now(),
-            recent: Mutex::new(Recent {
+            recent: Mutex::new(RecentRequests {
                 ring: [0; SECONDS],
                 at: 0,
                 until: None,
@@ -57,9 +57,9 @@ impl Default for Meter {
     }
 }
 
-impl Recent {
+impl RecentRequests {
     /// Clears the seconds that are more than a minute old.
-    fn turn(&mut self, second: u64) {
+    fn advance_to(&mut self, second: u64) {
         let steps = second.saturating_sub(self.at).min(SECONDS as u64);
         for step in 1..=steps {
             self.ring[((self.at + step) % SECONDS as u64) as usize] = 0;
@@ -67,76 +67,78 @@ impl Recent {
         self.at = self.at.max(second);
     }
 
-    fn count(&mut self, second: u64) {
-        self.turn(second);
+    fn count_at(&mut self, second: u64) {
+        self.advance_to(second);
         self.ring[(self.at % SECONDS as u64) as usize] += 1;
     }
 }
 
 impl Meter {
-    fn recent(&self) -> std::sync::MutexGuard<'_, Recent> {
+    fn lock_recent(&self) -> std::sync::MutexGuard<'_, RecentRequests> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn second(&self) -> u64 {
+    fn current_second(&self) -> u64 {
         self.start.elapsed().as_secs()
     }
 
     /// Counts one request.
-    pub fn count(&self) {
+    pub fn count_request(&self) {
         self.total.fetch_add(1, Ordering::Relaxed);
-        self.recent().count(self.second());
+        self.lock_recent().count_at(self.current_second());
     }
 
     /// Pauses all requests for the time that the server named.
     pub fn throttle(&self, retry_after: Option<Duration>) {
         self.throttled.fetch_add(1, Ordering::Relaxed);
-        let peace = retry_after.unwrap_or(PEACE).min(PEACE_MOST);
+        let peace = retry_after
+            .unwrap_or(DEFAULT_RETRY_AFTER)
+            .min(MAX_RETRY_AFTER);
         let until = (Instant::now() + peace, Timestamp::now() + peace);
-        let mut recent = self.recent();
+        let mut recent = self.lock_recent();
         recent.until = recent.until.filter(|(at, _)| *at > until.0).or(Some(until));
     }
 
     /// Waits until the server may be asked again.
-    pub async fn peace(&self) {
+    pub async fn wait_until_allowed(&self) {
         loop {
-            let Some((until, _)) = self.recent().until else {
+            let Some((until, _)) = self.lock_recent().until else {
                 return;
             };
             if until <= Instant::now() {
-                let mut recent = self.recent();
+                let mut recent = self.lock_recent();
                 recent.until = recent.until.filter(|(at, _)| *at > Instant::now());
                 continue;
             }
-            self.pause(until.saturating_duration_since(Instant::now()))
+            self.sleep_or_retry(until.saturating_duration_since(Instant::now()))
                 .await;
         }
     }
 
     /// Ends all pauses on a person's request, so that waiting requests are retried now, with new
     /// credentials where the old ones were refused.
-    pub fn retry(&self) {
-        self.recent().until = None;
+    pub fn retry_now(&self) {
+        self.lock_recent().until = None;
         self.epoch.fetch_add(1, Ordering::Relaxed);
         self.retry.notify_waiters();
     }
 
-    /// Number of calls of [`Meter::retry`].
+    /// Number of calls of `Meter::retry_now`.
     pub fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Relaxed)
     }
 
     /// Sleeps for `pause`, or until a person asks to retry.
-    pub async fn pause(&self, pause: Duration) {
+    pub async fn sleep_or_retry(&self, pause: Duration) {
         let retry = self.retry.notified();
         let _ = tokio::time::timeout(pause, retry).await;
     }
 
     /// A snapshot of the counters.
-    pub fn asked(&self) -> Asked {
-        let mut recent = self.recent();
-        recent.turn(self.second());
-        Asked {
+    pub fn request_stats(&self) -> ApiUsage {
+        let mut recent = self.lock_recent();
+        recent.advance_to(self.current_second());
+        ApiUsage {
             total: self.total.load(Ordering::Relaxed),
             minute: recent.ring.iter().sum(),
             throttled: self.throttled.load(Ordering::Relaxed),
@@ -162,16 +164,16 @@ mod tests {
 
     #[test]
     fn a_minute_is_sixty_seconds_however_long_nothing_was_asked() {
-        let mut recent = Recent {
+        let mut recent = RecentRequests {
             ring: [0; SECONDS],
             at: 0,
             until: None,
         };
-        (0..90).for_each(|second| recent.count(second));
+        (0..90).for_each(|second| recent.count_at(second));
         assert_eq!(recent.ring.iter().sum::<u32>(), 60);
-        recent.turn(90 + 29);
+        recent.advance_to(90 + 29);
         assert_eq!(recent.ring.iter().sum::<u32>(), 30);
-        recent.turn(10_000);
+        recent.advance_to(10_000);
         assert_eq!(recent.ring.iter().sum::<u32>(), 0);
     }
 
@@ -181,12 +183,15 @@ mod tests {
         meter.throttle(Some(Duration::from_secs(30)));
         meter.throttle(None);
         let before = Instant::now();
-        meter.peace().await;
+        meter.wait_until_allowed().await;
         assert!(
             before.elapsed() >= Duration::from_secs(30),
             "{:?}",
             before.elapsed()
         );
-        assert_eq!((meter.asked().throttled, meter.asked().until), (2, None));
+        assert_eq!(
+            (meter.request_stats().throttled, meter.request_stats().until),
+            (2, None)
+        );
     }
 }

@@ -17,26 +17,26 @@ use super::error;
 use crate::{
     api::{App, FIELD_MANAGER, InventoryItem, label},
     domain::{
-        owner::{self, Marks, Owner, Whose},
-        variables::GroupOf,
-        workflow::named_by,
+        owner::{self, Owner, Ownership, OwnershipMarks},
+        variables::GroupLookup,
+        workflow::object_names,
         world,
     },
 };
 
 /// Timeout of a read; without an answer the owner stays unknown, and the engine checks again.
-const ANSWER: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Objects that are read at once.
 const AT_ONCE: usize = 8;
 /// How often to retry when an object is written between our read and our write.
-pub const TRIES: u32 = 16;
+pub const MAX_ATTEMPTS: u32 = 16;
 
 /// Looks up the client of a context (`None`: home); returns `None` when there is no such client.
-pub type ClientOf<'a> = &'a (dyn Fn(Option<&str>) -> Option<Client> + Sync);
+pub type ClientLookup<'a> = &'a (dyn Fn(Option<&str>) -> Option<Client> + Sync);
 
 /// An object that an App must not write as things are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct OwnershipProblem {
     /// The object.
     pub item: InventoryItem,
     /// The environment that would write it.
@@ -50,23 +50,25 @@ pub struct Problem {
 }
 
 /// The ownership marks of an object; `None` when it does not exist.
-pub async fn marks(
+pub async fn read_marks(
     client: Client,
     item: &InventoryItem,
-) -> kube::Result<Option<(Marks, PartialObjectMeta)>> {
-    let found = api(client, item).get_metadata_opt(&item.name).await?;
-    Ok(found.map(|meta| (Marks::of(&meta.metadata), meta)))
+) -> kube::Result<Option<(OwnershipMarks, PartialObjectMeta)>> {
+    let found = object_api(client, item)
+        .get_metadata_opt(&item.name)
+        .await?;
+    Ok(found.map(|meta| (OwnershipMarks::from_metadata(&meta.metadata), meta)))
 }
 
 /// The objects that these environments of an App would write but do not own. `apps` are all known
 /// Apps.
-pub async fn problems(
-    client_of: ClientOf<'_>,
-    group_of: GroupOf<'_>,
+pub async fn find_problems(
+    client_of: ClientLookup<'_>,
+    group_of: GroupLookup<'_>,
     app: &App,
     environments: impl Fn(&str) -> bool,
     apps: &[App],
-) -> Vec<Problem> {
+) -> Vec<OwnershipProblem> {
     let mut asked = vec![];
     for environment in app
         .spec
@@ -79,7 +81,7 @@ pub async fn problems(
             .as_ref()
             .and_then(|s| s.environments.get(&environment.name));
         let noted = status.map(|s| s.inventory.as_slice()).unwrap_or_default();
-        for item in named_by(app, environment, group_of) {
+        for item in object_names(app, environment, group_of) {
             // The engine has already checked the object with this uid.
             if noted
                 .iter()
@@ -87,35 +89,35 @@ pub async fn problems(
             {
                 continue;
             }
-            let Some(client) = client_of(world::place(&item.namespace).0) else {
+            let Some(client) = client_of(world::split_context(&item.namespace).0) else {
                 continue;
             };
-            asked.push((client, item, Owner::of(app, &environment.name)));
+            asked.push((client, item, Owner::for_environment(app, &environment.name)));
         }
     }
     let answers = asked.into_iter().map(|(client, item, me)| async move {
-        let (marks, found) = timeout(ANSWER, marks(client, &item))
+        let (marks, found) = timeout(ANSWER_TIMEOUT, read_marks(client, &item))
             .await
             .ok()?
             .ok()
             .flatten()?;
-        let noted = owner::noted(apps, &item, &found.uid().unwrap_or_default());
-        let whose = owner::whose(&marks, &me, noted.as_ref());
-        let why = owner::refusal(&item, &whose, &marks, &me)
+        let noted = owner::find_in_inventories(apps, &item, &found.uid().unwrap_or_default());
+        let whose = owner::determine_ownership(&marks, &me, noted.as_ref());
+        let why = owner::explain_refusal(&item, &whose, &marks, &me)
             .filter(|_| found.metadata.deletion_timestamp.is_none())?;
         let former = match &whose {
-            Whose::Theirs(owner) if owner.is_former(&me, app) => Some(owner.clone()),
+            Ownership::Theirs(owner) if owner.is_former(&me, app) => Some(owner.clone()),
             _ => None,
         };
-        Some(Problem {
+        Some(OwnershipProblem {
             item,
             owner: me,
-            is_free: former.is_some() || whose == Whose::Nobodys,
+            is_free: former.is_some() || whose == Ownership::Unowned,
             former,
             why,
         })
     });
-    let mut found: Vec<Problem> = stream::iter(answers)
+    let mut found: Vec<OwnershipProblem> = stream::iter(answers)
         .buffered(AT_ONCE)
         .filter_map(std::future::ready)
         .collect()
@@ -144,23 +146,23 @@ pub enum AdoptError {
 /// Makes an object that nobody or only `former` owns belong to this environment by setting its
 /// marks; returns its uid. An object with another owner keeps it, even if it got that owner only a
 /// moment ago. `former` is an environment that the App no longer has ([`Owner::is_former`]).
-pub async fn adopt(
+pub async fn adopt_object(
     client: Client,
     item: &InventoryItem,
     me: &Owner,
     former: Option<&Owner>,
 ) -> Result<String, AdoptError> {
-    let what = owner::named(item);
-    let failed = |e: kube::Error| AdoptError::Api(what.clone(), error::words(&e));
-    for _ in 0..TRIES {
-        let found = marks(client.clone(), item).await.map_err(failed)?;
+    let what = owner::describe_item(item);
+    let failed = |e: kube::Error| AdoptError::Api(what.clone(), error::describe_error(&e));
+    for _ in 0..MAX_ATTEMPTS {
+        let found = read_marks(client.clone(), item).await.map_err(failed)?;
         let (marks, found) = found.ok_or_else(|| AdoptError::Gone(what.clone()))?;
-        match owner::whose(&marks, me, None) {
-            Whose::Ours | Whose::Nobodys => {}
-            Whose::Theirs(owner) if Some(&owner) == former => {}
+        match owner::determine_ownership(&marks, me, None) {
+            Ownership::Ours | Ownership::Unowned => {}
+            Ownership::Theirs(owner) if Some(&owner) == former => {}
             whose => {
                 return Err(AdoptError::Owned(
-                    owner::refusal(item, &whose, &marks, me).unwrap_or_default(),
+                    owner::explain_refusal(item, &whose, &marks, me).unwrap_or_default(),
                 ));
             }
         }
@@ -175,7 +177,7 @@ pub async fn adopt(
             field_manager: Some(FIELD_MANAGER.into()),
             ..PatchParams::default()
         };
-        match api(client.clone(), item)
+        match object_api(client.clone(), item)
             .patch_metadata(&item.name, &params, &Patch::Merge(patch))
             .await
         {
@@ -187,9 +189,9 @@ pub async fn adopt(
     Err(AdoptError::Busy(what))
 }
 
-fn api(client: Client, item: &InventoryItem) -> Api<kube::core::DynamicObject> {
-    let resource: ApiResource = item.resource();
-    match world::place(&item.namespace).1 {
+fn object_api(client: Client, item: &InventoryItem) -> Api<kube::core::DynamicObject> {
+    let resource: ApiResource = item.api_resource();
+    match world::split_context(&item.namespace).1 {
         "" => Api::all_with(client, &resource),
         namespace => Api::namespaced_with(client, namespace, &resource),
     }

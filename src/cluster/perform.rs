@@ -19,9 +19,9 @@ use crate::{
     api::{App, AppTemplate},
     domain::{
         apps::Setting,
-        intent::{Intent, Seen},
+        intent::{Intent, SeenObject},
+        release_intents::Refusal,
         rights::Right,
-        wishes::Refusal,
     },
 };
 
@@ -35,7 +35,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    fn one(kind: &str, name: &str, message: String) -> Self {
+    fn for_object(kind: &str, name: &str, message: String) -> Self {
         Self {
             message,
             objects: vec![(kind.to_owned(), name.to_owned())],
@@ -43,7 +43,7 @@ impl Outcome {
     }
 
     /// Names of the Releases among the objects.
-    pub fn releases(&self) -> impl Iterator<Item = &str> {
+    pub fn release_names(&self) -> impl Iterator<Item = &str> {
         self.objects
             .iter()
             .filter(|(kind, _)| kind == "Release")
@@ -84,44 +84,44 @@ pub enum PerformError {
 }
 
 impl PerformError {
-    fn refused(why: impl Into<String>) -> Self {
+    fn refused_with(why: impl Into<String>) -> Self {
         Self::Refused(why.into())
     }
 }
 
 /// Converts the refusal of a wish.
-fn refused(why: Refusal) -> PerformError {
+fn refusal_error(why: Refusal) -> PerformError {
     match why {
-        Refusal::Senseless(why) => PerformError::Refused(why),
-        Refusal::Late(what, why) => PerformError::Stale { what, why },
+        Refusal::NotApplicable(why) => PerformError::Refused(why),
+        Refusal::TooLate(what, why) => PerformError::Stale { what, why },
     }
 }
 
 type Result<T, E = PerformError> = std::result::Result<T, E>;
 
 /// How often a write is retried after a conflict.
-const TRIES: usize = 8;
+const MAX_ATTEMPTS: usize = 8;
 
 /// Carries out `intent` for the person `by`, on graylane's resources in `namespace`.
-pub async fn perform(
+pub async fn perform_intent(
     client: &Client,
     namespace: &str,
     by: &str,
     intent: Intent,
 ) -> Result<Outcome> {
     if by.is_empty() {
-        return Err(PerformError::refused(
+        return Err(PerformError::refused_with(
             "this server does not say who you are (Kubernetes 1.28 and newer do)",
         ));
     }
     // If the server does not answer this check, the write itself is tried.
-    if let Some(right) = Right::of(&intent)
-        && matches!(rights::may(client, right, namespace).await, Ok(false))
+    if let Some(right) = Right::for_intent(&intent)
+        && matches!(rights::has_right(client, right, namespace).await, Ok(false))
     {
-        rights::refused();
-        return Err(PerformError::Refused(right.refusal(namespace)));
+        rights::note_refusal();
+        return Err(PerformError::Refused(right.describe_missing(namespace)));
     }
-    let at = Place {
+    let at = PerformContext {
         client,
         namespace,
         by,
@@ -133,39 +133,41 @@ pub async fn perform(
             images,
             comment,
             window,
-        } => start::release(&at, &apps, &stage, &images, comment, window).await,
+        } => start::start_releases(&at, &apps, &stage, &images, comment, window).await,
         Intent::Teardown {
             app,
             environment,
             comment,
-        } => start::teardown(&at, &app, &environment, comment).await,
+        } => start::start_teardown(&at, &app, &environment, comment).await,
         Intent::Release {
             name,
             seen,
             wish,
             comment,
-        } => release::wish(&at, &name, seen.as_ref(), wish, comment).await,
+        } => release::apply_wish(&at, &name, seen.as_ref(), wish, comment).await,
         Intent::CreateApps {
             template,
             seen,
             names,
             settings,
-        } => app::create(&at, &template, seen.as_ref(), &names, &settings).await,
+        } => app::create_apps(&at, &template, seen.as_ref(), &names, &settings).await,
         Intent::StopTheLine => release::stop_the_line(&at).await,
-        Intent::SetLane { name, seen, spec } => lane::set(&at, &name, seen.as_ref(), spec).await,
+        Intent::SetLane { name, seen, spec } => {
+            lane::set_lane(&at, &name, seen.as_ref(), spec).await
+        }
         Intent::EnableLane {
             name,
             seen,
             enabled,
-        } => lane::enable(&at, &name, seen.as_ref(), enabled).await,
-        Intent::DeleteLane { name, seen } => lane::delete(&at, &name, seen.as_ref()).await,
+        } => lane::enable_lane(&at, &name, seen.as_ref(), enabled).await,
+        Intent::DeleteLane { name, seen } => lane::delete_lane(&at, &name, seen.as_ref()).await,
         Intent::Lock {
             app,
             environment,
             seen,
             lock,
-        } => release::lock(&at, &app, &environment, seen.as_ref(), lock).await,
-        Intent::Probe { .. } => Err(PerformError::refused(
+        } => release::set_lock(&at, &app, &environment, seen.as_ref(), lock).await,
+        Intent::Probe { .. } => Err(PerformError::refused_with(
             "a probe changes nothing: it is sent, not performed",
         )),
     }
@@ -173,15 +175,15 @@ pub async fn perform(
 
 /// The Apps that [`Intent::CreateApps`] would create, and the template that was read. Everything is
 /// validated, by the server too, and nothing is created.
-pub async fn planned_apps(
+pub async fn plan_apps(
     client: &Client,
     namespace: &str,
     template: &str,
     names: &[String],
     settings: &[Setting],
 ) -> Result<(Vec<App>, AppTemplate)> {
-    app::planned(
-        &Place {
+    app::plan_apps(
+        &PerformContext {
             client,
             namespace,
             by: "",
@@ -195,14 +197,14 @@ pub async fn planned_apps(
 }
 
 /// Where an intent is carried out, and for whom.
-struct Place<'a> {
+struct PerformContext<'a> {
     client: &'a Client,
     namespace: &'a str,
     by: &'a str,
 }
 
-impl Place<'_> {
-    fn api<K>(&self) -> kube::Api<K>
+impl PerformContext<'_> {
+    fn namespaced_api<K>(&self) -> kube::Api<K>
     where
         K: kube::Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
     {
@@ -211,29 +213,29 @@ impl Place<'_> {
 }
 
 /// Converts an API error of the named action; a conflict means stale data.
-fn told(what: impl Into<String>) -> impl FnOnce(kube::Error) -> PerformError {
+fn api_error(what: impl Into<String>) -> impl FnOnce(kube::Error) -> PerformError {
     let what = what.into();
-    move |e| match error::code(&e) {
+    move |e| match error::status_code(&e) {
         Some(409) => PerformError::Stale {
             what,
-            why: error::words(&e),
+            why: error::describe_error(&e),
         },
         Some(403) => {
-            rights::refused();
+            rights::note_refusal();
             PerformError::Api {
                 what,
-                why: error::words(&e),
+                why: error::describe_error(&e),
             }
         }
         _ => PerformError::Api {
             what,
-            why: error::words(&e),
+            why: error::describe_error(&e),
         },
     }
 }
 
 /// Checks that an object is the one that the person saw.
-fn check(what: &str, seen: Option<&Seen>, object: &impl ResourceExt) -> Result<()> {
+fn check_unchanged(what: &str, seen: Option<&SeenObject>, object: &impl ResourceExt) -> Result<()> {
     let Some(seen) = seen else { return Ok(()) };
     let stale = |why: &str| {
         Err(PerformError::Stale {

@@ -16,15 +16,15 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    connect::{config::Login, credentials, kubeconfig::Exec, pem},
-    wire,
+    connect::{config::LoginPlugin, credentials, kubeconfig::Exec, pem},
+    transport,
 };
 use crate::domain::{text::Clean, yaml};
 
 /// Name of the hidden subcommand.
 pub const NAME: &str = "__credential";
 /// How long a plugin may run.
-const LIMIT: Duration = Duration::from_secs(30);
+const PLUGIN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Runs the plugin, passing through its standard output and standard error.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -52,14 +52,16 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
                     .and_then(|c| u8::try_from(c).ok())
                     .map_or(ExitCode::FAILURE, ExitCode::from);
             }
-            Ok(None) if began.elapsed() < LIMIT => std::thread::sleep(Duration::from_millis(10)),
+            Ok(None) if began.elapsed() < PLUGIN_TIMEOUT => {
+                std::thread::sleep(Duration::from_millis(10))
+            }
             Ok(None) | Err(_) => {
                 if let Some(group) = rustix::process::Pid::from_raw(child.id().cast_signed()) {
                     let _ =
                         rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
                 }
                 let _ = child.wait();
-                eprintln!("no answer within {} s", LIMIT.as_secs());
+                eprintln!("no answer within {} s", PLUGIN_TIMEOUT.as_secs());
                 return ExitCode::FAILURE;
             }
         }
@@ -67,7 +69,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 /// Credentials from a plugin.
-pub(super) struct Given {
+pub(super) struct PluginCredentials {
     pub(super) auth: AuthInfo,
     /// When they expire, if the plugin says so.
     pub(super) until: Option<Timestamp>,
@@ -75,7 +77,7 @@ pub(super) struct Given {
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Answer {
+struct ExecCredential {
     api_version: String,
     kind: String,
     status: Option<Status>,
@@ -91,11 +93,11 @@ struct Status {
 }
 
 /// Runs the plugin once. The error is readable and does not repeat the plugin's input.
-pub(super) fn ask(login: &Login) -> Result<Given, String> {
+pub(super) fn run_plugin(login: &LoginPlugin) -> Result<PluginCredentials, String> {
     let exec = &login.exec;
-    let program = locate(&exec.command, std::env::var_os("PATH").as_deref())
-        .ok_or_else(|| not_there(exec))?;
-    let mut command = match wire::detached() {
+    let program = find_executable(&exec.command, std::env::var_os("PATH").as_deref())
+        .ok_or_else(|| not_found_message(exec))?;
+    let mut command = match transport::detach_program() {
         Some(own) => {
             let mut command = Command::new(own);
             command.arg(NAME).arg(&program);
@@ -118,14 +120,14 @@ pub(super) fn ask(login: &Login) -> Result<Given, String> {
         .output()
         .map_err(|why| format!("the login plugin cannot be run: {why}"))?;
     if !out.status.success() {
-        return Err(said(&out));
+        return Err(failure_message(&out));
     }
     read_answer(exec, &out.stdout)
         .map_err(|why| format!("the login plugin's answer cannot be used: {why}"))
 }
 
 /// Finds the executable of a command as a shell does: a name in `$PATH`, a path as it is.
-fn locate(command: &str, path: Option<&std::ffi::OsStr>) -> Option<PathBuf> {
+fn find_executable(command: &str, path: Option<&std::ffi::OsStr>) -> Option<PathBuf> {
     let can_run = |file: &Path| {
         std::fs::metadata(file)
             .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
@@ -139,7 +141,7 @@ fn locate(command: &str, path: Option<&std::ffi::OsStr>) -> Option<PathBuf> {
         .find(|f| can_run(f))
 }
 
-fn not_there(exec: &Exec) -> String {
+fn not_found_message(exec: &Exec) -> String {
     let what = format!(
         "the login plugin {} is not there, or cannot be run",
         exec.command
@@ -151,7 +153,7 @@ fn not_there(exec: &Exec) -> String {
 }
 
 /// The last lines of the plugin's standard error, without its arguments, which may hold secrets.
-fn said(out: &Output) -> String {
+fn failure_message(out: &Output) -> String {
     let said = String::from_utf8_lossy(&out.stderr);
     let lines: Vec<&str> = said
         .lines()
@@ -167,10 +169,10 @@ fn said(out: &Output) -> String {
     format!("the login plugin says: {last}")
 }
 
-fn read_answer(exec: &Exec, bytes: &[u8]) -> Result<Given, String> {
+fn read_answer(exec: &Exec, bytes: &[u8]) -> Result<PluginCredentials, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "it is no text".to_owned())?;
     let value = yaml::first_document(text).map_err(|_| "it is neither JSON nor YAML".to_owned())?;
-    let answer: Answer =
+    let answer: ExecCredential =
         serde_json::from_value(value).map_err(|_| "it is no ExecCredential".to_owned())?;
     if answer.kind != "ExecCredential" || answer.api_version != exec.api_version {
         return Err(format!("it is no ExecCredential of {}", exec.api_version));
@@ -184,7 +186,7 @@ fn read_answer(exec: &Exec, bytes: &[u8]) -> Result<Given, String> {
     );
     let has_certificate = match (certificate, key) {
         (Some(certificate), Some(key)) => {
-            let (certificate, key) = pem::identity(certificate.as_bytes(), key.as_bytes())?;
+            let (certificate, key) = pem::encode_identity(certificate.as_bytes(), key.as_bytes())?;
             auth.client_certificate_data = Some(certificate);
             auth.client_key_data = Some(key.into());
             true
@@ -200,7 +202,7 @@ fn read_answer(exec: &Exec, bytes: &[u8]) -> Result<Given, String> {
         None if !has_certificate => return Err("it has neither a token nor a certificate".into()),
         None => {}
     }
-    Ok(Given {
+    Ok(PluginCredentials {
         auth,
         until: status.expiration_timestamp,
     })
@@ -212,13 +214,13 @@ mod tests {
 
     const VERSION: &str = "client.authentication.k8s.io/v1";
 
-    fn login(command: &str, rest: serde_json::Value) -> Login {
+    fn login(command: &str, rest: serde_json::Value) -> LoginPlugin {
         let mut exec =
             json!({"apiVersion": VERSION, "command": command, "interactiveMode": "Never"});
         for (name, value) in rest.as_object().into_iter().flatten() {
             exec[name] = value.clone();
         }
-        Login {
+        LoginPlugin {
             exec: serde_json::from_value(exec).unwrap(),
             cluster: Some(json!({"server": "https://k"})),
         }
@@ -243,7 +245,7 @@ mod tests {
             "/tmp",
             "..",
         ] {
-            let told = ask(&login(
+            let told = run_plugin(&login(
                 command,
                 json!({"installHint": "Get it \u{1b}[31mthere\nand there\n"}),
             ))
@@ -255,7 +257,7 @@ mod tests {
             );
         }
         assert!(
-            !ask(&login("no-such-login-helper", json!({})))
+            !run_plugin(&login("no-such-login-helper", json!({})))
                 .err()
                 .unwrap()
                 .contains('\n')
@@ -272,7 +274,7 @@ mod tests {
             dir.path().display()
         );
         let command = plugin(dir.path(), &script);
-        let given = ask(&login(
+        let given = run_plugin(&login(
             &command,
             json!({"args": ["one"], "env": [{"name": "WORD", "value": "w"}]}),
         ))
@@ -288,7 +290,7 @@ mod tests {
             json!({"interactive": false, "cluster": {"server": "https://k"}})
         );
         let failing = plugin(dir.path(), "echo one >&2; echo log in, please >&2; exit 3");
-        let told = ask(&login(&failing, json!({}))).err().unwrap();
+        let told = run_plugin(&login(&failing, json!({}))).err().unwrap();
         assert_eq!(told, "the login plugin says: one; log in, please");
     }
 

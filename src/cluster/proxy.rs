@@ -26,7 +26,7 @@ const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 
 /// The Service of a Gateway: `NAMESPACE/SERVICE:PORT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
+pub struct ProxyTarget {
     /// Namespace of the Service.
     pub namespace: String,
     /// Name of the Service.
@@ -38,12 +38,12 @@ pub struct Target {
 /// The text is not `NAMESPACE/SERVICE:PORT`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} names no Service: write NAMESPACE/SERVICE:PORT, as in traefik/traefik:80")]
-pub struct TargetError(String);
+pub struct ProxyTargetError(String);
 
-impl FromStr for Target {
-    type Err = TargetError;
+impl FromStr for ProxyTarget {
+    type Err = ProxyTargetError;
 
-    fn from_str(text: &str) -> Result<Self, TargetError> {
+    fn from_str(text: &str) -> Result<Self, ProxyTargetError> {
         let parts = text
             .split_once('/')
             .and_then(|(ns, rest)| Some((ns, rest.rsplit_once(':')?)));
@@ -58,7 +58,7 @@ impl FromStr for Target {
                 service: service.into(),
                 port: port.into(),
             }),
-            _ => Err(TargetError(text.into())),
+            _ => Err(ProxyTargetError(text.into())),
         }
     }
 }
@@ -73,8 +73,8 @@ pub struct Proxy {
 
 impl Proxy {
     /// Reaches a Service.
-    pub fn to(client: &Client, target: &Target) -> Self {
-        let Target {
+    pub fn to_service(client: &Client, target: &ProxyTarget) -> Self {
+        let ProxyTarget {
             namespace,
             service,
             port,
@@ -95,7 +95,7 @@ impl Proxy {
         let found = gateways
             .get(gateway)
             .await
-            .map_err(|e| format!("Gateway {gateway}: {}", error::words(&e)))?;
+            .map_err(|e| format!("Gateway {gateway}: {}", error::describe_error(&e)))?;
         let port = found
             .spec
             .listeners
@@ -108,14 +108,14 @@ impl Proxy {
         let services = services
             .list(&marked)
             .await
-            .map_err(|e| format!("listing Services: {}", error::words(&e)))?;
+            .map_err(|e| format!("listing Services: {}", error::describe_error(&e)))?;
         if let Some(service) = services.items.first() {
-            let target = Target {
+            let target = ProxyTarget {
                 namespace: namespace.into(),
                 service: service.name_any(),
                 port: port.to_string(),
             };
-            return Ok(Self::to(client, &target));
+            return Ok(Self::to_service(client, &target));
         }
         let classes: Api<GatewayClass> = Api::all(client.clone());
         let class = classes
@@ -124,17 +124,20 @@ impl Proxy {
             .ok()
             .flatten();
         if class.is_some_and(|c| c.spec.controller_name == LANE_GATEWAY) {
-            let pods: Api<Pod> = Api::namespaced(client.clone(), trace::NAMESPACE);
-            let ours =
-                ListParams::default().labels(&format!("{}={}", label::COMPONENT, trace::POD));
+            let pods: Api<Pod> = Api::namespaced(client.clone(), trace::GATEWAY_NAMESPACE);
+            let ours = ListParams::default().labels(&format!(
+                "{}={}",
+                label::COMPONENT,
+                trace::GATEWAY_POD
+            ));
             let pods = pods
                 .list(&ours)
                 .await
-                .map_err(|e| format!("listing pods: {}", error::words(&e)))?;
+                .map_err(|e| format!("listing pods: {}", error::describe_error(&e)))?;
             if let Some(pod) = pods.items.first() {
                 let base = format!(
                     "/api/v1/namespaces/{}/pods/{}:{port}/proxy",
-                    trace::NAMESPACE,
+                    trace::GATEWAY_NAMESPACE,
                     pod.name_any()
                 );
                 return Ok(Self {
@@ -162,12 +165,12 @@ impl Proxy {
             .parse()
             .map_err(|e| format!("{path}: {e}"))?;
         let sent = self.client.send(Request::from_parts(parts, body)).await;
-        refused(sent.map_err(|e| error::words(&e))?).await
+        check_refusal(sent.map_err(|e| error::describe_error(&e))?).await
     }
 }
 
 /// Turns a refusal by the API server itself into an error; answers from behind it pass.
-async fn refused(answer: Response<Body>) -> Result<Response<Body>, String> {
+async fn check_refusal(answer: Response<Body>) -> Result<Response<Body>, String> {
     let json = answer
         .headers()
         .get(header::CONTENT_TYPE)
@@ -199,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_target_names_namespace_service_and_port() {
-        let target: Target = "traefik/traefik:web".parse().unwrap();
+        let target: ProxyTarget = "traefik/traefik:web".parse().unwrap();
         assert_eq!(
             (&*target.namespace, &*target.service, &*target.port),
             ("traefik", "traefik", "web")
@@ -213,7 +216,7 @@ mod tests {
             "a/b:",
             "a/../b:80",
         ] {
-            let refused = wrong.parse::<Target>().unwrap_err().to_string();
+            let refused = wrong.parse::<ProxyTarget>().unwrap_err().to_string();
             assert!(refused.contains("NAMESPACE/SERVICE:PORT"), "{refused}");
         }
     }

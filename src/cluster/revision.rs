@@ -8,7 +8,7 @@ use crate::{
     api::{App, Release},
     domain::{
         revision::{FrozenApp, Revision},
-        workflow::{Proposal, proposal},
+        workflow::{Proposal, render_proposal},
     },
 };
 
@@ -17,14 +17,14 @@ use crate::{
 /// # Errors
 ///
 /// When the server does not answer, or does not return it.
-pub async fn read(
+pub async fn read_revision(
     client: &Client,
     namespace: &str,
     name: &str,
 ) -> kube::Result<Result<Revision, String>> {
     let api: Api<ControllerRevision> = Api::namespaced(client.clone(), namespace);
     Ok(match api.get_opt(name).await? {
-        Some(found) => Revision::read(&found),
+        Some(found) => Revision::from_object(&found),
         None => Err(format!(
             "ControllerRevision {name}, which this release is of, is gone: make the App what it was, or abort"
         )),
@@ -46,13 +46,15 @@ pub struct Proposed {
 /// # Errors
 ///
 /// When the release is not frozen yet, or something is missing.
-pub async fn frozen(
+pub async fn read_frozen_app(
     client: &Client,
     namespace: &str,
     release: &Release,
 ) -> Result<(FrozenApp, bool), String> {
     let name = release.name_any();
-    let told = |what: String| move |e: kube::Error| format!("reading {what}: {}", error::words(&e));
+    let told = |what: String| {
+        move |e: kube::Error| format!("reading {what}: {}", error::describe_error(&e))
+    };
     let Some(revision) = release.status.as_ref().and_then(|s| s.revision.as_ref()) else {
         return Err(format!(
             "release {name} is not frozen yet: an engine of this version has to look at it first"
@@ -62,19 +64,19 @@ pub async fn frozen(
     let of = &release.spec.app;
     let app = apps.get_opt(of).await.map_err(told(format!("app {of}")))?;
     let app = app.ok_or_else(|| format!("there is no app {of} in namespace {namespace}"))?;
-    let revision = read(client, namespace, revision)
+    let revision = read_revision(client, namespace, revision)
         .await
         .map_err(told(format!("ControllerRevision {revision}")))??;
     let is_changed = revision.is_changed(&app);
-    Ok((FrozenApp::of(&app, &revision.into()), is_changed))
+    Ok((FrozenApp::for_revision(&app, &revision.into()), is_changed))
 }
 
 /// What a release applies after a task is approved; without a task, everything that it deploys.
 ///
 /// # Errors
 ///
-/// As [`frozen`]; or when something cannot be rendered, or the engine would apply something else.
-pub async fn proposed(
+/// As [`read_frozen_app`]; or when something cannot be rendered, or the engine would apply something else.
+pub async fn read_proposal(
     client: &Client,
     namespace: &str,
     release: &Release,
@@ -84,8 +86,9 @@ pub async fn proposed(
         release.name_any(),
         release.status.clone().unwrap_or_default(),
     );
-    let (app, is_changed) = frozen(client, namespace, release).await?;
-    let proposal = proposal(&app, &release.spec, &status, task).map_err(|all| all.join("\n"))?;
+    let (app, is_changed) = read_frozen_app(client, namespace, release).await?;
+    let proposal =
+        render_proposal(&app, &release.spec, &status, task).map_err(|all| all.join("\n"))?;
     let known = status
         .tasks
         .iter()

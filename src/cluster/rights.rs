@@ -20,30 +20,30 @@ use crate::{
     domain::{
         rights::{Right, Rights},
         text::Clean,
-        world::{Key, World},
+        world::{ObjectKey, World},
     },
 };
 
 /// How often rights are reviewed; they seldom change.
-const EVERY: Duration = Duration::from_secs(60);
+const REFRESH_INTERVAL: Duration = Duration::from_secs(60);
 /// How soon to ask again when a cluster did not answer.
-const AGAIN: Duration = Duration::from_secs(5);
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Upper bound of namespaces to ask about.
-const MOST: usize = 32;
+const MAX_NAMESPACES: usize = 32;
 
 /// How long another cluster has to answer.
-const ANSWER: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A context (`None`: home) and a namespace in it.
-type Spot = (Option<String>, String);
+type NamespaceRef = (Option<String>, String);
 
 /// Signals that a request was refused although it seemed permitted, so that rights are reviewed
 /// again.
 static REFUSED: Notify = Notify::const_new();
 
 /// Notes that the server answered 403.
-pub(super) fn refused() {
+pub(super) fn note_refusal() {
     REFUSED.notify_waiters();
 }
 
@@ -52,7 +52,7 @@ pub(super) fn refused() {
 /// # Errors
 ///
 /// When the server is older than 1.28, which cannot tell.
-pub async fn who(client: &Client) -> kube::Result<String> {
+pub async fn current_user(client: &Client) -> kube::Result<String> {
     let api: Api<SelfSubjectReview> = Api::all(client.clone());
     let answer = api
         .create(&PostParams::default(), &SelfSubjectReview::default())
@@ -69,9 +69,9 @@ pub async fn who(client: &Client) -> kube::Result<String> {
 /// # Errors
 ///
 /// When the server does not answer.
-pub async fn may(client: &Client, right: Right, namespace: &str) -> kube::Result<bool> {
-    let (verb, group, resource, sub) = right.parts();
-    ask(client, verb, group, resource, sub, Some(namespace)).await
+pub async fn has_right(client: &Client, right: Right, namespace: &str) -> kube::Result<bool> {
+    let (verb, group, resource, sub) = right.rbac_parts();
+    review_access(client, verb, group, resource, sub, Some(namespace)).await
 }
 
 /// One access review, as `kubectl auth can-i`.
@@ -79,7 +79,7 @@ pub async fn may(client: &Client, right: Right, namespace: &str) -> kube::Result
 /// # Errors
 ///
 /// When the server does not answer.
-pub async fn ask(
+pub async fn review_access(
     client: &Client,
     verb: &str,
     group: &str,
@@ -111,7 +111,7 @@ pub async fn ask(
 
 /// A permission in RBAC terms.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Needed {
+pub struct Permission {
     /// For example `create`.
     pub verb: String,
     /// Empty for the core group.
@@ -122,9 +122,9 @@ pub struct Needed {
     pub subresource: String,
 }
 
-impl From<Right> for Needed {
+impl From<Right> for Permission {
     fn from(right: Right) -> Self {
-        let (verb, group, resource, sub) = right.parts();
+        let (verb, group, resource, sub) = right.rbac_parts();
         Self {
             verb: verb.into(),
             group: group.into(),
@@ -134,7 +134,7 @@ impl From<Right> for Needed {
     }
 }
 
-impl fmt::Display for Needed {
+impl fmt::Display for Permission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let dot = if self.group.is_empty() { "" } else { "." };
         let slash = if self.subresource.is_empty() { "" } else { "/" };
@@ -147,13 +147,17 @@ impl fmt::Display for Needed {
 }
 
 /// Which of these rights we lack in a namespace.
-async fn lacking(client: &Client, namespace: &str, rights: &[Right]) -> kube::Result<Vec<Right>> {
-    let needed: Vec<Needed> = rights.iter().map(|r| Needed::from(*r)).collect();
-    let lacking = lacking_of(client, namespace, &needed).await?;
+async fn missing_rights(
+    client: &Client,
+    namespace: &str,
+    rights: &[Right],
+) -> kube::Result<Vec<Right>> {
+    let needed: Vec<Permission> = rights.iter().map(|r| Permission::from(*r)).collect();
+    let lacking = missing_permissions(client, namespace, &needed).await?;
     Ok(rights
         .iter()
         .copied()
-        .filter(|r| lacking.contains(&Needed::from(*r)))
+        .filter(|r| lacking.contains(&Permission::from(*r)))
         .collect())
 }
 
@@ -162,11 +166,11 @@ async fn lacking(client: &Client, namespace: &str, rights: &[Right]) -> kube::Re
 /// # Errors
 ///
 /// When the server does not answer.
-pub async fn lacking_of(
+pub async fn missing_permissions(
     client: &Client,
     namespace: &str,
-    needed: &[Needed],
-) -> kube::Result<Vec<Needed>> {
+    needed: &[Permission],
+) -> kube::Result<Vec<Permission>> {
     let spec = SelfSubjectRulesReviewSpec {
         namespace: Some(namespace.into()),
     };
@@ -183,16 +187,16 @@ pub async fn lacking_of(
     let mut lacking = vec![];
     for need in needed
         .iter()
-        .filter(|n| !told.resource_rules.iter().any(|rule| grants(rule, n)))
+        .filter(|n| !told.resource_rules.iter().any(|rule| rule_grants(rule, n)))
     {
-        let Needed {
+        let Permission {
             verb,
             group,
             resource,
             subresource,
         } = need;
         if !told.incomplete
-            || !ask(client, verb, group, resource, subresource, Some(namespace)).await?
+            || !review_access(client, verb, group, resource, subresource, Some(namespace)).await?
         {
             lacking.push(need.clone());
         }
@@ -200,8 +204,8 @@ pub async fn lacking_of(
     Ok(lacking)
 }
 
-fn grants(rule: &ResourceRule, needed: &Needed) -> bool {
-    let Needed {
+fn rule_grants(rule: &ResourceRule, needed: &Permission) -> bool {
+    let Permission {
         verb,
         group,
         resource,
@@ -223,7 +227,7 @@ fn grants(rule: &ResourceRule, needed: &Needed) -> bool {
 
 /// Reports our rights at the start, every minute, after a refusal, and when a namespace comes into
 /// use.
-pub(super) async fn keep<F: Future<Output = bool>>(
+pub(super) async fn watch_rights<F: Future<Output = bool>>(
     clusters: Clusters,
     mut worlds: watch::Receiver<World>,
     tell: impl Fn(Rights) -> F,
@@ -232,12 +236,19 @@ pub(super) async fn keep<F: Future<Output = bool>>(
     loop {
         let (home, places) = {
             let world = worlds.borrow_and_update();
-            (world.namespace.clone(), namespaces(&clusters, &world))
+            (
+                world.namespace.clone(),
+                environment_namespaces(&clusters, &world),
+            )
         };
-        let mut again = EVERY;
-        match all(&clusters, &home, &places).await {
+        let mut again = REFRESH_INTERVAL;
+        match review_rights(&clusters, &home, &places).await {
             Ok((rights, whole)) => {
-                again = if whole { EVERY } else { AGAIN };
+                again = if whole {
+                    REFRESH_INTERVAL
+                } else {
+                    RETRY_INTERVAL
+                };
                 if known.as_ref() != Some(&rights) {
                     known = Some(rights.clone());
                     if !tell(rights).await {
@@ -256,7 +267,7 @@ pub(super) async fn keep<F: Future<Output = bool>>(
                 let world = worlds.borrow_and_update();
                 if !std::sync::Arc::ptr_eq(&world.apps, &apps) {
                     apps = world.apps.clone();
-                    if !namespaces(&clusters, &world).is_subset(&places) {
+                    if !environment_namespaces(&clusters, &world).is_subset(&places) {
                         return;
                     }
                 }
@@ -271,11 +282,13 @@ pub(super) async fn keep<F: Future<Output = bool>>(
 }
 
 /// The namespaces of the environments besides ours, each with its context (`None`: home).
-fn namespaces(clusters: &Clusters, world: &World) -> BTreeSet<Spot> {
+fn environment_namespaces(clusters: &Clusters, world: &World) -> BTreeSet<NamespaceRef> {
     let environments = world.apps.values().flat_map(|a| &a.spec.environments);
     let spot = |e: &Environment| {
         (
-            clusters.canonical(e.context.as_deref()).map(str::to_owned),
+            clusters
+                .normalize_context(e.context.as_deref())
+                .map(str::to_owned),
             e.namespace.clone(),
         )
     };
@@ -286,41 +299,48 @@ fn namespaces(clusters: &Clusters, world: &World) -> BTreeSet<Spot> {
 }
 
 /// Reviews our rights; the second value is true when every cluster has answered.
-async fn all(
+async fn review_rights(
     clusters: &Clusters,
     home: &str,
-    places: &BTreeSet<Spot>,
+    places: &BTreeSet<NamespaceRef>,
 ) -> kube::Result<(Rights, bool)> {
-    let client = clusters.home();
-    let who = who(client)
+    let client = clusters.home_client();
+    let who = current_user(client)
         .await
         .ok()
         .map(|name| Clean::from_untrusted(&name));
-    let found = lacking(client, home, &Right::HOME).await?;
+    let found = missing_rights(client, home, &Right::HOME).await?;
     let mut all: BTreeSet<_> = found
         .into_iter()
         .map(|right| (home.to_owned(), right))
         .collect();
     // Bounded, because a workspace of a thousand namespaces must not cause a thousand reviews a
     // minute.
-    let away = places.iter().take(MOST).map(async |(context, namespace)| {
-        let client = clusters.of(context.as_deref());
-        let place = Key::of(context.as_deref(), namespace, "").namespace;
-        match (
-            tokio::time::timeout(ANSWER, lacking(&client, namespace, &Right::AWAY)).await,
-            context,
-        ) {
-            (Ok(Ok(found)), _) => Ok(Some(
-                found
-                    .into_iter()
-                    .map(|right| (place.clone(), right))
-                    .collect::<Vec<_>>(),
-            )),
-            (Ok(Err(why)), None) => Err(why),
-            // When one cluster does not answer, the rights in the others are still known.
-            _ => Ok(None),
-        }
-    });
+    let away = places
+        .iter()
+        .take(MAX_NAMESPACES)
+        .map(async |(context, namespace)| {
+            let client = clusters.client_for(context.as_deref());
+            let place = ObjectKey::in_context(context.as_deref(), namespace, "").namespace;
+            match (
+                tokio::time::timeout(
+                    ANSWER_TIMEOUT,
+                    missing_rights(&client, namespace, &Right::ENVIRONMENT),
+                )
+                .await,
+                context,
+            ) {
+                (Ok(Ok(found)), _) => Ok(Some(
+                    found
+                        .into_iter()
+                        .map(|right| (place.clone(), right))
+                        .collect::<Vec<_>>(),
+                )),
+                (Ok(Err(why)), None) => Err(why),
+                // When one cluster does not answer, the rights in the others are still known.
+                _ => Ok(None),
+            }
+        });
     let mut whole = true;
     for found in futures::future::join_all(away).await {
         let found = found?;
@@ -346,25 +366,28 @@ mod tests {
 
     #[test]
     fn a_rule_grants_what_rbac_would() {
-        assert!(grants(
+        assert!(rule_grants(
             &rule(&["graylane.dev"], &["approvals"], &["create"]),
             &Right::Approve.into()
         ));
-        assert!(grants(&rule(&["*"], &["*"], &["*"]), &Right::Logs.into()));
-        assert!(grants(
+        assert!(rule_grants(
+            &rule(&["*"], &["*"], &["*"]),
+            &Right::Logs.into()
+        ));
+        assert!(rule_grants(
             &rule(&[""], &["pods/log"], &["get"]),
             &Right::Logs.into()
         ));
         assert!(
-            !grants(&rule(&[""], &["pods"], &["get"]), &Right::Logs.into()),
+            !rule_grants(&rule(&[""], &["pods"], &["get"]), &Right::Logs.into()),
             "a subresource is a right of its own"
         );
-        assert!(!grants(
+        assert!(!rule_grants(
             &rule(&["apps"], &["approvals"], &["create"]),
             &Right::Approve.into()
         ));
         let mut named = rule(&["graylane.dev"], &["releases"], &["patch"]);
         named.resource_names = Some(vec!["a-1".into()]);
-        assert!(!grants(&named, &Right::Steer.into()));
+        assert!(!rule_grants(&named, &Right::Steer.into()));
     }
 }

@@ -6,7 +6,7 @@ use crate::domain::observe::cause;
 
 /// What `kubectl get pods` shows of a pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PodWords {
+pub struct PodSummary {
     /// The STATUS column.
     pub state: String,
     /// Sum over the containers that the column counts.
@@ -18,11 +18,11 @@ pub struct PodWords {
 }
 
 /// Follows `printPod` of `k8s.io/kubernetes/pkg/printers/internalversion`.
-pub fn pod_words(pod: &Pod) -> PodWords {
+pub fn summarize_pod(pod: &Pod) -> PodSummary {
     let Some(status) = &pod.status else {
-        return PodWords {
+        return PodSummary {
             state: "Unknown".into(),
-            ..PodWords::default()
+            ..PodSummary::default()
         };
     };
     let mut state = status
@@ -46,16 +46,16 @@ pub fn pod_words(pod: &Pod) -> PodWords {
             .is_none_or(|t| t.exit_code != 0)
     });
     if let Some((done, container)) = unfinished {
-        restarts = init.iter().map(restarts_of).fold(0, u32::saturating_add);
+        restarts = init.iter().map(restart_count).fold(0, u32::saturating_add);
         state = format!(
             "Init:{}",
-            word(container).unwrap_or_else(|| format!("{done}/{}", init.len()))
+            container_state(container).unwrap_or_else(|| format!("{done}/{}", init.len()))
         );
     } else {
         let mut running = false;
         for container in status.container_statuses.iter().flatten().rev() {
-            restarts = restarts.saturating_add(restarts_of(container));
-            if let Some(word) = word(container) {
+            restarts = restarts.saturating_add(restart_count(container));
+            if let Some(word) = container_state(container) {
                 state = word;
             } else if container.ready
                 && container
@@ -87,7 +87,7 @@ pub fn pod_words(pod: &Pod) -> PodWords {
     let message = cause::of_pod(pod)
         .and_then(|c| c.message)
         .map(|m| m.to_string());
-    PodWords {
+    PodSummary {
         state,
         restarts,
         ready,
@@ -95,12 +95,12 @@ pub fn pod_words(pod: &Pod) -> PodWords {
     }
 }
 
-fn restarts_of(container: &ContainerStatus) -> u32 {
+fn restart_count(container: &ContainerStatus) -> u32 {
     u32::try_from(container.restart_count).unwrap_or_default()
 }
 
 /// The container's part of the pod's STATUS; `None` when it runs.
-fn word(container: &ContainerStatus) -> Option<String> {
+fn container_state(container: &ContainerStatus) -> Option<String> {
     let state = container.state.as_ref()?;
     if let Some(reason) = state
         .waiting
@@ -129,8 +129,10 @@ mod tests {
 
     use super::*;
 
-    fn words(metadata: Value, status: Value) -> PodWords {
-        pod_words(&serde_json::from_value(json!({"metadata": metadata, "status": status})).unwrap())
+    fn words(metadata: Value, status: Value) -> PodSummary {
+        summarize_pod(
+            &serde_json::from_value(json!({"metadata": metadata, "status": status})).unwrap(),
+        )
     }
 
     fn container(state: Value, restarts: u32, ready: bool) -> Value {
@@ -153,7 +155,7 @@ mod tests {
             say(json!({"phase": "Running", "conditions": ready, "containerStatuses": [running]}));
         assert_eq!(
             fine,
-            PodWords {
+            PodSummary {
                 state: "Running".into(),
                 restarts: 2,
                 ready: true,

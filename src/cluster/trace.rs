@@ -2,9 +2,9 @@
 //! receive, gateways of others) and from trace stores. The world decides which of them are
 //! followed; the pods of each log are looked up regularly.
 
-mod ask;
 mod follow;
 mod pods;
+mod store_poller;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,37 +31,37 @@ use super::{
 use crate::{
     api::{AccessLog, HopSource},
     domain::{
-        access_log::Reader,
+        access_log::AccessLogReader,
         hop_logs::HopLog,
         span::{Emitter, Span, TagKeys},
         text::Clean,
         world::World,
     },
 };
-pub use follow::Told;
-use follow::{Lines, PodLog, follow};
-use pods::{Found, find};
+pub use follow::HopUpdate;
+use follow::{LineParser, PodLog, follow_pod_log};
+use pods::{LogPod, find_pods};
 
 /// Namespace of the lane gateway's pod.
-pub const NAMESPACE: &str = "graylane-system";
+pub const GATEWAY_NAMESPACE: &str = "graylane-system";
 /// Name of the lane gateway's pod.
-pub const POD: &str = "lane-gateway";
+pub const GATEWAY_POD: &str = "lane-gateway";
 
 /// How often the pods of gateways are looked up; they seldom change.
-const LOOKED_UP: Duration = Duration::from_secs(10);
+const LOOKUP_INTERVAL: Duration = Duration::from_secs(10);
 /// How soon they are looked up after a log ends, to find the next pod.
-const LOOKED_UP_SOON: Duration = Duration::from_millis(500);
+const QUICK_LOOKUP_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Incoming hops and spans. When too many wait, further ones are dropped and counted; the senders
 /// never block.
 pub struct HopInbox {
-    told: mpsc::Receiver<Told>,
+    told: mpsc::Receiver<HopUpdate>,
     dropped: Arc<AtomicU64>,
 }
 
 impl HopInbox {
     /// As [`mpsc::Receiver::recv_many`].
-    pub async fn recv_many(&mut self, buffer: &mut Vec<Told>, limit: usize) -> usize {
+    pub async fn recv_many(&mut self, buffer: &mut Vec<HopUpdate>, limit: usize) -> usize {
         self.told.recv_many(buffer, limit).await
     }
 
@@ -74,21 +74,21 @@ impl HopInbox {
 /// Adds spans from other sources: fetched from a store, or received.
 #[derive(Clone)]
 pub struct SpanInlet {
-    out: mpsc::Sender<Told>,
+    out: mpsc::Sender<HopUpdate>,
     dropped: Arc<AtomicU64>,
 }
 
 impl SpanInlet {
     /// Sends a span, or drops and counts it when too many are waiting.
     pub fn send(&self, span: Span) {
-        if self.out.try_send(Told::Span(Box::new(span))).is_err() {
+        if self.out.try_send(HopUpdate::Span(Box::new(span))).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
 /// Health of the followed logs by [`HopLog`].
-pub type Health = BTreeMap<HopLog, LogHealth>;
+pub type HealthByLog = BTreeMap<HopLog, LogHealth>;
 
 /// Health of one log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -102,7 +102,7 @@ pub struct LogHealth {
 /// Where one log follower sends its messages.
 #[derive(Clone)]
 pub struct Outbox {
-    out: mpsc::Sender<Told>,
+    out: mpsc::Sender<HopUpdate>,
     dropped: Arc<AtomicU64>,
     problem: Arc<Mutex<Option<Clean>>>,
     ended: Arc<Notify>,
@@ -110,7 +110,7 @@ pub struct Outbox {
 
 impl Outbox {
     /// Returns false when the receiver is gone.
-    fn send(&self, told: Told) -> bool {
+    fn send(&self, told: HopUpdate) -> bool {
         match self.out.try_send(told) {
             Ok(()) => true,
             Err(TrySendError::Full(_)) => {
@@ -130,22 +130,22 @@ impl Outbox {
     }
 
     /// Reports the end of a log, for example because its pod is gone.
-    fn ended(&self) {
+    fn notify_ended(&self) {
         self.ended.notify_one();
     }
 
-    fn told_well(&self) {
+    fn clear_problem(&self) {
         self.set_problem(None);
     }
 
-    fn told_ill(&self, why: &str) {
+    fn report_problem(&self, why: &str) {
         self.set_problem(Some(Clean::from_untrusted(why)));
     }
 }
 
 /// Checks once whether a log can be followed: whether its pods exist and their logs can be read.
-pub async fn check(client: &Client, log: &HopLog) -> LogHealth {
-    let found = match find(client, log).await {
+pub async fn check_log(client: &Client, log: &HopLog) -> LogHealth {
+    let found = match find_pods(client, log).await {
         Ok(found) => found,
         Err(why) => {
             return LogHealth {
@@ -157,22 +157,27 @@ pub async fn check(client: &Client, log: &HopLog) -> LogHealth {
     if let HopLog::Store(store) = log {
         return LogHealth {
             pods: 0,
-            problem: ask::check(client, store).await.err().map(Clean::from),
+            problem: store_poller::check_store(client, store)
+                .await
+                .err()
+                .map(Clean::from),
         };
     }
-    let mut problem = found.is_empty().then(|| Clean::from(pods::none(log)));
+    let mut problem = found
+        .is_empty()
+        .then(|| Clean::from(pods::no_pods_message(log)));
     for pod in &found {
         let last = LogParams {
             container: pod.container.clone(),
             tail_lines: Some(1),
             ..LogParams::default()
         };
-        if let Err(why) = logs::raw(client, &pod.namespace, &pod.pod, &last).await {
+        if let Err(why) = logs::stream_raw_lines(client, &pod.namespace, &pod.pod, &last).await {
             let words = format!(
                 "the log of pod {}/{}: {}",
                 pod.namespace,
                 pod.pod,
-                error::words(&why)
+                error::describe_error(&why)
             );
             problem.get_or_insert(Clean::from(words));
         }
@@ -189,7 +194,7 @@ pub fn spawn(
     clusters: &Clusters,
     worlds: watch::Receiver<World>,
     wanted: impl Fn(&World, &BTreeSet<HopLog>) -> BTreeSet<HopLog> + Send + Sync + 'static,
-    health: impl Fn(&Health) + Send + Sync + 'static,
+    health: impl Fn(&HealthByLog) + Send + Sync + 'static,
     stop: CancellationToken,
 ) -> (HopInbox, SpanInlet) {
     let (out, told) = mpsc::channel(4096);
@@ -199,13 +204,13 @@ pub fn spawn(
         dropped: Arc::clone(&dropped),
     };
     let followers = Followers {
-        client: clusters.home().clone(),
+        client: clusters.home_client().clone(),
         meter: Arc::clone(clusters.meter()),
         worlds,
         out,
         dropped: Arc::clone(&dropped),
         running: BTreeMap::new(),
-        health: Health::new(),
+        health: HealthByLog::new(),
         ended: Arc::default(),
     };
     tokio::spawn(async move {
@@ -219,18 +224,18 @@ struct Followers {
     client: Client,
     meter: Arc<Meter>,
     worlds: watch::Receiver<World>,
-    out: mpsc::Sender<Told>,
+    out: mpsc::Sender<HopUpdate>,
     dropped: Arc<AtomicU64>,
-    running: BTreeMap<PodOf, Follower>,
-    health: Health,
+    running: BTreeMap<FollowKey, Follower>,
+    health: HealthByLog,
     ended: Arc<Notify>,
 }
 
 /// One log of a pod in one format: the same pods may serve two Gateways.
-type PodOf = (Found, LinesOf);
+type FollowKey = (LogPod, LineFormat);
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum LinesOf {
+enum LineFormat {
     Own,
     Access(Box<AccessLog>),
     Store(Box<HopSource>),
@@ -251,12 +256,12 @@ impl Followers {
     async fn run(
         mut self,
         wanted: impl Fn(&World, &BTreeSet<HopLog>) -> BTreeSet<HopLog>,
-        health: impl Fn(&Health),
+        health: impl Fn(&HealthByLog),
     ) {
         let ended = Arc::clone(&self.ended);
-        let mut pause = LOOKED_UP;
+        let mut pause = LOOKUP_INTERVAL;
         loop {
-            let silent = self.silent();
+            let silent = self.logs_without_pods();
             let (logs, groups, engine) = {
                 let world = self.worlds.borrow_and_update();
                 (
@@ -265,9 +270,9 @@ impl Followers {
                     world.engine.clone(),
                 )
             };
-            self.look(&logs).await;
+            self.update_followers(&logs).await;
             health(&self.health);
-            if self.silent() != silent {
+            if self.logs_without_pods() != silent {
                 continue;
             }
             let changed = async {
@@ -287,10 +292,10 @@ impl Followers {
                 () = changed => {}
                 () = ended.notified() => {
                     // The next pod takes a while to start.
-                    pause = LOOKED_UP_SOON;
+                    pause = QUICK_LOOKUP_INTERVAL;
                     tokio::time::sleep(jitter(pause)).await;
                 }
-                () = tokio::time::sleep(pause) => pause = (pause * 2).min(LOOKED_UP),
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(LOOKUP_INTERVAL),
             }
             if self.out.is_closed() || self.worlds.has_changed().is_err() {
                 return;
@@ -299,7 +304,7 @@ impl Followers {
     }
 
     /// Logs that no pod writes now.
-    fn silent(&self) -> BTreeSet<HopLog> {
+    fn logs_without_pods(&self) -> BTreeSet<HopLog> {
         self.health
             .iter()
             .filter(|(_, health)| health.pods == 0)
@@ -308,21 +313,21 @@ impl Followers {
     }
 
     /// Starts followers for new pods and stops those of pods that are gone.
-    async fn look(&mut self, logs: &BTreeSet<HopLog>) {
-        let mut there: BTreeSet<PodOf> = BTreeSet::new();
-        let mut health = Health::new();
+    async fn update_followers(&mut self, logs: &BTreeSet<HopLog>) {
+        let mut there: BTreeSet<FollowKey> = BTreeSet::new();
+        let mut health = HealthByLog::new();
         for log in logs {
             let mut told = LogHealth::default();
-            match find(&self.client, log).await {
+            match find_pods(&self.client, log).await {
                 Ok(pods) => {
                     told.pods = u32::try_from(pods.len()).unwrap_or(u32::MAX);
                     if pods.is_empty() {
-                        told.problem = Some(Clean::from(pods::none(log)));
+                        told.problem = Some(Clean::from(pods::no_pods_message(log)));
                     }
                     for pod in pods {
-                        let of = (pod, lines_of(log));
+                        let of = (pod, line_format(log));
                         if !self.running.contains_key(&of) {
-                            self.begin(&of, log);
+                            self.start_follower(&of, log);
                         }
                         let ill = self.running.get(&of).map(|f| Arc::clone(&f.problem));
                         let ill = ill
@@ -333,7 +338,7 @@ impl Followers {
                 }
                 Err(why) => {
                     // When the lookup fails, the current followers stay.
-                    let of_log = |of: &&PodOf| of.1 == lines_of(log);
+                    let of_log = |of: &&FollowKey| of.1 == line_format(log);
                     there.extend(self.running.keys().filter(of_log).cloned());
                     told.problem = Some(why);
                 }
@@ -344,7 +349,7 @@ impl Followers {
         self.health = health;
     }
 
-    fn begin(&mut self, of: &PodOf, log: &HopLog) {
+    fn start_follower(&mut self, of: &FollowKey, log: &HopLog) {
         let (found, _) = of;
         let stop = CancellationToken::new();
         let problem = Arc::<Mutex<Option<Clean>>>::default();
@@ -355,9 +360,9 @@ impl Followers {
             ended: Arc::clone(&self.ended),
         };
         let lines = match log {
-            HopLog::LaneGateway | HopLog::Spans { .. } => Lines::Own,
+            HopLog::LaneGateway | HopLog::Spans { .. } => LineParser::Own,
             HopLog::Store(store) => {
-                let asking = ask::ask(
+                let asking = store_poller::poll_store(
                     self.client.clone(),
                     (**store).clone(),
                     self.worlds.clone(),
@@ -376,13 +381,13 @@ impl Followers {
                     pod: Some(found.pod.clone()),
                     ..Emitter::default()
                 };
-                Lines::Access(Box::new(move || {
+                LineParser::Access(Box::new(move || {
                     let world = worlds.borrow();
-                    let keys = TagKeys::of(
+                    let keys = TagKeys::from_groups(
                         world.groups.values().map(|g| &**g),
                         world.lanes.values().map(|l| &**l),
                     );
-                    Reader::new(&access, &keys, by.clone())
+                    AccessLogReader::new(&access, &keys, by.clone())
                 }))
             }
         };
@@ -395,17 +400,17 @@ impl Followers {
         let (client, meter, until) = (self.client.clone(), Arc::clone(&self.meter), stop.clone());
         tokio::spawn(async move {
             until
-                .run_until_cancelled(follow(client, &meter, log, out))
+                .run_until_cancelled(follow_pod_log(client, &meter, log, out))
                 .await
         });
         self.running.insert(of.clone(), Follower { stop, problem });
     }
 }
 
-fn lines_of(log: &HopLog) -> LinesOf {
+fn line_format(log: &HopLog) -> LineFormat {
     match log {
-        HopLog::LaneGateway | HopLog::Spans { .. } => LinesOf::Own,
-        HopLog::Access(log) => LinesOf::Access(Box::new(log.log.clone())),
-        HopLog::Store(store) => LinesOf::Store(Box::new(store.source.clone())),
+        HopLog::LaneGateway | HopLog::Spans { .. } => LineFormat::Own,
+        HopLog::Access(log) => LineFormat::Access(Box::new(log.log.clone())),
+        HopLog::Store(store) => LineFormat::Store(Box::new(store.source.clone())),
     }
 }

@@ -6,8 +6,8 @@
 //! that is not permitted is reported by itself, and the others go on. Each cluster that
 //! environments name is handled separately.
 
+pub mod backoff;
 mod hub;
-pub mod pauses;
 mod rows;
 mod source;
 mod table;
@@ -43,26 +43,26 @@ pub fn spawn_with_inlet(
     let clusters = clusters.into();
     let (messages, inbox) = mpsc::channel(1024);
     let to = messages.clone();
-    let health = move |health: &super::trace::Health| {
+    let health = move |health: &super::trace::HealthByLog| {
         let sources = health.iter().map(|(log, health)| HopSourceSeen {
-            name: log.word(),
+            name: log.display_name(),
             pods: health.pods,
             problem: health.problem.clone(),
         });
         // A lost report does not matter: the next one follows within seconds.
-        let _ = to.try_send(source::Message::HopSources(sources.collect()));
+        let _ = to.try_send(source::HubMessage::HopSources(sources.collect()));
     };
     let (hops, inlet) = super::trace::spawn(
         &clusters,
         worlds.clone(),
-        hop_logs::for_cockpit,
+        hop_logs::logs_for_cockpit,
         health,
         stop.clone(),
     );
     let (told, until) = (messages.clone(), stop.clone());
-    let keep = super::rights::keep(clusters.clone(), worlds.clone(), move |rights| {
+    let keep = super::rights::watch_rights(clusters.clone(), worlds.clone(), move |rights| {
         let told = told.clone();
-        async move { told.send(source::Message::Rights(rights)).await.is_ok() }
+        async move { told.send(source::HubMessage::Rights(rights)).await.is_ok() }
     });
     tokio::spawn(async move { until.run_until_cancelled(keep).await });
     tokio::spawn(hub::Hub::new(clusters, messages, out, stop).run(inbox, hops));

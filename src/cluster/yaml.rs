@@ -8,7 +8,7 @@ use kube::{
     discovery::{self, Scope},
 };
 
-use crate::domain::yaml::text;
+use crate::domain::yaml::to_yaml;
 
 /// Identifies one object of any kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct ObjectRef {
 }
 
 /// The API for an object's kind, discovered from the cluster.
-pub async fn api_of(
+pub async fn api_for_object(
     client: &Client,
     object: &ObjectRef,
 ) -> Result<Api<DynamicObject>, kube::Error> {
@@ -60,16 +60,21 @@ pub async fn api_by_resource(
 }
 
 /// The object as YAML; `managed_fields` keeps the managed fields.
-pub async fn yaml(
+pub async fn object_yaml(
     client: &Client,
     object: &ObjectRef,
     managed_fields: bool,
 ) -> Result<String, kube::Error> {
-    read(&api_of(client, object).await?, &object.name, managed_fields).await
+    read_yaml(
+        &api_for_object(client, object).await?,
+        &object.name,
+        managed_fields,
+    )
+    .await
 }
 
 /// An object of a known API as YAML.
-pub async fn read(
+pub async fn read_yaml(
     api: &Api<DynamicObject>,
     name: &str,
     managed_fields: bool,
@@ -79,11 +84,11 @@ pub async fn read(
         found.metadata.managed_fields = None;
     }
     let value = serde_json::to_value(&found).map_err(kube::Error::SerdeError)?;
-    Ok(text(&value))
+    Ok(to_yaml(&value))
 }
 
 /// The events about an object, oldest first.
-pub async fn events(client: &Client, object: &ObjectRef) -> Result<Vec<Event>, kube::Error> {
+pub async fn list_events(client: &Client, object: &ObjectRef) -> Result<Vec<Event>, kube::Error> {
     let api: Api<Event> = Api::namespaced(client.clone(), &object.namespace);
     let selector = format!(
         "involvedObject.kind={},involvedObject.name={}",

@@ -15,29 +15,29 @@ pub const WORKSPACE: &str = "workspace";
 
 /// Creates images and folders that are missing or damaged by a power cut.
 pub fn create_missing(state: &Path) -> Result<(), ImageError> {
-    let images = Images::of(state)?;
+    let images = Images::open_in(state)?;
     let missing = |name: &str| images.get(name).is_err();
     for letter in ["a", "b", "c"] {
         for version in ["v1", "v2"] {
             let name = format!("spring-cloud-{letter}:{version}");
             if missing(&name) {
-                images.define(&name, &sample(letter, version))?;
+                images.define(&name, &sample_manifest(letter, version))?;
             }
         }
-        context(state, letter)?;
+        create_build_context(state, letter)?;
     }
     if missing("graylane-load:v1") {
-        images.define("graylane-load:v1", &graylane(&["sample", "load"]))?;
+        images.define("graylane-load:v1", &graylane_manifest(&["sample", "load"]))?;
     }
     // Contains the path of the state folder, so it is defined anew in case that has moved.
-    let mut builder = graylane(&["pocket", "build"]);
-    builder.env = [("GRAYLANE_STATE".to_owned(), text(state))].into();
-    builder.working_dir = Some(text(&state.join(WORKSPACE)));
+    let mut builder = graylane_manifest(&["pocket", "build"]);
+    builder.env = [("GRAYLANE_STATE".to_owned(), path_to_string(state))].into();
+    builder.working_dir = Some(path_to_string(&state.join(WORKSPACE)));
     images.define("graylane-builder:v1", &builder).map(drop)
 }
 
 /// The folder of a build: change it, start a release, and see the change.
-fn context(state: &Path, letter: &str) -> Result<(), ImageError> {
+fn create_build_context(state: &Path, letter: &str) -> Result<(), ImageError> {
     let dir = state.join(WORKSPACE).join(format!("spring-cloud-{letter}"));
     let told = |file: &PathBuf| {
         let file = file.clone();
@@ -53,16 +53,16 @@ fn context(state: &Path, letter: &str) -> Result<(), ImageError> {
         Err(why) if why.kind() == io::ErrorKind::NotFound => {}
         Err(why) => return Err(told(&file)(why)),
     }
-    let manifest = serde_saphyr::to_string(&sample(letter, "dev"));
+    let manifest = serde_saphyr::to_string(&sample_manifest(letter, "dev"));
     let manifest = manifest.map_err(|e| ImageError::Manifest {
         file: file.clone(),
         why: e.to_string(),
     })?;
     let head = "# What a build of this folder runs. Files beside this one are part of the image.\n";
-    durable::write(&file, format!("{head}{manifest}").as_bytes()).map_err(told(&file))
+    durable::write_atomically(&file, format!("{head}{manifest}").as_bytes()).map_err(told(&file))
 }
 
-fn graylane(args: &[&str]) -> Manifest {
+fn graylane_manifest(args: &[&str]) -> Manifest {
     let words = [GRAYLANE].into_iter().chain(args.iter().copied());
     Manifest {
         entrypoint: words.map(str::to_owned).collect(),
@@ -70,15 +70,15 @@ fn graylane(args: &[&str]) -> Manifest {
     }
 }
 
-fn sample(letter: &str, version: &str) -> Manifest {
+fn sample_manifest(letter: &str, version: &str) -> Manifest {
     let env = [("APP_VERSION".to_owned(), version.to_owned())].into();
     Manifest {
         env,
-        ..graylane(&["sample", letter])
+        ..graylane_manifest(&["sample", letter])
     }
 }
 
-fn text(path: &Path) -> String {
+fn path_to_string(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
@@ -90,7 +90,7 @@ mod tests {
     fn what_the_user_made_of_an_image_or_a_folder_stays() {
         let dir = tempfile::tempdir().unwrap();
         create_missing(dir.path()).unwrap();
-        let images = Images::of(dir.path()).unwrap();
+        let images = Images::open_in(dir.path()).unwrap();
         let (v1, v2) = (
             images.get("spring-cloud-a:v1").unwrap(),
             images.get("spring-cloud-a:v2").unwrap(),

@@ -6,7 +6,7 @@ use kube::Client;
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{images, seed, serving::serving, traffic};
+use super::{images, readiness::wait_until_serving, seed, traffic};
 use crate::{
     cluster::{
         self,
@@ -54,12 +54,12 @@ pub enum Progress {
 }
 
 /// A short restart back-off: users who try out a crash want to see what follows.
-const SETTINGS: Settings = Settings {
+const POCKET_SETTINGS: Settings = Settings {
     back_off: (Duration::from_secs(1), Duration::from_secs(30)),
 };
 
 /// Time limit for each part of the shutdown.
-const LONGEST_END: Duration = Duration::from_secs(30);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A running demo.
 pub struct Demo {
@@ -81,23 +81,23 @@ impl Demo {
     where
         E: Future<Output = ()> + Send + 'static,
     {
-        let pocket = Pocket::start(dir, SETTINGS).await?;
+        let pocket = Pocket::start(dir, POCKET_SETTINGS).await?;
         // The pocket holds the folder's lock by now: two demos must not write images at the same
         // time.
         images::create_missing(dir)?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let client = pocket.client();
         // Before the watches start, or missing definitions would be reported as trouble.
-        install::definitions(&client).await?;
+        install::apply_definitions(&client).await?;
         tasks.spawn(engine(client.clone(), stop.clone()));
-        let clusters = Clusters::within(client.clone(), Agent::Cockpit);
+        let clusters = Clusters::from_client(client.clone(), Agent::Cockpit);
         let (worlds, inlet) =
             cluster::watch::spawn_with_inlet(clusters.clone(), seed::NAMESPACE, stop.clone());
         let (tell, progress) = watch::channel(Progress::Starting);
         let (seen, until) = (worlds.clone(), stop.clone());
         tasks.spawn(async move {
             until
-                .run_until_cancelled(prepare(&client, &seen, &tell))
+                .run_until_cancelled(prepare_workspace(&client, &seen, &tell))
                 .await
         });
         Ok(Self {
@@ -140,10 +140,11 @@ impl Demo {
     /// Ends the load, the engine and the pocket, in this order.
     pub async fn stop(self) {
         // Only for a clean end: without it some requests of the load fail.
-        let _ = tokio::time::timeout(LONGEST_END, traffic::sleep(&self.pocket.client())).await;
+        let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, traffic::pause_load(&self.pocket.client()))
+            .await;
         self.stop.cancel();
         self.tasks.close();
-        if tokio::time::timeout(LONGEST_END, self.tasks.wait())
+        if tokio::time::timeout(SHUTDOWN_TIMEOUT, self.tasks.wait())
             .await
             .is_err()
         {
@@ -153,8 +154,12 @@ impl Demo {
     }
 }
 
-async fn prepare(client: &Client, worlds: &watch::Receiver<World>, tell: &watch::Sender<Progress>) {
-    let seeded = seed::seed(client, |step| {
+async fn prepare_workspace(
+    client: &Client,
+    worlds: &watch::Receiver<World>,
+    tell: &watch::Sender<Progress>,
+) {
+    let seeded = seed::seed_workspace(client, |step| {
         drop(tell.send_replace(Progress::Seeding(step)))
     })
     .await;
@@ -164,10 +169,10 @@ async fn prepare(client: &Client, worlds: &watch::Receiver<World>, tell: &watch:
         return;
     }
     tell.send_replace(Progress::Seeded);
-    serving(worlds, |why| {
+    wait_until_serving(worlds, |why| {
         drop(tell.send_replace(Progress::Blocked(why)))
     })
     .await;
-    traffic::wake(client).await;
+    traffic::resume_load(client).await;
     tell.send_replace(Progress::Serving);
 }

@@ -52,8 +52,8 @@ pub const TRAFFIC: Sample = Sample {
 
 impl Sample {
     /// Its objects. Panics on an invalid file; tests read them all.
-    pub fn objects(&self) -> Vec<Value> {
-        let documents = yaml::objects(self.name, self.text).expect("tests read every sample");
+    pub fn parse_objects(&self) -> Vec<Value> {
+        let documents = yaml::read_objects(self.name, self.text).expect("tests read every sample");
         documents.into_iter().map(|d| d.value).collect()
     }
 }
@@ -64,7 +64,7 @@ mod tests {
     use crate::{
         api::{App, AppTemplate, Lane, LaneGroup, TaskKind, VariableGroup},
         domain::{
-            apps::{Around, make},
+            apps::{ExistingObjects, make_apps},
             lanes,
         },
     };
@@ -72,7 +72,7 @@ mod tests {
     fn all<T: serde::de::DeserializeOwned>(kind: &str) -> Vec<T> {
         let objects = SAMPLES
             .iter()
-            .flat_map(Sample::objects)
+            .flat_map(Sample::parse_objects)
             .filter(|o| o["kind"] == kind);
         objects
             .map(|o| serde_json::from_value(o).unwrap())
@@ -82,10 +82,10 @@ mod tests {
     #[test]
     fn every_file_holds_objects_of_the_demo() {
         for sample in SAMPLES.iter().chain([&TRAFFIC]) {
-            assert!(!sample.objects().is_empty(), "{}", sample.name);
+            assert!(!sample.parse_objects().is_empty(), "{}", sample.name);
         }
         assert_eq!(
-            TRAFFIC.objects()[0]["metadata"]["namespace"],
+            TRAFFIC.parse_objects()[0]["metadata"]["namespace"],
             super::super::seed::NAMESPACE
         );
     }
@@ -94,7 +94,7 @@ mod tests {
     fn apps_can_be_made_from_every_template() {
         let groups: Vec<VariableGroup> = all("VariableGroup");
         let (apps, templates): (Vec<App>, Vec<AppTemplate>) = (all("App"), all("AppTemplate"));
-        let around = Around {
+        let around = ExistingObjects {
             apps: apps.iter().collect(),
             groups: groups
                 .iter()
@@ -103,7 +103,7 @@ mod tests {
         };
         assert!(!templates.is_empty());
         for template in templates {
-            let made = make(
+            let made = make_apps(
                 &template,
                 &["spring-cloud-d".into(), "spring-cloud-e".into()],
                 &[],
@@ -149,6 +149,6 @@ mod tests {
     fn the_lane_has_no_problems() {
         let groups: Vec<LaneGroup> = all("LaneGroup");
         let found: Vec<Lane> = all("Lane");
-        assert_eq!(lanes::check("mse-demo", groups.first(), &found), []);
+        assert_eq!(lanes::check_lanes("mse-demo", groups.first(), &found), []);
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     api::{self, App, Control, Release, ReleasePhase, ReleaseSpec},
     cluster::{
         error,
-        yaml::{ObjectRef, api_of},
+        yaml::{ObjectRef, api_for_object},
     },
     domain::command_line::CommandLine,
 };
@@ -30,7 +30,7 @@ const BASELINE: &str = "baseline";
 /// user.
 const SEEDED: &str = "graylane.dev/seeded";
 /// C first: a pod gets the addresses of the Services that exist when it starts.
-pub const ORDER: [&str; 3] = ["spring-cloud-c", "spring-cloud-b", "spring-cloud-a"];
+pub const DEPLOY_ORDER: [&str; 3] = ["spring-cloud-c", "spring-cloud-b", "spring-cloud-a"];
 
 /// Why the workspace could not be created.
 #[derive(Debug, thiserror::Error)]
@@ -57,37 +57,40 @@ pub enum SeedError {
     },
 }
 
-fn refused(what: impl Into<String>) -> impl FnOnce(kube::Error) -> SeedError {
+fn refused_error(what: impl Into<String>) -> impl FnOnce(kube::Error) -> SeedError {
     let what = what.into();
     move |e| SeedError::Refused {
         what,
-        why: error::words(&e),
+        why: error::describe_error(&e),
     }
 }
 
 /// Creates the workspace unless it was complete before. The definitions must be installed, and an
 /// engine and a pocket must run, or the baseline is never deployed. `progress` is called with a
 /// description of each step.
-pub async fn seed(client: &Client, mut progress: impl FnMut(String)) -> Result<(), SeedError> {
+pub async fn seed_workspace(
+    client: &Client,
+    mut progress: impl FnMut(String),
+) -> Result<(), SeedError> {
     if is_seeded(client).await? {
         return Ok(());
     }
     for sample in &SAMPLES {
         create_missing(client, sample).await?;
     }
-    for app in ORDER {
+    for app in DEPLOY_ORDER {
         progress(format!("deploying {app}"));
         start_baseline(client, app).await?;
         tokio::select! {
-            () = service(client, app) => {}
+            () = wait_for_service(client, app) => {}
             // A failed release creates no Service.
-            failed = baseline(client, app) => failed?,
+            failed = wait_for_baseline(client, app) => failed?,
         }
     }
-    for app in ORDER {
+    for app in DEPLOY_ORDER {
         progress(format!("waiting for {app}"));
-        baseline(client, app).await?;
-        forget_baseline(client, app).await?;
+        wait_for_baseline(client, app).await?;
+        remove_baseline_stage(client, app).await?;
     }
     create_missing(client, &TRAFFIC).await?;
     let namespaces: Api<Namespace> = Api::all(client.clone());
@@ -95,7 +98,7 @@ pub async fn seed(client: &Client, mut progress: impl FnMut(String)) -> Result<(
     let marked = namespaces
         .patch(NAMESPACE, &PatchParams::default(), &Patch::Merge(&mark))
         .await;
-    marked.map(drop).map_err(refused("namespace demo"))
+    marked.map(drop).map_err(refused_error("namespace demo"))
 }
 
 /// Whether the workspace was complete once.
@@ -104,13 +107,13 @@ pub async fn is_seeded(client: &Client) -> Result<bool, SeedError> {
     let found = namespaces
         .get_opt(NAMESPACE)
         .await
-        .map_err(refused("namespace demo"))?;
+        .map_err(refused_error("namespace demo"))?;
     Ok(found.is_some_and(|n| n.annotations().contains_key(SEEDED)))
 }
 
 /// Creates the objects of a file that do not exist.
 pub async fn create_missing(client: &Client, sample: &Sample) -> Result<(), SeedError> {
-    for object in sample.objects() {
+    for object in sample.parse_objects() {
         let text = |pointer: &str| {
             object
                 .pointer(pointer)
@@ -125,34 +128,36 @@ pub async fn create_missing(client: &Client, sample: &Sample) -> Result<(), Seed
             name: text("/metadata/name"),
         };
         let what = format!("{} {}", wanted.kind, wanted.name);
-        let api = api_of(client, &wanted).await.map_err(refused(&what))?;
+        let api = api_for_object(client, &wanted)
+            .await
+            .map_err(refused_error(&what))?;
         if api
             .get_metadata_opt(&wanted.name)
             .await
-            .map_err(refused(&what))?
+            .map_err(refused_error(&what))?
             .is_none()
         {
             let params = PatchParams::apply(api::FIELD_MANAGER);
             api.patch(&wanted.name, &params, &Patch::Apply(&object))
                 .await
-                .map_err(refused(&what))?;
+                .map_err(refused_error(&what))?;
         }
     }
     Ok(())
 }
 
-fn release_of(app: &str) -> String {
+fn baseline_release_name(app: &str) -> String {
     format!("{app}-{BASELINE}")
 }
 
 /// Creates a Release for the engine with all batches allowed in advance.
 async fn start_baseline(client: &Client, app: &str) -> Result<(), SeedError> {
     let releases: Api<Release> = Api::namespaced(client.clone(), NAMESPACE);
-    let name = release_of(app);
+    let name = baseline_release_name(app);
     if releases
         .get_opt(&name)
         .await
-        .map_err(refused(&name))?
+        .map_err(refused_error(&name))?
         .is_some()
     {
         return Ok(());
@@ -188,11 +193,11 @@ async fn start_baseline(client: &Client, app: &str) -> Result<(), SeedError> {
         )
         .await
         .map(drop)
-        .map_err(refused(name))
+        .map_err(refused_error(name))
 }
 
 /// Waits until an App's Service exists.
-async fn service(client: &Client, app: &str) {
+async fn wait_for_service(client: &Client, app: &str) {
     let services: Api<Service> = Api::namespaced(client.clone(), NAMESPACE);
     let there = |service: Option<&Service>| service.is_some();
     while await_condition(services.clone(), app, there).await.is_err() {
@@ -201,9 +206,9 @@ async fn service(client: &Client, app: &str) {
 }
 
 /// Waits until the baseline release of an App has ended; an error unless it succeeded.
-async fn baseline(client: &Client, app: &str) -> Result<(), SeedError> {
+async fn wait_for_baseline(client: &Client, app: &str) -> Result<(), SeedError> {
     let releases: Api<Release> = Api::namespaced(client.clone(), NAMESPACE);
-    let name = release_of(app);
+    let name = baseline_release_name(app);
     let ended = |release: Option<&Release>| {
         let status = release.and_then(|r| r.status.as_ref());
         status.is_some_and(|s| s.phase.is_final() || s.phase == ReleasePhase::Failed)
@@ -233,10 +238,10 @@ async fn baseline(client: &Client, app: &str) -> Result<(), SeedError> {
 }
 
 /// Removes the stage of the first version: later releases to production need an approval.
-async fn forget_baseline(client: &Client, app: &str) -> Result<(), SeedError> {
+async fn remove_baseline_stage(client: &Client, app: &str) -> Result<(), SeedError> {
     let apps: Api<App> = Api::namespaced(client.clone(), NAMESPACE);
     loop {
-        let found = apps.get(app).await.map_err(refused(app))?;
+        let found = apps.get(app).await.map_err(refused_error(app))?;
         let stages = &found.spec.workflow.stages;
         let left: Vec<_> = stages.iter().filter(|s| s.name != BASELINE).collect();
         if left.len() == stages.len() {
@@ -253,7 +258,7 @@ async fn forget_baseline(client: &Client, app: &str) -> Result<(), SeedError> {
         match apps.patch(app, &params, &Patch::Merge(&patch)).await {
             // The engine updates the status of the same object: read it again.
             Err(e) if error::is_conflict(&e) => tokio::task::yield_now().await,
-            done => return done.map(drop).map_err(refused(app)),
+            done => return done.map(drop).map_err(refused_error(app)),
         }
     }
 }

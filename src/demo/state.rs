@@ -13,7 +13,7 @@ use crate::pocket::durable;
 /// A folder with this file is a state folder.
 const STORE: &str = "store.redb";
 /// Other entries that graylane creates there.
-const OTHERS: [&str; 7] = [
+const OTHER_ENTRIES: [&str; 7] = [
     "kubeconfig",
     "images",
     "pods",
@@ -36,7 +36,7 @@ pub enum StateError {
     },
     /// The folder holds files that are not graylane's.
     #[error("{} is no graylane state folder (it holds {stranger:?}); nothing was deleted", dir.display())]
-    Stranger {
+    NotStateFolder {
         /// Path of the folder.
         dir: PathBuf,
         /// Name of the first such file.
@@ -44,7 +44,7 @@ pub enum StateError {
     },
     /// Another user could read or change its contents.
     #[error("{}: {why}; name a folder of your own with --state", path.display())]
-    Foreign {
+    Unsafe {
         /// Path of the file or folder concerned.
         path: PathBuf,
         /// What is wrong with its owner or mode.
@@ -55,7 +55,7 @@ pub enum StateError {
     Running(PathBuf),
 }
 
-fn told(dir: &Path) -> impl FnOnce(io::Error) -> StateError {
+fn io_error(dir: &Path) -> impl FnOnce(io::Error) -> StateError {
     let dir = dir.to_owned();
     move |why| StateError::Io { dir, why }
 }
@@ -67,40 +67,40 @@ pub fn open(dir: &Path) -> Result<PathBuf, StateError> {
             .recursive(true)
             .mode(0o700)
             .create(dir)
-            .map_err(told(dir))?;
-        fs::set_permissions(dir, Permissions::from_mode(0o700)).map_err(told(dir))?;
+            .map_err(io_error(dir))?;
+        fs::set_permissions(dir, Permissions::from_mode(0o700)).map_err(io_error(dir))?;
     }
-    let meta = fs::metadata(dir).map_err(told(dir))?;
+    let meta = fs::metadata(dir).map_err(io_error(dir))?;
     check_owner(dir, &meta)?;
-    let (mode, strange) = (meta.permissions().mode(), stranger(dir)?.is_some());
+    let (mode, strange) = (meta.permissions().mode(), find_foreign_file(dir)?.is_some());
     // A folder that also holds other files (such as a home folder) keeps its mode.
     if mode & 0o077 != 0 && !strange {
-        fs::set_permissions(dir, Permissions::from_mode(0o700)).map_err(told(dir))?;
+        fs::set_permissions(dir, Permissions::from_mode(0o700)).map_err(io_error(dir))?;
     } else if mode & 0o022 != 0 && meta.is_dir() {
         let why = format!("other users may write there (mode {:o})", mode & 0o7777);
-        return Err(StateError::Foreign {
+        return Err(StateError::Unsafe {
             path: dir.into(),
             why,
         });
     }
-    for name in OTHERS.iter().chain([&STORE]) {
+    for name in OTHER_ENTRIES.iter().chain([&STORE]) {
         let path = dir.join(name);
         match fs::symlink_metadata(&path) {
             Ok(meta) => check_owner(&path, &meta)?,
             Err(why) if why.kind() == io::ErrorKind::NotFound => {}
-            Err(why) => return Err(told(&path)(why)),
+            Err(why) => return Err(io_error(&path)(why)),
         }
     }
-    let dir = dir.canonicalize().map_err(told(dir))?;
-    check_way(&dir)?;
+    let dir = dir.canonicalize().map_err(io_error(dir))?;
+    check_parent_folders(&dir)?;
     Ok(dir)
 }
 
 /// Fails if another user could rename a parent folder and put another folder in its place.
-fn check_way(dir: &Path) -> Result<(), StateError> {
+fn check_parent_folders(dir: &Path) -> Result<(), StateError> {
     let own = rustix::process::geteuid().as_raw();
     for above in dir.ancestors().skip(1) {
-        let meta = fs::metadata(above).map_err(told(above))?;
+        let meta = fs::metadata(above).map_err(io_error(above))?;
         let (owner, mode) = (meta.uid(), meta.permissions().mode());
         let why = if owner != own && owner != 0 && !(owner == NOBODY && is_mapped()) {
             format!(
@@ -116,7 +116,7 @@ fn check_way(dir: &Path) -> Result<(), StateError> {
         } else {
             continue;
         };
-        return Err(StateError::Foreign {
+        return Err(StateError::Unsafe {
             path: above.into(),
             why,
         });
@@ -140,7 +140,7 @@ fn check_owner(path: &Path, meta: &fs::Metadata) -> Result<(), StateError> {
         return Ok(());
     }
     let why = format!("it belongs to user {}, and you are user {own}", meta.uid());
-    Err(StateError::Foreign {
+    Err(StateError::Unsafe {
         path: path.into(),
         why,
     })
@@ -149,8 +149,8 @@ fn check_owner(path: &Path, meta: &fs::Metadata) -> Result<(), StateError> {
 /// Removes the access of other users that an earlier version, another umask or an editor has given:
 /// files get mode 0600 (0700 if executable), folders 0700.
 pub fn make_private(dir: &Path) -> Result<(), StateError> {
-    for name in OTHERS.iter().chain([&STORE]) {
-        make_private_below(&dir.join(name)).map_err(told(&dir.join(name)))?;
+    for name in OTHER_ENTRIES.iter().chain([&STORE]) {
+        make_private_below(&dir.join(name)).map_err(io_error(&dir.join(name)))?;
     }
     Ok(())
 }
@@ -186,12 +186,12 @@ fn make_private_below(path: &Path) -> io::Result<()> {
 }
 
 /// The first entry that is not graylane's. Without a store, any entry counts.
-fn stranger(dir: &Path) -> Result<Option<String>, StateError> {
+fn find_foreign_file(dir: &Path) -> Result<Option<String>, StateError> {
     let mut names = vec![];
-    for entry in fs::read_dir(dir).map_err(told(dir))? {
+    for entry in fs::read_dir(dir).map_err(io_error(dir))? {
         names.push(
             entry
-                .map_err(told(dir))?
+                .map_err(io_error(dir))?
                 .file_name()
                 .to_string_lossy()
                 .into_owned(),
@@ -200,8 +200,10 @@ fn stranger(dir: &Path) -> Result<Option<String>, StateError> {
     if !names.iter().any(|n| n == STORE) {
         return Ok(names.first().cloned());
     }
-    let known =
-        |n: &str| n == STORE || OTHERS.contains(&n.strip_suffix(durable::UNFINISHED).unwrap_or(n));
+    let known = |n: &str| {
+        n == STORE
+            || OTHER_ENTRIES.contains(&n.strip_suffix(durable::TEMPORARY_SUFFIX).unwrap_or(n))
+    };
     Ok(names.iter().find(|n| !known(n)).cloned())
 }
 
@@ -210,8 +212,8 @@ pub fn reset(dir: &Path, is_free: impl FnOnce(&Path) -> bool) -> Result<(), Stat
     if !dir.exists() {
         return Ok(());
     }
-    if let Some(stranger) = stranger(dir)? {
-        return Err(StateError::Stranger {
+    if let Some(stranger) = find_foreign_file(dir)? {
+        return Err(StateError::NotStateFolder {
             dir: dir.into(),
             stranger,
         });
@@ -220,8 +222,8 @@ pub fn reset(dir: &Path, is_free: impl FnOnce(&Path) -> bool) -> Result<(), Stat
         return Err(StateError::Running(dir.into()));
     }
     // The store goes last, so that a half-wiped folder is still recognised.
-    let unfinished = OTHERS.map(|name| format!("{name}{}", durable::UNFINISHED));
-    for name in OTHERS
+    let unfinished = OTHER_ENTRIES.map(|name| format!("{name}{}", durable::TEMPORARY_SUFFIX));
+    for name in OTHER_ENTRIES
         .into_iter()
         .chain(unfinished.iter().map(String::as_str))
         .chain([STORE])
@@ -233,7 +235,7 @@ pub fn reset(dir: &Path, is_free: impl FnOnce(&Path) -> bool) -> Result<(), Stat
             fs::remove_file(&path)
         };
         match gone {
-            Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(told(&path)(why)),
+            Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(io_error(&path)(why)),
             _ => {}
         }
     }
@@ -317,11 +319,11 @@ mod tests {
                 "{told}"
             );
             foreign(&dir);
-            assert!(matches!(open(&dir), Err(StateError::Foreign { path, .. }) if path == dir));
+            assert!(matches!(open(&dir), Err(StateError::Unsafe { path, .. }) if path == dir));
         } else {
             assert!(matches!(
                 open(Path::new("/")),
-                Err(StateError::Foreign { .. })
+                Err(StateError::Unsafe { .. })
             ));
         }
     }
@@ -369,7 +371,7 @@ mod tests {
         assert_eq!(fs::read_dir(dir).unwrap().count(), 0);
         fs::create_dir(dir.join("images")).unwrap();
         assert!(
-            matches!(reset(dir, |_| true), Err(StateError::Stranger { .. })),
+            matches!(reset(dir, |_| true), Err(StateError::NotStateFolder { .. })),
             "images alone may be anybody's"
         );
         reset(&dir.join("nothing"), |_| false).unwrap();

@@ -15,20 +15,20 @@ use crate::api::FIELD_MANAGER;
 
 const NAME: &str = "traffic";
 /// Annotation with the replicas of the load while it is paused.
-const SLEEPS: &str = "graylane.dev/sleeps";
+const SAVED_REPLICAS: &str = "graylane.dev/sleeps";
 /// It ends at once; a shutdown waits no longer than this.
-const LIMIT: Duration = Duration::from_secs(3);
+const PAUSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Scales the load to zero. Nothing to do if the workspace has no load.
-pub(super) async fn sleep(client: &Client) {
+pub(super) async fn pause_load(client: &Client) {
     let api: Api<Deployment> = Api::namespaced(client.clone(), NAMESPACE);
     let Ok(Some(found)) = api.get_opt(NAME).await else {
         return;
     };
     let replicas = found.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1);
     if replicas > 0 {
-        let annotations = json!({SLEEPS: replicas.to_string()});
-        scale(
+        let annotations = json!({SAVED_REPLICAS: replicas.to_string()});
+        patch_load(
             &api,
             &json!({"metadata": {"annotations": annotations}, "spec": {"replicas": 0}}),
         )
@@ -44,30 +44,30 @@ pub(super) async fn sleep(client: &Client) {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        let _ = tokio::time::timeout(LIMIT, gone).await;
+        let _ = tokio::time::timeout(PAUSE_TIMEOUT, gone).await;
     }
 }
 
 /// Scales the load back to its earlier replicas.
-pub(super) async fn wake(client: &Client) {
+pub(super) async fn resume_load(client: &Client) {
     let api: Api<Deployment> = Api::namespaced(client.clone(), NAMESPACE);
     let Ok(Some(found)) = api.get_opt(NAME).await else {
         return;
     };
     let before = found
         .annotations()
-        .get(SLEEPS)
+        .get(SAVED_REPLICAS)
         .and_then(|n| n.parse::<i32>().ok());
     if let Some(replicas) = before {
-        scale(
+        patch_load(
             &api,
-            &json!({"metadata": {"annotations": {SLEEPS: null}}, "spec": {"replicas": replicas}}),
+            &json!({"metadata": {"annotations": {SAVED_REPLICAS: null}}, "spec": {"replicas": replicas}}),
         )
         .await;
     }
 }
 
-async fn scale(api: &Api<Deployment>, patch: &serde_json::Value) {
+async fn patch_load(api: &Api<Deployment>, patch: &serde_json::Value) {
     let params = PatchParams {
         field_manager: Some(FIELD_MANAGER.into()),
         ..PatchParams::default()

@@ -19,18 +19,18 @@ use super::{
     span::{Emitter, Side, Source, Span, Tag, TagKeys},
 };
 use crate::api::{AccessLog, LogFormat, TimeUnit};
-use fields::Names;
+use fields::FieldNames;
 
 /// Parses the log lines of one gateway.
 #[derive(Clone, Debug)]
-pub struct Reader {
+pub struct AccessLogReader {
     source: Source,
-    names: Names,
+    names: FieldNames,
     keys: TagKeys,
     by: Emitter,
 }
 
-impl Reader {
+impl AccessLogReader {
     /// Creates a reader for a log as the lane group describes it; `by` is the pod that writes the
     /// log.
     pub fn new(log: &AccessLog, keys: &TagKeys, by: Emitter) -> Self {
@@ -42,48 +42,50 @@ impl Reader {
         };
         Self {
             source,
-            names: Names::of(log, keys),
+            names: FieldNames::from_config(log, keys),
             keys: keys.clone(),
             by,
         }
     }
 
     /// Parses a line; `None` when it does not describe a request.
-    pub fn read(&self, line: &str) -> Option<Span> {
+    pub fn parse_line(&self, line: &str) -> Option<Span> {
         // Skip what a container runtime or another writer puts before the JSON.
         let line = line.get(line.find('{')?..)?;
         let Value::Object(line_fields) = serde_json::from_str(line).ok()? else {
             return None;
         };
-        self.span(&line_fields, line).map(Span::cleaned)
+        self.build_span(&line_fields, line).map(Span::into_cleaned)
     }
 
-    fn span(&self, line: &Map<String, Value>, text: &str) -> Option<Span> {
+    fn build_span(&self, line: &Map<String, Value>, text: &str) -> Option<Span> {
         let names = &self.names;
-        let get = |names: &[String]| names.iter().find_map(|name| find(line, name));
+        let get = |names: &[String]| names.iter().find_map(|name| find_field(line, name));
         let words = |names: &[String]| {
             names
                 .iter()
-                .filter_map(|name| find(line, name))
-                .find_map(values::text)
+                .filter_map(|name| find_field(line, name))
+                .find_map(values::parse_text)
         };
-        let status = get(&names.status).and_then(values::status);
-        let upstream = get(&names.upstream).and_then(values::text);
+        let status = get(&names.status).and_then(values::parse_status);
+        let upstream = get(&names.upstream).and_then(values::parse_text);
         let path = words(&names.path);
         // Others write JSON to the same log, so some field of a request must be present.
         if status.is_none() && upstream.is_none() && path.is_none() {
             return None;
         }
         let micros = get(&names.duration)
-            .map(|v| values::micros(v, names.unit))
+            .map(|v| values::parse_micros(v, names.unit))
             .unwrap_or_default();
-        let time = match get(&names.start).and_then(values::time) {
+        let time = match get(&names.start).and_then(values::parse_time) {
             Some(start) => start,
-            None => values::before(get(&names.end).and_then(values::time)?, micros),
+            None => values::subtract_micros(get(&names.end).and_then(values::parse_time)?, micros),
         };
-        let came = words(&names.traceparent).and_then(|text| parent_of(&text));
-        let sent = words(&names.sent_traceparent).and_then(|text| parent_of(&text));
-        let own = |names: &[String], digits| words(names).and_then(|id| values::id(&id, digits));
+        let came = words(&names.traceparent).and_then(|text| parse_parent(&text));
+        let sent = words(&names.sent_traceparent).and_then(|text| parse_parent(&text));
+        let own = |names: &[String], digits| {
+            words(names).and_then(|id| values::parse_hex_id(&id, digits))
+        };
         let trace = own(&names.trace, 32)
             .or_else(|| {
                 sent.as_ref()
@@ -94,7 +96,7 @@ impl Reader {
             .unwrap_or_default();
         let span = sent.map(|(_, span)| span).or_else(|| own(&names.span, 16));
         let flags = get(&names.error)
-            .and_then(values::text)
+            .and_then(values::parse_text)
             .filter(|f| f != "-");
         let gave_up = self.source == Source::Envoy
             && flags
@@ -110,17 +112,19 @@ impl Reader {
                 .unwrap_or_else(|| format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()))),
             parent: came.map(|(_, span)| span),
             by: self.by.clone(),
-            peer: upstream.as_deref().and_then(values::last_address),
-            caller: words(&names.peer).as_deref().and_then(values::address),
-            tag: self.tag(line),
-            tag_came: tag_of(line, &self.names.tag_came),
+            peer: upstream.as_deref().and_then(values::parse_last_address),
+            caller: words(&names.peer)
+                .as_deref()
+                .and_then(values::parse_address),
+            tag: self.find_tag(line),
+            tag_came: tag_from_fields(line, &self.names.tag_came),
             route: words(&names.route),
             method: words(&names.method).unwrap_or_default(),
-            path: path.map(|p| self.keys.cut_query(&p)).unwrap_or_default(),
+            path: path.map(|p| self.keys.filter_query(&p)).unwrap_or_default(),
             status: status.or(gave_up.then_some(499)),
             error: flags.map(|f| {
                 if self.source == Source::Envoy {
-                    values::response_flags(&f)
+                    values::describe_response_flags(&f)
                 } else {
                     f
                 }
@@ -129,8 +133,8 @@ impl Reader {
     }
 
     /// Lane tag from the tag header, or else from the baggage member.
-    fn tag(&self, line: &Map<String, Value>) -> Tag {
-        let tag = tag_of(line, &self.names.tag);
+    fn find_tag(&self, line: &Map<String, Value>) -> Tag {
+        let tag = tag_from_fields(line, &self.names.tag);
         if tag.value().is_some() {
             return tag;
         }
@@ -138,20 +142,20 @@ impl Reader {
             .names
             .baggage
             .iter()
-            .find_map(|name| find(line, name))
-            .and_then(values::text);
+            .find_map(|name| find_field(line, name))
+            .and_then(values::parse_text);
         baggage
-            .and_then(|b| self.keys.member_of(&b))
-            .map_or(tag, |member| Tag::told(&member))
+            .and_then(|b| self.keys.tag_in_baggage(&b))
+            .map_or(tag, |member| Tag::from_reported(&member))
     }
 }
 
 /// Tag in the first of these fields that has one. A field that is present but empty means that
 /// there was no tag; without any field, the tag is unknown.
-fn tag_of(line: &Map<String, Value>, names: &[String]) -> Tag {
+fn tag_from_fields(line: &Map<String, Value>, names: &[String]) -> Tag {
     let mut tag = Tag::Unknown;
-    for value in names.iter().filter_map(|name| find(line, name)) {
-        match Tag::told(&values::text(value).unwrap_or_default()) {
+    for value in names.iter().filter_map(|name| find_field(line, name)) {
+        match Tag::from_reported(&values::parse_text(value).unwrap_or_default()) {
             Tag::Value(value) => return Tag::Value(value),
             told => tag = tag.or(told),
         }
@@ -160,21 +164,21 @@ fn tag_of(line: &Map<String, Value>, names: &[String]) -> Tag {
 }
 
 /// Trace id and span id of a `traceparent` header.
-fn parent_of(header: &str) -> Option<(String, String)> {
+fn parse_parent(header: &str) -> Option<(String, String)> {
     parse_traceparent(header).map(|(trace, span, _)| (trace.to_owned(), span.to_owned()))
 }
 
 /// Finds a field by its name, or else by reading the name as a path separated by dots.
-fn find<'a>(line: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+fn find_field<'a>(line: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     if let Some(value) = line.get(name) {
         return Some(value);
     }
     let (first, rest) = name.split_once('.')?;
-    find(line.get(first)?.as_object()?, rest)
+    find_field(line.get(first)?.as_object()?, rest)
 }
 
 /// Default unit of a format's durations.
-const fn usual_unit(format: LogFormat) -> TimeUnit {
+const fn default_unit(format: LogFormat) -> TimeUnit {
     match format {
         LogFormat::Traefik => TimeUnit::Nanoseconds,
         LogFormat::Envoy => TimeUnit::Milliseconds,

@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::{text::Clean, world::place};
+use super::{text::Clean, world::split_context};
 use crate::api::{App, Environment, GROUP, InventoryItem, label};
 
 /// Verbs on resources of an API group, as in an RBAC rule.
@@ -19,9 +19,9 @@ pub struct Grant {
 }
 
 /// Verbs that read a resource.
-pub const READ: &[&str] = &["get", "list", "watch"];
+pub const READ_VERBS: &[&str] = &["get", "list", "watch"];
 /// Verbs that change a resource.
-pub const WRITE: &[&str] = &["create", "update", "patch", "delete"];
+pub const WRITE_VERBS: &[&str] = &["create", "update", "patch", "delete"];
 
 /// Default service account of an environment.
 pub const DEPLOYER: &str = "graylane-deployer";
@@ -30,23 +30,23 @@ pub const ENGINE: &str = "graylane-engine";
 
 /// Rights that `graylane install` gives to [`DEPLOYER`] in its namespace: what manifests usually
 /// contain and what a rollout needs. No Secrets, no Roles, none of graylane's own kinds.
-pub const DEPLOYS: &[Grant] = &[
+pub const DEPLOYER_GRANTS: &[Grant] = &[
     Grant {
         group: "apps",
         resources: &["deployments", "statefulsets", "daemonsets"],
-        verbs: &[READ, WRITE],
+        verbs: &[READ_VERBS, WRITE_VERBS],
     },
     Grant {
         group: "batch",
         resources: &["jobs", "cronjobs"],
-        verbs: &[READ, WRITE],
+        verbs: &[READ_VERBS, WRITE_VERBS],
     },
     // Labels for pods that are older than their App, and pods of a StatefulSet that never become
     // ready.
     Grant {
         group: "",
         resources: &["pods"],
-        verbs: &[READ, &["patch", "delete"]],
+        verbs: &[READ_VERBS, &["patch", "delete"]],
     },
     Grant {
         group: "",
@@ -56,27 +56,27 @@ pub const DEPLOYS: &[Grant] = &[
             "serviceaccounts",
             "persistentvolumeclaims",
         ],
-        verbs: &[READ, WRITE],
+        verbs: &[READ_VERBS, WRITE_VERBS],
     },
     Grant {
         group: "autoscaling",
         resources: &["horizontalpodautoscalers"],
-        verbs: &[READ, WRITE],
+        verbs: &[READ_VERBS, WRITE_VERBS],
     },
     Grant {
         group: "policy",
         resources: &["poddisruptionbudgets"],
-        verbs: &[READ, WRITE],
+        verbs: &[READ_VERBS, WRITE_VERBS],
     },
     Grant {
         group: "networking.k8s.io",
         resources: &["ingresses", "networkpolicies"],
-        verbs: &[READ, WRITE],
+        verbs: &[READ_VERBS, WRITE_VERBS],
     },
     Grant {
         group: "gateway.networking.k8s.io",
         resources: &["httproutes", "gateways"],
-        verbs: &[READ, WRITE],
+        verbs: &[READ_VERBS, WRITE_VERBS],
     },
     // Owner references from routes to their lane group, if the server requires this right.
     Grant {
@@ -98,9 +98,9 @@ pub struct Account {
 }
 
 impl Account {
-    /// Default account of a namespace (as [`place`] takes it).
+    /// Default account of a namespace (as [`split_context`] takes it).
     pub fn deployer(namespace: &str) -> Self {
-        let (context, namespace) = place(namespace);
+        let (context, namespace) = split_context(namespace);
         Self {
             context: context.map(str::to_owned),
             namespace: namespace.to_owned(),
@@ -110,8 +110,8 @@ impl Account {
 
     /// Account that acts for an environment on an object: in the object's own namespace, or in the
     /// environment's for cluster-scoped objects.
-    pub fn of(environment: &Environment, item: &InventoryItem) -> Self {
-        let (context, namespace) = place(&item.namespace);
+    pub fn for_object(environment: &Environment, item: &InventoryItem) -> Self {
+        let (context, namespace) = split_context(&item.namespace);
         let namespace = if namespace.is_empty() {
             &environment.namespace
         } else {
@@ -131,7 +131,7 @@ impl Account {
     /// the account that deployed it.
     pub fn for_environment(app: Option<&App>, name: &str, item: &InventoryItem) -> Self {
         if let Some(environment) = app.and_then(|app| app.spec.environment(name)) {
-            return Self::of(environment, item);
+            return Self::for_object(environment, item);
         }
         let status = app.and_then(|app| app.status.as_ref()?.environments.get(name));
         let by = status.and_then(|status| status.service_account_name.clone());
@@ -147,7 +147,7 @@ impl Account {
     }
 
     /// Splits a result of [`Self::user`] into namespace and name.
-    pub fn parse(user: &str) -> Option<(&str, &str)> {
+    pub fn parse_user_name(user: &str) -> Option<(&str, &str)> {
         let (namespace, name) = user
             .strip_prefix("system:serviceaccount:")?
             .split_once(':')?;
@@ -156,18 +156,18 @@ impl Account {
     }
 }
 
-/// Whether [`DEPLOYS`] contains this right.
+/// Whether [`DEPLOYER_GRANTS`] contains this right.
 pub fn may_deploy(verb: &str, group: &str, resource: &str) -> bool {
     let holds = |g: &Grant| {
         g.group == group
             && g.resources.contains(&resource)
             && g.verbs.iter().any(|verbs| verbs.contains(&verb))
     };
-    DEPLOYS.iter().any(holds)
+    DEPLOYER_GRANTS.iter().any(holds)
 }
 
 /// Suggests what to do about a server's message that an account lacks a right.
-pub fn remedy(words: &str) -> Option<&'static str> {
+pub fn suggest_remedy(words: &str) -> Option<&'static str> {
     if words.contains("cannot impersonate resource \"serviceaccounts\"") {
         return Some(
             "`graylane install --deploy-to` with that namespace makes the account and lets the engine act as it",
@@ -187,7 +187,7 @@ pub fn remedy(words: &str) -> Option<&'static str> {
 /// # Errors
 ///
 /// A message that explains why the object is rejected.
-pub fn check_is_not_ours(object: &Value, account: &str) -> Result<(), String> {
+pub fn check_not_own_object(object: &Value, account: &str) -> Result<(), String> {
     let text = |path: &str| {
         object
             .pointer(path)
@@ -289,14 +289,14 @@ mod tests {
                 "system:serviceaccount:prod:shop",
             ),
         ] {
-            let account = Account::of(environment, &item(namespace));
+            let account = Account::for_object(environment, &item(namespace));
             assert_eq!(
                 (account.context.as_deref(), account.user().as_str()),
                 (context, user),
                 "{namespace}"
             );
             assert_eq!(
-                Account::parse(user),
+                Account::parse_user_name(user),
                 Some((account.namespace.as_str(), account.name.as_str()))
             );
         }
@@ -310,7 +310,7 @@ mod tests {
             "system:serviceaccount:a:",
             "system:serviceaccount:a:b:c",
         ] {
-            assert_eq!(Account::parse(other), None, "{other}");
+            assert_eq!(Account::parse_user_name(other), None, "{other}");
         }
     }
 
@@ -385,7 +385,7 @@ mod tests {
                 "run as shop",
             ),
         ] {
-            let why = check_is_not_ours(&object, "shop").unwrap_err();
+            let why = check_not_own_object(&object, "shop").unwrap_err();
             assert!(why.contains(told), "{object}: {why}");
         }
         let own = with(
@@ -395,8 +395,8 @@ mod tests {
         );
         assert_eq!(
             (
-                check_is_not_ours(&own, "shop"),
-                check_is_not_ours(&deployment(), "")
+                check_not_own_object(&own, "shop"),
+                check_not_own_object(&deployment(), "")
             ),
             (Ok(()), Ok(()))
         );

@@ -5,10 +5,10 @@
 //! objects (checked here, and by the server's dry run before anything is written). Second, gray
 //! gets its own objects and selector: no selector of the baseline may match gray pods.
 
-mod bare;
 mod gray;
-mod holes;
-mod keys;
+mod label_keys;
+mod placeholders;
+mod strip_defaults;
 #[cfg(test)]
 mod tests;
 
@@ -25,7 +25,7 @@ use crate::api::{
     ReleaseHistory, RolloutPlan, Stage, Task, Workflow,
 };
 
-pub use gray::{Gray, add_gray, overlaps};
+pub use gray::{GrayVersion, add_gray, find_overlaps};
 
 /// Template value that distinguishes the versions of an adopted App: `-gray`; empty for the
 /// baseline.
@@ -35,7 +35,7 @@ pub const LANE: &str = "lane";
 
 /// Live objects to adopt.
 #[derive(Clone, Debug, Default)]
-pub struct Found {
+pub struct FoundWorkload {
     /// Deployment to adopt.
     pub deployment: Value,
     /// Service that callers use.
@@ -60,7 +60,11 @@ pub struct Adoption {
 }
 
 /// Builds an App named `app` from live objects, which become its environment `environment`.
-pub fn adopt(found: &Found, app: &str, environment: &str) -> Result<Adoption, String> {
+pub fn adopt_workload(
+    found: &FoundWorkload,
+    app: &str,
+    environment: &str,
+) -> Result<Adoption, String> {
     let text = |v: &Value, path: &str| {
         v.pointer(path)
             .and_then(Value::as_str)
@@ -69,16 +73,19 @@ pub fn adopt(found: &Found, app: &str, environment: &str) -> Result<Adoption, St
     };
     let name = text(&found.deployment, "/metadata/name");
     let namespace = text(&found.deployment, "/metadata/namespace");
-    owner(&found.deployment)?;
-    let mut notes = notes(found);
+    check_no_other_owner(&found.deployment)?;
+    let mut notes = collect_notes(found);
     let services: Vec<&Value> = found.service.iter().chain(&found.others).collect();
-    let keys = keys::telling(&found.deployment, &services, environment)
+    let keys = label_keys::choose_distinguishing_keys(&found.deployment, &services, environment)
         .map_err(|why| format!("Deployment {name}: {why}"))?;
-    let mut holes = holes::Holes::new(&[
+    let mut holes = placeholders::Placeholders::new(&[
         &found.deployment,
         found.service.as_ref().unwrap_or(&Value::Null),
     ]);
-    let (mut bare, mut values) = (bare::deployment(&found.deployment), BTreeMap::new());
+    let (mut bare, mut values) = (
+        strip_defaults::strip_deployment(&found.deployment),
+        BTreeMap::new(),
+    );
     let mut objects = vec![bare.clone()];
     if found.autoscaled {
         bare["spec"]
@@ -92,20 +99,20 @@ pub fn adopt(found: &Found, app: &str, environment: &str) -> Result<Adoption, St
     }
     values.insert(SUFFIX.to_owned(), "".into());
     values.insert(LANE.to_owned(), "".into());
-    let images = holes.deployment(&mut bare, environment, &keys);
+    let images = holes.template_deployment(&mut bare, environment, &keys);
     let mut manifests = vec![Manifest {
         name: "deployment.yaml".into(),
         priority: 10,
-        template: holes.text(&bare)?,
+        template: holes.to_template_text(&bare)?,
     }];
     if let Some(service) = &found.service {
-        let mut bare = bare::service(service);
+        let mut bare = strip_defaults::strip_service(service);
         objects.push(bare.clone());
-        holes.service(&mut bare, environment, &keys);
+        holes.template_service(&mut bare, environment, &keys);
         manifests.push(Manifest {
             name: "service.yaml".into(),
             priority: 20,
-            template: holes.text(&bare)?,
+            template: holes.to_template_text(&bare)?,
         });
     } else {
         notes.push(
@@ -123,7 +130,7 @@ pub fn adopt(found: &Found, app: &str, environment: &str) -> Result<Adoption, St
             .iter()
             .map(|(name, reference)| {
                 let source = ImageSource {
-                    repository: repository(reference).into(),
+                    repository: strip_tag_and_digest(reference).into(),
                     default: Some(reference.clone()),
                     ..ImageSource::default()
                 };
@@ -135,13 +142,13 @@ pub fn adopt(found: &Found, app: &str, environment: &str) -> Result<Adoption, St
             name: environment.into(),
             namespace: namespace.clone(),
             values,
-            rollout: plan(replicas, found.deployment.pointer("/spec/strategy/type")),
+            rollout: rollout_plan_for(replicas, found.deployment.pointer("/spec/strategy/type")),
             ..Environment::default()
         }],
-        workflow: workflow(environment),
+        workflow: default_workflow(environment),
         history: ReleaseHistory::default(),
     };
-    let given = render(&spec, app, environment, &images)?;
+    let given = render_objects(&spec, app, environment, &images)?;
     if given != objects {
         return Err(format!(
             "the templates do not give back what runs (this is a fault of graylane, please tell us):\n{}",
@@ -157,7 +164,7 @@ pub fn adopt(found: &Found, app: &str, environment: &str) -> Result<Adoption, St
 }
 
 /// Rejects a Deployment that another controller manages, because it would undo graylane's changes.
-fn owner(deployment: &Value) -> Result<(), String> {
+fn check_no_other_owner(deployment: &Value) -> Result<(), String> {
     let meta = &deployment["metadata"];
     let name = meta["name"].as_str().unwrap_or_default();
     let mut owners = meta["ownerReferences"].as_array().into_iter().flatten();
@@ -181,7 +188,7 @@ fn owner(deployment: &Value) -> Result<(), String> {
     }
 }
 
-fn notes(found: &Found) -> Vec<String> {
+fn collect_notes(found: &FoundWorkload) -> Vec<String> {
     let mut notes = vec![];
     let meta = &found.deployment["metadata"];
     let keys = |part: &str| {
@@ -195,7 +202,7 @@ fn notes(found: &Found) -> Vec<String> {
     if let Some(key) = keys("labels")
         .into_iter()
         .chain(keys("annotations"))
-        .find(|k| bare::is_gitops(k))
+        .find(|k| strip_defaults::is_gitops(k))
     {
         notes.push(format!(
             "{key}: a GitOps tool or Helm manages it too and may undo releases; let it ignore image, strategy and \
@@ -224,7 +231,7 @@ fn notes(found: &Found) -> Vec<String> {
     notes
 }
 
-fn plan(replicas: u64, strategy: Option<&Value>) -> RolloutPlan {
+fn rollout_plan_for(replicas: u64, strategy: Option<&Value>) -> RolloutPlan {
     let whole = replicas < 2 || strategy.is_some_and(|s| s == "Recreate");
     let share = |percent| Amount::Percent(percent);
     let batches = if whole {
@@ -239,7 +246,7 @@ fn plan(replicas: u64, strategy: Option<&Value>) -> RolloutPlan {
     }
 }
 
-fn workflow(environment: &str) -> Workflow {
+fn default_workflow(environment: &str) -> Workflow {
     let approve = Task {
         name: "approve".into(),
         approval: Some(ApprovalTask::default()),
@@ -261,7 +268,7 @@ fn workflow(environment: &str) -> Workflow {
 }
 
 /// Image reference without tag and digest.
-fn repository(reference: &str) -> &str {
+fn strip_tag_and_digest(reference: &str) -> &str {
     let plain = reference.split('@').next().unwrap_or_default();
     match plain.rfind(':') {
         Some(at) if !plain[at..].contains('/') => &plain[..at],
@@ -270,7 +277,7 @@ fn repository(reference: &str) -> &str {
 }
 
 /// Renders the objects of a spec for one environment.
-fn render(
+fn render_objects(
     spec: &AppSpec,
     app: &str,
     environment: &str,
@@ -279,10 +286,10 @@ fn render(
     let found = spec
         .environment(environment)
         .ok_or_else(|| format!("there is no environment {environment}"))?;
-    let context = Context::of(app, found, &Values::new(), images.clone());
+    let context = Context::for_environment(app, found, &Values::new(), images.clone());
     let mut all = vec![];
     for manifest in &spec.manifests {
-        match template::manifests(&manifest.name, &manifest.template, &context) {
+        match template::render_manifests(&manifest.name, &manifest.template, &context) {
             Ok(objects) => all.extend(objects),
             Err(errors) => {
                 return Err(errors
@@ -297,6 +304,6 @@ fn render(
 }
 
 fn template_difference(given: &[Value], wanted: &[Value]) -> String {
-    let patch = super::batches::template::diff(&json!(wanted), &json!(given));
+    let patch = super::batches::template::make_merge_patch(&json!(wanted), &json!(given));
     patch.unwrap_or_default().to_string()
 }

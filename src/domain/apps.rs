@@ -6,8 +6,8 @@ mod setting;
 #[cfg(test)]
 mod tests;
 
-pub use difference::{Change, Comparison, compare};
-pub use make::{Around, make, origin, recorded};
+pub use difference::{Comparison, FieldChange, compare_with_template};
+pub use make::{ExistingObjects, make_apps, recorded_settings, template_name};
 pub use setting::Setting;
 
 use super::template;
@@ -15,11 +15,11 @@ use crate::api::{AppSpec, TaskKind};
 
 /// Problems in an App's spec that its schema cannot detect: unknown names, tasks without exactly
 /// one kind. Each with its path in the spec.
-pub fn problems(spec: &AppSpec) -> Vec<(String, String)> {
+pub fn find_problems(spec: &AppSpec) -> Vec<(String, String)> {
     let mut problems = vec![];
     let mut tell = |path: String, why: String| problems.push((path, why));
     for (n, manifest) in spec.manifests.iter().enumerate() {
-        if let Err(why) = template::placeholders(&manifest.name, &manifest.template) {
+        if let Err(why) = template::find_placeholders(&manifest.name, &manifest.template) {
             tell(format!("manifests[{n}].template"), why.to_string());
         }
     }

@@ -1,7 +1,7 @@
 //! Exact batches on a plain Deployment, by the latch (the design's "Exact batches"), and on a plain
 //! StatefulSet, by its partition ([`stateful`]).
 //!
-//! [`next`] looks at a workload as it is and answers with the next patch, with what it waits for,
+//! [`next_action`] looks at a workload as it is and answers with the next patch, with what it waits for,
 //! or with the foreign change that makes it stop. It keeps no state of its own: everything it needs
 //! is in the workload's own annotation, written in the same patch as the fields it describes. So it
 //! resumes after a crash at any point, and anybody can finish or abort a rollout without graylane.
@@ -13,8 +13,8 @@
 mod foreign;
 mod goal;
 mod latch;
-mod left;
 mod machine;
+mod orphaned;
 mod patch;
 mod records;
 mod restore;
@@ -23,25 +23,28 @@ pub mod template;
 mod undo;
 mod workload;
 
-pub use foreign::is_template;
-pub use goal::{Goal, Move, Progress};
-pub use latch::{By, Latch, Mark, Mode, Own, Phase, Previous, Written};
-pub use left::is_on;
-pub use machine::{next, progress};
+pub use foreign::has_wanted_template;
+pub use goal::{Goal, Progress, RolloutAction};
+pub use latch::{
+    DeploymentSettings, Latch, LatchPhase, LatchStep, PreviousVersion, RolloutId, RolloutMark,
+    RolloutMode,
+};
+pub use machine::{measure_progress, next_action};
+pub use orphaned::is_latch_on;
 pub use records::Records;
-pub use restore::restored;
-pub use undo::{Undo, Ways, rescue, undo};
-pub use workload::{Manifest, WorkloadSeen, is_rolled};
+pub use restore::restore_object;
+pub use undo::{RescuePatches, UndoAction, plan_rescue, undo_rollout};
+pub use workload::{Manifest, WorkloadSeen, is_batched};
 
 use crate::api::{Amount, PausePolicy};
 
 /// Number of new pods after each batch: never decreasing, and all replicas after the last batch.
-pub fn targets(amounts: &[Amount], replicas: u32) -> Vec<u32> {
+pub fn compute_targets(amounts: &[Amount], replicas: u32) -> Vec<u32> {
     let mut most = 0;
     let mut targets: Vec<u32> = amounts
         .iter()
         .map(|a| {
-            most = a.of(replicas).min(replicas).max(most);
+            most = a.scaled_count(replicas).min(replicas).max(most);
             most
         })
         .collect();
@@ -54,7 +57,7 @@ pub fn targets(amounts: &[Amount], replicas: u32) -> Vec<u32> {
 
 /// Last batch that a rollout may reach, given its pause policy and what people have allowed so far
 /// (`level`); 0 only when there are no batches.
-pub fn allowed(pause: PausePolicy, level: u32, batches: usize) -> usize {
+pub fn last_allowed_batch(pause: PausePolicy, level: u32, batches: usize) -> usize {
     let level = level as usize;
     match pause {
         PausePolicy::Never => batches,
@@ -69,9 +72,9 @@ pub fn allowed(pause: PausePolicy, level: u32, batches: usize) -> usize {
 /// Batches of a plan that move a pod in at least one of the workloads with these replicas, without
 /// duplicates. The last one is 100 %. They are fixed for the whole rollout, so that a batch number
 /// keeps its meaning when an autoscaler changes the replicas.
-pub fn batches(plan: &[Amount], replicas: &[u32]) -> Vec<Amount> {
+pub fn plan_batches(plan: &[Amount], replicas: &[u32]) -> Vec<Amount> {
     let at = |a: &[Amount], i: usize| -> Vec<u32> {
-        replicas.iter().map(|r| targets(a, *r)[i]).collect()
+        replicas.iter().map(|r| compute_targets(a, *r)[i]).collect()
     };
     let mut kept: Vec<Amount> = vec![];
     let mut before = vec![0; replicas.len()];

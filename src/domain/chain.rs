@@ -9,12 +9,12 @@
 //! its verdicts: a lane that opens later does not turn an earlier chain into a leak.
 
 mod assemble;
+mod expectation;
 mod follow;
 mod groups;
 mod judge;
-mod promise;
+mod self_reported;
 pub mod text;
-mod told;
 
 use std::{fmt, sync::Arc};
 
@@ -24,11 +24,11 @@ use serde::{Deserialize, Serialize};
 use super::{hop::Hop, signals::Version};
 use crate::api::Served;
 
-pub use assemble::assemble;
+pub use assemble::assemble_chains;
+pub use expectation::{Expectation, expected_side};
 pub use follow::Chains;
-pub use groups::{Group, GroupHop, GroupKey, MOST_GROUPS, Wrong};
-pub use promise::{Promise, expected};
-pub use told::from_links;
+pub use groups::{ChainFault, ChainGroup, GroupHop, GroupKey, MAX_GROUPS};
+pub use self_reported::from_links;
 
 /// How a hop went, from best to worst.
 #[derive(
@@ -59,7 +59,7 @@ pub enum Verdict {
 
 impl Verdict {
     /// Name of the verdict, as printed and serialized.
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::FellBack => "fell back",
@@ -78,7 +78,7 @@ impl Verdict {
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
+        f.write_str(self.as_str())
     }
 }
 
@@ -102,14 +102,14 @@ pub struct Chain {
     /// Duration of the first hop in microseconds; it includes the other hops.
     pub micros: u64,
     /// Steps in calling order, callees after their caller.
-    pub steps: Vec<Step>,
+    pub steps: Vec<ChainStep>,
     /// Worst verdict of the steps.
     pub worst: Verdict,
 }
 
 impl Chain {
     /// First step with the worst verdict.
-    pub fn culprit(&self) -> Option<&Step> {
+    pub fn worst_step(&self) -> Option<&ChainStep> {
         self.steps.iter().find(|s| s.verdict == self.worst)
     }
 
@@ -128,7 +128,7 @@ impl Chain {
 
     /// Step where a failure began: the deepest failed hop along the failed calls. `None` for a
     /// chain that has not failed.
-    pub fn failure(&self) -> Option<&Step> {
+    pub fn failed_step(&self) -> Option<&ChainStep> {
         if !self.has_failed() {
             return None;
         }
@@ -155,7 +155,7 @@ impl Chain {
 
 /// One hop in a chain.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Step {
+pub struct ChainStep {
     /// Call depth: 0 is the first app.
     pub depth: usize,
     /// App that was called.
@@ -184,7 +184,7 @@ pub struct Step {
     pub hop: Option<Arc<Hop>>,
 }
 
-impl Step {
+impl ChainStep {
     /// Whether the status was 500 or more, or there was no answer.
     pub fn has_failed(&self) -> bool {
         self.hop

@@ -9,7 +9,7 @@ use std::fmt;
 use serde_json::Value;
 use unicode_segmentation::UnicodeSegmentation;
 
-use super::text::{Clean, width};
+use super::text::{Clean, display_width};
 
 /// Displayed instead of a command that cannot be quoted; to a shell it is a comment.
 const NOT_SHOWN: &str = "# not shown as a command: a name in it cannot be quoted safely";
@@ -21,17 +21,17 @@ pub struct CommandLine(Option<Vec<String>>);
 impl CommandLine {
     /// `graylane` with fixed arguments, separated by spaces.
     pub fn graylane(words: &'static str) -> Self {
-        Self(Some(vec!["graylane".into()])).flag(words)
+        Self(Some(vec!["graylane".into()])).fixed_args(words)
     }
 
     /// `kubectl` with fixed arguments, separated by spaces.
     pub fn kubectl(words: &'static str) -> Self {
-        Self(Some(vec!["kubectl".into()])).flag(words)
+        Self(Some(vec!["kubectl".into()])).fixed_args(words)
     }
 
     /// Adds fixed arguments, separated by spaces and not quoted.
     #[must_use]
-    pub fn flag(self, words: &'static str) -> Self {
+    pub fn fixed_args(self, words: &'static str) -> Self {
         words
             .split_whitespace()
             .fold(self, |line, word| line.push(Some(word.to_owned())))
@@ -43,7 +43,7 @@ impl CommandLine {
         // A leading `-` would make it an option.
         let word = Some(text.as_ref())
             .filter(|t| !t.starts_with('-'))
-            .and_then(quoted);
+            .and_then(quote_word);
         self.push(word)
     }
 
@@ -57,7 +57,7 @@ impl CommandLine {
     #[must_use]
     pub fn option(self, name: &'static str, value: impl AsRef<str>) -> Self {
         let value = value.as_ref();
-        match quoted(value) {
+        match quote_word(value) {
             Some(word) if value.starts_with('-') => self.push(Some(format!("{name}={word}"))),
             word => self.push(Some(name.to_owned())).push(word),
         }
@@ -74,7 +74,7 @@ impl CommandLine {
 
     /// Adds an option with JSON as its value. JSON can escape every character that is not ASCII.
     #[must_use]
-    pub fn json(self, name: &'static str, value: &Value) -> Self {
+    pub fn json_option(self, name: &'static str, value: &Value) -> Self {
         let mut text = String::new();
         let mut units = [0; 2];
         for c in value.to_string().chars() {
@@ -90,27 +90,27 @@ impl CommandLine {
     }
 
     /// The command as one line; `None` when it cannot be quoted safely.
-    pub fn shown(&self) -> Option<String> {
+    pub fn to_shell_line(&self) -> Option<String> {
         self.0.as_ref().map(|words| words.join(" "))
     }
 
     /// The command wrapped to lines of at most `most` columns. Every line but the last ends with a
     /// backslash, so that a shell reads them as one command.
-    pub fn lines(&self, most: usize) -> Vec<String> {
+    pub fn wrap_lines(&self, most: usize) -> Vec<String> {
         let Some(words) = &self.0 else {
             return vec![NOT_SHOWN.into()];
         };
         let most = most.saturating_sub(2).max(1);
         let (mut lines, mut line) = (vec![], String::new());
         for word in words {
-            if !line.is_empty() && width(&line) + 1 + width(word) > most {
+            if !line.is_empty() && display_width(&line) + 1 + display_width(word) > most {
                 lines.push(std::mem::take(&mut line) + " \\");
             }
             if !line.is_empty() {
                 line.push(' ');
             }
             for part in word.graphemes(true) {
-                if !line.is_empty() && width(&line) + width(part) > most {
+                if !line.is_empty() && display_width(&line) + display_width(part) > most {
                     lines.push(std::mem::take(&mut line) + "\\");
                 }
                 line.push_str(part);
@@ -131,13 +131,13 @@ impl CommandLine {
 
 impl fmt::Display for CommandLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.shown().as_deref().unwrap_or(NOT_SHOWN))
+        f.write_str(self.to_shell_line().as_deref().unwrap_or(NOT_SHOWN))
     }
 }
 
 /// Quotes text as one word of a POSIX shell; `None` when it would not read as displayed: with
 /// control characters, line breaks, invisible characters or bidirectional overrides.
-fn quoted(text: &str) -> Option<String> {
+fn quote_word(text: &str) -> Option<String> {
     if Clean::from_untrusted(text).as_str() != text {
         return None;
     }
@@ -161,7 +161,7 @@ mod tests {
     /// The arguments that a shell reads from a line, without the command itself.
     fn read(line: &CommandLine) -> Vec<String> {
         let script = line
-            .shown()
+            .to_shell_line()
             .unwrap()
             .replacen("graylane", "printf '%s\\0'", 1);
         let out = Command::new("sh").args(["-c", &script]).output().unwrap();
@@ -189,7 +189,10 @@ mod tests {
             ("$(id) `id` !x * # \\ é", "'$(id) `id` !x * # \\ é'"),
         ] {
             let line = CommandLine::graylane("retry").arg(text);
-            assert_eq!(line.shown(), Some(format!("graylane retry {shown}")));
+            assert_eq!(
+                line.to_shell_line(),
+                Some(format!("graylane retry {shown}"))
+            );
             assert_eq!(read(&line), ["retry", text]);
         }
     }
@@ -212,11 +215,16 @@ mod tests {
                 CommandLine::graylane("retry").arg(text),
                 CommandLine::graylane("x").option("--task", text),
             ] {
-                assert_eq!(line.shown(), None, "{text:?}");
+                assert_eq!(line.to_shell_line(), None, "{text:?}");
                 assert_eq!(line.clone().arg("more").to_string(), NOT_SHOWN);
             }
         }
-        assert_eq!(CommandLine::graylane("retry").arg("--force").shown(), None);
+        assert_eq!(
+            CommandLine::graylane("retry")
+                .arg("--force")
+                .to_shell_line(),
+            None
+        );
     }
 
     #[test]
@@ -233,7 +241,7 @@ mod tests {
         assert_eq!(
             CommandLine::kubectl("")
                 .option_if("--context", none)
-                .flag("get pods")
+                .fixed_args("get pods")
                 .to_string(),
             "kubectl get pods"
         );
@@ -246,7 +254,7 @@ mod tests {
             .option("--task", "a b c d e f g h i j k l")
             .arg("m".repeat(30));
         for most in 1..60 {
-            let lines = line.lines(most);
+            let lines = line.wrap_lines(most);
             assert!(
                 lines.iter().rev().skip(1).all(|l| l.ends_with('\\')),
                 "{lines:?}"
@@ -257,19 +265,19 @@ mod tests {
             );
         }
         assert_eq!(
-            line.lines(30)[..2],
+            line.wrap_lines(30)[..2],
             [
                 "graylane retry reboot --task \\",
                 "'a b c d e f g h i j k l' \\"
             ]
         );
-        assert_eq!(line.lines(usize::MAX), [line.to_string()]);
+        assert_eq!(line.wrap_lines(usize::MAX), [line.to_string()]);
     }
 
     #[test]
     fn json_holds_any_text() {
         let value = json!({"a'b;touch PWN": "\u{1b}]52;\u{202e}é\u{1f600}\n"});
-        let read = read(&CommandLine::graylane("").json("-p", &value));
+        let read = read(&CommandLine::graylane("").json_option("-p", &value));
         assert_eq!(read.len(), 2);
         assert!(read[1].is_ascii(), "{}", read[1]);
         assert_eq!(serde_json::from_str::<Value>(&read[1]).unwrap(), value);
@@ -280,7 +288,7 @@ mod tests {
         #[test]
         fn any_argument_stays_itself(texts in prop::collection::vec("[ -~é'\"$`\\\\\n]{0,12}", 1..4)) {
             let line = CommandLine::graylane("").args(&texts);
-            if line.shown().is_some() {
+            if line.to_shell_line().is_some() {
                 prop_assert_eq!(read(&line), texts);
             } else {
                 prop_assert!(texts.iter().any(|t| t.starts_with('-') || t.contains('\n')));

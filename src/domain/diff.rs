@@ -4,9 +4,9 @@
 //! Latency is reported but never counts as a difference.
 
 mod body;
+mod excerpt;
 mod ignore;
 mod path;
-mod shown;
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -14,12 +14,12 @@ use bytes::Bytes;
 use serde::{Serialize, Serializer};
 
 pub use ignore::{Ignored, IgnoredError};
-pub use path::{Path, PathError};
+pub use path::{JsonPath, JsonPathError};
 
 use super::text::Clean;
 
 /// Limit on the differences that are kept; further ones are only counted.
-pub const MOST_DIFFERENCES: usize = 100;
+pub const MAX_DIFFERENCES: usize = 100;
 
 /// A header that is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,13 +72,13 @@ pub struct Sides<T> {
 
 /// Where two responses differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum DifferencePlace {
     /// The status.
     Status,
     /// A header.
     Header(Header),
     /// A path in a JSON body.
-    Path(Path),
+    Path(JsonPath),
     /// A line of a body that is not JSON, from 1: the baseline's number, or gray's when only gray
     /// has the line.
     Line(usize),
@@ -86,7 +86,7 @@ pub enum Place {
     Byte(usize),
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for DifferencePlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Status => f.write_str("status"),
@@ -98,7 +98,7 @@ impl fmt::Display for Place {
     }
 }
 
-impl Serialize for Place {
+impl Serialize for DifferencePlace {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
@@ -108,7 +108,7 @@ impl Serialize for Place {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
     /// Where the responses differ.
-    pub at: Place,
+    pub at: DifferencePlace,
     /// Value of the baseline, shortened; JSON values in JSON notation.
     pub base: Option<Clean>,
     /// Value of gray, in the same form.
@@ -158,18 +158,18 @@ impl Comparison {
         self.differences.len() + self.left_out
     }
 
-    fn add(&mut self, at: Place, base: Option<&str>, gray: Option<&str>) {
-        if self.differences.len() == MOST_DIFFERENCES {
+    fn add_difference(&mut self, at: DifferencePlace, base: Option<&str>, gray: Option<&str>) {
+        if self.differences.len() == MAX_DIFFERENCES {
             self.left_out += 1;
             return;
         }
-        let (base, gray) = shown::pair(base, gray);
+        let (base, gray) = excerpt::shorten_pair(base, gray);
         self.differences.push(Difference { at, base, gray });
     }
 }
 
 /// Compares two responses, except for what is ignored.
-pub fn compare(base: &Answer, gray: &Answer, ignored: &Ignored) -> Comparison {
+pub fn compare_answers(base: &Answer, gray: &Answer, ignored: &Ignored) -> Comparison {
     let mut found = Comparison {
         partial: base.cut || gray.cut,
         latency: Sides {
@@ -179,8 +179,8 @@ pub fn compare(base: &Answer, gray: &Answer, ignored: &Ignored) -> Comparison {
         ..Comparison::default()
     };
     if base.status != gray.status {
-        found.add(
-            Place::Status,
+        found.add_difference(
+            DifferencePlace::Status,
             Some(&base.status.to_string()),
             Some(&gray.status.to_string()),
         );
@@ -188,10 +188,10 @@ pub fn compare(base: &Answer, gray: &Answer, ignored: &Ignored) -> Comparison {
     for header in Header::ALL.into_iter().filter(|h| !ignored.has_header(*h)) {
         let [old, new] = [base, gray].map(|a| a.headers.get(&header).map(String::as_str));
         if old != new {
-            found.add(Place::Header(header), old, new);
+            found.add_difference(DifferencePlace::Header(header), old, new);
         }
     }
-    body::compare(&base.body, &gray.body, ignored, &mut found);
+    body::compare_bodies(&base.body, &gray.body, ignored, &mut found);
     found
 }
 

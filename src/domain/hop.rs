@@ -70,14 +70,14 @@ pub struct Hop {
 
 /// Maximum length of a text in bytes: requests can contain long texts, and thousands of hops are
 /// kept.
-const MOST_TEXT: usize = 1024;
+const MAX_TEXT_BYTES: usize = 1024;
 
 /// Cuts a text of a request to at most 1 KiB, with `…` at the end if it was cut.
-pub fn bounded(text: &str) -> String {
-    if text.len() <= MOST_TEXT {
+pub fn truncate_text(text: &str) -> String {
+    if text.len() <= MAX_TEXT_BYTES {
         return text.to_owned();
     }
-    let end = (0..=MOST_TEXT - '…'.len_utf8())
+    let end = (0..=MAX_TEXT_BYTES - '…'.len_utf8())
         .rev()
         .find(|i| text.is_char_boundary(*i))
         .unwrap_or_default();
@@ -92,7 +92,7 @@ impl Hop {
     }
 
     /// Whether another report of this hop says the same.
-    pub fn tells_the_same(&self, other: &Self) -> bool {
+    pub fn is_same_report(&self, other: &Self) -> bool {
         *self
             == Self {
                 amends: self.amends,
@@ -118,19 +118,22 @@ mod tests {
 
     #[test]
     fn long_texts_are_cut_at_a_character() {
-        assert_eq!(bounded("/A/a"), "/A/a");
+        assert_eq!(truncate_text("/A/a"), "/A/a");
         for long in [
             "x".repeat(5000),
             "灰".repeat(2000),
             format!("x{}", "灰".repeat(2000)),
         ] {
-            let cut = bounded(&long);
+            let cut = truncate_text(&long);
             assert!(
-                cut.len() <= MOST_TEXT && cut.len() > MOST_TEXT - 8 && cut.ends_with('…'),
+                cut.len() <= MAX_TEXT_BYTES && cut.len() > MAX_TEXT_BYTES - 8 && cut.ends_with('…'),
                 "{}",
                 cut.len()
             );
         }
-        assert_eq!(bounded(&"x".repeat(MOST_TEXT)).len(), MOST_TEXT);
+        assert_eq!(
+            truncate_text(&"x".repeat(MAX_TEXT_BYTES)).len(),
+            MAX_TEXT_BYTES
+        );
     }
 }

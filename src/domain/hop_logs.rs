@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    lanes::Means,
+    lanes::GatewayFeatures,
     world::{LaneGroups, World},
 };
 use crate::api::{AccessLog, HopSource, LaneGroup, LaneMode, LogFormat, gateway_api::LANE_GATEWAY};
@@ -23,33 +23,33 @@ pub enum HopLog {
     /// Access log of a gateway.
     Access(Box<GatewayLog>),
     /// Trace store, which has no log and is polled.
-    Store(Box<StoreOf>),
+    Store(Box<GroupTraceStore>),
 }
 
 impl HopLog {
     /// Name for messages: `accessLog traefik of gw`.
-    pub fn word(&self) -> String {
+    pub fn display_name(&self) -> String {
         match self {
             Self::LaneGateway => "graylane's own gateway".into(),
             Self::Spans { namespace, .. } => format!("the engine in {namespace}"),
-            Self::Access(log) => log.word(),
-            Self::Store(store) => store.word().into(),
+            Self::Access(log) => log.display_name(),
+            Self::Store(store) => store.store_kind().into(),
         }
     }
 }
 
 /// Trace store that a lane group names.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct StoreOf {
+pub struct GroupTraceStore {
     /// Name of the lane group.
     pub group: String,
     /// Hop source of the lane group that names the store.
     pub source: HopSource,
 }
 
-impl StoreOf {
+impl GroupTraceStore {
     /// Kind of the store as written in the lane group: `tempo`.
-    pub fn word(&self) -> &'static str {
+    pub fn store_kind(&self) -> &'static str {
         let source = &self.source;
         let named = [
             ("tempo", &source.tempo),
@@ -84,16 +84,16 @@ impl GatewayLog {
     }
 
     /// Name for the lane group's status: `accessLog traefik of gw`.
-    pub fn word(&self) -> String {
+    pub fn display_name(&self) -> String {
         format!(
             "accessLog {} of {}",
-            format_word(self.log.format),
+            format_name(self.log.format),
             self.gateway
         )
     }
 
     /// Where its pods may be, the most likely place first: namespace (`None` for all) and labels.
-    pub fn places(&self) -> Vec<(Option<String>, BTreeMap<String, String>)> {
+    pub fn pod_selectors(&self) -> Vec<(Option<String>, BTreeMap<String, String>)> {
         let log = &self.log;
         let labels = |pairs: &[(&str, &str)]| {
             pairs
@@ -131,7 +131,7 @@ impl GatewayLog {
 }
 
 /// Name of the format as written in a lane group.
-pub const fn format_word(format: LogFormat) -> &'static str {
+pub const fn format_name(format: LogFormat) -> &'static str {
     match format {
         LogFormat::Traefik => "traefik",
         LogFormat::Envoy => "envoy",
@@ -141,7 +141,7 @@ pub const fn format_word(format: LogFormat) -> &'static str {
 }
 
 /// Format that a gateway's controller writes by default; `None` when it is unknown.
-pub fn usual_format(controller: &str) -> Option<LogFormat> {
+pub fn default_format(controller: &str) -> Option<LogFormat> {
     Some(match controller {
         "traefik.io/gateway-controller" => LogFormat::Traefik,
         "gateway.envoyproxy.io/gatewayclass-controller"
@@ -154,14 +154,15 @@ pub fn usual_format(controller: &str) -> Option<LogFormat> {
 
 /// Access logs of a group's Gateways: as configured in the group, or else by the class of its
 /// Gateway.
-pub fn access_logs(home: &str, group: &LaneGroup) -> Vec<GatewayLog> {
+pub fn list_access_logs(home: &str, group: &LaneGroup) -> Vec<GatewayLog> {
     let said: Vec<AccessLog> = group
         .spec
         .hops
         .iter()
         .filter_map(|source| source.access_log.clone())
         .collect();
-    let usual = || Means::of(group).and_then(|means| usual_format(means.controller()));
+    let usual =
+        || GatewayFeatures::from_group(group).and_then(|means| default_format(means.controller()));
     let usual = usual()
         .filter(|_| group.spec.hops.is_empty())
         .map(|format| AccessLog {
@@ -170,7 +171,7 @@ pub fn access_logs(home: &str, group: &LaneGroup) -> Vec<GatewayLog> {
         });
     let mut gateways = vec![group.spec.entry.gateway.clone()];
     if group.spec.mode == LaneMode::Gateway {
-        gateways.push(super::routes::internal_gateway(group));
+        gateways.push(super::routes::internal_gateway_name(group));
     }
     let of = |log: &AccessLog| {
         gateways
@@ -183,7 +184,7 @@ pub fn access_logs(home: &str, group: &LaneGroup) -> Vec<GatewayLog> {
 
 /// Logs that a cockpit follows. For gateways that an engine follows, it reads the engine's log
 /// instead, unless that log is in `silent`, which means that no engine writes it now.
-pub fn for_cockpit(world: &World, silent: &BTreeSet<HopLog>) -> BTreeSet<HopLog> {
+pub fn logs_for_cockpit(world: &World, silent: &BTreeSet<HopLog>) -> BTreeSet<HopLog> {
     let mut logs = BTreeSet::new();
     for (name, group) in world.groups.iter() {
         let stores = group
@@ -192,7 +193,7 @@ pub fn for_cockpit(world: &World, silent: &BTreeSet<HopLog>) -> BTreeSet<HopLog>
             .iter()
             .filter(|source| source.access_log.is_none());
         logs.extend(stores.map(|source| {
-            HopLog::Store(Box::new(StoreOf {
+            HopLog::Store(Box::new(GroupTraceStore {
                 group: name.clone(),
                 source: source.clone(),
             }))
@@ -214,7 +215,7 @@ pub fn for_cockpit(world: &World, silent: &BTreeSet<HopLog>) -> BTreeSet<HopLog>
         logs.extend(of_engine);
         if !written {
             logs.extend(
-                access_logs(&world.namespace, group)
+                list_access_logs(&world.namespace, group)
                     .into_iter()
                     .map(|log| HopLog::Access(Box::new(log))),
             );
@@ -224,10 +225,10 @@ pub fn for_cockpit(world: &World, silent: &BTreeSet<HopLog>) -> BTreeSet<HopLog>
 }
 
 /// Logs that an engine follows if it writes spans.
-pub fn for_engine(namespace: &str, groups: &LaneGroups) -> BTreeSet<HopLog> {
+pub fn logs_for_engine(namespace: &str, groups: &LaneGroups) -> BTreeSet<HopLog> {
     groups
         .values()
-        .flat_map(|group| access_logs(namespace, group))
+        .flat_map(|group| list_access_logs(namespace, group))
         .map(|log| HopLog::Access(Box::new(log)))
         .collect()
 }
@@ -271,9 +272,9 @@ mod tests {
             groups,
             ..World::default()
         };
-        for_cockpit(&world, &BTreeSet::new())
+        logs_for_cockpit(&world, &BTreeSet::new())
             .iter()
-            .map(HopLog::word)
+            .map(HopLog::display_name)
             .collect()
     }
 
@@ -336,7 +337,7 @@ mod tests {
             ..World::default()
         };
         assert_eq!(
-            for_cockpit(&world, &BTreeSet::from([log])).len(),
+            logs_for_cockpit(&world, &BTreeSet::from([log])).len(),
             3,
             "no engine is there: the gateway itself"
         );
@@ -350,7 +351,7 @@ mod tests {
 
     #[test]
     fn pods_are_looked_for_by_the_labels_of_their_makers_or_as_the_group_says() {
-        let of = |log: &AccessLog| GatewayLog::new("demo", "gw", log).places();
+        let of = |log: &AccessLog| GatewayLog::new("demo", "gw", log).pod_selectors();
         let usual = of(&AccessLog {
             format: LogFormat::Envoy,
             ..AccessLog::default()

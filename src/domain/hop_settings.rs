@@ -49,7 +49,7 @@ pub const TRAEFIK_ARGS: [&str; 5] = [
 
 /// Where to change something, and the lines to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct LogSettings {
     /// Where the lines go, for people.
     pub place: &'static str,
     /// Lines to write.
@@ -58,7 +58,11 @@ pub struct Settings {
 
 /// Settings for a gateway, by the controller of its class (`None` if unknown) and the format of its
 /// log.
-pub fn settings(controller: Option<&str>, format: LogFormat, header: &str) -> Settings {
+pub fn build_log_settings(
+    controller: Option<&str>,
+    format: LogFormat,
+    header: &str,
+) -> LogSettings {
     let filled = |text: &str| text.replace("{header}", &header.to_lowercase());
     let fields = |indent: &str, between: &str| {
         let line = |(key, value): &(&str, &str)| {
@@ -74,11 +78,11 @@ pub fn settings(controller: Option<&str>, format: LogFormat, header: &str) -> Se
         format!("{{{}}}", all.join(","))
     };
     match (format, controller) {
-        (LogFormat::Traefik, _) => Settings {
+        (LogFormat::Traefik, _) => LogSettings {
             place: "Traefik's arguments (Helm chart: additionalArguments)",
             lines: TRAEFIK_ARGS.map(|arg| format!("- {}", filled(arg))).join("\n"),
         },
-        (LogFormat::Envoy, Some("gateway.envoyproxy.io/gatewayclass-controller")) => Settings {
+        (LogFormat::Envoy, Some("gateway.envoyproxy.io/gatewayclass-controller")) => LogSettings {
             place: "the EnvoyProxy that the GatewayClass's parametersRef names",
             lines: format!(
                 "spec:\n  telemetry:\n    accessLog:\n      settings:\n      - sinks: [{{type: File, file: {{path: \
@@ -86,24 +90,24 @@ pub fn settings(controller: Option<&str>, format: LogFormat, header: &str) -> Se
                 fields("            ", ": ")
             ),
         },
-        (LogFormat::Envoy, Some("higress.io/gateway-controller")) => Settings {
+        (LogFormat::Envoy, Some("higress.io/gateway-controller")) => LogSettings {
             place: "the key `mesh` of ConfigMap higress-config in namespace higress-system",
             lines: format!("accessLogFile: /dev/stdout\naccessLogEncoding: JSON\naccessLogFormat: '{}'", envoy_json()),
         },
-        (LogFormat::Envoy, _) => Settings {
+        (LogFormat::Envoy, _) => LogSettings {
             place: "Istio's meshConfig",
             lines: format!(
                 "meshConfig:\n  accessLogFile: /dev/stdout\n  accessLogEncoding: JSON\n  accessLogFormat: '{}'",
                 envoy_json()
             ),
         },
-        (LogFormat::Nginx, _) => Settings {
+        (LogFormat::Nginx, _) => LogSettings {
             place: "nginx's http block (ingress-nginx: log-format-upstream; NGINX Gateway Fabric: NginxProxy \
                     spec.logging.accessLog.format). nginx logs headers as they came: at an entry that colours log the \
                     variable that is sent on, as \"tag\"",
-            lines: format!("log_format lanes escape=json '{}';\naccess_log /dev/stdout lanes;", nginx_json(header)),
+            lines: format!("log_format lanes escape=json '{}';\naccess_log /dev/stdout lanes;", nginx_json_format(header)),
         },
-        (LogFormat::Json, _) => Settings {
+        (LogFormat::Json, _) => LogSettings {
             place: "the lane group, to say what the fields of the gateway's JSON log are called",
             lines:
                 "spec:\n  hops:\n  - accessLog:\n      format: json\n      matchLabels: {app: GATEWAY}\n      fields: \
@@ -114,7 +118,7 @@ pub fn settings(controller: Option<&str>, format: LogFormat, header: &str) -> Se
     }
 }
 
-fn nginx_json(header: &str) -> String {
+fn nginx_json_format(header: &str) -> String {
     let variable = header.to_lowercase().replace('-', "_");
     let filled = |text: &str| text.replace("{variable}", &variable);
     let all: Vec<String> = NGINX_FIELDS
@@ -139,7 +143,7 @@ mod tests {
             (Some("istio.io/gateway-controller"), LogFormat::Envoy),
             (Some("higress.io/gateway-controller"), LogFormat::Envoy),
         ] {
-            let told = settings(controller, format, "X-Lane").lines;
+            let told = build_log_settings(controller, format, "X-Lane").lines;
             assert!(
                 told.contains("x-lane") && !told.contains('{') | told.contains("start_time"),
                 "{told}"
@@ -147,12 +151,12 @@ mod tests {
             assert!(!told.contains("{header}"), "{told}");
         }
         assert!(
-            settings(None, LogFormat::Nginx, "X-Lane")
+            build_log_settings(None, LogFormat::Nginx, "X-Lane")
                 .lines
                 .contains(r#""http_x_lane":"$http_x_lane""#)
         );
         assert!(
-            settings(None, LogFormat::Json, "X-Lane")
+            build_log_settings(None, LogFormat::Json, "X-Lane")
                 .lines
                 .contains("durationUnit")
         );

@@ -4,25 +4,25 @@
 
 use std::collections::BTreeMap;
 
-use super::{apps::Setting, wishes::as_wished};
+use super::{apps::Setting, release_intents::expected_status};
 use crate::api::{Control, Decision, EnvironmentLock, LaneSpec, ProbeSpec, Release};
 
 /// Version of the object that the person saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct SeenObject {
     /// `metadata.uid`.
     pub uid: String,
     /// `metadata.resourceVersion`. `None` accepts any version.
     pub version: Option<String>,
-    /// [`meaning`] of a Release, whose status changes too often to compare resource versions.
+    /// [`state_fingerprint`] of a Release, whose status changes too often to compare resource versions.
     /// `None` accepts any state.
-    pub meaning: Option<String>,
+    pub fingerprint: Option<String>,
 }
 
 /// Fingerprint of the state that an intent about a Release depends on: the expected status and what
 /// people have asked for. Not every write changes it.
-pub fn meaning(release: &Release) -> String {
-    let status = as_wished(release);
+pub fn state_fingerprint(release: &Release) -> String {
+    let status = expected_status(release);
     let tasks: Vec<_> = status
         .tasks
         .iter()
@@ -56,9 +56,9 @@ pub enum Intent {
         /// Name of the release.
         name: String,
         /// What the person saw. `None` skips the check (command line).
-        seen: Option<Seen>,
+        seen: Option<SeenObject>,
         /// What to do.
-        wish: ReleaseWish,
+        wish: ReleaseIntent,
         /// Reason.
         comment: Option<String>,
     },
@@ -67,7 +67,7 @@ pub enum Intent {
         /// Name of the AppTemplate.
         template: String,
         /// What the person saw.
-        seen: Option<Seen>,
+        seen: Option<SeenObject>,
         /// Names of the new Apps.
         names: Vec<String>,
         /// Values for their environments.
@@ -80,7 +80,7 @@ pub enum Intent {
         /// Name of the lane.
         name: String,
         /// What the person saw. `None` creates the lane.
-        seen: Option<Seen>,
+        seen: Option<SeenObject>,
         /// New spec.
         spec: LaneSpec,
     },
@@ -89,7 +89,7 @@ pub enum Intent {
         /// Name of the lane.
         name: String,
         /// What the person saw.
-        seen: Option<Seen>,
+        seen: Option<SeenObject>,
         /// Whether to enable it.
         enabled: bool,
     },
@@ -98,7 +98,7 @@ pub enum Intent {
         /// Name of the lane.
         name: String,
         /// What the person saw.
-        seen: Option<Seen>,
+        seen: Option<SeenObject>,
     },
     /// Tear down an App's environment: a Release with only a clean-up.
     Teardown {
@@ -116,7 +116,7 @@ pub enum Intent {
         /// Name of the environment.
         environment: String,
         /// What the person saw of the App.
-        seen: Option<Seen>,
+        seen: Option<SeenObject>,
         /// New lock. `None` unlocks.
         lock: Option<EnvironmentLock>,
     },
@@ -131,7 +131,7 @@ pub enum Intent {
 
 /// What a person can ask of a release.
 #[derive(Clone, Debug, PartialEq)]
-pub enum ReleaseWish {
+pub enum ReleaseIntent {
     /// Decide on an approval task.
     Decide {
         /// Name of the task.

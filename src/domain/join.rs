@@ -7,8 +7,8 @@
 //! evidence of another pod belongs to the hop that called it. Where no parents connect them, as in
 //! access logs, the caller's address and the time do.
 
-mod of_trace;
 mod route;
+mod trace_hops;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -23,7 +23,7 @@ use super::{
     span::{Side, Source, Span, Tag},
     world::LaneGroups,
 };
-use of_trace::hops_of;
+use trace_hops::build_hops;
 
 /// Access logs are written at the end of a request, the callee's before its caller's. A trace of
 /// log lines is considered complete after this time without a new line.
@@ -32,18 +32,18 @@ const QUIET_LOG: SignedDuration = SignedDuration::from_millis(150);
 /// ingress-nginx).
 const QUIET_SPANS: SignedDuration = SignedDuration::from_secs(6);
 /// How long a trace is remembered after its last span.
-pub const REMEMBERED: SignedDuration = SignedDuration::from_secs(60);
+pub const TRACE_RETENTION: SignedDuration = SignedDuration::from_secs(60);
 /// Maximum number of spans of all traces.
-const MOST_SPANS: usize = 20_000;
+const MAX_SPANS: usize = 20_000;
 /// Maximum number of spans per trace: a client that uses one trace id for everything must not fill
 /// the memory.
-const MOST_OF_TRACE: usize = 512;
+const MAX_SPANS_PER_TRACE: usize = 512;
 /// Maximum number of emitters that are known to report the tag.
-const MOST_TELLERS: usize = 1024;
+const MAX_TAG_REPORTERS: usize = 1024;
 
 /// What spans are joined with.
 #[derive(Clone, Copy)]
-pub struct Known<'a> {
+pub struct JoinContext<'a> {
     /// Pods of Apps.
     pub pods: &'a PodIndex,
     /// Lane groups by name.
@@ -53,7 +53,7 @@ pub struct Known<'a> {
 /// Collects spans and builds the hops of traces that have become quiet.
 #[derive(Debug, Default)]
 pub struct Joiner {
-    traces: HashMap<String, Trace>,
+    traces: HashMap<String, TraceSpans>,
     /// Trace ids in order of arrival.
     order: VecDeque<String>,
     /// When each trace becomes quiet, the earliest first.
@@ -61,11 +61,11 @@ pub struct Joiner {
     held: usize,
     dropped: u64,
     /// Emitters that have reported a tag: a span of theirs without one has no tag.
-    tellers: Tellers,
+    tellers: TagReporters,
 }
 
 #[derive(Debug)]
-struct Trace {
+struct TraceSpans {
     spans: Vec<Span>,
     last: Timestamp,
     due: Option<Timestamp>,
@@ -74,19 +74,19 @@ struct Trace {
 }
 
 /// Sources and services that have reported a tag in their spans of that side.
-type Tellers = BTreeSet<(Source, Side, String)>;
+type TagReporters = BTreeSet<(Source, Side, String)>;
 
 /// Key of a span; in Zipkin's traces, both sides of a call share one id.
 pub(super) type SpanKey = (Side, String);
 
-fn key_of(span: &Span) -> SpanKey {
+fn span_key(span: &Span) -> SpanKey {
     (span.side, span.span.clone())
 }
 
 impl Joiner {
     /// Adds a span that arrived at time `now`.
-    pub fn take(&mut self, mut span: Span, now: Timestamp) {
-        self.note_teller(&span);
+    pub fn add_span(&mut self, mut span: Span, now: Timestamp) {
+        self.note_tag_reporter(&span);
         if span.trace.is_empty() {
             // Nothing connects it to other spans, so it is a trace of its own.
             span.trace.clone_from(&span.span);
@@ -94,7 +94,7 @@ impl Joiner {
         let id = span.trace.clone();
         if !self.traces.contains_key(&id) {
             self.order.push_back(id.clone());
-            let trace = Trace {
+            let trace = TraceSpans {
                 spans: vec![],
                 last: now,
                 due: None,
@@ -105,7 +105,7 @@ impl Joiner {
         let Some(trace) = self.traces.get_mut(&id) else {
             return;
         };
-        let key = key_of(&span);
+        let key = span_key(&span);
         if trace
             .spans
             .iter()
@@ -113,7 +113,7 @@ impl Joiner {
         {
             return;
         }
-        if trace.spans.len() >= MOST_OF_TRACE {
+        if trace.spans.len() >= MAX_SPANS_PER_TRACE {
             self.dropped += 1;
             return;
         }
@@ -129,29 +129,29 @@ impl Joiner {
         trace.due = Some(due);
         self.due.insert((due, id));
         self.held += 1;
-        while self.held > MOST_SPANS && self.forget_oldest() {}
+        while self.held > MAX_SPANS && self.forget_oldest() {}
     }
 
-    fn note_teller(&mut self, span: &Span) {
-        if !span.tag.is_unknown() && self.tellers.len() < MOST_TELLERS {
+    fn note_tag_reporter(&mut self, span: &Span) {
+        if !span.tag.is_unknown() && self.tellers.len() < MAX_TAG_REPORTERS {
             self.tellers
                 .insert((span.source, span.side, span.by.service.clone()));
         }
     }
 
     /// When the next trace becomes quiet.
-    pub fn due(&self) -> Option<Timestamp> {
+    pub fn next_due(&self) -> Option<Timestamp> {
         self.due.first().map(|(due, _)| *due)
     }
 
     /// Number of spans that were dropped because there were too many.
-    pub fn dropped(&self) -> u64 {
+    pub fn dropped_spans(&self) -> u64 {
         self.dropped
     }
 
     /// Builds the hops of the traces that are quiet now, callers before callees. A hop is returned
     /// once, and again as an amendment if later spans tell more about it, such as its caller.
-    pub fn settle(&mut self, now: Timestamp, known: Known<'_>) -> Vec<Arc<Hop>> {
+    pub fn settle_traces(&mut self, now: Timestamp, known: JoinContext<'_>) -> Vec<Arc<Hop>> {
         let mut hops = vec![];
         while let Some((due, id)) = self.due.first().cloned().filter(|(due, _)| *due <= now) {
             self.due.remove(&(due, id.clone()));
@@ -159,13 +159,13 @@ impl Joiner {
                 continue;
             };
             trace.due = None;
-            for (hop, members) in hops_of(&trace.spans, &self.tellers, &trace.told, known) {
+            for (hop, members) in build_hops(&trace.spans, &self.tellers, &trace.told, known) {
                 let before = members.iter().find_map(|key| trace.told.get(key));
                 let hop = Arc::new(Hop {
                     amends: before.is_some(),
                     ..hop
                 });
-                if before.is_none_or(|before| !before.tells_the_same(&hop)) {
+                if before.is_none_or(|before| !before.is_same_report(&hop)) {
                     hops.push(Arc::clone(&hop));
                 }
                 trace
@@ -173,8 +173,9 @@ impl Joiner {
                     .extend(members.into_iter().map(|key| (key, Arc::clone(&hop))));
             }
         }
-        let is_old =
-            |trace: &Trace| trace.due.is_none() && now.duration_since(trace.last) > REMEMBERED;
+        let is_old = |trace: &TraceSpans| {
+            trace.due.is_none() && now.duration_since(trace.last) > TRACE_RETENTION
+        };
         while self
             .order
             .front()
@@ -203,7 +204,7 @@ impl Joiner {
 
 /// Tag of a span, as far as it is known. An emitter that has reported a tag reports every tag, so a
 /// missing one means that there was none.
-fn tag_of(span: &Span, tellers: &Tellers) -> Tag {
+fn known_tag(span: &Span, tellers: &TagReporters) -> Tag {
     match &span.tag {
         Tag::Unknown if tellers.contains(&(span.source, span.side, span.by.service.clone())) => {
             Tag::Absent

@@ -11,31 +11,36 @@ mod colour;
 mod colouring;
 mod compile;
 mod condition;
+mod constraints;
 mod decide;
-mod elsewhere;
-mod empty;
+mod empty_regex;
 mod explain;
-mod express;
-mod facts;
-mod means;
-mod never;
-mod others;
-mod request;
-mod sides;
+mod foreign_routes;
+mod gateway_features;
+mod gateway_match;
+mod lane_request;
+mod remote_versions;
+mod request_pair;
 pub mod text;
+mod unmatchable;
 
 use std::fmt;
 
-pub use check::{check, introduced};
-pub use colour::{Coloured, MOST_MATCHES, MOST_RULES, Tag, coloured, group_problems};
+pub use check::{check_lanes, find_new_problems};
+pub use colour::{
+    ColouredRule, MAX_MATCHES, MAX_RULES, TagAction, build_coloured_rules, group_problems,
+};
 pub use colouring::{Colouring, tag_header};
 pub use decide::{Decision, Rules};
-pub use elsewhere::elsewhere;
-pub use explain::{Entrance, Explained, Move, Outcome, Reason, Taken, explain, preview};
-pub use means::{METHODS, Means, PARAMETERS};
-pub use others::{others, taken_before};
-pub use request::request_of;
-pub use sides::{BothSides, NoSides, both_sides};
+pub use explain::{
+    EntryContext, EntryOutcome, Explanation, LaneChoice, LaneMove, LaneReason, explain_request,
+    preview_moves,
+};
+pub use foreign_routes::{describe_preceding_routes, find_foreign_routes};
+pub use gateway_features::{GatewayFeatures, METHOD_MATCHING, QUERY_PARAM_MATCHING};
+pub use lane_request::build_lane_request;
+pub use remote_versions::check_remote_versions;
+pub use request_pair::{RequestPair, RequestPairError, build_request_pair};
 
 /// Severity of a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,12 +72,12 @@ impl fmt::Display for Problem {
 
 /// `xxh3` hash in ten-thousandths: stable across versions, machines and restarts, so that a key
 /// stays in its lane.
-pub fn basis_points(text: &str) -> u32 {
+pub fn hash_to_basis_points(text: &str) -> u32 {
     (xxhash_rust::xxh3::xxh3_64(text.as_bytes()) % 10_000) as u32
 }
 
 /// Converts a share or percentage to basis points; `None` unless it is a number from 0 to 100.
-pub(crate) fn to_basis_points(percent: f64) -> Option<u32> {
+pub(crate) fn percent_to_basis_points(percent: f64) -> Option<u32> {
     (0.0..=100.0)
         .contains(&percent)
         .then(|| (percent * 100.0).round() as u32)

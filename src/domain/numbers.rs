@@ -21,7 +21,7 @@ pub(super) fn parse_unsigned(text: &str) -> Option<u64> {
         [b'0', _, ..] => (8, &text[1..]),
         _ => (10, text),
     };
-    if !underscores_stand_well(text) || digits.starts_with(['+', '-']) {
+    if !has_valid_underscores(text) || digits.starts_with(['+', '-']) {
         return None;
     }
     let plain: String = digits.chars().filter(|c| *c != '_').collect();
@@ -29,7 +29,7 @@ pub(super) fn parse_unsigned(text: &str) -> Option<u64> {
 }
 
 /// Whether every underscore is between digits, or between the prefix and a digit.
-fn underscores_stand_well(text: &str) -> bool {
+fn has_valid_underscores(text: &str) -> bool {
     if !text.contains('_') {
         return true;
     }
@@ -59,13 +59,12 @@ pub(super) fn parse_float(text: &str) -> Option<f64> {
         b'+' => (1.0, &text[1..]),
         _ => (1.0, text),
     };
-    if !underscores_stand_well(text) || !body.starts_with(|c: char| c.is_ascii_digit() || c == '.')
-    {
+    if !has_valid_underscores(text) || !body.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
         return None;
     }
     let body = body.replace('_', "");
     let value = match body.strip_prefix("0x").or_else(|| body.strip_prefix("0X")) {
-        Some(hex) => hex_float(hex)?,
+        Some(hex) => parse_hex_float(hex)?,
         None => body.parse::<f64>().ok()?,
     };
     value.is_finite().then_some(sign * value)
@@ -73,7 +72,7 @@ pub(super) fn parse_float(text: &str) -> Option<f64> {
 
 /// Parses a hexadecimal float without its prefix, such as `1.8p4`. `None` when its digits do not
 /// fit into 64 bits.
-fn hex_float(text: &str) -> Option<f64> {
+fn parse_hex_float(text: &str) -> Option<f64> {
     let (mantissa, exponent) = text.split_once(['p', 'P'])?;
     let exponent: i32 = exponent.parse().ok()?;
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));

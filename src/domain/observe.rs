@@ -5,8 +5,8 @@
 //! *available*, so the Deployment's own status says too little.
 
 pub mod cause;
+mod first_seen;
 mod ready;
-mod seen;
 mod stateful;
 
 use jiff::{SignedDuration, Timestamp};
@@ -22,9 +22,11 @@ use serde_json::Value;
 use super::{batches::template, text::Clean};
 use crate::api::label;
 
+pub use first_seen::FirstSeen;
 pub use ready::ReadyWatch;
-pub use seen::FirstSeen;
-pub use stateful::{MOST, Place, REVISION, StatefulSeen, stateful};
+pub use stateful::{
+    MAX_STATEFUL_REPLICAS, PodSlot, REVISION_LABEL, StatefulSeen, observe_stateful_set,
+};
 
 /// One Deployment with its ReplicaSets and pods.
 #[derive(Clone, Debug, Default)]
@@ -32,9 +34,9 @@ pub struct DeploymentSeen {
     /// The Deployment as read from the API server.
     pub live: Deployment,
     /// Pods of the current template.
-    pub new: Side,
+    pub new: VersionPods,
     /// Pods of all other templates.
-    pub old: Side,
+    pub old: VersionPods,
     /// Template of the old ReplicaSet with the most pods.
     pub older: Option<Value>,
     /// Number of its own ReplicaSets, with pods or without. A paused Deployment that has none never
@@ -44,7 +46,7 @@ pub struct DeploymentSeen {
 
 /// Pods of one or several ReplicaSets.
 #[derive(Clone, Debug, Default)]
-pub struct Side {
+pub struct VersionPods {
     /// `pod-template-hash` (a StatefulSet's revision); only for the new pods.
     pub hash: Option<String>,
     /// Sum of `spec.replicas`: what the Deployment controller asked for.
@@ -75,15 +77,20 @@ pub struct PodSeen {
     pub crashing: bool,
 }
 
-impl Side {
+impl VersionPods {
     /// Number of pods.
-    pub fn active(&self) -> u32 {
-        count(self.pods.len())
+    pub fn active_pods(&self) -> u32 {
+        to_u32(self.pods.len())
     }
 
     /// Number of pods that have been Ready for `min_ready` seconds.
-    pub fn ready(&self, min_ready: u32) -> u32 {
-        count(self.pods.iter().filter(|p| p.ready_for(min_ready)).count())
+    pub fn ready_pods(&self, min_ready: u32) -> u32 {
+        to_u32(
+            self.pods
+                .iter()
+                .filter(|p| p.is_ready_for(min_ready))
+                .count(),
+        )
     }
 
     /// Time until the next Ready pod will have been Ready for `min_ready` seconds.
@@ -94,7 +101,7 @@ impl Side {
     }
 
     /// First pod that is not Ready, preferably one with a known reason.
-    pub fn laggard(&self) -> Option<&PodSeen> {
+    pub fn first_unready(&self) -> Option<&PodSeen> {
         let lame = || self.pods.iter().filter(|p| p.ready.is_none());
         lame()
             .find(|p| p.trouble.is_some())
@@ -104,29 +111,29 @@ impl Side {
 
 impl PodSeen {
     /// Whether it has been Ready for `min_ready` seconds.
-    pub fn ready_for(&self, min_ready: u32) -> bool {
+    pub fn is_ready_for(&self, min_ready: u32) -> bool {
         self.ready
             .is_some_and(|lasted| lasted >= SignedDuration::from_secs(i64::from(min_ready)))
     }
 }
 
 /// Whether a controller has observed the current spec.
-pub(super) fn observed(live: &ObjectMeta, seen: Option<i64>) -> bool {
+pub(super) fn is_observed(live: &ObjectMeta, seen: Option<i64>) -> bool {
     live.generation.is_none() || seen >= live.generation
 }
 
 /// `spec.replicas`: 1 when it is missing, 0 when it is negative.
-pub(super) fn replicas(told: Option<i32>) -> u32 {
+pub(super) fn replicas_or_default(told: Option<i32>) -> u32 {
     told.map_or(1, |n| u32::try_from(n).unwrap_or(0))
 }
 
-fn count(n: usize) -> u32 {
+fn to_u32(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
 /// Combines a Deployment with what its controller created. `sets` and `pods` may include objects of
 /// other owners; `ready` says how long a Ready pod has been Ready.
-pub fn deployment<'a>(
+pub fn observe_deployment<'a>(
     live: &Deployment,
     sets: impl IntoIterator<Item = &'a ReplicaSet>,
     pods: impl IntoIterator<Item = &'a Pod>,
@@ -139,13 +146,16 @@ pub fn deployment<'a>(
     };
     let own: Vec<&ReplicaSet> = sets
         .into_iter()
-        .filter(|rs| owned_by(&rs.metadata, &live.metadata))
+        .filter(|rs| is_owned_by(&rs.metadata, &live.metadata))
         .collect();
     seen.sets = own.len();
     // Of several equal ReplicaSets Kubernetes uses the oldest.
     let new = own
         .iter()
-        .filter(|rs| template::normal(&template::of_set(rs)) == template::normal(&wanted))
+        .filter(|rs| {
+            template::normalize_template(&template::of_set(rs))
+                == template::normalize_template(&wanted)
+        })
         .min_by_key(|rs| {
             (
                 rs.metadata.creation_timestamp.as_ref().map(|t| t.0),
@@ -163,9 +173,9 @@ pub fn deployment<'a>(
     let failure = new
         .and_then(|rs| cause::of_set(rs))
         .or_else(|| cause::of_deployment(live).filter(|c| !cause::is_noise(c)));
-    seen.new.trouble = failure.map(|c| c.words());
+    seen.new.trouble = failure.map(|c| c.to_text());
     for rs in &own {
-        let wanted = replicas(rs.spec.as_ref().and_then(|s| s.replicas));
+        let wanted = replicas_or_default(rs.spec.as_ref().and_then(|s| s.replicas));
         let side = if rs.metadata.uid == new_uid {
             &mut seen.new
         } else {
@@ -173,18 +183,24 @@ pub fn deployment<'a>(
         };
         side.wanted = side.wanted.saturating_add(wanted);
     }
-    let sized = own
-        .iter()
-        .map(|rs| (replicas(rs.spec.as_ref().and_then(|s| s.replicas)), rs));
+    let sized = own.iter().map(|rs| {
+        (
+            replicas_or_default(rs.spec.as_ref().and_then(|s| s.replicas)),
+            rs,
+        )
+    });
     let older = sized
         .filter(|(n, rs)| *n > 0 && rs.metadata.uid != new_uid)
         .max_by_key(|(n, _)| *n);
     seen.older = older.map(|(_, rs)| template::without_hash(template::of_set(rs)));
     for pod in pods {
-        let Some(owner) = own.iter().find(|rs| owned_by(&pod.metadata, &rs.metadata)) else {
+        let Some(owner) = own
+            .iter()
+            .find(|rs| is_owned_by(&pod.metadata, &rs.metadata))
+        else {
             continue;
         };
-        if pod.metadata.deletion_timestamp.is_some() || finished(pod) {
+        if pod.metadata.deletion_timestamp.is_some() || is_finished(pod) {
             continue;
         }
         let side = if owner.metadata.uid == new_uid {
@@ -192,39 +208,39 @@ pub fn deployment<'a>(
         } else {
             &mut seen.old
         };
-        side.pods.push(pod_seen(pod, ready));
+        side.pods.push(observe_pod(pod, ready));
     }
     seen
 }
 
 /// Whether it belongs to an App but its template is older: its pods do not carry the App's labels.
-pub fn from_before(live: &Deployment) -> bool {
+pub fn predates_app(live: &Deployment) -> bool {
     let template = live
         .spec
         .as_ref()
         .and_then(|s| s.template.metadata.as_ref());
-    labelled(&live.metadata) && !template.is_some_and(labelled)
+    has_app_label(&live.metadata) && !template.is_some_and(has_app_label)
 }
 
 /// Running pods of an adopted Deployment that lack the App's labels because their template is
 /// older, as namespace and name.
-pub fn unlabelled<'a>(
+pub fn unlabelled_pods<'a>(
     live: &Deployment,
     sets: impl IntoIterator<Item = &'a ReplicaSet>,
     pods: impl IntoIterator<Item = &'a Pod>,
 ) -> Vec<(String, String)> {
-    if !from_before(live) {
+    if !predates_app(live) {
         return vec![];
     }
     let own: Vec<&ReplicaSet> = sets
         .into_iter()
-        .filter(|rs| owned_by(&rs.metadata, &live.metadata))
+        .filter(|rs| is_owned_by(&rs.metadata, &live.metadata))
         .collect();
     let ours = |pod: &&Pod| {
         let meta = &pod.metadata;
         meta.deletion_timestamp.is_none()
-            && !labelled(meta)
-            && own.iter().any(|rs| owned_by(meta, &rs.metadata))
+            && !has_app_label(meta)
+            && own.iter().any(|rs| is_owned_by(meta, &rs.metadata))
     };
     let name = |pod: &Pod| {
         let meta = &pod.metadata;
@@ -236,13 +252,13 @@ pub fn unlabelled<'a>(
     pods.into_iter().filter(ours).map(name).collect()
 }
 
-fn labelled(meta: &ObjectMeta) -> bool {
+fn has_app_label(meta: &ObjectMeta) -> bool {
     meta.labels
         .as_ref()
         .is_some_and(|l| l.contains_key(label::APP))
 }
 
-fn owned_by(child: &ObjectMeta, owner: &ObjectMeta) -> bool {
+fn is_owned_by(child: &ObjectMeta, owner: &ObjectMeta) -> bool {
     let Some(uid) = owner.uid.as_deref() else {
         return false;
     };
@@ -253,13 +269,13 @@ fn owned_by(child: &ObjectMeta, owner: &ObjectMeta) -> bool {
         .any(|r| r.controller == Some(true) && r.uid == uid)
 }
 
-fn finished(pod: &Pod) -> bool {
+fn is_finished(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
     matches!(phase, Some("Succeeded" | "Failed"))
 }
 
-fn pod_seen(pod: &Pod, ready: &dyn Fn(&Pod) -> SignedDuration) -> PodSeen {
-    let lasted = ready::condition(pod).map(|_| ready(pod).max(SignedDuration::ZERO));
+fn observe_pod(pod: &Pod, ready: &dyn Fn(&Pod) -> SignedDuration) -> PodSeen {
+    let lasted = ready::ready_condition(pod).map(|_| ready(pod).max(SignedDuration::ZERO));
     let cause = if lasted.is_some() {
         None
     } else {
@@ -272,14 +288,14 @@ fn pod_seen(pod: &Pod, ready: &dyn Fn(&Pod) -> SignedDuration) -> PodSeen {
         version: meta.resource_version.unwrap_or_default(),
         ready: lasted,
         is_vague: cause::is_vague(cause.as_ref()),
-        trouble: cause.map(|c| c.words()),
-        crashing: crashes(pod),
+        trouble: cause.map(|c| c.to_text()),
+        crashing: is_crashing(pod),
     }
 }
 
 /// Whether the kubelet reports a failure that it retries again and again.
-fn crashes(pod: &Pod) -> bool {
-    const NEVER: [&str; 4] = [
+fn is_crashing(pod: &Pod) -> bool {
+    const WAITING_ERRORS: [&str; 4] = [
         "ErrImagePull",
         "InvalidImageName",
         "CreateContainerConfigError",
@@ -299,12 +315,12 @@ fn crashes(pod: &Pod) -> bool {
             .as_ref()
             .and_then(|s| s.waiting.as_ref()?.reason.as_deref())
             .unwrap_or_default();
-        reason.ends_with("BackOff") || NEVER.contains(&reason)
+        reason.ends_with("BackOff") || WAITING_ERRORS.contains(&reason)
     })
 }
 
 /// Last manager that wrote a field, from `managedFields`, and when.
-pub fn writer(meta: &ObjectMeta, path: &[&str]) -> Option<(String, Option<Timestamp>)> {
+pub fn last_writer(meta: &ObjectMeta, path: &[&str]) -> Option<(String, Option<Timestamp>)> {
     let mut entries: Vec<_> = meta.managed_fields.iter().flatten().collect();
     // Times are whole seconds: of two writers in the same second, the other one matters, not
     // graylane.
@@ -330,7 +346,7 @@ pub fn writer(meta: &ObjectMeta, path: &[&str]) -> Option<(String, Option<Timest
 
 /// Whether something else scales this workload: `spec.replicas` was last set through the scale
 /// subresource.
-pub fn autoscaled(meta: &ObjectMeta) -> bool {
+pub fn is_autoscaled(meta: &ObjectMeta) -> bool {
     meta.managed_fields.iter().flatten().any(|e| {
         let owns = e
             .fields_v1
@@ -373,12 +389,12 @@ mod tests {
         .map(|(name, by, labels)| serde_json::from_value(owned(name, by, labels)).unwrap())
         .collect();
         assert_eq!(
-            unlabelled(&live(json!({})), &sets, &pods),
+            unlabelled_pods(&live(json!({})), &sets, &pods),
             [("n".to_owned(), "p".to_owned())]
         );
         let released = live(json!({"metadata": {"labels": {label::APP: "a"}}}));
         assert_eq!(
-            unlabelled(&released, &sets, &pods),
+            unlabelled_pods(&released, &sets, &pods),
             [],
             "new pods carry them from their template"
         );

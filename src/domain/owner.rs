@@ -6,14 +6,14 @@
 //! Everything that writes objects (adopt, apply, start, the engine) or deletes them checks
 //! ownership here.
 
-mod taken;
+mod claimed_names;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{command_line::CommandLine, text::Clean};
 use crate::api::{App, FIELD_MANAGER, InventoryItem, label};
 
-pub use taken::Taken;
+pub use claimed_names::ClaimedNames;
 
 /// One environment of one App.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,7 +28,7 @@ pub struct Owner {
 
 /// What an object's metadata says about its owner.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Marks {
+pub struct OwnershipMarks {
     /// `graylane.dev/app`
     pub app: Option<String>,
     /// `graylane.dev/environment`
@@ -49,20 +49,20 @@ pub struct Marks {
 
 /// Owner of an object, from the view of one environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Whose {
+pub enum Ownership {
     /// It belongs to this environment.
     Ours,
     /// It belongs to another environment.
     Theirs(Owner),
     /// Another controller (as named here) manages it and would create it again.
-    Made(String),
+    Managed(String),
     /// It has no known owner and was never adopted.
-    Nobodys,
+    Unowned,
 }
 
 impl Owner {
     /// Owner for an environment of an App.
-    pub fn of(app: &App, environment: &str) -> Self {
+    pub fn for_environment(app: &App, environment: &str) -> Self {
         Self {
             home: app.metadata.namespace.clone(),
             app: app.metadata.name.clone().unwrap_or_default(),
@@ -71,7 +71,7 @@ impl Owner {
     }
 
     /// `environment prod of app web`, with the App's namespace if it differs from `seen_from`.
-    pub fn words(&self, seen_from: Option<&str>) -> String {
+    pub fn describe_owner(&self, seen_from: Option<&str>) -> String {
         let clean = |text: &str| Clean::from_untrusted(text).to_string();
         let environment = match self.environment.as_str() {
             "" => "an environment".to_owned(),
@@ -87,8 +87,8 @@ impl Owner {
 
     /// Whether it is another environment of the same App.
     fn may_be_former(&self, me: &Self) -> bool {
-        !self.is(me)
-            && self.is(&Self {
+        !self.is_same_owner(me)
+            && self.is_same_owner(&Self {
                 environment: self.environment.clone(),
                 ..me.clone()
             })
@@ -100,7 +100,7 @@ impl Owner {
         self.may_be_former(me) && app.spec.environment(&self.environment).is_none()
     }
 
-    fn is(&self, other: &Self) -> bool {
+    fn is_same_owner(&self, other: &Self) -> bool {
         let home = self
             .home
             .as_ref()
@@ -110,9 +110,9 @@ impl Owner {
     }
 }
 
-impl Marks {
+impl OwnershipMarks {
     /// Reads the marks from an object's metadata.
-    pub fn of(meta: &ObjectMeta) -> Self {
+    pub fn from_metadata(meta: &ObjectMeta) -> Self {
         let label = |key: &str| meta.labels.as_ref()?.get(key).cloned();
         let controller = meta
             .owner_references
@@ -163,7 +163,7 @@ impl Marks {
     }
 
     /// Describes the controller that manages it and would create it again.
-    fn maker(&self) -> Option<String> {
+    fn describe_maker(&self) -> Option<String> {
         let clean = |text: &String| Clean::from_untrusted(text).to_string();
         let group = self
             .lane_group
@@ -180,27 +180,27 @@ impl Marks {
 
 /// Determines the owner of an object. `noted` is the owner whose inventory has the object with the
 /// same UID.
-pub fn whose(marks: &Marks, me: &Owner, noted: Option<&Owner>) -> Whose {
+pub fn determine_ownership(marks: &OwnershipMarks, me: &Owner, noted: Option<&Owner>) -> Ownership {
     match marks.owner() {
-        Some(owner) if owner.is(me) => return Whose::Ours,
+        Some(owner) if owner.is_same_owner(me) => return Ownership::Ours,
         // An incomplete mark does not count: somebody removed the rest.
         Some(owner) if !owner.environment.is_empty() || owner.app != me.app => {
-            return Whose::Theirs(owner);
+            return Ownership::Theirs(owner);
         }
         _ => {}
     }
-    if let Some(maker) = marks.maker() {
-        return Whose::Made(maker);
+    if let Some(maker) = marks.describe_maker() {
+        return Ownership::Managed(maker);
     }
     match noted.filter(|_| marks.by_us) {
-        Some(owner) if owner.is(me) => Whose::Ours,
-        Some(owner) => Whose::Theirs(owner.clone()),
-        None => Whose::Nobodys,
+        Some(owner) if owner.is_same_owner(me) => Ownership::Ours,
+        Some(owner) => Ownership::Theirs(owner.clone()),
+        None => Ownership::Unowned,
     }
 }
 
 /// Environment among these Apps whose inventory has this object.
-pub fn noted<'a>(
+pub fn find_in_inventories<'a>(
     apps: impl IntoIterator<Item = &'a App>,
     item: &InventoryItem,
     uid: &str,
@@ -209,46 +209,51 @@ pub fn noted<'a>(
     apps.into_iter().find_map(|app| {
         let mut all = app.status.iter().flat_map(|s| &s.environments);
         let found = all.find(|(_, status)| status.inventory.iter().any(same));
-        found.map(|(environment, _)| Owner::of(app, environment))
+        found.map(|(environment, _)| Owner::for_environment(app, environment))
     })
 }
 
 /// Whether two items name the same object, in any version of the API.
 pub fn is_same(a: &InventoryItem, b: &InventoryItem) -> bool {
-    fn parts(i: &InventoryItem) -> (&str, &str, &str, &str) {
-        (group(&i.api_version), &i.kind, &i.namespace, &i.name)
+    fn identity_parts(i: &InventoryItem) -> (&str, &str, &str, &str) {
+        (api_group(&i.api_version), &i.kind, &i.namespace, &i.name)
     }
-    parts(a) == parts(b)
+    identity_parts(a) == identity_parts(b)
 }
 
 /// `apps` of `apps/v1`.
-fn group(api_version: &str) -> &str {
+fn api_group(api_version: &str) -> &str {
     api_version.split_once('/').map_or("", |(group, _)| group)
 }
 
 /// Explains why an environment must not write an object, and what to do. `None` if it may.
-pub fn refusal(item: &InventoryItem, whose: &Whose, marks: &Marks, me: &Owner) -> Option<String> {
-    let what = named(item);
+pub fn explain_refusal(
+    item: &InventoryItem,
+    whose: &Ownership,
+    marks: &OwnershipMarks,
+    me: &Owner,
+) -> Option<String> {
+    let what = describe_item(item);
     Some(match whose {
-        Whose::Ours => return None,
+        Ownership::Ours => return None,
         // The App may have renamed the environment; then it can no longer be torn down.
-        Whose::Theirs(owner) if owner.may_be_former(me) => format!(
+        Ownership::Theirs(owner) if owner.may_be_former(me) => format!(
             "{what} belongs to {}, and an object has one owner: name this one otherwise, or tear that environment down \
              first; where the App has it no longer, {}",
-            owner.words(me.home.as_deref()),
-            adopting(item, me)
+            owner.describe_owner(me.home.as_deref()),
+            adopt_hint(item, me)
         ),
-        Whose::Theirs(owner) => format!(
+        Ownership::Theirs(owner) => format!(
             "{what} belongs to {}, and an object has one owner: name this one otherwise, or take it out of the other's \
              manifests and tear that down first",
-            owner.words(me.home.as_deref())
+            owner.describe_owner(me.home.as_deref())
         ),
-        Whose::Made(maker) => {
+        Ownership::Managed(maker) => {
             format!(
                 "{what} is made by {maker}, which would undo what graylane writes: name this one otherwise"
             )
         }
-        Whose::Nobodys => {
+        Ownership::Unowned => {
             let by = if marks.managers.is_empty() {
                 String::new()
             } else {
@@ -257,21 +262,21 @@ pub fn refusal(item: &InventoryItem, whose: &Whose, marks: &Marks, me: &Owner) -
             format!(
                 "{what} is there already and belongs to no App{by}, so it is not written over: {}, or name this one \
                  otherwise",
-                adopting(item, me)
+                adopt_hint(item, me)
             )
         }
     })
 }
 
 /// The command that adopts an object for this environment.
-fn adopting(item: &InventoryItem, me: &Owner) -> String {
+fn adopt_hint(item: &InventoryItem, me: &Owner) -> String {
     let line =
         CommandLine::graylane("adopt").arg(format!("{}/{}", item.kind.to_lowercase(), item.name));
     let line = line
         .option("--app", &me.app)
         .option("--environment", &me.environment);
     // A name that cannot be quoted is left out.
-    let line = if line.shown().is_some() {
+    let line = if line.to_shell_line().is_some() {
         line
     } else {
         CommandLine::graylane("adopt")
@@ -280,7 +285,7 @@ fn adopting(item: &InventoryItem, me: &Owner) -> String {
 }
 
 /// `Service demo/web`.
-pub fn named(item: &InventoryItem) -> String {
+pub fn describe_item(item: &InventoryItem) -> String {
     let text = match item.namespace.as_str() {
         "" => format!("{} {}", item.kind, item.name),
         namespace => format!("{} {namespace}/{}", item.kind, item.name),

@@ -7,26 +7,26 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     span::Emitter,
-    world::{Key, Pod},
+    world::{ObjectKey, Pod},
 };
 
 /// How long a deleted pod is remembered.
-const REMEMBERED: SignedDuration = SignedDuration::from_secs(60);
+const GONE_RETENTION: SignedDuration = SignedDuration::from_secs(60);
 /// Maximum number of deleted pods that are remembered.
-const MOST_GONE: usize = 4096;
+const MAX_GONE: usize = 4096;
 
 /// Pods of Apps, current and recently deleted.
 #[derive(Clone, Debug, Default)]
 pub struct PodIndex {
-    live: BTreeMap<Key, Pod>,
-    by_address: HashMap<String, Vec<Key>>,
-    by_uid: HashMap<String, Key>,
+    live: BTreeMap<ObjectKey, Pod>,
+    by_address: HashMap<String, Vec<ObjectKey>>,
+    by_uid: HashMap<String, ObjectKey>,
     gone: VecDeque<(Timestamp, Pod)>,
 }
 
 impl PodIndex {
     /// Creates an index of these pods, without deleted ones.
-    pub fn of<'a>(pods: impl IntoIterator<Item = &'a Pod>) -> Self {
+    pub fn from_pods<'a>(pods: impl IntoIterator<Item = &'a Pod>) -> Self {
         let mut index = Self::default();
         pods.into_iter().for_each(|pod| index.insert(pod.clone()));
         index
@@ -34,7 +34,7 @@ impl PodIndex {
 
     /// Adds or replaces a pod.
     fn insert(&mut self, pod: Pod) {
-        self.unlink(&pod.key);
+        self.remove_pod(&pod.key);
         if let Some(address) = &pod.address {
             self.by_address
                 .entry(address.clone())
@@ -47,7 +47,7 @@ impl PodIndex {
         self.live.insert(pod.key.clone(), pod);
     }
 
-    fn unlink(&mut self, key: &Key) -> Option<Pod> {
+    fn remove_pod(&mut self, key: &ObjectKey) -> Option<Pod> {
         let old = self.live.remove(key)?;
         if let Some(address) = &old.address
             && let Some(keys) = self.by_address.get_mut(address)
@@ -64,15 +64,15 @@ impl PodIndex {
     }
 
     /// Updates the index to the current pods, and remembers deleted ones.
-    pub fn follow(&mut self, pods: &BTreeMap<Key, Pod>, now: Timestamp) {
-        let lost: Vec<Key> = self
+    pub fn update_pods(&mut self, pods: &BTreeMap<ObjectKey, Pod>, now: Timestamp) {
+        let lost: Vec<ObjectKey> = self
             .live
             .keys()
             .filter(|key| !pods.contains_key(*key))
             .cloned()
             .collect();
         for key in lost {
-            let old = self.unlink(&key);
+            let old = self.remove_pod(&key);
             self.gone.extend(old.map(|pod| (now, pod)));
         }
         for (key, pod) in pods {
@@ -89,14 +89,14 @@ impl PodIndex {
             }
             self.insert(pod.clone());
         }
-        let is_old = |(at, _): &(Timestamp, Pod)| now.duration_since(*at) > REMEMBERED;
-        while self.gone.len() > MOST_GONE || self.gone.front().is_some_and(is_old) {
+        let is_old = |(at, _): &(Timestamp, Pod)| now.duration_since(*at) > GONE_RETENTION;
+        while self.gone.len() > MAX_GONE || self.gone.front().is_some_and(is_old) {
             self.gone.pop_front();
         }
     }
 
     /// Pod that had this IP address at that time.
-    pub fn at(&self, address: &str, time: Timestamp) -> Option<&Pod> {
+    pub fn find_by_address(&self, address: &str, time: Timestamp) -> Option<&Pod> {
         let live = self
             .by_address
             .get(address)
@@ -111,7 +111,10 @@ impl PodIndex {
                 .filter(|p| p.address.as_deref() == Some(address))
         };
         // Addresses are reused: a pod that was created after the request did not answer it.
-        let was_there = |pod: &&Pod| pod.born.is_none_or(|born| born <= later(time));
+        let was_there = |pod: &&Pod| {
+            pod.born
+                .is_none_or(|born| born <= add_clock_tolerance(time))
+        };
         let best = live
             .clone()
             .filter(was_there)
@@ -121,7 +124,7 @@ impl PodIndex {
     }
 
     /// Pod that emitted a span.
-    pub fn of_emitter(&self, by: &Emitter, time: Timestamp) -> Option<&Pod> {
+    pub fn find_by_emitter(&self, by: &Emitter, time: Timestamp) -> Option<&Pod> {
         let by_uid = || {
             let uid = by.uid.as_deref()?;
             let gone = || {
@@ -139,25 +142,25 @@ impl PodIndex {
         let by_name = || {
             let name = by.pod.as_deref()?;
             let fits = |pod: &&Pod| {
-                let namespace = pod.key.place().1;
+                let namespace = pod.key.split_context().1;
                 pod.key.name == name && by.namespace.as_deref().is_none_or(|n| n == namespace)
             };
             let exact = by
                 .namespace
                 .as_deref()
-                .and_then(|n| self.live.get(&Key::of(None, n, name)));
+                .and_then(|n| self.live.get(&ObjectKey::in_context(None, n, name)));
             exact
                 .or_else(|| self.live.values().find(fits))
                 .or_else(|| self.gone.iter().rev().map(|(_, pod)| pod).find(fits))
         };
         by_uid()
             .or_else(by_name)
-            .or_else(|| self.at(by.address.as_deref()?, time))
+            .or_else(|| self.find_by_address(by.address.as_deref()?, time))
     }
 }
 
 /// Adds some tolerance, because the clocks of nodes differ.
-fn later(time: Timestamp) -> Timestamp {
+fn add_clock_tolerance(time: Timestamp) -> Timestamp {
     time.checked_add(SignedDuration::from_secs(5))
         .unwrap_or(time)
 }
@@ -167,7 +170,7 @@ mod tests {
     use super::*;
 
     fn pod(name: &str, uid: &str, address: &str, born: &str) -> Pod {
-        let key = Key::of(None, "demo", name);
+        let key = ObjectKey::in_context(None, "demo", name);
         let (uid, address) = (Some(uid.to_owned()), Some(address.to_owned()));
         Pod {
             key,
@@ -182,7 +185,7 @@ mod tests {
         format!("2026-01-01T00:{text}Z").parse().unwrap()
     }
 
-    fn map(pods: &[Pod]) -> BTreeMap<Key, Pod> {
+    fn map(pods: &[Pod]) -> BTreeMap<ObjectKey, Pod> {
         pods.iter().map(|p| (p.key.clone(), p.clone())).collect()
     }
 
@@ -192,12 +195,18 @@ mod tests {
 
     #[test]
     fn a_pod_is_known_by_address_uid_and_name() {
-        let index = PodIndex::of(&[
+        let index = PodIndex::from_pods(&[
             pod("a", "u1", "10.0.0.1", "00:00"),
             pod("b", "u2", "10.0.0.2", "00:00"),
         ]);
-        assert_eq!(named(index.at("10.0.0.2", time("01:00"))), Some("b"));
-        assert_eq!(named(index.at("10.0.0.3", time("01:00"))), None);
+        assert_eq!(
+            named(index.find_by_address("10.0.0.2", time("01:00"))),
+            Some("b")
+        );
+        assert_eq!(
+            named(index.find_by_address("10.0.0.3", time("01:00"))),
+            None
+        );
         let by = |uid: &str, name: &str, address: &str| {
             let some = |t: &str| (!t.is_empty()).then(|| t.to_owned());
             let by = Emitter {
@@ -206,7 +215,7 @@ mod tests {
                 address: some(address),
                 ..Emitter::default()
             };
-            named(index.of_emitter(&by, time("01:00"))).map(str::to_owned)
+            named(index.find_by_emitter(&by, time("01:00"))).map(str::to_owned)
         };
         assert_eq!(by("u2", "", ""), Some("b".into()));
         assert_eq!(by("", "a", ""), Some("a".into()));
@@ -217,33 +226,36 @@ mod tests {
             pod: Some("a".into()),
             ..Emitter::default()
         };
-        assert_eq!(named(index.of_emitter(&other, time("01:00"))), None);
+        assert_eq!(named(index.find_by_emitter(&other, time("01:00"))), None);
     }
 
     #[test]
     fn one_that_has_gone_is_known_for_a_minute_and_an_address_used_again_is_told_apart() {
         let mut index = PodIndex::default();
-        index.follow(&map(&[pod("a", "u1", "10.0.0.1", "00:00")]), time("00:10"));
-        index.follow(&map(&[pod("b", "u2", "10.0.0.1", "01:00")]), time("01:00"));
+        index.update_pods(&map(&[pod("a", "u1", "10.0.0.1", "00:00")]), time("00:10"));
+        index.update_pods(&map(&[pod("b", "u2", "10.0.0.1", "01:00")]), time("01:00"));
         assert_eq!(
-            named(index.at("10.0.0.1", time("00:30"))),
+            named(index.find_by_address("10.0.0.1", time("00:30"))),
             Some("a"),
             "asked before b was made"
         );
-        assert_eq!(named(index.at("10.0.0.1", time("01:30"))), Some("b"));
+        assert_eq!(
+            named(index.find_by_address("10.0.0.1", time("01:30"))),
+            Some("b")
+        );
         let by = Emitter {
             uid: Some("u1".into()),
             ..Emitter::default()
         };
-        assert_eq!(named(index.of_emitter(&by, time("00:30"))), Some("a"));
-        index.follow(&map(&[pod("b", "u2", "10.0.0.1", "01:00")]), time("02:01"));
+        assert_eq!(named(index.find_by_emitter(&by, time("00:30"))), Some("a"));
+        index.update_pods(&map(&[pod("b", "u2", "10.0.0.1", "01:00")]), time("02:01"));
         assert_eq!(
-            named(index.of_emitter(&by, time("00:30"))),
+            named(index.find_by_emitter(&by, time("00:30"))),
             None,
             "forgotten"
         );
         assert_eq!(
-            named(index.at("10.0.0.1", time("00:30"))),
+            named(index.find_by_address("10.0.0.1", time("00:30"))),
             Some("b"),
             "better than nobody"
         );
@@ -252,22 +264,25 @@ mod tests {
     #[test]
     fn one_made_again_under_its_name_is_another() {
         let mut index = PodIndex::default();
-        index.follow(
+        index.update_pods(
             &map(&[pod("db-0", "u1", "10.0.0.1", "00:00")]),
             time("00:10"),
         );
-        index.follow(
+        index.update_pods(
             &map(&[pod("db-0", "u2", "10.0.0.2", "00:20")]),
             time("00:20"),
         );
-        assert_eq!(named(index.at("10.0.0.1", time("00:15"))), Some("db-0"));
+        assert_eq!(
+            named(index.find_by_address("10.0.0.1", time("00:15"))),
+            Some("db-0")
+        );
         assert_eq!(
             index
-                .at("10.0.0.2", time("00:30"))
+                .find_by_address("10.0.0.2", time("00:30"))
                 .and_then(|p| p.uid.as_deref()),
             Some("u2")
         );
-        index.follow(&BTreeMap::new(), time("00:40"));
+        index.update_pods(&BTreeMap::new(), time("00:40"));
         assert!(index.live.is_empty() && index.by_address.is_empty() && index.by_uid.is_empty());
     }
 }

@@ -19,7 +19,7 @@ pub struct Surroundings<'a> {
 
 /// Why a Release is deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
+pub enum PruneReason {
     /// This many newer Releases of its stage are kept.
     Limit(u32),
     /// It finished more than this many seconds ago.
@@ -27,7 +27,7 @@ pub enum Reason {
 }
 
 /// Explanation: `history.limit: the 20 newest of its stage are kept`.
-impl std::fmt::Display for Reason {
+impl std::fmt::Display for PruneReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Limit(limit) => {
@@ -44,7 +44,7 @@ impl std::fmt::Display for Reason {
 }
 
 /// Describes what an App keeps: `20 of each stage, finished within 168h`.
-pub fn describe(history: &ReleaseHistory) -> String {
+pub fn describe_history(history: &ReleaseHistory) -> String {
     let within = history.ttl_seconds_after_finished.map(|seconds| {
         let time = jiff::SignedDuration::from_secs(i64::from(seconds));
         format!(", finished within {time:#}")
@@ -72,7 +72,7 @@ pub fn is_full<'r>(
 }
 
 /// Number N of a release named `APP-N`.
-pub fn number(app: &str, release: &str) -> Option<u64> {
+pub fn release_number(app: &str, release: &str) -> Option<u64> {
     let digits = release.strip_prefix(app)?.strip_prefix('-')?;
     digits
         .parse()
@@ -82,10 +82,17 @@ pub fn number(app: &str, release: &str) -> Option<u64> {
 
 /// Releases to delete, oldest first. `all` are the Releases of one namespace; those being deleted
 /// already are ignored.
-pub fn prune<'r>(all: &[&'r Release], around: &Surroundings) -> Vec<(&'r Release, Reason)> {
-    let mut newest_first: Vec<&Release> = all.iter().copied().filter(|r| !is_going(r)).collect();
-    newest_first.sort_by_cached_key(|r| std::cmp::Reverse(age(r)));
-    let needed = needed(&newest_first, around);
+pub fn releases_to_prune<'r>(
+    all: &[&'r Release],
+    around: &Surroundings,
+) -> Vec<(&'r Release, PruneReason)> {
+    let mut newest_first: Vec<&Release> = all
+        .iter()
+        .copied()
+        .filter(|r| !is_being_deleted(r))
+        .collect();
+    newest_first.sort_by_cached_key(|r| std::cmp::Reverse(creation_order(r)));
+    let needed = find_needed_releases(&newest_first, around);
     let mut kept: BTreeMap<HistoryKey, u32> = BTreeMap::new();
     let mut gone = vec![];
     for release in newest_first.into_iter().filter(|r| is_final(r)) {
@@ -94,8 +101,8 @@ pub fn prune<'r>(all: &[&'r Release], around: &Surroundings) -> Vec<(&'r Release
             continue;
         };
         let kept = kept.entry(history_key(release, Some(app))).or_default();
-        match over(release, &app.spec.history, *kept, around.now)
-            .filter(|_| !needed.contains(&name(release)))
+        match prune_reason(release, &app.spec.history, *kept, around.now)
+            .filter(|_| !needed.contains(&release_name(release)))
         {
             Some(why) => gone.push((release, why)),
             None => *kept += 1,
@@ -105,7 +112,12 @@ pub fn prune<'r>(all: &[&'r Release], around: &Surroundings) -> Vec<(&'r Release
     gone
 }
 
-fn over(release: &Release, history: &ReleaseHistory, kept: u32, now: Timestamp) -> Option<Reason> {
+fn prune_reason(
+    release: &Release,
+    history: &ReleaseHistory,
+    kept: u32,
+    now: Timestamp,
+) -> Option<PruneReason> {
     let finished = release
         .status
         .as_ref()
@@ -116,8 +128,8 @@ fn over(release: &Release, history: &ReleaseHistory, kept: u32, now: Timestamp) 
         finished.is_some_and(|at| now.duration_since(at).as_secs() > i64::from(*ttl))
     });
     expired
-        .map(Reason::Ttl)
-        .or_else(|| (kept >= history.limit).then_some(Reason::Limit(history.limit)))
+        .map(PruneReason::Ttl)
+        .or_else(|| (kept >= history.limit).then_some(PruneReason::Limit(history.limit)))
 }
 
 /// Releases that share one limit: a stage of an App, or the teardowns of one of its environments.
@@ -149,7 +161,10 @@ fn history_key(release: &Release, app: Option<&App>) -> HistoryKey {
 }
 
 /// Names of the finished Releases that are still needed, whatever the history limits.
-fn needed<'r>(newest_first: &[&'r Release], around: &Surroundings) -> BTreeSet<&'r str> {
+fn find_needed_releases<'r>(
+    newest_first: &[&'r Release],
+    around: &Surroundings,
+) -> BTreeSet<&'r str> {
     let mut needed = BTreeSet::new();
     let running = || newest_first.iter().filter(|r| !is_final(r));
     // Releases of a window are evaluated together.
@@ -171,13 +186,13 @@ fn needed<'r>(newest_first: &[&'r Release], around: &Surroundings) -> BTreeSet<&
         })
         .collect();
     for release in newest_first {
-        let (name, spec) = (name(release), &release.spec);
+        let (name, spec) = (release_name(release), &release.spec);
         let app = (around.app_of)(&spec.app);
         // New names continue from the highest number, whichever App the Release belongs to.
         for own in
             owners_of_name(name).filter(|own| apps.contains(own) || (around.app_of)(own).is_some())
         {
-            let number = number(own, name).unwrap_or_default();
+            let number = release_number(own, name).unwrap_or_default();
             let seen = highest.entry(own).or_insert((number, name));
             *seen = (*seen).max((number, name));
         }
@@ -235,12 +250,12 @@ fn needed<'r>(newest_first: &[&'r Release], around: &Surroundings) -> BTreeSet<&
 fn owners_of_name(release: &str) -> impl Iterator<Item = &str> {
     release
         .rsplit_once('-')
-        .filter(|(app, _)| number(app, release).is_some())
+        .filter(|(app, _)| release_number(app, release).is_some())
         .map(|(app, _)| app)
         .into_iter()
 }
 
-fn is_going(release: &Release) -> bool {
+fn is_being_deleted(release: &Release) -> bool {
     release.metadata.deletion_timestamp.is_some()
 }
 
@@ -248,17 +263,17 @@ fn is_final(release: &Release) -> bool {
     release.status.as_ref().is_some_and(|s| s.phase.is_final())
 }
 
-fn name(release: &Release) -> &str {
+fn release_name(release: &Release) -> &str {
     release.metadata.name.as_deref().unwrap_or_default()
 }
 
 /// Order of creation; within one second by number.
-fn age(release: &Release) -> (Option<Timestamp>, Option<u64>, String) {
+fn creation_order(release: &Release) -> (Option<Timestamp>, Option<u64>, String) {
     let made = release.metadata.creation_timestamp.as_ref().map(|t| t.0);
     (
         made,
-        number(&release.spec.app, name(release)),
-        name(release).to_owned(),
+        release_number(&release.spec.app, release_name(release)),
+        release_name(release).to_owned(),
     )
 }
 

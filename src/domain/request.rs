@@ -7,8 +7,8 @@
 mod admit;
 mod authority;
 mod hop_by_hop;
+mod in_flight;
 mod path;
-mod seen;
 mod text;
 mod trace;
 
@@ -17,16 +17,16 @@ use std::borrow::Cow;
 use http::HeaderName;
 use percent_encoding::percent_decode_str;
 
-pub use admit::{Admitted, Refused, admit, codings};
-pub use authority::host_of;
+pub use admit::{Admitted, RequestRefusal, admit_request, transfer_codings};
+pub use authority::parse_host;
 pub use hop_by_hop::{is_hop_by_hop, named_by_connection, strip_hop_by_hop, strip_look_alikes};
-pub use path::without_dot_segments;
-pub use seen::Seen;
-pub use text::{RequestError, parse};
+pub use in_flight::InFlightRequest;
+pub use path::remove_dot_segments;
+pub use text::{RequestError, parse_request};
 pub use trace::parse_traceparent;
 
 /// View of a request for lanes. The gateway uses it for a request in flight without a copy.
-pub trait Look {
+pub trait RequestView {
     /// Method, such as `GET`.
     fn method(&self) -> &str;
     /// Path without the query.
@@ -36,31 +36,33 @@ pub trait Look {
     /// First value of a header, with its name in any case; `None` if it is not text.
     fn header(&self, name: &str) -> Option<&str>;
     /// The same for a name that is parsed already.
-    fn named(&self, name: &HeaderName) -> Option<&str> {
+    fn header_by_name(&self, name: &HeaderName) -> Option<&str> {
         self.header(name.as_str())
     }
     /// Calls `each` with every header, names in lower case.
-    fn headers<'a>(&'a self, each: &mut dyn FnMut(&'a str, &'a str));
+    fn for_each_header<'a>(&'a self, each: &mut dyn FnMut(&'a str, &'a str));
     /// Trace id that decides about shares: equal for all requests of one trace.
-    fn trace(&self) -> &str;
+    fn trace_id(&self) -> &str;
     /// Position within the shares of all requests, in basis points.
-    fn share(&self) -> u32 {
-        super::lanes::basis_points(self.trace())
+    fn share_position(&self) -> u32 {
+        super::lanes::hash_to_basis_points(self.trace_id())
     }
 
     /// First value of a query parameter.
     fn parameter(&self, name: &str) -> Option<Cow<'_, str>> {
-        pairs(self.query())
-            .find(|(k, _)| decoded(k) == name)
-            .map(|(_, v)| decoded(v))
+        query_pairs(self.query())
+            .find(|(k, _)| decode_query_part(k) == name)
+            .map(|(_, v)| decode_query_part(v))
     }
 
     /// First value of a cookie.
     fn cookie(&self, name: &str) -> Option<&str> {
         let mut found = None;
-        self.headers(&mut |header, value| {
+        self.for_each_header(&mut |header, value| {
             if found.is_none() && header == "cookie" {
-                found = cookies(value).find(|(k, _)| *k == name).map(|(_, v)| v);
+                found = cookie_pairs(value)
+                    .find(|(k, _)| *k == name)
+                    .map(|(_, v)| v);
             }
         });
         found
@@ -94,7 +96,7 @@ impl RequestParts {
     }
 
     /// Target as in the request line.
-    pub fn target(&self) -> String {
+    pub fn request_target(&self) -> String {
         let query = if self.query.is_empty() {
             String::new()
         } else {
@@ -104,7 +106,7 @@ impl RequestParts {
     }
 }
 
-impl Look for RequestParts {
+impl RequestView for RequestParts {
     fn method(&self) -> &str {
         &self.method
     }
@@ -124,17 +126,17 @@ impl Look for RequestParts {
             .map(|(_, v)| v.as_str())
     }
 
-    fn headers<'a>(&'a self, each: &mut dyn FnMut(&'a str, &'a str)) {
+    fn for_each_header<'a>(&'a self, each: &mut dyn FnMut(&'a str, &'a str)) {
         self.headers.iter().for_each(|(k, v)| each(k, v));
     }
 
-    fn trace(&self) -> &str {
+    fn trace_id(&self) -> &str {
         &self.trace
     }
 }
 
 /// Pairs of a query, still encoded.
-pub(super) fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
+pub(super) fn query_pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
     query
         .split('&')
         .filter(|p| !p.is_empty())
@@ -143,24 +145,24 @@ pub(super) fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
 
 /// Pairs of one Cookie header. Quotes around a whole value are not part of it (RFC 6265 §4.1.1);
 /// other quotes are.
-pub(super) fn cookies(header: &str) -> impl Iterator<Item = (&str, &str)> {
+pub(super) fn cookie_pairs(header: &str) -> impl Iterator<Item = (&str, &str)> {
     header
         .split(';')
         .filter_map(|p| p.split_once('='))
-        .map(|(k, v)| (trimmed(k), unquoted(trimmed(v))))
+        .map(|(k, v)| (trim_blanks(k), strip_quotes(trim_blanks(v))))
 }
 
-fn trimmed(text: &str) -> &str {
+fn trim_blanks(text: &str) -> &str {
     text.trim_matches([' ', '\t'])
 }
 
-fn unquoted(value: &str) -> &str {
+fn strip_quotes(value: &str) -> &str {
     let inner = value.strip_prefix('"').and_then(|v| v.strip_suffix('"'));
     inner.filter(|v| !v.contains('"')).unwrap_or(value)
 }
 
 /// Decodes a part of a query.
-pub(super) fn decoded(text: &str) -> Cow<'_, str> {
+pub(super) fn decode_query_part(text: &str) -> Cow<'_, str> {
     if !text.bytes().any(|b| b == b'%' || b == b'+') {
         return Cow::Borrowed(text);
     }
@@ -170,7 +172,7 @@ pub(super) fn decoded(text: &str) -> Cow<'_, str> {
 
 /// Whether a path lies under a prefix of whole segments: `/A` covers `/A`, `/A/` and `/A/x`, but
 /// not `/Ab`.
-pub fn under(path: &str, prefix: &str) -> bool {
+pub fn is_under_prefix(path: &str, prefix: &str) -> bool {
     let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
     path.strip_prefix(prefix)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

@@ -18,7 +18,7 @@ use k8s_openapi::{
 use kube::Resource;
 use serde_json::Value;
 
-use super::{digest::sha256, world::place};
+use super::{digest::hash_json, world::split_context};
 use crate::api::{App, AppSpec, GROUP, label};
 
 /// Frozen spec of an App.
@@ -30,12 +30,12 @@ pub struct Revision {
 
 impl Revision {
     /// Freezes the current spec of an App.
-    pub fn of(app: &App) -> Self {
-        let spec = frozen(&app.spec);
+    pub fn from_app(app: &App) -> Self {
+        let spec = without_locks(&app.spec);
         Self {
-            name: named(
+            name: revision_name(
                 app.metadata.name.as_deref().unwrap_or_default(),
-                &data(&spec),
+                &spec_to_json(&spec),
             ),
             spec,
         }
@@ -46,7 +46,7 @@ impl Revision {
     /// # Errors
     ///
     /// A message if the object is not ours or does not match its name.
-    pub fn read(object: &ControllerRevision) -> Result<Self, String> {
+    pub fn from_object(object: &ControllerRevision) -> Result<Self, String> {
         let name = object.metadata.name.clone().unwrap_or_default();
         let of = object
             .metadata
@@ -55,7 +55,7 @@ impl Revision {
             .and_then(|l| l.get(label::REVISION_OF))
             .map_or("", String::as_str);
         let data = object.data.as_ref().map_or(Value::Null, |d| d.0.clone());
-        if of.is_empty() || named(of, &data) != name {
+        if of.is_empty() || revision_name(of, &data) != name {
             return Err(format!(
                 "ControllerRevision {name} is not what its name says: another hand made it"
             ));
@@ -67,7 +67,7 @@ impl Revision {
     }
 
     /// ControllerRevision for this revision, owned by its App.
-    pub fn object(&self, app: &App) -> ControllerRevision {
+    pub fn to_object(&self, app: &App) -> ControllerRevision {
         let of = app.metadata.name.clone().unwrap_or_default();
         ControllerRevision {
             metadata: ObjectMeta {
@@ -77,7 +77,7 @@ impl Revision {
                 owner_references: app.controller_owner_ref(&()).map(|owner| vec![owner]),
                 ..ObjectMeta::default()
             },
-            data: Some(RawExtension(data(&self.spec))),
+            data: Some(RawExtension(spec_to_json(&self.spec))),
             revision: app.metadata.generation.unwrap_or(1),
         }
     }
@@ -89,7 +89,7 @@ impl Revision {
 
     /// Whether the App has changed since it was frozen. Locks do not count.
     pub fn is_changed(&self, app: &App) -> bool {
-        self.spec != frozen(&app.spec)
+        self.spec != without_locks(&app.spec)
     }
 }
 
@@ -115,12 +115,12 @@ impl Deref for FrozenApp {
 
 impl FrozenApp {
     /// Freezes the current App for a release that begins now.
-    pub fn beginning(app: &App) -> Self {
-        Self::of(app, &Arc::new(Revision::of(app)))
+    pub fn for_new_release(app: &App) -> Self {
+        Self::for_revision(app, &Arc::new(Revision::from_app(app)))
     }
 
     /// App for a release of this revision.
-    pub fn of(app: &App, revision: &Arc<Revision>) -> Self {
+    pub fn for_revision(app: &App, revision: &Arc<Revision>) -> Self {
         let there = app
             .spec
             .environments
@@ -169,8 +169,8 @@ impl FrozenApp {
             .flat_map(|s| s.environments.values_mut())
             .map(|e| &mut e.inventory);
         for item in inventories.flatten() {
-            if place(&item.namespace).0.is_some_and(&is_home) {
-                item.namespace = place(&item.namespace).1.to_owned();
+            if split_context(&item.namespace).0.is_some_and(&is_home) {
+                item.namespace = split_context(&item.namespace).1.to_owned();
             }
         }
         self
@@ -178,31 +178,31 @@ impl FrozenApp {
 }
 
 /// Spec without the parts that stay live.
-fn frozen(spec: &AppSpec) -> AppSpec {
+fn without_locks(spec: &AppSpec) -> AppSpec {
     let mut spec = spec.clone();
     spec.environments.iter_mut().for_each(|e| e.lock = None);
     spec
 }
 
-fn data(spec: &AppSpec) -> Value {
+fn spec_to_json(spec: &AppSpec) -> Value {
     serde_json::to_value(spec).unwrap_or_default()
 }
 
 /// Number of digest digits in the name of a revision.
-const DIGITS: usize = 32;
+const NAME_DIGITS: usize = 32;
 
-fn named(app: &str, data: &Value) -> String {
-    format!("{app}-{}", &sha256(data)[..DIGITS])
+fn revision_name(app: &str, data: &Value) -> String {
+    format!("{app}-{}", &hash_json(data)[..NAME_DIGITS])
 }
 
 /// Short name of a revision for users: the App's name and the first digits.
-pub fn short(revision: &str) -> &str {
+pub fn short_name(revision: &str) -> &str {
     let end = revision.rfind('-').map_or(revision.len(), |dash| dash + 9);
     revision.get(..end).unwrap_or(revision)
 }
 
 /// Revisions of an App that no release uses any more.
-pub fn unused<'r>(
+pub fn unused_revisions<'r>(
     revisions: &'r [ControllerRevision],
     named: &BTreeSet<String>,
 ) -> Vec<&'r ControllerRevision> {
@@ -238,7 +238,7 @@ mod tests {
     }
 
     fn object(app: &App) -> ControllerRevision {
-        Revision::of(app).object(app)
+        Revision::from_app(app).to_object(app)
     }
 
     #[test]
@@ -251,21 +251,21 @@ mod tests {
         });
         assert_eq!(object(&plain), object(&locked));
         assert_ne!(
-            Revision::of(&plain).name(),
-            Revision::of(&app("evil/web")).name()
+            Revision::from_app(&plain).name(),
+            Revision::from_app(&app("evil/web")).name()
         );
-        let read = Revision::read(&object(&locked)).unwrap();
+        let read = Revision::from_object(&object(&locked)).unwrap();
         assert!(
             !read.is_changed(&plain)
                 && !read.is_changed(&locked)
                 && read.is_changed(&app("evil/web"))
         );
-        assert_eq!(short(read.name()).len(), "web-".len() + 8);
+        assert_eq!(short_name(read.name()).len(), "web-".len() + 8);
     }
 
     #[test]
     fn a_frozen_app_is_its_revision_with_the_locks_and_the_status_of_now() {
-        let revision = Arc::new(Revision::of(&app("web")));
+        let revision = Arc::new(Revision::from_app(&app("web")));
         let mut now = app("evil/web");
         now.spec.environments[0].lock = Some(EnvironmentLock {
             by: "ann".into(),
@@ -275,7 +275,7 @@ mod tests {
             summary: "now".into(),
             ..Default::default()
         });
-        let frozen = FrozenApp::of(&now, &revision);
+        let frozen = FrozenApp::for_revision(&now, &revision);
         assert_eq!(frozen.spec.images["backend"].repository, "web");
         assert_eq!(
             frozen.spec.environments[0]
@@ -287,24 +287,28 @@ mod tests {
         assert_eq!(frozen.status.as_ref().unwrap().summary, "now");
         assert!(frozen.still_has("prod"));
         now.spec.environments.clear();
-        assert!(!FrozenApp::of(&now, &revision).still_has("prod"));
+        assert!(!FrozenApp::for_revision(&now, &revision).still_has("prod"));
     }
 
     #[test]
     fn what_is_not_as_its_name_says_is_not_taken() {
         let right = object(&app("web"));
         let spoilt: [fn(&mut ControllerRevision); 4] = [
-            |r| r.data = Some(RawExtension(data(&app("evil/web").spec))),
+            |r| r.data = Some(RawExtension(spec_to_json(&app("evil/web").spec))),
             |r| r.metadata.name = Some("web-1".into()),
             |r| r.metadata.labels = None,
             |r| r.data = None,
         ];
-        assert_eq!(Revision::read(&right), Ok(Revision::of(&app("web"))));
+        assert_eq!(
+            Revision::from_object(&right),
+            Ok(Revision::from_app(&app("web")))
+        );
         for (n, spoil) in spoilt.into_iter().enumerate() {
             let mut wrong = right.clone();
             spoil(&mut wrong);
             assert!(
-                Revision::read(&wrong).is_err_and(|why| why.contains("is not what its name says")),
+                Revision::from_object(&wrong)
+                    .is_err_and(|why| why.contains("is not what its name says")),
                 "case {n}"
             );
         }
@@ -317,6 +321,6 @@ mod tests {
         (owner.kind, owner.api_version) = ("StatefulSet".into(), "apps/v1".into());
         let all = [a.clone(), b.clone(), set];
         let named = a.metadata.name.into_iter().collect();
-        assert_eq!(unused(&all, &named), [&b]);
+        assert_eq!(unused_revisions(&all, &named), [&b]);
     }
 }

@@ -4,9 +4,9 @@
 use std::{collections::BTreeSet, fmt};
 
 use super::{
-    intent::{Intent, ReleaseWish},
+    intent::{Intent, ReleaseIntent},
     text::Clean,
-    world::place,
+    world::split_context,
 };
 use crate::api::GROUP;
 
@@ -29,7 +29,7 @@ pub enum Right {
     DeleteLane,
     /// Lock or unlock an environment.
     Lock,
-    /// Weaken or remove an App's approvals ([`super::guard`]). An admission policy checks it.
+    /// Weaken or remove an App's approvals ([`super::approval_guard`]). An admission policy checks it.
     Weaken,
     /// Read the logs of pods.
     Logs,
@@ -49,10 +49,10 @@ impl Right {
         Self::Logs,
     ];
     /// Rights that are checked in the namespaces of environments.
-    pub const AWAY: [Self; 1] = [Self::Logs];
+    pub const ENVIRONMENT: [Self; 1] = [Self::Logs];
 
     /// Verb, group, resource and subresource, as in RBAC.
-    pub const fn parts(self) -> (&'static str, &'static str, &'static str, &'static str) {
+    pub const fn rbac_parts(self) -> (&'static str, &'static str, &'static str, &'static str) {
         match self {
             Self::Start => ("create", GROUP, "releases", ""),
             Self::Steer => ("patch", GROUP, "releases", ""),
@@ -68,11 +68,11 @@ impl Right {
     }
 
     /// Right that an intent needs in the home namespace.
-    pub const fn of(intent: &Intent) -> Option<Self> {
+    pub const fn for_intent(intent: &Intent) -> Option<Self> {
         Some(match intent {
             Intent::StartRelease { .. } | Intent::Teardown { .. } => Self::Start,
             Intent::Release {
-                wish: ReleaseWish::Decide { .. },
+                wish: ReleaseIntent::Decide { .. },
                 ..
             } => Self::Approve,
             Intent::Release { .. } | Intent::StopTheLine => Self::Steer,
@@ -85,9 +85,9 @@ impl Right {
         })
     }
 
-    /// Message for a user who lacks the right. `namespace` is as in [`super::world::Key`].
-    pub fn refusal(self, namespace: &str) -> String {
-        match place(namespace) {
+    /// Message for a user who lacks the right. `namespace` is as in [`super::world::ObjectKey`].
+    pub fn describe_missing(self, namespace: &str) -> String {
+        match split_context(namespace) {
             (None, namespace) => format!("not permitted: needs {self} in namespace {namespace}"),
             (Some(context), namespace) => {
                 format!("not permitted: needs {self} in namespace {namespace} of context {context}")
@@ -99,7 +99,7 @@ impl Right {
 /// As RBAC names it: `create approvals.graylane.dev`.
 impl fmt::Display for Right {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (verb, group, resource, sub) = self.parts();
+        let (verb, group, resource, sub) = self.rbac_parts();
         write!(f, "{verb} {resource}")?;
         if !group.is_empty() {
             write!(f, ".{group}")?;
@@ -117,16 +117,16 @@ impl fmt::Display for Right {
 pub struct Rights {
     /// User name that the cluster reports. `None` if it reports none.
     pub who: Option<Clean>,
-    /// Missing rights by namespace, as in [`super::world::Key`].
+    /// Missing rights by namespace, as in [`super::world::ObjectKey`].
     pub lacking: BTreeSet<(String, Right)>,
 }
 
 impl Rights {
     /// Explains why an operation is not permitted. `None` if it is, or if that is not known.
-    pub fn missing(&self, right: Right, namespace: &str) -> Option<String> {
+    pub fn explain_missing(&self, right: Right, namespace: &str) -> Option<String> {
         self.lacking
             .contains(&(namespace.to_owned(), right))
-            .then(|| right.refusal(namespace))
+            .then(|| right.describe_missing(namespace))
     }
 }
 
@@ -144,16 +144,19 @@ mod tests {
             ]
             .into(),
         };
-        let told = rights.missing(Right::Approve, "demo").unwrap();
+        let told = rights.explain_missing(Right::Approve, "demo").unwrap();
         assert_eq!(
             told,
             "not permitted: needs create approvals.graylane.dev in namespace demo"
         );
         assert_eq!(
-            rights.missing(Right::Logs, "test").unwrap(),
+            rights.explain_missing(Right::Logs, "test").unwrap(),
             "not permitted: needs get pods/log in namespace test"
         );
-        assert_eq!(rights.missing(Right::Approve, "test"), None);
-        assert_eq!(Rights::default().missing(Right::Start, "demo"), None);
+        assert_eq!(rights.explain_missing(Right::Approve, "test"), None);
+        assert_eq!(
+            Rights::default().explain_missing(Right::Start, "demo"),
+            None
+        );
     }
 }

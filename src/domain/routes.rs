@@ -7,7 +7,7 @@
 //! what happens when an expected version is lost.
 
 mod build;
-mod told;
+mod controller_status;
 
 use std::collections::BTreeMap;
 
@@ -18,11 +18,13 @@ use crate::{
         Lane, LaneApp, LaneAppStatus, LaneGroup, LaneMode, OnLoss, Served,
         gateway_api::{Gateway, HttpRoute},
     },
-    domain::lanes::{self, Means},
+    domain::lanes::{self, GatewayFeatures},
 };
 
-pub use build::{app_name as app_route, entry_name as entry_route, internal_gateway};
-pub use told::{NEWS, answered, changed, gateway_seen, gateway_words, same};
+pub use build::{app_name as app_route, entry_name as entry_route, internal_gateway_name};
+pub use controller_status::{
+    ANSWER_TIME, describe_gateway, is_same_spec, last_spec_change, observe_gateway, route_status,
+};
 
 /// Observed state of one app's version with one lane tag.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,7 +39,7 @@ pub struct LaneVersion {
 }
 
 /// What a plan is made from.
-pub struct Inputs<'a> {
+pub struct RouteInputs<'a> {
     /// Lane group, with the name and namespace of the routes.
     pub group: &'a LaneGroup,
     /// All lanes; those of other groups are ignored.
@@ -52,7 +54,7 @@ pub struct Inputs<'a> {
 
 /// Desired routes, and the resulting state of the lanes.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Plan {
+pub struct RoutePlan {
     /// All HTTPRoutes with the group's label: apply these and delete the others.
     pub routes: Vec<HttpRoute>,
     /// Gateway between the services, in `gateway` mode.
@@ -64,7 +66,7 @@ pub struct Plan {
 }
 
 /// Plans the routes of one group. The same inputs give the same plan, in the same order.
-pub fn plan(inputs: &Inputs) -> Plan {
+pub fn plan_routes(inputs: &RouteInputs) -> RoutePlan {
     let group = inputs.group.metadata.name.as_deref().unwrap_or_default();
     let mut lanes: Vec<&Lane> = inputs
         .lanes
@@ -72,7 +74,7 @@ pub fn plan(inputs: &Inputs) -> Plan {
         .filter(|l| l.spec.group == group)
         .collect();
     lanes.sort_by_key(|l| (l.spec.priority, l.metadata.name.clone()));
-    let mut plan = Plan::default();
+    let mut plan = RoutePlan::default();
     for lane in &lanes {
         let name = lane.metadata.name.clone().unwrap_or_default();
         plan.lanes.insert(name, lane_apps(inputs, lane));
@@ -94,23 +96,23 @@ pub fn plan(inputs: &Inputs) -> Plan {
         tags.dedup();
         tags
     };
-    let (entry, mut problems) = build::entry(inputs.group);
+    let (entry, mut problems) = build::build_entry_route(inputs.group);
     let all: Vec<Vec<String>> = (0..inputs.group.spec.apps.len()).map(tags_of).collect();
     let mut routes = entry_routes(inputs.group, inputs.lanes, &|at, tag| {
         all[at].iter().any(|t| t == tag)
     });
-    if let Some(means) = Means::of(inputs.group).filter(|_| entry.is_some()) {
+    if let Some(means) = GatewayFeatures::from_group(inputs.group).filter(|_| entry.is_some()) {
         problems.extend(lanes::group_problems(inputs.group, &means));
     }
-    problems.extend(lanes::taken_before(inputs.group, None));
+    problems.extend(lanes::describe_preceding_routes(inputs.group, None));
     if inputs.group.spec.mode != LaneMode::Agent {
         for (at, app) in inputs.group.spec.apps.iter().enumerate() {
-            routes.push(build::app(inputs.group, app, &tags_of(at)));
+            routes.push(build::build_app_route(inputs.group, app, &tags_of(at)));
         }
     }
-    problems.extend(duplicates(&inputs.group.spec.apps));
+    problems.extend(find_duplicates(&inputs.group.spec.apps));
     plan.routes = routes;
-    plan.gateway = build::gateway(inputs.group);
+    plan.gateway = build::build_gateway(inputs.group);
     plan.problems = problems;
     plan
 }
@@ -122,10 +124,14 @@ pub fn entry_routes(
     lanes: &[Lane],
     serves: &dyn Fn(usize, &str) -> bool,
 ) -> Vec<HttpRoute> {
-    let own = build::entry(group).0;
-    match Means::of(group).filter(|_| own.is_some()) {
+    let own = build::build_entry_route(group).0;
+    match GatewayFeatures::from_group(group).filter(|_| own.is_some()) {
         None => own.into_iter().collect(),
-        Some(means) => build::coloured(group, &lanes::coloured(group, lanes, &means).0, serves),
+        Some(means) => build::build_coloured_routes(
+            group,
+            &lanes::build_coloured_rules(group, lanes, &means).0,
+            serves,
+        ),
     }
 }
 
@@ -146,10 +152,14 @@ pub fn carry_since(old: &[LaneAppStatus], new: &mut [LaneAppStatus], now: Timest
 }
 
 /// Determines which side serves each app of one lane, and why.
-fn lane_apps(inputs: &Inputs, lane: &Lane) -> Vec<LaneAppStatus> {
+fn lane_apps(inputs: &RouteInputs, lane: &Lane) -> Vec<LaneAppStatus> {
     let apps = &inputs.group.spec.apps;
     let tag = lane.spec.tag.as_str();
-    let all_base = |reason: String| apps.iter().map(|a| base(&a.app, reason.clone())).collect();
+    let all_base = |reason: String| {
+        apps.iter()
+            .map(|a| base_status(&a.app, reason.clone()))
+            .collect()
+    };
     if !lane.spec.enabled {
         return all_base("the lane is disabled".into());
     }
@@ -170,25 +180,25 @@ fn lane_apps(inputs: &Inputs, lane: &Lane) -> Vec<LaneAppStatus> {
         .collect()
 }
 
-fn lane_app(inputs: &Inputs, lane: &Lane, app: &LaneApp, lost: bool) -> LaneAppStatus {
+fn lane_app(inputs: &RouteInputs, lane: &Lane, app: &LaneApp, lost: bool) -> LaneAppStatus {
     let tag = lane.spec.tag.as_str();
     let seen = (inputs.version)(&app.app, tag);
     if let Err(reason) = (inputs.open)(&app.app, tag) {
-        return base(&app.app, reason);
+        return base_status(&app.app, reason);
     }
     if seen.service && seen.ready > 0 {
         let pods = if seen.ready == 1 { "pod" } else { "pods" };
-        return gray(&app.app, format!("{} {tag} {pods} ready", seen.ready));
+        return gray_status(&app.app, format!("{} {tag} {pods} ready", seen.ready));
     }
     if lost && lane.spec.on_loss == OnLoss::Hold {
-        return gray(
+        return gray_status(
             &app.app,
             format!(
                 "held: no ready {tag} pod, tagged requests fail rather than reach the baseline"
             ),
         );
     }
-    base(
+    base_status(
         &app.app,
         match (lost, seen.service, seen.ready) {
             (true, ..) => format!("fell back: the last ready {tag} pod is lost"),
@@ -199,7 +209,7 @@ fn lane_app(inputs: &Inputs, lane: &Lane, app: &LaneApp, lost: bool) -> LaneAppS
     )
 }
 
-fn base(app: &str, reason: String) -> LaneAppStatus {
+fn base_status(app: &str, reason: String) -> LaneAppStatus {
     LaneAppStatus {
         app: app.into(),
         served: Served::Base,
@@ -208,7 +218,7 @@ fn base(app: &str, reason: String) -> LaneAppStatus {
     }
 }
 
-fn gray(app: &str, reason: String) -> LaneAppStatus {
+fn gray_status(app: &str, reason: String) -> LaneAppStatus {
     LaneAppStatus {
         app: app.into(),
         served: Served::Gray,
@@ -217,7 +227,7 @@ fn gray(app: &str, reason: String) -> LaneAppStatus {
     }
 }
 
-fn duplicates(apps: &[LaneApp]) -> Vec<String> {
+fn find_duplicates(apps: &[LaneApp]) -> Vec<String> {
     let mut seen = BTreeMap::new();
     apps.iter()
         .for_each(|a| *seen.entry(a.app.as_str()).or_insert(0_usize) += 1);

@@ -9,26 +9,26 @@ use http::{HeaderName, Method};
 use kube::ResourceExt;
 use regex::{Regex, RegexBuilder};
 
-use super::request::{Look, under};
+use super::request::{RequestView, is_under_prefix};
 use crate::api::gateway_api::{HttpRoute, RouteMatch, ValueMatch};
 
 /// One match of one rule.
 #[derive(Debug)]
 pub struct Match<R> {
     /// Hosts that it applies to.
-    pub host: Host,
+    pub host: HostPattern,
     /// Paths that it applies to.
-    pub path: Path,
+    pub path: PathPattern,
     method: Option<Method>,
-    headers: Vec<(HeaderName, Value)>,
-    query: Vec<(String, Value)>,
+    headers: Vec<(HeaderName, ValuePattern)>,
+    query: Vec<(String, ValuePattern)>,
     /// What it leads to.
     pub rule: R,
 }
 
 /// Pattern of hosts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Host {
+pub enum HostPattern {
     /// All hosts.
     Any,
     /// This host, in lower case.
@@ -39,7 +39,7 @@ pub enum Host {
 
 /// Pattern of paths.
 #[derive(Clone, Debug)]
-pub enum Path {
+pub enum PathPattern {
     /// This path.
     Exact(String),
     /// Paths under a prefix of whole segments.
@@ -49,14 +49,14 @@ pub enum Path {
 }
 
 #[derive(Clone, Debug)]
-enum Value {
+enum ValuePattern {
     Exact(String),
     Regex(Regex),
 }
 
 /// Precedence in Gateway API: host, path, method, headers, parameters, then the older route, its
 /// name, and the order of rules and matches.
-pub type Order = (
+pub type MatchOrder = (
     Reverse<(u8, usize)>,
     Reverse<(u8, usize)>,
     Reverse<(bool, usize, usize)>,
@@ -68,11 +68,11 @@ pub type Order = (
 
 /// Compiles the matches of a route at one of its hosts, each with its precedence; unsupported ones
 /// are left out. `lead` returns what a rule (by its index) leads to.
-pub fn matches<R>(
+pub fn compile_matches<R>(
     route: &HttpRoute,
-    host: &Host,
+    host: &HostPattern,
     lead: &dyn Fn(usize) -> R,
-) -> Vec<(Order, Match<R>)> {
+) -> Vec<(MatchOrder, Match<R>)> {
     let created = route
         .creation_timestamp()
         .map(|t| t.0.to_string())
@@ -84,7 +84,7 @@ pub fn matches<R>(
     );
     let mut all = vec![];
     for (r, rule) in route.spec.rules.iter().enumerate() {
-        for (m, wanted) in of_rule(&rule.matches).iter().enumerate() {
+        for (m, wanted) in rule_matches(&rule.matches).iter().enumerate() {
             let Ok(made) = Match::compile(wanted, host.clone(), lead(r)) else {
                 continue;
             };
@@ -105,7 +105,7 @@ pub fn matches<R>(
 }
 
 /// Matches of a rule; a rule without any takes everything.
-pub fn of_rule(matches: &[RouteMatch]) -> Vec<RouteMatch> {
+pub fn rule_matches(matches: &[RouteMatch]) -> Vec<RouteMatch> {
     if matches.is_empty() {
         vec![RouteMatch::default()]
     } else {
@@ -114,7 +114,7 @@ pub fn of_rule(matches: &[RouteMatch]) -> Vec<RouteMatch> {
 }
 
 /// Sorts matches by precedence.
-pub fn in_order<R>(mut all: Vec<(Order, Match<R>)>) -> Vec<Match<R>> {
+pub fn sort_matches<R>(mut all: Vec<(MatchOrder, Match<R>)>) -> Vec<Match<R>> {
     all.sort_by(|a, b| a.0.cmp(&b.0));
     all.into_iter().map(|(_, found)| found).collect()
 }
@@ -124,16 +124,16 @@ type Rank = ((u8, usize), (u8, usize), (bool, usize, usize));
 
 impl<R> Match<R> {
     /// Compiles a match, or describes what is not supported.
-    pub fn compile(wanted: &RouteMatch, host: Host, rule: R) -> Result<Self, String> {
+    pub fn compile(wanted: &RouteMatch, host: HostPattern, rule: R) -> Result<Self, String> {
         let path = match wanted
             .path
             .as_ref()
             .map(|p| (p.kind.as_str(), p.value.as_str()))
         {
-            None => Path::Prefix("/".into()),
-            Some(("PathPrefix", p)) => Path::Prefix(p.into()),
-            Some(("Exact", p)) => Path::Exact(p.into()),
-            Some(("RegularExpression", p)) => Path::Regex(regex(p)?),
+            None => PathPattern::Prefix("/".into()),
+            Some(("PathPrefix", p)) => PathPattern::Prefix(p.into()),
+            Some(("Exact", p)) => PathPattern::Exact(p.into()),
+            Some(("RegularExpression", p)) => PathPattern::Regex(compile_regex(p)?),
             Some((other, _)) => return Err(format!("the path match {other} is not served")),
         };
         let headers = wanted.headers.iter().map(|h| {
@@ -141,12 +141,12 @@ impl<R> Match<R> {
                 .name
                 .parse()
                 .map_err(|_| format!("{:?} cannot be the name of a header", h.name))?;
-            Ok((name, value(h)?))
+            Ok((name, compile_value(h)?))
         });
         let query = wanted
             .query_params
             .iter()
-            .map(|q| Ok((q.name.clone(), value(q)?)));
+            .map(|q| Ok((q.name.clone(), compile_value(q)?)));
         let method = wanted
             .method
             .as_deref()
@@ -162,33 +162,35 @@ impl<R> Match<R> {
     }
 
     /// Whether it takes a request for this host (without a port).
-    pub fn takes(&self, host: &str, request: &impl Look) -> bool {
-        self.host.takes(host)
-            && self.path.takes(request.path())
+    pub fn takes_request(&self, host: &str, request: &impl RequestView) -> bool {
+        self.host.takes_host(host)
+            && self.path.takes_path(request.path())
             && self
                 .method
                 .as_ref()
                 .is_none_or(|m| m.as_str() == request.method())
-            && self
-                .headers
-                .iter()
-                .all(|(name, value)| request.named(name).is_some_and(|v| value.takes(v)))
-            && self
-                .query
-                .iter()
-                .all(|(name, value)| request.parameter(name).is_some_and(|v| value.takes(&v)))
+            && self.headers.iter().all(|(name, value)| {
+                request
+                    .header_by_name(name)
+                    .is_some_and(|v| value.takes_value(v))
+            })
+            && self.query.iter().all(|(name, value)| {
+                request
+                    .parameter(name)
+                    .is_some_and(|v| value.takes_value(&v))
+            })
     }
 
     fn rank(&self) -> Rank {
         let by_host = match &self.host {
-            Host::Exact(h) => (2, h.len()),
-            Host::Under(h) => (1, h.len()),
-            Host::Any => (0, 0),
+            HostPattern::Exact(h) => (2, h.len()),
+            HostPattern::Under(h) => (1, h.len()),
+            HostPattern::Any => (0, 0),
         };
         let by_path = match &self.path {
-            Path::Exact(p) => (2, p.len()),
-            Path::Regex(p) => (1, p.as_str().len()),
-            Path::Prefix(p) => (0, p.trim_end_matches('/').len()),
+            PathPattern::Exact(p) => (2, p.len()),
+            PathPattern::Regex(p) => (1, p.as_str().len()),
+            PathPattern::Prefix(p) => (0, p.trim_end_matches('/').len()),
         };
         (
             by_host,
@@ -198,15 +200,15 @@ impl<R> Match<R> {
     }
 }
 
-fn value(wanted: &ValueMatch) -> Result<Value, String> {
+fn compile_value(wanted: &ValueMatch) -> Result<ValuePattern, String> {
     match wanted.kind.as_str() {
-        "Exact" => Ok(Value::Exact(wanted.value.clone())),
-        "RegularExpression" => Ok(Value::Regex(regex(&wanted.value)?)),
+        "Exact" => Ok(ValuePattern::Exact(wanted.value.clone())),
+        "RegularExpression" => Ok(ValuePattern::Regex(compile_regex(&wanted.value)?)),
         other => Err(format!("the match {other} is not served")),
     }
 }
 
-fn regex(pattern: &str) -> Result<Regex, String> {
+fn compile_regex(pattern: &str) -> Result<Regex, String> {
     let build = |p: &str| RegexBuilder::new(p).size_limit(1 << 18).build();
     build(pattern)
         .and_then(|_| build(&format!("^(?:{pattern})$")))
@@ -214,16 +216,16 @@ fn regex(pattern: &str) -> Result<Regex, String> {
 }
 
 /// Removes the port from a host.
-pub fn without_port(host: &str) -> &str {
+pub fn strip_port(host: &str) -> &str {
     let port = host
         .rfind(':')
         .filter(|i| host[i + 1..].bytes().all(|b| b.is_ascii_digit()));
     port.map_or(host, |i| &host[..i])
 }
 
-impl Host {
+impl HostPattern {
     /// Parses a host as listeners and routes write it; `None` is any host.
-    pub fn of(text: Option<&str>) -> Self {
+    pub fn from_hostname(text: Option<&str>) -> Self {
         match text.map(str::to_ascii_lowercase) {
             None => Self::Any,
             Some(t) if t.is_empty() => Self::Any,
@@ -234,7 +236,7 @@ impl Host {
         }
     }
 
-    fn takes(&self, host: &str) -> bool {
+    fn takes_host(&self, host: &str) -> bool {
         match self {
             Self::Any => true,
             Self::Exact(h) => h.eq_ignore_ascii_case(host),
@@ -248,10 +250,12 @@ impl Host {
     }
 
     /// Hosts that both cover; `None` if there are none.
-    pub fn and(&self, other: &Self) -> Option<Self> {
+    pub fn intersect_with(&self, other: &Self) -> Option<Self> {
         match (self, other) {
             (Self::Any, h) | (h, Self::Any) => Some(h.clone()),
-            (Self::Exact(a), h) | (h, Self::Exact(a)) => h.takes(a).then(|| Self::Exact(a.clone())),
+            (Self::Exact(a), h) | (h, Self::Exact(a)) => {
+                h.takes_host(a).then(|| Self::Exact(a.clone()))
+            }
             (Self::Under(a), Self::Under(b)) => {
                 let (long, short) = if a.len() >= b.len() { (a, b) } else { (b, a) };
                 long.ends_with(short.as_str())
@@ -261,18 +265,18 @@ impl Host {
     }
 }
 
-impl Path {
-    fn takes(&self, path: &str) -> bool {
+impl PathPattern {
+    fn takes_path(&self, path: &str) -> bool {
         match self {
             Self::Exact(p) => p == path,
-            Self::Prefix(p) => under(path, p),
+            Self::Prefix(p) => is_under_prefix(path, p),
             Self::Regex(r) => r.is_match(path),
         }
     }
 }
 
-impl Value {
-    fn takes(&self, value: &str) -> bool {
+impl ValuePattern {
+    fn takes_value(&self, value: &str) -> bool {
         match self {
             Self::Exact(v) => v == value,
             Self::Regex(r) => r.is_match(value),
@@ -286,21 +290,27 @@ mod tests {
 
     #[test]
     fn hosts_meet_or_not() {
-        let host = |t| Host::of(Some(t));
+        let host = |t| HostPattern::from_hostname(Some(t));
         assert!(
-            host("*.a.com").takes("x.A.com")
-                && !host("*.a.com").takes("a.com")
-                && !host("a.com").takes("b.com")
+            host("*.a.com").takes_host("x.A.com")
+                && !host("*.a.com").takes_host("a.com")
+                && !host("a.com").takes_host("b.com")
         );
-        assert_eq!(host("*.a.com").and(&host("x.a.com")), Some(host("x.a.com")));
         assert_eq!(
-            host("*.a.com").and(&host("*.x.a.com")),
+            host("*.a.com").intersect_with(&host("x.a.com")),
+            Some(host("x.a.com"))
+        );
+        assert_eq!(
+            host("*.a.com").intersect_with(&host("*.x.a.com")),
             Some(host("*.x.a.com"))
         );
-        assert_eq!(host("a.com").and(&host("b.com")), None);
-        assert_eq!(Host::Any.and(&host("b.com")), Some(host("b.com")));
+        assert_eq!(host("a.com").intersect_with(&host("b.com")), None);
         assert_eq!(
-            ["a", "a:80", "[::1]:80", "[::1]", "a:"].map(without_port),
+            HostPattern::Any.intersect_with(&host("b.com")),
+            Some(host("b.com"))
+        );
+        assert_eq!(
+            ["a", "a:80", "[::1]:80", "[::1]", "a:"].map(strip_port),
             ["a", "a", "[::1]", "[::1]", "a"]
         );
     }

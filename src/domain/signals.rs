@@ -8,14 +8,14 @@
 //! Figures are exact if every request was reported (by graylane's own gateway or an access log,
 //! with nothing dropped on the way), otherwise they are *sampled*.
 //!
-//! Memory is bounded: [`MOST`] versions of at most 25 KB each. Beyond that, the version that was
+//! Memory is bounded: [`MAX_VERSIONS`] versions of at most 25 KB each. Beyond that, the version that was
 //! idle for longest is forgotten.
 
 mod compare;
-mod reading;
 mod series;
 #[cfg(test)]
 mod tests;
+mod window_stats;
 
 use std::collections::BTreeMap;
 
@@ -24,21 +24,23 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     hop::Hop,
     span::Source,
-    world::{Key, World},
+    world::{ObjectKey, World},
 };
-pub use compare::{CHANCE, Comparison, LEAST, LEAST_FOR_LATENCY, compare};
-pub use reading::Reading;
-pub use series::{Column, Request, SLOT, Series, Window};
+pub use compare::{
+    Comparison, MAX_CHANCE, MIN_REQUESTS, MIN_REQUESTS_FOR_LATENCY, compare_versions,
+};
+pub use series::{Column, RequestSample, SLOT_SECONDS, Series, Window};
+pub use window_stats::WindowStats;
 
 /// Maximum number of versions of all apps together.
-pub const MOST: usize = 400;
+pub const MAX_VERSIONS: usize = 400;
 
 /// Version that answered a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Version {
     /// No pod answered, or it is unknown which one did.
     #[default]
-    Nobody,
+    Unknown,
     /// Baseline pods with one template.
     Base {
         /// Environment of the pods, if the pod is known.
@@ -52,14 +54,14 @@ pub enum Version {
 
 impl Version {
     /// Version whose pod answered a hop.
-    pub fn of(hop: &Hop, world: &World) -> Self {
+    pub fn from_hop(hop: &Hop, world: &World) -> Self {
         let Some(pod) = &hop.pod else {
-            return Self::Nobody;
+            return Self::Unknown;
         };
         if let Some(tag) = &hop.pod_tag {
             return Self::Lane(tag.clone());
         }
-        let known = world.pods.get(&Key {
+        let known = world.pods.get(&ObjectKey {
             namespace: hop.namespace.clone(),
             name: pod.clone(),
         });
@@ -75,9 +77,9 @@ impl Version {
     }
 }
 
-impl Request {
+impl RequestSample {
     /// Converts a hop to the request that is counted.
-    pub fn of(hop: &Hop) -> Self {
+    pub fn from_hop(hop: &Hop) -> Self {
         Self {
             time: hop.time,
             micros: hop.micros,
@@ -111,7 +113,7 @@ pub struct Signals {
 
 impl Signals {
     /// Creates signals that count only requests from that time on.
-    pub fn since(begun: Timestamp) -> Self {
+    pub fn starting_at(begun: Timestamp) -> Self {
         Self {
             from: Some(begun),
             since: Some(begun),
@@ -120,7 +122,7 @@ impl Signals {
     }
 
     /// Counts the new hops of a world. Returns whether there were any.
-    pub fn follow(&mut self, world: &World, now: Timestamp) -> bool {
+    pub fn follow_world(&mut self, world: &World, now: Timestamp) -> bool {
         let (fresh, missed) = world.hops_since(self.seen);
         if missed || world.hops_dropped > self.dropped {
             self.lost = Some(now);
@@ -128,13 +130,24 @@ impl Signals {
         (self.seen, self.dropped) = (world.hops_seen, world.hops_dropped);
         self.since.get_or_insert(now);
         for hop in fresh.iter().filter(|hop| !hop.amends) {
-            self.add(&hop.app, Version::of(hop, world), Request::of(hop), now);
+            self.add_request(
+                &hop.app,
+                Version::from_hop(hop, world),
+                RequestSample::from_hop(hop),
+                now,
+            );
         }
         !fresh.is_empty()
     }
 
     /// Counts one request. Returns false if its time is outside the window.
-    pub fn add(&mut self, app: &str, version: Version, request: Request, now: Timestamp) -> bool {
+    pub fn add_request(
+        &mut self,
+        app: &str,
+        version: Version,
+        request: RequestSample,
+        now: Timestamp,
+    ) -> bool {
         if !series::is_within(request.time, now)
             || self.from.is_some_and(|from| request.time < from)
         {
@@ -156,22 +169,22 @@ impl Signals {
             });
         let counted = versions
             .get_mut(at)
-            .is_some_and(|(_, series)| series.add(request, now));
+            .is_some_and(|(_, series)| series.add_request(request, now));
         self.since = Some(
             self.since
                 .map_or(request.time, |since| since.min(request.time)),
         );
-        self.forget();
+        self.evict_versions();
         counted
     }
 
     /// Forgets the versions that were idle for longest while there are too many.
-    fn forget(&mut self) {
-        while self.versions > MOST {
+    fn evict_versions(&mut self) {
+        while self.versions > MAX_VERSIONS {
             let all = self
                 .apps
                 .iter()
-                .flat_map(|(app, of)| of.iter().map(move |(v, s)| (s.newest(), app, v)));
+                .flat_map(|(app, of)| of.iter().map(move |(v, s)| (s.newest_slot(), app, v)));
             let Some((_, app, version)) = all.min() else {
                 return;
             };
@@ -193,35 +206,35 @@ impl Signals {
     }
 
     /// Versions of an app that got requests within five minutes.
-    pub fn versions(&self, app: &str, now: Timestamp) -> impl Iterator<Item = &Version> {
-        self.of(app)
+    pub fn active_versions(&self, app: &str, now: Timestamp) -> impl Iterator<Item = &Version> {
+        self.versions_of(app)
             .filter(move |(_, series)| series.is_alive(now))
             .map(|(version, _)| version)
     }
 
-    fn of(&self, app: &str) -> impl Iterator<Item = &(Version, Series)> {
+    fn versions_of(&self, app: &str) -> impl Iterator<Item = &(Version, Series)> {
         self.apps.get(app).into_iter().flatten()
     }
 
     /// Reads the figures of some versions of an app together.
-    pub fn read(
+    pub fn read_window(
         &self,
         app: &str,
         which: impl Fn(&Version) -> bool,
         window: Window,
         now: Timestamp,
-    ) -> Reading {
-        let mut reading = Reading::of(self.seconds(window, now));
-        for (_, series) in self.of(app).filter(|(version, _)| which(version)) {
-            series.read(&mut reading, window, now);
+    ) -> WindowStats {
+        let mut reading = WindowStats::over_seconds(self.observed_seconds(window, now));
+        for (_, series) in self.versions_of(app).filter(|(version, _)| which(version)) {
+            series.add_to_stats(&mut reading, window, now);
         }
-        reading.sampled |= reading.requests > 0 && self.has_lost(now);
+        reading.sampled |= reading.requests > 0 && self.has_lost_hops(now);
         reading
     }
 
     /// Requests of some versions of an app in each of the last `slots` complete slots of ten
     /// seconds, oldest first.
-    pub fn columns(
+    pub fn read_columns(
         &self,
         app: &str,
         which: impl Fn(&Version) -> bool,
@@ -229,20 +242,20 @@ impl Signals {
         now: Timestamp,
     ) -> Vec<Column> {
         let mut columns = vec![Column::default(); slots];
-        for (_, series) in self.of(app).filter(|(version, _)| which(version)) {
-            series.columns(&mut columns, now);
+        for (_, series) in self.versions_of(app).filter(|(version, _)| which(version)) {
+            series.add_to_columns(&mut columns, now);
         }
         columns
     }
 
     /// Whether hops were lost on their way here within five minutes.
-    fn has_lost(&self, now: Timestamp) -> bool {
+    fn has_lost_hops(&self, now: Timestamp) -> bool {
         self.lost
             .is_some_and(|at| now.duration_since(at) < SignedDuration::from_mins(5))
     }
 
     /// Seconds of the window in which hops were received.
-    pub fn seconds(&self, window: Window, now: Timestamp) -> f64 {
-        window.seconds(self.since, now)
+    pub fn observed_seconds(&self, window: Window, now: Timestamp) -> f64 {
+        window.observed_seconds(self.since, now)
     }
 }

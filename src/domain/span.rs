@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use keys::TagKeys;
 
-use super::{hop::bounded, text::Clean};
+use super::{hop::truncate_text, text::Clean};
 
 /// One request as one party reports it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -114,7 +114,7 @@ pub enum Source {
 
 impl Source {
     /// Name for messages.
-    pub const fn word(self) -> &'static str {
+    pub const fn display_name(self) -> &'static str {
         match self {
             Self::Otlp => "OTLP",
             Self::Traefik => "Traefik's access log",
@@ -188,7 +188,7 @@ impl Tag {
     }
 
     /// Converts a reported value: an empty one, or Envoy's `-`, means that there was no tag.
-    pub fn told(value: &str) -> Self {
+    pub fn from_reported(value: &str) -> Self {
         match value {
             "" | "-" => Self::Absent,
             tag => Self::Value(tag.to_owned()),
@@ -211,20 +211,20 @@ impl Serialize for Tag {
 impl<'de> Deserialize<'de> for Tag {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(Option::<String>::deserialize(deserializer)?
-            .map_or(Self::Absent, |tag| Self::told(&tag)))
+            .map_or(Self::Absent, |tag| Self::from_reported(&tag)))
     }
 }
 
 impl Span {
     /// Cleans and bounds all texts that foreign programs wrote. Call it once, where a span enters.
     #[must_use]
-    pub fn cleaned(mut self) -> Self {
+    pub fn into_cleaned(mut self) -> Self {
         for text in self.texts_mut() {
-            *text = bounded(&Clean::from_untrusted(text));
+            *text = truncate_text(&Clean::from_untrusted(text));
         }
         for tag in [&mut self.tag, &mut self.tag_came] {
             if let Tag::Value(value) = tag {
-                *tag = Tag::told(value);
+                *tag = Tag::from_reported(value);
             }
         }
         self
@@ -295,9 +295,12 @@ mod tests {
 
     #[test]
     fn what_stands_for_nothing_is_absent() {
-        assert_eq!([Tag::told("-"), Tag::told("")], [Tag::Absent, Tag::Absent]);
-        assert_eq!(Tag::told("gray").value(), Some("gray"));
+        assert_eq!(
+            [Tag::from_reported("-"), Tag::from_reported("")],
+            [Tag::Absent, Tag::Absent]
+        );
+        assert_eq!(Tag::from_reported("gray").value(), Some("gray"));
         assert_eq!(Tag::Unknown.or(Tag::Absent), Tag::Absent);
-        assert_eq!(Tag::Absent.or(Tag::told("x")), Tag::Absent);
+        assert_eq!(Tag::Absent.or(Tag::from_reported("x")), Tag::Absent);
     }
 }

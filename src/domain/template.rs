@@ -11,9 +11,9 @@ mod characters;
 mod exec;
 mod format;
 mod functions;
-mod glued;
 mod lex;
 mod literal;
+mod missing_spaces;
 mod origin;
 mod parse;
 mod placeholders;
@@ -22,7 +22,7 @@ mod tests;
 mod tree;
 mod value;
 
-pub use placeholders::{Placeholder, placeholders};
+pub use placeholders::{Placeholder, find_placeholders};
 
 use super::{variables::Values, yaml};
 use crate::api::Environment;
@@ -50,7 +50,7 @@ pub struct Context {
 impl Context {
     /// Data for an App's templates in one of its environments; `shared` holds the values that come
     /// from its variable groups.
-    pub fn of(
+    pub fn for_environment(
         app: &str,
         environment: &Environment,
         shared: &Values,
@@ -68,7 +68,7 @@ impl Context {
         }
     }
 
-    fn data(&self) -> Value {
+    fn template_data(&self) -> Value {
         let mut values: Map<String, Value> = Map::new();
         values.insert("namespace".into(), self.namespace.as_str().into());
         values.extend(self.values.iter().map(|(k, v)| (k.clone(), v.clone())));
@@ -142,14 +142,14 @@ impl Problem {
         }
     }
 
-    fn help(mut self, help: impl Into<String>) -> Problem {
+    fn with_help(mut self, help: impl Into<String>) -> Problem {
         self.help = Some(help.into());
         self
     }
 }
 
 /// Converts problems to errors, sorted by position and without duplicates.
-fn errors(name: &str, source: &str, mut problems: Vec<Problem>) -> Vec<TemplateError> {
+fn to_template_errors(name: &str, source: &str, mut problems: Vec<Problem>) -> Vec<TemplateError> {
     problems.sort();
     problems.dedup();
     let place = |problem: Problem| {
@@ -177,21 +177,23 @@ fn line_column(source: &str, offset: usize) -> (usize, usize) {
 
 /// Renders a template, or returns every error in it.
 pub fn render(name: &str, source: &str, context: &Context) -> Result<String, Vec<TemplateError>> {
-    let done = parse::parse(source).and_then(|parsed| exec::run(source, &parsed, context));
+    let done = parse::parse_template(source)
+        .and_then(|parsed| exec::run_template(source, &parsed, context));
     done.map(|rendered| rendered.text)
-        .map_err(|problems| errors(name, source, problems))
+        .map_err(|problems| to_template_errors(name, source, problems))
 }
 
 /// Renders a template and returns the Kubernetes objects in it, in order. YAML errors are reported
 /// at the template line that wrote the YAML.
-pub fn manifests(
+pub fn render_manifests(
     name: &str,
     source: &str,
     context: &Context,
 ) -> Result<Vec<Value>, Vec<TemplateError>> {
-    let done = parse::parse(source).and_then(|parsed| exec::run(source, &parsed, context));
-    let done = done.map_err(|problems| errors(name, source, problems))?;
-    let objects = yaml::objects(name, &done.text).map_err(|found| {
+    let done = parse::parse_template(source)
+        .and_then(|parsed| exec::run_template(source, &parsed, context));
+    let done = done.map_err(|problems| to_template_errors(name, source, problems))?;
+    let objects = yaml::read_objects(name, &done.text).map_err(|found| {
         let place = |error: yaml::YamlError| {
             let (line, column) = line_column(source, done.source_of(error.line, error.column));
             TemplateError {

@@ -7,8 +7,8 @@
 mod units;
 mod width;
 
-pub use units::{age, bytes, duration, rate};
-pub use width::{middle_ellipsis, pad, pad_left, truncate, width};
+pub use units::{format_age, format_bytes, format_duration, format_rate};
+pub use width::{display_width, pad_left, pad_right, truncate, truncate_middle};
 
 use serde::{Deserialize, Deserializer, Serialize};
 use std::{fmt, ops::Deref};
@@ -16,8 +16,8 @@ use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthChar;
 
 /// Replaces a line break in one-line text.
-pub const BREAK: char = '⏎';
-const TAB: usize = 4;
+pub const LINE_BREAK: char = '⏎';
+const TAB_WIDTH: usize = 4;
 
 /// Text without control characters, escape sequences or bidirectional overrides.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -28,23 +28,23 @@ impl Clean {
     /// Sanitises to one line: line breaks become `⏎`, trailing ones are removed.
     pub fn from_untrusted(text: &str) -> Clean {
         Clean(
-            clean(text, BREAK, usize::MAX)
-                .trim_end_matches(BREAK)
+            clean_text(text, LINE_BREAK, usize::MAX)
+                .trim_end_matches(LINE_BREAK)
                 .to_owned(),
         )
     }
 
     /// Sanitises and keeps the lines; every line break becomes `\n`.
     pub fn lines_from(text: &str) -> Clean {
-        Clean(clean(text, '\n', usize::MAX))
+        Clean(clean_text(text, '\n', usize::MAX))
     }
 
     /// Sanitises to one line of at most `max_chars` characters, with `…` at the end when truncated.
     pub fn bounded(text: &str, max_chars: usize) -> Clean {
         // One character more than allowed shows whether to truncate, without reading all of a long
         // text.
-        let text = clean(text, BREAK, max_chars.saturating_add(1));
-        let text = text.trim_end_matches(BREAK);
+        let text = clean_text(text, LINE_BREAK, max_chars.saturating_add(1));
+        let text = text.trim_end_matches(LINE_BREAK);
         if text.chars().count() <= max_chars {
             return Clean(text.to_owned());
         }
@@ -143,7 +143,7 @@ fn is_break(c: char) -> bool {
     )
 }
 
-fn clean(text: &str, line_break: char, enough: usize) -> String {
+fn clean_text(text: &str, line_break: char, enough: usize) -> String {
     let plain = |c: char| {
         !c.is_control() && !is_hidden(c) && !is_break(c) || c == '\n' && line_break == '\n'
     };
@@ -160,7 +160,7 @@ fn clean(text: &str, line_break: char, enough: usize) -> String {
         // Parse each line on its own, so that an unterminated sequence cannot swallow the lines
         // after it.
         let end = rest.find(is_break).unwrap_or(rest.len());
-        out.line(&rest[..end]);
+        out.clean_line(&rest[..end]);
         rest = &rest[end..];
         let Some(found) = rest.chars().next() else {
             return out.out;
@@ -184,7 +184,7 @@ struct Cleaner {
 }
 
 impl Cleaner {
-    fn line(&mut self, line: &str) {
+    fn clean_line(&mut self, line: &str) {
         let mut parser = vte::Parser::new();
         let mut buffer = [0; 4];
         for c in line.chars() {
@@ -220,7 +220,7 @@ impl vte::Perform for Cleaner {
 
     fn execute(&mut self, byte: u8) {
         if byte == b'\t' {
-            for _ in 0..TAB - self.column % TAB {
+            for _ in 0..TAB_WIDTH - self.column % TAB_WIDTH {
                 self.push(' ');
             }
         }

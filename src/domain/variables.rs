@@ -16,7 +16,7 @@ use crate::api::{
 };
 
 /// Looks up a variable group by name.
-pub type GroupOf<'a> = &'a (dyn Fn(&str) -> Option<&'a VariableGroup> + Sync);
+pub type GroupLookup<'a> = &'a (dyn Fn(&str) -> Option<&'a VariableGroup> + Sync);
 
 /// Values by key.
 pub type Values = BTreeMap<String, Value>;
@@ -49,7 +49,7 @@ impl fmt::Display for Origin {
 /// The effective value of one key in an environment.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Effective {
+pub struct EffectiveValue {
     /// `KEY` in `{{ .Values.KEY }}`.
     pub key: String,
     /// The effective value.
@@ -62,7 +62,7 @@ pub struct Effective {
 
 /// A group that an environment names but cannot use.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unresolved {
+pub struct UnresolvedGroup {
     /// Name of the App.
     pub app: String,
     /// Name of the environment.
@@ -73,7 +73,7 @@ pub struct Unresolved {
     pub why: String,
 }
 
-impl fmt::Display for Unresolved {
+impl fmt::Display for UnresolvedGroup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             app,
@@ -86,7 +86,7 @@ impl fmt::Display for Unresolved {
 }
 
 /// Formats the problems, one per line.
-pub fn lines(all: &[Unresolved]) -> String {
+pub fn format_unresolved(all: &[UnresolvedGroup]) -> String {
     all.iter()
         .map(ToString::to_string)
         .collect::<Vec<_>>()
@@ -95,12 +95,12 @@ pub fn lines(all: &[Unresolved]) -> String {
 
 /// Resolves the groups that an environment names, lowest precedence first. All errors are returned
 /// at once, with their field paths in the App.
-fn layers<'g>(
+fn resolve_layers<'g>(
     app: &str,
     spec: &AppSpec,
     environment: &Environment,
     group_of: impl Fn(&str) -> Option<&'g VariableGroup>,
-) -> Result<Vec<(Origin, &'g Values)>, Vec<Unresolved>> {
+) -> Result<Vec<(Origin, &'g Values)>, Vec<UnresolvedGroup>> {
     let at = spec
         .environments
         .iter()
@@ -109,7 +109,7 @@ fn layers<'g>(
     let (mut found, mut problems) = (vec![], vec![]);
     for (n, name) in environment.variable_groups.iter().enumerate() {
         let mut wrong = |why: String| {
-            problems.push(Unresolved {
+            problems.push(UnresolvedGroup {
                 app: app.to_owned(),
                 environment: environment.name.clone(),
                 path: format!("spec.environments[{at}].variableGroups[{n}]"),
@@ -131,7 +131,7 @@ fn layers<'g>(
             wrong(format!("variable group {name} is app {other}'s own"));
             continue;
         }
-        if let Some(why) = unusable(&group.spec) {
+        if let Some(why) = explain_unusable(&group.spec) {
             wrong(format!("variable group {name}: {why}"));
             continue;
         }
@@ -152,7 +152,7 @@ fn layers<'g>(
 }
 
 /// Explains why no App can use a group; `None` if it is valid.
-pub fn unusable(group: &VariableGroupSpec) -> Option<String> {
+pub fn explain_unusable(group: &VariableGroupSpec) -> Option<String> {
     if group.values.contains_key(NAMESPACE) {
         return Some(format!(
             "{NAMESPACE:?} is the environment's own: set it there"
@@ -165,13 +165,13 @@ pub fn unusable(group: &VariableGroupSpec) -> Option<String> {
 }
 
 /// The values from an environment's groups, without its own values.
-pub fn shared<'g>(
+pub fn resolve_shared_values<'g>(
     app: &str,
     spec: &AppSpec,
     environment: &Environment,
     group_of: impl Fn(&str) -> Option<&'g VariableGroup>,
-) -> Result<Values, Vec<Unresolved>> {
-    let layers = layers(app, spec, environment, group_of)?;
+) -> Result<Values, Vec<UnresolvedGroup>> {
+    let layers = resolve_layers(app, spec, environment, group_of)?;
     Ok(layers
         .into_iter()
         .flat_map(|(_, values)| values.clone())
@@ -179,26 +179,26 @@ pub fn shared<'g>(
 }
 
 /// All values that manifests can read in an environment, sorted by key, with their sources.
-pub fn effective<'g>(
+pub fn resolve_effective_values<'g>(
     app: &str,
     spec: &AppSpec,
     environment: &Environment,
     group_of: impl Fn(&str) -> Option<&'g VariableGroup>,
-) -> Result<Vec<Effective>, Vec<Unresolved>> {
-    let mut layers = layers(app, spec, environment, group_of)?;
+) -> Result<Vec<EffectiveValue>, Vec<UnresolvedGroup>> {
+    let mut layers = resolve_layers(app, spec, environment, group_of)?;
     let namespace = Values::from([(NAMESPACE.to_owned(), environment.namespace.as_str().into())]);
     if !environment.values.contains_key(NAMESPACE) {
         layers.push((Origin::Environment, &namespace));
     }
     layers.push((Origin::Environment, &environment.values));
-    let mut all: BTreeMap<&String, Effective> = BTreeMap::new();
+    let mut all: BTreeMap<&String, EffectiveValue> = BTreeMap::new();
     for (origin, values) in layers {
         for (key, value) in values {
             let before = all
                 .remove(key)
                 .map(|e| [e.over, vec![e.from]].concat())
                 .unwrap_or_default();
-            let now = Effective {
+            let now = EffectiveValue {
                 key: key.clone(),
                 value: value.clone(),
                 from: origin.clone(),
@@ -213,7 +213,7 @@ pub fn effective<'g>(
 /// An environment that uses a group.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Reached {
+pub struct ReachedEnvironment {
     /// Name of the App.
     pub app: String,
     /// Name of the environment.
@@ -222,14 +222,14 @@ pub struct Reached {
     pub hidden: Vec<String>,
 }
 
-impl Reached {
+impl ReachedEnvironment {
     /// `APP/ENVIRONMENT`.
     pub fn place(&self) -> String {
         format!("{}/{}", self.app, self.environment)
     }
 }
 
-impl fmt::Display for Reached {
+impl fmt::Display for ReachedEnvironment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.place())?;
         if self.hidden.is_empty() {
@@ -241,11 +241,11 @@ impl fmt::Display for Reached {
 }
 
 /// Finds the environments that use a group, with the keys that are overridden there.
-pub fn reached<'a, 'g>(
+pub fn find_reached<'a, 'g>(
     group: &str,
     apps: impl IntoIterator<Item = &'a App>,
     group_of: impl Fn(&str) -> Option<&'g VariableGroup> + Copy,
-) -> Vec<Reached> {
+) -> Vec<ReachedEnvironment> {
     let is_it = |origin: &Origin| match origin {
         Origin::NamespaceGroup(name) | Origin::AppGroup(name) => name == group,
         Origin::Environment => false,
@@ -259,13 +259,14 @@ pub fn reached<'a, 'g>(
             .iter()
             .filter(|e| e.variable_groups.iter().any(|g| g == group))
         {
-            let found = effective(&name, &app.spec, environment, group_of).unwrap_or_default();
+            let found = resolve_effective_values(&name, &app.spec, environment, group_of)
+                .unwrap_or_default();
             let hidden = found
                 .into_iter()
                 .filter(|e| e.over.iter().any(is_it))
                 .map(|e| e.key)
                 .collect();
-            all.push(Reached {
+            all.push(ReachedEnvironment {
                 app: name.clone(),
                 environment: environment.name.clone(),
                 hidden,
@@ -279,7 +280,7 @@ pub fn reached<'a, 'g>(
 /// A change that the next release would make to a value from a variable group.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Pending {
+pub struct PendingChange {
     /// `KEY` in `{{ .Values.KEY }}`.
     pub key: String,
     /// Value that the last release deployed; `None` when no group gave one.
@@ -288,9 +289,10 @@ pub struct Pending {
     pub next: Option<Value>,
 }
 
-impl fmt::Display for Pending {
+impl fmt::Display for PendingChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let say = |value: &Option<Value>| value.as_ref().map_or_else(|| "(none)".into(), shown);
+        let say =
+            |value: &Option<Value>| value.as_ref().map_or_else(|| "(none)".into(), format_value);
         write!(
             f,
             "{}: {} → {}",
@@ -302,7 +304,7 @@ impl fmt::Display for Pending {
 }
 
 /// Formats a value on one line: text without line breaks or tabs verbatim, anything else as JSON.
-pub fn shown(value: &Value) -> String {
+pub fn format_value(value: &Value) -> String {
     match value {
         Value::String(text) if !text.contains(['\n', '\r', '\t']) => text.clone(),
         other => other.to_string(),
@@ -310,7 +312,7 @@ pub fn shown(value: &Value) -> String {
 }
 
 /// Name of the release that is deployed, or being deployed, in an environment.
-pub fn deployed_by<'a>(app: &'a App, environment: &str) -> Option<&'a str> {
+pub fn deployed_release<'a>(app: &'a App, environment: &str) -> Option<&'a str> {
     let status = app.status.as_ref()?.environments.get(environment)?;
     let runs = matches!(
         status.state,
@@ -321,7 +323,11 @@ pub fn deployed_by<'a>(app: &'a App, environment: &str) -> Option<&'a str> {
 
 /// What the next release would change in the values from an environment's groups. `last` is the
 /// release deployed there; without it, or before it has tasks, the result is empty.
-pub fn pending(now: &[Effective], last: Option<&Release>, environment: &str) -> Vec<Pending> {
+pub fn pending_changes(
+    now: &[EffectiveValue],
+    last: Option<&Release>,
+    environment: &str,
+) -> Vec<PendingChange> {
     let Some(status) = last
         .and_then(|r| r.status.as_ref())
         .filter(|s| !s.tasks.is_empty())
@@ -344,7 +350,7 @@ pub fn pending(now: &[Effective], last: Option<&Release>, environment: &str) -> 
     let keys = changed_keys(&deployed, &next)
         .into_iter()
         .filter(|k| !own(k));
-    keys.map(|key| Pending {
+    keys.map(|key| PendingChange {
         deployed: deployed.get(&key).cloned(),
         next: next.get(&key).cloned(),
         key,

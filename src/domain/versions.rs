@@ -8,7 +8,7 @@ use crate::api::TaskStatus;
 
 /// Current number of pods of each version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Split {
+pub struct VersionCounts {
     /// New pods that are ready.
     pub new_ready: u32,
     /// New pods that are not ready yet.
@@ -21,7 +21,7 @@ pub struct Split {
 
 /// Version of a template's pods, relative to the other templates of their environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Age {
+pub enum VersionAge {
     /// There is no other version.
     Only,
     /// A newer version exists.
@@ -32,21 +32,21 @@ pub enum Age {
 
 /// The pod templates of an environment, by hash.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Templates {
+pub struct PodTemplates {
     new: BTreeSet<String>,
     old: BTreeSet<String>,
 }
 
-impl Templates {
+impl PodTemplates {
     /// Collects the templates of these pods, including terminating pods, which may still answer
     /// requests.
-    pub fn of<'a>(
+    pub fn from_pods<'a>(
         task: Option<&TaskStatus>,
         workloads: &[&Workload],
         pods: impl Iterator<Item = &'a Pod>,
     ) -> Self {
         let mut told = Self::default();
-        for (is_new, pod) in told_apart(task, workloads, pods.collect()) {
+        for (is_new, pod) in classify_pods(task, workloads, pods.collect()) {
             let set = if is_new { &mut told.new } else { &mut told.old };
             set.extend(pod.hash.clone());
         }
@@ -57,39 +57,41 @@ impl Templates {
 
     /// Version of the pods with this hash. An unknown hash belongs to deleted pods, which were old.
     /// Without a hash, or without any known template, there is no other version.
-    pub fn age(&self, hash: Option<&str>) -> Age {
-        let Some(hash) = hash else { return Age::Only };
+    pub fn age_of_hash(&self, hash: Option<&str>) -> VersionAge {
+        let Some(hash) = hash else {
+            return VersionAge::Only;
+        };
         match (self.new.contains(hash), self.old.contains(hash)) {
-            (true, _) if self.old.is_empty() => Age::Only,
-            (true, _) => Age::New,
-            (_, true) if self.new.is_empty() => Age::Only,
-            (_, true) => Age::Old,
-            _ if self.new.is_empty() && self.old.is_empty() => Age::Only,
-            _ => Age::Old,
+            (true, _) if self.old.is_empty() => VersionAge::Only,
+            (true, _) => VersionAge::New,
+            (_, true) if self.new.is_empty() => VersionAge::Only,
+            (_, true) => VersionAge::Old,
+            _ if self.new.is_empty() && self.old.is_empty() => VersionAge::Only,
+            _ => VersionAge::Old,
         }
     }
 
     /// Whether both versions exist.
-    pub fn are_two(&self) -> bool {
+    pub fn has_both(&self) -> bool {
         !self.new.is_empty() && !self.old.is_empty()
     }
 }
 
 /// Counts the new and old pods.
-pub fn split<'a>(
+pub fn count_versions<'a>(
     task: Option<&TaskStatus>,
     workloads: &[&Workload],
     pods: impl Iterator<Item = &'a Pod>,
-) -> Split {
+) -> VersionCounts {
     let wanted = workloads
         .iter()
         .map(|w| w.replicas)
         .fold(0, u32::saturating_add);
-    let mut out = Split {
+    let mut out = VersionCounts {
         wanted,
-        ..Split::default()
+        ..VersionCounts::default()
     };
-    for (is_new, pod) in told_apart(task, workloads, pods.filter(|p| !p.terminating).collect()) {
+    for (is_new, pod) in classify_pods(task, workloads, pods.filter(|p| !p.terminating).collect()) {
         match (is_new, pod.ready) {
             (true, true) => out.new_ready += 1,
             (true, false) => out.new_coming += 1,
@@ -102,14 +104,14 @@ pub fn split<'a>(
 /// Marks each pod as new or not: by the task's images if these differ; otherwise by the update
 /// revision of a StatefulSet, or by the hash of a Deployment's youngest pod among those with the
 /// images of the current template.
-fn told_apart<'a>(
+fn classify_pods<'a>(
     task: Option<&TaskStatus>,
     workloads: &[&Workload],
     pods: Vec<&'a Pod>,
 ) -> Vec<(bool, &'a Pod)> {
     let pods: Vec<(Option<usize>, &Pod)> = pods
         .into_iter()
-        .map(|p| (workloads.iter().position(|w| owns(w, p)), p))
+        .map(|p| (workloads.iter().position(|w| owns_pod(w, p)), p))
         .collect();
     let workload = |of: Option<usize>| of.and_then(|of| workloads.get(of));
     let by_images = task.filter(|t| t.new_images != t.old_images && !t.new_images.is_empty());
@@ -144,7 +146,7 @@ fn told_apart<'a>(
 
 /// Whether a workload owns a pod. A StatefulSet owns its pods directly, a Deployment through a
 /// ReplicaSet that is named after the Deployment and the pods' template hash.
-fn owns(workload: &Workload, pod: &Pod) -> bool {
+fn owns_pod(workload: &Workload, pod: &Pod) -> bool {
     let Some(owner) = pod
         .owner
         .as_deref()
@@ -167,10 +169,10 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::domain::{text::Clean, world::Key};
+    use crate::domain::{text::Clean, world::ObjectKey};
 
-    fn key(name: &str) -> Key {
-        Key {
+    fn key(name: &str) -> ObjectKey {
+        ObjectKey {
             namespace: "demo".into(),
             name: name.into(),
         }
@@ -206,18 +208,24 @@ mod tests {
             images,
             ..pod("web-f2", "f2", 30)
         };
-        let both = Templates::of(None, &[&web], [&old, &new].into_iter());
+        let both = PodTemplates::from_pods(None, &[&web], [&old, &new].into_iter());
         assert_eq!(
-            ["f1", "f2", "f0"].map(|hash| both.age(Some(hash))),
-            [Age::Old, Age::New, Age::Old]
+            ["f1", "f2", "f0"].map(|hash| both.age_of_hash(Some(hash))),
+            [VersionAge::Old, VersionAge::New, VersionAge::Old]
         );
-        assert_eq!((both.age(None), both.are_two()), (Age::Only, true));
-        let one = Templates::of(None, &[&web], [&new].into_iter());
         assert_eq!(
-            ["f1", "f2"].map(|hash| one.age(Some(hash))),
-            [Age::Old, Age::Only]
+            (both.age_of_hash(None), both.has_both()),
+            (VersionAge::Only, true)
         );
-        assert_eq!(Templates::default().age(Some("f1")), Age::Only);
+        let one = PodTemplates::from_pods(None, &[&web], [&new].into_iter());
+        assert_eq!(
+            ["f1", "f2"].map(|hash| one.age_of_hash(Some(hash))),
+            [VersionAge::Old, VersionAge::Only]
+        );
+        assert_eq!(
+            PodTemplates::default().age_of_hash(Some("f1")),
+            VersionAge::Only
+        );
     }
 
     /// With the same images, only the template tells which pods are new.
@@ -245,23 +253,23 @@ mod tests {
             pod("db", "db-old", 10),
             pod("db", "db-new", 50),
         ];
-        let expected = Split {
+        let expected = VersionCounts {
             new_ready: 1,
             new_coming: 0,
             old: 2,
             wanted: 3,
         };
-        assert_eq!(split(None, &[&db], pods.iter()), expected);
+        assert_eq!(count_versions(None, &[&db], pods.iter()), expected);
         // Plus a Deployment, whose youngest pod is the new one.
         let more = [pod("web-f1", "f1", 20), pod("web-f2", "f2", 30)];
-        let expected = Split {
+        let expected = VersionCounts {
             new_ready: 2,
             new_coming: 0,
             old: 3,
             wanted: 5,
         };
         assert_eq!(
-            split(None, &[&db, &web], pods.iter().chain(&more)),
+            count_versions(None, &[&db, &web], pods.iter().chain(&more)),
             expected
         );
     }

@@ -1,7 +1,7 @@
 //! What a Release does next: a pure function of the Release, its App as frozen when the release
 //! began, the approvals, the observed cluster, and the time.
 //!
-//! [`decide`] keeps no state. Every step can be repeated, and what is done is read from the
+//! [`decide_steps`] keeps no state. Every step can be repeated, and what is done is read from the
 //! cluster, so a crash between two steps, or in the middle of one, changes nothing. The status is
 //! written before the steps are taken: if the Release has changed meanwhile, the write conflicts
 //! and no step is taken.
@@ -21,8 +21,8 @@ mod gate;
 mod objects;
 mod plan;
 mod proposal;
+mod reconciliation;
 mod records;
-mod run;
 mod timers;
 mod verify;
 
@@ -34,7 +34,7 @@ use serde_json::Value;
 use super::{
     batches::WorkloadSeen,
     observe::PodSeen,
-    owner::{Marks, Owner},
+    owner::{Owner, OwnershipMarks},
     revision::FrozenApp,
 };
 use crate::{
@@ -45,16 +45,21 @@ use crate::{
     domain::account::Account,
 };
 
-pub use approval::{decision, is_undecided};
-pub use forecast::{Forecast, ForecastInput, ForecastStep, Stop, forecast_release};
-pub use gate::{holder, is_at_work, lane_open};
-pub use objects::{key, looked_at, named_by, placed, rendered};
-pub use plan::{Plan, group_names, plan, values};
-pub use proposal::{Change, Proposal, Rendered, bound_images, built_after, changes, proposal};
+pub use approval::{has_uncounted_decision, new_decision};
+pub use forecast::{Forecast, ForecastInput, ForecastStep, ForecastStop, forecast_release};
+pub use gate::{check_lane_open, find_holder, is_changing};
+pub use objects::{
+    object_key, object_names, objects_to_observe, render_objects, render_placed_objects,
+};
+pub use plan::{ReleasePlan, group_names, plan_release, resolve_variables};
+pub use proposal::{
+    EnvironmentChange, Proposal, ProposalCache, bound_images, built_after, list_changes,
+    render_proposal,
+};
 pub use timers::Timers;
 
 /// Namespace and name.
-pub type Name = (String, String);
+pub type NamespacedName = (String, String);
 
 /// Everything that one decision is based on.
 pub struct Observed<'a> {
@@ -69,7 +74,7 @@ pub struct Observed<'a> {
     pub others: &'a [&'a Release],
     /// Approvals that name this Release.
     pub approvals: &'a [&'a Approval],
-    /// The objects named by [`looked_at`] that exist.
+    /// The objects named by [`objects_to_observe`] that exist.
     pub objects: &'a BTreeMap<InventoryItem, ObjectSeen>,
     /// Owners of those objects that carry no mark themselves but are in another App's inventory.
     pub claims: &'a BTreeMap<InventoryItem, Owner>,
@@ -84,18 +89,18 @@ pub struct Observed<'a> {
     pub routes: &'a RoutesSeen,
     /// Contexts that cannot be reached now, and why. Nothing is known about their objects.
     pub away: &'a BTreeMap<String, String>,
-    /// Objects named by [`looked_at`] that the server refuses to show, and its error.
+    /// Objects named by [`objects_to_observe`] that the server refuses to show, and its error.
     pub unseen: &'a BTreeMap<InventoryItem, String>,
     /// Jobs of this release by name.
     pub jobs: &'a BTreeMap<String, JobSeen>,
     /// Results of this release's last probes.
     pub probes: Option<&'a ProbesSeen>,
     /// Step that failed at the last try.
-    pub trouble: Option<&'a Trouble>,
+    pub trouble: Option<&'a StepFailure>,
     /// Timers of this release, by the engine's own clock.
     pub timers: &'a Timers,
     /// Digest of what an approval of this release lets through, cached from the last rendering.
-    pub rendered: &'a Rendered,
+    pub rendered: &'a ProposalCache,
     /// Current time on the engine's monotonic clock; every duration is measured by it.
     pub clock: Duration,
     /// Current wall-clock time, for what people read.
@@ -114,7 +119,7 @@ pub struct ObjectSeen {
     /// `metadata.resourceVersion`
     pub version: String,
     /// Its labels and annotations that say who owns it.
-    pub marks: Marks,
+    pub marks: OwnershipMarks,
     /// It is being deleted.
     pub terminating: bool,
 }
@@ -123,18 +128,18 @@ pub struct ObjectSeen {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RoutesSeen {
     /// Services that a route names as backend.
-    pub backends: std::collections::BTreeSet<Name>,
+    pub backends: std::collections::BTreeSet<NamespacedName>,
     /// What is wrong with the routes to such a Service.
-    pub troubles: BTreeMap<Name, String>,
+    pub troubles: BTreeMap<NamespacedName, String>,
     /// Some route was written that its gateways have not acknowledged yet.
     pub pending: bool,
     /// By lane group: an enabled lane that does not lead to what this release has deployed.
-    pub closed: BTreeMap<String, Closed>,
+    pub closed: BTreeMap<String, ClosedLane>,
 }
 
 /// A lane that does not lead to an existing gray version.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Closed {
+pub struct ClosedLane {
     /// Which lane, and why.
     pub why: String,
     /// It waits for other releases, for as long as they take.
@@ -171,7 +176,7 @@ pub struct ProbesSeen {
 
 /// A step that could not be taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trouble {
+pub struct StepFailure {
     /// Message for people: what, where and why.
     pub message: String,
     /// Retrying without a change will not help (invalid, owned by another field manager, or
@@ -182,7 +187,7 @@ pub struct Trouble {
 /// One write or other action of the engine. Steps are taken in order; the first that fails ends the
 /// pass.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Step {
+pub enum ReleaseStep {
     /// Write the status of an environment into the App.
     SetEnvironment {
         /// Name of the environment.
@@ -248,7 +253,7 @@ pub enum Step {
     RemoveEnvironment(String),
 }
 
-impl Step {
+impl ReleaseStep {
     fn delete_pod(workload: &InventoryItem, pod: PodSeen, why: String, by: Account) -> Self {
         let PodSeen {
             name, uid, version, ..
@@ -276,33 +281,33 @@ pub struct Decision {
     /// New status of the Release; written first.
     pub status: ReleaseStatus,
     /// Steps to take afterwards.
-    pub steps: Vec<Step>,
+    pub steps: Vec<ReleaseStep>,
     /// When to reconcile again even if nothing has changed.
     pub look_again: Option<SignedDuration>,
 }
 
 /// Decides what a Release does next.
-pub fn decide(observed: &Observed) -> Decision {
-    let mut run = run::Run::new(observed);
+pub fn decide_steps(observed: &Observed) -> Decision {
+    let mut run = reconciliation::Reconciliation::new(observed);
     if run.status.phase.is_final() {
-        return run.end();
+        return run.into_decision();
     }
-    run.tell_wishes();
+    run.record_wish();
     if run.status.tasks.is_empty() {
-        if !run.begin() {
-            return run.end();
+        if !run.begin_release() {
+            return run.into_decision();
         }
     } else if run.status.revision.is_none() {
-        run.bind_late();
+        run.freeze_late();
     }
     let aborting =
         observed.release.spec.control.abort || run.status.phase == ReleasePhase::Aborting;
     if aborting {
-        abort::decide(&mut run);
+        abort::decide_abort(&mut run);
     } else {
-        run.tasks();
+        run.run_tasks();
     }
-    run.end()
+    run.into_decision()
 }
 
 #[cfg(test)]

@@ -17,11 +17,11 @@ use super::{
     text::Clean,
 };
 use crate::api::{App, AppTemplate, Approval, Lane, LaneGroup, Release, VariableGroup};
-pub use link::{Asked, Gap, Link, Trouble};
+pub use link::{ApiUsage, Link, LinkTrouble, WatchGap};
 
 /// Namespace and name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key {
+pub struct ObjectKey {
     /// `metadata.namespace`; empty for cluster-scoped kinds. In another context
     /// `CONTEXT/NAMESPACE`, which is unambiguous because namespaces contain no slash.
     pub namespace: String,
@@ -29,9 +29,9 @@ pub struct Key {
     pub name: String,
 }
 
-impl Key {
+impl ObjectKey {
     /// Key of an object in a context. `None` is the home cluster.
-    pub fn of(context: Option<&str>, namespace: &str, name: &str) -> Self {
+    pub fn in_context(context: Option<&str>, namespace: &str, name: &str) -> Self {
         let namespace =
             context.map_or_else(|| namespace.to_owned(), |c| format!("{c}/{namespace}"));
         Self {
@@ -41,13 +41,13 @@ impl Key {
     }
 
     /// Context (`None`: home) and namespace within it.
-    pub fn place(&self) -> (Option<&str>, &str) {
-        place(&self.namespace)
+    pub fn split_context(&self) -> (Option<&str>, &str) {
+        split_context(&self.namespace)
     }
 }
 
-/// Splits a [`Key::namespace`] into context (`None`: home) and namespace.
-pub fn place(namespace: &str) -> (Option<&str>, &str) {
+/// Splits a [`ObjectKey::namespace`] into context (`None`: home) and namespace.
+pub fn split_context(namespace: &str) -> (Option<&str>, &str) {
     match namespace.rsplit_once('/') {
         Some((context, namespace)) => (Some(context), namespace),
         None => (None, namespace),
@@ -63,7 +63,7 @@ pub struct World {
     /// Increases with every change.
     pub revision: u64,
     /// Name of the cluster; changes only when another one is chosen.
-    pub place: Clean,
+    pub cluster_name: Clean,
     /// User name where the server does not know the user, as in pocket.
     pub me: Option<Clean>,
     /// Whether the data is current.
@@ -72,9 +72,9 @@ pub struct World {
     pub contexts: Arc<BTreeMap<String, Link>>,
     /// What cannot be watched although the server answers: missing rights, kinds that are not
     /// installed.
-    pub gaps: Arc<Vec<Gap>>,
+    pub gaps: Arc<Vec<WatchGap>>,
     /// Requests of this process to the API.
-    pub asked: Asked,
+    pub asked: ApiUsage,
     /// Home namespace, which contains our resources.
     pub namespace: String,
     /// Apps by name.
@@ -94,13 +94,13 @@ pub struct World {
     /// Lanes by name.
     pub lanes: Arc<BTreeMap<String, Arc<Lane>>>,
     /// Deployments of Apps.
-    pub deployments: Arc<BTreeMap<Key, Workload>>,
+    pub deployments: Arc<BTreeMap<ObjectKey, Workload>>,
     /// StatefulSets of Apps.
-    pub stateful: Arc<BTreeMap<Key, Workload>>,
+    pub stateful: Arc<BTreeMap<ObjectKey, Workload>>,
     /// Pods of Apps.
-    pub pods: Arc<BTreeMap<Key, Pod>>,
+    pub pods: Arc<BTreeMap<ObjectKey, Pod>>,
     /// HTTPRoutes of lane groups.
-    pub routes: Arc<BTreeMap<Key, Route>>,
+    pub routes: Arc<BTreeMap<ObjectKey, Route>>,
     /// Kubernetes Events, newest last, bounded.
     pub events: Arc<Vec<Event>>,
     /// Hops, newest last, bounded.
@@ -112,7 +112,7 @@ pub struct World {
     /// Hop sources that this process reads, and their state.
     pub hop_sources: Arc<Vec<HopSourceSeen>>,
     /// Current holder of the engine's Lease.
-    pub engine: Option<Engine>,
+    pub engine: Option<EngineHolder>,
     /// Rights of the current user.
     pub rights: Arc<Rights>,
 }
@@ -130,7 +130,7 @@ pub struct HopSourceSeen {
 
 /// The holder of the engine's Lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Engine {
+pub struct EngineHolder {
     /// Identity of the holder.
     pub holder: Clean,
     /// Last renewal.
@@ -163,7 +163,7 @@ pub struct Workload {
     /// Kind of the workload.
     pub kind: WorkloadKind,
     /// Namespace and name.
-    pub key: Key,
+    pub key: ObjectKey,
     /// `graylane.dev/app`.
     pub app: Option<String>,
     /// `graylane.dev/environment`.
@@ -203,7 +203,7 @@ pub struct Workload {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pod {
     /// Namespace and name.
-    pub key: Key,
+    pub key: ObjectKey,
     /// `graylane.dev/app`.
     pub app: Option<String>,
     /// `graylane.dev/environment`.
@@ -241,7 +241,7 @@ pub struct Pod {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Route {
     /// Namespace and name.
-    pub key: Key,
+    pub key: ObjectKey,
     /// `graylane.dev/lane-group`.
     pub group: Option<String>,
     /// Whether all parents' controllers accepted it. `None` until one has answered.
@@ -260,7 +260,7 @@ pub struct Event {
     /// Kind of the object that it is about.
     pub kind: Clean,
     /// Object that it is about.
-    pub object: Key,
+    pub object: ObjectKey,
     /// Machine-readable reason.
     pub reason: Clean,
     /// Message.
@@ -271,7 +271,7 @@ pub struct Event {
 
 impl World {
     /// Name of the current user; empty until it is known.
-    pub fn acting(&self) -> &str {
+    pub fn acting_user(&self) -> &str {
         self.me
             .as_deref()
             .or(self.rights.who.as_deref())
@@ -307,14 +307,14 @@ impl World {
     }
 
     /// First gap in watching these kinds.
-    pub fn gap(&self, resources: &[&str]) -> Option<&Gap> {
+    pub fn find_gap(&self, resources: &[&str]) -> Option<&WatchGap> {
         self.gaps.iter().find(|g| resources.contains(&g.resource))
     }
 
     /// App as a release sees it. `None` if its revision has not been observed (yet).
-    pub fn frozen(&self, release: &Release) -> Option<FrozenApp> {
+    pub fn frozen_app(&self, release: &Release) -> Option<FrozenApp> {
         let name = release.status.as_ref()?.revision.as_ref()?;
-        Some(FrozenApp::of(
+        Some(FrozenApp::for_revision(
             self.apps.get(&release.spec.app)?,
             self.revisions.get(name)?,
         ))
@@ -346,7 +346,7 @@ impl World {
     }
 
     /// Whether an App has a ready pod of that lane.
-    pub fn gray_ready(&self, app: &str, tag: &str) -> bool {
+    pub fn has_ready_gray_pod(&self, app: &str, tag: &str) -> bool {
         self.pods.values().any(|p| {
             p.app.as_deref() == Some(app)
                 && p.tag.as_deref() == Some(tag)

@@ -8,8 +8,8 @@ mod read;
 mod scalar;
 mod write;
 
-pub use read::Doubled;
-pub use write::text;
+pub use read::DuplicateKey;
+pub use write::to_yaml;
 
 use serde_json::Value;
 use std::fmt;
@@ -45,19 +45,19 @@ impl fmt::Display for YamlError {
 }
 
 /// Reads every non-empty document of a YAML or JSON text.
-pub fn documents(label: &str, text: &str) -> Result<Vec<Document>, Vec<YamlError>> {
+pub fn read_documents(label: &str, text: &str) -> Result<Vec<Document>, Vec<YamlError>> {
     let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
     if text.trim_start().starts_with('{')
-        && let Some(documents) = json(text)
+        && let Some(documents) = read_json_documents(text)
     {
         return Ok(documents);
     }
     let mut found = Vec::new();
     let mut errors = Vec::new();
-    for (first, piece) in pieces(text) {
-        match read::read(piece) {
+    for (first, piece) in split_documents(text) {
+        match read::read_document(piece) {
             Ok((_, twice)) if !twice.is_empty() => {
-                errors.extend(twice.into_iter().map(|Doubled { line, column, key }| {
+                errors.extend(twice.into_iter().map(|DuplicateKey { line, column, key }| {
                     let (line, message) = (
                         first + line.saturating_sub(1),
                         format!("duplicate key {key:?}"),
@@ -72,10 +72,10 @@ pub fn documents(label: &str, text: &str) -> Result<Vec<Document>, Vec<YamlError
             }
             Ok((Value::Null, _)) => {}
             Ok((value, _)) => found.push(Document {
-                line: first + leading(piece),
+                line: first + count_leading_lines(piece),
                 value,
             }),
-            Err(read::Wrong {
+            Err(read::ReadError {
                 line,
                 column,
                 message,
@@ -104,24 +104,26 @@ pub fn first_document(text: &str) -> Result<Value, (usize, usize, String)> {
     if let Ok(value) = serde_json::from_str(text) {
         return Ok(value);
     }
-    first_with_doubled(text).map(|(value, _)| value)
+    first_with_duplicates(text).map(|(value, _)| value)
 }
 
 /// Like [`first_document`], for YAML; also returns the duplicate keys.
-pub fn first_with_doubled(text: &str) -> Result<(Value, Vec<Doubled>), (usize, usize, String)> {
+pub fn first_with_duplicates(
+    text: &str,
+) -> Result<(Value, Vec<DuplicateKey>), (usize, usize, String)> {
     let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
-    let Some((first, piece)) = pieces(text).into_iter().next() else {
+    let Some((first, piece)) = split_documents(text).into_iter().next() else {
         return Ok((Value::Null, Vec::new()));
     };
     let of_text = |line: usize| first + line.saturating_sub(1);
-    match read::read(piece) {
+    match read::read_document(piece) {
         Ok((value, mut twice)) => {
             twice
                 .iter_mut()
                 .for_each(|doubled| doubled.line = of_text(doubled.line));
             Ok((value, twice))
         }
-        Err(read::Wrong {
+        Err(read::ReadError {
             line,
             column,
             message,
@@ -129,12 +131,12 @@ pub fn first_with_doubled(text: &str) -> Result<(Value, Vec<Doubled>), (usize, u
     }
 }
 
-/// Reads every Kubernetes object of a text: as [`documents`], but with `List`s expanded. Each
+/// Reads every Kubernetes object of a text: as [`read_documents`], but with `List`s expanded. Each
 /// object must have apiVersion, kind and a name.
-pub fn objects(label: &str, text: &str) -> Result<Vec<Document>, Vec<YamlError>> {
+pub fn read_objects(label: &str, text: &str) -> Result<Vec<Document>, Vec<YamlError>> {
     let mut found = Vec::new();
     let mut errors = Vec::new();
-    for document in documents(label, text)? {
+    for document in read_documents(label, text)? {
         let Document { line, value } = document;
         let is_list = value["kind"].as_str().is_some_and(|k| k.ends_with("List"))
             && value["items"].is_array();
@@ -146,7 +148,7 @@ pub fn objects(label: &str, text: &str) -> Result<Vec<Document>, Vec<YamlError>>
             other => vec![other],
         };
         for value in items {
-            match problem(&value) {
+            match explain_non_object(&value) {
                 None => found.push(Document { line, value }),
                 Some(message) => errors.push(YamlError {
                     label: label.to_owned(),
@@ -165,11 +167,11 @@ pub fn objects(label: &str, text: &str) -> Result<Vec<Document>, Vec<YamlError>>
 }
 
 /// Explains why a value is not a Kubernetes object; `None` if it is one.
-pub(super) fn problem(value: &Value) -> Option<String> {
+pub(super) fn explain_non_object(value: &Value) -> Option<String> {
     let Some(map) = value.as_object() else {
         return Some(format!(
             "a Kubernetes object is a map, this document is {}",
-            kind_of(value)
+            describe_kind(value)
         ));
     };
     let text = |v: Option<&Value>| v.and_then(Value::as_str).is_some_and(|s| !s.is_empty());
@@ -205,7 +207,7 @@ pub(super) fn problem(value: &Value) -> Option<String> {
     ))
 }
 
-fn kind_of(value: &Value) -> &'static str {
+fn describe_kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "empty",
         Value::Bool(_) => "a boolean",
@@ -218,7 +220,7 @@ fn kind_of(value: &Value) -> &'static str {
 
 /// Reads consecutive JSON documents; `None` when the text is not JSON. It is then read as YAML,
 /// whose errors have positions.
-fn json(text: &str) -> Option<Vec<Document>> {
+fn read_json_documents(text: &str) -> Option<Vec<Document>> {
     let mut out = Vec::new();
     let mut stream = serde_json::Deserializer::from_str(text).into_iter::<Value>();
     loop {
@@ -239,7 +241,7 @@ fn json(text: &str) -> Option<Vec<Document>> {
 
 /// Splits a text at `---` and `...` lines; each piece has the number of its first line. By YAML's
 /// rules, `---` at the start of a line ends a document even inside a block scalar.
-fn pieces(text: &str) -> Vec<(usize, &str)> {
+fn split_documents(text: &str) -> Vec<(usize, &str)> {
     let mut out = Vec::new();
     let (mut start, mut first) = (0, 1);
     let mut at = 0;
@@ -273,7 +275,7 @@ fn pieces(text: &str) -> Vec<(usize, &str)> {
 }
 
 /// Counts the lines before the first one with content.
-fn leading(piece: &str) -> usize {
+fn count_leading_lines(piece: &str) -> usize {
     piece
         .lines()
         .take_while(|l| {
@@ -292,7 +294,7 @@ mod tests {
     use serde_json::json;
 
     fn lines(text: &str) -> Vec<(usize, Value)> {
-        documents("f.yaml", text)
+        read_documents("f.yaml", text)
             .unwrap()
             .into_iter()
             .map(|d| (d.line, d.value))
@@ -345,7 +347,7 @@ mod tests {
 
     #[test]
     fn all_errors_come_at_once_with_their_place() {
-        let errors = documents(
+        let errors = read_documents(
             "f.yaml",
             "a: 1\na: 2\n---\nb: 1\n---\nc: [1\nd: 2\n---\n- e\nf: 1\n",
         )
@@ -370,13 +372,13 @@ mod tests {
     fn objects_have_identity_and_lists_are_taken_apart() {
         let text = "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Pod, metadata: {name: a}}\n\
             - {apiVersion: v1, kind: Pod, metadata: {name: b}}\n---\napiVersion: v1\nkind: Service\nmetadata: {name: c}\n";
-        let names: Vec<String> = objects("f", text)
+        let names: Vec<String> = read_objects("f", text)
             .unwrap()
             .iter()
             .map(|d| d.value["metadata"]["name"].to_string())
             .collect();
         assert_eq!(names, ["\"a\"", "\"b\"", "\"c\""]);
-        let errors = objects(
+        let errors = read_objects(
             "f",
             "kind: Pod\nmetadata: {name: a}\n---\njust text\n---\napiVersion: v1\nkind: Pod\n",
         );
@@ -414,7 +416,7 @@ mod tests {
             serde_json::from_str(include_str!("yaml/kubectl.json")).unwrap();
         assert!(rows.len() > 500);
         for (text, wanted) in rows {
-            let ours = documents("f", &text).map_or(Value::Null, |all| {
+            let ours = read_documents("f", &text).map_or(Value::Null, |all| {
                 all.into_iter().next().map_or(Value::Null, |d| d.value)
             });
             assert_eq!(normal(&ours), normal(&wanted), "{text:?}");
@@ -423,13 +425,13 @@ mod tests {
 
     #[test]
     fn a_digest_that_looks_like_a_number_is_text() {
-        let read = |text: &str| documents("f", text).unwrap()[0].value.clone();
+        let read = |text: &str| read_documents("f", text).unwrap()[0].value.clone();
         assert_eq!(
             read("a: 123e4567\nb: 12e3\nc: 1e3\nd: 3.0"),
             json!({"a": "123e4567", "b": 12000, "c": 1000, "d": 3})
         );
         assert!(
-            documents("f", "a: .inf").unwrap_err()[0]
+            read_documents("f", "a: .inf").unwrap_err()[0]
                 .message
                 .contains("JSON has no number")
         );
@@ -445,19 +447,19 @@ mod tests {
                 "f:1:8: this alias stands within what it names",
             ),
         ] {
-            assert_eq!(documents("f", text).unwrap_err()[0].to_string(), says);
+            assert_eq!(read_documents("f", text).unwrap_err()[0].to_string(), says);
         }
         let bomb: String = (1..9)
             .map(|n| format!("a{n}: &a{n} [{}]\n", format!("*a{}, ", n - 1).repeat(10)))
             .collect();
-        let errors = documents("f", &format!("a0: &a0 x\n{bomb}")).unwrap_err();
+        let errors = read_documents("f", &format!("a0: &a0 x\n{bomb}")).unwrap_err();
         assert!(
             errors[0].message.contains("holds more than"),
             "{}",
             errors[0]
         );
         let deep = "[".repeat(5000);
-        assert!(documents("f", &deep).unwrap_err()[0].line == 1);
+        assert!(read_documents("f", &deep).unwrap_err()[0].line == 1);
     }
 
     /// `written.json` holds what `sigs.k8s.io/yaml` writes for each value.
@@ -467,7 +469,7 @@ mod tests {
             serde_json::from_str(include_str!("yaml/written.json")).unwrap();
         assert!(rows.len() > 300);
         for (value, wanted) in rows {
-            assert_eq!(text(&value), wanted, "{value}");
+            assert_eq!(to_yaml(&value), wanted, "{value}");
         }
     }
 
@@ -492,8 +494,8 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_reads_back(value in any_value()) {
-            let written = text(&value);
-            let read = super::read::read(&written);
+            let written = to_yaml(&value);
+            let read = super::read::read_document(&written);
             let (read, doubled) = read.map_err(|e| TestCaseError::fail(format!("{written:?}: {}", e.message)))?;
             prop_assert_eq!(normal(&read), normal(&value), "{:?}", written);
             prop_assert_eq!(doubled, []);
@@ -502,7 +504,7 @@ mod tests {
         #[test]
         fn any_text_gives_documents_or_places(text in "([a-c]: [0-9]|---|\\.\\.\\.|\\{|\\}|\"|- |\\||%|&a|\\*a|\t|#|\n|\n  ){0,30}") {
             let lines = text.matches('\n').count() + 2;
-            match documents("f", &text) {
+            match read_documents("f", &text) {
                 Ok(all) => prop_assert!(all.iter().all(|d| (1..=lines).contains(&d.line))),
                 Err(all) => prop_assert!(!all.is_empty() && all.iter().all(|e| (1..=lines).contains(&e.line))),
             }
@@ -512,7 +514,7 @@ mod tests {
         fn written_objects_read_back(names in prop::collection::vec("[a-z]{1,5}", 0..4)) {
             let objects: Vec<Value> = names.iter().map(|n| json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": n}})).collect();
             let yaml: Vec<String> = objects.iter().map(|o| serde_saphyr::to_string(o).unwrap()).collect();
-            let read = super::objects("f", &yaml.join("---\n")).unwrap();
+            let read = super::read_objects("f", &yaml.join("---\n")).unwrap();
             prop_assert_eq!(read.into_iter().map(|d| d.value).collect::<Vec<_>>(), objects);
         }
     }

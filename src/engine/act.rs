@@ -15,24 +15,24 @@ use super::{
     Options,
     cache::Cache,
     probes::Probes,
-    workloads::{self, Written},
+    workloads::{self, WrittenWorkload},
 };
 use crate::{
     api::{App, EnvironmentStatus, FIELD_MANAGER, InventoryItem, Release, label},
     cluster::error,
     domain::{
         account::Account,
-        batches::is_rolled,
+        batches::is_batched,
         command_line::CommandLine,
-        owner::{Marks, named},
-        workflow::{Step, Trouble, key},
-        world::place,
+        owner::{OwnershipMarks, describe_item},
+        workflow::{ReleaseStep, StepFailure, object_key},
+        world::split_context,
     },
 };
 
 /// Failure of a step.
-pub(super) struct NotDone {
-    pub(super) trouble: Trouble,
+pub(super) struct FailedAttempt {
+    pub(super) trouble: StepFailure,
     /// Minimum time before the next try.
     pub(super) wait: Option<Duration>,
     /// The server refused it. A server that has just started refuses everything, so this becomes
@@ -41,33 +41,34 @@ pub(super) struct NotDone {
 }
 
 /// Maximum number of writes after conflicts.
-const TRIES: usize = 5;
+const MAX_CONFLICT_TRIES: usize = 5;
 
-pub(super) async fn steps(
+pub(super) async fn execute_steps(
     options: &Options,
     cache: &Cache,
     probes: &Probes,
     release: &Release,
-    steps: &[Step],
-) -> Result<(), NotDone> {
+    steps: &[ReleaseStep],
+) -> Result<(), FailedAttempt> {
     for step in steps {
-        if let Step::Apply {
+        if let ReleaseStep::Apply {
             object: wanted, by, ..
         }
-        | Step::Patch {
+        | ReleaseStep::Patch {
             patch: wanted, by, ..
         } = step
         {
-            let item = if let Step::Patch { workload, .. } = step {
+            let item = if let ReleaseStep::Patch { workload, .. } = step {
                 workload.clone()
             } else {
-                key(wanted)
+                object_key(wanted)
             };
-            if let Err(undone) = cache.fights.may(&item, wanted, Instant::now()) {
-                let message = undone.words(&item, &managers(options, &item, by).await);
+            if let Err(undone) = cache.conflicts.begin_write(&item, wanted, Instant::now()) {
+                let message =
+                    undone.describe_conflict(&item, &other_managers(options, &item, by).await);
                 let wait = Some(undone.wait);
-                return Err(NotDone {
-                    trouble: Trouble {
+                return Err(FailedAttempt {
+                    trouble: StepFailure {
                         message,
                         permanent: false,
                     },
@@ -77,36 +78,44 @@ pub(super) async fn steps(
             }
         }
         let (what, done) = match step {
-            Step::SetEnvironment {
+            ReleaseStep::SetEnvironment {
                 environment,
                 status,
             } => {
-                let done = environment_status(options, cache, release, environment, status).await;
+                let done =
+                    write_environment_status(options, cache, release, environment, status).await;
                 (format!("App {}", release.spec.app), done)
             }
             // An existing workload is never applied over, because that would roll it out at once.
-            Step::Apply { object, by, .. } if is_rolled(&key(object)) => {
-                let item = key(object);
+            ReleaseStep::Apply { object, by, .. } if is_batched(&object_key(object)) => {
+                let item = object_key(object);
                 (
-                    named(&item),
-                    create(&api(options, &item, by), object).await.map(drop),
+                    describe_item(&item),
+                    create_object(&object_api(options, &item, by), object)
+                        .await
+                        .map(drop),
                 )
             }
-            Step::Apply {
+            ReleaseStep::Apply {
                 object,
                 seen,
                 force,
                 by,
             } => {
-                let item = key(object);
-                let applied =
-                    apply(&api(options, &item, by), object, seen.as_deref(), *force).await;
+                let item = object_key(object);
+                let applied = apply_object(
+                    &object_api(options, &item, by),
+                    object,
+                    seen.as_deref(),
+                    *force,
+                )
+                .await;
                 if !matches!(applied, Ok(true)) {
-                    cache.fights.forget(&item, object);
+                    cache.conflicts.cancel_write(&item, object);
                 }
-                (named(&item), applied.map(drop))
+                (describe_item(&item), applied.map(drop))
             }
-            Step::Patch {
+            ReleaseStep::Patch {
                 workload,
                 patch,
                 why,
@@ -119,9 +128,9 @@ pub(super) async fn steps(
                     ..
                 } = workload;
                 tracing::info!(release = release.name_any(), kind, namespace, name, "{why}");
-                match workloads::patch(
-                    options.clusters.acting_as(by),
-                    place(namespace).1,
+                match workloads::patch_workload(
+                    options.clusters.client_acting_as(by),
+                    split_context(namespace).1,
                     workload,
                     patch,
                 )
@@ -129,24 +138,24 @@ pub(super) async fn steps(
                 {
                     // It has changed since it was read: reconcile again.
                     Err(kube::Error::Api(status)) if status.code == 409 => {
-                        cache.fights.forget(workload, patch);
+                        cache.conflicts.cancel_write(workload, patch);
                         return Ok(());
                     }
                     done => (
-                        named(workload),
-                        done.map(|written| remember(cache, namespace, written)),
+                        describe_item(workload),
+                        done.map(|written| remember_write(cache, namespace, written)),
                     ),
                 }
             }
-            Step::CreateJob(object) => {
-                let item = key(object);
-                let api = api(options, &item, &Account::deployer(&item.namespace));
-                let made = create(&api, object).await;
+            ReleaseStep::CreateJob(object) => {
+                let item = object_key(object);
+                let api = object_api(options, &item, &Account::deployer(&item.namespace));
+                let made = create_object(&api, object).await;
                 if matches!(made, Ok(None))
-                    && let Some(message) = somebody_elses(&api, &item, release).await
+                    && let Some(message) = find_foreign_job(&api, &item, release).await
                 {
-                    return Err(NotDone {
-                        trouble: Trouble {
+                    return Err(FailedAttempt {
+                        trouble: StepFailure {
                             message,
                             permanent: true,
                         },
@@ -154,13 +163,13 @@ pub(super) async fn steps(
                         refused: false,
                     });
                 }
-                (named(&item), made.map(drop))
+                (describe_item(&item), made.map(drop))
             }
-            Step::Delete { item, by } => (
-                named(item),
-                delete(&api(options, item, by), item, None).await,
+            ReleaseStep::Delete { item, by } => (
+                describe_item(item),
+                delete_object(&object_api(options, item, by), item, None).await,
             ),
-            Step::DeletePod {
+            ReleaseStep::DeletePod {
                 pod,
                 version,
                 why,
@@ -171,41 +180,41 @@ pub(super) async fn steps(
                 } = pod;
                 tracing::info!(release = release.name_any(), namespace, name, "{why}");
                 (
-                    named(pod),
-                    delete(&api(options, pod, by), pod, Some(version.clone())).await,
+                    describe_item(pod),
+                    delete_object(&object_api(options, pod, by), pod, Some(version.clone())).await,
                 )
             }
-            Step::RunProbes {
+            ReleaseStep::RunProbes {
                 task,
                 attempt,
                 group,
                 probes: specs,
             } => {
                 let uid = release.uid().unwrap_or_default();
-                probes.send(&uid, task, *attempt, group, specs.clone());
-                options.telemetry.step(step, false);
+                probes.send_probes(&uid, task, *attempt, group, specs.clone());
+                options.telemetry.count_step(step, false);
                 continue;
             }
-            Step::RemoveEnvironment(name) => (
+            ReleaseStep::RemoveEnvironment(name) => (
                 format!("App {}", release.spec.app),
                 remove_environment(options, release, name).await,
             ),
         };
-        options.telemetry.step(step, done.is_err());
+        options.telemetry.count_step(step, done.is_err());
         if let Err(why) = done {
-            let mut message = format!("{what}: {}", error::words(&why));
+            let mut message = format!("{what}: {}", error::describe_error(&why));
             // Fields of other managers stay theirs until a person decides.
-            let kept = matches!(&why, kube::Error::Api(status) if conflicts(status));
+            let kept = matches!(&why, kube::Error::Api(status) if is_manager_conflict(status));
             if kept {
                 let retry = CommandLine::graylane("retry")
                     .arg(release.name_any())
-                    .flag("--force-conflicts");
+                    .fixed_args("--force-conflicts");
                 message += &format!("; `{retry}` takes these fields over");
             }
-            let code = error::code(&why);
+            let code = error::status_code(&why);
             let permanent = kept || code.is_some_and(|code| matches!(code, 400 | 405 | 415 | 422));
-            let trouble = Trouble { message, permanent };
-            return Err(NotDone {
+            let trouble = StepFailure { message, permanent };
+            return Err(FailedAttempt {
                 trouble,
                 wait: None,
                 refused: code == Some(403),
@@ -215,19 +224,19 @@ pub(super) async fn steps(
     Ok(())
 }
 
-fn remember(cache: &Cache, namespace: &str, written: Written) {
+fn remember_write(cache: &Cache, namespace: &str, written: WrittenWorkload) {
     match (
-        cache.elsewhere.of(namespace),
-        cache.elsewhere.known(namespace),
+        cache.remote_clusters.split_remote(namespace),
+        cache.remote_clusters.get_watched(namespace),
     ) {
-        (None, _) => cache.workloads.remember(written),
-        (Some(_), Some(place)) => place.workloads.remember(written),
+        (None, _) => cache.workloads.remember_write(written),
+        (Some(_), Some(place)) => place.workloads.remember_write(written),
         (Some(_), None) => {}
     }
 }
 
 /// Reports that the name belongs to a Job that this release did not create.
-async fn somebody_elses(
+async fn find_foreign_job(
     api: &Api<DynamicObject>,
     item: &InventoryItem,
     release: &Release,
@@ -240,36 +249,45 @@ async fn somebody_elses(
     (!ours).then(|| {
         format!(
             "{} is there already, and this release has not made it: delete it and retry, or abort",
-            named(item)
+            describe_item(item)
         )
     })
 }
 
 /// Other field managers of an object, as far as they can be read.
-pub(super) async fn managers(options: &Options, item: &InventoryItem, by: &Account) -> Vec<String> {
-    let there = api(options, item, by)
+pub(super) async fn other_managers(
+    options: &Options,
+    item: &InventoryItem,
+    by: &Account,
+) -> Vec<String> {
+    let there = object_api(options, item, by)
         .get_opt(&item.name)
         .await
         .ok()
         .flatten();
     there
-        .map(|o| Marks::of(&o.metadata).managers)
+        .map(|o| OwnershipMarks::from_metadata(&o.metadata).managers)
         .unwrap_or_default()
 }
 
 /// API for the object's kind, acting as a service account.
-pub(super) fn api(options: &Options, item: &InventoryItem, by: &Account) -> Api<DynamicObject> {
-    let (resource, client) = (item.resource(), options.clusters.acting_as(by));
-    match place(&item.namespace).1 {
+pub(super) fn object_api(
+    options: &Options,
+    item: &InventoryItem,
+    by: &Account,
+) -> Api<DynamicObject> {
+    let (resource, client) = (item.api_resource(), options.clusters.client_acting_as(by));
+    match split_context(&item.namespace).1 {
         "" => Api::all_with(client, &resource),
         namespace => Api::namespaced_with(client, namespace, &resource),
     }
 }
 
 /// The object with the context removed from its namespace.
-fn at_place(object: &Value) -> Value {
+fn strip_context(object: &Value) -> Value {
     let mut object = object.clone();
-    let Some((Some(_), namespace)) = object["metadata"]["namespace"].as_str().map(place) else {
+    let Some((Some(_), namespace)) = object["metadata"]["namespace"].as_str().map(split_context)
+    else {
         return object;
     };
     let namespace = namespace.to_owned();
@@ -287,29 +305,31 @@ fn at_place(object: &Value) -> Value {
 /// object that was not there is created. Returns false if the object has changed since; the next
 /// pass handles that. Fields of other managers are taken over only with `force`; fields that our
 /// own rollout patches wrote are always ours.
-pub(super) async fn apply(
+pub(super) async fn apply_object(
     api: &Api<DynamicObject>,
     object: &Value,
     seen: Option<&str>,
     force: bool,
 ) -> kube::Result<bool> {
     let Some(version) = seen else {
-        return make(api, object).await;
+        return create_then_own(api, object).await;
     };
     let (name, params, mut object) = (
-        key(object).name,
+        object_key(object).name,
         PatchParams::apply(FIELD_MANAGER),
-        at_place(object),
+        strip_context(object),
     );
     if !version.is_empty() {
         object["metadata"]["resourceVersion"] = version.into();
     }
     let object = &object;
     let done = match api.patch(&name, &params, &Patch::Apply(object)).await {
-        Err(kube::Error::Api(status)) if status.code == 409 && !conflicts(&status) => {
+        Err(kube::Error::Api(status)) if status.code == 409 && !is_manager_conflict(&status) => {
             return Ok(false);
         }
-        Err(kube::Error::Api(status)) if force && conflicts(&status) || only_ours(&status) => {
+        Err(kube::Error::Api(status))
+            if force && is_manager_conflict(&status) || conflicts_only_with_us(&status) =>
+        {
             api.patch(&name, &params.force(), &Patch::Apply(object))
                 .await?
         }
@@ -319,9 +339,9 @@ pub(super) async fn apply(
     let fields = done.metadata.managed_fields.clone().unwrap_or_default();
     let (made, others): (Vec<_>, Vec<_>) = fields
         .into_iter()
-        .partition(|e| is_making(e) && has_content(e));
+        .partition(|e| is_create_entry(e) && has_content_fields(e));
     if !made.is_empty() {
-        rewrite(api, &done, others, None).await?;
+        rewrite_managed_fields(api, &done, others, None).await?;
     }
     Ok(true)
 }
@@ -330,22 +350,22 @@ pub(super) async fn apply(
 /// meanwhile. Apply has no precondition that an object is absent, but create has. The created
 /// fields are then transferred to our apply manager, so that later applies remove what the
 /// manifests no longer name. Only after that the object is marked as applied.
-async fn make(api: &Api<DynamicObject>, object: &Value) -> kube::Result<bool> {
+async fn create_then_own(api: &Api<DynamicObject>, object: &Value) -> kube::Result<bool> {
     let mut first = object.clone();
     let annotations = first
         .pointer_mut("/metadata/annotations")
         .and_then(Value::as_object_mut);
     let applied = annotations.and_then(|all| all.shift_remove(label::APPLIED));
-    let Some(mut made) = create(api, &first).await? else {
+    let Some(mut made) = create_object(api, &first).await? else {
         return Ok(false);
     };
-    for left in (0..TRIES).rev() {
+    for left in (0..MAX_CONFLICT_TRIES).rev() {
         let mut fields = made.metadata.managed_fields.clone().unwrap_or_default();
         fields
             .iter_mut()
-            .filter(|e| is_making(e))
+            .filter(|e| is_create_entry(e))
             .for_each(|e| e.operation = Some("Apply".into()));
-        match rewrite(api, &made, fields, applied.clone()).await {
+        match rewrite_managed_fields(api, &made, fields, applied.clone()).await {
             // Its controllers write to it at once.
             Err(kube::Error::Api(status)) if status.code == 409 && left > 0 => {
                 match api.get_opt(&made.name_any()).await? {
@@ -361,7 +381,7 @@ async fn make(api: &Api<DynamicObject>, object: &Value) -> kube::Result<bool> {
 }
 
 /// Whether the entry is from a create of ours.
-fn is_making(entry: &ManagedFieldsEntry) -> bool {
+fn is_create_entry(entry: &ManagedFieldsEntry) -> bool {
     let whole = entry.subresource.as_deref().is_none_or(str::is_empty);
     whole
         && entry.manager.as_deref() == Some(FIELD_MANAGER)
@@ -369,14 +389,14 @@ fn is_making(entry: &ManagedFieldsEntry) -> bool {
 }
 
 /// Whether it has more than metadata, which adoption writes too.
-fn has_content(entry: &ManagedFieldsEntry) -> bool {
+fn has_content_fields(entry: &ManagedFieldsEntry) -> bool {
     let fields = entry.fields_v1.as_ref().and_then(|f| f.0.as_object());
     fields.is_some_and(|fields| fields.keys().any(|key| key != "f:metadata"))
 }
 
 /// Replaces the managed fields of an object as it was read, and optionally sets what it was applied
 /// from.
-async fn rewrite(
+async fn rewrite_managed_fields(
     api: &Api<DynamicObject>,
     seen: &DynamicObject,
     fields: Vec<ManagedFieldsEntry>,
@@ -406,20 +426,23 @@ async fn rewrite(
 
 /// Whether all conflicts are with ourselves. A patch is a different *operation* than an apply, and
 /// so a different field owner.
-fn only_ours(status: &Status) -> bool {
+fn conflicts_only_with_us(status: &Status) -> bool {
     let us = format!("conflict with \"{FIELD_MANAGER}\"");
-    conflicts(status) && causes(status).iter().all(|c| c.message.starts_with(&us))
+    is_manager_conflict(status)
+        && status_causes(status)
+            .iter()
+            .all(|c| c.message.starts_with(&us))
 }
 
 /// Whether another field manager owns a field of the apply.
-pub(super) fn conflicts(status: &Status) -> bool {
+pub(super) fn is_manager_conflict(status: &Status) -> bool {
     status.code == 409
-        && causes(status)
+        && status_causes(status)
             .iter()
             .any(|c| c.reason == "FieldManagerConflict")
 }
 
-fn causes(status: &Status) -> &[StatusCause] {
+fn status_causes(status: &Status) -> &[StatusCause] {
     status
         .details
         .as_ref()
@@ -428,9 +451,12 @@ fn causes(status: &Status) -> &[StatusCause] {
 }
 
 /// Creates an object. `None` if one with that name exists.
-async fn create(api: &Api<DynamicObject>, object: &Value) -> kube::Result<Option<DynamicObject>> {
+async fn create_object(
+    api: &Api<DynamicObject>,
+    object: &Value,
+) -> kube::Result<Option<DynamicObject>> {
     let object: DynamicObject =
-        serde_json::from_value(at_place(object)).map_err(kube::Error::SerdeError)?;
+        serde_json::from_value(strip_context(object)).map_err(kube::Error::SerdeError)?;
     let params = PostParams {
         field_manager: Some(FIELD_MANAGER.into()),
         ..PostParams::default()
@@ -443,7 +469,7 @@ async fn create(api: &Api<DynamicObject>, object: &Value) -> kube::Result<Option
 
 /// Deletes an object if it still has this UID (and this version, if given), so that a new object of
 /// the same name stays.
-async fn delete(
+async fn delete_object(
     api: &Api<DynamicObject>,
     item: &InventoryItem,
     version: Option<String>,
@@ -463,35 +489,35 @@ async fn delete(
     }
 }
 
-fn apps(options: &Options) -> Api<App> {
+fn apps_api(options: &Options) -> Api<App> {
     Api::namespaced(options.client.clone(), &options.namespace)
 }
 
-async fn environment_status(
+async fn write_environment_status(
     options: &Options,
     cache: &Cache,
     release: &Release,
     environment: &str,
     status: &EnvironmentStatus,
 ) -> kube::Result<()> {
-    for left in (0..TRIES).rev() {
-        let mut app = apps(options).get(&release.spec.app).await?;
+    for left in (0..MAX_CONFLICT_TRIES).rev() {
+        let mut app = apps_api(options).get(&release.spec.app).await?;
         if app
             .status
             .as_ref()
             .and_then(|s| s.environments.get(environment))
             == Some(status)
         {
-            cache.apps.remember(app);
+            cache.apps.remember_write(app);
             return Ok(());
         }
-        app.note(environment, status.clone());
-        match apps(options)
+        app.set_environment_status(environment, status.clone());
+        match apps_api(options)
             .replace_status(&release.spec.app, &PostParams::default(), &app)
             .await
         {
             Err(kube::Error::Api(s)) if s.code == 409 && left > 0 => {}
-            done => return done.map(|written| cache.apps.remember(written)),
+            done => return done.map(|written| cache.apps.remember_write(written)),
         }
     }
     Ok(())
@@ -502,13 +528,13 @@ async fn remove_environment(
     release: &Release,
     environment: &str,
 ) -> kube::Result<()> {
-    for left in (0..TRIES).rev() {
-        let mut app = apps(options).get(&release.spec.app).await?;
+    for left in (0..MAX_CONFLICT_TRIES).rev() {
+        let mut app = apps_api(options).get(&release.spec.app).await?;
         if app.spec.environment(environment).is_none() {
             return Ok(());
         }
         app.spec.environments.retain(|e| e.name != environment);
-        match apps(options)
+        match apps_api(options)
             .replace(&release.spec.app, &PostParams::default(), &app)
             .await
         {

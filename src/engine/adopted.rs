@@ -12,19 +12,23 @@ use kube::{
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{Options, cache::Cache, wake::Key};
+use super::{Options, cache::Cache, change_queue::ChangeKey};
 use crate::{
     api::{FIELD_MANAGER, InventoryItem, label},
     cluster::error,
     domain::{
         account::Account,
-        observe::{from_before, unlabelled},
+        observe::{predates_app, unlabelled_pods},
     },
 };
 
-pub(super) async fn look(options: &Options, cache: &Cache, changed: &BTreeSet<Key>) {
-    let mut adopted = concerned(options, cache, changed);
-    adopted.retain(|live| from_before(live));
+pub(super) async fn label_adopted_pods(
+    options: &Options,
+    cache: &Cache,
+    changed: &BTreeSet<ChangeKey>,
+) {
+    let mut adopted = affected_deployments(options, cache, changed);
+    adopted.retain(|live| predates_app(live));
     if adopted.is_empty() {
         return;
     }
@@ -34,7 +38,7 @@ pub(super) async fn look(options: &Options, cache: &Cache, changed: &BTreeSet<Ke
         let labels =
             json!({label::APP: own(label::APP), label::ENVIRONMENT: own(label::ENVIRONMENT)});
         for (namespace, name) in
-            unlabelled(&live, sets.iter().map(|s| &**s), pods.iter().map(|p| &**p))
+            unlabelled_pods(&live, sets.iter().map(|s| &**s), pods.iter().map(|p| &**p))
         {
             let params = PatchParams {
                 field_manager: Some(FIELD_MANAGER.into()),
@@ -48,22 +52,22 @@ pub(super) async fn look(options: &Options, cache: &Cache, changed: &BTreeSet<Ke
                 name: name.clone(),
                 uid: String::new(),
             };
-            if let Err(undone) = cache.fights.may(&item, &patch, Instant::now()) {
-                tracing::warn!("{}", undone.words(&item, &[]));
+            if let Err(undone) = cache.conflicts.begin_write(&item, &patch, Instant::now()) {
+                tracing::warn!("{}", undone.describe_conflict(&item, &[]));
                 continue;
             }
-            let by = account(options, cache, &live, &item);
-            let api: Api<Pod> = Api::namespaced(options.clusters.acting_as(&by), &namespace);
+            let by = account_for_pod(options, cache, &live, &item);
+            let api: Api<Pod> = Api::namespaced(options.clusters.client_acting_as(&by), &namespace);
             match api
                 .patch_metadata(&name, &params, &Patch::Merge(patch))
                 .await
             {
-                Err(why) if error::code(&why) != Some(404) => {
+                Err(why) if error::status_code(&why) != Some(404) => {
                     tracing::warn!(
                         namespace,
                         name,
                         "the labels of its App: {}",
-                        error::words(&why)
+                        error::describe_error(&why)
                     );
                 }
                 _ => {}
@@ -73,7 +77,12 @@ pub(super) async fn look(options: &Options, cache: &Cache, changed: &BTreeSet<Ke
 }
 
 /// Service account of the environment.
-fn account(options: &Options, cache: &Cache, live: &Deployment, item: &InventoryItem) -> Account {
+fn account_for_pod(
+    options: &Options,
+    cache: &Cache,
+    live: &Deployment,
+    item: &InventoryItem,
+) -> Account {
     let app = live.labels().get(label::APP);
     let app = app.and_then(|app| {
         cache
@@ -89,15 +98,21 @@ fn account(options: &Options, cache: &Cache, live: &Deployment, item: &Inventory
 }
 
 /// Deployments that the changes concern.
-fn concerned(options: &Options, cache: &Cache, changed: &BTreeSet<Key>) -> Vec<Arc<Deployment>> {
-    if changed.contains(&Key::All) {
+fn affected_deployments(
+    options: &Options,
+    cache: &Cache,
+    changed: &BTreeSet<ChangeKey>,
+) -> Vec<Arc<Deployment>> {
+    if changed.contains(&ChangeKey::All) {
         return cache.workloads.deployments.state();
     }
     let mut names = BTreeSet::new();
     for key in changed {
         match key {
-            Key::Workload(namespace, name) => drop(names.insert((namespace.clone(), name.clone()))),
-            Key::App(app) => {
+            ChangeKey::Workload(namespace, name) => {
+                names.insert((namespace.clone(), name.clone()));
+            }
+            ChangeKey::App(app) => {
                 let app = cache
                     .apps
                     .get(&ObjectRef::new(app).within(&options.namespace));

@@ -25,17 +25,17 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Options,
-    elsewhere::Elsewhere,
-    fights::Fights,
-    observe::events::Events,
-    revisions::Revisions,
-    since::Since,
-    steady::steady,
-    trim,
-    wake::{
-        Key, Wake, of_app, of_approval, of_job, of_own_app, of_pod, of_release, of_route, of_set,
-        of_workload,
+    change_queue::{
+        ChangeKey, ChangeQueue, keys_for_app, keys_for_approval, keys_for_job, keys_for_labelled,
+        keys_for_pod, keys_for_release, keys_for_replica_set, keys_for_route, keys_for_workload,
     },
+    conflicts::WriteConflicts,
+    observe::events::Events,
+    remote_clusters::RemoteClusters,
+    resilient_watch::resilient_watch,
+    revisions::Revisions,
+    state_ages::StateAges,
+    trim,
     workloads::{Readiness, Workloads},
 };
 use crate::{
@@ -48,9 +48,9 @@ use crate::{
 };
 
 /// How long to wait for the kinds of Gateway API.
-const OPTIONAL: Duration = Duration::from_secs(5);
+const OPTIONAL_KINDS_TIMEOUT: Duration = Duration::from_secs(5);
 /// Label with the Service's name on an EndpointSlice.
-pub(super) const SERVICE: &str = "kubernetes.io/service-name";
+pub(super) const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 
 /// A namespaced kind.
 pub(super) trait Namespaced:
@@ -76,9 +76,9 @@ impl<K> Namespaced for K where
 }
 
 pub(super) struct Cache {
-    pub(super) apps: Kept<App>,
+    pub(super) apps: WriteThroughStore<App>,
     pub(super) revisions: Revisions,
-    pub(super) releases: Kept<Release>,
+    pub(super) releases: WriteThroughStore<Release>,
     pub(super) approvals: Store<Approval>,
     pub(super) groups: Store<LaneGroup>,
     pub(super) lanes: Store<Lane>,
@@ -86,21 +86,21 @@ pub(super) struct Cache {
     pub(super) services: Store<Service>,
     pub(super) slices: Store<EndpointSlice>,
     pub(super) jobs: Store<Job>,
-    pub(super) classes: Optional<GatewayClass>,
-    pub(super) gateways: Optional<Gateway>,
+    pub(super) classes: OptionalStore<GatewayClass>,
+    pub(super) gateways: OptionalStore<Gateway>,
     /// HTTPRoutes of everybody, since other routes at the same Gateway may match our requests.
-    pub(super) routes: Optional<HttpRoute>,
-    pub(super) elsewhere: Elsewhere,
+    pub(super) routes: OptionalStore<HttpRoute>,
+    pub(super) remote_clusters: RemoteClusters,
     /// Recent writes of this engine.
-    pub(super) fights: Fights,
+    pub(super) conflicts: WriteConflicts,
     /// Recent causes of waits, from events.
     pub(super) events: Events,
     /// How long observed states have lasted.
-    pub(super) since: Since,
+    pub(super) state_ages: StateAges,
 }
 
 /// A kind that a cluster may not have (yet). Then there are no objects, and nobody waits for it.
-pub(super) struct Optional<K>
+pub(super) struct OptionalStore<K>
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {
@@ -108,7 +108,7 @@ where
     absent: watch::Receiver<bool>,
 }
 
-impl<K> Optional<K>
+impl<K> OptionalStore<K>
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {
@@ -140,7 +140,7 @@ where
 
 /// Store of a watched kind in which our own writes count at once. A decision based on older data
 /// could let two releases into one environment, or ignore a new inventory.
-pub(super) struct Kept<K>
+pub(super) struct WriteThroughStore<K>
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {
@@ -151,15 +151,15 @@ where
     trim: fn(&mut K),
 }
 
-impl<K> Kept<K>
+impl<K> WriteThroughStore<K>
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {
     pub(super) fn new(store: Store<K>) -> Self {
-        Self::trimmed(store, |_| {})
+        Self::with_trim(store, |_| {})
     }
 
-    fn trimmed(store: Store<K>, trim: fn(&mut K)) -> Self {
+    fn with_trim(store: Store<K>, trim: fn(&mut K)) -> Self {
         Self {
             store,
             own: Mutex::default(),
@@ -171,16 +171,16 @@ where
         self.store
             .state()
             .into_iter()
-            .map(|watched| self.newest(watched))
+            .map(|watched| self.newer_of(watched))
             .collect()
     }
 
     pub(super) fn get(&self, key: &ObjectRef<K>) -> Option<Arc<K>> {
-        self.store.get(key).map(|watched| self.newest(watched))
+        self.store.get(key).map(|watched| self.newer_of(watched))
     }
 
     /// Remembers the server's answer to a write.
-    pub(super) fn remember(&self, mut written: K) {
+    pub(super) fn remember_write(&self, mut written: K) {
         (self.trim)(&mut written);
         if let Some(uid) = written.uid() {
             self.own
@@ -190,7 +190,7 @@ where
         }
     }
 
-    fn newest(&self, watched: Arc<K>) -> Arc<K> {
+    fn newer_of(&self, watched: Arc<K>) -> Arc<K> {
         let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(uid) = watched.uid() else {
             return watched;
@@ -213,81 +213,91 @@ where
 }
 
 /// Starts watches that enqueue keys.
-struct Watches<'a> {
-    wake: &'a Arc<Wake>,
+struct WatchStarter<'a> {
+    wake: &'a Arc<ChangeQueue>,
     tasks: &'a TaskTracker,
     stop: &'a CancellationToken,
 }
 
-impl Watches<'_> {
-    fn store<K>(
+impl WatchStarter<'_> {
+    fn watch_kind<K>(
         &self,
         api: Api<K>,
         config: watcher::Config,
-        concerns: fn(&K) -> Vec<Key>,
+        concerns: fn(&K) -> Vec<ChangeKey>,
     ) -> Store<K>
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
-        self.light(api, config, |_| {}, concerns).store
+        self.watch_trimmed(api, config, |_| {}, concerns).store
     }
 
     /// For our own kinds in the home namespace. There are many objects, and their managed fields
     /// are never read.
-    fn ours<K>(&self, client: &Client, home: &str, concerns: fn(&K) -> Vec<Key>) -> Store<K>
+    fn watch_own_kind<K>(
+        &self,
+        client: &Client,
+        home: &str,
+        concerns: fn(&K) -> Vec<ChangeKey>,
+    ) -> Store<K>
     where
         K: Namespaced,
     {
         let api = Api::namespaced(client.clone(), home);
-        self.light(api, watcher::Config::default(), trim::writers, concerns)
-            .store
+        self.watch_trimmed(
+            api,
+            watcher::Config::default(),
+            trim::drop_managed_fields,
+            concerns,
+        )
+        .store
     }
 
-    fn optional<K>(
+    fn watch_optional<K>(
         &self,
         api: Api<K>,
         config: watcher::Config,
-        concerns: fn(&K) -> Vec<Key>,
-    ) -> Optional<K>
+        concerns: fn(&K) -> Vec<ChangeKey>,
+    ) -> OptionalStore<K>
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
-        self.light(api, config, |_| {}, concerns)
+        self.watch_trimmed(api, config, |_| {}, concerns)
     }
 
     /// Applies `trim` to each object before it is stored.
-    fn light<K>(
+    fn watch_trimmed<K>(
         &self,
         api: Api<K>,
         config: watcher::Config,
         trim: fn(&mut K),
-        concerns: fn(&K) -> Vec<Key>,
-    ) -> Optional<K>
+        concerns: fn(&K) -> Vec<ChangeKey>,
+    ) -> OptionalStore<K>
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
         let (unknown, absent) = watch::channel(false);
         let (store, writer) = reflector::store();
         let wake = Arc::clone(self.wake);
-        let stream = steady(api, config)
+        let stream = resilient_watch(api, config)
             .modify(trim)
             .reflect(writer)
             .for_each(move |event| {
-                let told = absence(&event);
+                let told = kind_is_absent(&event);
                 let news = told.is_some_and(|absent| unknown.send_replace(absent) != absent);
                 if news {
-                    wake.add([Key::All]);
+                    wake.add([ChangeKey::All]);
                 }
                 match event {
                     Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
                     Ok(watcher::Event::Apply(object) | watcher::Event::Delete(object)) => {
                         wake.add(concerns(&object))
                     }
-                    Ok(watcher::Event::InitDone) => wake.add([Key::All]),
+                    Ok(watcher::Event::InitDone) => wake.add([ChangeKey::All]),
                     // It was reported already that the kind is missing.
                     Err(_) if told == Some(true) && !news => {}
                     Err(why) => {
-                        let (kind, why) = (K::plural(&()), error::words_of_watch(&why));
+                        let (kind, why) = (K::plural(&()), error::describe_watch_error(&why));
                         tracing::warn!(why, "the engine's watch of {kind}");
                     }
                 }
@@ -296,87 +306,118 @@ impl Watches<'_> {
         let stop = self.stop.clone();
         self.tasks
             .spawn(async move { stop.run_until_cancelled(stream).await });
-        Optional { store, absent }
+        OptionalStore { store, absent }
     }
 }
 
 /// Whether the server lacks the kind, if the event says so: a complete list means no, the answer
 /// that there is no such resource means yes. The beginning of a list says nothing.
-fn absence<K>(event: &watcher::Result<watcher::Event<K>>) -> Option<bool> {
+fn kind_is_absent<K>(event: &watcher::Result<watcher::Event<K>>) -> Option<bool> {
     match event {
         Ok(watcher::Event::InitDone) => Some(false),
-        Err(why) if error::code_of_watch(why) == Some(404) => Some(true),
+        Err(why) if error::watch_status_code(why) == Some(404) => Some(true),
         _ => None,
     }
 }
 
 impl Cache {
-    pub(super) fn start(
+    pub(super) fn start_watches(
         options: &Options,
-        wake: &Arc<Wake>,
+        wake: &Arc<ChangeQueue>,
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> Self {
-        let w = Watches { wake, tasks, stop };
+        let w = WatchStarter { wake, tasks, stop };
         let client = &options.client;
         let all = watcher::Config::default;
         let ours = || all().labels(label::APP);
         let home = options.namespace.as_str();
         Self {
             revisions: Revisions::default(),
-            apps: Kept::trimmed(w.ours(client, home, of_own_app), trim::writers),
-            releases: Kept::trimmed(w.ours(client, home, of_release), trim::writers),
-            approvals: w.ours(client, home, of_approval),
-            groups: w.ours(client, home, |g: &LaneGroup| vec![Key::Group(g.name_any())]),
-            lanes: w.ours(client, home, |l: &Lane| {
-                vec![Key::Group(l.spec.group.clone())]
+            apps: WriteThroughStore::with_trim(
+                w.watch_own_kind(client, home, keys_for_app),
+                trim::drop_managed_fields,
+            ),
+            releases: WriteThroughStore::with_trim(
+                w.watch_own_kind(client, home, keys_for_release),
+                trim::drop_managed_fields,
+            ),
+            approvals: w.watch_own_kind(client, home, keys_for_approval),
+            groups: w.watch_own_kind(client, home, |g: &LaneGroup| {
+                vec![ChangeKey::Group(g.name_any())]
+            }),
+            lanes: w.watch_own_kind(client, home, |l: &Lane| {
+                vec![ChangeKey::Group(l.spec.group.clone())]
             }),
             workloads: Workloads {
-                deployments: Kept::new(w.store(Api::all(client.clone()), all(), of_workload)),
-                stateful: Kept::new(w.store(Api::all(client.clone()), all(), of_workload)),
+                deployments: WriteThroughStore::new(w.watch_kind(
+                    Api::all(client.clone()),
+                    all(),
+                    keys_for_workload,
+                )),
+                stateful: WriteThroughStore::new(w.watch_kind(
+                    Api::all(client.clone()),
+                    all(),
+                    keys_for_workload,
+                )),
                 sets: w
-                    .light(Api::all(client.clone()), all(), trim::writers, of_set)
+                    .watch_trimmed(
+                        Api::all(client.clone()),
+                        all(),
+                        trim::drop_managed_fields,
+                        keys_for_replica_set,
+                    )
                     .store,
                 pods: w
-                    .light(Api::all(client.clone()), all(), trim::pod, of_pod)
+                    .watch_trimmed(
+                        Api::all(client.clone()),
+                        all(),
+                        trim::trim_pod,
+                        keys_for_pod,
+                    )
                     .store,
                 ready: Readiness::default(),
             },
-            services: w.store(Api::namespaced(client.clone(), home), all(), |s| {
-                [vec![Key::Service(s.name_any())], of_app(s)].concat()
+            services: w.watch_kind(Api::namespaced(client.clone(), home), all(), |s| {
+                [vec![ChangeKey::Service(s.name_any())], keys_for_labelled(s)].concat()
             }),
             slices: w
-                .light(
+                .watch_trimmed(
                     Api::namespaced(client.clone(), home),
                     all(),
-                    trim::writers,
+                    trim::drop_managed_fields,
                     |s: &EndpointSlice| {
                         s.labels()
-                            .get(SERVICE)
+                            .get(SERVICE_NAME_LABEL)
                             .cloned()
-                            .map(Key::Service)
+                            .map(ChangeKey::Service)
                             .into_iter()
                             .collect()
                     },
                 )
                 .store,
             jobs: w
-                .light(Api::all(client.clone()), ours(), trim::writers, of_job)
+                .watch_trimmed(
+                    Api::all(client.clone()),
+                    ours(),
+                    trim::drop_managed_fields,
+                    keys_for_job,
+                )
                 .store,
-            classes: w.optional(Api::all(client.clone()), all(), |_| vec![Key::Class]),
-            gateways: w.optional(Api::namespaced(client.clone(), home), all(), |g| {
-                vec![Key::Gateway(g.name_any())]
+            classes: w.watch_optional(Api::all(client.clone()), all(), |_| vec![ChangeKey::Class]),
+            gateways: w.watch_optional(Api::namespaced(client.clone(), home), all(), |g| {
+                vec![ChangeKey::Gateway(g.name_any())]
             }),
-            elsewhere: Elsewhere::new(options, wake, tasks, stop),
-            routes: w.optional(Api::all(client.clone()), all(), of_route),
-            fights: Fights::default(),
+            remote_clusters: RemoteClusters::new(options, wake, tasks, stop),
+            routes: w.watch_optional(Api::all(client.clone()), all(), keys_for_route),
+            conflicts: WriteConflicts::default(),
             events: Events::default(),
-            since: Since::default(),
+            state_ages: StateAges::default(),
         }
     }
 
     /// Waits until every kind has been listed once.
-    pub(super) async fn ready(&self) {
+    pub(super) async fn wait_until_ready(&self) {
         // A dropped writer means that the engine is stopping, and nobody waits for this either.
         let _ = tokio::join!(
             self.apps.wait_until_ready(),
@@ -384,7 +425,7 @@ impl Cache {
             self.approvals.wait_until_ready(),
             self.groups.wait_until_ready(),
             self.lanes.wait_until_ready(),
-            self.workloads.ready(),
+            self.workloads.wait_until_ready(),
             self.services.wait_until_ready(),
             self.slices.wait_until_ready(),
             self.jobs.wait_until_ready(),
@@ -397,7 +438,10 @@ impl Cache {
                 self.routes.wait_until_ready()
             );
         };
-        if tokio::time::timeout(OPTIONAL, routes).await.is_err() {
+        if tokio::time::timeout(OPTIONAL_KINDS_TIMEOUT, routes)
+            .await
+            .is_err()
+        {
             tracing::warn!("no Gateway API kinds in sight: lanes have no routes until they are");
         }
     }
@@ -425,13 +469,13 @@ mod tests {
             Ok(Event::Init),
             Ok(Event::InitDone),
         ]
-        .map(|event| absence::<()>(&event));
+        .map(|event| kind_is_absent::<()>(&event));
         assert_eq!(
             told,
             [None, Some(true), None, Some(true), None, Some(false)]
         );
         assert_eq!(
-            [refused(403), refused(500)].map(|event| absence::<()>(&event)),
+            [refused(403), refused(500)].map(|event| kind_is_absent::<()>(&event)),
             [None, None]
         );
     }

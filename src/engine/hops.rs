@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::{
     api::{HopSourceStatus, LaneGroup, SpanLog},
-    cluster::trace::{Health, LogHealth},
-    domain::hop_logs::{HopLog, access_logs},
+    cluster::trace::{HealthByLog, LogHealth},
+    domain::hop_logs::{HopLog, list_access_logs},
 };
 
 /// Shared handle; clones refer to the same engine.
@@ -16,7 +16,7 @@ pub struct HopReport {
     span_log: Option<SpanLog>,
     /// Whether it receives spans over OTLP.
     otlp: bool,
-    health: Arc<Mutex<Health>>,
+    health: Arc<Mutex<HealthByLog>>,
 }
 
 impl HopReport {
@@ -30,7 +30,7 @@ impl HopReport {
     }
 
     /// Records the state of the followed logs.
-    pub fn note(&self, health: &Health) {
+    pub fn note_health(&self, health: &HealthByLog) {
         self.health
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -48,8 +48,8 @@ impl HopReport {
             return vec![];
         }
         let health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        let logs = access_logs(namespace, group).into_iter().map(|log| {
-            let source = log.word();
+        let logs = list_access_logs(namespace, group).into_iter().map(|log| {
+            let source = log.display_name();
             let LogHealth { pods, problem } = health
                 .get(&HopLog::Access(Box::new(log)))
                 .cloned()
@@ -100,12 +100,12 @@ mod tests {
             match_labels: BTreeMap::new(),
         };
         let report = HopReport::writing_to(log.clone(), true);
-        let followed = access_logs("demo", &group).remove(0);
+        let followed = list_access_logs("demo", &group).remove(0);
         let health = LogHealth {
             pods: 0,
             problem: Some(Clean::from("no pod")),
         };
-        report.note(&BTreeMap::from([(
+        report.note_health(&BTreeMap::from([(
             HopLog::Access(Box::new(followed)),
             health,
         )]));

@@ -8,7 +8,7 @@ use std::{cell::Cell, collections::BTreeMap, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use kube::{Api, ResourceExt, api::PostParams, runtime::reflector::ObjectRef};
 
-use versions::{SETTLE, coming, mixed, version};
+use versions::{SETTLE_TIME, apps_without_baseline, find_mixed_services, observe_version};
 
 use super::{Options, cache::Cache};
 use crate::{
@@ -19,13 +19,13 @@ use crate::{
         label,
     },
     domain::{
-        lanes::{check, elsewhere, others},
+        lanes::{check_lanes, check_remote_versions, find_foreign_routes},
         routes::{
-            Inputs, NEWS, Plan, answered, carry_since, gateway_seen, gateway_words,
-            internal_gateway, plan,
+            ANSWER_TIME, RouteInputs, RoutePlan, carry_since, describe_gateway,
+            internal_gateway_name, observe_gateway, plan_routes, route_status,
         },
         text::Clean,
-        workflow::lane_open,
+        workflow::check_lane_open,
     },
 };
 
@@ -34,7 +34,7 @@ const NO_GATEWAY_API: &str = "this cluster does not serve the Gateway API (gatew
     coloured or routed: install its definitions and a gateway that follows them";
 
 /// Result of reconciling a lane group.
-pub(super) struct Looked {
+pub(super) struct GroupOutcome {
     /// When to reconcile again although nothing changes.
     pub(super) again: Option<Duration>,
     /// Whether the server refused a write.
@@ -43,15 +43,15 @@ pub(super) struct Looked {
 
 /// Reconciles a lane group. A refused route is reported at that route and does not hold up others.
 /// An error means that the server does not answer.
-pub(super) async fn look(
+pub(super) async fn reconcile_lane_group(
     options: &Options,
     cache: &Cache,
     group: &LaneGroup,
-) -> kube::Result<Looked> {
+) -> kube::Result<GroupOutcome> {
     let lanes: Vec<Lane> = cache.lanes.state().iter().map(|l| (**l).clone()).collect();
     let releases = cache.releases.state();
     let releases: Vec<&Release> = releases.iter().map(|r| &**r).collect();
-    self::group(
+    self::reconcile_with(
         options,
         cache,
         group,
@@ -62,32 +62,32 @@ pub(super) async fn look(
     .await
 }
 
-async fn group(
+async fn reconcile_with(
     options: &Options,
     cache: &Cache,
     told: &LaneGroup,
     lanes: &[Lane],
     releases: &[&Release],
     apps: &[Arc<App>],
-) -> kube::Result<Looked> {
+) -> kube::Result<GroupOutcome> {
     let name = told.name_any();
     let now = Timestamp::now();
     let all = cache.routes.state();
-    let seen = Parent::of(cache, options, &told.spec.entry.gateway);
+    let seen = ParentGateway::from_cache(cache, options, &told.spec.entry.gateway);
     // Decide by what serves the entry now, not by the last status.
     let mut group = told.clone();
     let status = group.status.get_or_insert_default();
-    status.gateway = seen.seen();
-    status.others = others(told, all.iter().map(|r| &**r));
+    status.gateway = seen.gateway_status();
+    status.others = find_foreign_routes(told, all.iter().map(|r| &**r));
     let group = &group;
-    let (planned, settling) = planned(cache, group, lanes, releases, apps);
+    let (planned, settling) = plan_group_routes(cache, group, lanes, releases, apps);
 
     let mut problems_of_group = planned.problems;
     // Without these kinds no controller would follow a route; reported below, at the group.
     let absent = cache.routes.is_absent() || cache.gateways.is_absent();
     let mut refused = vec![];
     if let Some(gateway) = planned.gateway.filter(|_| !absent) {
-        refused.extend(write::gateway(options, cache, told, gateway).await?);
+        refused.extend(write::write_gateway(options, cache, told, gateway).await?);
     }
     let own = |labels: &BTreeMap<String, String>| labels.get(label::LANE_GROUP) == Some(&name);
     let live: Vec<_> = all
@@ -95,47 +95,50 @@ async fn group(
         .filter(|r| r.namespace().as_deref() == Some(&options.namespace) && own(r.labels()))
         .collect();
     let wanted = if absent { vec![] } else { planned.routes };
-    let not_written = write::routes(options, cache, group, &wanted, &live).await?;
-    let inside = (group.spec.mode == LaneMode::Gateway).then(|| internal_gateway(group));
+    let not_written = write::write_routes(options, cache, group, &wanted, &live).await?;
+    let inside = (group.spec.mode == LaneMode::Gateway).then(|| internal_gateway_name(group));
     for gateway in cache
         .gateways
         .state()
         .iter()
         .filter(|g| own(g.labels()) && Some(g.name_any()) != inside)
     {
-        refused.extend(write::no_gateway(options, &gateway.name_any()).await?);
+        refused.extend(write::delete_gateway(options, &gateway.name_any()).await?);
     }
     let is_wanted = |name: &str| wanted.iter().any(|r| r.name_any() == name);
-    let coming = coming(group, apps);
+    let coming = apps_without_baseline(group, apps);
     let mut routes: Vec<RouteStatus> = live
         .iter()
         .filter(|r| is_wanted(&r.name_any()))
-        .map(|r| answered(r, &coming, cache.since.is_news(&r.metadata)))
+        .map(|r| route_status(r, &coming, cache.state_ages.was_just_written(&r.metadata)))
         .collect();
     let is_refused = !(refused.is_empty() && not_written.is_empty());
     problems_of_group.extend(refused);
-    write::tell(&mut routes, not_written, told, now);
+    write::note_refused_routes(&mut routes, not_written, told, now);
     problems_of_group.extend(if absent {
         vec![NO_GATEWAY_API.to_owned()]
     } else {
-        seen.words(cache)
+        seen.describe_problems(cache)
     });
     // A gateway that was just created may not be there yet; that is no problem.
     let inside = inside
-        .map(|name| Parent::of(cache, options, &name))
+        .map(|name| ParentGateway::from_cache(cache, options, &name))
         .filter(|p| p.gateway.is_some());
-    problems_of_group.extend(inside.iter().flat_map(|p| p.words(cache)));
-    problems_of_group.extend(mixed(cache, group));
-    let mut problems = check(&name, Some(group), lanes);
+    problems_of_group.extend(inside.iter().flat_map(|p| p.describe_problems(cache)));
+    problems_of_group.extend(find_mixed_services(cache, group));
+    let mut problems = check_lanes(&name, Some(group), lanes);
     let app_of = |name: &str| apps.iter().find(|a| a.name_any() == name).map(|a| &**a);
-    let away = |context: &str| options.clusters.canonical(Some(context)).is_some();
+    let away = |context: &str| options.clusters.normalize_context(Some(context)).is_some();
     for lane in lanes.iter().filter(|l| l.spec.group == name) {
-        problems.extend(elsewhere(group, lane, &app_of, &away));
+        problems.extend(check_remote_versions(group, lane, &app_of, &away));
     }
     let status = LaneGroupStatus {
         problems: problems_of_group,
         addresses: seen.addresses(),
-        internal: inside.as_ref().map(Parent::addresses).unwrap_or_default(),
+        internal: inside
+            .as_ref()
+            .map(ParentGateway::addresses)
+            .unwrap_or_default(),
         hops: options.hops.sources(&options.namespace, group),
         span_log: options.hops.span_log(),
         ..LaneGroupStatus {
@@ -147,7 +150,7 @@ async fn group(
         summary: status.summary(),
         ..status
     };
-    tell_group(options, told, status).await?;
+    write_group_status(options, told, status).await?;
     let unanswered =
         routes.iter().any(|r| r.accepted.is_none()) || inside.is_some_and(|p| !p.is_answered());
     // Problems of a lane are reported at the lane.
@@ -177,7 +180,7 @@ async fn group(
             problems,
             summary: String::new(),
         };
-        tell_lane(
+        write_lane_status(
             options,
             lane,
             LaneStatus {
@@ -187,21 +190,21 @@ async fn group(
         )
         .await?;
     }
-    let later = unanswered.then_some(NEWS);
-    Ok(Looked {
-        again: if settling { Some(SETTLE) } else { later },
+    let later = unanswered.then_some(ANSWER_TIME);
+    Ok(GroupOutcome {
+        again: if settling { Some(SETTLE_TIME) } else { later },
         refused: is_refused,
     })
 }
 
 /// Plans the routes. Also returns whether some pods are too new to count.
-fn planned(
+fn plan_group_routes(
     cache: &Cache,
     group: &LaneGroup,
     lanes: &[Lane],
     releases: &[&Release],
     apps: &[Arc<App>],
-) -> (Plan, bool) {
+) -> (RoutePlan, bool) {
     let app_of = |name: &str| apps.iter().find(|a| a.name_any() == name).map(|a| &**a);
     let settling = Cell::new(false);
     let version = |app: &str, tag: &str| {
@@ -218,12 +221,12 @@ fn planned(
                     .any(|a| a.app == app && a.served == Served::Gray)
         };
         let opens = !lanes.iter().any(|l| gray(&l));
-        let (version, unsettled) = version(cache, group, app_of(app), app, tag, opens);
+        let (version, unsettled) = observe_version(cache, group, app_of(app), app, tag, opens);
         settling.set(settling.get() || unsettled);
         version
     };
-    let open = |app: &str, tag: &str| lane_open(app, tag, &app_of, releases);
-    let planned = plan(&Inputs {
+    let open = |app: &str, tag: &str| check_lane_open(app, tag, &app_of, releases);
+    let planned = plan_routes(&RouteInputs {
         group,
         lanes,
         version: &version,
@@ -233,14 +236,14 @@ fn planned(
 }
 
 /// A Gateway with its class, as observed.
-struct Parent {
+struct ParentGateway {
     name: String,
     gateway: Option<Arc<Gateway>>,
     class: Option<Arc<GatewayClass>>,
 }
 
-impl Parent {
-    fn of(cache: &Cache, options: &Options, name: &str) -> Self {
+impl ParentGateway {
+    fn from_cache(cache: &Cache, options: &Options, name: &str) -> Self {
         let gateway = cache
             .gateways
             .get(&ObjectRef::new(name).within(&options.namespace));
@@ -256,18 +259,18 @@ impl Parent {
         }
     }
 
-    fn seen(&self) -> Option<GatewaySeen> {
+    fn gateway_status(&self) -> Option<GatewaySeen> {
         self.gateway
             .as_ref()
-            .map(|g| gateway_seen(g, self.class.as_deref()))
+            .map(|g| observe_gateway(g, self.class.as_deref()))
     }
 
-    fn words(&self, cache: &Cache) -> Vec<String> {
+    fn describe_problems(&self, cache: &Cache) -> Vec<String> {
         let is_news = self
             .gateway
             .as_ref()
-            .is_some_and(|g| cache.since.is_news(&g.metadata));
-        gateway_words(
+            .is_some_and(|g| cache.state_ages.was_just_written(&g.metadata));
+        describe_gateway(
             &self.name,
             self.gateway.as_deref(),
             self.class.as_deref(),
@@ -313,7 +316,7 @@ impl Parent {
     }
 }
 
-async fn tell_group(
+async fn write_group_status(
     options: &Options,
     group: &LaneGroup,
     status: LaneGroupStatus,
@@ -324,27 +327,27 @@ async fn tell_group(
     let api: Api<LaneGroup> = Api::namespaced(options.client.clone(), &options.namespace);
     let mut new = group.clone();
     new.status = Some(status);
-    settled(
+    ignore_conflict(
         api.replace_status(&group.name_any(), &PostParams::default(), &new)
             .await,
     )
 }
 
-async fn tell_lane(options: &Options, lane: &Lane, status: LaneStatus) -> kube::Result<()> {
+async fn write_lane_status(options: &Options, lane: &Lane, status: LaneStatus) -> kube::Result<()> {
     if lane.status.as_ref() == Some(&status) {
         return Ok(());
     }
     let api: Api<Lane> = Api::namespaced(options.client.clone(), &options.namespace);
     let mut new = lane.clone();
     new.status = Some(status);
-    settled(
+    ignore_conflict(
         api.replace_status(&lane.name_any(), &PostParams::default(), &new)
             .await,
     )
 }
 
 /// Ignores a conflict: the watch triggers another pass.
-fn settled<T>(written: kube::Result<T>) -> kube::Result<()> {
+fn ignore_conflict<T>(written: kube::Result<T>) -> kube::Result<()> {
     match written {
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
         done => done.map(drop),

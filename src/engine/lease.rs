@@ -20,30 +20,30 @@ use super::{Options, Telemetry};
 use crate::{
     cluster::{
         error,
-        lease::{ENGINE_LEASE, HELD, patience},
+        lease::{ENGINE_LEASE, LEASE_DURATION, holder_timeout},
     },
     domain::text::Clean,
 };
 
 /// Interval between renewals.
-const RENEW: Duration = Duration::from_secs(2);
+const RENEW_INTERVAL: Duration = Duration::from_secs(2);
 /// Interval between tries while standing by.
-const LOOK: Duration = Duration::from_secs(1);
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// Timeout of a renewal: enough for a login plugin that queries a server, and short enough for a
 /// second try.
-const TRY: Duration = Duration::from_secs(5);
+const RENEW_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// State of the Lease after a try.
-enum Taken {
+enum LeaseState {
     Ours,
-    By(String),
+    HeldBy(String),
     /// The Lease was written in between, by another or by ourselves: a renewal may succeed after we
     /// stopped waiting for the answer.
     Unknown,
 }
 
 /// Last renewal of a holder, and since when it is known.
-struct Seen {
+struct ObservedRenewal {
     holder: String,
     renewed: Option<MicroTime>,
     since: Instant,
@@ -53,7 +53,7 @@ pub(super) struct Lease {
     api: Api<Object>,
     identity: String,
     telemetry: Telemetry,
-    seen: Mutex<Option<Seen>>,
+    seen: Mutex<Option<ObservedRenewal>>,
 }
 
 impl Lease {
@@ -72,38 +72,38 @@ impl Lease {
         let mut told = String::new();
         loop {
             let began = Instant::now();
-            match self.take().await {
-                Ok(Taken::Ours) => return began,
-                Ok(Taken::By(holder)) if holder != told => {
+            match self.try_acquire().await {
+                Ok(LeaseState::Ours) => return began,
+                Ok(LeaseState::HeldBy(holder)) if holder != told => {
                     tracing::info!("stands by: {holder} acts (Lease {ENGINE_LEASE})");
                     told = holder;
                 }
-                Ok(Taken::By(_) | Taken::Unknown) => {}
-                Err(why) => tracing::debug!("the engine's Lease: {}", error::words(&why)),
+                Ok(LeaseState::HeldBy(_) | LeaseState::Unknown) => {}
+                Err(why) => tracing::debug!("the engine's Lease: {}", error::describe_error(&why)),
             }
-            sleep(LOOK).await;
+            sleep(RETRY_INTERVAL).await;
         }
     }
 
     /// Renews the Lease. Returns when it is no longer ours, or may not be. It is ours since `last`.
-    pub(super) async fn keep(&self, mut last: Instant) {
+    pub(super) async fn keep_renewing(&self, mut last: Instant) {
         loop {
             // Stop before others may take it: they count from the time of the request, not of the
             // answer.
-            let end = last + HELD - RENEW;
-            sleep_until(end.min(Instant::now() + RENEW)).await;
+            let end = last + LEASE_DURATION - RENEW_INTERVAL;
+            sleep_until(end.min(Instant::now() + RENEW_INTERVAL)).await;
             let began = Instant::now();
             if began >= end {
                 return;
             }
-            match timeout_at(end.min(began + TRY), self.take()).await {
-                Ok(Ok(Taken::Ours)) => last = began,
-                Ok(Ok(Taken::By(_))) => return,
+            match timeout_at(end.min(began + RENEW_TIMEOUT), self.try_acquire()).await {
+                Ok(Ok(LeaseState::Ours)) => last = began,
+                Ok(Ok(LeaseState::HeldBy(_))) => return,
                 // The next try tells who holds it.
-                Ok(Ok(Taken::Unknown)) => {}
+                Ok(Ok(LeaseState::Unknown)) => {}
                 Ok(Err(why)) => tracing::warn!(
                     "the engine's Lease cannot be renewed: {}",
-                    error::words(&why)
+                    error::describe_error(&why)
                 ),
                 Err(_) => tracing::warn!("the engine's Lease cannot be renewed: no answer"),
             }
@@ -125,42 +125,44 @@ impl Lease {
             }
             Ok::<_, kube::Error>(())
         };
-        if let Ok(Err(why)) = tokio::time::timeout(RENEW, given_up).await {
+        if let Ok(Err(why)) = tokio::time::timeout(RENEW_INTERVAL, given_up).await {
             tracing::debug!(
                 "the engine's Lease was not given up: {}",
-                error::words(&why)
+                error::describe_error(&why)
             );
         }
     }
 
     /// Takes or renews the Lease.
-    async fn take(&self) -> kube::Result<Taken> {
-        let taken = self.try_to_take().await;
-        self.telemetry.tried(taken.is_ok());
+    async fn try_acquire(&self) -> kube::Result<LeaseState> {
+        let taken = self.acquire_or_renew().await;
+        self.telemetry.note_lease_try(taken.is_ok());
         taken
     }
 
-    async fn try_to_take(&self) -> kube::Result<Taken> {
+    async fn acquire_or_renew(&self) -> kube::Result<LeaseState> {
         let now = Timestamp::now();
         let Some(mut lease) = self.api.get_opt(ENGINE_LEASE).await? else {
             let mut lease = Object::default();
             lease.metadata.name = Some(ENGINE_LEASE.into());
             lease.spec = Some(LeaseSpec {
                 lease_transitions: Some(0),
-                ..self.held(now, now)
+                ..self.held_spec(now, now)
             });
-            return won(self.api.create(&PostParams::default(), &lease).await);
+            return to_lease_state(self.api.create(&PostParams::default(), &lease).await);
         };
         let spec = lease.spec.clone().unwrap_or_default();
         let holder = spec.holder_identity.as_deref().filter(|h| !h.is_empty());
         let ours = holder == Some(&self.identity);
-        let most = patience(&spec);
+        let most = holder_timeout(&spec);
         if let Some(holder) = holder
             && !ours
             && !is_gone(holder)
-            && self.silent(holder, spec.renew_time.as_ref()) < most
+            && self.time_since_renewal(holder, spec.renew_time.as_ref()) < most
         {
-            return Ok(Taken::By(Clean::from_untrusted(holder).to_string()));
+            return Ok(LeaseState::HeldBy(
+                Clean::from_untrusted(holder).to_string(),
+            ));
         }
         let since = spec
             .acquire_time
@@ -173,16 +175,17 @@ impl Lease {
             .saturating_add(i32::from(!ours));
         lease.spec = Some(LeaseSpec {
             lease_transitions: Some(transitions),
-            ..self.held(since, now)
+            ..self.held_spec(since, now)
         });
-        won(self
-            .api
-            .replace(ENGINE_LEASE, &PostParams::default(), &lease)
-            .await)
+        to_lease_state(
+            self.api
+                .replace(ENGINE_LEASE, &PostParams::default(), &lease)
+                .await,
+        )
     }
 
     /// How long this has been the holder's last renewal, as observed here.
-    fn silent(&self, holder: &str, renewed: Option<&MicroTime>) -> Duration {
+    fn time_since_renewal(&self, holder: &str, renewed: Option<&MicroTime>) -> Duration {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(seen) = seen
             .as_ref()
@@ -190,7 +193,7 @@ impl Lease {
         {
             return seen.since.elapsed();
         }
-        *seen = Some(Seen {
+        *seen = Some(ObservedRenewal {
             holder: holder.to_owned(),
             renewed: renewed.cloned(),
             since: Instant::now(),
@@ -198,10 +201,10 @@ impl Lease {
         Duration::ZERO
     }
 
-    fn held(&self, since: Timestamp, now: Timestamp) -> LeaseSpec {
+    fn held_spec(&self, since: Timestamp, now: Timestamp) -> LeaseSpec {
         LeaseSpec {
             holder_identity: Some(self.identity.clone()),
-            lease_duration_seconds: i32::try_from(HELD.as_secs()).ok(),
+            lease_duration_seconds: i32::try_from(LEASE_DURATION.as_secs()).ok(),
             acquire_time: Some(MicroTime(since)),
             renew_time: Some(MicroTime(now)),
             ..LeaseSpec::default()
@@ -210,12 +213,12 @@ impl Lease {
 }
 
 /// Unique identity of this process in the Lease: `HOST/PID/RUN`.
-pub fn identity() -> String {
+pub fn new_identity() -> String {
     let run = uuid::Uuid::new_v4().simple().to_string();
-    format!("{}/{}/{}", host(), std::process::id(), &run[..8])
+    format!("{}/{}/{}", read_hostname(), std::process::id(), &run[..8])
 }
 
-fn host() -> String {
+fn read_hostname() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     if host.trim().is_empty() {
         "graylane".into()
@@ -232,17 +235,17 @@ fn is_gone(holder: &str) -> bool {
     let pid = pid
         .and_then(|p| p.parse().ok())
         .and_then(rustix::process::Pid::from_raw);
-    at == Some(&host())
+    at == Some(&read_hostname())
         && std::env::var_os("KUBERNETES_SERVICE_HOST").is_none()
         && pid.is_some_and(|pid| {
             rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH)
         })
 }
 
-fn won<T>(written: kube::Result<T>) -> kube::Result<Taken> {
+fn to_lease_state<T>(written: kube::Result<T>) -> kube::Result<LeaseState> {
     match written {
-        Ok(_) => Ok(Taken::Ours),
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(Taken::Unknown),
+        Ok(_) => Ok(LeaseState::Ours),
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(LeaseState::Unknown),
         Err(why) => Err(why),
     }
 }
@@ -260,10 +263,10 @@ mod tests {
 
     #[test]
     fn only_a_process_of_this_machine_can_be_known_to_be_gone() {
-        assert!(!is_gone(&identity()));
+        assert!(!is_gone(&new_identity()));
         assert!(!is_gone("elsewhere/999999999/0") && !is_gone("nonsense"));
         let mut child = std::process::Command::new("true").spawn().unwrap();
-        let was = format!("{}/{}/0", host(), child.id());
+        let was = format!("{}/{}/0", read_hostname(), child.id());
         child.wait().unwrap();
         assert!(is_gone(&was));
     }
@@ -293,7 +296,7 @@ mod tests {
             let mut seen = here.seen.lock().unwrap();
             seen.as_mut().unwrap().since -= Duration::from_secs(seconds);
         };
-        assert!(matches!(there.take().await, Ok(Taken::Ours)));
+        assert!(matches!(there.try_acquire().await, Ok(LeaseState::Ours)));
         assert_eq!(of().await.lease_duration_seconds, Some(12));
         // With a clock that is years slow or fast, and with the right one.
         for at in [
@@ -308,22 +311,25 @@ mod tests {
                 .await
                 .unwrap();
             assert!(
-                matches!(here.take().await, Ok(Taken::By(by)) if by == "elsewhere/1/a"),
+                matches!(here.try_acquire().await, Ok(LeaseState::HeldBy(by)) if by == "elsewhere/1/a"),
                 "{at}: just seen"
             );
             known_for(11);
-            assert!(matches!(here.take().await, Ok(Taken::By(_))), "{at}");
+            assert!(
+                matches!(here.try_acquire().await, Ok(LeaseState::HeldBy(_))),
+                "{at}"
+            );
         }
-        assert!(matches!(there.take().await, Ok(Taken::Ours)));
+        assert!(matches!(there.try_acquire().await, Ok(LeaseState::Ours)));
         known_for(8);
         assert!(
-            matches!(here.take().await, Ok(Taken::By(_))),
+            matches!(here.try_acquire().await, Ok(LeaseState::HeldBy(_))),
             "renewed, it is waited for anew"
         );
         known_for(13);
-        assert!(matches!(here.take().await, Ok(Taken::Ours)));
+        assert!(matches!(here.try_acquire().await, Ok(LeaseState::Ours)));
         assert!(
-            matches!(there.take().await, Ok(Taken::By(by)) if by == "here/1/b"),
+            matches!(there.try_acquire().await, Ok(LeaseState::HeldBy(by)) if by == "here/1/b"),
             "it learns that it has lost it"
         );
         let spec = of().await;
@@ -340,14 +346,20 @@ mod tests {
             .replace(ENGINE_LEASE, &PostParams::default(), &object)
             .await
             .unwrap();
-        assert!(matches!(here.take().await, Ok(Taken::By(_))));
+        assert!(matches!(
+            here.try_acquire().await,
+            Ok(LeaseState::HeldBy(_))
+        ));
         known_for(59);
-        assert!(matches!(here.take().await, Ok(Taken::By(_))));
+        assert!(matches!(
+            here.try_acquire().await,
+            Ok(LeaseState::HeldBy(_))
+        ));
         known_for(2);
-        assert!(matches!(here.take().await, Ok(Taken::Ours)));
+        assert!(matches!(here.try_acquire().await, Ok(LeaseState::Ours)));
         here.release().await;
         assert!(
-            matches!(there.take().await, Ok(Taken::Ours)),
+            matches!(there.try_acquire().await, Ok(LeaseState::Ours)),
             "given up, it is free at once"
         );
         server.close().await;
@@ -380,7 +392,7 @@ mod tests {
             std::future::ready(Ok::<_, tower::BoxError>(answer.unwrap()))
         });
         let here = lease(kube::Client::new(service, "default"), "here");
-        here.keep(Instant::now()).await;
+        here.keep_renewing(Instant::now()).await;
         assert_eq!(
             puts.load(Ordering::Relaxed),
             3,

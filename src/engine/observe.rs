@@ -15,7 +15,7 @@ use k8s_openapi::{api::batch::v1::Job, apimachinery::pkg::apis::meta::v1::Object
 use kube::{Api, ResourceExt, runtime::reflector::ObjectRef};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-use super::{Options, act, built, cache::Cache};
+use super::{Options, act, build_digests, cache::Cache};
 use crate::{
     api::{
         App, Approval, Environment, EnvironmentState, EnvironmentStatus, InventoryItem, LaneMode,
@@ -25,19 +25,19 @@ use crate::{
     cluster::error,
     domain::{
         account::Account,
-        batches::{WorkloadSeen, is_rolled},
-        owner::{self, Marks, Owner},
+        batches::{WorkloadSeen, is_batched},
+        owner::{self, Owner, OwnershipMarks},
         revision::{FrozenApp, Revision},
         text::Clean,
         workflow::{
-            Closed, JobSeen, Name, ObjectSeen, Observed, ProbesSeen, Rendered, RoutesSeen, Timers,
-            Trouble, group_names, lane_open, looked_at,
+            ClosedLane, JobSeen, NamespacedName, ObjectSeen, Observed, ProbesSeen, ProposalCache,
+            RoutesSeen, StepFailure, Timers, check_lane_open, group_names, objects_to_observe,
         },
     },
 };
 
 /// Maximum number of concurrent reads for one release.
-const AT_ONCE: usize = 8;
+const MAX_CONCURRENT_READS: usize = 8;
 
 /// Observed facts about one Release; [`Observed`] borrows them.
 pub(super) struct Facts {
@@ -51,7 +51,7 @@ pub(super) struct Facts {
     pods: BTreeMap<String, u32>,
     routes: RoutesSeen,
     jobs: BTreeMap<String, JobSeen>,
-    rolled: Vec<Name>,
+    rolled: Vec<NamespacedName>,
     away: BTreeMap<String, String>,
     unseen: BTreeMap<InventoryItem, String>,
     places: BTreeSet<String>,
@@ -59,42 +59,48 @@ pub(super) struct Facts {
 
 /// Runs CPU-bound work, such as rendering templates, without blocking other tasks of this thread,
 /// in particular renewals of the Lease.
-pub(super) fn apart<T>(work: impl FnOnce() -> T) -> T {
+pub(super) fn run_blocking<T>(work: impl FnOnce() -> T) -> T {
     match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
         Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
         _ => work(),
     }
 }
 
-pub(super) async fn facts(
+pub(super) async fn gather_facts(
     options: &Options,
     cache: &Cache,
     release: &Release,
 ) -> kube::Result<Facts> {
     let (name, uid) = (release.name_any(), release.uid().unwrap_or_default());
     let (app, groups) = if release.status.as_ref().is_none_or(|s| s.tasks.is_empty()) {
-        beginning(options, cache, release).await?
+        read_for_new_release(options, cache, release).await?
     } else {
-        (frozen(options, cache, release).await?, BTreeMap::new())
+        (
+            read_frozen_app(options, cache, release).await?,
+            BTreeMap::new(),
+        )
     };
-    let app =
-        app.map(|app| app.at_home(|context| options.clusters.canonical(Some(context)).is_none()));
+    let app = app.map(|app| {
+        app.at_home(|context| options.clusters.normalize_context(Some(context)).is_none())
+    });
     let wanted = app
         .as_ref()
-        .map(|a| apart(|| looked_at(release, a, &groups)))
+        .map(|a| run_blocking(|| objects_to_observe(release, a, &groups)))
         .unwrap_or_default();
-    let home = cache.workloads.look();
+    let home = cache.workloads.take_snapshot();
     let (mut objects, mut workloads, mut rolled) = (BTreeMap::new(), BTreeMap::new(), vec![]);
     let (mut away, mut places, mut unseen) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     let mut asked: Vec<(InventoryItem, Account, Option<String>)> = vec![];
     // Apps in other namespaces may have the same name.
     let own: BTreeSet<String> = wanted.keys().map(|i| i.namespace.clone()).collect();
     for (item, by) in &wanted {
-        let elsewhere = cache.elsewhere.of(&item.namespace);
+        let elsewhere = cache.remote_clusters.split_remote(&item.namespace);
         if let Some((context, namespace)) = elsewhere {
             if !namespace.is_empty() && !places.contains_key(&item.namespace) {
-                let seen = cache.elsewhere.place(&item.namespace, context, namespace);
-                if let Some(why) = seen.away() {
+                let seen = cache
+                    .remote_clusters
+                    .get_or_watch(&item.namespace, context, namespace);
+                if let Some(why) = seen.unreachable_reason() {
                     away.entry(context.to_owned()).or_insert(why);
                 }
                 places.insert(item.namespace.clone(), seen);
@@ -104,21 +110,23 @@ pub(super) async fn facts(
             }
         }
         // Workloads are read from the cache; patches carry the resourceVersion that was read.
-        if is_rolled(item) {
+        if is_batched(item) {
             rolled.push((item.namespace.clone(), item.name.clone()));
             let seen = match elsewhere {
                 Some((_, namespace)) => places
                     .get(&item.namespace)
-                    .and_then(|p| p.workloads.look().seen(item, namespace)),
-                None => home.seen(item, &item.namespace),
+                    .and_then(|p| p.workloads.take_snapshot().find_workload(item, namespace)),
+                None => home.find_workload(item, &item.namespace),
             };
             if let Some(mut seen) = seen {
                 let namespace = elsewhere.map_or(&*item.namespace, |(_, namespace)| namespace);
-                let client = options.clusters.of(elsewhere.map(|(context, _)| context));
+                let client = options
+                    .clusters
+                    .client_for(elsewhere.map(|(context, _)| context));
                 if is_under_way(release) {
-                    cache.events.tell(&client, namespace, &mut seen).await;
+                    cache.events.add_causes(&client, namespace, &mut seen).await;
                 }
-                objects.insert(item.clone(), object(seen.meta()));
+                objects.insert(item.clone(), to_object_seen(seen.meta()));
                 workloads.insert(item.clone(), seen);
                 continue;
             }
@@ -131,20 +139,22 @@ pub(super) async fn facts(
     }
     let asked = asked.into_iter().map(|(item, by, context)| async move {
         (
-            act::api(options, &item, &by)
+            act::object_api(options, &item, &by)
                 .get_metadata_opt(&item.name)
                 .await,
             item,
             context,
         )
     });
-    let mut answers = stream::iter(asked).buffer_unordered(AT_ONCE);
+    let mut answers = stream::iter(asked).buffer_unordered(MAX_CONCURRENT_READS);
     while let Some((answer, item, context)) = answers.next().await {
         match (answer, context) {
-            (Ok(Some(found)), _) => drop(objects.insert(item, object(&found.metadata))),
+            (Ok(Some(found)), _) => drop(objects.insert(item, to_object_seen(&found.metadata))),
             (Ok(None), _) => {}
-            (Err(why), _) if is_refusal(&why) => drop(unseen.insert(item, error::words(&why))),
-            (Err(why), Some(context)) => drop(away.insert(context, error::words(&why))),
+            (Err(why), _) if is_refusal(&why) => {
+                drop(unseen.insert(item, error::describe_error(&why)))
+            }
+            (Err(why), Some(context)) => drop(away.insert(context, error::describe_error(&why))),
             (Err(why), None) => return Err(why),
         }
     }
@@ -172,19 +182,19 @@ pub(super) async fn facts(
     let jobs = jobs
         .iter()
         .filter(|j| j.annotations().get(label::CREATED_BY) == Some(&uid));
-    let mut jobs = jobs.map(|j| (j.name_any(), job(j))).collect();
-    built::digests(options, release, &mut jobs).await?;
-    let closed = closed(cache, release, app.as_deref().ok());
+    let mut jobs = jobs.map(|j| (j.name_any(), to_job_seen(j))).collect();
+    build_digests::fill_digests(options, release, &mut jobs).await?;
+    let closed = find_closed_lanes(cache, release, app.as_deref().ok());
     Ok(Facts {
-        claims: claims(cache, &release.spec.app, &objects),
+        claims: find_claims(cache, &release.spec.app, &objects),
         app,
         groups,
         approvals,
         objects,
-        records: records(cache, &workloads),
+        records: find_rollout_records(cache, &workloads),
         workloads,
         pods: alive,
-        routes: routes(cache, &release.spec.app, closed),
+        routes: observe_routes(cache, &release.spec.app, closed),
         jobs,
         rolled,
         away,
@@ -195,16 +205,16 @@ pub(super) async fn facts(
 
 /// Reads what a new release freezes from the API, because watches of different kinds are not
 /// ordered. An App or variable group that was changed before the release was started is included.
-async fn beginning(
+async fn read_for_new_release(
     options: &Options,
     cache: &Cache,
     release: &Release,
 ) -> kube::Result<(Result<FrozenApp, String>, BTreeMap<String, VariableGroup>)> {
     let apps: Api<App> = Api::namespaced(options.client.clone(), &options.namespace);
     let Some(app) = apps.get_opt(&release.spec.app).await? else {
-        return Ok((Err(missing(options, release)), BTreeMap::new()));
+        return Ok((Err(missing_app_text(options, release)), BTreeMap::new()));
     };
-    cache.apps.remember(app.clone());
+    cache.apps.remember_write(app.clone());
     let api: Api<VariableGroup> = Api::namespaced(options.client.clone(), &options.namespace);
     let mut groups = BTreeMap::new();
     for name in group_names(&app, &release.spec) {
@@ -212,11 +222,11 @@ async fn beginning(
             groups.insert(name, group);
         }
     }
-    Ok((Ok(FrozenApp::beginning(&app)), groups))
+    Ok((Ok(FrozenApp::for_new_release(&app)), groups))
 }
 
 /// Frozen App of a release that has begun; or why it is not known.
-async fn frozen(
+async fn read_frozen_app(
     options: &Options,
     cache: &Cache,
     release: &Release,
@@ -225,31 +235,31 @@ async fn frozen(
         .apps
         .get(&ObjectRef::new(&release.spec.app).within(&options.namespace))
     else {
-        return Ok(Err(missing(options, release)));
+        return Ok(Err(missing_app_text(options, release)));
     };
     let Some(name) = release.status.as_ref().and_then(|s| s.revision.as_ref()) else {
-        return Ok(Ok(FrozenApp::beginning(&app)));
+        return Ok(Ok(FrozenApp::for_new_release(&app)));
     };
     let aborting =
         release.spec.control.abort || release.status.as_ref().is_some_and(|s| s.phase == Aborting);
     Ok(match cache.revisions.get(options, name).await? {
-        Ok(revision) => Ok(FrozenApp::of(&app, &revision)),
+        Ok(revision) => Ok(FrozenApp::for_revision(&app, &revision)),
         // The App still has the spec that the revision's name stands for.
-        Err(_) if Revision::of(&app).name() == name => {
-            let app = FrozenApp::beginning(&app);
+        Err(_) if Revision::from_app(&app).name() == name => {
+            let app = FrozenApp::for_new_release(&app);
             cache
                 .revisions
-                .keep(options, &app, &cache.releases.state())
+                .ensure_revision(options, &app, &cache.releases.state())
                 .await?;
             Ok(app)
         }
         // A rollback uses what the rollouts recorded themselves.
-        Err(_) if aborting => Ok(FrozenApp::beginning(&app)),
+        Err(_) if aborting => Ok(FrozenApp::for_new_release(&app)),
         Err(why) => Err(why),
     })
 }
 
-fn missing(options: &Options, release: &Release) -> String {
+fn missing_app_text(options: &Options, release: &Release) -> String {
     format!(
         "there is no app {:?} in namespace {}",
         release.spec.app, options.namespace
@@ -271,19 +281,19 @@ fn is_under_way(release: &Release) -> bool {
 /// Whether the server has answered and refuses to show the object. Being overloaded or
 /// unauthenticated does not count.
 fn is_refusal(why: &kube::Error) -> bool {
-    error::code(why)
+    error::status_code(why)
         .is_some_and(|code| (400..500).contains(&code) && !matches!(code, 401 | 408 | 429))
 }
 
 impl Facts {
-    pub(super) fn observed<'a>(
+    pub(super) fn as_observed<'a>(
         &'a self,
         release: &'a Release,
         others: &'a [&'a Release],
         approvals: &'a [&'a Approval],
         probes: Option<&'a ProbesSeen>,
-        trouble: Option<&'a Trouble>,
-        (timers, rendered, clock, now): (&'a Timers, &'a Rendered, Duration, Timestamp),
+        trouble: Option<&'a StepFailure>,
+        (timers, rendered, clock, now): (&'a Timers, &'a ProposalCache, Duration, Timestamp),
     ) -> Observed<'a> {
         Observed {
             release,
@@ -315,12 +325,12 @@ impl Facts {
     }
 
     /// Workloads that it may roll out, existing or not.
-    pub(super) fn rolled(&self) -> impl Iterator<Item = &Name> {
+    pub(super) fn rolled_workloads(&self) -> impl Iterator<Item = &NamespacedName> {
         self.rolled.iter()
     }
 
     /// Namespaces of remote clusters that it uses.
-    pub(super) fn places(self) -> BTreeSet<String> {
+    pub(super) fn into_remote_namespaces(self) -> BTreeSet<String> {
         self.places
     }
 
@@ -331,7 +341,7 @@ impl Facts {
 }
 
 /// Owners by inventory of objects without marks, which were applied before marks were written.
-fn claims(
+fn find_claims(
     cache: &Cache,
     own: &str,
     objects: &BTreeMap<InventoryItem, ObjectSeen>,
@@ -348,7 +358,7 @@ fn claims(
     let found = |(item, seen): (&InventoryItem, &ObjectSeen)| {
         Some((
             item.clone(),
-            owner::noted(others.iter().map(|a| &**a), item, &seen.uid)?,
+            owner::find_in_inventories(others.iter().map(|a| &**a), item, &seen.uid)?,
         ))
     };
     unmarked.into_iter().filter_map(found).collect()
@@ -356,13 +366,13 @@ fn claims(
 
 /// Records of earlier releases for workloads that have a latch but no annotation about it: the
 /// newest record of each.
-fn records(
+fn find_rollout_records(
     cache: &Cache,
     workloads: &BTreeMap<InventoryItem, WorkloadSeen>,
 ) -> BTreeMap<InventoryItem, RolloutRecord> {
     let nobodys: Vec<_> = workloads
         .iter()
-        .filter(|(_, seen)| seen.is_nobodys())
+        .filter(|(_, seen)| seen.is_orphaned())
         .collect();
     if nobodys.is_empty() {
         return BTreeMap::new();
@@ -391,21 +401,21 @@ fn records(
     found
 }
 
-fn object(meta: &ObjectMeta) -> ObjectSeen {
+fn to_object_seen(meta: &ObjectMeta) -> ObjectSeen {
     let annotation = |key: &str| meta.annotations.as_ref()?.get(key).cloned();
     ObjectSeen {
         uid: meta.uid.clone().unwrap_or_default(),
         version: meta.resource_version.clone().unwrap_or_default(),
         applied: annotation(label::APPLIED),
         created_by: annotation(label::CREATED_BY),
-        marks: Marks::of(meta),
+        marks: OwnershipMarks::from_metadata(meta),
         terminating: meta.deletion_timestamp.is_some(),
     }
 }
 
 /// Services that the lanes' routes name, and whether every gateway has answered to the latest
 /// routes of the App's groups.
-fn routes(cache: &Cache, app: &str, closed: BTreeMap<String, Closed>) -> RoutesSeen {
+fn observe_routes(cache: &Cache, app: &str, closed: BTreeMap<String, ClosedLane>) -> RoutesSeen {
     let groups: BTreeMap<_, _> = cache
         .groups
         .state()
@@ -475,7 +485,11 @@ fn routes(cache: &Cache, app: &str, closed: BTreeMap<String, Closed>) -> RoutesS
 }
 
 /// Enabled lanes, by group, that do not yet lead to the versions that this release deployed.
-fn closed(cache: &Cache, release: &Release, app: Option<&App>) -> BTreeMap<String, Closed> {
+fn find_closed_lanes(
+    cache: &Cache,
+    release: &Release,
+    app: Option<&App>,
+) -> BTreeMap<String, ClosedLane> {
     let Some(app) = app else {
         return BTreeMap::new();
     };
@@ -525,16 +539,16 @@ fn closed(cache: &Cache, release: &Release, app: Option<&App>) -> BTreeMap<Strin
         );
         all.insert(
             group.clone(),
-            Closed {
+            ClosedLane {
                 why,
-                waits: lane_open(&name, tag, &app_of, &releases).is_err(),
+                waits: check_lane_open(&name, tag, &app_of, &releases).is_err(),
             },
         );
     }
     all
 }
 
-fn job(job: &Job) -> JobSeen {
+fn to_job_seen(job: &Job) -> JobSeen {
     let status = job.status.clone().unwrap_or_default();
     let condition = |kind: &str| {
         let mut all = status.conditions.iter().flatten();

@@ -10,7 +10,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Prober,
-    wake::{Key, Wake},
+    change_queue::{ChangeKey, ChangeQueue},
 };
 use crate::{
     api::{ProbeResult, ProbeSpec},
@@ -19,7 +19,7 @@ use crate::{
 
 /// Probes of one release: the current round, and the results of the last one.
 #[derive(Clone)]
-struct Sent {
+struct ProbeRound {
     task: String,
     attempt: u32,
     running: bool,
@@ -29,16 +29,16 @@ struct Sent {
 #[derive(Clone)]
 pub(super) struct Probes {
     prober: Prober,
-    wake: Arc<Wake>,
+    wake: Arc<ChangeQueue>,
     tasks: TaskTracker,
     stop: CancellationToken,
-    seen: Arc<Mutex<HashMap<String, Sent>>>,
+    seen: Arc<Mutex<HashMap<String, ProbeRound>>>,
 }
 
 impl Probes {
     pub(super) fn new(
         prober: Prober,
-        wake: Arc<Wake>,
+        wake: Arc<ChangeQueue>,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
@@ -52,8 +52,8 @@ impl Probes {
     }
 
     /// Results of the last probes of a release.
-    pub(super) fn seen(&self, release_uid: &str) -> Option<ProbesSeen> {
-        let Sent {
+    pub(super) fn last_results(&self, release_uid: &str) -> Option<ProbesSeen> {
+        let ProbeRound {
             task,
             attempt,
             running,
@@ -69,12 +69,12 @@ impl Probes {
     }
 
     /// Forgets releases that are over.
-    pub(super) fn keep(&self, still: impl Fn(&str) -> bool) {
+    pub(super) fn retain_releases(&self, still: impl Fn(&str) -> bool) {
         self.lock().retain(|uid, _| still(uid));
     }
 
     /// Sends the probes one after the other, unless probes of this release are still running.
-    pub(super) fn send(
+    pub(super) fn send_probes(
         &self,
         release_uid: &str,
         task: &str,
@@ -90,7 +90,7 @@ impl Probes {
             .remove(release_uid)
             .filter(|p| p.task == task && p.attempt == attempt);
         let last = before.and_then(|p| p.last);
-        let seen = Sent {
+        let seen = ProbeRound {
             task: task.into(),
             attempt,
             running: true,
@@ -114,11 +114,11 @@ impl Probes {
                 seen.running = false;
                 seen.last = Some((Instant::now(), results));
             }
-            this.wake.add([Key::Uid(uid)]);
+            this.wake.add([ChangeKey::Uid(uid)]);
         });
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Sent>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, ProbeRound>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -26,12 +26,12 @@ use crate::{
 };
 
 /// Maximum number of releases, and of orphaned objects, for one pass.
-const MOST: usize = 32;
+const MAX_PER_PASS: usize = 32;
 /// Maximum number of concurrent deletions.
-const AT_ONCE: usize = 4;
+const MAX_CONCURRENT_DELETES: usize = 4;
 
 /// Result of a pass.
-pub(super) struct Pruned {
+pub(super) struct PruneOutcome {
     /// Whether another pass should follow soon.
     pub(super) more: bool,
 }
@@ -41,34 +41,40 @@ pub(super) struct Pruned {
 /// # Errors
 ///
 /// A message about what the server refused, and what to do.
-pub(super) async fn look(options: &Options, cache: &Cache) -> Result<Pruned, String> {
+pub(super) async fn prune_releases(
+    options: &Options,
+    cache: &Cache,
+) -> Result<PruneOutcome, String> {
     let releases = cache.releases.state();
-    let dependents = Dependents::of(options, cache, &releases);
-    let over = over(cache, &releases);
-    let mut more = over.len() > MOST;
+    let dependents = Dependents::collect_unowned(options, cache, &releases);
+    let over = releases_to_prune(cache, &releases);
+    let mut more = over.len() > MAX_PER_PASS;
     let over = over
         .into_iter()
-        .take(MOST)
+        .take(MAX_PER_PASS)
         .map(|(release, why)| delete_release(options, &dependents, release, why));
     stream::iter(over)
-        .buffer_unordered(AT_ONCE)
+        .buffer_unordered(MAX_CONCURRENT_DELETES)
         .try_collect::<Vec<()>>()
         .await?;
     // Objects of releases that somebody else has deleted.
     let orphans = dependents.orphans();
-    more |= orphans.len() > MOST;
+    more |= orphans.len() > MAX_PER_PASS;
     let orphans = orphans
         .into_iter()
-        .take(MOST)
+        .take(MAX_PER_PASS)
         .map(|one| delete_orphan(options, one));
     stream::iter(orphans)
-        .buffer_unordered(AT_ONCE)
+        .buffer_unordered(MAX_CONCURRENT_DELETES)
         .try_collect::<Vec<()>>()
         .await?;
-    Ok(Pruned { more })
+    Ok(PruneOutcome { more })
 }
 
-fn over(cache: &Cache, releases: &[Arc<Release>]) -> Vec<(Arc<Release>, prune::Reason)> {
+fn releases_to_prune(
+    cache: &Cache,
+    releases: &[Arc<Release>],
+) -> Vec<(Arc<Release>, prune::PruneReason)> {
     let apps: BTreeMap<String, Arc<App>> = cache
         .apps
         .state()
@@ -76,17 +82,18 @@ fn over(cache: &Cache, releases: &[Arc<Release>]) -> Vec<(Arc<Release>, prune::R
         .map(|a| (a.name_any(), a))
         .collect();
     let app_of = |name: &str| apps.get(name).map(|a| &**a);
-    let stands = |item: &InventoryItem| stands(cache, &apps, item);
+    let stands = |item: &InventoryItem| workload_exists(cache, &apps, item);
     let around = prune::Surroundings {
         app_of: &app_of,
         stands: &stands,
         now: Timestamp::now(),
     };
     let all: Vec<&Release> = releases.iter().map(|r| &**r).collect();
-    let found: BTreeMap<String, prune::Reason> = observe::apart(|| prune::prune(&all, &around))
-        .into_iter()
-        .map(|(r, why)| (r.name_any(), why))
-        .collect();
+    let found: BTreeMap<String, prune::PruneReason> =
+        observe::run_blocking(|| prune::releases_to_prune(&all, &around))
+            .into_iter()
+            .map(|(r, why)| (r.name_any(), why))
+            .collect();
     let mut over: Vec<_> = releases
         .iter()
         .filter_map(|r| Some((Arc::clone(r), *found.get(&r.name_any())?)))
@@ -97,8 +104,12 @@ fn over(cache: &Cache, releases: &[Arc<Release>]) -> Vec<(Arc<Release>, prune::R
 
 /// In the home cluster the watch knows. Workloads of remote clusters are not watched for this; one
 /// that is in an inventory may exist.
-fn stands(cache: &Cache, apps: &BTreeMap<String, Arc<App>>, item: &InventoryItem) -> bool {
-    if cache.elsewhere.of(&item.namespace).is_some() {
+fn workload_exists(cache: &Cache, apps: &BTreeMap<String, Arc<App>>, item: &InventoryItem) -> bool {
+    if cache
+        .remote_clusters
+        .split_remote(&item.namespace)
+        .is_some()
+    {
         let environments = apps
             .values()
             .flat_map(|a| &a.status)
@@ -107,7 +118,7 @@ fn stands(cache: &Cache, apps: &BTreeMap<String, Arc<App>>, item: &InventoryItem
             .flat_map(|e| &e.inventory)
             .any(|held| is_same(held, item));
     }
-    let (_, namespace) = crate::domain::world::place(&item.namespace);
+    let (_, namespace) = crate::domain::world::split_context(&item.namespace);
     let uid = if item.kind == "StatefulSet" {
         cache
             .workloads
@@ -138,7 +149,7 @@ enum Dependent {
 
 impl Dependent {
     /// Name and UID of its release.
-    fn of(&self) -> Option<(&str, &str)> {
+    fn release_ref(&self) -> Option<(&str, &str)> {
         match self {
             Self::Approval(approval) => Some((&approval.spec.release, &approval.spec.release_uid)),
             Self::Job(job) => {
@@ -159,13 +170,13 @@ impl Dependent {
         }
     }
 
-    async fn delete(&self, options: &Options) -> Result<(), String> {
+    async fn delete_dependent(&self, options: &Options) -> Result<(), String> {
         match self {
-            Self::Approval(approval) => delete(own(options), &**approval, false).await,
+            Self::Approval(approval) => delete_object(own_api(options), &**approval, false).await,
             Self::Job(job) => {
                 let by = Account::deployer(&options.namespace);
-                delete(
-                    Api::namespaced(options.clusters.acting_as(&by), &options.namespace),
+                delete_object(
+                    Api::namespaced(options.clusters.client_acting_as(&by), &options.namespace),
                     &**job,
                     false,
                 )
@@ -177,14 +188,16 @@ impl Dependent {
 }
 
 impl Dependents {
-    fn of(options: &Options, cache: &Cache, releases: &[Arc<Release>]) -> Self {
+    fn collect_unowned(options: &Options, cache: &Cache, releases: &[Arc<Release>]) -> Self {
         let approvals = cache.approvals.state().into_iter().map(Dependent::Approval);
         let mut jobs = cache.jobs.state();
         jobs.retain(|j| j.namespace().as_deref() == Some(&options.namespace));
         let mut by_uid: BTreeMap<String, Vec<Dependent>> = BTreeMap::new();
         for dependent in approvals.chain(jobs.into_iter().map(Dependent::Job)) {
             let meta = dependent.meta();
-            let Some((_, uid)) = dependent.of().filter(|_| meta.deletion_timestamp.is_none())
+            let Some((_, uid)) = dependent
+                .release_ref()
+                .filter(|_| meta.deletion_timestamp.is_none())
             else {
                 continue;
             };
@@ -213,12 +226,12 @@ async fn delete_release(
     options: &Options,
     dependents: &Dependents,
     release: Arc<Release>,
-    why: prune::Reason,
+    why: prune::PruneReason,
 ) -> Result<(), String> {
-    if !delete(own(options), &*release, true).await? {
+    if !delete_object(own_api(options), &*release, true).await? {
         return Ok(());
     }
-    options.telemetry.pruned();
+    options.telemetry.count_pruned_release();
     tracing::info!(app = release.spec.app, release = release.name_any(), %why, "a finished release is pruned");
     // If this is interrupted, the next pass finds the rest.
     for dependent in dependents
@@ -227,7 +240,7 @@ async fn delete_release(
         .into_iter()
         .flatten()
     {
-        dependent.delete(options).await?;
+        dependent.delete_dependent(options).await?;
     }
     Ok(())
 }
@@ -235,28 +248,30 @@ async fn delete_release(
 /// Deletes an orphan. The release is read first, because watches of different kinds are not
 /// ordered.
 async fn delete_orphan(options: &Options, orphan: Dependent) -> Result<(), String> {
-    let Some((name, uid)) = orphan.of() else {
+    let Some((name, uid)) = orphan.release_ref() else {
         return Ok(());
     };
-    let api: Api<Release> = own(options);
+    let api: Api<Release> = own_api(options);
     let there = api
         .get_metadata_opt(name)
         .await
-        .map_err(|why| words("reading", &format!("release {name}"), &why))?;
+        .map_err(|why| describe_failure("reading", &format!("release {name}"), &why))?;
     if there.is_some_and(|r| r.metadata.uid.as_deref() == Some(uid)) {
         return Ok(());
     }
-    orphan.delete(options).await
+    orphan.delete_dependent(options).await
 }
 
 /// API for one of graylane's own kinds.
-fn own<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(options: &Options) -> Api<K> {
+fn own_api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(
+    options: &Options,
+) -> Api<K> {
     Api::namespaced(options.client.clone(), &options.namespace)
 }
 
 /// Deletes this object with its dependents; with `as_seen` only in the version that was read.
 /// Returns false if it is gone, or has been replaced or changed.
-async fn delete<K>(api: Api<K>, object: &K, as_seen: bool) -> Result<bool, String>
+async fn delete_object<K>(api: Api<K>, object: &K, as_seen: bool) -> Result<bool, String>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone
@@ -270,19 +285,19 @@ where
     });
     match api.delete(&object.name_any(), &params).await {
         Ok(_) => Ok(true),
-        Err(why) if matches!(error::code(&why), Some(404 | 409)) => Ok(false),
+        Err(why) if matches!(error::status_code(&why), Some(404 | 409)) => Ok(false),
         Err(why) => {
             let what = format!("{} {}", K::kind(&()).to_lowercase(), object.name_any());
-            Err(words("deleting", &what, &why))
+            Err(describe_failure("deleting", &what, &why))
         }
     }
 }
 
-fn words(doing: &str, what: &str, why: &kube::Error) -> String {
-    let remedy = if error::code(why) == Some(403) {
+fn describe_failure(doing: &str, what: &str, why: &kube::Error) -> String {
+    let remedy = if error::status_code(why) == Some(403) {
         "; `graylane install` gives the engine this right"
     } else {
         ""
     };
-    format!("{doing} {what}: {}{remedy}", error::words(why))
+    format!("{doing} {what}: {}{remedy}", error::describe_error(why))
 }

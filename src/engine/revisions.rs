@@ -16,11 +16,11 @@ use super::Options;
 use crate::{
     api::{FIELD_MANAGER, Release, label},
     cluster::{error, revision},
-    domain::revision::{FrozenApp, Revision, unused},
+    domain::revision::{FrozenApp, Revision, unused_revisions},
 };
 
 /// Maximum number of cached revisions. Then all are dropped, and read again.
-const MOST: usize = 256;
+const MAX_REMEMBERED: usize = 256;
 
 /// Cached revisions by name.
 #[derive(Default)]
@@ -42,17 +42,17 @@ impl Revisions {
         if let Some(known) = known {
             return Ok(Ok(known));
         }
-        let found = revision::read(&options.client, &options.namespace, name).await?;
+        let found = revision::read_revision(&options.client, &options.namespace, name).await?;
         Ok(found.map(|found| {
             let found = Arc::new(found);
-            self.remember(&found);
+            self.remember_revision(&found);
             found
         }))
     }
 
-    fn remember(&self, revision: &Arc<Revision>) {
+    fn remember_revision(&self, revision: &Arc<Revision>) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MOST {
+        if known.len() >= MAX_REMEMBERED {
             known.clear();
         }
         known.insert(revision.name().to_owned(), Arc::clone(revision));
@@ -60,38 +60,39 @@ impl Revisions {
 
     /// Creates the revision of an App, and deletes the revisions of the App that none of these
     /// releases uses. Only one job at a time does this for an App.
-    pub(super) async fn keep(
+    pub(super) async fn ensure_revision(
         &self,
         options: &Options,
         app: &FrozenApp,
         releases: &[Arc<Release>],
     ) -> kube::Result<()> {
         let revision = app.revision();
-        self.make(options, app, &revision.object(app)).await?;
-        self.remember(revision);
+        self.create_revision(options, app, &revision.to_object(app))
+            .await?;
+        self.remember_revision(revision);
         let mut named: BTreeSet<String> = releases
             .iter()
             .filter_map(|r| r.status.as_ref()?.revision.clone())
             .collect();
         named.insert(revision.name().to_owned());
         // A revision that is left does no harm and is found the next time.
-        if let Err(why) = prune(options, app, &named).await {
+        if let Err(why) = delete_unused_revisions(options, app, &named).await {
             tracing::warn!(
                 app = app.name_any(),
                 "old revisions: {}",
-                error::words(&why)
+                error::describe_error(&why)
             );
         }
         Ok(())
     }
 
-    async fn make(
+    async fn create_revision(
         &self,
         options: &Options,
         app: &FrozenApp,
         object: &ControllerRevision,
     ) -> kube::Result<()> {
-        let api = api(options);
+        let api = revisions_api(options);
         let params = PostParams {
             field_manager: Some(FIELD_MANAGER.into()),
             ..PostParams::default()
@@ -107,26 +108,33 @@ impl Revisions {
             .owner_references()
             .iter()
             .any(|o| Some(&o.uid) == app.metadata.uid.as_ref());
-        if is_its && Revision::read(&there).is_ok() {
+        if is_its && Revision::from_object(&there).is_ok() {
             return Ok(());
         }
         // It belongs to a deleted App of the same name, or somebody else created it.
-        delete(&api, &there).await?;
+        delete_revision(&api, &there).await?;
         api.create(&params, object).await.map(drop)
     }
 }
 
-async fn prune(options: &Options, app: &FrozenApp, named: &BTreeSet<String>) -> kube::Result<()> {
-    let api = api(options);
+async fn delete_unused_revisions(
+    options: &Options,
+    app: &FrozenApp,
+    named: &BTreeSet<String>,
+) -> kube::Result<()> {
+    let api = revisions_api(options);
     let own = ListParams::default().labels(&format!("{}={}", label::REVISION_OF, app.name_any()));
     let there = api.list(&own).await?.items;
-    for old in unused(&there, named) {
-        delete(&api, old).await?;
+    for old in unused_revisions(&there, named) {
+        delete_revision(&api, old).await?;
     }
     Ok(())
 }
 
-async fn delete(api: &Api<ControllerRevision>, object: &ControllerRevision) -> kube::Result<()> {
+async fn delete_revision(
+    api: &Api<ControllerRevision>,
+    object: &ControllerRevision,
+) -> kube::Result<()> {
     let preconditions = Some(Preconditions {
         uid: object.uid(),
         resource_version: None,
@@ -141,6 +149,6 @@ async fn delete(api: &Api<ControllerRevision>, object: &ControllerRevision) -> k
     }
 }
 
-fn api(options: &Options) -> Api<ControllerRevision> {
+fn revisions_api(options: &Options) -> Api<ControllerRevision> {
     Api::namespaced(options.client.clone(), &options.namespace)
 }

@@ -11,12 +11,12 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::telemetry::Telemetry;
-use crate::net::{admission::Admission, talkative::Talkative};
+use crate::net::{admission::Admission, first_byte::FirstByteDeadline};
 
 /// Share of the process's file descriptors for these clients.
-const PART: f64 = 0.125;
+const DESCRIPTOR_SHARE: f64 = 0.125;
 /// A client that does not send its request in this time is disconnected.
-const PATIENCE: Duration = Duration::from_secs(10);
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Binds first, so that a port in use is reported at once; then serves until `stop`.
@@ -24,14 +24,14 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 /// # Errors
 ///
 /// If the address cannot be bound.
-pub async fn serve(
+pub async fn serve_telemetry(
     address: SocketAddr,
     telemetry: Telemetry,
     stop: CancellationToken,
 ) -> std::io::Result<(SocketAddr, impl Future<Output = ()> + Send)> {
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
-    let admission = Admission::share(PART, 1);
+    let admission = Admission::for_descriptor_share(DESCRIPTOR_SHARE, 1);
     Ok((address, async move {
         while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
             let Ok((stream, peer)) = accepted else {
@@ -41,16 +41,16 @@ pub async fn serve(
             };
             let (admission, telemetry, stop) = (admission.clone(), telemetry.clone(), stop.clone());
             tokio::spawn(async move {
-                let place = admission.enter(peer, address).await?;
-                let stream = Talkative::new(stream, PATIENCE, Some(place));
+                let place = admission.admit_peer(peer, address).await?;
+                let stream = FirstByteDeadline::new(stream, CLIENT_TIMEOUT, Some(place));
                 let service = service_fn(move |request| {
-                    let answer = answer(&telemetry, &request);
+                    let answer = answer_request(&telemetry, &request);
                     async move { Ok::<_, Infallible>(answer) }
                 });
                 let mut server = http1::Builder::new();
                 server
                     .timer(TokioTimer::new())
-                    .header_read_timeout(PATIENCE);
+                    .header_read_timeout(CLIENT_TIMEOUT);
                 stop.run_until_cancelled(server.serve_connection(TokioIo::new(stream), service))
                     .await
             });
@@ -58,23 +58,23 @@ pub async fn serve(
     }))
 }
 
-fn answer(telemetry: &Telemetry, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+fn answer_request(telemetry: &Telemetry, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return text(
+        return text_response(
             StatusCode::METHOD_NOT_ALLOWED,
             "text/plain",
             "only GET is served here\n".into(),
         );
     }
     let health = |why: Option<String>| match why {
-        None => text(StatusCode::OK, "text/plain", "ok\n".into()),
-        Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", why + "\n"),
+        None => text_response(StatusCode::OK, "text/plain", "ok\n".into()),
+        Some(why) => text_response(StatusCode::SERVICE_UNAVAILABLE, "text/plain", why + "\n"),
     };
     match request.uri().path() {
-        "/healthz" | "/livez" => health(telemetry.sick()),
-        "/readyz" => health(telemetry.unready()),
-        "/metrics" => text(StatusCode::OK, OPEN_METRICS, telemetry.text()),
-        _ => text(
+        "/healthz" | "/livez" => health(telemetry.health_problem()),
+        "/readyz" => health(telemetry.readiness_problem()),
+        "/metrics" => text_response(StatusCode::OK, OPEN_METRICS, telemetry.to_open_metrics()),
+        _ => text_response(
             StatusCode::NOT_FOUND,
             "text/plain",
             "there are /healthz, /readyz and /metrics\n".into(),
@@ -82,7 +82,7 @@ fn answer(telemetry: &Telemetry, request: &Request<Incoming>) -> Response<Full<B
     }
 }
 
-fn text(code: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
+fn text_response(code: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
     let mut answer = Response::new(Full::new(Bytes::from(body)));
     *answer.status_mut() = code;
     answer

@@ -16,33 +16,33 @@ use prometheus_client::{
 };
 use tokio::time::Instant;
 
-use crate::{api::ReleasePhase, domain::workflow::Step};
+use crate::{api::ReleasePhase, domain::workflow::ReleaseStep};
 
 /// The Lease is tried every two seconds. An engine that has not tried for this long hangs.
-const LEASE_TRIED: Duration = Duration::from_secs(60);
+const MAX_LEASE_TRY_AGE: Duration = Duration::from_secs(60);
 /// There is a pass every 30 seconds at the latest. One that waits for many answers may take long.
-const LOOKED: Duration = Duration::from_secs(300);
+const MAX_PASS_AGE: Duration = Duration::from_secs(300);
 /// The engine is ready if the API has answered within this time.
-const ANSWERED: Duration = Duration::from_secs(30);
+const MAX_ANSWER_AGE: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Phase {
+struct PhaseLabel {
     phase: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Kind {
+struct StepLabel {
     step: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Asked {
+struct RequestLabel {
     verb: &'static str,
     code: String,
 }
 
 #[derive(Clone, Debug)]
-struct Beat {
+struct Heartbeat {
     tried: Instant,
     answered: Option<Instant>,
     /// While it acts: time of the last pass, and whether the caches are filled.
@@ -54,26 +54,26 @@ struct Beat {
 #[derive(Clone)]
 pub struct Telemetry {
     registry: Arc<Registry>,
-    releases: Family<Phase, Gauge>,
-    steps: Family<Kind, Counter>,
-    errors: Family<Kind, Counter>,
+    releases: Family<PhaseLabel, Gauge>,
+    steps: Family<StepLabel, Counter>,
+    errors: Family<StepLabel, Counter>,
     pruned: Counter,
     looks: Histogram,
-    requests: Family<Asked, Counter>,
+    requests: Family<RequestLabel, Counter>,
     held: Gauge,
     pub(super) queue: Gauge,
-    beat: Arc<Mutex<Beat>>,
+    beat: Arc<Mutex<Heartbeat>>,
 }
 
 impl Default for Telemetry {
     fn default() -> Self {
-        Self::with(|_| {})
+        Self::with_metrics(|_| {})
     }
 }
 
 impl Telemetry {
     /// Also includes the metrics that `more` registers.
-    pub fn with(more: impl FnOnce(&mut Registry)) -> Self {
+    pub fn with_metrics(more: impl FnOnce(&mut Registry)) -> Self {
         let mut registry = Registry::with_prefix("graylane");
         let this = Self {
             registry: Arc::default(),
@@ -87,7 +87,7 @@ impl Telemetry {
             requests: Family::default(),
             held: Gauge::default(),
             queue: Gauge::default(),
-            beat: Arc::new(Mutex::new(Beat {
+            beat: Arc::new(Mutex::new(Heartbeat {
                 tried: Instant::now(),
                 answered: None,
                 looked: None,
@@ -137,14 +137,14 @@ impl Telemetry {
         }
     }
 
-    fn beat(&self) -> std::sync::MutexGuard<'_, Beat> {
+    fn lock_heartbeat(&self) -> std::sync::MutexGuard<'_, Heartbeat> {
         self.beat.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Records a try to get the Lease.
-    pub(super) fn tried(&self, answered: bool) {
+    pub(super) fn note_lease_try(&self, answered: bool) {
         let now = Instant::now();
-        let mut beat = self.beat();
+        let mut beat = self.lock_heartbeat();
         beat.tried = now;
         if answered {
             beat.answered = Some(now);
@@ -152,9 +152,9 @@ impl Telemetry {
     }
 
     /// Records whether the engine acts from now on.
-    pub(super) fn acts(&self, acts: bool) {
+    pub(super) fn set_acting(&self, acts: bool) {
         self.held.set(i64::from(acts));
-        let mut beat = self.beat();
+        let mut beat = self.lock_heartbeat();
         beat.looked = acts.then(Instant::now);
         beat.knows = false;
         drop(beat);
@@ -165,7 +165,7 @@ impl Telemetry {
     }
 
     /// Records a finished pass.
-    pub(super) fn looked(&self, took: Duration, phases: impl Iterator<Item = ReleasePhase>) {
+    pub(super) fn note_pass(&self, took: Duration, phases: impl Iterator<Item = ReleasePhase>) {
         self.looks.observe(took.as_secs_f64());
         let mut counts: HashMap<String, i64> = HashMap::new();
         phases.for_each(|p| *counts.entry(format!("{p:?}")).or_default() += 1);
@@ -177,24 +177,26 @@ impl Telemetry {
         ] {
             let phase = format!("{phase:?}");
             let count = counts.get(&phase).copied().unwrap_or_default();
-            self.releases.get_or_create(&Phase { phase }).set(count);
+            self.releases
+                .get_or_create(&PhaseLabel { phase })
+                .set(count);
         }
-        let mut beat = self.beat();
+        let mut beat = self.lock_heartbeat();
         beat.looked = Some(Instant::now());
         beat.knows = true;
     }
 
-    pub(super) fn step(&self, step: &Step, failed: bool) {
-        let kind = Kind {
+    pub(super) fn count_step(&self, step: &ReleaseStep, failed: bool) {
+        let kind = StepLabel {
             step: match step {
-                Step::SetEnvironment { .. } => "setEnvironment",
-                Step::Apply { .. } => "apply",
-                Step::Patch { .. } => "patch",
-                Step::CreateJob(_) => "createJob",
-                Step::Delete { .. } => "delete",
-                Step::DeletePod { .. } => "deletePod",
-                Step::RunProbes { .. } => "runProbes",
-                Step::RemoveEnvironment(_) => "removeEnvironment",
+                ReleaseStep::SetEnvironment { .. } => "setEnvironment",
+                ReleaseStep::Apply { .. } => "apply",
+                ReleaseStep::Patch { .. } => "patch",
+                ReleaseStep::CreateJob(_) => "createJob",
+                ReleaseStep::Delete { .. } => "delete",
+                ReleaseStep::DeletePod { .. } => "deletePod",
+                ReleaseStep::RunProbes { .. } => "runProbes",
+                ReleaseStep::RemoveEnvironment(_) => "removeEnvironment",
             },
         };
         let family = if failed { &self.errors } else { &self.steps };
@@ -202,26 +204,30 @@ impl Telemetry {
     }
 
     /// Counts a deleted release.
-    pub(super) fn pruned(&self) {
+    pub(super) fn count_pruned_release(&self) {
         self.pruned.inc();
     }
 
     /// Liveness: why the engine should be restarted. `None` if it is healthy.
-    pub fn sick(&self) -> Option<String> {
-        let beat = self.beat().clone();
+    pub fn health_problem(&self) -> Option<String> {
+        let beat = self.lock_heartbeat().clone();
         let late = |what: &str, at: Instant, most: Duration| {
             (at.elapsed() > most).then(|| format!("{what} for {} s", at.elapsed().as_secs()))
         };
-        late("the Lease has not been tried", beat.tried, LEASE_TRIED)
-            .or_else(|| late("nothing has been looked at", beat.looked?, LOOKED))
+        late(
+            "the Lease has not been tried",
+            beat.tried,
+            MAX_LEASE_TRY_AGE,
+        )
+        .or_else(|| late("nothing has been looked at", beat.looked?, MAX_PASS_AGE))
     }
 
     /// Readiness: why the engine cannot work now. `None` while it acts or stands by.
-    pub fn unready(&self) -> Option<String> {
-        let beat = self.beat().clone();
+    pub fn readiness_problem(&self) -> Option<String> {
+        let beat = self.lock_heartbeat().clone();
         match beat.answered {
             None => Some("the API has not answered yet".into()),
-            Some(at) if at.elapsed() > ANSWERED => Some(format!(
+            Some(at) if at.elapsed() > MAX_ANSWER_AGE => Some(format!(
                 "the API has not answered for {} s",
                 at.elapsed().as_secs()
             )),
@@ -233,7 +239,7 @@ impl Telemetry {
     }
 
     /// All metrics in the text format of OpenMetrics, which Prometheus reads.
-    pub fn text(&self) -> String {
+    pub fn to_open_metrics(&self) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail.
         let _ = text::encode(&mut text, &self.registry);
@@ -241,18 +247,18 @@ impl Telemetry {
     }
 
     /// Wraps a client so that its requests are counted.
-    pub fn metered(&self, client: Client) -> Client {
+    pub fn meter_client(&self, client: Client) -> Client {
         let namespace = client.default_namespace().to_owned();
         let requests = self.requests.clone();
         let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
             let (client, requests) = (client.clone(), requests.clone());
             async move {
-                let verb = verb(&request);
+                let verb = request_verb(&request);
                 let answer = client.send(request).await;
                 let code = answer
                     .as_ref()
                     .map_or_else(|_| "none".to_owned(), |a| a.status().as_str().to_owned());
-                requests.get_or_create(&Asked { verb, code }).inc();
+                requests.get_or_create(&RequestLabel { verb, code }).inc();
                 answer
             }
         });
@@ -260,7 +266,7 @@ impl Telemetry {
     }
 }
 
-fn verb<B>(request: &http::Request<B>) -> &'static str {
+fn request_verb<B>(request: &http::Request<B>) -> &'static str {
     let watches = request
         .uri()
         .query()
@@ -283,29 +289,38 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_hangs_is_sick_and_whom_the_api_does_not_answer_is_of_no_use() {
         let t = Telemetry::default();
-        assert!(t.sick().is_none() && t.unready().is_some());
-        t.tried(true);
-        assert_eq!(t.unready(), None, "standing by is of use");
-        t.acts(true);
-        assert!(t.unready().is_some(), "it does not know the cluster yet");
-        t.looked(
+        assert!(t.health_problem().is_none() && t.readiness_problem().is_some());
+        t.note_lease_try(true);
+        assert_eq!(t.readiness_problem(), None, "standing by is of use");
+        t.set_acting(true);
+        assert!(
+            t.readiness_problem().is_some(),
+            "it does not know the cluster yet"
+        );
+        t.note_pass(
             Duration::from_millis(3),
             [ReleasePhase::Failed, ReleasePhase::Failed].into_iter(),
         );
-        assert_eq!(t.unready(), None);
+        assert_eq!(t.readiness_problem(), None);
 
-        tokio::time::advance(ANSWERED + Duration::from_secs(1)).await;
-        t.tried(false);
-        assert!(t.sick().is_none(), "a dead API is no reason to start anew");
-        assert!(t.unready().is_some_and(|why| why.contains("31 s")));
-        tokio::time::advance(LEASE_TRIED + Duration::from_secs(1)).await;
-        assert!(t.sick().is_some_and(|why| why.contains("Lease")));
-        t.tried(true);
-        tokio::time::advance(LOOKED).await;
-        t.tried(true);
-        assert!(t.sick().is_some_and(|why| why.contains("looked")));
-        t.acts(false);
-        assert!(t.sick().is_none());
+        tokio::time::advance(MAX_ANSWER_AGE + Duration::from_secs(1)).await;
+        t.note_lease_try(false);
+        assert!(
+            t.health_problem().is_none(),
+            "a dead API is no reason to start anew"
+        );
+        assert!(
+            t.readiness_problem()
+                .is_some_and(|why| why.contains("31 s"))
+        );
+        tokio::time::advance(MAX_LEASE_TRY_AGE + Duration::from_secs(1)).await;
+        assert!(t.health_problem().is_some_and(|why| why.contains("Lease")));
+        t.note_lease_try(true);
+        tokio::time::advance(MAX_PASS_AGE).await;
+        t.note_lease_try(true);
+        assert!(t.health_problem().is_some_and(|why| why.contains("looked")));
+        t.set_acting(false);
+        assert!(t.health_problem().is_none());
     }
 
     #[test]
@@ -316,13 +331,13 @@ mod tests {
             .unwrap();
         let text = runtime.block_on(async {
             let t = Telemetry::default();
-            t.acts(true);
-            t.looked(
+            t.set_acting(true);
+            t.note_pass(
                 Duration::from_millis(3),
                 [ReleasePhase::Failed, ReleasePhase::Failed].into_iter(),
             );
-            t.step(&Step::RemoveEnvironment("gray".into()), true);
-            t.text()
+            t.count_step(&ReleaseStep::RemoveEnvironment("gray".into()), true);
+            t.to_open_metrics()
         });
         for line in [
             "graylane_lease_held 1",

@@ -29,11 +29,11 @@ use tokio_util::{
     task::TaskTracker,
 };
 
-use super::{Options, Telemetry, act, cache::Cache, lanes, observe, wake::Wake};
+use super::{Options, Telemetry, act, cache::Cache, change_queue::ChangeQueue, lanes, observe};
 use crate::{
     api::{App, Release, VariableGroup, label},
     cluster::{agent::Agent, clusters::Clusters, install},
-    domain::workflow::{Step, decide},
+    domain::workflow::{ReleaseStep, decide_steps},
     pocket::rest::ApiServer,
 };
 
@@ -56,9 +56,9 @@ impl Rig {
         let dir = tempfile::tempdir().unwrap();
         let server = ApiServer::open(dir.path()).unwrap();
         let client = server.client();
-        install::definitions(&client).await.unwrap();
+        install::apply_definitions(&client).await.unwrap();
         let all: Api<CustomResourceDefinition> = Api::all(client);
-        for definition in crate::api::gateway_api::definitions() {
+        for definition in crate::api::gateway_api::gateway_definitions() {
             let (name, params) = (definition.name_any(), PatchParams::apply("test").force());
             all.patch(&name, &params, &Patch::Apply(&definition))
                 .await
@@ -75,7 +75,7 @@ impl Rig {
                         Response::builder().status(403).body(body).unwrap(),
                     );
                 }
-                Ok(server.handle(request).await.map(Either::Right))
+                Ok(server.handle_request(request).await.map(Either::Right))
             }
         });
         let client = Client::new(service, HOME);
@@ -95,13 +95,13 @@ impl Rig {
             hops: crate::engine::HopReport::default(),
         };
         let stop = CancellationToken::new();
-        let cache = Cache::start(
+        let cache = Cache::start_watches(
             &options,
-            &Arc::new(Wake::default()),
+            &Arc::new(ChangeQueue::default()),
             &TaskTracker::new(),
             &stop,
         );
-        cache.ready().await;
+        cache.wait_until_ready().await;
         Self {
             options,
             cache,
@@ -147,9 +147,9 @@ impl Rig {
     }
 
     /// Reconciles the existing lane group once.
-    pub(super) async fn look(&self) -> lanes::Looked {
+    pub(super) async fn look(&self) -> lanes::GroupOutcome {
         let group = self.cache.groups.state().pop().unwrap();
-        lanes::look(&self.options, &self.cache, &group)
+        lanes::reconcile_lane_group(&self.options, &self.cache, &group)
             .await
             .unwrap_or_else(|e| panic!("{e}"))
     }
@@ -195,15 +195,15 @@ async fn what_a_release_stands_on_is_its_own_and_what_is_barred_is_told() {
         "a-1",
         serde_json::from_value(json!({"app": "a", "stage": "s"})).unwrap(),
     );
-    let facts = observe::facts(&rig.options, &rig.cache, &release)
+    let facts = observe::gather_facts(&rig.options, &rig.cache, &release)
         .await
         .unwrap_or_else(|e| panic!("{e}"));
     let now = Timestamp::now();
     let (timers, rendered) = <(
         crate::domain::workflow::Timers,
-        crate::domain::workflow::Rendered,
+        crate::domain::workflow::ProposalCache,
     )>::default();
-    let seen = facts.observed(
+    let seen = facts.as_observed(
         &release,
         &[],
         &[],
@@ -273,8 +273,8 @@ async fn who_wrote_it_is_held_of_workloads_and_of_nothing_that_piles_up() {
     let mut newer = (written, app);
     newer.0.metadata.resource_version = Some("1000000".into());
     newer.1.metadata.resource_version = Some("1000000".into());
-    rig.cache.releases.remember(newer.0);
-    rig.cache.apps.remember(newer.1);
+    rig.cache.releases.remember_write(newer.0);
+    rig.cache.apps.remember_write(newer.1);
     assert_eq!(
         rig.cache.releases.state()[0].resource_version().as_deref(),
         Some("1000000")
@@ -300,14 +300,14 @@ async fn a_release_begins_with_the_app_and_the_groups_as_they_are_and_keeps_both
         "workflow": {"stages": [{"name": "s", "tasks": [{"name": "go", "proceed": {}}, {"name": "up", "deploy": {"environment": "e"}}]}]},
     });
     let look = async |release: &Release| {
-        let facts = observe::facts(&rig.options, &rig.cache, release)
+        let facts = observe::gather_facts(&rig.options, &rig.cache, release)
             .await
             .unwrap_or_else(|e| panic!("{e}"));
         let (timers, rendered) = <(
             crate::domain::workflow::Timers,
-            crate::domain::workflow::Rendered,
+            crate::domain::workflow::ProposalCache,
         )>::default();
-        let decision = decide(&facts.observed(
+        let decision = decide_steps(&facts.as_observed(
             release,
             &[],
             &[],
@@ -321,7 +321,7 @@ async fn a_release_begins_with_the_app_and_the_groups_as_they_are_and_keeps_both
             let app = facts.app().expect("it is frozen to something");
             rig.cache
                 .revisions
-                .keep(&rig.options, app, &[])
+                .ensure_revision(&rig.options, app, &[])
                 .await
                 .unwrap_or_else(|e| panic!("{e}"));
         }
@@ -388,8 +388,8 @@ async fn a_release_begins_with_the_app_and_the_groups_as_they_are_and_keeps_both
         release.status = Some(decision.status);
         steps.extend(decision.steps);
     }
-    let applied = |step: &Step| match step {
-        Step::Apply { object, .. } => Some(object["data"]["level"].clone()),
+    let applied = |step: &ReleaseStep| match step {
+        ReleaseStep::Apply { object, .. } => Some(object["data"]["level"].clone()),
         _ => None,
     };
     let levels: Vec<Value> = steps.iter().filter_map(applied).collect();
@@ -431,9 +431,9 @@ async fn of_two_that_make_one_object_one_does_and_owns_its_fields() {
             "annotations": {label::HOME: app, label::APPLIED: data.to_string()}}, "data": data})
     };
     let written = |object: &Value| {
-        act::api(
+        act::object_api(
             &rig.options,
-            &crate::domain::workflow::key(object),
+            &crate::domain::workflow::object_key(object),
             &crate::domain::account::Account::deployer(HOME),
         )
     };
@@ -441,7 +441,7 @@ async fn of_two_that_make_one_object_one_does_and_owns_its_fields() {
         let put = async |app: &'static str| {
             let wanted = object(app, n, json!({"by": app, app: "x"}));
             let api = written(&wanted);
-            act::apply(&api, &wanted, None, false).await.unwrap()
+            act::apply_object(&api, &wanted, None, false).await.unwrap()
         };
         let (a, b) = tokio::join!(put("a"), put("b"));
         assert!(a != b, "{a}, {b}");
@@ -457,7 +457,7 @@ async fn of_two_that_make_one_object_one_does_and_owns_its_fields() {
         let fewer = object(app, n, json!({"by": app}));
         let (api, version) = (written(&fewer), there.resource_version());
         assert!(
-            act::apply(&api, &fewer, version.as_deref(), false)
+            act::apply_object(&api, &fewer, version.as_deref(), false)
                 .await
                 .unwrap()
         );
@@ -489,7 +489,7 @@ async fn of_two_that_make_one_object_one_does_and_owns_its_fields() {
         let wanted = object("a", 99, data.clone());
         let api = written(&wanted);
         assert!(
-            act::apply(&api, &wanted, version.as_deref(), false)
+            act::apply_object(&api, &wanted, version.as_deref(), false)
                 .await
                 .unwrap()
         );

@@ -21,20 +21,20 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::cache::Kept;
+use super::cache::WriteThroughStore;
 use crate::{
     api::{FIELD_MANAGER, InventoryItem},
     domain::{
         batches::WorkloadSeen,
-        observe::{ReadyWatch, deployment, stateful},
+        observe::{ReadyWatch, observe_deployment, observe_stateful_set},
     },
 };
 
 /// Watched kinds that make up workloads. Unlabelled ones too, because an App may take over running
 /// workloads, which are rolled out and not replaced.
 pub(super) struct Workloads {
-    pub(super) deployments: Kept<Deployment>,
-    pub(super) stateful: Kept<StatefulSet>,
+    pub(super) deployments: WriteThroughStore<Deployment>,
+    pub(super) stateful: WriteThroughStore<StatefulSet>,
     pub(super) sets: Store<ReplicaSet>,
     pub(super) pods: Store<Pod>,
     pub(super) ready: Readiness,
@@ -47,14 +47,14 @@ pub(super) struct Readiness {
 }
 
 /// Workloads at one point in time.
-pub(super) struct View<'a> {
+pub(super) struct WorkloadSnapshot<'a> {
     of: &'a Workloads,
     sets: Vec<Arc<ReplicaSet>>,
     pub(super) pods: Vec<Arc<Pod>>,
 }
 
 /// Answer of the server to a patch.
-pub(super) enum Written {
+pub(super) enum WrittenWorkload {
     Deployment(Deployment),
     StatefulSet(StatefulSet),
 }
@@ -69,32 +69,32 @@ impl Default for Readiness {
 }
 
 impl Readiness {
-    fn lasted(&self, pod: &Pod) -> SignedDuration {
-        self.watch().lasted(pod, self.began.elapsed())
+    fn ready_duration(&self, pod: &Pod) -> SignedDuration {
+        self.lock_watch().ready_duration(pod, self.began.elapsed())
     }
 
     /// Forgets pods that no longer exist.
-    fn forget(&self, there: &[Arc<Pod>]) {
-        let mut watch = self.watch();
+    fn forget_gone_pods(&self, there: &[Arc<Pod>]) {
+        let mut watch = self.lock_watch();
         if watch.len() > 64 + 2 * there.len() {
             let uids: HashSet<&str> = there
                 .iter()
                 .filter_map(|p| p.metadata.uid.as_deref())
                 .collect();
-            watch.keep(|uid| uids.contains(uid));
+            watch.retain_pods(|uid| uids.contains(uid));
         }
     }
 
-    fn watch(&self) -> std::sync::MutexGuard<'_, ReadyWatch> {
+    fn lock_watch(&self) -> std::sync::MutexGuard<'_, ReadyWatch> {
         self.watch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Workloads {
-    pub(super) fn look(&self) -> View<'_> {
+    pub(super) fn take_snapshot(&self) -> WorkloadSnapshot<'_> {
         let pods = self.pods.state();
-        self.ready.forget(&pods);
-        View {
+        self.ready.forget_gone_pods(&pods);
+        WorkloadSnapshot {
             of: self,
             sets: self.sets.state(),
             pods,
@@ -102,15 +102,15 @@ impl Workloads {
     }
 
     /// Makes our own write count at once.
-    pub(super) fn remember(&self, written: Written) {
+    pub(super) fn remember_write(&self, written: WrittenWorkload) {
         match written {
-            Written::Deployment(d) => self.deployments.remember(d),
-            Written::StatefulSet(s) => self.stateful.remember(s),
+            WrittenWorkload::Deployment(d) => self.deployments.remember_write(d),
+            WrittenWorkload::StatefulSet(s) => self.stateful.remember_write(s),
         }
     }
 
     /// Waits until every kind has been listed once.
-    pub(super) async fn ready(&self) {
+    pub(super) async fn wait_until_ready(&self) {
         // A dropped writer means that the engine is stopping, and nobody waits for this either.
         let _ = tokio::join!(
             self.deployments.wait_until_ready(),
@@ -121,23 +121,27 @@ impl Workloads {
     }
 }
 
-impl View<'_> {
+impl WorkloadSnapshot<'_> {
     /// State of a workload, in the namespace as its own cluster knows it.
-    pub(super) fn seen(&self, item: &InventoryItem, namespace: &str) -> Option<WorkloadSeen> {
+    pub(super) fn find_workload(
+        &self,
+        item: &InventoryItem,
+        namespace: &str,
+    ) -> Option<WorkloadSeen> {
         let pods = || self.pods.iter().map(|p| &**p);
-        let ready = |pod: &Pod| self.of.ready.lasted(pod);
+        let ready = |pod: &Pod| self.of.ready.ready_duration(pod);
         Some(if item.kind == "StatefulSet" {
             let live = self
                 .of
                 .stateful
                 .get(&ObjectRef::new(&item.name).within(namespace))?;
-            WorkloadSeen::StatefulSet(Box::new(stateful(&live, pods(), &ready)))
+            WorkloadSeen::StatefulSet(Box::new(observe_stateful_set(&live, pods(), &ready)))
         } else {
             let live = self
                 .of
                 .deployments
                 .get(&ObjectRef::new(&item.name).within(namespace))?;
-            WorkloadSeen::Deployment(Box::new(deployment(
+            WorkloadSeen::Deployment(Box::new(observe_deployment(
                 &live,
                 self.sets.iter().map(|s| &**s),
                 pods(),
@@ -148,24 +152,29 @@ impl View<'_> {
 }
 
 /// Sends one merge patch.
-pub(super) async fn patch(
+pub(super) async fn patch_workload(
     client: Client,
     namespace: &str,
     item: &InventoryItem,
     patch: &Value,
-) -> kube::Result<Written> {
+) -> kube::Result<WrittenWorkload> {
     if item.kind == "StatefulSet" {
-        merge(client, namespace, &item.name, patch)
+        merge_patch(client, namespace, &item.name, patch)
             .await
-            .map(Written::StatefulSet)
+            .map(WrittenWorkload::StatefulSet)
     } else {
-        merge(client, namespace, &item.name, patch)
+        merge_patch(client, namespace, &item.name, patch)
             .await
-            .map(Written::Deployment)
+            .map(WrittenWorkload::Deployment)
     }
 }
 
-async fn merge<K>(client: Client, namespace: &str, name: &str, patch: &Value) -> kube::Result<K>
+async fn merge_patch<K>(
+    client: Client,
+    namespace: &str,
+    name: &str,
+    patch: &Value,
+) -> kube::Result<K>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone

@@ -16,12 +16,12 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::{body::Incoming, client::conn::http1::SendRequest};
 
-use super::{endpoint::Pending, record::Record};
+use super::{endpoint::InFlightGuard, hop_record::HopRecord};
 
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The body of a response from the gateway.
-pub(super) type Answer = UnsyncBoxBody<Bytes, BoxError>;
+pub(super) type ResponseBody = UnsyncBoxBody<Bytes, BoxError>;
 
 /// A request body on its way to a backend.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl Upload {
         Self { inner, left: most }
     }
 
-    pub(super) fn none() -> Self {
+    pub(super) fn empty() -> Self {
         Self {
             inner: None,
             left: 0,
@@ -52,15 +52,15 @@ impl Upload {
 /// The body was longer than allowed.
 #[derive(Debug, thiserror::Error)]
 #[error("the request's body is longer than the gateway allows")]
-pub(super) struct TooLong;
+pub(super) struct BodyTooLong;
 
 /// The caller did not send its body completely, or sent an invalid one: the backend is not to
 /// blame.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct CallerBroke(hyper::Error);
+pub(super) struct CallerError(hyper::Error);
 
-impl CallerBroke {
+impl CallerError {
     /// Whether the body was invalid; otherwise the caller went away.
     pub(super) fn is_malformed(&self) -> bool {
         let io = std::iter::successors(self.0.source(), |e| (**e).source())
@@ -87,12 +87,12 @@ impl Body for Upload {
         };
         let polled = Pin::new(inner)
             .poll_frame(cx)
-            .map_err(|e| BoxError::from(CallerBroke(e)));
+            .map_err(|e| BoxError::from(CallerError(e)));
         if let Poll::Ready(Some(Ok(frame))) = &polled {
             let size = frame.data_ref().map_or(0, |d| d.remaining() as u64);
             match self.left.checked_sub(size) {
                 Some(left) => self.left = left,
-                None => return Poll::Ready(Some(Err(TooLong.into()))),
+                None => return Poll::Ready(Some(Err(BodyTooLong.into()))),
             }
         }
         polled
@@ -113,9 +113,9 @@ impl Body for Upload {
 /// request and the hop is reported.
 pub(super) struct Download {
     inner: Incoming,
-    record: Option<Record>,
+    record: Option<HopRecord>,
     connection: Option<(SendRequest<Upload>, usize)>,
-    pending: Pending,
+    pending: InFlightGuard,
     /// Set when the response breaks off and the caller could take its part for the whole.
     cut: Option<Arc<AtomicBool>>,
 }
@@ -123,10 +123,10 @@ pub(super) struct Download {
 impl Download {
     pub(super) fn new(
         inner: Incoming,
-        record: Record,
+        record: HopRecord,
         sender: SendRequest<Upload>,
         pooled: usize,
-        pending: Pending,
+        pending: InFlightGuard,
         cut: Option<Arc<AtomicBool>>,
     ) -> Self {
         let mut body = Self {
@@ -154,7 +154,7 @@ impl Download {
         if let Some((sender, pooled)) = self.connection.take()
             && whole
         {
-            self.pending.0.keep(sender, pooled);
+            self.pending.0.keep_connection(sender, pooled);
         }
     }
 }
@@ -201,9 +201,9 @@ impl Drop for Download {
 
 /// The body of a 304, whose head has the length that a 200 would have (RFC 9110 §8.6). It is empty
 /// but does not report a length of 0, for which hyper would remove the header.
-struct Untold;
+struct NotModifiedBody;
 
-impl Body for Untold {
+impl Body for NotModifiedBody {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -215,12 +215,12 @@ impl Body for Untold {
     }
 }
 
-pub(super) fn untold() -> Answer {
-    Untold.boxed_unsync()
+pub(super) fn not_modified_body() -> ResponseBody {
+    NotModifiedBody.boxed_unsync()
 }
 
 /// A short text as a body.
-pub(super) fn text(text: String) -> Answer {
+pub(super) fn text_body(text: String) -> ResponseBody {
     Full::new(Bytes::from(text))
         .map_err(|never| match never {})
         .boxed_unsync()

@@ -10,16 +10,16 @@ use http::HeaderName;
 use kube::ResourceExt;
 
 use super::{
-    objects::{Known, Objects, ports},
+    objects::{KnownEndpoints, Objects, build_ports},
     rule,
-    table::{Frontend, Match, Table},
-    tunnel::idle_of,
+    table::{Frontend, Match, RoutingTable},
+    tunnel::parse_idle_timeout,
 };
 use crate::{
     api::gateway_api::{Gateway, HttpRoute, LANE_GATEWAY, ParentRef},
     domain::{
         lanes::Colouring,
-        routing::{self, Host, Order},
+        routing::{self, HostPattern, MatchOrder},
     },
 };
 
@@ -52,9 +52,9 @@ pub(super) struct ListenerVerdict {
     pub(super) refused: Option<(&'static str, String)>,
 }
 
-struct Entry<'a> {
+struct EntryListener<'a> {
     gateway: &'a Gateway,
-    hosts: Host,
+    hosts: HostPattern,
     port: u16,
     name: &'a str,
     all_namespaces: bool,
@@ -62,11 +62,15 @@ struct Entry<'a> {
 }
 
 /// Compiles all objects. `known` carries the endpoints over from the previous table.
-pub fn compile(objects: &Objects, node: IpAddr, known: &mut Known) -> (Table, Verdicts) {
+pub fn compile_table(
+    objects: &Objects,
+    node: IpAddr,
+    known: &mut KnownEndpoints,
+) -> (RoutingTable, Verdicts) {
     let mut verdicts = Verdicts::default();
-    let mut table = Table {
-        ports: ports(objects, known),
-        ..Table::default()
+    let mut table = RoutingTable {
+        ports: build_ports(objects, known),
+        ..RoutingTable::default()
     };
     let index: HashMap<(String, String, u16), usize> = table
         .ports
@@ -74,7 +78,7 @@ pub fn compile(objects: &Objects, node: IpAddr, known: &mut Known) -> (Table, Ve
         .enumerate()
         .map(|(i, p)| ((p.namespace.clone(), p.service.clone(), p.port), i))
         .collect();
-    let colours = colours(objects);
+    let colours = compile_colouring(objects);
     table.tags = colours
         .values()
         .map(|c| c.header.clone())
@@ -109,31 +113,37 @@ pub fn compile(objects: &Objects, node: IpAddr, known: &mut Known) -> (Table, Ve
                     Frontend::Service(i)
                 },
             );
-            if let Ok(Some(idle)) = idle_of(service.annotations()) {
+            if let Ok(Some(idle)) = parse_idle_timeout(service.annotations()) {
                 table.tunnel_idle.insert(at, idle);
             }
         }
     }
-    let mut entries = entries(objects, node, &mut table, &mut verdicts);
-    let mut matches: HashMap<SocketAddr, Vec<(Order, Match)>> = HashMap::new();
-    let mut meshes: HashMap<usize, Vec<(Order, Match)>> = HashMap::new();
+    let mut entries = compile_entries(objects, node, &mut table, &mut verdicts);
+    let mut matches: HashMap<SocketAddr, Vec<(MatchOrder, Match)>> = HashMap::new();
+    let mut meshes: HashMap<usize, Vec<(MatchOrder, Match)>> = HashMap::new();
     for (r, route) in objects.routes.iter().enumerate() {
         let namespace = route.namespace().unwrap_or_default();
         let parents: Vec<&ParentRef> = route.spec.parent_refs.iter().collect();
-        let compiled = rule::compile(route, &index, &colours);
+        let compiled = rule::compile_route(route, &index, &colours);
         let lead = |r: usize| compiled.rules[r].clone();
         for parent in parents {
             let accepted = if parent.is_gateway() {
-                match at_gateway(route, parent, &namespace, &mut entries, objects) {
+                match attach_to_gateway(route, parent, &namespace, &mut entries, objects) {
                     None => continue,
                     Some(Err(no)) => no,
                     Some(Ok(places)) => {
                         for (address, host, listener) in places {
-                            bump(&mut verdicts, objects, parent, &namespace, &listener);
+                            count_attached_route(
+                                &mut verdicts,
+                                objects,
+                                parent,
+                                &namespace,
+                                &listener,
+                            );
                             matches
                                 .entry(address)
                                 .or_default()
-                                .extend(routing::matches(route, &host, &lead));
+                                .extend(routing::compile_matches(route, &host, &lead));
                         }
                         ("Accepted", "requests are routed".to_owned())
                     }
@@ -158,11 +168,10 @@ pub fn compile(objects: &Objects, node: IpAddr, known: &mut Known) -> (Table, Ve
                         .map(|(i, _)| i)
                         .collect();
                     for &i in &found {
-                        meshes.entry(i).or_default().extend(routing::matches(
-                            route,
-                            &Host::Any,
-                            &lead,
-                        ));
+                        meshes
+                            .entry(i)
+                            .or_default()
+                            .extend(routing::compile_matches(route, &HostPattern::Any, &lead));
                     }
                     match found.is_empty() {
                         true => (
@@ -188,17 +197,17 @@ pub fn compile(objects: &Objects, node: IpAddr, known: &mut Known) -> (Table, Ve
     }
     for (address, all) in matches {
         if let Some(Frontend::Entry { routes, .. }) = table.listeners.get_mut(&address) {
-            *routes = routing::in_order(all);
+            *routes = routing::sort_matches(all);
         }
     }
     for (port, all) in meshes {
-        table.ports[port].routes = routing::in_order(all);
+        table.ports[port].routes = routing::sort_matches(all);
     }
     (table, verdicts)
 }
 
 /// Colouring of each lane group, by namespace and name.
-fn colours(objects: &Objects) -> HashMap<(String, String), Arc<Colouring>> {
+fn compile_colouring(objects: &Objects) -> HashMap<(String, String), Arc<Colouring>> {
     let colour = |group: &Arc<crate::api::LaneGroup>| {
         let (namespace, name) = (group.namespace().unwrap_or_default(), group.name_any());
         let own = |l: &&Arc<crate::api::Lane>| {
@@ -215,7 +224,7 @@ fn colours(objects: &Objects) -> HashMap<(String, String), Arc<Colouring>> {
     objects.groups.iter().map(colour).collect()
 }
 
-fn ours(objects: &Objects, gateway: &Gateway) -> bool {
+fn is_ours(objects: &Objects, gateway: &Gateway) -> bool {
     let class = objects
         .classes
         .iter()
@@ -223,18 +232,18 @@ fn ours(objects: &Objects, gateway: &Gateway) -> bool {
     class.is_some_and(|c| c.spec.controller_name == LANE_GATEWAY)
 }
 
-fn entries<'a>(
+fn compile_entries<'a>(
     objects: &'a Objects,
     node: IpAddr,
-    table: &mut Table,
+    table: &mut RoutingTable,
     verdicts: &mut Verdicts,
-) -> Vec<Entry<'a>> {
+) -> Vec<EntryListener<'a>> {
     let mut entries = vec![];
     for (g, gateway) in objects
         .gateways
         .iter()
         .enumerate()
-        .filter(|(_, g)| ours(objects, g))
+        .filter(|(_, g)| is_ours(objects, g))
     {
         let full = format!(
             "{}/{}",
@@ -297,7 +306,7 @@ fn entries<'a>(
                             routes: vec![],
                         };
                         table.listeners.insert(*address, frontend);
-                        if let Ok(Some(idle)) = idle_of(gateway.annotations()) {
+                        if let Ok(Some(idle)) = parse_idle_timeout(gateway.annotations()) {
                             table.tunnel_idle.insert(*address, idle);
                         }
                     }
@@ -308,9 +317,9 @@ fn entries<'a>(
                     .allowed_routes
                     .as_ref()
                     .and_then(|a| a.namespaces.as_ref()?.from.clone());
-                entries.push(Entry {
+                entries.push(EntryListener {
                     gateway,
-                    hosts: Host::of(listener.hostname.as_deref()),
+                    hosts: HostPattern::from_hostname(listener.hostname.as_deref()),
                     port: listener.port,
                     name: &listener.name,
                     all_namespaces: from.as_deref() == Some("All"),
@@ -324,35 +333,35 @@ fn entries<'a>(
     entries
 }
 
-type Place = (SocketAddr, Host, String);
+type Attachment = (SocketAddr, HostPattern, String);
 
 /// Where a route attaches to a Gateway; `None` if the Gateway is not ours.
-fn at_gateway(
+fn attach_to_gateway(
     route: &HttpRoute,
     parent: &ParentRef,
     namespace: &str,
-    entries: &mut [Entry],
+    entries: &mut [EntryListener],
     objects: &Objects,
-) -> Option<Result<Vec<Place>, (&'static str, String)>> {
+) -> Option<Result<Vec<Attachment>, (&'static str, String)>> {
     let of = parent.namespace.as_deref().unwrap_or(namespace);
     let same = |g: &Gateway| g.name_any() == parent.name && g.namespace().unwrap_or_default() == of;
     objects
         .gateways
         .iter()
-        .find(|g| same(g) && ours(objects, g))?;
-    let fits = |e: &&mut Entry| {
+        .find(|g| same(g) && is_ours(objects, g))?;
+    let fits = |e: &&mut EntryListener| {
         same(e.gateway)
             && parent.section_name.as_ref().is_none_or(|s| s == e.name)
             && parent.port.is_none_or(|p| p == e.port)
     };
-    let fitting: Vec<&mut Entry> = entries.iter_mut().filter(fits).collect();
+    let fitting: Vec<&mut EntryListener> = entries.iter_mut().filter(fits).collect();
     if fitting.is_empty() {
         return Some(Err((
             "NoMatchingParent",
             format!("Gateway {} has no such listener", parent.name),
         )));
     }
-    let allowed: Vec<&mut Entry> = fitting
+    let allowed: Vec<&mut EntryListener> = fitting
         .into_iter()
         .filter(|e| e.all_namespaces || of == namespace)
         .collect();
@@ -368,7 +377,10 @@ fn at_gateway(
     };
     let mut places = vec![];
     for entry in allowed {
-        for host in names.iter().filter_map(|n| Host::of(*n).and(&entry.hosts)) {
+        for host in names
+            .iter()
+            .filter_map(|n| HostPattern::from_hostname(*n).intersect_with(&entry.hosts))
+        {
             places.extend(
                 entry
                     .addresses
@@ -386,7 +398,7 @@ fn at_gateway(
     })
 }
 
-fn bump(
+fn count_attached_route(
     verdicts: &mut Verdicts,
     objects: &Objects,
     parent: &ParentRef,

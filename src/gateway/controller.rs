@@ -33,35 +33,35 @@ pub struct GatewayError {
 }
 
 /// Interval at which connections are pruned and addresses in use are tried again.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const RECHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Runs the lane gateway until `stop`, then drains it. Gateways without an address listen on
 /// `node`. `hops` is called with each hop, on a thread of its own.
-pub async fn run(
+pub async fn run_gateway(
     client: Client,
     node: IpAddr,
     hops: impl Fn(&Hop) + Send + Sync + 'static,
     stop: CancellationToken,
 ) -> Result<(), GatewayError> {
     let serve = async {
-        define(&client).await?;
-        follow(&client, node, HopSink::new(hops), &stop).await
+        install_definitions(&client).await?;
+        follow_cluster(&client, node, HopSink::new(hops), &stop).await
     };
     tokio::select! {
         done = serve => done,
         // Before the first table there is nothing to drain; afterwards `follow` handles the stop
         // itself.
-        () = stop.cancelled().then(|()| tokio::time::sleep(Limits::default().drain + LOOK_AGAIN)) => Ok(()),
+        () = stop.cancelled().then(|()| tokio::time::sleep(Limits::default().drain + RECHECK_INTERVAL)) => Ok(()),
     }
 }
 
 /// Installs the kinds that are followed if the cluster does not have them. A watch on a kind that
 /// is not served would fail again and again, and nothing would be served meanwhile.
-async fn define(client: &Client) -> Result<(), GatewayError> {
+async fn install_definitions(client: &Client) -> Result<(), GatewayError> {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     // With the field manager that updates them later, so that it can also remove fields.
     let params = PatchParams::apply(api::FIELD_MANAGER);
-    for definition in gateway_api::definitions()
+    for definition in gateway_api::gateway_definitions()
         .into_iter()
         .chain([LaneGroup::crd(), Lane::crd()])
     {
@@ -88,7 +88,7 @@ async fn define(client: &Client) -> Result<(), GatewayError> {
     Ok(())
 }
 
-async fn follow(
+async fn follow_cluster(
     client: &Client,
     node: IpAddr,
     hops: HopSink,
@@ -97,18 +97,18 @@ async fn follow(
     let changed = Arc::new(Notify::new());
     let mut tasks = vec![];
     let (classes, gateways, routes) = (
-        watch(client, &changed, &mut tasks),
-        watch(client, &changed, &mut tasks),
-        watch(client, &changed, &mut tasks),
+        watch_objects(client, &changed, &mut tasks),
+        watch_objects(client, &changed, &mut tasks),
+        watch_objects(client, &changed, &mut tasks),
     );
     let (services, slices, pods) = (
-        watch(client, &changed, &mut tasks),
-        watch(client, &changed, &mut tasks),
-        watch(client, &changed, &mut tasks),
+        watch_objects(client, &changed, &mut tasks),
+        watch_objects(client, &changed, &mut tasks),
+        watch_objects(client, &changed, &mut tasks),
     );
     let (groups, lanes) = (
-        watch(client, &changed, &mut tasks),
-        watch(client, &changed, &mut tasks),
+        watch_objects(client, &changed, &mut tasks),
+        watch_objects(client, &changed, &mut tasks),
     );
     let look = || Objects {
         classes: classes.state(),
@@ -143,17 +143,17 @@ async fn follow(
     }
     let mut gateway = Gateway::new(node, Limits::default(), hops);
     let (mut dropped, mut again) = (0, true);
-    let teller = status::Teller::spawn(client.clone());
+    let teller = status::StatusWriter::spawn(client.clone());
     loop {
         if again {
             let objects = look();
             let applied = gateway.apply(&objects);
             again = !applied.failed.is_empty();
-            teller.tell(objects, applied, node);
+            teller.queue_update(objects, applied, node);
         }
         tokio::select! {
             () = changed.notified() => again = true,
-            () = tokio::time::sleep(LOOK_AGAIN) => gateway.prune(),
+            () = tokio::time::sleep(RECHECK_INTERVAL) => gateway.prune(),
             () = stop.cancelled() => break,
         }
         let now = gateway.hops_dropped();
@@ -170,7 +170,7 @@ async fn follow(
 }
 
 /// Keeps a store of all objects of a kind, and signals every change.
-fn watch<K>(
+fn watch_objects<K>(
     client: &Client,
     changed: &Arc<Notify>,
     tasks: &mut Vec<AbortOnDropHandle<()>>,

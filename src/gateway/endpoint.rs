@@ -30,11 +30,11 @@ pub struct Endpoint {
     /// Lane tag of the pod.
     pub tag: Option<String>,
     pending: AtomicUsize,
-    idle: Mutex<Vec<Idle>>,
+    idle: Mutex<Vec<IdleConnection>>,
 }
 
 #[derive(Debug)]
-struct Idle {
+struct IdleConnection {
     sender: SendRequest<Upload>,
     since: Instant,
 }
@@ -58,7 +58,7 @@ impl Endpoint {
     }
 
     /// A kept connection that still seems to be open.
-    pub(super) fn take(&self, idle: Duration) -> Option<SendRequest<Upload>> {
+    pub(super) fn take_connection(&self, idle: Duration) -> Option<SendRequest<Upload>> {
         let mut kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         // The last one kept is the most likely to be open; stale ones that are met on the way are
         // closed.
@@ -75,10 +75,10 @@ impl Endpoint {
     }
 
     /// Keeps a connection for the next request.
-    pub(super) fn keep(&self, sender: SendRequest<Upload>, most: usize) {
+    pub(super) fn keep_connection(&self, sender: SendRequest<Upload>, most: usize) {
         let mut kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if !sender.is_closed() && kept.len() < most {
-            kept.push(Idle {
+            kept.push(IdleConnection {
                 sender,
                 since: Instant::now(),
             });
@@ -94,16 +94,16 @@ impl Endpoint {
 
 /// Counts a request in flight at its endpoint while it lives.
 #[derive(Debug)]
-pub(super) struct Pending(pub(super) Arc<Endpoint>);
+pub(super) struct InFlightGuard(pub(super) Arc<Endpoint>);
 
-impl Pending {
-    pub(super) fn on(endpoint: &Arc<Endpoint>) -> Self {
+impl InFlightGuard {
+    pub(super) fn for_endpoint(endpoint: &Arc<Endpoint>) -> Self {
         endpoint.pending.fetch_add(1, Relaxed);
         Self(endpoint.clone())
     }
 }
 
-impl Drop for Pending {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         self.0.pending.fetch_sub(1, Relaxed);
     }
@@ -117,7 +117,7 @@ pub struct Endpoints {
 }
 
 /// Endpoints compared for each request at most.
-const COMPARED: usize = 8;
+const MAX_COMPARED: usize = 8;
 
 impl Endpoints {
     pub(super) fn new(list: Vec<Arc<Endpoint>>) -> Self {
@@ -139,7 +139,7 @@ impl Endpoints {
         let in_turn = || (0..n).map(|i| &self.list[start.wrapping_add(i) % n]);
         let fresh = in_turn()
             .filter(|e| !tried.contains(&e.address))
-            .take(COMPARED);
+            .take(MAX_COMPARED);
         fresh
             .min_by_key(|e| e.pending.load(Relaxed))
             .or_else(|| in_turn().next())
@@ -169,7 +169,7 @@ mod tests {
             .map(|_| all.pick(&[]).unwrap().address.port())
             .collect();
         assert_eq!(ports, [1, 2, 3, 1, 2, 3]);
-        let busy = Pending::on(&all.list[0]);
+        let busy = InFlightGuard::for_endpoint(&all.list[0]);
         assert!((0..6).all(|_| all.pick(&[]).unwrap().address.port() != 1));
         drop(busy);
         assert!((0..3).any(|_| all.pick(&[]).unwrap().address.port() == 1));

@@ -23,42 +23,42 @@ use tokio::{
 };
 
 use super::{
-    body::{self, Answer, Download, Upload},
-    endpoint::{Endpoint, Pending},
-    headers::settle_response,
-    proxy::{Plan, Shared, Switching},
-    record::Record,
-    refusal::{Refusal, causes},
-    tunnel::{self, Ended, keep_alive},
+    body::{self, Download, ResponseBody, Upload},
+    endpoint::{Endpoint, InFlightGuard},
+    headers::normalize_response_head,
+    hop_record::HopRecord,
+    proxy::{DataPlane, RoutedRequest, UpgradeRequest},
+    refusal::{Refusal, format_error_chain},
+    tunnel::{self, TunnelEnd, keep_alive},
 };
 use crate::domain::request::strip_hop_by_hop;
 
 /// Maximum number of tries: the first, one for a dead kept connection, one at another endpoint.
-const TRIES: usize = 3;
+const MAX_TRIES: usize = 3;
 
 /// More 1xx responses than this are a flood and end the request: what they announce (such as early
 /// hints) only saves time.
-const MOST_INFORMATIONAL: u32 = 32;
+const MAX_INFORMATIONAL: u32 = 32;
 
 /// How a try failed.
-enum Failed {
+enum SendFailure {
     /// The backend has read nothing of the request: it may be retried.
     Unsent(Box<Request<Upload>>, Refusal),
     /// The backend may have seen the request.
     Sent(Refusal),
 }
 
-type Sent = (Response<Incoming>, SendRequest<Upload>, Pending);
+type BackendResponse = (Response<Incoming>, SendRequest<Upload>, InFlightGuard);
 
-impl Shared {
-    pub(super) async fn forward(
+impl DataPlane {
+    pub(super) async fn forward_request(
         &self,
-        plan: Plan<'_>,
+        plan: RoutedRequest<'_>,
         upload: Upload,
-        mut record: Record,
-        switching: Option<Switching>,
-    ) -> Result<Response<Answer>, (Record, Refusal)> {
-        let Plan {
+        mut record: HopRecord,
+        switching: Option<UpgradeRequest>,
+    ) -> Result<Response<ResponseBody>, (HopRecord, Refusal)> {
+        let RoutedRequest {
             port,
             mut parts,
             rule,
@@ -81,8 +81,8 @@ impl Shared {
         let all = rule.as_ref().and_then(|r| r.request).unwrap_or(None);
         let again = parts.method.is_idempotent() && upload.is_end_stream() && !upgrade;
         let request = Request::from_parts(parts, upload);
-        let tries = self.tries(port, request, again, each);
-        let (outcome, pod) = within(all, tries).await.unwrap_or_else(|| {
+        let tries = self.try_endpoints(port, request, again, each);
+        let (outcome, pod) = with_timeout(all, tries).await.unwrap_or_else(|| {
             let words = format!(
                 "Service {}: no answer within the route's {all:?}",
                 port.name()
@@ -111,14 +111,14 @@ impl Shared {
         record.hop.status = parts.status.as_u16();
         record.hop.error = None;
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
-            return self.switch(
+            return self.switch_protocols(
                 Response::from_parts(parts, incoming),
                 switching,
                 record,
                 pending,
             );
         }
-        let one_way = match settle_response(&mut parts) {
+        let one_way = match normalize_response_head(&mut parts) {
             Ok(one_way) => one_way,
             Err(why) => {
                 let words = format!(
@@ -142,17 +142,17 @@ impl Shared {
     }
 
     /// Tries until a response begins. Also returns the endpoint of a failed try.
-    async fn tries(
+    async fn try_endpoints(
         &self,
         port: &super::table::Port,
         mut request: Request<Upload>,
         again: bool,
         each: Option<Duration>,
-    ) -> (Result<Sent, Refusal>, Option<Arc<Endpoint>>) {
+    ) -> (Result<BackendResponse, Refusal>, Option<Arc<Endpoint>>) {
         let mut tried: Vec<SocketAddr> = vec![];
         let mut fresh = false;
         let mut last = None;
-        for _ in 0..TRIES {
+        for _ in 0..MAX_TRIES {
             let Some(endpoint) = port.endpoints.pick(&tried) else {
                 let words = format!("Service {} has no ready endpoint", port.name());
                 return (
@@ -167,20 +167,20 @@ impl Shared {
             let kept = if fresh {
                 None
             } else {
-                endpoint.take(self.limits.idle)
+                endpoint.take_connection(self.limits.idle)
             };
             let reused = kept.is_some();
-            let copy = (again && reused).then(|| copy(&request));
-            match self.attempt(port, endpoint, kept, request, each).await {
+            let copy = (again && reused).then(|| copy_request(&request));
+            match self.send_once(port, endpoint, kept, request, each).await {
                 Ok(sent) => return (Ok(sent), Some(endpoint.clone())),
-                Err(Failed::Unsent(back, refusal)) => {
+                Err(SendFailure::Unsent(back, refusal)) => {
                     // A dead kept connection tells nothing about the pod; a refused new one does.
                     if !reused {
                         tried.push(endpoint.address);
                     }
                     (request, last, fresh) = (*back, Some(refusal), true);
                 }
-                Err(Failed::Sent(refusal)) => match copy {
+                Err(SendFailure::Sent(refusal)) => match copy {
                     // The pod closed the kept connection while the request was on its way. No
                     // response began, and the method is idempotent, so it is safe to retry (RFC
                     // 9110 §9.2.2).
@@ -198,15 +198,15 @@ impl Shared {
         )
     }
 
-    async fn attempt(
+    async fn send_once(
         &self,
         port: &super::table::Port,
         endpoint: &Arc<Endpoint>,
         kept: Option<SendRequest<Upload>>,
         request: Request<Upload>,
         each: Option<Duration>,
-    ) -> Result<Sent, Failed> {
-        let pending = Pending::on(endpoint);
+    ) -> Result<BackendResponse, SendFailure> {
+        let pending = InFlightGuard::for_endpoint(endpoint);
         // Describes the backend; built only for errors.
         let backend = || match endpoint.pod.as_str() {
             "" => format!("Service {}: the endpoint {}", port.name(), endpoint.address),
@@ -214,29 +214,29 @@ impl Shared {
         };
         let mut sender = match kept {
             Some(sender) => sender,
-            None => match self.connect(&backend(), endpoint.address).await {
+            None => match self.connect_backend(&backend(), endpoint.address).await {
                 Ok(sender) => sender,
-                Err(refusal) => return Err(Failed::Unsent(Box::new(request), refusal)),
+                Err(refusal) => return Err(SendFailure::Unsent(Box::new(request), refusal)),
             },
         };
         let flood = Arc::new(Notify::new());
         let request = count_informational(request, flood.clone());
         let sent = tokio::select! {
             biased;
-            sent = within(each, sender.try_send_request(request)) => sent,
+            sent = with_timeout(each, sender.try_send_request(request)) => sent,
             () = flood.notified() => {
-                let words = format!("{} sent more than {MOST_INFORMATIONAL} informational answers", backend());
-                return Err(Failed::Sent(Refusal::new(StatusCode::BAD_GATEWAY, words)));
+                let words = format!("{} sent more than {MAX_INFORMATIONAL} informational answers", backend());
+                return Err(SendFailure::Sent(Refusal::new(StatusCode::BAD_GATEWAY, words)));
             }
         };
         match sent {
             Some(Ok(response)) => Ok((response, sender, pending)),
             Some(Err(mut error)) => {
                 let message = error.take_message();
-                let refusal = Refusal::of_error(error.error(), &backend());
+                let refusal = Refusal::from_error(error.error(), &backend());
                 Err(match message {
-                    Some(request) => Failed::Unsent(Box::new(request), refusal),
-                    None => Failed::Sent(refusal),
+                    Some(request) => SendFailure::Unsent(Box::new(request), refusal),
+                    None => SendFailure::Sent(refusal),
                 })
             }
             None => {
@@ -245,7 +245,7 @@ impl Shared {
                     backend(),
                     each.unwrap_or_default()
                 );
-                Err(Failed::Sent(Refusal::new(
+                Err(SendFailure::Sent(Refusal::new(
                     StatusCode::GATEWAY_TIMEOUT,
                     words,
                 )))
@@ -253,7 +253,7 @@ impl Shared {
         }
     }
 
-    async fn connect(
+    async fn connect_backend(
         &self,
         backend: &str,
         address: SocketAddr,
@@ -261,7 +261,7 @@ impl Shared {
         let refused = |status, why: String| {
             Refusal::new(status, format!("{backend} takes no connection: {why}"))
         };
-        let stream = match timeout(self.limits.connect, dial(address)).await {
+        let stream = match timeout(self.limits.connect, dial_backend(address)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(e)) => return Err(refused(StatusCode::BAD_GATEWAY, e.to_string())),
             Err(_) => {
@@ -278,7 +278,7 @@ impl Shared {
             .handshake::<_, Upload>(TokioIo::new(stream));
         let (sender, connection) = handshake
             .await
-            .map_err(|e| refused(StatusCode::BAD_GATEWAY, causes(&e)))?;
+            .map_err(|e| refused(StatusCode::BAD_GATEWAY, format_error_chain(&e)))?;
         tokio::spawn(async move {
             let _ = connection.with_upgrades().await;
         });
@@ -286,20 +286,20 @@ impl Shared {
     }
 
     /// Joins the two ends of a switched connection; the hop is reported when it ends.
-    fn switch(
+    fn switch_protocols(
         &self,
         mut response: Response<Incoming>,
-        switching: Option<Switching>,
-        mut record: Record,
-        pending: Pending,
-    ) -> Result<Response<Answer>, (Record, Refusal)> {
+        switching: Option<UpgradeRequest>,
+        mut record: HopRecord,
+        pending: InFlightGuard,
+    ) -> Result<Response<ResponseBody>, (HopRecord, Refusal)> {
         let backend = hyper::upgrade::on(&mut response);
         let websocket = |v: &HeaderValue| v.as_bytes().eq_ignore_ascii_case(b"websocket");
         let asked = response
             .headers()
             .get(header::UPGRADE)
             .is_some_and(websocket);
-        let Some(Switching {
+        let Some(UpgradeRequest {
             caller,
             idle,
             place,
@@ -314,7 +314,7 @@ impl Shared {
                 return;
             };
             let ended = tunnel::join(TokioIo::new(caller), TokioIo::new(backend), idle).await;
-            if let (Ended::Silent, Some(idle)) = (ended, idle) {
+            if let (TunnelEnd::IdleTimeout, Some(idle)) = (ended, idle) {
                 record.hop.error = Some(format!("nothing came for {idle:?}: the gateway ended it"));
             }
         });
@@ -326,12 +326,12 @@ impl Shared {
         parts
             .headers
             .insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        Ok(Response::from_parts(parts, body::text(String::new())))
+        Ok(Response::from_parts(parts, body::text_body(String::new())))
     }
 }
 
 /// Connects to a backend with TCP keepalive, to notice when it is gone.
-pub(super) async fn dial(address: SocketAddr) -> std::io::Result<TcpStream> {
+pub(super) async fn dial_backend(address: SocketAddr) -> std::io::Result<TcpStream> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()?
     } else {
@@ -345,7 +345,7 @@ pub(super) async fn dial(address: SocketAddr) -> std::io::Result<TcpStream> {
 fn count_informational(mut request: Request<Upload>, flood: Arc<Notify>) -> Request<Upload> {
     let seen = AtomicU32::new(0);
     hyper::ext::on_informational(&mut request, move |_| {
-        if seen.fetch_add(1, Relaxed) == MOST_INFORMATIONAL {
+        if seen.fetch_add(1, Relaxed) == MAX_INFORMATIONAL {
             flood.notify_one();
         }
     });
@@ -353,15 +353,15 @@ fn count_informational(mut request: Request<Upload>, flood: Arc<Notify>) -> Requ
 }
 
 /// A copy of a request without a body.
-fn copy(request: &Request<Upload>) -> Request<Upload> {
-    let mut copy = Request::new(Upload::none());
+fn copy_request(request: &Request<Upload>) -> Request<Upload> {
+    let mut copy = Request::new(Upload::empty());
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     copy.headers_mut().clone_from(request.headers());
     copy
 }
 
-async fn within<F: Future>(limit: Option<Duration>, future: F) -> Option<F::Output> {
+async fn with_timeout<F: Future>(limit: Option<Duration>, future: F) -> Option<F::Output> {
     match limit {
         Some(limit) => timeout(limit, future).await.ok(),
         None => Some(future.await),

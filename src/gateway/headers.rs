@@ -6,22 +6,22 @@ use http::{
 };
 
 use super::{
-    body::{self, Answer},
-    table::Headers,
+    body::{self, ResponseBody},
+    table::HeaderChanges,
 };
-use crate::domain::request::{codings, strip_hop_by_hop};
+use crate::domain::request::{strip_hop_by_hop, transfer_codings};
 
 /// Makes the head of a response state the length of its content in one way only, and removes
 /// hop-by-hop headers of the backend's connection. Returns whether the connection may be kept,
 /// which is not safe after a message that could be read in another way (RFC 9112 §6.3). The error
 /// says what cannot be forwarded.
-pub(super) fn settle_response(parts: &mut Parts) -> Result<bool, String> {
+pub(super) fn normalize_response_head(parts: &mut Parts) -> Result<bool, String> {
     let headers = &mut parts.headers;
     let length = content_length(headers)?;
     let coded = headers.contains_key(header::TRANSFER_ENCODING);
     let mut one_way = true;
     if coded {
-        let codings = codings(headers);
+        let codings = transfer_codings(headers);
         let chunked = codings.len() == 1 && codings[0].eq_ignore_ascii_case("chunked");
         if !chunked || parts.version < Version::HTTP_11 {
             return Err(format!(
@@ -58,7 +58,10 @@ pub(super) fn settle_response(parts: &mut Parts) -> Result<bool, String> {
 }
 
 /// Adapts headers and body to the protocol version of the caller.
-pub(super) fn settle_for(version: Version, mut answer: Response<Answer>) -> Response<Answer> {
+pub(super) fn adapt_to_version(
+    version: Version,
+    mut answer: Response<ResponseBody>,
+) -> Response<ResponseBody> {
     if version >= Version::HTTP_2 {
         // RFC 9113 §8.2.2.
         answer.headers_mut().remove(header::CONNECTION);
@@ -66,7 +69,7 @@ pub(super) fn settle_for(version: Version, mut answer: Response<Answer>) -> Resp
     } else if answer.status() == StatusCode::NOT_MODIFIED
         && answer.headers().contains_key(header::CONTENT_LENGTH)
     {
-        *answer.body_mut() = body::untold();
+        *answer.body_mut() = body::not_modified_body();
     }
     answer
 }
@@ -108,12 +111,12 @@ fn content_length(headers: &mut HeaderMap) -> Result<Option<u64>, String> {
 }
 
 /// Name of the gateway in `Via`.
-const NAME: &str = "graylane";
+const VIA_NAME: &str = "graylane";
 
 /// Adds `x-forwarded-*` and `Via`. At an entry, the former start with what the gateway sees itself:
 /// those of a client are not trusted. `Via` helps to find loops and protocol changes (RFC 9110
 /// §7.6.3) and is kept.
-pub(super) fn forwarded(
+pub(super) fn add_forwarded_headers(
     parts: &mut request::Parts,
     peer: &HeaderValue,
     host: &HeaderValue,
@@ -129,7 +132,7 @@ pub(super) fn forwarded(
         .get_all(header::VIA)
         .iter()
         .map(HeaderValue::as_bytes);
-    let own = format!("{version} {NAME}");
+    let own = format!("{version} {VIA_NAME}");
     let way: Vec<&[u8]> = way
         .filter(|v| !v.is_empty())
         .chain([own.as_bytes()])
@@ -168,7 +171,7 @@ pub(super) fn forwarded(
     headers.entry(HOST).or_insert_with(|| host.clone());
 }
 
-impl Headers {
+impl HeaderChanges {
     /// Set, add, remove.
     pub(super) fn apply(&self, headers: &mut HeaderMap) {
         for (name, value) in &self.set {
@@ -298,7 +301,7 @@ mod tests {
                 response = response.header(*name, *value);
             }
             let mut parts = response.body(()).unwrap().into_parts().0;
-            let got = settle_response(&mut parts).map_err(drop);
+            let got = normalize_response_head(&mut parts).map_err(drop);
             let left = parts
                 .headers
                 .get("content-length")

@@ -51,7 +51,7 @@ impl Default for Limits {
 
 /// Parses a Gateway API duration: `1h30m`, `10s`, `500ms`. Zero means no limit: `Some(None)`.
 /// `None` if it is invalid.
-pub(super) fn duration(text: &str) -> Option<Option<Duration>> {
+pub(super) fn parse_duration(text: &str) -> Option<Option<Duration>> {
     let mut rest = text;
     let mut sum = Duration::ZERO;
     if rest.is_empty() {
@@ -81,12 +81,12 @@ mod tests {
     #[test]
     fn durations_are_those_of_gateway_api() {
         assert_eq!(
-            duration("1h30m2s5ms"),
+            parse_duration("1h30m2s5ms"),
             Some(Some(Duration::from_millis(5_402_005)))
         );
-        assert_eq!(duration("0s"), Some(None));
+        assert_eq!(parse_duration("0s"), Some(None));
         for wrong in ["", "1", "s", "1d", "-1s", "1.5s", "99999999999999999999s"] {
-            assert_eq!(duration(wrong), None, "{wrong}");
+            assert_eq!(parse_duration(wrong), None, "{wrong}");
         }
     }
 }

@@ -41,10 +41,10 @@ pub struct Objects {
 
 /// Endpoints of the previous table: those that are still there keep their connections and counts.
 #[derive(Debug, Default)]
-pub struct Known(HashMap<Identity, Arc<Endpoint>>);
+pub struct KnownEndpoints(HashMap<EndpointIdentity, Arc<Endpoint>>);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Identity {
+struct EndpointIdentity {
     address: SocketAddr,
     uid: String,
     app: Option<String>,
@@ -52,7 +52,7 @@ struct Identity {
 }
 
 /// Every TCP port of every Service with its ready endpoints.
-pub(super) fn ports(objects: &Objects, known: &mut Known) -> Vec<Port> {
+pub(super) fn build_ports(objects: &Objects, known: &mut KnownEndpoints) -> Vec<Port> {
     let pods: HashMap<(String, String), &Pod> = objects
         .pods
         .iter()
@@ -72,7 +72,7 @@ pub(super) fn ports(objects: &Objects, known: &mut Known) -> Vec<Port> {
                 .push(slice);
         }
     }
-    let mut next = Known::default();
+    let mut next = KnownEndpoints::default();
     let mut ports = vec![];
     for service in &objects.services {
         let (namespace, name) = (service.namespace().unwrap_or_default(), service.name_any());
@@ -95,7 +95,7 @@ pub(super) fn ports(objects: &Objects, known: &mut Known) -> Vec<Port> {
             };
             let mut list = vec![];
             for slice in of_service {
-                ready(
+                add_ready_endpoints(
                     slice,
                     port.name.as_deref().unwrap_or_default(),
                     &pods,
@@ -110,7 +110,7 @@ pub(super) fn ports(objects: &Objects, known: &mut Known) -> Vec<Port> {
                 namespace: namespace.clone(),
                 service: name.clone(),
                 port: number,
-                raw: super::raw::is_raw(port),
+                raw: super::passthrough::is_raw(port),
                 endpoints: Endpoints::new(list),
                 routes: vec![],
             });
@@ -120,12 +120,12 @@ pub(super) fn ports(objects: &Objects, known: &mut Known) -> Vec<Port> {
     ports
 }
 
-fn ready(
+fn add_ready_endpoints(
     slice: &EndpointSlice,
     port: &str,
     pods: &HashMap<(String, String), &Pod>,
-    known: &Known,
-    next: &mut Known,
+    known: &KnownEndpoints,
+    next: &mut KnownEndpoints,
     list: &mut Vec<Arc<Endpoint>>,
 ) {
     let named = |p: &&k8s_openapi::api::discovery::v1::EndpointPort| {
@@ -174,7 +174,7 @@ fn ready(
             let uid = target
                 .and_then(|t| t.uid.clone())
                 .unwrap_or_else(|| name.clone());
-            let identity = Identity {
+            let identity = EndpointIdentity {
                 address: SocketAddr::new(ip, number),
                 uid,
                 app: app.clone(),
@@ -200,7 +200,7 @@ fn ready(
     }
 }
 
-impl Known {
+impl KnownEndpoints {
     /// Closes connections that were idle for too long.
     pub(super) fn prune(&self, idle: std::time::Duration) {
         self.0.values().for_each(|e| e.prune(idle));

@@ -19,25 +19,25 @@ use jiff::Timestamp;
 use tokio_util::task::TaskTracker;
 
 use super::{
-    body::{Answer, Upload},
-    headers::{forwarded, settle_for},
+    body::{ResponseBody, Upload},
+    headers::{adapt_to_version, add_forwarded_headers},
+    hop_record::{HopRecord, HopSink},
     limits::Limits,
-    record::{HopSink, Record},
-    refusal::{Refusal, gone},
-    table::{Change, Frontend, Match, Port, Rule, Table},
-    trace::{Trace, draw},
+    refusal::{Refusal, client_closed_request},
+    table::{Change, Frontend, Match, Port, RoutingTable, Rule},
+    trace_context::{TraceContext, random_below},
 };
 use crate::domain::{
-    hop::{Hop, bounded},
-    request::{Seen, admit, strip_look_alikes},
-    routing::without_port,
+    hop::{Hop, truncate_text},
+    request::{InFlightRequest, admit_request, strip_look_alikes},
+    routing::strip_port,
 };
-use crate::net::admission::{Admission, Place};
+use crate::net::admission::{Admission, ConnectionSlot};
 
 /// Data shared by all requests.
 #[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) table: ArcSwap<Table>,
+pub(super) struct DataPlane {
+    pub(super) table: ArcSwap<RoutingTable>,
     pub(super) limits: Limits,
     pub(super) hops: HopSink,
     /// Switched connections, which the HTTP server no longer counts.
@@ -47,16 +47,16 @@ pub(super) struct Shared {
 }
 
 /// A caller that wants to switch protocols, with a slot for its tunnel.
-pub(super) struct Switching {
+pub(super) struct UpgradeRequest {
     pub(super) caller: OnUpgrade,
     /// How long the tunnel may be silent.
     pub(super) idle: Option<Duration>,
-    pub(super) place: Place,
+    pub(super) place: ConnectionSlot,
 }
 
 /// The connection that a request came in on.
 #[derive(Clone, Debug)]
-pub(super) struct Came {
+pub(super) struct ConnectionInfo {
     pub(super) at: SocketAddr,
     /// The same as text, for a request that names no host.
     pub(super) local: Arc<str>,
@@ -69,7 +69,7 @@ pub(super) struct Came {
 }
 
 /// A request with its destination.
-pub(super) struct Plan<'t> {
+pub(super) struct RoutedRequest<'t> {
     pub(super) port: &'t Port,
     pub(super) parts: Parts,
     /// The last rule that matched; sets timeouts and changes the response.
@@ -81,13 +81,13 @@ pub(super) struct Plan<'t> {
     pub(super) cut: Option<Arc<AtomicBool>>,
 }
 
-impl Shared {
+impl DataPlane {
     /// Answers a request; never fails.
-    pub(super) async fn answer(
+    pub(super) async fn answer_request(
         &self,
         mut request: Request<Incoming>,
-        came: Came,
-    ) -> Response<Answer> {
+        came: ConnectionInfo,
+    ) -> Response<ResponseBody> {
         let start = Instant::now();
         let table = self.table.load_full();
         let caller = request
@@ -95,24 +95,24 @@ impl Shared {
             .contains_key(header::UPGRADE)
             .then(|| hyper::upgrade::on(&mut request));
         let (parts, body) = request.into_parts();
-        let trace = Trace::of(
+        let trace = TraceContext::from_traceparent(
             parts
                 .headers
                 .get("traceparent")
                 .and_then(|v| v.to_str().ok()),
         );
-        let mut record = Record::new(blank(&parts, &trace), self.hops.clone(), start);
+        let mut record = HopRecord::new(new_hop(&parts, &trace), self.hops.clone(), start);
         let entry = matches!(table.listeners.get(&came.at), Some(Frontend::Entry { .. }));
         let (at, peer) = (came.at, came.peer);
         let version = parts.version;
-        let refuse = |mut record: Record, refusal: Refusal| {
+        let refuse = |mut record: HopRecord, refusal: Refusal| {
             record.hop.status = refusal.status.as_u16();
-            record.hop.error = Some(bounded(&refusal.words));
+            record.hop.error = Some(truncate_text(&refusal.words));
             // A request without a destination is not a hop.
             if record.hop.service.is_empty() {
                 record.discard();
             }
-            refusal.answer(entry, &trace.id, version)
+            refusal.to_response(entry, &trace.id, version)
         };
         if body.size_hint().lower() > self.limits.body {
             let words = format!(
@@ -121,21 +121,21 @@ impl Shared {
             );
             return refuse(
                 record,
-                Refusal::of_request(StatusCode::PAYLOAD_TOO_LARGE, words),
+                Refusal::request_error(StatusCode::PAYLOAD_TOO_LARGE, words),
             );
         }
-        let plan = match plan(&table, parts, came, &trace, &mut record.hop) {
+        let plan = match route_request(&table, parts, came, &trace, &mut record.hop) {
             Ok(plan) => plan,
             Err(refusal) => return refuse(record, refusal),
         };
         let switching = match caller.filter(|_| plan.upgrade) {
             None => None,
             Some(caller) => {
-                let Some(place) = self.tunnels.enter(peer, at).await else {
+                let Some(place) = self.tunnels.admit_peer(peer, at).await else {
                     let words = "there are too many WebSockets already";
                     return refuse(
                         record,
-                        Refusal::of_request(StatusCode::SERVICE_UNAVAILABLE, words),
+                        Refusal::request_error(StatusCode::SERVICE_UNAVAILABLE, words),
                     );
                 };
                 let idle = table
@@ -143,7 +143,7 @@ impl Shared {
                     .get(&at)
                     .copied()
                     .unwrap_or(Some(self.limits.tunnel_idle));
-                Some(Switching {
+                Some(UpgradeRequest {
                     caller,
                     idle,
                     place,
@@ -151,23 +151,23 @@ impl Shared {
             }
         };
         let upload = Upload::new(body, self.limits.body);
-        match self.forward(plan, upload, record, switching).await {
-            Ok(answer) => settle_for(version, answer),
+        match self.forward_request(plan, upload, record, switching).await {
+            Ok(answer) => adapt_to_version(version, answer),
             Err((record, refusal)) => refuse(record, refusal),
         }
     }
 }
 
-fn blank(parts: &Parts, trace: &Trace) -> Hop {
+fn new_hop(parts: &Parts, trace: &TraceContext) -> Hop {
     Hop {
         time: Timestamp::now(),
         trace: trace.id.clone(),
         span: trace.span.clone(),
         parent: trace.parent.clone(),
-        method: bounded(parts.method.as_str()),
-        path: bounded(parts.uri.path_and_query().map_or("/", PathAndQuery::as_str)),
+        method: truncate_text(parts.method.as_str()),
+        path: truncate_text(parts.uri.path_and_query().map_or("/", PathAndQuery::as_str)),
         // Reported if the caller goes away before the response.
-        status: gone().as_u16(),
+        status: client_closed_request().as_u16(),
         error: Some("the caller went away before the answer".into()),
         ..Hop::default()
     }
@@ -175,21 +175,21 @@ fn blank(parts: &Parts, trace: &Trace) -> Hop {
 
 /// Applies the rules of the entry and of the Service, and turns the request into what the pod
 /// receives.
-fn plan<'t>(
-    table: &'t Table,
+fn route_request<'t>(
+    table: &'t RoutingTable,
     mut parts: Parts,
-    came: Came,
-    trace: &Trace,
+    came: ConnectionInfo,
+    trace: &TraceContext,
     hop: &mut Hop,
-) -> Result<Plan<'t>, Refusal> {
+) -> Result<RoutedRequest<'t>, Refusal> {
     let cut = (parts.version < Version::HTTP_11).then_some(came.cut);
-    let admitted = admit(&mut parts, &came.local, &table.tags)?;
+    let admitted = admit_request(&mut parts, &came.local, &table.tags)?;
     let host = parts
         .headers
         .get(header::HOST)
         .cloned()
         .unwrap_or(HeaderValue::from_static(""));
-    let name = without_port(host.to_str().unwrap_or_default());
+    let name = strip_port(host.to_str().unwrap_or_default());
     let mut changes = vec![];
     let mut last = None;
     let frontend = table.listeners.get(&came.at);
@@ -202,19 +202,19 @@ fn plan<'t>(
             ));
         }
         Some(Frontend::Service(port) | Frontend::Raw(port)) => {
-            forwarded(&mut parts, &came.from, &host, false);
+            add_forwarded_headers(&mut parts, &came.from, &host, false);
             *port
         }
         Some(Frontend::Entry { routes, .. }) => {
-            let Some(found) = first(routes, name, &parts) else {
+            let Some(found) = find_match(routes, name, &parts) else {
                 let words = format!("no route takes {} {}", parts.method, parts.uri.path());
-                return Err(Refusal::of_request(StatusCode::NOT_FOUND, words));
+                return Err(Refusal::request_error(StatusCode::NOT_FOUND, words));
             };
             if let Some(colour) = &found.rule.colour {
-                colour.apply(&mut parts, &trace.id);
+                colour.apply_tag(&mut parts, &trace.id);
             }
-            forwarded(&mut parts, &came.from, &host, true);
-            let port = take(table, found, None, &mut parts, hop, &mut changes)?;
+            add_forwarded_headers(&mut parts, &came.from, &host, true);
+            let port = apply_rule(table, found, None, &mut parts, hop, &mut changes)?;
             last = Some(found.rule.clone());
             port
         }
@@ -226,7 +226,7 @@ fn plan<'t>(
     hop.service.clone_from(&asked.service);
     hop.app.clone_from(&asked.service);
     if !asked.routes.is_empty() {
-        let Some(found) = first(&asked.routes, name, &parts) else {
+        let Some(found) = find_match(&asked.routes, name, &parts) else {
             let words = format!(
                 "Service {}: no route takes {} {}",
                 asked.name(),
@@ -237,18 +237,20 @@ fn plan<'t>(
         };
         let colour = found.rule.colour.as_ref();
         if let Some(colour) = colour {
-            colour.apply(&mut parts, &trace.id);
+            colour.apply_tag(&mut parts, &trace.id);
         }
-        port = take(table, found, Some(port), &mut parts, hop, &mut changes)?;
+        port = apply_rule(table, found, Some(port), &mut parts, hop, &mut changes)?;
         last = Some(found.rule.clone());
     }
-    if let Ok(value) = HeaderValue::from_str(&trace.header()) {
+    if let Ok(value) = HeaderValue::from_str(&trace.to_traceparent()) {
         parts.headers.insert("traceparent", value);
     }
-    strip_look_alikes(&mut parts.headers, &|name| governs(table, &changes, name));
+    strip_look_alikes(&mut parts.headers, &|name| {
+        is_managed_header(table, &changes, name)
+    });
     // The tag that the pod receives, so that a service is never said to have lost one that it did
     // not get.
-    hop.tag = tag_of(&parts, last.as_deref());
+    hop.tag = lane_tag(&parts, last.as_deref());
     if admitted.websocket {
         parts
             .headers
@@ -264,7 +266,7 @@ fn plan<'t>(
         .unwrap_or(PathAndQuery::from_static("/"));
     parts.uri = Uri::from(target);
     parts.version = Version::HTTP_11;
-    Ok(Plan {
+    Ok(RoutedRequest {
         port: &table.ports[port],
         parts,
         rule: last,
@@ -275,13 +277,13 @@ fn plan<'t>(
 }
 
 /// The first route that matches a request.
-fn first<'t>(routes: &'t [Match], host: &str, parts: &Parts) -> Option<&'t Match> {
-    let seen = Seen { parts, trace: "" };
-    routes.iter().find(|m| m.takes(host, &seen))
+fn find_match<'t>(routes: &'t [Match], host: &str, parts: &Parts) -> Option<&'t Match> {
+    let seen = InFlightRequest { parts, trace: "" };
+    routes.iter().find(|m| m.takes_request(host, &seen))
 }
 
 /// Whether the gateway or a route sets this header, so that a lookalike must be removed.
-fn governs(table: &Table, changes: &[&Change], name: &str) -> bool {
+fn is_managed_header(table: &RoutingTable, changes: &[&Change], name: &str) -> bool {
     let named = |n: &http::HeaderName| n.as_str() == name;
     let changed = |c: &&Change| {
         let r = &c.request;
@@ -311,8 +313,8 @@ fn governs(table: &Table, changes: &[&Change], name: &str) -> bool {
 /// Applies a rule: its lane group, its changes, one of its backends. Routes and endpoints come from
 /// separate watches, so a lane's route may be seen before its pods exist or after they are gone.
 /// Then the pods of the `asked` Service serve, as for an app without a gray version.
-fn take<'t>(
-    table: &Table,
+fn apply_rule<'t>(
+    table: &RoutingTable,
     found: &'t Match,
     asked: Option<usize>,
     parts: &mut Parts,
@@ -331,7 +333,7 @@ fn take<'t>(
         return Err(wrong(words));
     }
     let sum: u64 = rule.backends.iter().map(|b| u64::from(b.weight)).sum();
-    let mut at = draw(sum);
+    let mut at = random_below(sum);
     let drawn = rule.backends.iter().find(|b| {
         let here = at < u64::from(b.weight);
         at = at.saturating_sub(u64::from(b.weight));
@@ -344,7 +346,7 @@ fn take<'t>(
             parts.headers.insert(header::HOST, host.clone());
         }
         if let Some(rewrite) = &change.path {
-            let path = rewrite.path(parts.uri.path(), &found.path);
+            let path = rewrite.rewrite_path(parts.uri.path(), &found.path);
             let target = parts
                 .uri
                 .query()
@@ -364,13 +366,13 @@ fn take<'t>(
 }
 
 /// The lane tag of a request, in the header of its lane group.
-fn tag_of(parts: &Parts, rule: Option<&Rule>) -> Option<String> {
+fn lane_tag(parts: &Parts, rule: Option<&Rule>) -> Option<String> {
     let header = rule.and_then(|r| r.tag.as_ref());
     let value = header.map_or_else(|| parts.headers.get("x-mse-tag"), |h| parts.headers.get(h));
     value
         .and_then(|v| v.to_str().ok())
         .filter(|v| !v.is_empty())
-        .map(bounded)
+        .map(truncate_text)
 }
 
 impl Port {

@@ -6,8 +6,8 @@ use std::error::Error;
 
 use http::{HeaderValue, Response, StatusCode, Version, header};
 
-use super::body::{self, Answer, CallerBroke, TooLong};
-use crate::domain::request::Refused;
+use super::body::{self, BodyTooLong, CallerError, ResponseBody};
+use crate::domain::request::RequestRefusal;
 
 /// Why there is no response from a backend.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl Refusal {
     }
 
     /// An error in the request itself.
-    pub(super) fn of_request(status: StatusCode, words: impl Into<String>) -> Self {
+    pub(super) fn request_error(status: StatusCode, words: impl Into<String>) -> Self {
         Self {
             status,
             words: words.into(),
@@ -42,7 +42,12 @@ impl Refusal {
 
     /// `entry`: the client is a stranger. With the trace id, the text can be found in the gateway's
     /// log.
-    pub(super) fn answer(&self, entry: bool, trace: &str, version: Version) -> Response<Answer> {
+    pub(super) fn to_response(
+        &self,
+        entry: bool,
+        trace: &str,
+        version: Version,
+    ) -> Response<ResponseBody> {
         let code = self.status.as_u16();
         let text = match (entry && !self.of_request, self.status) {
             (false, _) => format!("{code} {}\n", self.words),
@@ -57,7 +62,7 @@ impl Refusal {
             }
             (true, _) => format!("{code} this cannot be answered (trace {trace})\n"),
         };
-        let mut answer = Response::new(body::text(text));
+        let mut answer = Response::new(body::text_body(text));
         *answer.status_mut() = self.status;
         let kind = HeaderValue::from_static("text/plain; charset=utf-8");
         answer.headers_mut().insert(header::CONTENT_TYPE, kind);
@@ -70,47 +75,47 @@ impl Refusal {
     }
 
     /// A request that could not be sent or got no response.
-    pub(super) fn of_error(error: &hyper::Error, who: &str) -> Self {
+    pub(super) fn from_error(error: &hyper::Error, who: &str) -> Self {
         let chain = || std::iter::successors(error.source(), |e| (**e).source());
-        if chain().any(|e| e.is::<TooLong>()) {
-            return Self::of_request(StatusCode::PAYLOAD_TOO_LARGE, TooLong.to_string());
+        if chain().any(|e| e.is::<BodyTooLong>()) {
+            return Self::request_error(StatusCode::PAYLOAD_TOO_LARGE, BodyTooLong.to_string());
         }
-        if let Some(broke) = chain().find_map(|e| e.downcast_ref::<CallerBroke>()) {
-            let why = causes(broke);
+        if let Some(broke) = chain().find_map(|e| e.downcast_ref::<CallerError>()) {
+            let why = format_error_chain(broke);
             return match broke.is_malformed() {
-                true => Self::of_request(
+                true => Self::request_error(
                     StatusCode::BAD_REQUEST,
                     format!("the caller's body is malformed: {why}"),
                 ),
-                false => Self::of_request(
-                    gone(),
+                false => Self::request_error(
+                    client_closed_request(),
                     format!("the caller went away before its body's end: {why}"),
                 ),
             };
         }
         Self::new(
             StatusCode::BAD_GATEWAY,
-            format!("{who} broke off: {}", causes(error)),
+            format!("{who} broke off: {}", format_error_chain(error)),
         )
     }
 }
 
-impl From<Refused> for Refusal {
-    fn from(refused: Refused) -> Self {
+impl From<RequestRefusal> for Refusal {
+    fn from(refused: RequestRefusal) -> Self {
         Self {
             closes: true,
-            ..Self::of_request(refused.status, refused.words)
+            ..Self::request_error(refused.status, refused.words)
         }
     }
 }
 
 /// Status 499 of nginx: the caller went away.
-pub(super) fn gone() -> StatusCode {
+pub(super) fn client_closed_request() -> StatusCode {
     StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST)
 }
 
 /// The text of an error with its causes.
-pub(super) fn causes(error: &dyn Error) -> String {
+pub(super) fn format_error_chain(error: &dyn Error) -> String {
     let more = std::iter::successors(error.source(), |e| (**e).source()).map(ToString::to_string);
     std::iter::once(error.to_string())
         .chain(more)

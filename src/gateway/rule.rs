@@ -7,8 +7,8 @@ use http::{HeaderName, HeaderValue};
 use kube::ResourceExt;
 
 use super::{
-    limits::duration,
-    table::{Backend, Change, Headers, Rewrite, Rule},
+    limits::parse_duration,
+    table::{Backend, Change, HeaderChanges, Rewrite, Rule},
 };
 use crate::{
     api::{
@@ -18,11 +18,11 @@ use crate::{
     },
     domain::{
         lanes::Colouring,
-        routing::{Host, Match, of_rule},
+        routing::{HostPattern, Match, rule_matches},
     },
 };
 
-pub(super) struct Compiled {
+pub(super) struct CompiledRoute {
     pub(super) rules: Vec<Arc<Rule>>,
     /// A feature that the gateway does not support.
     pub(super) unsupported: Option<String>,
@@ -31,26 +31,30 @@ pub(super) struct Compiled {
 }
 
 /// The changes of filters, and the lane group that sets the tag.
-type Filtered = (Change, Option<(String, Arc<Colouring>)>);
-type Ports = HashMap<(String, String, u16), usize>;
-type Colours = HashMap<(String, String), Arc<Colouring>>;
+type FilterChanges = (Change, Option<(String, Arc<Colouring>)>);
+type PortIndex = HashMap<(String, String, u16), usize>;
+type ColouringIndex = HashMap<(String, String), Arc<Colouring>>;
 
-pub(super) fn compile(route: &HttpRoute, ports: &Ports, colours: &Colours) -> Compiled {
-    let mut compiled = Compiled {
+pub(super) fn compile_route(
+    route: &HttpRoute,
+    ports: &PortIndex,
+    colours: &ColouringIndex,
+) -> CompiledRoute {
+    let mut compiled = CompiledRoute {
         rules: vec![],
         unsupported: None,
         resolved: ("ResolvedRefs", "every backend is known".into()),
     };
-    let context = Context {
+    let context = RouteContext {
         route,
         namespace: route.namespace().unwrap_or_default(),
         ports,
         colours,
     };
     for (i, wanted) in route.spec.rules.iter().enumerate() {
-        let rule = Arc::new(context.rule(i, wanted, &mut compiled));
-        for m in &of_rule(&wanted.matches) {
-            if let Err(words) = Match::compile(m, Host::Any, ()) {
+        let rule = Arc::new(context.compile_rule(i, wanted, &mut compiled));
+        for m in &rule_matches(&wanted.matches) {
+            if let Err(words) = Match::compile(m, HostPattern::Any, ()) {
                 compiled
                     .unsupported
                     .get_or_insert(format!("rules[{i}]: {words}"));
@@ -61,15 +65,15 @@ pub(super) fn compile(route: &HttpRoute, ports: &Ports, colours: &Colours) -> Co
     compiled
 }
 
-struct Context<'a> {
+struct RouteContext<'a> {
     route: &'a HttpRoute,
     namespace: String,
-    ports: &'a Ports,
-    colours: &'a Colours,
+    ports: &'a PortIndex,
+    colours: &'a ColouringIndex,
 }
 
-impl Context<'_> {
-    fn rule(&self, i: usize, wanted: &RouteRule, compiled: &mut Compiled) -> Rule {
+impl RouteContext<'_> {
+    fn compile_rule(&self, i: usize, wanted: &RouteRule, compiled: &mut CompiledRoute) -> Rule {
         let labels = self.route.metadata.labels.as_ref();
         let mut rule = Rule {
             route: format!("{}/{}", self.namespace, self.route.name_any()),
@@ -87,7 +91,7 @@ impl Context<'_> {
             };
             !wanted.matches.iter().flat_map(|m| &m.headers).any(held)
         });
-        match self.filters(&wanted.filters) {
+        match self.compile_filters(&wanted.filters) {
             Ok((change, colour)) => {
                 if let Some((group, colour)) = &colour {
                     (rule.group, rule.tag) = (Some(group.clone()), Some(colour.header.clone()));
@@ -97,11 +101,11 @@ impl Context<'_> {
             Err(words) => rule.broken = Some(words),
         }
         for backend in &wanted.backend_refs {
-            let port = self.backend(backend).map_err(|(reason, words)| {
+            let port = self.resolve_backend(backend).map_err(|(reason, words)| {
                 compiled.resolved = (reason, words.clone());
                 words
             });
-            match self.filters(&backend.filters) {
+            match self.compile_filters(&backend.filters) {
                 Ok((change, None)) => rule.backends.push(Backend {
                     weight: backend.weight.unwrap_or(1),
                     port,
@@ -115,7 +119,7 @@ impl Context<'_> {
         }
         let mut limit = |text: Option<&String>| {
             let text = text?;
-            let parsed = duration(text);
+            let parsed = parse_duration(text);
             if parsed.is_none() {
                 rule.broken = Some(format!(
                     "timeouts: {text:?} is no duration such as 10s or 500ms"
@@ -137,7 +141,7 @@ impl Context<'_> {
         rule
     }
 
-    fn backend(&self, backend: &BackendRef) -> Result<usize, (&'static str, String)> {
+    fn resolve_backend(&self, backend: &BackendRef) -> Result<usize, (&'static str, String)> {
         let kind = backend.kind.as_deref().unwrap_or("Service");
         if kind != "Service" || !backend.group.as_deref().unwrap_or_default().is_empty() {
             return Err((
@@ -179,13 +183,13 @@ impl Context<'_> {
         })
     }
 
-    fn filters(&self, filters: &[RouteFilter]) -> Result<Filtered, String> {
+    fn compile_filters(&self, filters: &[RouteFilter]) -> Result<FilterChanges, String> {
         let (mut change, mut colour) = (Change::default(), None);
         for filter in filters {
             let missing = || format!("the filter {} says nothing", filter.kind);
             match filter.kind.as_str() {
                 "RequestHeaderModifier" => {
-                    change.request = headers(
+                    change.request = compile_header_changes(
                         filter
                             .request_header_modifier
                             .as_ref()
@@ -193,7 +197,7 @@ impl Context<'_> {
                     )?;
                 }
                 "ResponseHeaderModifier" => {
-                    change.response = headers(
+                    change.response = compile_header_changes(
                         filter
                             .response_header_modifier
                             .as_ref()
@@ -240,7 +244,7 @@ impl Context<'_> {
     }
 }
 
-fn headers(modifier: &HeaderModifier) -> Result<Headers, String> {
+fn compile_header_changes(modifier: &HeaderModifier) -> Result<HeaderChanges, String> {
     let name = |n: &str| {
         n.parse::<HeaderName>()
             .map_err(|_| format!("{n:?} cannot be the name of a header"))
@@ -258,7 +262,7 @@ fn headers(modifier: &HeaderModifier) -> Result<Headers, String> {
         .iter()
         .map(|n| name(n))
         .collect::<Result<_, _>>()?;
-    Ok(Headers {
+    Ok(HeaderChanges {
         set: pairs(&modifier.set)?,
         add: pairs(&modifier.add)?,
         remove,

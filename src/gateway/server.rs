@@ -31,21 +31,21 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    body::Answer,
-    holder,
-    proxy::{Came, Shared},
+    body::ResponseBody,
+    port_owner,
+    proxy::{ConnectionInfo, DataPlane},
     tunnel::keep_alive,
-    version::Versioned,
+    version::VersionGuard,
 };
 use crate::net::{
     admission::Admission,
-    caller::{Callers, Watched},
-    pass::pass_writes,
-    talkative::Talkative,
+    caller::{Callers, WatchedStream},
+    first_byte::FirstByteDeadline,
+    forward::pass_writes,
 };
 
 /// Share of this process's file descriptors for callers; each connection may need two.
-const PART: f64 = 0.5;
+const DESCRIPTOR_SHARE: f64 = 0.5;
 
 /// The open listeners.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ pub(super) struct Listeners {
 
 impl Default for Listeners {
     fn default() -> Self {
-        let admission = Admission::share(PART, 2);
+        let admission = Admission::for_descriptor_share(DESCRIPTOR_SHARE, 2);
         Self {
             admission,
             callers: Callers::default(),
@@ -71,9 +71,9 @@ impl Default for Listeners {
 impl Listeners {
     /// Opens missing listeners and closes the rest. Returns the addresses that cannot be bound;
     /// these are tried again at the next call.
-    pub(super) fn follow(
+    pub(super) fn update_sockets(
         &mut self,
-        shared: &Arc<Shared>,
+        shared: &Arc<DataPlane>,
         wanted: &[SocketAddr],
     ) -> HashMap<SocketAddr, String> {
         self.closing.retain(|t| !t.is_finished());
@@ -94,20 +94,23 @@ impl Listeners {
             if self.open.contains_key(&address) {
                 continue;
             }
-            match bind(address) {
+            match bind_listener(address) {
                 Ok(listener) => {
                     let stop = CancellationToken::new();
-                    let doors = Doors {
+                    let doors = ConnectionGate {
                         admission: self.admission.clone(),
                         callers: self.callers.clone(),
                     };
-                    let listening = listen(listener, address, shared.clone(), doors, stop.clone());
+                    let listening =
+                        accept_connections(listener, address, shared.clone(), doors, stop.clone());
                     let task = tokio::spawn(listening);
                     self.open.insert(address, (stop, task));
                 }
                 Err(e) => {
                     let taken = e.kind() == io::ErrorKind::AddrInUse;
-                    let by = taken.then(|| holder::of(address)).flatten();
+                    let by = taken
+                        .then(|| port_owner::find_port_owner(address))
+                        .flatten();
                     let why = by.map_or_else(|| e.to_string(), |by| format!("taken by {by}"));
                     failed.insert(address, format!("cannot listen on {address}: {why}"));
                 }
@@ -130,7 +133,7 @@ impl Listeners {
     }
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind_listener(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()?
     } else {
@@ -143,7 +146,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(1024)
 }
 
-fn server(shared: &Shared) -> auto::Builder<TokioExecutor> {
+fn build_server(shared: &DataPlane) -> auto::Builder<TokioExecutor> {
     let mut server = auto::Builder::new(TokioExecutor::new());
     let limits = &shared.limits;
     let http1 = &mut server.http1();
@@ -164,50 +167,50 @@ fn server(shared: &Shared) -> auto::Builder<TokioExecutor> {
 }
 
 /// A service that answers each request of a connection.
-fn answering(
-    shared: Arc<Shared>,
-    came: Came,
+fn connection_service(
+    shared: Arc<DataPlane>,
+    came: ConnectionInfo,
 ) -> impl Service<
     Request<Incoming>,
-    Response = Response<Answer>,
+    Response = Response<ResponseBody>,
     Error = Infallible,
-    Future = impl Future<Output = Result<Response<Answer>, Infallible>> + Send,
+    Future = impl Future<Output = Result<Response<ResponseBody>, Infallible>> + Send,
 > {
     service_fn(move |request| {
         let (shared, came) = (shared.clone(), came.clone());
-        async move { Ok::<_, Infallible>(shared.answer(request, came).await) }
+        async move { Ok::<_, Infallible>(shared.answer_request(request, came).await) }
     })
 }
 
 /// Serves one connection that came in at an address, until it ends.
-pub(super) async fn serve<S>(shared: Arc<Shared>, stream: S, at: SocketAddr)
+pub(super) async fn serve_connection<S>(shared: Arc<DataPlane>, stream: S, at: SocketAddr)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let peer = SocketAddr::from(([127, 0, 0, 1], 0));
     let from = HeaderValue::from_static("127.0.0.1");
-    let came = Came {
+    let came = ConnectionInfo {
         at,
         local: at.to_string().into(),
         peer,
         from,
         cut: Arc::default(),
     };
-    let server = server(&shared);
-    let stream = TokioIo::new(Versioned::new(stream));
+    let server = build_server(&shared);
+    let stream = TokioIo::new(VersionGuard::new(stream));
     let _ = server
-        .serve_connection_with_upgrades(stream, answering(shared, came))
+        .serve_connection_with_upgrades(stream, connection_service(shared, came))
         .await;
 }
 
 /// A caller's connection. An HTTP/1.0 response may end with it, so a response that broke off must
 /// not end with a regular close.
-struct Line {
-    stream: Watched,
+struct CallerStream {
+    stream: WatchedStream,
     cut: Arc<AtomicBool>,
 }
 
-impl Drop for Line {
+impl Drop for CallerStream {
     fn drop(&mut self) {
         if self.cut.load(Relaxed) {
             // Closing sends a reset.
@@ -216,7 +219,7 @@ impl Drop for Line {
     }
 }
 
-impl AsyncRead for Line {
+impl AsyncRead for CallerStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -226,7 +229,7 @@ impl AsyncRead for Line {
     }
 }
 
-impl AsyncWrite for Line {
+impl AsyncWrite for CallerStream {
     pass_writes!();
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -240,20 +243,20 @@ impl AsyncWrite for Line {
 
 /// State shared by all listeners: admission, and detection of callers that have gone.
 #[derive(Clone)]
-struct Doors {
+struct ConnectionGate {
     admission: Admission,
     callers: Callers,
 }
 
-async fn listen(
+async fn accept_connections(
     listener: TcpListener,
     at: SocketAddr,
-    shared: Arc<Shared>,
-    doors: Doors,
+    shared: Arc<DataPlane>,
+    doors: ConnectionGate,
     stop: CancellationToken,
 ) {
     let graceful = GracefulShutdown::new();
-    let server = server(&shared);
+    let server = build_server(&shared);
     let local: Arc<str> = at.to_string().into();
     loop {
         let (stream, peer) = tokio::select! {
@@ -273,11 +276,11 @@ async fn listen(
         let (local, watcher) = (local.clone(), graceful.watcher());
         tokio::spawn(async move {
             // Closed at once: the source or the gateway has too many connections.
-            let Some(place) = doors.admission.enter(peer, at).await else {
+            let Some(place) = doors.admission.admit_peer(peer, at).await else {
                 return;
             };
-            if let Some(port) = shared.raw_at(at) {
-                let passed = shared.clone().pass(stream, port);
+            if let Some(port) = shared.raw_port_at(at) {
+                let passed = shared.clone().pass_through(stream, port);
                 shared.switched.spawn(async move {
                     passed.await;
                     drop(place);
@@ -287,22 +290,25 @@ async fn listen(
             let Ok(from) = HeaderValue::try_from(peer.ip().to_string()) else {
                 return;
             };
-            let stream = Watched::new(stream);
+            let stream = WatchedStream::new(stream);
             let watched = stream.clone();
-            let line = Line {
+            let line = CallerStream {
                 stream,
                 cut: Arc::default(),
             };
-            let came = Came {
+            let came = ConnectionInfo {
                 at,
                 local,
                 peer,
                 from,
                 cut: line.cut.clone(),
             };
-            let answer = answering(shared.clone(), came);
-            let stream =
-                Versioned::new(Talkative::new(line, shared.limits.first_byte, Some(place)));
+            let answer = connection_service(shared.clone(), came);
+            let stream = VersionGuard::new(FirstByteDeadline::new(
+                line,
+                shared.limits.first_byte,
+                Some(place),
+            ));
             let connection = server
                 .serve_connection_with_upgrades(TokioIo::new(stream), answer)
                 .into_owned();
@@ -310,7 +316,7 @@ async fn listen(
                 biased;
                 _ = watcher.watch(connection) => {}
                 // Requests in flight end with their connection.
-                () = doors.callers.gone(&watched) => {}
+                () = doors.callers.wait_gone(&watched) => {}
             }
         });
     }
@@ -326,7 +332,7 @@ mod tests {
 
     #[tokio::test]
     async fn accepted_connections_find_out_by_themselves_that_their_peer_is_gone() {
-        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = bind_listener("127.0.0.1:0".parse().unwrap()).unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap())
             .await
             .unwrap();

@@ -18,16 +18,16 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::{Applied, Objects, compile::ListenerVerdict, tunnel::idle_of};
+use super::{Applied, Objects, compile::ListenerVerdict, tunnel::parse_idle_timeout};
 use crate::api::gateway_api::{
     Gateway, GatewayAddress, GatewayStatus, HttpRouteStatus, LANE_GATEWAY, ListenerStatus,
     RouteKind, RouteParentStatus,
 };
 
 /// Writes statuses one after the other; skips those that a newer change has replaced.
-pub(super) struct Teller(watch::Sender<Option<(Objects, Applied, IpAddr)>>);
+pub(super) struct StatusWriter(watch::Sender<Option<(Objects, Applied, IpAddr)>>);
 
-impl Teller {
+impl StatusWriter {
     pub(super) fn spawn(client: Client) -> Self {
         let (sender, mut receiver) = watch::channel::<Option<(Objects, Applied, IpAddr)>>(None);
         tokio::spawn(async move {
@@ -35,7 +35,7 @@ impl Teller {
                 let writes = receiver
                     .borrow_and_update()
                     .as_ref()
-                    .map(|(o, a, node)| plan(o, a, *node, Timestamp::now()));
+                    .map(|(o, a, node)| plan_writes(o, a, *node, Timestamp::now()));
                 for write in writes.unwrap_or_default() {
                     if let Err(e) = write.send(&client).await {
                         // Deleted or changed meanwhile: the watch will deliver that.
@@ -53,29 +53,29 @@ impl Teller {
         Self(sender)
     }
 
-    pub(super) fn tell(&self, objects: Objects, applied: Applied, node: IpAddr) {
+    pub(super) fn queue_update(&self, objects: Objects, applied: Applied, node: IpAddr) {
         self.0.send_replace(Some((objects, applied, node)));
     }
 }
 
 #[derive(Debug)]
-pub(super) struct Write {
-    kind: Kind,
+pub(super) struct StatusWrite {
+    kind: StatusKind,
     namespace: String,
     pub(super) name: String,
     pub(super) patch: serde_json::Value,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+enum StatusKind {
     Class,
     Gateway,
     Route,
 }
 
-impl Write {
+impl StatusWrite {
     /// Contains the resourceVersion that was read, so that a newer status is not overwritten.
-    fn new(kind: Kind, object: &impl ResourceExt, status: &impl Serialize) -> Self {
+    fn new(kind: StatusKind, object: &impl ResourceExt, status: &impl Serialize) -> Self {
         let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
         let patch =
             json!({"metadata": {"resourceVersion": object.resource_version()}, "status": status});
@@ -89,18 +89,18 @@ impl Write {
 
     async fn send(&self, client: &Client) -> kube::Result<()> {
         match self.kind {
-            Kind::Class => {
-                self.patch(Api::<crate::api::gateway_api::GatewayClass>::all(
+            StatusKind::Class => {
+                self.patch_status(Api::<crate::api::gateway_api::GatewayClass>::all(
                     client.clone(),
                 ))
                 .await
             }
-            Kind::Gateway => {
-                self.patch(Api::<Gateway>::namespaced(client.clone(), &self.namespace))
+            StatusKind::Gateway => {
+                self.patch_status(Api::<Gateway>::namespaced(client.clone(), &self.namespace))
                     .await
             }
-            Kind::Route => {
-                self.patch(Api::<crate::api::gateway_api::HttpRoute>::namespaced(
+            StatusKind::Route => {
+                self.patch_status(Api::<crate::api::gateway_api::HttpRoute>::namespaced(
                     client.clone(),
                     &self.namespace,
                 ))
@@ -109,7 +109,7 @@ impl Write {
         }
     }
 
-    async fn patch<K: Clone + DeserializeOwned + std::fmt::Debug>(
+    async fn patch_status<K: Clone + DeserializeOwned + std::fmt::Debug>(
         &self,
         api: Api<K>,
     ) -> kube::Result<()> {
@@ -124,12 +124,12 @@ impl Write {
 }
 
 /// The writes that bring all statuses up to date.
-pub(super) fn plan(
+pub(super) fn plan_writes(
     objects: &Objects,
     applied: &Applied,
     node: IpAddr,
     now: Timestamp,
-) -> Vec<Write> {
+) -> Vec<StatusWrite> {
     let mut writes = vec![];
     for class in objects
         .classes
@@ -141,7 +141,7 @@ pub(super) fn plan(
             .as_ref()
             .map(|s| s.conditions.as_slice())
             .unwrap_or_default();
-        let conditions = vec![condition(
+        let conditions = vec![build_condition(
             "Accepted",
             Ok(("Accepted", "served")),
             class.metadata.generation,
@@ -149,8 +149,8 @@ pub(super) fn plan(
             now,
         )];
         if conditions != old {
-            writes.push(Write::new(
-                Kind::Class,
+            writes.push(StatusWrite::new(
+                StatusKind::Class,
                 &**class,
                 &json!({ "conditions": conditions }),
             ));
@@ -160,7 +160,7 @@ pub(super) fn plan(
         let gateway = &objects.gateways[*g];
         let status = gateway_status(gateway, listeners, applied, node, now);
         if gateway.status.as_ref() != Some(&status) {
-            writes.push(Write::new(Kind::Gateway, &**gateway, &status));
+            writes.push(StatusWrite::new(StatusKind::Gateway, &**gateway, &status));
         }
     }
     for (r, route) in objects.routes.iter().enumerate() {
@@ -189,7 +189,7 @@ pub(super) fn plan(
                 } else {
                     Err((*reason, words.as_str()))
                 };
-                condition(kind, verdict, generation, before, now)
+                build_condition(kind, verdict, generation, before, now)
             };
             parents.push(RouteParentStatus {
                 parent_ref: parent.clone(),
@@ -202,7 +202,7 @@ pub(super) fn plan(
         }
         let status = HttpRouteStatus { parents };
         if status != old {
-            writes.push(Write::new(Kind::Route, &**route, &status));
+            writes.push(StatusWrite::new(StatusKind::Route, &**route, &status));
         }
     }
     writes
@@ -242,9 +242,9 @@ fn gateway_status(
                 kind: "HTTPRoute".into(),
             }],
             conditions: vec![
-                condition("Accepted", verdict("Accepted"), generation, before, now),
-                condition("Programmed", verdict("Programmed"), generation, before, now),
-                condition(
+                build_condition("Accepted", verdict("Accepted"), generation, before, now),
+                build_condition("Programmed", verdict("Programmed"), generation, before, now),
+                build_condition(
                     "ResolvedRefs",
                     Ok(("ResolvedRefs", "HTTPRoutes are served")),
                     generation,
@@ -265,7 +265,7 @@ fn gateway_status(
         asked => asked.to_vec(),
     };
     // Still served: the annotation is ignored.
-    let passed_over = idle_of(gateway.annotations())
+    let passed_over = parse_idle_timeout(gateway.annotations())
         .err()
         .map(|why| format!("; {why}, and is passed over"));
     let served = format!(
@@ -283,15 +283,15 @@ fn gateway_status(
     GatewayStatus {
         addresses,
         conditions: vec![
-            condition("Accepted", accepted, generation, &old.conditions, now),
-            condition("Programmed", programmed, generation, &old.conditions, now),
+            build_condition("Accepted", accepted, generation, &old.conditions, now),
+            build_condition("Programmed", programmed, generation, &old.conditions, now),
         ],
         listeners: statuses,
     }
 }
 
 /// A condition. Its transition time changes only with its status.
-fn condition(
+fn build_condition(
     kind: &str,
     verdict: Result<(&str, &str), (&str, &str)>,
     generation: Option<i64>,

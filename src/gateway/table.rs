@@ -8,12 +8,12 @@ use http::{HeaderName, HeaderValue};
 use super::endpoint::Endpoints;
 use crate::domain::{
     lanes::Colouring,
-    routing::{self, Path},
+    routing::{self, PathPattern},
 };
 
 /// An immutable routing table.
 #[derive(Debug, Default)]
-pub struct Table {
+pub struct RoutingTable {
     pub(super) ports: Vec<Port>,
     pub(super) listeners: HashMap<SocketAddr, Frontend>,
     /// Idle timeouts of tunnels set by a Gateway or Service; `Some(None)` in place of a value means
@@ -74,14 +74,14 @@ pub(super) struct Rule {
 /// Changes made by filters.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Change {
-    pub(super) request: Headers,
-    pub(super) response: Headers,
+    pub(super) request: HeaderChanges,
+    pub(super) response: HeaderChanges,
     pub(super) host: Option<HeaderValue>,
     pub(super) path: Option<Rewrite>,
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Headers {
+pub(super) struct HeaderChanges {
     pub(super) set: Vec<(HeaderName, HeaderValue)>,
     pub(super) add: Vec<(HeaderName, HeaderValue)>,
     pub(super) remove: Vec<HeaderName>,
@@ -103,10 +103,10 @@ pub(super) struct Backend {
 
 impl Rewrite {
     /// The new path; `matched` is the pattern that matched the old one.
-    pub(super) fn path(&self, old: &str, matched: &Path) -> String {
+    pub(super) fn rewrite_path(&self, old: &str, matched: &PathPattern) -> String {
         match (self, matched) {
             (Self::Full(path), _) => path.clone(),
-            (Self::Prefix(new), Path::Prefix(prefix)) => {
+            (Self::Prefix(new), PathPattern::Prefix(prefix)) => {
                 let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
                 let rest = old.strip_prefix(prefix).unwrap_or(old);
                 let new = new.strip_suffix('/').unwrap_or(new);
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn a_prefix_is_replaced_by_segments() {
         let rewrite = |prefix: &str, new: &str, path| {
-            Rewrite::Prefix(new.into()).path(path, &Path::Prefix(prefix.into()))
+            Rewrite::Prefix(new.into()).rewrite_path(path, &PathPattern::Prefix(prefix.into()))
         };
         for (prefix, new, path, want) in [
             ("/A", "/", "/A/a", "/a"),

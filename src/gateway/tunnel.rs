@@ -17,28 +17,28 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::limits::duration;
+use super::limits::parse_duration;
 use crate::api::label;
 
 /// Idle time before the first TCP keepalive probe.
-const ALIVE_AFTER: Duration = Duration::from_secs(60);
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 /// Time between two probes.
-const ALIVE_EACH: Duration = Duration::from_secs(15);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// Probes without an answer before the connection is closed.
-const ALIVE_TRIES: u32 = 4;
+const KEEPALIVE_PROBES: u32 = 4;
 
 /// Enables TCP keepalive. Sockets accepted by a listener inherit it.
 pub(super) fn keep_alive(socket: impl AsFd) -> io::Result<()> {
     let socket = socket.as_fd();
     sockopt::set_socket_keepalive(socket, true)?;
-    sockopt::set_tcp_keepidle(socket, ALIVE_AFTER)?;
-    sockopt::set_tcp_keepintvl(socket, ALIVE_EACH)?;
-    Ok(sockopt::set_tcp_keepcnt(socket, ALIVE_TRIES)?)
+    sockopt::set_tcp_keepidle(socket, KEEPALIVE_IDLE)?;
+    sockopt::set_tcp_keepintvl(socket, KEEPALIVE_INTERVAL)?;
+    Ok(sockopt::set_tcp_keepcnt(socket, KEEPALIVE_PROBES)?)
 }
 
 /// The idle timeout in the annotation of a Gateway or Service: `None` if it is absent, no limit for
 /// `0s`. The error says why it is invalid.
-pub(super) fn idle_of(
+pub(super) fn parse_idle_timeout(
     annotations: &BTreeMap<String, String>,
 ) -> Result<Option<Option<Duration>>, String> {
     let Some(text) = annotations.get(label::TUNNEL_IDLE) else {
@@ -50,28 +50,28 @@ pub(super) fn idle_of(
             label::TUNNEL_IDLE
         )
     };
-    duration(text).map(Some).ok_or_else(wrong)
+    parse_duration(text).map(Some).ok_or_else(wrong)
 }
 
 /// How a tunnel ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ended {
+pub(super) enum TunnelEnd {
     /// One of the peers ended it.
-    ByThem,
+    ByPeer,
     /// No data for too long.
-    Silent,
+    IdleTimeout,
 }
 
 /// Copies bytes in both directions until both sides have ended, one breaks off, or neither sends
 /// anything for `idle`.
-pub(super) async fn join<A, B>(caller: A, mut backend: B, idle: Option<Duration>) -> Ended
+pub(super) async fn join<A, B>(caller: A, mut backend: B, idle: Option<Duration>) -> TunnelEnd
 where
     A: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
 {
     let last = Arc::new(Mutex::new(Instant::now()));
     // All data is read from the caller or written to it.
-    let mut caller = Heard {
+    let mut caller = ActivityStream {
         stream: caller,
         last: last.clone(),
     };
@@ -91,24 +91,24 @@ where
         }
     };
     tokio::select! {
-        _ = tokio::io::copy_bidirectional(&mut caller, &mut backend) => Ended::ByThem,
-        () = silence => Ended::Silent,
+        _ = tokio::io::copy_bidirectional(&mut caller, &mut backend) => TunnelEnd::ByPeer,
+        () = silence => TunnelEnd::IdleTimeout,
     }
 }
 
 /// A stream that knows when data was last read or written.
-struct Heard<S> {
+struct ActivityStream<S> {
     stream: S,
     last: Arc<Mutex<Instant>>,
 }
 
-impl<S> Heard<S> {
-    fn heard(&self) {
+impl<S> ActivityStream<S> {
+    fn note_activity(&self) {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for ActivityStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -116,13 +116,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
     ) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.stream).poll_read(cx, into);
         if read.is_ready() {
-            self.heard();
+            self.note_activity();
         }
         read
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for ActivityStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -130,7 +130,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         if written.is_ready() {
-            self.heard();
+            self.note_activity();
         }
         written
     }
@@ -169,7 +169,7 @@ mod tests {
             assert_eq!(to.read_u8().await.unwrap(), b'x');
         }
         let (ended, after) = tunnel.await.unwrap();
-        assert_eq!(ended, Ended::Silent);
+        assert_eq!(ended, TunnelEnd::IdleTimeout);
         assert!(
             (4 * IDLE - Duration::from_secs(4)..4 * IDLE).contains(&after),
             "{after:?}"
@@ -187,7 +187,7 @@ mod tests {
         sleep(100 * IDLE).await;
         assert!(!tunnel.is_finished());
         drop((client, pod));
-        assert_eq!(tunnel.await.unwrap(), Ended::ByThem);
+        assert_eq!(tunnel.await.unwrap(), TunnelEnd::ByPeer);
     }
 
     #[tokio::test(start_paused = true)]
@@ -196,18 +196,18 @@ mod tests {
         let tunnel = tokio::spawn(join(caller, backend, Some(IDLE)));
         client.shutdown().await.unwrap();
         assert!(pod.read_u8().await.is_err(), "the end goes through");
-        assert_eq!(tunnel.await.unwrap(), Ended::Silent);
+        assert_eq!(tunnel.await.unwrap(), TunnelEnd::IdleTimeout);
     }
 
     #[test]
     fn an_annotation_says_how_long() {
         let of = |text: &str| {
-            idle_of(&BTreeMap::from([(
+            parse_idle_timeout(&BTreeMap::from([(
                 label::TUNNEL_IDLE.to_owned(),
                 text.to_owned(),
             )]))
         };
-        assert_eq!(idle_of(&BTreeMap::new()), Ok(None));
+        assert_eq!(parse_idle_timeout(&BTreeMap::new()), Ok(None));
         assert_eq!(of("30m"), Ok(Some(Some(Duration::from_secs(1800)))));
         assert_eq!(of("0s"), Ok(Some(None)));
         assert!(of("soon").unwrap_err().contains("\"soon\" is no duration"));

@@ -9,16 +9,16 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::net::pass::pass_writes;
+use crate::net::forward::pass_writes;
 
 /// Bytes in which the end of the first line is expected; longer lines are refused elsewhere.
-const MOST: usize = 8 * 1024;
+const MAX_FIRST_LINE: usize = 8 * 1024;
 
 const REFUSAL: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\ncontent-type: text/plain; charset=utf-8\r\n\
     content-length: 50\r\nconnection: close\r\n\r\n505 only HTTP/1.0, HTTP/1.1 and HTTP/2 are served\n";
 
 /// A connection whose first line is checked before it is passed on.
-pub(super) struct Versioned<S> {
+pub(super) struct VersionGuard<S> {
     stream: S,
     state: State,
 }
@@ -33,7 +33,7 @@ enum State {
     Refused(&'static [u8]),
 }
 
-impl<S> Versioned<S> {
+impl<S> VersionGuard<S> {
     pub(super) fn new(stream: S) -> Self {
         Self {
             stream,
@@ -44,7 +44,7 @@ impl<S> Versioned<S> {
 
 /// Whether a connection begins with a request of an unsupported version; `None` while that is not
 /// known.
-fn is_foreign(begun: &[u8]) -> Option<bool> {
+fn is_unsupported_version(begun: &[u8]) -> Option<bool> {
     // Empty lines may come first.
     let start = begun.iter().position(|b| !matches!(b, b'\r' | b'\n'));
     let line = start
@@ -55,7 +55,7 @@ fn is_foreign(begun: &[u8]) -> Option<bool> {
         return Some(false);
     }
     let Some(end) = line.iter().position(|b| *b == b'\n') else {
-        return if begun.len() < MOST {
+        return if begun.len() < MAX_FIRST_LINE {
             None
         } else {
             Some(false)
@@ -72,7 +72,7 @@ fn is_foreign(begun: &[u8]) -> Option<bool> {
     Some(major.is_ascii_digit() && minor.is_ascii_digit() && *major != b'1')
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Versioned<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for VersionGuard<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -98,7 +98,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Versioned<S> {
                     let mut part = ReadBuf::new(&mut part);
                     ready!(Pin::new(&mut this.stream).poll_read(cx, &mut part))?;
                     begun.extend_from_slice(part.filled());
-                    match is_foreign(begun) {
+                    match is_unsupported_version(begun) {
                         Some(true) => this.state = State::Refused(REFUSAL),
                         None if !part.filled().is_empty() => {}
                         // The version is known, or the connection has ended.
@@ -114,7 +114,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Versioned<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Versioned<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for VersionGuard<S> {
     pass_writes!();
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -154,9 +154,14 @@ mod tests {
             (b"GET /x y HTTP/2.0\r\n", Some(false)),
             (b"GET /HTTP/2.0\r\nx y HTTP/2.0\r\n", Some(false)),
             (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Some(false)),
-            (&[b'x'; MOST], Some(false)),
+            (&[b'x'; MAX_FIRST_LINE], Some(false)),
         ] {
-            assert_eq!(is_foreign(begun), want, "{}", begun.escape_ascii());
+            assert_eq!(
+                is_unsupported_version(begun),
+                want,
+                "{}",
+                begun.escape_ascii()
+            );
         }
         let (head, body) =
             REFUSAL.split_at(REFUSAL.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4);
@@ -179,14 +184,20 @@ mod tests {
                 }
             });
             let mut read = vec![];
-            Versioned::new(stream).read_to_end(&mut read).await.unwrap();
+            VersionGuard::new(stream)
+                .read_to_end(&mut read)
+                .await
+                .unwrap();
             assert_eq!(read, sent);
         }
         let mut none = vec![];
         let (client, stream) = duplex(8);
         drop(client);
         assert_eq!(
-            Versioned::new(stream).read_to_end(&mut none).await.unwrap(),
+            VersionGuard::new(stream)
+                .read_to_end(&mut none)
+                .await
+                .unwrap(),
             0
         );
     }

@@ -11,21 +11,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Semaphore;
 
-use super::sockets::Peers;
+use super::sockets::PeerUsers;
 
 /// Upper bound of connections; more are of no use.
-const MOST: usize = 4096;
+const MAX_CONNECTIONS: usize = 4096;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Source {
+enum PeerSource {
     Address(IpAddr),
     User(u32),
 }
 
 #[derive(Debug, Default)]
-struct Count {
+struct SlotCount {
     all: usize,
-    each: HashMap<Source, usize>,
+    each: HashMap<PeerSource, usize>,
 }
 
 /// The limits of one kind of listener; clones share the count.
@@ -34,28 +34,28 @@ pub struct Admission {
     all: usize,
     each: usize,
     own: u32,
-    count: Arc<Mutex<Count>>,
-    peers: Arc<Peers>,
+    count: Arc<Mutex<SlotCount>>,
+    peers: Arc<PeerUsers>,
     waiting: Arc<Semaphore>,
 }
 
 /// A connection slot; dropping it frees it.
 #[derive(Debug)]
-pub struct Place {
+pub struct ConnectionSlot {
     admission: Admission,
-    source: Source,
+    source: PeerSource,
 }
 
 impl Admission {
     /// Limits for a share of the process's file descriptors, when each connection takes
     /// `descriptors` of them. Each source gets a quarter.
-    pub fn share(part: f64, descriptors: usize) -> Self {
+    pub fn for_descriptor_share(part: f64, descriptors: usize) -> Self {
         let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         let files = files
             .and_then(|n| u32::try_from(n).ok())
             .unwrap_or(u32::MAX);
         let all = (f64::from(files) * part) as usize / descriptors.max(1);
-        Self::new(all.clamp(16, MOST))
+        Self::new(all.clamp(16, MAX_CONNECTIONS))
     }
 
     fn new(all: usize) -> Self {
@@ -73,13 +73,13 @@ impl Admission {
 
     /// Takes a slot for a connection, if one is free. Looking up the user takes a moment; no more
     /// connections wait for that than there are slots.
-    pub async fn enter(&self, peer: SocketAddr, here: SocketAddr) -> Option<Place> {
-        let address = Source::Address(peer.ip());
+    pub async fn admit_peer(&self, peer: SocketAddr, here: SocketAddr) -> Option<ConnectionSlot> {
+        let address = PeerSource::Address(peer.ip());
         let (SocketAddr::V4(peer), SocketAddr::V4(here)) = (peer, here) else {
-            return self.take(address);
+            return self.take_slot(address);
         };
         if !peer.ip().is_loopback() {
-            return self.take(address);
+            return self.take_slot(address);
         }
         // Looking up a user reads a long table, so it is done only when it matters.
         let calm = self
@@ -88,18 +88,18 @@ impl Admission {
             .unwrap_or_else(PoisonError::into_inner)
             .all
             < self.all / 2;
-        if let Some(place) = calm.then(|| self.take(address)).flatten() {
+        if let Some(place) = calm.then(|| self.take_slot(address)).flatten() {
             return Some(place);
         }
         let _waits = self.waiting.try_acquire().ok()?;
         let user = self.peers.user_of(peer, here).await;
-        self.take(user.map_or(address, Source::User))
+        self.take_slot(user.map_or(address, PeerSource::User))
     }
 
-    fn take(&self, source: Source) -> Option<Place> {
+    fn take_slot(&self, source: PeerSource) -> Option<ConnectionSlot> {
         let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
         let each = count.each.get(&source).copied().unwrap_or(0);
-        let bound = if source == Source::User(self.own) {
+        let bound = if source == PeerSource::User(self.own) {
             self.all
         } else {
             self.each
@@ -110,14 +110,14 @@ impl Admission {
         count.all += 1;
         *count.each.entry(source).or_default() += 1;
         drop(count);
-        Some(Place {
+        Some(ConnectionSlot {
             admission: self.clone(),
             source,
         })
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut count = self
             .admission
@@ -145,20 +145,24 @@ mod tests {
             own: 1000,
             ..Admission::new(40)
         };
-        let all =
-            |source: Source| std::iter::from_fn(|| admission.take(source)).collect::<Vec<_>>();
-        let stranger = all(Source::User(1001));
+        let all = |source: PeerSource| {
+            std::iter::from_fn(|| admission.take_slot(source)).collect::<Vec<_>>()
+        };
+        let stranger = all(PeerSource::User(1001));
         assert_eq!(stranger.len(), 10);
         assert_eq!(
-            all(Source::Address([10, 0, 0, 1].into())).len(),
+            all(PeerSource::Address([10, 0, 0, 1].into())).len(),
             10,
             "and gives them back at once"
         );
-        let own = all(Source::User(1000));
+        let own = all(PeerSource::User(1000));
         assert_eq!(own.len(), 30);
-        assert!(admission.take(Source::User(1002)).is_none(), "full");
+        assert!(
+            admission.take_slot(PeerSource::User(1002)).is_none(),
+            "full"
+        );
         drop(stranger);
-        assert!(admission.take(Source::User(1002)).is_some());
+        assert!(admission.take_slot(PeerSource::User(1002)).is_some());
     }
 
     #[tokio::test]
@@ -191,10 +195,14 @@ mod tests {
         admission: &Admission,
         clients: &[std::net::TcpStream],
         here: SocketAddr,
-    ) -> Vec<Place> {
+    ) -> Vec<ConnectionSlot> {
         let mut places = vec![];
         for client in clients {
-            places.extend(admission.enter(client.local_addr().unwrap(), here).await);
+            places.extend(
+                admission
+                    .admit_peer(client.local_addr().unwrap(), here)
+                    .await,
+            );
         }
         places
     }
@@ -214,7 +222,7 @@ mod tests {
         assert_eq!(
             places
                 .iter()
-                .filter(|p| p.source == Source::User(own))
+                .filter(|p| p.source == PeerSource::User(own))
                 .count(),
             6
         );
@@ -224,16 +232,16 @@ mod tests {
         #[test]
         fn never_more_than_the_bounds_and_nothing_is_lost(steps in prop::collection::vec((0..4u32, any::<bool>()), 0..200)) {
             let admission = Admission { own: 0, ..Admission::new(16) };
-            let mut held: Vec<Place> = vec![];
+            let mut held: Vec<ConnectionSlot> = vec![];
             for (user, enters) in steps {
                 if enters {
-                    held.extend(admission.take(Source::User(user)));
+                    held.extend(admission.take_slot(PeerSource::User(user)));
                 } else if !held.is_empty() {
                     held.remove(user as usize % held.len());
                 }
                 prop_assert!(held.len() <= 16);
                 for user in 1..4 {
-                    prop_assert!(held.iter().filter(|p| p.source == Source::User(user)).count() <= 4);
+                    prop_assert!(held.iter().filter(|p| p.source == PeerSource::User(user)).count() <= 4);
                 }
             }
             held.clear();

@@ -25,34 +25,34 @@ use tokio::{
 use super::sockets;
 
 /// How often a waiting caller is checked.
-const EACH: Duration = Duration::from_secs(1);
+const RECHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Minimum time between two reads of the table, however many callers are checked.
-const GAP: Duration = Duration::from_millis(100);
+const SCAN_GAP: Duration = Duration::from_millis(100);
 
-type Ends = (SocketAddrV4, SocketAddrV4);
+type SocketPair = (SocketAddrV4, SocketAddrV4);
 
 /// A connection that can be watched while it is read and written in the same task.
 #[derive(Clone, Debug)]
-pub struct Watched(Arc<Mutex<TcpStream>>);
+pub struct WatchedStream(Arc<Mutex<TcpStream>>);
 
-impl Watched {
+impl WatchedStream {
     pub fn new(stream: TcpStream) -> Self {
         Self(Arc::new(Mutex::new(stream)))
     }
 
-    fn stream(&self) -> MutexGuard<'_, TcpStream> {
+    fn lock_stream(&self) -> MutexGuard<'_, TcpStream> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes closing it send a reset.
     pub fn set_zero_linger(&self) {
-        let _ = self.stream().set_zero_linger();
+        let _ = self.lock_stream().set_zero_linger();
     }
 
     /// The peer's and our address; `None` when the connection is broken.
-    fn ends(&self) -> Option<Ends> {
-        let stream = self.stream();
+    fn socket_pair(&self) -> Option<SocketPair> {
+        let stream = self.lock_stream();
         let (Ok(SocketAddr::V4(peer)), Ok(SocketAddr::V4(here))) =
             (stream.peer_addr(), stream.local_addr())
         else {
@@ -63,35 +63,38 @@ impl Watched {
 
     /// Waits until the peer has closed its sending side or broken the connection. Unread data
     /// delays this; reading it wakes this up.
-    async fn ended(&self) {
+    async fn wait_end(&self) {
         let mut byte = [0; 1];
-        poll_fn(
-            |cx| match self.stream().poll_peek(cx, &mut ReadBuf::new(&mut byte)) {
+        poll_fn(|cx| {
+            match self
+                .lock_stream()
+                .poll_peek(cx, &mut ReadBuf::new(&mut byte))
+            {
                 Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(()),
                 _ => Poll::Pending,
-            },
-        )
+            }
+        })
         .await;
     }
 }
 
-impl AsyncRead for Watched {
+impl AsyncRead for WatchedStream {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.stream()).poll_read(cx, into)
+        Pin::new(&mut *self.lock_stream()).poll_read(cx, into)
     }
 }
 
-impl AsyncWrite for Watched {
+impl AsyncWrite for WatchedStream {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.stream()).poll_write(cx, bytes)
+        Pin::new(&mut *self.lock_stream()).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -99,51 +102,53 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         all: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.stream()).poll_write_vectored(cx, all)
+        Pin::new(&mut *self.lock_stream()).poll_write_vectored(cx, all)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream().is_write_vectored()
+        self.lock_stream().is_write_vectored()
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.stream()).poll_flush(cx)
+        Pin::new(&mut *self.lock_stream()).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.stream()).poll_shutdown(cx)
+        Pin::new(&mut *self.lock_stream()).poll_shutdown(cx)
     }
 }
 
 /// The connections that were open at a time.
-type Look = (Instant, HashSet<Ends>);
+type SocketScan = (Instant, HashSet<SocketPair>);
 
 /// Checks callers; clones share the results.
 #[derive(Clone, Debug, Default)]
-pub struct Callers(Arc<tokio::sync::Mutex<Option<Look>>>);
+pub struct Callers(Arc<tokio::sync::Mutex<Option<SocketScan>>>);
 
 impl Callers {
     /// Waits until the caller on a connection has gone.
-    pub async fn gone(&self, line: &Watched) {
-        line.ended().await;
-        let Some(ends) = line.ends() else { return };
-        while self.is_there(&ends).await {
-            sleep(EACH).await;
+    pub async fn wait_gone(&self, line: &WatchedStream) {
+        line.wait_end().await;
+        let Some(ends) = line.socket_pair() else {
+            return;
+        };
+        while self.is_connected(&ends).await {
+            sleep(RECHECK_INTERVAL).await;
         }
     }
 
     /// Uses a scan that began after the question.
-    async fn is_there(&self, ends: &Ends) -> bool {
+    async fn is_connected(&self, ends: &SocketPair) -> bool {
         let asked = Instant::now();
         let mut seen = self.0.lock().await;
         if let Some((at, ends_then)) = &*seen {
             if *at >= asked {
                 return ends_then.contains(ends);
             }
-            sleep_until(*at + GAP).await;
+            sleep_until(*at + SCAN_GAP).await;
         }
         let now = Instant::now();
-        let held = tokio::task::spawn_blocking(sockets::held)
+        let held = tokio::task::spawn_blocking(sockets::held_connections)
             .await
             .unwrap_or_default();
         let (_, held) = seen.insert((now, held));
@@ -157,11 +162,14 @@ mod tests {
 
     use super::*;
 
-    async fn connected() -> (TcpStream, Watched) {
+    async fn connected() -> (TcpStream, WatchedStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let here = listener.local_addr().unwrap();
         let client = TcpStream::connect(here).await.unwrap();
-        (client, Watched::new(listener.accept().await.unwrap().0))
+        (
+            client,
+            WatchedStream::new(listener.accept().await.unwrap().0),
+        )
     }
 
     #[tokio::test]
@@ -169,9 +177,9 @@ mod tests {
         let callers = Callers::default();
         let (mut client, line) = connected().await;
         client.shutdown().await.unwrap();
-        line.ended().await;
-        assert!(callers.is_there(&line.ends().unwrap()).await);
-        let gone = tokio::spawn(async move { callers.gone(&line).await });
+        line.wait_end().await;
+        assert!(callers.is_connected(&line.socket_pair().unwrap()).await);
+        let gone = tokio::spawn(async move { callers.wait_gone(&line).await });
         drop(client);
         timeout(Duration::from_secs(60), gone)
             .await
@@ -188,7 +196,7 @@ mod tests {
                 client.set_zero_linger().unwrap();
             }
             drop(client);
-            timeout(Duration::from_secs(60), callers.gone(&line))
+            timeout(Duration::from_secs(60), callers.wait_gone(&line))
                 .await
                 .expect("it is gone");
         }

@@ -25,12 +25,12 @@ pub struct Socket {
 }
 
 /// All sockets of this network namespace.
-fn all() -> Vec<Socket> {
+fn list_sockets() -> Vec<Socket> {
     let read = |table: &&str| fs::read_to_string(table).unwrap_or_default();
     TABLES
         .iter()
         .map(read)
-        .flat_map(|text| text.lines().filter_map(parse).collect::<Vec<_>>())
+        .flat_map(|text| text.lines().filter_map(parse_socket).collect::<Vec<_>>())
         .collect()
 }
 
@@ -38,7 +38,7 @@ fn all() -> Vec<Socket> {
 ///
 /// The kernel lists them before all others. Reading stops after them, because for the others the
 /// kernel walks a table of hundreds of thousands of entries on every read.
-pub fn listening() -> Vec<Socket> {
+pub fn list_listening() -> Vec<Socket> {
     TABLES
         .iter()
         .filter_map(|table| fs::File::open(table).ok())
@@ -52,14 +52,14 @@ fn read_listening(table: impl BufRead) -> Vec<Socket> {
         .lines()
         .map_while(Result::ok)
         .skip(1)
-        .take_while(|line| listens(line));
-    lines.filter_map(|line| parse(&line)).collect()
+        .take_while(|line| is_listening(line));
+    lines.filter_map(|line| parse_socket(&line)).collect()
 }
 
 /// The sockets that accept connections to an address: those that listen on it, or else those that
 /// listen on its port on all addresses.
-pub fn listeners(at: SocketAddrV4) -> Vec<Socket> {
-    listeners_among(&listening(), at)
+pub fn listeners_at(at: SocketAddrV4) -> Vec<Socket> {
+    listeners_among(&list_listening(), at)
 }
 
 fn listeners_among(all: &[Socket], at: SocketAddrV4) -> Vec<Socket> {
@@ -80,8 +80,8 @@ fn listeners_among(all: &[Socket], at: SocketAddrV4) -> Vec<Socket> {
 
 /// Both ends of all connections that a process still holds. A closed one may stay in the table for
 /// a while without an owner.
-pub fn held() -> HashSet<(SocketAddrV4, SocketAddrV4)> {
-    all()
+pub fn held_connections() -> HashSet<(SocketAddrV4, SocketAddrV4)> {
+    list_sockets()
         .into_iter()
         .filter(|s| !s.listens && s.inode != 0)
         .map(|s| (s.local, s.remote))
@@ -94,27 +94,27 @@ pub fn held() -> HashSet<(SocketAddrV4, SocketAddrV4)> {
 /// thousand connections at once must not cause a thousand reads. One read answers for all
 /// connections that existed then; later ones wait for the next read, and reads are rate-limited.
 #[derive(Debug, Default)]
-pub struct Peers {
-    seen: Mutex<Option<(Instant, Arc<Users>)>>,
+pub struct PeerUsers {
+    seen: Mutex<Option<(Instant, Arc<UsersByConnection>)>>,
     /// Earliest time of the next read; the holder of the lock reads.
     next: tokio::sync::Mutex<Option<Instant>>,
 }
 
 /// User by both ends of a connection, the user's own end first.
-type Users = HashMap<(SocketAddrV4, SocketAddrV4), u32>;
+type UsersByConnection = HashMap<(SocketAddrV4, SocketAddrV4), u32>;
 
-impl Peers {
+impl PeerUsers {
     /// How long a read stays valid: a connection may be closed and reopened by someone else.
-    const AGE: Duration = Duration::from_secs(1);
+    const MAX_AGE: Duration = Duration::from_secs(1);
     /// Minimum time between two reads, and as a multiple of how long the last one took.
     const GAP: (Duration, u32) = (Duration::from_millis(20), 9);
 
     /// The user of `peer`, which is connected to `here`.
     pub async fn user_of(&self, peer: SocketAddrV4, here: SocketAddrV4) -> Option<u32> {
-        self.user_by(peer, here, all).await
+        self.user_by_scan(peer, here, list_sockets).await
     }
 
-    async fn user_by(
+    async fn user_by_scan(
         &self,
         peer: SocketAddrV4,
         here: SocketAddrV4,
@@ -122,14 +122,14 @@ impl Peers {
     ) -> Option<u32> {
         let asked = Instant::now();
         let known = self
-            .seen()
-            .filter(|(at, _)| asked.duration_since(*at) < Self::AGE);
+            .last_scan()
+            .filter(|(at, _)| asked.duration_since(*at) < Self::MAX_AGE);
         if let Some(user) = known.and_then(|(_, users)| users.get(&(peer, here)).copied()) {
             return Some(user);
         }
         let mut next = self.next.lock().await;
         // Someone has read the table since.
-        if let Some((_, users)) = self.seen().filter(|(at, _)| *at >= asked) {
+        if let Some((_, users)) = self.last_scan().filter(|(at, _)| *at >= asked) {
             return users.get(&(peer, here)).copied();
         }
         if let Some(next) = *next {
@@ -145,7 +145,7 @@ impl Peers {
                 .map(|s| ((s.local, s.remote), s.user))
                 .collect()
         };
-        let users: Arc<Users> =
+        let users: Arc<UsersByConnection> =
             Arc::new(tokio::task::spawn_blocking(ends).await.unwrap_or_default());
         *next = Some(Instant::now() + Self::GAP.0.max(began.elapsed() * Self::GAP.1));
         let user = users.get(&(peer, here)).copied();
@@ -153,7 +153,7 @@ impl Peers {
         user
     }
 
-    fn seen(&self) -> Option<(Instant, Arc<Users>)> {
+    fn last_scan(&self) -> Option<(Instant, Arc<UsersByConnection>)> {
         self.seen
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -162,23 +162,23 @@ impl Peers {
 }
 
 /// Whether the state is LISTEN.
-fn listens(line: &str) -> bool {
+fn is_listening(line: &str) -> bool {
     line.split_whitespace().nth(3) == Some("0A")
 }
 
-fn parse(line: &str) -> Option<Socket> {
+fn parse_socket(line: &str) -> Option<Socket> {
     let fields: Vec<&str> = line.split_whitespace().collect();
     Some(Socket {
-        local: address(fields.get(1)?)?,
-        remote: address(fields.get(2)?)?,
-        listens: listens(line),
+        local: parse_address(fields.get(1)?)?,
+        remote: parse_address(fields.get(2)?)?,
+        listens: is_listening(line),
         user: fields.get(7)?.parse().ok()?,
         inode: fields.get(9)?.parse().ok()?,
     })
 }
 
 /// Parses `0100007F:1F90`, in 32-bit words of this machine's byte order.
-fn address(text: &str) -> Option<SocketAddrV4> {
+fn parse_address(text: &str) -> Option<SocketAddrV4> {
     let (ip, port) = text.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;
     let words: Option<Vec<[u8; 4]>> = (0..ip.len())
@@ -227,17 +227,17 @@ mod tests {
         let client = TcpStream::connect(at).unwrap();
         let own = rustix::process::geteuid().as_raw();
         assert_eq!(
-            listeners(at).iter().map(|s| s.user).collect::<Vec<_>>(),
+            listeners_at(at).iter().map(|s| s.user).collect::<Vec<_>>(),
             [own]
         );
         assert_eq!(
-            Peers::default()
+            PeerUsers::default()
                 .user_of(four(client.local_addr().unwrap()), at)
                 .await,
             Some(own)
         );
         drop((listener, client));
-        assert_eq!(listeners(at), []);
+        assert_eq!(listeners_at(at), []);
     }
 
     #[tokio::test]
@@ -254,29 +254,34 @@ mod tests {
             };
             users.iter().map(one).collect()
         };
-        let peers = Peers::default();
+        let peers = PeerUsers::default();
         let (first, second) = (
             table(&[(1, 7, 1), (2, 8, 2)]),
             table(&[(2, 8, 2), (3, 9, 3), (4, 0, 0)]),
         );
-        assert_eq!(peers.user_by(peer(1), here, move || first).await, Some(7));
         assert_eq!(
-            peers.user_by(peer(2), here, || panic!("it is known")).await,
+            peers.user_by_scan(peer(1), here, move || first).await,
+            Some(7)
+        );
+        assert_eq!(
+            peers
+                .user_by_scan(peer(2), here, || panic!("it is known"))
+                .await,
             Some(8)
         );
         assert_eq!(
-            peers.user_by(peer(3), here, move || second).await,
+            peers.user_by_scan(peer(3), here, move || second).await,
             Some(9),
             "it came later"
         );
         assert_eq!(
-            peers.user_by(peer(1), here, Vec::new).await,
+            peers.user_by_scan(peer(1), here, Vec::new).await,
             None,
             "it is gone"
         );
         let closed = table(&[(4, 0, 0)]);
         assert_eq!(
-            peers.user_by(peer(4), here, move || closed).await,
+            peers.user_by_scan(peer(4), here, move || closed).await,
             None,
             "a closed one is not root's"
         );
@@ -286,14 +291,15 @@ mod tests {
     #[tokio::test]
     async fn a_thousand_strangers_cost_a_few_looks() {
         static LOOKS: AtomicUsize = AtomicUsize::new(0);
-        let peers = Peers::default();
+        let peers = PeerUsers::default();
         let here = "127.0.0.1:80".parse().unwrap();
         let look = || {
             LOOKS.fetch_add(1, Ordering::SeqCst);
             vec![]
         };
-        let all = (1..1000)
-            .map(|port| peers.user_by(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port), here, look));
+        let all = (1..1000).map(|port| {
+            peers.user_by_scan(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port), here, look)
+        });
         assert!(
             futures::future::join_all(all)
                 .await
@@ -360,7 +366,7 @@ mod tests {
         }
         let tail = "00:00000000 00000000  1000        0 4711 1 0 100 0 0 10 0";
         let four = format!("0: 0100007F:1F90 0200007F:0001 0A 00000000:00000000 {tail}");
-        let found = parse(&four).unwrap();
+        let found = parse_socket(&four).unwrap();
         assert_eq!(
             (found.local, found.remote),
             (
@@ -371,7 +377,7 @@ mod tests {
         assert_eq!((found.listens, found.user, found.inode), (true, 1000, 4711));
         let zeros = "0".repeat(32);
         let six = |ip: &str| {
-            parse(&format!(
+            parse_socket(&format!(
                 "0: {ip}:0050 {zeros}:0000 01 00000000:00000000 {tail}"
             ))
         };
@@ -387,7 +393,7 @@ mod tests {
             "0: zz:1 00000000:0 0A a b 0 0 1",
             "0: 0100007F 0:0 0A",
         ] {
-            assert_eq!(parse(cut), None, "{cut}");
+            assert_eq!(parse_socket(cut), None, "{cut}");
         }
     }
 }

@@ -3,27 +3,27 @@
 //! Protobuf is read in place, so that four million bytes of empty messages do not become four
 //! million structs. JSON is read into structs, after a message with too many objects was refused.
 
-mod facts;
+mod emitter;
 mod json;
 mod logs;
-mod own;
 mod peer;
+mod protobuf;
+mod span_attributes;
 mod status;
 mod tags;
 mod target;
 mod text;
 mod time;
 mod value;
-mod wire;
 
 use crate::domain::span::{Source, Span};
 
-pub use facts::{Facts, Ids, Lasted};
-pub use own::Own;
+pub use emitter::EmitterAttributes;
+pub use protobuf::Malformed;
+pub use span_attributes::{SpanAttributes, SpanIds, Timing};
 pub use tags::AttributeKeys;
-pub use time::instant;
+pub use time::valid_timestamp;
 pub use value::Value;
-pub use wire::Malformed;
 
 /// Spans of one request that are kept.
 pub const MOST_SPANS: usize = 1000;
@@ -94,7 +94,7 @@ impl<'k> Decoder<'k> {
 
     /// For the answers of a store, of which `most` spans are kept.
     #[must_use]
-    pub const fn of_store(keys: &'k AttributeKeys, source: Source, most: usize) -> Self {
+    pub const fn for_store(keys: &'k AttributeKeys, source: Source, most: usize) -> Self {
         Self { keys, source, most }
     }
 
@@ -103,8 +103,8 @@ impl<'k> Decoder<'k> {
     /// # Errors
     ///
     /// When the message is malformed.
-    pub fn traces(&self, bytes: &[u8]) -> Result<Decoded, Malformed> {
-        wire::traces(self, bytes)
+    pub fn decode_traces(&self, bytes: &[u8]) -> Result<Decoded, Malformed> {
+        protobuf::decode_traces(self, bytes)
     }
 
     /// Decodes the same in JSON.
@@ -112,8 +112,8 @@ impl<'k> Decoder<'k> {
     /// # Errors
     ///
     /// When the message is malformed, or has too many objects.
-    pub fn traces_json(&self, bytes: &[u8]) -> Result<Decoded, Malformed> {
-        json::traces(self, bytes)
+    pub fn decode_traces_json(&self, bytes: &[u8]) -> Result<Decoded, Malformed> {
+        json::decode_traces(self, bytes)
     }
 
     /// Decodes an `ExportLogsServiceRequest` in protobuf: access logs, each line read by `line`.
@@ -121,8 +121,8 @@ impl<'k> Decoder<'k> {
     /// # Errors
     ///
     /// When the message is malformed.
-    pub fn logs(&self, bytes: &[u8], line: &ReadLine<'_>) -> Result<Decoded, Malformed> {
-        wire::logs(self, bytes, line)
+    pub fn decode_logs(&self, bytes: &[u8], line: &ReadLine<'_>) -> Result<Decoded, Malformed> {
+        protobuf::decode_logs(self, bytes, line)
     }
 
     /// Decodes the same in JSON.
@@ -130,8 +130,12 @@ impl<'k> Decoder<'k> {
     /// # Errors
     ///
     /// When the message is malformed, or has too many objects.
-    pub fn logs_json(&self, bytes: &[u8], line: &ReadLine<'_>) -> Result<Decoded, Malformed> {
-        json::logs(self, bytes, line)
+    pub fn decode_logs_json(
+        &self,
+        bytes: &[u8],
+        line: &ReadLine<'_>,
+    ) -> Result<Decoded, Malformed> {
+        json::decode_logs(self, bytes, line)
     }
 }
 
@@ -140,7 +144,7 @@ impl Decoded {
         self.spans.len() >= decoder.most
     }
 
-    fn add(&mut self, span: Result<Span, Unusable>) {
+    fn add_span(&mut self, span: Result<Span, Unusable>) {
         match span {
             Ok(span) => self.spans.push(span),
             Err(Unusable::Id) => self.dropped.bad_id += 1,

@@ -53,70 +53,70 @@ pub struct Skipped {
 
 /// What a span is worth; the first is written first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Worth {
+enum Priority {
     /// It has a lane tag, or a gray pod reported, called or answered it.
     Lane,
     /// It failed.
     Failed,
     /// It is in the trace of such a span, or is an ancestor of one.
-    Tie,
+    Related,
     /// It concerns one of our pods.
     Rest,
     /// It concerns none of our pods.
-    Elsewhere,
+    Unrelated,
 }
 
 /// Chooses spans and remembers what it has chosen.
 #[derive(Debug)]
 pub struct Filter {
-    lines: Bucket,
-    rest: Bucket,
-    traces: Recent,
-    parents: Recent,
+    lines: TokenBucket,
+    rest: TokenBucket,
+    traces: RecentHashes,
+    parents: RecentHashes,
 }
 
 impl Filter {
     /// Creates a filter with these limits.
     pub fn new(limits: Limits, now: Instant) -> Self {
         let (lines, rest) = (
-            Bucket::new(limits.lines, now),
-            Bucket::new(limits.rest, now),
+            TokenBucket::new(limits.lines, now),
+            TokenBucket::new(limits.rest, now),
         );
         Self {
             lines,
             rest,
-            traces: Recent::default(),
-            parents: Recent::default(),
+            traces: RecentHashes::default(),
+            parents: RecentHashes::default(),
         }
     }
 
     /// The spans of one request that are worth a line, in their order.
-    pub fn choose(
+    pub fn choose_spans(
         &mut self,
         spans: Vec<Span>,
         pods: &PodIndex,
         now: Instant,
     ) -> (Vec<Span>, Skipped) {
-        let mut worths = self.worths(&spans, pods);
+        let mut worths = self.prioritize_spans(&spans, pods);
         let mut skipped = Skipped::default();
-        for worth in worths.iter_mut().filter(|worth| **worth == Worth::Rest) {
-            if !self.rest.take(now) {
-                *worth = Worth::Elsewhere;
+        for worth in worths.iter_mut().filter(|worth| **worth == Priority::Rest) {
+            if !self.rest.try_take(now) {
+                *worth = Priority::Unrelated;
                 skipped.share += 1;
             }
         }
-        self.tie(&spans, &mut worths);
-        skipped.elsewhere = worths.iter().filter(|w| **w == Worth::Elsewhere).count() as u64;
+        self.keep_ancestors(&spans, &mut worths);
+        skipped.elsewhere = worths.iter().filter(|w| **w == Priority::Unrelated).count() as u64;
         // A span over the share may still connect others, and is written then.
         skipped.share = skipped.share.min(skipped.elsewhere);
         skipped.elsewhere -= skipped.share;
         let mut order: Vec<usize> = (0..spans.len())
-            .filter(|i| worths[*i] != Worth::Elsewhere)
+            .filter(|i| worths[*i] != Priority::Unrelated)
             .collect();
         order.sort_by_key(|i| worths[*i]);
         let mut kept = vec![false; spans.len()];
         for at in order {
-            kept[at] = self.lines.take(now);
+            kept[at] = self.lines.try_take(now);
             skipped.rate += u64::from(!kept[at]);
         }
         let chosen = spans
@@ -127,41 +127,41 @@ impl Filter {
         (chosen.collect(), skipped)
     }
 
-    fn worths(&mut self, spans: &[Span], pods: &PodIndex) -> Vec<Worth> {
-        let mut emitters = Emitters::default();
-        let mut worths: Vec<Worth> = spans
+    fn prioritize_spans(&mut self, spans: &[Span], pods: &PodIndex) -> Vec<Priority> {
+        let mut emitters = GrayEmitters::default();
+        let mut worths: Vec<Priority> = spans
             .iter()
-            .map(|span| worth(span, pods, &mut emitters))
+            .map(|span| prioritize_span(span, pods, &mut emitters))
             .collect();
         for (span, worth) in spans.iter().zip(&worths) {
-            if matches!(worth, Worth::Lane | Worth::Failed) && !span.trace.is_empty() {
-                self.traces.add(hash(&span.trace, ""));
+            if matches!(worth, Priority::Lane | Priority::Failed) && !span.trace.is_empty() {
+                self.traces.insert(span_hash(&span.trace, ""));
             }
         }
         for (span, worth) in spans.iter().zip(&mut worths) {
-            if *worth == Worth::Rest && self.traces.has(hash(&span.trace, "")) {
-                *worth = Worth::Tie;
+            if *worth == Priority::Rest && self.traces.contains(span_hash(&span.trace, "")) {
+                *worth = Priority::Related;
             }
         }
         worths
     }
 
     /// Ancestors of a written span are written too, now or when they arrive.
-    fn tie(&mut self, spans: &[Span], worths: &mut [Worth]) {
+    fn keep_ancestors(&mut self, spans: &[Span], worths: &mut [Priority]) {
         let mut by_id: HashMap<u64, Vec<usize>> = HashMap::with_capacity(spans.len());
         for (at, span) in spans
             .iter()
             .enumerate()
             .filter(|(_, span)| !span.trace.is_empty())
         {
-            let id = hash(&span.trace, &span.span);
+            let id = span_hash(&span.trace, &span.span);
             by_id.entry(id).or_default().push(at);
-            if worths[at] == Worth::Elsewhere && self.parents.has(id) {
-                worths[at] = Worth::Tie;
+            if worths[at] == Priority::Unrelated && self.parents.contains(id) {
+                worths[at] = Priority::Related;
             }
         }
         let mut open: Vec<usize> = (0..spans.len())
-            .filter(|i| worths[*i] != Worth::Elsewhere)
+            .filter(|i| worths[*i] != Priority::Unrelated)
             .collect();
         while let Some(at) = open.pop() {
             let Some(parent) = spans[at]
@@ -171,15 +171,15 @@ impl Filter {
             else {
                 continue;
             };
-            let id = hash(&spans[at].trace, parent);
+            let id = span_hash(&spans[at].trace, parent);
             let Some(above) = by_id.get(&id) else {
-                self.parents.add(id);
+                self.parents.insert(id);
                 continue;
             };
             for &above in above {
                 // Each is opened once, so loops of parents end.
-                if worths[above] == Worth::Elsewhere {
-                    worths[above] = Worth::Tie;
+                if worths[above] == Priority::Unrelated {
+                    worths[above] = Priority::Related;
                     open.push(above);
                 }
             }
@@ -188,12 +188,16 @@ impl Filter {
 }
 
 /// What a span is worth by itself.
-fn worth<'s>(span: &'s Span, pods: &PodIndex, emitters: &mut Emitters<'s>) -> Worth {
+fn prioritize_span<'s>(
+    span: &'s Span,
+    pods: &PodIndex,
+    emitters: &mut GrayEmitters<'s>,
+) -> Priority {
     if span.tag.value().is_some() {
-        return Worth::Lane;
+        return Priority::Lane;
     }
     let at = |address: &Option<String>| {
-        pods.at(address.as_deref()?, span.time)
+        pods.find_by_address(address.as_deref()?, span.time)
             .map(|pod| pod.tag.is_some())
     };
     let about = [
@@ -204,26 +208,26 @@ fn worth<'s>(span: &'s Span, pods: &PodIndex, emitters: &mut Emitters<'s>) -> Wo
     if about.contains(&Some(true)) {
         // Work within a gray pod is no hop.
         return if span.side == Side::Inner {
-            Worth::Elsewhere
+            Priority::Unrelated
         } else {
-            Worth::Lane
+            Priority::Lane
         };
     }
     let failed = span.status.is_some_and(|status| status >= 500) || span.error.is_some();
     match span.side {
-        Side::Inner => Worth::Elsewhere,
-        _ if failed => Worth::Failed,
-        _ if about.contains(&Some(false)) => Worth::Rest,
-        _ => Worth::Elsewhere,
+        Side::Inner => Priority::Unrelated,
+        _ if failed => Priority::Failed,
+        _ if about.contains(&Some(false)) => Priority::Rest,
+        _ => Priority::Unrelated,
     }
 }
 
 /// Whether the emitters of a request's spans are gray. Most spans of a request have the same
 /// emitter, and a lookup may walk through all pods.
 #[derive(Default)]
-struct Emitters<'s>(HashMap<[Option<&'s str>; 4], Option<bool>>);
+struct GrayEmitters<'s>(HashMap<[Option<&'s str>; 4], Option<bool>>);
 
-impl<'s> Emitters<'s> {
+impl<'s> GrayEmitters<'s> {
     /// `None` when the emitter is none of our pods.
     fn is_gray(&mut self, span: &'s Span, pods: &PodIndex) -> Option<bool> {
         let Emitter {
@@ -235,13 +239,13 @@ impl<'s> Emitters<'s> {
         } = &span.by;
         let key = [namespace, pod, uid, address].map(Option::as_deref);
         *self.0.entry(key).or_insert_with(|| {
-            pods.of_emitter(&span.by, span.time)
+            pods.find_by_emitter(&span.by, span.time)
                 .map(|pod| pod.tag.is_some())
         })
     }
 }
 
-fn hash(trace: &str, span: &str) -> u64 {
+fn span_hash(trace: &str, span: &str) -> u64 {
     let mut hash = Xxh3::new();
     hash.update(trace.as_bytes());
     hash.update(span.as_bytes());
@@ -250,13 +254,13 @@ fn hash(trace: &str, span: &str) -> u64 {
 
 /// The most recent hashes.
 #[derive(Debug, Default)]
-struct Recent {
+struct RecentHashes {
     known: HashSet<u64>,
     order: VecDeque<u64>,
 }
 
-impl Recent {
-    fn add(&mut self, hash: u64) {
+impl RecentHashes {
+    fn insert(&mut self, hash: u64) {
         if !self.known.insert(hash) {
             return;
         }
@@ -268,20 +272,20 @@ impl Recent {
         }
     }
 
-    fn has(&self, hash: u64) -> bool {
+    fn contains(&self, hash: u64) -> bool {
         self.known.contains(&hash)
     }
 }
 
 /// A token bucket, refilled every second up to its size.
 #[derive(Debug)]
-struct Bucket {
+struct TokenBucket {
     a_second: f64,
     left: f64,
     filled: Instant,
 }
 
-impl Bucket {
+impl TokenBucket {
     fn new(a_second: u32, now: Instant) -> Self {
         let a_second = a_second.into();
         Self {
@@ -291,7 +295,7 @@ impl Bucket {
         }
     }
 
-    fn take(&mut self, now: Instant) -> bool {
+    fn try_take(&mut self, now: Instant) -> bool {
         let since = now.saturating_duration_since(self.filled).as_secs_f64();
         self.left = (self.left + since * self.a_second).min(self.a_second);
         self.filled = self.filled.max(now);

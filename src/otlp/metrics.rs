@@ -53,13 +53,13 @@ impl Metrics {
             "OTLP requests by protocol, signal and answer",
             self.requests.clone(),
         );
-        self.decoded(0, Dropped::default());
-        self.chosen(Skipped::default());
-        self.queue_was_full(0);
+        self.count_decoded(0, Dropped::default());
+        self.count_skipped(Skipped::default());
+        self.count_queue_full(0);
     }
 
     /// Counts the spans of a decoded request, and what was left out.
-    pub(super) fn decoded(&self, spans: usize, dropped: Dropped) {
+    pub(super) fn count_decoded(&self, spans: usize, dropped: Dropped) {
         let Dropped {
             too_many,
             bad_id,
@@ -69,36 +69,36 @@ impl Metrics {
         } = dropped;
         self.received
             .inc_by(spans as u64 + too_many + bad_id + bad_time + no_access_log);
-        self.drop("too_many", too_many);
-        self.drop("bad_id", bad_id);
-        self.drop("bad_time", bad_time);
-        self.drop("no_access_log", no_access_log);
+        self.count_dropped("too_many", too_many);
+        self.count_dropped("bad_id", bad_id);
+        self.count_dropped("bad_time", bad_time);
+        self.count_dropped("no_access_log", no_access_log);
     }
 
     /// Counts the spans that the filter left out.
-    pub(super) fn chosen(&self, skipped: Skipped) {
+    pub(super) fn count_skipped(&self, skipped: Skipped) {
         let Skipped {
             rate,
             share,
             elsewhere,
         } = skipped;
-        self.drop("rate", rate);
-        self.drop("share", share);
-        self.drop("elsewhere", elsewhere);
+        self.count_dropped("rate", rate);
+        self.count_dropped("share", share);
+        self.count_dropped("elsewhere", elsewhere);
     }
 
     /// Counts spans that did not fit into the queue.
-    pub(super) fn queue_was_full(&self, spans: u64) {
-        self.drop("queue", spans);
+    pub(super) fn count_queue_full(&self, spans: u64) {
+        self.count_dropped("queue", spans);
     }
 
     /// Counts lines that were written.
-    pub(super) fn wrote(&self, lines: u64) {
+    pub(super) fn count_written(&self, lines: u64) {
         self.written.inc_by(lines);
     }
 
     /// Counts an answered request.
-    pub(super) fn answered(
+    pub(super) fn count_answer(
         &self,
         protocol: &'static str,
         signal: &'static str,
@@ -113,7 +113,7 @@ impl Metrics {
             .inc();
     }
 
-    fn drop(&self, reason: &'static str, spans: u64) {
+    fn count_dropped(&self, reason: &'static str, spans: u64) {
         self.dropped.get_or_create(&Reason { reason }).inc_by(spans);
     }
 }

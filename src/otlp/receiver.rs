@@ -26,22 +26,22 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::net::{
-    admission::{Admission, Place},
-    talkative::Talkative,
+    admission::{Admission, ConnectionSlot},
+    first_byte::FirstByteDeadline,
 };
 
-pub use intake::{Intake, Known};
+pub use intake::{ClusterView, Intake};
 
 /// Share of this process's file descriptors for senders, for each protocol.
-const PART: f64 = 0.125;
+const DESCRIPTOR_SHARE: f64 = 0.125;
 /// Timeout for a sender's first byte, and for the head of each request.
-const PATIENCE: Duration = Duration::from_secs(10);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// An idle connection is probed this often.
-const IDLE: Duration = Duration::from_secs(30);
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
 /// Maximum bytes of a request's head.
-const HEAD: usize = 16 * 1024;
+const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// Concurrent requests on one connection.
-const STREAMS: u32 = 32;
+const MAX_STREAMS: u32 = 32;
 
 type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
@@ -56,7 +56,7 @@ pub enum Protocol {
 
 impl Protocol {
     /// The name for messages.
-    pub const fn words(self) -> &'static str {
+    pub const fn display_name(self) -> &'static str {
         match self {
             Self::Grpc => "OTLP/gRPC",
             Self::Http => "OTLP/HTTP",
@@ -69,7 +69,7 @@ impl Protocol {
 /// # Errors
 ///
 /// When the address cannot be bound.
-pub async fn serve(
+pub async fn bind_and_serve(
     protocol: Protocol,
     address: SocketAddr,
     intake: Arc<Intake>,
@@ -77,7 +77,7 @@ pub async fn serve(
 ) -> io::Result<(SocketAddr, impl Future<Output = ()> + Send)> {
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
-    let admission = Admission::share(PART, 1);
+    let admission = Admission::for_descriptor_share(DESCRIPTOR_SHARE, 1);
     Ok((address, async move {
         while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
             let Ok((stream, peer)) = accepted else {
@@ -88,33 +88,38 @@ pub async fn serve(
             let (admission, intake, stop) = (admission.clone(), intake.clone(), stop.clone());
             tokio::spawn(async move {
                 // Closed without an answer: a sender with too many connections gets no explanation.
-                let place = admission.enter(peer, address).await?;
-                stop.run_until_cancelled(connection(protocol, stream, place, intake))
+                let place = admission.admit_peer(peer, address).await?;
+                stop.run_until_cancelled(serve_connection(protocol, stream, place, intake))
                     .await
             });
         }
     }))
 }
 
-async fn connection(protocol: Protocol, stream: TcpStream, place: Place, intake: Arc<Intake>) {
+async fn serve_connection(
+    protocol: Protocol,
+    stream: TcpStream,
+    place: ConnectionSlot,
+    intake: Arc<Intake>,
+) {
     let _ = stream.set_nodelay(true);
-    let stream = TokioIo::new(Talkative::new(stream, PATIENCE, Some(place)));
+    let stream = TokioIo::new(FirstByteDeadline::new(stream, HEAD_TIMEOUT, Some(place)));
     let service = service_fn(move |request| {
         let intake = intake.clone();
-        async move { Ok::<_, Infallible>(answer(protocol, &intake, request).await) }
+        async move { Ok::<_, Infallible>(answer_request(protocol, &intake, request).await) }
     });
     let mut server = auto::Builder::new(TokioExecutor::new());
     server
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
-        .max_buf_size(HEAD);
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD_BYTES);
     let http2 = &mut server.http2();
     http2
         .timer(TokioTimer::new())
-        .keep_alive_interval(IDLE)
-        .max_header_list_size(HEAD as u32);
-    http2.max_concurrent_streams(STREAMS);
+        .keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .max_header_list_size(MAX_HEAD_BYTES as u32);
+    http2.max_concurrent_streams(MAX_STREAMS);
     let server = if protocol == Protocol::Grpc {
         server.http2_only()
     } else {
@@ -124,9 +129,13 @@ async fn connection(protocol: Protocol, stream: TcpStream, place: Place, intake:
     let _ = server.serve_connection(stream, service).await;
 }
 
-async fn answer(protocol: Protocol, intake: &Arc<Intake>, request: Request<Incoming>) -> Answer {
+async fn answer_request(
+    protocol: Protocol,
+    intake: &Arc<Intake>,
+    request: Request<Incoming>,
+) -> Answer {
     match protocol {
-        Protocol::Grpc => grpc::answer(intake, request).await,
-        Protocol::Http => http::answer(intake, request).await,
+        Protocol::Grpc => grpc::answer_grpc(intake, request).await,
+        Protocol::Http => http::answer_http(intake, request).await,
     }
 }

@@ -18,11 +18,11 @@ use super::metrics::Metrics;
 use crate::domain::span::Span;
 
 /// Spans that may wait. One may have ten strings of 1 KiB.
-const QUEUED: usize = 4096;
+const QUEUE_CAPACITY: usize = 4096;
 /// Lines that are written before the buffer is flushed.
-const GATHERED: usize = 256;
+const MAX_BATCH: usize = 256;
 /// How often drops are reported.
-const TOLD: Duration = Duration::from_secs(5);
+const DROP_REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Accepts spans; clones share one queue.
 #[derive(Clone, Debug)]
@@ -51,7 +51,7 @@ impl Sink {
     ///
     /// When no thread can be started.
     pub fn new(out: impl Write + Send + 'static, metrics: Metrics) -> io::Result<Self> {
-        let (queue, spans) = sync_channel(QUEUED);
+        let (queue, spans) = sync_channel(QUEUE_CAPACITY);
         let shared = Arc::<Shared>::default();
         let this = Self {
             queue,
@@ -59,13 +59,13 @@ impl Sink {
             metrics: metrics.clone(),
         };
         let writing = move || {
-            let mut lines = Lines {
+            let mut lines = SpanWriter {
                 out: BufWriter::new(out),
                 shared,
                 metrics,
                 told: (Instant::now(), 0),
             };
-            if let Err(e) = lines.write_all(&spans) {
+            if let Err(e) = lines.write_until_closed(&spans) {
                 tracing::error!("hops are written no more: {e}");
             }
         };
@@ -80,7 +80,7 @@ impl Sink {
         self.shared.waiting.fetch_add(1, Relaxed);
         if self.queue.try_send(span).is_err() {
             self.shared.waiting.fetch_sub(1, Relaxed);
-            self.metrics.queue_was_full(1);
+            self.metrics.count_queue_full(1);
             self.dropped_before(1);
         }
     }
@@ -93,7 +93,7 @@ impl Sink {
 
     /// Whether most of the queue is in use, so that senders should wait.
     pub fn is_full(&self) -> bool {
-        self.shared.waiting.load(Relaxed) >= QUEUED / 4 * 3
+        self.shared.waiting.load(Relaxed) >= QUEUE_CAPACITY / 4 * 3
     }
 
     /// Number of spans that were dropped since the start.
@@ -102,7 +102,7 @@ impl Sink {
     }
 }
 
-struct Lines<W: Write> {
+struct SpanWriter<W: Write> {
     out: BufWriter<W>,
     shared: Arc<Shared>,
     metrics: Metrics,
@@ -110,19 +110,19 @@ struct Lines<W: Write> {
     told: (Instant, u64),
 }
 
-impl<W: Write> Lines<W> {
+impl<W: Write> SpanWriter<W> {
     /// Writes until all senders are gone.
-    fn write_all(&mut self, spans: &Receiver<Span>) -> io::Result<()> {
+    fn write_until_closed(&mut self, spans: &Receiver<Span>) -> io::Result<()> {
         loop {
-            match spans.recv_timeout(TOLD) {
-                Ok(span) => self.write(span, spans)?,
+            match spans.recv_timeout(DROP_REPORT_INTERVAL) {
+                Ok(span) => self.write_batch(span, spans)?,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
                     self.tell_drops()?;
                     return self.out.flush();
                 }
             }
-            if self.told.0.elapsed() >= TOLD {
+            if self.told.0.elapsed() >= DROP_REPORT_INTERVAL {
                 self.tell_drops()?;
             }
             self.out.flush()?;
@@ -130,15 +130,15 @@ impl<W: Write> Lines<W> {
     }
 
     /// Writes this span and those that are waiting.
-    fn write(&mut self, first: Span, spans: &Receiver<Span>) -> io::Result<()> {
+    fn write_batch(&mut self, first: Span, spans: &Receiver<Span>) -> io::Result<()> {
         let mut count = 0;
-        for span in std::iter::once(first).chain(spans.try_iter().take(GATHERED)) {
+        for span in std::iter::once(first).chain(spans.try_iter().take(MAX_BATCH)) {
             self.shared.waiting.fetch_sub(1, Relaxed);
-            self.line(&span)?;
+            self.write_line(&span)?;
             count += 1;
         }
         self.out.flush()?;
-        self.metrics.wrote(count);
+        self.metrics.count_written(count);
         Ok(())
     }
 
@@ -146,12 +146,12 @@ impl<W: Write> Lines<W> {
         let dropped = self.shared.dropped.load(Relaxed);
         if dropped > self.told.1 {
             self.told = (Instant::now(), dropped);
-            self.line(&Drops { dropped })?;
+            self.write_line(&Drops { dropped })?;
         }
         Ok(())
     }
 
-    fn line(&mut self, what: &impl Serialize) -> io::Result<()> {
+    fn write_line(&mut self, what: &impl Serialize) -> io::Result<()> {
         serde_json::to_writer(&mut self.out, what)?;
         self.out.write_all(b"\n")
     }
@@ -199,13 +199,13 @@ mod tests {
         sink.dropped_before(3);
         assert_eq!((sink.dropped(), sink.is_full()), (5, false));
         drop(sink);
-        let mut lines = Lines {
+        let mut lines = SpanWriter {
             out: BufWriter::new(text.clone()),
             shared,
             metrics,
             told: (Instant::now(), 0),
         };
-        lines.write_all(&spans).unwrap();
+        lines.write_until_closed(&spans).unwrap();
         let text = String::from_utf8(text.0.lock().unwrap().clone()).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!((lines.len(), lines[10]), (11, r#"{"dropped":5}"#));
@@ -232,11 +232,11 @@ mod tests {
     fn nobody_waits_for_a_log_that_is_stuck() {
         let (go, stuck) = mpsc::channel();
         let sink = Sink::new(Stuck(stuck), Metrics::default()).unwrap();
-        let sent = 2 * QUEUED + GATHERED;
+        let sent = 2 * QUEUE_CAPACITY + MAX_BATCH;
         (0..sent).for_each(|n| sink.send(span(n)));
         assert!(sink.is_full());
         assert!(
-            sink.dropped() as usize >= sent - QUEUED - 2 * GATHERED,
+            sink.dropped() as usize >= sent - QUEUE_CAPACITY - 2 * MAX_BATCH,
             "{}",
             sink.dropped()
         );

@@ -5,7 +5,7 @@
 //! to requeue. No other state is kept. Only the garbage collector watches every kind; it stores
 //! owner references instead of objects.
 
-use cache::{Cache, Key};
+use cache::{Cache, NamespacedName};
 use events::Recorder;
 use futures::future::BoxFuture;
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment, ReplicaSet, StatefulSet};
@@ -13,7 +13,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Endpoints, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::{Api, Client};
-use queue::Outcome;
+use queue::ReconcileResult;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -22,12 +22,12 @@ use tokio_util::task::TaskTracker;
 pub mod cache;
 pub mod deployment;
 pub mod endpoints;
+mod event_expiry;
 pub mod events;
-mod expiry;
 mod garbage;
 pub mod job;
 pub mod namespaces;
-mod own;
+mod ownership;
 pub mod pods;
 pub mod queue;
 pub mod replicaset;
@@ -35,7 +35,7 @@ mod statefulset;
 pub mod write;
 
 /// State that all controllers share.
-pub struct Shared {
+pub struct ControllerContext {
     pub client: Client,
     pub deployments: Cache<Deployment>,
     pub sets: Cache<ReplicaSet>,
@@ -49,9 +49,9 @@ pub struct Shared {
     recorders: HashMap<&'static str, Recorder>,
 }
 
-impl Shared {
+impl ControllerContext {
     /// Returns the event recorder of a component.
-    fn events(&self, component: &'static str) -> &Recorder {
+    fn event_recorder(&self, component: &'static str) -> &Recorder {
         &self.recorders[component]
     }
 }
@@ -66,7 +66,7 @@ const COMPONENTS: [&str; 4] = [
 /// Starts all controllers; they end soon after `stop` is cancelled (wait for them on `tracker`).
 pub fn spawn(client: Client, tracker: &TaskTracker, stop: &CancellationToken) {
     let recorder = |c: &'static str| (c, Recorder::start(client.clone(), c, tracker, stop.clone()));
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(ControllerContext {
         client: client.clone(),
         deployments: Cache::default(),
         sets: Cache::default(),
@@ -79,121 +79,131 @@ pub fn spawn(client: Client, tracker: &TaskTracker, stop: &CancellationToken) {
         jobs: Cache::default(),
         recorders: COMPONENTS.into_iter().map(recorder).collect(),
     });
-    start(
+    start_controller(
         &shared,
         tracker,
         stop,
         "deployment",
-        deployment::watch,
-        |s, k| Box::pin(deployment::look(s, k)),
+        deployment::enqueue_changes,
+        |s, k| Box::pin(deployment::reconcile_deployment(s, k)),
     );
-    start(
+    start_controller(
         &shared,
         tracker,
         stop,
         "replicaset",
-        replicaset::watch,
-        |s, k| Box::pin(replicaset::look(s, k)),
+        replicaset::enqueue_changes,
+        |s, k| Box::pin(replicaset::reconcile_replica_set(s, k)),
     );
-    start(
+    start_controller(
         &shared,
         tracker,
         stop,
         "statefulset",
-        statefulset::watch,
-        |s, k| Box::pin(statefulset::look(s, k)),
+        statefulset::enqueue_changes,
+        |s, k| Box::pin(statefulset::reconcile_stateful_set(s, k)),
     );
-    start(
+    start_controller(
         &shared,
         tracker,
         stop,
         "endpoints",
-        endpoints::watch,
-        |s, k| Box::pin(endpoints::look(s, k)),
+        endpoints::enqueue_changes,
+        |s, k| Box::pin(endpoints::reconcile_slices(s, k)),
     );
-    start(&shared, tracker, stop, "job", job::watch, |s, k| {
-        Box::pin(job::look(s, k))
-    });
+    start_controller(
+        &shared,
+        tracker,
+        stop,
+        "job",
+        job::enqueue_changes,
+        |s, k| Box::pin(job::reconcile_job(s, k)),
+    );
     garbage::spawn(client.clone(), tracker, stop);
-    tracker.spawn(expiry::run(client.clone(), stop.clone()));
+    tracker.spawn(event_expiry::run_expiry(client.clone(), stop.clone()));
     tracker.spawn(
         shared
             .services
             .clone()
-            .run(Api::all(client.clone()), stop.clone()),
+            .run_watch(Api::all(client.clone()), stop.clone()),
     );
     tracker.spawn(
         shared
             .slices
             .clone()
-            .run(Api::all(client.clone()), stop.clone()),
+            .run_watch(Api::all(client.clone()), stop.clone()),
     );
     tracker.spawn(
         shared
             .endpoints
             .clone()
-            .run(Api::all(client.clone()), stop.clone()),
+            .run_watch(Api::all(client.clone()), stop.clone()),
     );
     tracker.spawn(
         shared
             .jobs
             .clone()
-            .run(Api::all(client.clone()), stop.clone()),
+            .run_watch(Api::all(client.clone()), stop.clone()),
     );
     tracker.spawn(
         shared
             .deployments
             .clone()
-            .run(Api::all(client.clone()), stop.clone()),
+            .run_watch(Api::all(client.clone()), stop.clone()),
     );
     tracker.spawn(
         shared
             .sets
             .clone()
-            .run(Api::all(client.clone()), stop.clone()),
+            .run_watch(Api::all(client.clone()), stop.clone()),
     );
     tracker.spawn(
         shared
             .stateful
             .clone()
-            .run(Api::all(client.clone()), stop.clone()),
+            .run_watch(Api::all(client.clone()), stop.clone()),
     );
     tracker.spawn(
         shared
             .revisions
             .clone()
-            .run(Api::all(client.clone()), stop.clone()),
+            .run_watch(Api::all(client.clone()), stop.clone()),
     );
-    tracker.spawn(shared.pods.clone().run(Api::all(client), stop.clone()));
+    tracker.spawn(
+        shared
+            .pods
+            .clone()
+            .run_watch(Api::all(client), stop.clone()),
+    );
 }
 
-fn start(
-    shared: &Arc<Shared>,
+fn start_controller(
+    shared: &Arc<ControllerContext>,
     tracker: &TaskTracker,
     stop: &CancellationToken,
     name: &'static str,
-    watch: fn(&Shared, queue::Queue),
-    look: fn(Arc<Shared>, Key) -> BoxFuture<'static, Outcome>,
+    watch: fn(&ControllerContext, queue::WorkQueue),
+    look: fn(Arc<ControllerContext>, NamespacedName) -> BoxFuture<'static, ReconcileResult>,
 ) {
-    let (queue, inbox) = queue::queue();
+    let (queue, inbox) = queue::new_queue();
     watch(shared, queue);
     let (shared, stop) = (shared.clone(), stop.clone());
     tracker.spawn(async move {
         // Reconcilers start only when every cache has synced.
         let all = async {
-            shared.deployments.ready().await;
-            shared.sets.ready().await;
-            shared.stateful.ready().await;
-            shared.revisions.ready().await;
-            shared.pods.ready().await;
-            shared.services.ready().await;
-            shared.slices.ready().await;
-            shared.endpoints.ready().await;
-            shared.jobs.ready().await;
+            shared.deployments.wait_until_synced().await;
+            shared.sets.wait_until_synced().await;
+            shared.stateful.wait_until_synced().await;
+            shared.revisions.wait_until_synced().await;
+            shared.pods.wait_until_synced().await;
+            shared.services.wait_until_synced().await;
+            shared.slices.wait_until_synced().await;
+            shared.endpoints.wait_until_synced().await;
+            shared.jobs.wait_until_synced().await;
         };
         if stop.run_until_cancelled(all).await.is_none() {
             return;
         }
-        queue::run(name, inbox, stop, move |key| look(shared.clone(), key)).await;
+        queue::run_queue(name, inbox, stop, move |key| look(shared.clone(), key)).await;
     });
 }

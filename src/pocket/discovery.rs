@@ -14,20 +14,24 @@ mod types;
 /// Kubernetes version whose behaviour pocket follows: major, minor, full version.
 pub const KUBERNETES: (&str, &str, &str) = ("1", "36", "v1.36.2+pocket");
 
-pub(crate) fn answer(
+pub(crate) fn answer_request(
     registry: &Registry,
     segments: &[&str],
     accept: &str,
 ) -> Result<Reply, ApiError> {
     // A client that knows aggregated discovery gets all groups and resources in one answer.
     if let (["api" | "apis"], true) = (segments, accept.contains("as=APIGroupDiscoveryList")) {
-        return Ok(aggregated::answer(registry, segments[0] == "api", accept));
+        return Ok(aggregated::answer_group_list(
+            registry,
+            segments[0] == "api",
+            accept,
+        ));
     }
     let json = match segments {
         [] => {
             json!({"paths": ["/api", "/apis", "/version", "/healthz", "/livez", "/readyz", "/openapi/v2", "/openapi/v3"]})
         }
-        ["version"] => version(),
+        ["version"] => version_info(),
         ["healthz" | "livez" | "readyz", ..] => return Ok(Reply::Text("ok".into())),
         ["api"] => {
             json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []})
@@ -46,18 +50,20 @@ pub(crate) fn answer(
                 json
             })
             .ok_or_else(ApiError::no_such_path)?,
-        ["openapi", "v2"] => return Ok(openapi::v2(registry, accept)),
-        ["openapi", "v3"] => openapi::index(registry),
-        ["openapi", "v3", "api", version] => openapi::document(registry, "", version)?,
-        ["openapi", "v3", "apis", group, version] => openapi::document(registry, group, version)?,
-        ["api", version] => resources(registry, "", version)?,
-        ["apis", group, version] => resources(registry, group, version)?,
+        ["openapi", "v2"] => return Ok(openapi::v2_document(registry, accept)),
+        ["openapi", "v3"] => openapi::v3_index(registry),
+        ["openapi", "v3", "api", version] => openapi::v3_document(registry, "", version)?,
+        ["openapi", "v3", "apis", group, version] => {
+            openapi::v3_document(registry, group, version)?
+        }
+        ["api", version] => resource_list(registry, "", version)?,
+        ["apis", group, version] => resource_list(registry, group, version)?,
         _ => return Err(ApiError::no_such_path()),
     };
-    Ok(Reply::json(json))
+    Ok(Reply::from_json(json))
 }
 
-fn version() -> Value {
+fn version_info() -> Value {
     let (major, minor, full) = KUBERNETES;
     json!({
         "major": major,
@@ -73,7 +79,10 @@ fn version() -> Value {
 }
 
 fn groups(registry: &Registry) -> impl Iterator<Item = (&str, Vec<&str>)> {
-    registry.groups().into_iter().filter(|(g, _)| !g.is_empty())
+    registry
+        .list_groups()
+        .into_iter()
+        .filter(|(g, _)| !g.is_empty())
 }
 
 fn group_json(group: &str, versions: &[&str]) -> Value {
@@ -85,7 +94,7 @@ fn group_json(group: &str, versions: &[&str]) -> Value {
     })
 }
 
-fn resources(registry: &Registry, group: &str, version: &str) -> Result<Value, ApiError> {
+fn resource_list(registry: &Registry, group: &str, version: &str) -> Result<Value, ApiError> {
     let of_version: Vec<&Resource> = registry
         .resources
         .iter()
@@ -143,7 +152,7 @@ fn storage_version_hash(resource: &Resource) -> String {
     use base64::Engine as _;
     use sha2::{Digest, Sha256};
     // Events of both groups are stored in the core group.
-    let group = if resource.is("events.k8s.io", "Event") {
+    let group = if resource.is_kind("events.k8s.io", "Event") {
         ""
     } else {
         resource.group.as_str()
@@ -170,15 +179,15 @@ pub(crate) fn subresources(resource: &Resource) -> Vec<Subresource<'_>> {
     if resource.scale.is_some() {
         all.push(("scale", "Scale", Some(("autoscaling", "v1")), CHANGE));
     }
-    if resource.is("", "Pod") {
+    if resource.is_kind("", "Pod") {
         all.push(("binding", "Binding", None, &["create"]));
         all.push(("log", "Pod", None, &["get"]));
         all.push(("proxy", "PodProxyOptions", None, PROXY));
     }
-    if resource.is("", "Service") {
+    if resource.is_kind("", "Service") {
         all.push(("proxy", "ServiceProxyOptions", None, PROXY));
     }
-    if resource.is("", "Namespace") {
+    if resource.is_kind("", "Namespace") {
         all.push(("finalize", "Namespace", None, &["update"]));
     }
     all

@@ -10,13 +10,13 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Suffix of a file that is being written.
-pub const UNFINISHED: &str = ".new";
+pub const TEMPORARY_SUFFIX: &str = ".new";
 
 /// Writes a file atomically: after a power cut, and to concurrent readers, it is either the old or
 /// the new one. Only one writer at a time.
-pub fn write(file: &Path, bytes: &[u8]) -> io::Result<()> {
+pub fn write_atomically(file: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut name = file.as_os_str().to_owned();
-    name.push(UNFINISHED);
+    name.push(TEMPORARY_SUFFIX);
     let fresh = PathBuf::from(name);
     match fs::remove_file(&fresh) {
         Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(why),
@@ -108,14 +108,14 @@ mod tests {
         // A leftover from a write that was killed does no harm.
         fs::write(folder.join("f.json.new"), "half").unwrap();
         for text in ["one", "two"] {
-            write(&file, text.as_bytes()).unwrap();
+            write_atomically(&file, text.as_bytes()).unwrap();
             assert_eq!(
                 (fs::read_to_string(&file).unwrap().as_str(), mode(&file)),
                 (text, 0o600)
             );
         }
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
-        assert!(write(&dir.path().join("none/f"), b"").is_err());
+        assert!(write_atomically(&dir.path().join("none/f"), b"").is_err());
     }
 
     #[test]

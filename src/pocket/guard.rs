@@ -18,22 +18,22 @@ use std::time::Duration;
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
-use super::leftovers::{self, Marks, Session};
+use super::orphans::{self, Marks, Session};
 
 /// Name of the hidden subcommand.
-pub const NAME: &str = "__guard";
+pub const SUBCOMMAND: &str = "__guard";
 /// Time that shims get to end their containers; they need half a second between TERM and KILL.
-pub const PATIENCE: Duration = Duration::from_secs(2);
+pub const GRACE_PERIOD: Duration = Duration::from_secs(2);
 /// Time limit for killing; what survives it hangs in the kernel.
-pub const LIMIT: Duration = Duration::from_secs(10);
+pub const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Delay before a guard that ended is started again.
-const PAUSE: Duration = Duration::from_secs(1);
+const RESTART_DELAY: Duration = Duration::from_secs(1);
 
 /// Runs the guard. `args` are the arguments after the subcommand's name.
 pub fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let (Some(mark), Some(pods)) = (args.next().and_then(|m| m.into_string().ok()), args.next())
     else {
-        eprintln!("graylane {NAME} is for pocket's own use");
+        eprintln!("graylane {SUBCOMMAND} is for pocket's own use");
         return ExitCode::from(2);
     };
     // Signals from pocket's terminal, above all its hang-up, must not reach the guard.
@@ -47,24 +47,27 @@ pub fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
             _ => {}
         }
     }
-    let sessions = Session::all(&PathBuf::from(pods));
-    match leftovers::end(&mark, &sessions, PATIENCE, LIMIT) {
+    let sessions = Session::read_all(&PathBuf::from(pods));
+    match orphans::kill_processes(&mark, &sessions, GRACE_PERIOD, KILL_TIMEOUT) {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     }
 }
 
-fn start(graylane: &Path, marks: &Marks, pods: &Path) -> io::Result<Child> {
+fn start_guard(graylane: &Path, marks: &Marks, pods: &Path) -> io::Result<Child> {
     let mut command = Command::new(graylane);
     command
-        .arg(NAME)
-        .arg(marks.start())
+        .arg(SUBCOMMAND)
+        .arg(marks.start_prefix())
         .arg(pods)
         .env_clear()
         .current_dir("/");
     // A stopped guard does not notice that this pocket ended; the next start of the pocket kills
     // it.
-    command.env(leftovers::VARIABLE, format!("{}guard", marks.state()));
+    command.env(
+        orphans::MARK_VARIABLE,
+        format!("{}guard", marks.state_prefix()),
+    );
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -73,9 +76,14 @@ fn start(graylane: &Path, marks: &Marks, pods: &Path) -> io::Result<Child> {
 }
 
 /// Runs a guard, and restarts it if it ends, until `unused` is cancelled.
-pub async fn keep(graylane: PathBuf, marks: Marks, pods: PathBuf, unused: CancellationToken) {
+pub async fn keep_running(
+    graylane: PathBuf,
+    marks: Marks,
+    pods: PathBuf,
+    unused: CancellationToken,
+) {
     loop {
-        match start(&graylane, &marks, &pods) {
+        match start_guard(&graylane, &marks, &pods) {
             Ok(mut guard) => {
                 // Kept open: the guard waits for its end.
                 let pipe = guard.stdin.take();
@@ -91,7 +99,7 @@ pub async fn keep(graylane: PathBuf, marks: Marks, pods: PathBuf, unused: Cancel
             }
         }
         if unused
-            .run_until_cancelled(tokio::time::sleep(PAUSE))
+            .run_until_cancelled(tokio::time::sleep(RESTART_DELAY))
             .await
             .is_none()
         {

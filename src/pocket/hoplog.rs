@@ -26,12 +26,12 @@ pub const NAMESPACE: &str = "graylane-system";
 pub const POD: &str = "lane-gateway";
 /// Marks a mirror pod, as in a kubelet: it is shown in the API but not run, because pocket itself
 /// is its process.
-pub const MIRROR: &str = "kubernetes.io/config.mirror";
+pub const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
 
 /// Limit on the lines that are kept for later readers.
-const KEPT: usize = 4096;
+const MAX_LINES: usize = 4096;
 /// Limit on the bytes of these lines; the length of a line depends on the request.
-const KEPT_BYTES: usize = 4 << 20;
+const MAX_BYTES: usize = 4 << 20;
 
 /// Log of hops; clones share one log.
 #[derive(Clone)]
@@ -50,7 +50,7 @@ struct Ring {
 }
 
 impl Ring {
-    fn first(&self) -> u64 {
+    fn first_number(&self) -> u64 {
         self.end - self.lines.len() as u64
     }
 
@@ -58,7 +58,7 @@ impl Ring {
         self.bytes += line.len();
         self.lines.push_back((Timestamp::now(), line));
         self.end += 1;
-        while self.lines.len() > KEPT || self.bytes > KEPT_BYTES {
+        while self.lines.len() > MAX_LINES || self.bytes > MAX_BYTES {
             let Some((_, gone)) = self.lines.pop_front() else {
                 break;
             };
@@ -68,8 +68,8 @@ impl Ring {
 
     /// Returns the lines from number `from` on as one chunk. A reader that is too slow misses lines
     /// that were dropped.
-    fn chunk(&self, from: u64, timestamps: bool) -> Bytes {
-        let skip = usize::try_from(from.saturating_sub(self.first())).unwrap_or(usize::MAX);
+    fn read_chunk(&self, from: u64, timestamps: bool) -> Bytes {
+        let skip = usize::try_from(from.saturating_sub(self.first_number())).unwrap_or(usize::MAX);
         let mut chunk = BytesMut::new();
         for (time, line) in self.lines.iter().skip(skip) {
             if timestamps {
@@ -81,14 +81,15 @@ impl Ring {
     }
 
     /// Number of the first line that a reader asks for.
-    fn start(&self, options: &LogOptions) -> u64 {
+    fn start_number(&self, options: &LogOptions) -> u64 {
         let tail = options
             .tail_lines
-            .map_or(self.first(), |n| self.end.saturating_sub(n));
+            .map_or(self.first_number(), |n| self.end.saturating_sub(n));
         let since = options.since.map_or(0, |t| {
             self.lines.partition_point(|(time, _)| *time < t) as u64
         });
-        tail.max(self.first()).max(self.first() + since)
+        tail.max(self.first_number())
+            .max(self.first_number() + since)
     }
 }
 
@@ -109,23 +110,23 @@ impl HopLog {
         };
         line.push(b'\n');
         let end = {
-            let mut ring = self.ring();
+            let mut ring = self.lock_ring();
             ring.push(line.into());
             ring.end
         };
         self.end.send_replace(end);
     }
 
-    fn ring(&self) -> MutexGuard<'_, Ring> {
+    fn lock_ring(&self) -> MutexGuard<'_, Ring> {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read(&self, options: &LogOptions) -> LogStream {
+    fn open_stream(&self, options: &LogOptions) -> LogStream {
         let timestamps = options.timestamps;
         let (start, end, first) = {
-            let ring = self.ring();
-            let start = ring.start(options);
-            (start, ring.end, ring.chunk(start, timestamps))
+            let ring = self.lock_ring();
+            let start = ring.start_number(options);
+            (start, ring.end, ring.read_chunk(start, timestamps))
         };
         let (log, news) = (self.clone(), self.end.subscribe());
         let rest = stream::unfold(
@@ -133,8 +134,8 @@ impl HopLog {
             move |(log, mut news, from)| async move {
                 news.wait_for(|end| *end > from).await.ok()?;
                 let (chunk, end) = {
-                    let ring = log.ring();
-                    (ring.chunk(from, timestamps), ring.end)
+                    let ring = log.lock_ring();
+                    (ring.read_chunk(from, timestamps), ring.end)
                 };
                 Some((chunk, (log, news, end)))
             },
@@ -146,14 +147,14 @@ impl HopLog {
         };
         match options.limit_bytes {
             None => all.map(Ok).boxed(),
-            Some(limit) => limited(all, usize::try_from(limit).unwrap_or(usize::MAX))
+            Some(limit) => limit_bytes(all, usize::try_from(limit).unwrap_or(usize::MAX))
                 .map(Ok)
                 .boxed(),
         }
     }
 }
 
-fn limited(
+fn limit_bytes(
     all: stream::BoxStream<'static, Bytes>,
     limit: usize,
 ) -> impl stream::Stream<Item = Bytes> + Send {
@@ -166,15 +167,15 @@ fn limited(
 }
 
 /// Logs of all pods of a pocket: the gateway's from here, all others from the kubelet.
-pub struct Logs {
+pub struct PodLogs {
     /// Log of the gateway.
     pub hops: HopLog,
     /// Source of all other logs.
     pub kubelet: Arc<dyn LogSource>,
 }
 
-impl LogSource for Logs {
-    fn open(
+impl LogSource for PodLogs {
+    fn open_log(
         &self,
         pod: Arc<Value>,
         options: LogOptions,
@@ -188,14 +189,14 @@ impl LogSource for Logs {
                 );
                 return futures::future::err(LogError::NotAvailable(why)).boxed();
             }
-            return futures::future::ok(self.hops.read(&options)).boxed();
+            return futures::future::ok(self.hops.open_stream(&options)).boxed();
         }
-        self.kubelet.open(pod, options)
+        self.kubelet.open_log(pod, options)
     }
 }
 
 /// Publishes the gateway as a running pod.
-pub async fn show_pod(client: &Client, node: std::net::IpAddr) -> Result<(), kube::Error> {
+pub async fn apply_mirror_pod(client: &Client, node: std::net::IpAddr) -> Result<(), kube::Error> {
     let params = PatchParams::apply("graylane-pocket").force();
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let namespace =
@@ -207,7 +208,7 @@ pub async fn show_pod(client: &Client, node: std::net::IpAddr) -> Result<(), kub
     let pod = json!({
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": POD, "labels": {label::COMPONENT: POD}, "annotations": {MIRROR: "pocket"}},
+        "metadata": {"name": POD, "labels": {label::COMPONENT: POD}, "annotations": {MIRROR_ANNOTATION: "pocket"}},
         "spec": {"nodeName": "pocket", "hostNetwork": true, "containers": [{"name": POD, "image": "graylane"}]},
     });
     pods.patch(POD, &params, &Patch::Apply(&pod)).await?;
@@ -255,7 +256,7 @@ mod tests {
 
     async fn all(log: &HopLog, options: LogOptions) -> Vec<usize> {
         spans(
-            &log.read(&options)
+            &log.open_stream(&options)
                 .map(Result::unwrap)
                 .collect::<Vec<_>>()
                 .await
@@ -266,37 +267,43 @@ mod tests {
     #[tokio::test]
     async fn late_readers_get_what_is_kept_and_followers_what_comes() {
         let log = HopLog::default();
-        (0..KEPT + 10).for_each(|n| log.write(&hop(n)));
+        (0..MAX_LINES + 10).for_each(|n| log.write(&hop(n)));
         assert_eq!(
             all(&log, LogOptions::default()).await,
-            (10..KEPT + 10).collect::<Vec<_>>()
+            (10..MAX_LINES + 10).collect::<Vec<_>>()
         );
         let tail = LogOptions {
             tail_lines: Some(2),
             ..LogOptions::default()
         };
-        assert_eq!(all(&log, tail.clone()).await, [KEPT + 8, KEPT + 9]);
+        assert_eq!(
+            all(&log, tail.clone()).await,
+            [MAX_LINES + 8, MAX_LINES + 9]
+        );
         let later = LogOptions {
             since: Some(Timestamp::MAX),
             ..LogOptions::default()
         };
         assert!(all(&log, later).await.is_empty());
 
-        let mut follower = log.read(&LogOptions {
+        let mut follower = log.open_stream(&LogOptions {
             follow: true,
             tail_lines: Some(1),
             ..LogOptions::default()
         });
-        assert_eq!(spans(&follower.next().await.unwrap().unwrap()), [KEPT + 9]);
+        assert_eq!(
+            spans(&follower.next().await.unwrap().unwrap()),
+            [MAX_LINES + 9]
+        );
         assert!(follower.next().now_or_never().is_none());
         log.write(&hop(1));
         log.write(&hop(2));
         assert_eq!(spans(&follower.next().await.unwrap().unwrap()), [1, 2]);
         // A slow reader misses lines, but nothing else goes wrong.
-        (0..KEPT + 5).for_each(|n| log.write(&hop(n)));
+        (0..MAX_LINES + 5).for_each(|n| log.write(&hop(n)));
         assert_eq!(
             spans(&follower.next().await.unwrap().unwrap()),
-            (5..KEPT + 5).collect::<Vec<_>>()
+            (5..MAX_LINES + 5).collect::<Vec<_>>()
         );
     }
 
@@ -315,13 +322,13 @@ mod tests {
             read.len()
         );
         let kept = |ring: &Ring| ring.lines.iter().map(|(_, l)| l.len()).sum::<usize>();
-        let (told, real) = Some(log.ring())
+        let (told, real) = Some(log.lock_ring())
             .map(|ring| (ring.bytes, kept(&ring)))
             .unwrap_or_default();
-        assert!(told == real && real <= KEPT_BYTES, "{told} {real}");
+        assert!(told == real && real <= MAX_BYTES, "{told} {real}");
         // A line longer than the limit removes all lines and causes no error.
         log.write(&Hop {
-            path: "p".repeat(2 * KEPT_BYTES),
+            path: "p".repeat(2 * MAX_BYTES),
             ..hop(200)
         });
         assert!(all(&log, LogOptions::default()).await.is_empty());
@@ -337,7 +344,7 @@ mod tests {
             limit_bytes: Some(5),
             ..LogOptions::default()
         };
-        let read: Vec<Bytes> = log.read(&limit).map(Result::unwrap).collect().await;
+        let read: Vec<Bytes> = log.open_stream(&limit).map(Result::unwrap).collect().await;
         assert_eq!(read.concat(), b"{\"tim");
     }
 }

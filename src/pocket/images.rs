@@ -26,15 +26,15 @@ use crate::domain::command_line::CommandLine;
 /// File that makes a folder an image.
 pub const MANIFEST: &str = "image.yaml";
 /// Name prefixes of temporary folders: images that are being created or removed.
-const UNFINISHED: [&str; 3] = [".new-", ".def-", ".damaged-"];
+const TEMPORARY_PREFIXES: [&str; 3] = [".new-", ".def-", ".damaged-"];
 /// Age at which a temporary folder counts as abandoned; no build takes this long.
-const ABANDONED: Duration = Duration::from_secs(24 * 3600);
+const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// Minimum age of a name given by a build before it may be removed as unused.
-const UNUSED: SignedDuration = SignedDuration::from_mins(10);
+const UNUSED_AFTER: SignedDuration = SignedDuration::from_mins(10);
 /// File of names with their digests.
-const TAGS: &str = "tags.json";
+const TAGS_FILE: &str = "tags.json";
 /// File of names given by builds of releases, each with the time of its last build.
-const BUILT: &str = "built.json";
+const BUILT_FILE: &str = "built.json";
 /// Placeholder in an entrypoint for this program's path.
 pub const GRAYLANE: &str = "$GRAYLANE";
 
@@ -108,7 +108,7 @@ pub enum ImageError {
 
 type Result<T, E = ImageError> = std::result::Result<T, E>;
 
-fn told(file: &Path) -> impl FnOnce(io::Error) -> ImageError {
+fn io_error(file: &Path) -> impl FnOnce(io::Error) -> ImageError {
     let file = file.to_owned();
     move |why| ImageError::Io { file, why }
 }
@@ -121,9 +121,9 @@ pub struct Images {
 
 impl Images {
     /// Opens the store in `STATE/images`, and creates it if it does not exist.
-    pub fn of(state: &Path) -> Result<Self> {
+    pub fn open_in(state: &Path) -> Result<Self> {
         let dir = state.join("images");
-        durable::create_folder(&dir).map_err(told(&dir))?;
+        durable::create_folder(&dir).map_err(io_error(&dir))?;
         let images = Self { dir };
         images.remove_abandoned();
         if images
@@ -141,13 +141,13 @@ impl Images {
             let unfinished = entry
                 .file_name()
                 .to_str()
-                .is_some_and(|n| UNFINISHED.iter().any(|u| n.starts_with(u)));
+                .is_some_and(|n| TEMPORARY_PREFIXES.iter().any(|u| n.starts_with(u)));
             let age = entry
                 .metadata()
                 .and_then(|m| m.modified())
                 .ok()
                 .and_then(|t| t.elapsed().ok());
-            if unfinished && age.is_some_and(|age| age > ABANDONED) {
+            if unfinished && age.is_some_and(|age| age > ABANDONED_AFTER) {
                 let _ = fs::remove_dir_all(entry.path());
             }
         }
@@ -158,8 +158,8 @@ impl Images {
     fn put_damaged_names_aside(&self) -> Result<()> {
         let held = self.lock_tags()?;
         if let Err(why @ ImageError::Manifest { .. }) = self.tags() {
-            let (file, aside) = (self.dir.join(TAGS), self.dir.join("tags.json.damaged"));
-            durable::rename(&file, &aside).map_err(told(&aside))?;
+            let (file, aside) = (self.dir.join(TAGS_FILE), self.dir.join("tags.json.damaged"));
+            durable::rename(&file, &aside).map_err(io_error(&aside))?;
             tracing::warn!(%why, aside = %aside.display(),
                 "the names of the images are lost, those of the demo are given again: build yours again with `graylane pocket build`");
         }
@@ -176,7 +176,10 @@ impl Images {
             .map_or(reference, |(_, digest)| digest)
         {
             digest if digest.starts_with("sha256:") => digest.to_owned(),
-            _ => self.tags()?.remove(&full(reference)?).ok_or_else(missing)?,
+            _ => self
+                .tags()?
+                .remove(&full_name(reference)?)
+                .ok_or_else(missing)?,
         };
         let hex = digest
             .strip_prefix("sha256:")
@@ -185,7 +188,8 @@ impl Images {
         if !dir.exists() {
             return Err(missing());
         }
-        let manifest = read_manifest(&dir).map_err(|e| damaged(reference, &dir, e.to_string()))?;
+        let manifest =
+            read_manifest(&dir).map_err(|e| damaged_error(reference, &dir, e.to_string()))?;
         Ok(Image {
             digest,
             dir,
@@ -195,42 +199,50 @@ impl Images {
 
     /// Stores a folder as an image under a name, which stays until it is given to another image.
     pub fn build(&self, context: &Path, name: &str) -> Result<Image> {
-        self.take(context, name, None)
+        self.store_image(context, name, None)
     }
 
     /// Like [`Images::build`], for the build of a release: every build uses a new name, which is
     /// removed when nothing uses it any more.
     pub fn build_for_release(&self, context: &Path, name: &str) -> Result<Image> {
-        self.take(context, name, Some(Timestamp::now()))
+        self.store_image(context, name, Some(Timestamp::now()))
     }
 
-    fn take(&self, context: &Path, name: &str, for_release: Option<Timestamp>) -> Result<Image> {
-        let name = full(name)?;
+    fn store_image(
+        &self,
+        context: &Path,
+        name: &str,
+        for_release: Option<Timestamp>,
+    ) -> Result<Image> {
+        let name = full_name(name)?;
         read_manifest(context)?;
         let fresh = self
             .dir
             .join(format!(".new-{}", uuid::Uuid::new_v4().simple()));
-        let copied =
-            digest::copy(context, &fresh).map_err(|(file, why)| ImageError::Io { file, why });
+        let copied = digest::copy_and_digest(context, &fresh)
+            .map_err(|(file, why)| ImageError::Io { file, why });
         // Folders and names change under one lock, so no other process removes the folder before it
         // gets its name.
         let held = self.lock_tags()?;
-        let done = copied.and_then(|hex| self.keep(&fresh, &hex).map(|()| format!("sha256:{hex}")));
+        let done = copied.and_then(|hex| {
+            self.move_to_digest(&fresh, &hex)
+                .map(|()| format!("sha256:{hex}"))
+        });
         if done.is_err() {
             let _ = fs::remove_dir_all(&fresh);
         }
         let digest = done?;
-        let mut built = self.built();
+        let mut built = self.read_built();
         let same = match for_release {
             Some(at) => built.insert(name.clone(), at.as_second()) == Some(at.as_second()),
             None => built.remove(&name).is_none(),
         };
         if !same {
-            self.write(BUILT, &built)?;
+            self.write_json(BUILT_FILE, &built)?;
         }
         let mut tags = self.tags()?;
         if tags.insert(name, digest.clone()).as_ref() != Some(&digest) {
-            self.write(TAGS, &tags)?;
+            self.write_json(TAGS_FILE, &tags)?;
         }
         drop(held);
         self.get(&digest)
@@ -238,8 +250,8 @@ impl Images {
 
     /// Names given by builds of releases, with the time of the last build in seconds since 1970.
     /// Empty if the file cannot be read; then all names stay.
-    fn built(&self) -> BTreeMap<String, i64> {
-        let bytes = fs::read(self.dir.join(BUILT)).unwrap_or_default();
+    fn read_built(&self) -> BTreeMap<String, i64> {
+        let bytes = fs::read(self.dir.join(BUILT_FILE)).unwrap_or_default();
         serde_json::from_slice(&bytes).unwrap_or_default()
     }
 
@@ -255,13 +267,14 @@ impl Images {
         used: impl Fn(&[String]) -> BTreeSet<String>,
         now: Timestamp,
     ) -> Result<Vec<String>> {
-        if self.built().is_empty() {
+        if self.read_built().is_empty() {
             return Ok(vec![]);
         }
         let held = self.lock_tags()?;
-        let (mut built, mut tags) = (self.built(), self.tags()?);
-        let old =
-            |at: &i64| Timestamp::from_second(*at).is_ok_and(|at| now.duration_since(at) > UNUSED);
+        let (mut built, mut tags) = (self.read_built(), self.tags()?);
+        let old = |at: &i64| {
+            Timestamp::from_second(*at).is_ok_and(|at| now.duration_since(at) > UNUSED_AFTER)
+        };
         let mut gone: Vec<String> = built
             .iter()
             .filter(|(_, at)| old(at))
@@ -274,8 +287,8 @@ impl Images {
         let mut nameless: Vec<String> = gone.iter().filter_map(|name| tags.remove(name)).collect();
         built.retain(|name, _| !gone.contains(name));
         if !gone.is_empty() {
-            self.write(TAGS, &tags)?;
-            self.write(BUILT, &built)?;
+            self.write_json(TAGS_FILE, &tags)?;
+            self.write_json(BUILT_FILE, &built)?;
         }
         // After the names, so that no name refers to a missing folder.
         nameless
@@ -288,17 +301,17 @@ impl Images {
                 .dir
                 .join(format!(".damaged-{}", uuid::Uuid::new_v4().simple()));
             if fs::rename(self.dir.join(hex), &aside).is_ok() {
-                fs::remove_dir_all(&aside).map_err(told(&aside))?;
+                fs::remove_dir_all(&aside).map_err(io_error(&aside))?;
             }
         }
         drop(held);
         Ok(gone)
     }
 
-    fn write<T: Serialize>(&self, name: &str, what: &T) -> Result<()> {
+    fn write_json<T: Serialize>(&self, name: &str, what: &T) -> Result<()> {
         let file = self.dir.join(name);
-        durable::write(&file, &serde_json::to_vec_pretty(what).unwrap_or_default())
-            .map_err(told(&file))
+        durable::write_atomically(&file, &serde_json::to_vec_pretty(what).unwrap_or_default())
+            .map_err(io_error(&file))
     }
 
     /// Stores an image that consists of a manifest only; does nothing if the name already has this
@@ -313,10 +326,10 @@ impl Images {
         let context = self
             .dir
             .join(format!(".def-{}", uuid::Uuid::new_v4().simple()));
-        fs::create_dir(&context).map_err(told(&context))?;
+        fs::create_dir(&context).map_err(io_error(&context))?;
         let text =
             serde_saphyr::to_string(manifest).map_err(|e| ImageError::Name(e.to_string()))?;
-        let written = fs::write(context.join(MANIFEST), text).map_err(told(&context));
+        let written = fs::write(context.join(MANIFEST), text).map_err(io_error(&context));
         let built = written.and_then(|()| self.build(&context, name));
         let _ = fs::remove_dir_all(&context);
         built
@@ -324,36 +337,36 @@ impl Images {
 
     /// Returns all names with their digests.
     pub fn tags(&self) -> Result<BTreeMap<String, String>> {
-        let file = self.dir.join(TAGS);
+        let file = self.dir.join(TAGS_FILE);
         match fs::read(&file) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| ImageError::Manifest {
                 file,
                 why: format!("not the names of images: {e}"),
             }),
             Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
-            Err(why) => Err(told(&file)(why)),
+            Err(why) => Err(io_error(&file)(why)),
         }
     }
 
     /// Moves a complete folder to the path of its digest unless that exists. Files that a program
     /// added to an existing image are no damage; a changed or missing file is.
-    fn keep(&self, fresh: &Path, hex: &str) -> Result<()> {
+    fn move_to_digest(&self, fresh: &Path, hex: &str) -> Result<()> {
         let dir = self.dir.join(hex);
-        if digest::holds(&dir, fresh).map_err(told(&dir))? {
-            return fs::remove_dir_all(fresh).map_err(told(fresh));
+        if digest::contains_all(&dir, fresh).map_err(io_error(&dir))? {
+            return fs::remove_dir_all(fresh).map_err(io_error(fresh));
         }
         if dir.exists() {
             let aside = self
                 .dir
                 .join(format!(".damaged-{}", uuid::Uuid::new_v4().simple()));
-            fs::rename(&dir, &aside).map_err(told(&dir))?;
-            fs::remove_dir_all(&aside).map_err(told(&aside))?;
+            fs::rename(&dir, &aside).map_err(io_error(&dir))?;
+            fs::remove_dir_all(&aside).map_err(io_error(&aside))?;
         }
         match durable::rename(fresh, &dir) {
             Ok(()) => Ok(()),
             // Another process was faster.
-            Err(_) if dir.exists() => fs::remove_dir_all(fresh).map_err(told(fresh)),
-            Err(why) => Err(told(&dir)(why)),
+            Err(_) if dir.exists() => fs::remove_dir_all(fresh).map_err(io_error(fresh)),
+            Err(why) => Err(io_error(&dir)(why)),
         }
     }
 
@@ -365,11 +378,12 @@ impl Images {
             .truncate(false)
             .mode(0o600)
             .open(&file);
-        open.and_then(|f| f.lock().map(|()| f)).map_err(told(&file))
+        open.and_then(|f| f.lock().map(|()| f))
+            .map_err(io_error(&file))
     }
 }
 
-fn damaged(name: &str, dir: &Path, why: String) -> ImageError {
+fn damaged_error(name: &str, dir: &Path, why: String) -> ImageError {
     ImageError::Damaged {
         name: name.to_owned(),
         dir: dir.to_owned(),
@@ -407,7 +421,7 @@ impl Image {
 }
 
 /// Completes a name with its tag.
-fn full(name: &str) -> Result<String> {
+fn full_name(name: &str) -> Result<String> {
     let wrong = || ImageError::Name(name.to_owned());
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | ':');
     if name.is_empty()
@@ -430,7 +444,7 @@ fn full(name: &str) -> Result<String> {
 
 fn read_manifest(dir: &Path) -> Result<Manifest> {
     let file = dir.join(MANIFEST);
-    let text = fs::read_to_string(&file).map_err(told(&file))?;
+    let text = fs::read_to_string(&file).map_err(io_error(&file))?;
     let wrong = |why: String| ImageError::Manifest {
         file: file.clone(),
         why,
@@ -441,7 +455,10 @@ fn read_manifest(dir: &Path) -> Result<Manifest> {
     };
     let own = dir.join(program);
     if !program.starts_with('/') && program.contains('/') {
-        let mode = fs::metadata(&own).map_err(told(&own))?.permissions().mode();
+        let mode = fs::metadata(&own)
+            .map_err(io_error(&own))?
+            .permissions()
+            .mode();
         if mode & 0o111 == 0 {
             return Err(wrong(format!("entrypoint {program} is not executable")));
         }
@@ -455,7 +472,7 @@ mod tests {
 
     fn store() -> (tempfile::TempDir, Images) {
         let dir = tempfile::tempdir().unwrap();
-        let images = Images::of(dir.path()).unwrap();
+        let images = Images::open_in(dir.path()).unwrap();
         (dir, images)
     }
 
@@ -493,14 +510,14 @@ mod tests {
         for name in [".new-old", ".def-old", ".damaged-old", ".new-young"] {
             fs::create_dir(images.dir.join(name)).unwrap();
             if name.ends_with("old") {
-                let long_ago = std::time::SystemTime::now() - 2 * ABANDONED;
+                let long_ago = std::time::SystemTime::now() - 2 * ABANDONED_AFTER;
                 fs::File::open(images.dir.join(name))
                     .unwrap()
                     .set_modified(long_ago)
                     .unwrap();
             }
         }
-        let images = Images::of(dir.path()).unwrap();
+        let images = Images::open_in(dir.path()).unwrap();
         let left: Vec<_> = fs::read_dir(&images.dir)
             .unwrap()
             .map(|e| e.unwrap().file_name())

@@ -12,23 +12,23 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 
 /// Upper limit for file descriptors: more are not needed, and some programs close every number up
 /// to the limit.
-const FILES: u64 = 1 << 20;
+const MAX_FILES: u64 = 1 << 20;
 
-static FOUND: OnceLock<Inherited> = OnceLock::new();
+static FOUND: OnceLock<InheritedLimits> = OnceLock::new();
 
 /// Process attributes that child processes inherit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Inherited {
+pub struct InheritedLimits {
     mask: u32,
     files: Option<u64>,
 }
 
-impl Inherited {
+impl InheritedLimits {
     /// Changes this process and keeps the original values. Must run before there are threads.
-    pub fn change() {
+    pub fn change_process() {
         let mask = umask(Mode::from_raw_mode(0o077));
         let limit = getrlimit(Resource::Nofile);
-        let most = limit.maximum.map_or(FILES, |most| most.min(FILES));
+        let most = limit.maximum.map_or(MAX_FILES, |most| most.min(MAX_FILES));
         if limit.current.is_some_and(|now| now < most) {
             // If this fails, the limit stays as it was.
             let _ = setrlimit(
@@ -45,8 +45,8 @@ impl Inherited {
         });
     }
 
-    /// Returns the values that [`Inherited::change`] kept; `None` if it has not run.
-    pub fn found() -> Option<Self> {
+    /// Returns the values that [`InheritedLimits::change_process`] kept; `None` if it has not run.
+    pub fn get_original() -> Option<Self> {
         FOUND.get().copied()
     }
 
@@ -69,7 +69,7 @@ impl Inherited {
         format!("{:o}:{files}", self.mask)
     }
 
-    /// Parses the output of [`Inherited::to_word`].
+    /// Parses the output of [`InheritedLimits::to_word`].
     pub fn from_word(word: &str) -> Option<Self> {
         let (mask, files) = word.split_once(':')?;
         let mask = u32::from_str_radix(mask, 8).ok().filter(|m| *m <= 0o777)?;
@@ -89,19 +89,19 @@ mod tests {
     #[test]
     fn a_word_is_read_as_it_was_written() {
         for found in [
-            Inherited {
+            InheritedLimits {
                 mask: 0o22,
                 files: Some(1024),
             },
-            Inherited {
+            InheritedLimits {
                 mask: 0,
                 files: None,
             },
         ] {
-            assert_eq!(Inherited::from_word(&found.to_word()), Some(found));
+            assert_eq!(InheritedLimits::from_word(&found.to_word()), Some(found));
         }
         for bad in ["", "22", "8:1", "1777:1", "22:x", "22:"] {
-            assert_eq!(Inherited::from_word(bad), None, "{bad}");
+            assert_eq!(InheritedLimits::from_word(bad), None, "{bad}");
         }
     }
 }

@@ -22,29 +22,29 @@ use tokio_util::task::TaskTracker;
 use crate::pocket::controllers::cache::Cache;
 use crate::pocket::controllers::events::Recorder;
 use crate::pocket::guard;
-use crate::pocket::hoplog::MIRROR;
+use crate::pocket::hoplog::MIRROR_ANNOTATION;
 use crate::pocket::images::{ImageError, Images};
-use crate::pocket::leftovers::{self, Marks};
 use crate::pocket::network::Network;
-use logs::Logs;
+use crate::pocket::orphans::{self, Marks};
+use logs::ContainerLogs;
 
 mod address;
-mod board;
 mod container;
 pub mod env;
 mod logs;
-mod lost;
-mod machine;
+mod node_object;
 mod pod;
 mod probe;
 mod process;
-mod refuse;
-pub use refuse::architecture;
+mod scheduling;
+mod shared_status;
+mod stale_status;
+pub use scheduling::architecture;
+mod foreign_listeners;
 mod status;
-mod strangers;
 mod volumes;
 
-pub use lost::lost;
+pub use stale_status::reset_stale_status;
 
 /// Name of the only node.
 pub const NODE: &str = "pocket";
@@ -62,7 +62,7 @@ pub struct Config {
 
 impl Config {
     /// Creates a configuration with this program's own path.
-    pub fn of(
+    pub fn with_current_program(
         state: &Path,
         network: Network,
         back_off: (Duration, Duration),
@@ -78,13 +78,13 @@ impl Config {
 }
 
 /// State that all pods share.
-struct Node {
+struct NodeContext {
     client: Client,
     network: Network,
     graylane: PathBuf,
     pods: PathBuf,
     images: Images,
-    logs: Arc<Logs>,
+    logs: Arc<ContainerLogs>,
     addresses: address::Addresses,
     events: Recorder,
     http: reqwest::Client,
@@ -104,12 +104,12 @@ struct References {
     secrets: BTreeMap<String, Secret>,
 }
 
-impl Node {
+impl NodeContext {
     fn ip(&self) -> Ipv4Addr {
-        self.network.node()
+        self.network.node_address()
     }
 
-    async fn references(&self, pod: &Pod) -> kube::Result<References> {
+    async fn list_references(&self, pod: &Pod) -> kube::Result<References> {
         let namespace = pod.namespace().unwrap_or_default();
         let all = ListParams::default();
         let services: Api<Service> = Api::namespaced(self.client.clone(), &namespace);
@@ -136,10 +136,10 @@ pub fn spawn(
     config: Config,
     tracker: &TaskTracker,
     stop: &CancellationToken,
-) -> Result<Arc<Logs>, ImageError> {
+) -> Result<Arc<ContainerLogs>, ImageError> {
     let pods_dir = config.state.join("pods");
-    let images = Images::of(&config.state)?;
-    let logs = Arc::new(Logs::new(&pods_dir));
+    let images = Images::open_in(&config.state)?;
+    let logs = Arc::new(ContainerLogs::new(&pods_dir));
     let _ = rustls::crypto::ring::default_provider().install_default();
     let http = reqwest::Client::builder()
         .no_proxy()
@@ -150,14 +150,19 @@ pub fn spawn(
         .unwrap_or_default();
     let marks = Marks::new(&config.state);
     let unused = CancellationToken::new();
-    let guarding = guard::keep(
+    let guarding = guard::keep_running(
         config.graylane.clone(),
         marks.clone(),
         pods_dir.clone(),
         unused.clone(),
     );
-    let former = leftovers::end_async(marks.state(), vec![], guard::PATIENCE, guard::LIMIT);
-    let node = Arc::new(Node {
+    let former = orphans::kill_processes_async(
+        marks.state_prefix(),
+        vec![],
+        guard::GRACE_PERIOD,
+        guard::KILL_TIMEOUT,
+    );
+    let node = Arc::new(NodeContext {
         client: client.clone(),
         network: config.network,
         graylane: config.graylane,
@@ -172,7 +177,11 @@ pub fn spawn(
         marks,
         _guarded: unused.drop_guard(),
     });
-    tracker.spawn(machine::show(client.clone(), node.ip(), stop.clone()));
+    tracker.spawn(node_object::publish_node(
+        client.clone(),
+        node.ip(),
+        stop.clone(),
+    ));
     let cache: Cache<Pod> = Cache::default();
     let (tracker_, pods) = (
         tracker.clone(),
@@ -186,7 +195,7 @@ pub fn spawn(
         {
             gone.send_replace(None);
         }
-        let Some(new) = new.filter(|p| ours(p)) else {
+        let Some(new) = new.filter(|p| is_ours(p)) else {
             return;
         };
         let Some(uid) = new.metadata.uid.clone() else {
@@ -198,7 +207,7 @@ pub fn spawn(
             None => {
                 let (tx, rx) = watch::channel(Some(pod.clone()));
                 pods.insert(uid, tx);
-                tracker_.spawn(pod::run(node.clone(), pod, rx));
+                tracker_.spawn(pod::run_pod(node.clone(), pod, rx));
             }
         }
     });
@@ -209,7 +218,7 @@ pub fn spawn(
         former.await;
         tokio::spawn(guarding);
         remove_gone(&client, &node_pods).await;
-        cache.run(Api::all(client.clone()), stop).await;
+        cache.run_watch(Api::all(client.clone()), stop).await;
     });
     Ok(logs)
 }
@@ -236,7 +245,7 @@ async fn remove_gone(client: &Client, pods: &Path) {
 }
 
 /// Whether this kubelet runs the pod: not bound to another node, and not a mirror pod.
-fn ours(pod: &Pod) -> bool {
+fn is_ours(pod: &Pod) -> bool {
     let node = pod
         .spec
         .as_ref()
@@ -246,6 +255,6 @@ fn ours(pod: &Pod) -> bool {
         .metadata
         .annotations
         .as_ref()
-        .is_some_and(|a| a.contains_key(MIRROR));
+        .is_some_and(|a| a.contains_key(MIRROR_ANNOTATION));
     !mirror && (node.is_empty() || node == NODE)
 }

@@ -52,7 +52,7 @@ pub struct Network {
 impl Network {
     /// Claims the stored network of a state folder, or a new one; returns it with the API's
     /// listener.
-    pub fn take(state: &Path) -> Result<(Self, TcpListener), NetworkError> {
+    pub fn claim_for(state: &Path) -> Result<(Self, TcpListener), NetworkError> {
         let file = state.join("network.json");
         let told = |why| NetworkError::File {
             file: file.clone(),
@@ -66,15 +66,18 @@ impl Network {
             Err(why) => return Err(told(why)),
         };
         for octet in remembered.into_iter().chain(OCTETS) {
-            let network = Self::within([127, octet]);
-            match TcpListener::bind(SocketAddrV4::new(network.node(), API_PORT)) {
+            let network = Self::with_base([127, octet]);
+            match TcpListener::bind(SocketAddrV4::new(network.node_address(), API_PORT)) {
                 Ok(listener) => {
                     listener
                         .set_nonblocking(true)
                         .map_err(NetworkError::NoLoopback)?;
                     if remembered != Some(octet) {
-                        durable::write(&file, &serde_json::to_vec(&octet).unwrap_or_default())
-                            .map_err(told)?;
+                        durable::write_atomically(
+                            &file,
+                            &serde_json::to_vec(&octet).unwrap_or_default(),
+                        )
+                        .map_err(told)?;
                     }
                     return Ok((network, listener));
                 }
@@ -87,23 +90,23 @@ impl Network {
 
     /// Creates a network with a fixed base, for a kubelet that works for another API server; its
     /// addresses must already belong to this machine.
-    pub const fn within(base: [u8; 2]) -> Self {
+    pub const fn with_base(base: [u8; 2]) -> Self {
         Self { base }
     }
 
     /// Address of the node: the API, Gateways, and `status.hostIP`.
-    pub const fn node(self) -> Ipv4Addr {
+    pub const fn node_address(self) -> Ipv4Addr {
         Ipv4Addr::new(self.base[0], self.base[1], 0, 1)
     }
 
     /// Returns the `n`th pod address; `None` if there are no more.
-    pub fn pod(self, n: u32) -> Option<Ipv4Addr> {
-        self.nth(PODS, n)
+    pub fn pod_address(self, n: u32) -> Option<Ipv4Addr> {
+        self.nth_address(PODS, n)
     }
 
     /// Returns the `n`th Service address; `None` if there are no more.
-    pub fn service(self, n: u32) -> Option<Ipv4Addr> {
-        self.nth(SERVICES, n)
+    pub fn service_address(self, n: u32) -> Option<Ipv4Addr> {
+        self.nth_address(SERVICES, n)
     }
 
     /// Whether the address is a Service address of this network.
@@ -118,7 +121,7 @@ impl Network {
         [first, second] == self.base && PODS.contains(&third) && (1..=254).contains(&last)
     }
 
-    fn nth(self, thirds: std::ops::RangeInclusive<u8>, n: u32) -> Option<Ipv4Addr> {
+    fn nth_address(self, thirds: std::ops::RangeInclusive<u8>, n: u32) -> Option<Ipv4Addr> {
         let third = u8::try_from(n / 254)
             .ok()
             .and_then(|t| thirds.start().checked_add(t))?;
@@ -136,32 +139,35 @@ mod tests {
     #[test]
     fn a_network_is_ones_own_and_remembered() {
         let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let (first, held) = Network::take(one.path()).unwrap();
-        let (second, _also) = Network::take(two.path()).unwrap();
+        let (first, held) = Network::claim_for(one.path()).unwrap();
+        let (second, _also) = Network::claim_for(two.path()).unwrap();
         assert_ne!(first, second);
         // Taken while it is held; free again afterwards.
-        let (other, _) = Network::take(one.path()).unwrap();
+        let (other, _) = Network::claim_for(one.path()).unwrap();
         assert_ne!(other, first);
         std::fs::write(one.path().join("network.json"), first.base[1].to_string()).unwrap();
         drop(held);
-        assert_eq!(Network::take(one.path()).unwrap().0, first);
+        assert_eq!(Network::claim_for(one.path()).unwrap().0, first);
         std::fs::write(one.path().join("network.json"), "nonsense").unwrap();
-        Network::take(one.path()).unwrap();
+        Network::claim_for(one.path()).unwrap();
     }
 
     #[test]
     fn addresses_are_distinct_of_their_own_range_and_end() {
-        let network = Network::within([127, 70]);
-        assert_eq!(network.node(), Ipv4Addr::new(127, 70, 0, 1));
-        assert_eq!(network.pod(0), Some(Ipv4Addr::new(127, 70, 16, 1)));
-        assert_eq!(network.pod(254), Some(Ipv4Addr::new(127, 70, 17, 1)));
-        let all: Vec<Ipv4Addr> = (0..).map_while(|n| network.service(n)).collect();
+        let network = Network::with_base([127, 70]);
+        assert_eq!(network.node_address(), Ipv4Addr::new(127, 70, 0, 1));
+        assert_eq!(network.pod_address(0), Some(Ipv4Addr::new(127, 70, 16, 1)));
+        assert_eq!(
+            network.pod_address(254),
+            Some(Ipv4Addr::new(127, 70, 17, 1))
+        );
+        let all: Vec<Ipv4Addr> = (0..).map_while(|n| network.service_address(n)).collect();
         assert_eq!(all.len(), 123 * 254);
         assert!(
             all.iter()
                 .all(|a| network.is_service(*a) && !network.is_pod(*a))
         );
-        assert!(!Network::within([127, 71]).is_service(all[0]));
-        assert_eq!(network.pod(u32::MAX), None);
+        assert!(!Network::with_base([127, 71]).is_service(all[0]));
+        assert_eq!(network.pod_address(u32::MAX), None);
     }
 }

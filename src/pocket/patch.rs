@@ -1,9 +1,9 @@
 //! How a patch changes an object: pure functions over JSON that answer as a Kubernetes API server
 //! does.
 //!
-//! * [`merge`] is RFC 7386, [`json()`] is RFC 6902, [`strategic()`] is Kubernetes' strategic merge
+//! * [`apply_merge_patch`] is RFC 7386, [`apply_json_patch`] is RFC 6902, [`apply_strategic_patch`] is Kubernetes' strategic merge
 //!   patch.
-//! * [`apply()`] is server-side apply; [`track_update`] records field ownership in the same way for
+//! * [`apply_server_side`] is server-side apply; [`track_update`] records field ownership in the same way for
 //!   create, update and the other patches. Both follow structured-merge-diff:
 //!   `metadata.managedFields` records which field manager owns which field.
 //!
@@ -16,18 +16,18 @@ mod crd;
 mod fields_v1;
 mod fieldset;
 mod json;
-mod managed;
+mod managed_fields;
 mod schema;
 mod strategic;
 #[cfg(test)]
 mod tests;
 mod walk;
 
-pub use apply::{apply, apply_subresource, track_update};
-pub use json::json;
-pub use managed::{ApplyError, Conflict};
+pub use apply::{apply_server_side, apply_subresource, track_update};
+pub use json::apply_json_patch;
+pub use managed_fields::{ApplyError, Conflict};
 pub use schema::ListKeys;
-pub use strategic::strategic;
+pub use strategic::apply_strategic_patch;
 
 use serde_json::Value;
 
@@ -44,7 +44,7 @@ pub enum PatchError {
 }
 
 /// JSON merge patch (RFC 7386): maps merge, null deletes, everything else replaces.
-pub fn merge(target: &Value, patch: &Value) -> Value {
+pub fn apply_merge_patch(target: &Value, patch: &Value) -> Value {
     let mut out = target.clone();
     json_patch::merge(&mut out, patch);
     out

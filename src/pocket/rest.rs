@@ -55,14 +55,14 @@ mod watch;
 
 pub use error::{ApiError, FieldError};
 pub use logs::{LogError, LogOptions, LogSource, LogStream};
-pub use reply::{BoxError, ResponseBody, error as refuse};
+pub use reply::{BoxError, ResponseBody, error_response as refuse};
 
 use error::Result;
 use path::{ResourcePath, Target};
 use query::Query;
 use registry::{Definition, Registry, Resource};
 use reply::View;
-pub(crate) use reply::{Include, Reply, partial};
+pub(crate) use reply::{Include, Reply, to_partial_metadata};
 use user::User;
 
 /// Larger request bodies are refused, as by a Kubernetes API server.
@@ -76,11 +76,11 @@ pub struct ApiServer {
 
 struct Inner {
     store: Store,
-    registry: registry::Cached,
+    registry: registry::RegistryCache,
     logs: OnceLock<Arc<dyn LogSource>>,
     closing: CancellationToken,
-    addresses: addresses::Addresses,
-    onward: proxy::Onward,
+    addresses: addresses::AddressAllocator,
+    onward: proxy::ProxyClient,
 }
 
 impl Drop for Inner {
@@ -120,18 +120,18 @@ impl Call {
 impl ApiServer {
     /// Opens the state directory `dir` and takes its lock. Must be called within a tokio runtime.
     pub fn open(dir: &Path) -> Result<ApiServer, StoreError> {
-        let store = Store::open_with(&dir.join("store.redb"), seed::objects())?;
+        let store = Store::open_with(&dir.join("store.redb"), seed::seed_objects())?;
         let server = ApiServer {
             inner: Arc::new(Inner {
                 store,
-                registry: registry::Cached::default(),
+                registry: registry::RegistryCache::default(),
                 logs: OnceLock::new(),
                 closing: CancellationToken::new(),
-                addresses: addresses::Addresses::default(),
-                onward: proxy::client(),
+                addresses: addresses::AddressAllocator::default(),
+                onward: proxy::build_client(),
             }),
         };
-        terminate::start(&server);
+        terminate::start_terminator(&server);
         Ok(server)
     }
 
@@ -140,7 +140,7 @@ impl ApiServer {
         let server = self.clone();
         let service = tower::service_fn(move |request: Request<kube::client::Body>| {
             let server = server.clone();
-            async move { Ok::<_, BoxError>(server.handle(request).await) }
+            async move { Ok::<_, BoxError>(server.handle_request(request).await) }
         });
         kube::Client::new(service, "default")
     }
@@ -171,7 +171,7 @@ impl ApiServer {
     }
 
     /// Answers one request. Never fails: a refusal is an answer too.
-    pub async fn handle<B>(&self, request: Request<B>) -> Response<ResponseBody>
+    pub async fn handle_request<B>(&self, request: Request<B>) -> Response<ResponseBody>
     where
         B: http_body::Body<Data = Bytes> + Send,
         B::Error: Into<BoxError>,
@@ -193,23 +193,23 @@ impl ApiServer {
                 } else {
                     ApiError::bad_request(format!("the request's body broke off: {error}"))
                 };
-                return reply::error(&error);
+                return reply::error_response(&error);
             }
         };
         // Sent with every answer, including refusals.
         let mut warnings = Vec::new();
-        let mut response = match self.answer(&parts, body, &mut warnings).await {
+        let mut response = match self.route_request(&parts, body, &mut warnings).await {
             Ok(reply) => reply.into_response(),
             Err(error) => {
                 tracing::debug!(method = %parts.method, uri = %parts.uri, code = %error.code, message = %error.message, "refused");
-                reply::error(&error)
+                reply::error_response(&error)
             }
         };
         reply::add_warnings(&mut response, &warnings);
         response
     }
 
-    async fn answer(
+    async fn route_request(
         &self,
         parts: &http::request::Parts,
         body: Bytes,
@@ -221,8 +221,8 @@ impl ApiServer {
             value.unwrap_or_default()
         };
         let accept = header(http::header::ACCEPT);
-        let user = User::of(&parts.headers)?;
-        let target = path::parse(parts.uri.path()).ok_or_else(ApiError::no_such_path)?;
+        let user = User::from_headers(&parts.headers)?;
+        let target = path::parse_path(parts.uri.path()).ok_or_else(ApiError::no_such_path)?;
         let at = match target {
             Target::Resource(at) => at,
             Target::Other(segments) => {
@@ -230,21 +230,25 @@ impl ApiServer {
                     return Err(ApiError::method_not_allowed());
                 }
                 let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-                return crate::pocket::discovery::answer(&self.registry(), &segments, accept);
+                return crate::pocket::discovery::answer_request(
+                    &self.registry(),
+                    &segments,
+                    accept,
+                );
             }
         };
         let resource = self
             .registry()
-            .find(&at.group, &at.version, &at.plural)
+            .find_resource(&at.group, &at.version, &at.plural)
             .cloned()
             .ok_or_else(ApiError::no_such_path)?;
         if at.namespace.is_some() && !resource.namespaced {
             return Err(ApiError::no_such_path());
         }
-        user.check(&parts.method, &query, &resource, &at)?;
+        user.check_allowed(&parts.method, &query, &resource, &at)?;
         warnings.extend(resource.deprecation.clone());
         if resource.is_unserved() {
-            let what = resource.qualified();
+            let what = resource.qualified_name();
             // There are no such objects, so a read can be answered.
             if parts.method != Method::GET || at.subresource.is_some() || resource.verbs.is_empty()
             {
@@ -267,7 +271,7 @@ impl ApiServer {
         } = at;
         let call = Call {
             user,
-            view: View::negotiate(accept, &query)?,
+            view: View::from_accept(accept, &query)?,
             resource,
             namespace,
             name,
@@ -290,11 +294,11 @@ impl ApiServer {
             return Err(ApiError::no_such_path());
         }
         match subresource.as_deref() {
-            None => self.object(&parts.method, call).await,
+            None => self.route_object_request(&parts.method, call).await,
             Some("status") if call.resource.status => match parts.method {
-                Method::GET => self.get(&call),
-                Method::PUT => self.update(&call, Some("status")).await,
-                Method::PATCH => self.patch(&call, Some("status")).await,
+                Method::GET => self.get_object(&call),
+                Method::PUT => self.update_object(&call, Some("status")).await,
+                Method::PATCH => self.patch_object(&call, Some("status")).await,
                 _ => Err(ApiError::method_not_allowed()),
             },
             Some("scale") if call.resource.scale.is_some() => match parts.method {
@@ -303,23 +307,23 @@ impl ApiServer {
                 Method::PATCH => self.patch_scale(&call).await,
                 _ => Err(ApiError::method_not_allowed()),
             },
-            Some("log") if call.resource.is("", "Pod") => match parts.method {
-                Method::GET => self.logs(&call).await,
+            Some("log") if call.resource.is_kind("", "Pod") => match parts.method {
+                Method::GET => self.stream_logs(&call).await,
                 _ => Err(ApiError::method_not_allowed()),
             },
-            Some("binding") if call.resource.is("", "Pod") => match parts.method {
-                Method::POST => self.bind(&call).await,
+            Some("binding") if call.resource.is_kind("", "Pod") => match parts.method {
+                Method::POST => self.bind_pod(&call).await,
                 _ => Err(ApiError::method_not_allowed()),
             },
-            Some("finalize") if call.resource.is("", "Namespace") => match parts.method {
-                Method::PUT => self.update(&call, Some("finalize")).await,
+            Some("finalize") if call.resource.is_kind("", "Namespace") => match parts.method {
+                Method::PUT => self.update_object(&call, Some("finalize")).await,
                 _ => Err(ApiError::method_not_allowed()),
             },
             Some(sub) if sub == "proxy" || sub.starts_with("proxy/") => {
-                if !call.resource.is("", "Pod") && !call.resource.is("", "Service") {
+                if !call.resource.is_kind("", "Pod") && !call.resource.is_kind("", "Service") {
                     return Err(ApiError::no_such_path());
                 }
-                self.proxy(parts, call).await
+                self.proxy_request(parts, call).await
             }
             Some(other) => {
                 let known = matches!(
@@ -333,7 +337,10 @@ impl ApiServer {
                         | "resize"
                 );
                 if known {
-                    let what = format!("the {other} subresource of {}", call.resource.qualified());
+                    let what = format!(
+                        "the {other} subresource of {}",
+                        call.resource.qualified_name()
+                    );
                     return Err(ApiError::not_served(&what));
                 }
                 Err(ApiError::no_such_path())
@@ -341,31 +348,31 @@ impl ApiServer {
         }
     }
 
-    async fn object(&self, method: &Method, call: Call) -> Result<Reply> {
+    async fn route_object_request(&self, method: &Method, call: Call) -> Result<Reply> {
         if call.resource.verbs == registry::REVIEW_VERBS {
             return match (method, &call.name) {
-                (&Method::POST, None) => self.review(&call),
+                (&Method::POST, None) => self.answer_review(&call),
                 _ => Err(ApiError::method_not_allowed()),
             };
         }
         match (method, &call.name) {
-            (&Method::GET, None) if call.query.flag("watch") => self.watch(&call),
-            (&Method::GET, None) => self.list(&call),
+            (&Method::GET, None) if call.query.has_flag("watch") => self.watch_objects(&call),
+            (&Method::GET, None) => self.list_objects(&call),
             // The deprecated form of a watch on one object; a field selector does the same.
-            (&Method::GET, Some(_)) if call.query.flag("watch") => Err(ApiError::not_served(
+            (&Method::GET, Some(_)) if call.query.has_flag("watch") => Err(ApiError::not_served(
                 "watches on an object's own path; use fieldSelector=metadata.name=NAME",
             )),
-            (&Method::GET, Some(_)) => self.get(&call),
+            (&Method::GET, Some(_)) => self.get_object(&call),
             // A namespaced object can be created only through the path of its namespace.
             (&Method::POST, None) if call.resource.namespaced && call.namespace.is_none() => {
                 Err(ApiError::method_not_allowed())
             }
-            (&Method::POST, None) => self.create(&call).await,
-            (&Method::PUT, Some(_)) => self.update(&call, None).await,
-            (&Method::PATCH, Some(_)) => self.patch(&call, None).await,
-            (&Method::DELETE, Some(_)) => self.delete(&call).await,
+            (&Method::POST, None) => self.create_object(&call).await,
+            (&Method::PUT, Some(_)) => self.update_object(&call, None).await,
+            (&Method::PATCH, Some(_)) => self.patch_object(&call, None).await,
+            (&Method::DELETE, Some(_)) => self.delete_object(&call).await,
             // As in Kubernetes, namespaces are deleted one by one.
-            (&Method::DELETE, None) if call.resource.is("", "Namespace") => {
+            (&Method::DELETE, None) if call.resource.is_kind("", "Namespace") => {
                 Err(ApiError::method_not_allowed())
             }
             (&Method::DELETE, None) => self.delete_collection(&call).await,

@@ -16,11 +16,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     controllers,
-    hoplog::{self, HopLog, Logs},
+    hoplog::{self, HopLog, PodLogs},
     images::{ImageError, Images, unused},
-    kubelet,
+    kubelet, kubernetes_service,
     network::{Network, NetworkError},
-    own_service,
     rest::{ApiError, ApiServer},
     serve::{self, Identity, IdentityError},
     store::StoreError,
@@ -87,7 +86,7 @@ pub struct Pocket {
 }
 
 /// Longer than all time limits that the tasks of a stage have themselves.
-const LONGEST_END: Duration = Duration::from_secs(60);
+const STAGE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Tasks that are stopped together.
 struct Stage {
@@ -103,10 +102,10 @@ impl Stage {
         }
     }
 
-    async fn end(self) {
+    async fn stop_tasks(self) {
         self.stop.cancel();
         self.tasks.close();
-        if tokio::time::timeout(LONGEST_END, self.tasks.wait())
+        if tokio::time::timeout(STAGE_TIMEOUT, self.tasks.wait())
             .await
             .is_err()
         {
@@ -139,32 +138,32 @@ impl Pocket {
     /// Starts the pocket of an existing state folder.
     pub async fn start(dir: &Path, settings: Settings) -> Result<Self, PocketError> {
         let server = ApiServer::open(dir)?;
-        let (network, listener) = Network::take(dir)?;
+        let (network, listener) = Network::claim_for(dir)?;
         server
             .set_network(network)
             .await
             .map_err(PocketError::Addresses)?;
-        let identity = Identity::of(dir, network.node())?;
+        let identity = Identity::open_or_create(dir, network.node_address())?;
         let client = server.client();
         let hops = HopLog::default();
-        hoplog::show_pod(&client, network.node().into()).await?;
-        own_service::write(&client, network.node()).await?;
+        hoplog::apply_mirror_pod(&client, network.node_address().into()).await?;
+        kubernetes_service::apply_service(&client, network.node_address()).await?;
 
         // Before anything reads the pods: containers that ran when pocket ended are not ready.
-        kubelet::lost(&client).await?;
+        kubelet::reset_stale_status(&client).await?;
         let (deciding, gateway, running, api) =
             (Stage::new(), Stage::new(), Stage::new(), Stage::new());
-        let config =
-            kubelet::Config::of(dir, network, settings.back_off).map_err(PocketError::Program)?;
+        let config = kubelet::Config::with_current_program(dir, network, settings.back_off)
+            .map_err(PocketError::Program)?;
         let kubelet = kubelet::spawn(client.clone(), config, &running.tasks, &running.stop)?;
-        server.set_log_source(Arc::new(Logs {
+        server.set_log_source(Arc::new(PodLogs {
             hops: hops.clone(),
             kubelet,
         }));
         controllers::spawn(client.clone(), &deciding.tasks, &deciding.stop);
-        let unused = unused::run(
+        let unused = unused::run_cleanup(
             server.store().clone(),
-            Images::of(dir)?,
+            Images::open_in(dir)?,
             deciding.stop.clone(),
         );
         deciding.tasks.spawn(unused);
@@ -174,14 +173,16 @@ impl Pocket {
             &deciding.tasks,
             &deciding.stop,
         );
-        let (stop, node) = (gateway.stop.clone(), IpAddr::from(network.node()));
+        let (stop, node) = (gateway.stop.clone(), IpAddr::from(network.node_address()));
         gateway.tasks.spawn(async move {
-            if let Err(why) = gateway::run(client, node, move |hop| hops.write(hop), stop).await {
+            if let Err(why) =
+                gateway::run_gateway(client, node, move |hop| hops.write(hop), stop).await
+            {
                 tracing::error!(%why, "the lane gateway ended");
             }
         });
         serve::write_kubeconfig(dir, network, &identity)?;
-        api.tasks.spawn(serve::renew(
+        api.tasks.spawn(serve::run_renewal(
             dir.into(),
             network,
             identity.clone(),
@@ -189,7 +190,7 @@ impl Pocket {
         ));
         let (server_, stop) = (server.clone(), api.stop.clone());
         api.tasks.spawn(async move {
-            if let Err(why) = serve::serve(server_, listener, identity, stop).await {
+            if let Err(why) = serve::serve_api(server_, listener, identity, stop).await {
                 tracing::error!(%why, "the API is not served on the network");
             }
         });
@@ -207,8 +208,8 @@ impl Pocket {
     }
 
     /// Returns the node's address.
-    pub fn node(&self) -> Ipv4Addr {
-        self.network.node()
+    pub fn node_address(&self) -> Ipv4Addr {
+        self.network.node_address()
     }
 
     /// Returns the state folder.
@@ -219,7 +220,7 @@ impl Pocket {
     /// Stops everything in order and releases the state folder.
     pub async fn stop(mut self) {
         for stage in std::mem::take(&mut self.stages) {
-            stage.end().await;
+            stage.stop_tasks().await;
         }
         self.server.close().await;
     }

@@ -28,23 +28,23 @@ use super::{
     network::Network,
     rest::{ApiError, ApiServer, ResponseBody},
 };
-use crate::net::{admission::Admission, talkative::Talkative};
+use crate::net::{admission::Admission, first_byte::FirstByteDeadline};
 pub use identity::{Identity, IdentityError};
 
 /// Share of this process's file descriptors that is available to API clients.
-const PART: f64 = 0.125;
+const CONNECTION_SHARE: f64 = 0.125;
 /// Time limit for the TLS handshake and for the head of a request.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Interval of HTTP/2 pings; a client that does not answer within the handshake time limit is
 /// disconnected.
-const PING: Duration = Duration::from_secs(60);
+const PING_INTERVAL: Duration = Duration::from_secs(60);
 /// Interval of the renewal check; also the time until a changed clock is noticed.
-const RENEWAL: Duration = Duration::from_secs(60);
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(60);
 /// Time that open connections get at shutdown.
-const DRAIN: Duration = Duration::from_secs(2);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Serves on `listener` until `stop` is cancelled, then lets running requests finish for a moment.
-pub async fn serve(
+pub async fn serve_api(
     server: ApiServer,
     listener: TcpListener,
     identity: Identity,
@@ -52,17 +52,20 @@ pub async fn serve(
 ) -> std::io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let graceful = GracefulShutdown::new();
-    let (admission, here) = (Admission::share(PART, 1), listener.local_addr()?);
+    let (admission, here) = (
+        Admission::for_descriptor_share(CONNECTION_SHARE, 1),
+        listener.local_addr()?,
+    );
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HANDSHAKE);
+        .header_read_timeout(HANDSHAKE_TIMEOUT);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .keep_alive_interval(PING)
-        .keep_alive_timeout(HANDSHAKE);
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(HANDSHAKE_TIMEOUT);
     loop {
         let (stream, peer) = tokio::select! {
             () = stop.cancelled() => break,
@@ -78,32 +81,34 @@ pub async fn serve(
         };
         let _ = stream.set_nodelay(true);
         let builder = builder.clone();
-        let acceptor = TlsAcceptor::from(identity.live().tls);
+        let acceptor = TlsAcceptor::from(identity.serving_state().tls);
         let (server, identity, watcher) = (server.clone(), identity.clone(), graceful.watcher());
         let admission = admission.clone();
         tokio::spawn(async move {
             // A client with too many connections is disconnected without an answer.
-            let Some(place) = admission.enter(peer, here).await else {
+            let Some(place) = admission.admit_peer(peer, here).await else {
                 return;
             };
-            let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await
+            let Ok(Ok(stream)) =
+                tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await
             else {
                 return;
             };
-            let stream = Talkative::new(stream, HANDSHAKE, Some(place));
-            let service =
-                service_fn(move |request| answer(server.clone(), identity.live().tokens, request));
+            let stream = FirstByteDeadline::new(stream, HANDSHAKE_TIMEOUT, Some(place));
+            let service = service_fn(move |request| {
+                answer_request(server.clone(), identity.serving_state().tokens, request)
+            });
             let connection = builder
                 .serve_connection(TokioIo::new(stream), service)
                 .into_owned();
             let _ = watcher.watch(connection).await;
         });
     }
-    let _ = tokio::time::timeout(DRAIN, graceful.shutdown()).await;
+    let _ = tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await;
     Ok(())
 }
 
-async fn answer(
+async fn answer_request(
     server: ApiServer,
     tokens: Arc<[String]>,
     request: Request<Incoming>,
@@ -113,26 +118,31 @@ async fn answer(
         .get(AUTHORIZATION)
         .and_then(|v| v.to_str().ok())
         .and_then(|v| v.strip_prefix("Bearer "));
-    if !given.is_some_and(|given| tokens.iter().any(|token| same(given, token))) {
+    if !given.is_some_and(|given| tokens.iter().any(|token| constant_time_eq(given, token))) {
         return Ok(super::rest::refuse(&ApiError::new(
             StatusCode::UNAUTHORIZED,
             "Unauthorized",
             "Unauthorized",
         )));
     }
-    Ok(server.handle(request).await)
+    Ok(server.handle_request(request).await)
 }
 
 /// Compares in constant time.
-fn same(one: &str, two: &str) -> bool {
+fn constant_time_eq(one: &str, two: &str) -> bool {
     use sha2::{Digest, Sha256};
     Sha256::digest(one) == Sha256::digest(two)
 }
 
 /// Renews the identity and the kubeconfig before they expire, until `stop` is cancelled.
-pub async fn renew(state: PathBuf, network: Network, identity: Identity, stop: CancellationToken) {
+pub async fn run_renewal(
+    state: PathBuf,
+    network: Network,
+    identity: Identity,
+    stop: CancellationToken,
+) {
     while stop
-        .run_until_cancelled(tokio::time::sleep(RENEWAL))
+        .run_until_cancelled(tokio::time::sleep(RENEWAL_INTERVAL))
         .await
         .is_some()
     {
@@ -161,12 +171,13 @@ pub fn write_kubeconfig(
         "current-context": "pocket",
         "contexts": [{"name": "pocket", "context": {"cluster": "pocket", "user": "you", "namespace": "default"}}],
         "clusters": [{"name": "pocket", "cluster": {
-            "server": format!("https://{}:{}", network.node(), super::network::API_PORT),
+            "server": format!("https://{}:{}", network.node_address(), super::network::API_PORT),
             "certificate-authority-data": identity.authority_data(),
         }}],
         "users": [{"name": "you", "user": {"token": identity.token()}}],
     });
     let text = serde_saphyr::to_string(&config).unwrap_or_else(|_| config.to_string());
     let file = state.join("kubeconfig");
-    durable::write(&file, text.as_bytes()).map_err(|why| IdentityError::File { file, why })
+    durable::write_atomically(&file, text.as_bytes())
+        .map_err(|why| IdentityError::File { file, why })
 }

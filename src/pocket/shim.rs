@@ -15,7 +15,7 @@
 //! |---|---|
 //! | CMD | the shim: CMD's group, then re-parented descendants |
 //! | pocket | each shim, at the end of its pipe |
-//! | the shim | the kernel ends CMD (death signal), the kubelet [the rest](super::leftovers) |
+//! | the shim | the kernel ends CMD (death signal), the kubelet [the rest](super::orphans) |
 //! | pocket and shims at once | the kernel ends CMD, the [`guard`](super::guard) the rest |
 //! | pocket, shims and guard at once | the kernel ends CMD, the next start of pocket the rest |
 //!
@@ -36,24 +36,24 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::inherited::Inherited;
-use super::leftovers::Session;
+use super::inherited::InheritedLimits;
+use super::orphans::Session;
 
 /// Name of the hidden subcommand.
-pub const NAME: &str = "__shim";
+pub const SUBCOMMAND: &str = "__shim";
 /// Hidden subcommand between the shim and CMD: prepares its own process, then becomes CMD.
-pub const EXEC: &str = "__exec";
+pub const EXEC_SUBCOMMAND: &str = "__exec";
 /// Exit code when CMD could not be started; the message is on standard error.
 pub const CANNOT_START: u8 = 128;
 
 struct Args {
     lock: Option<OsString>,
     wait: Duration,
-    inherit: Option<Inherited>,
+    inherit: Option<InheritedLimits>,
     command: Vec<OsString>,
 }
 
-fn parse(args: impl IntoIterator<Item = OsString>) -> Option<Args> {
+fn parse_args(args: impl IntoIterator<Item = OsString>) -> Option<Args> {
     let mut parsed = Args {
         lock: None,
         wait: Duration::from_millis(500),
@@ -68,7 +68,7 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Option<Args> {
                 parsed.wait = Duration::from_millis(args.next()?.to_str()?.parse().ok()?)
             }
             Some("--inherit") => {
-                parsed.inherit = Some(Inherited::from_word(args.next()?.to_str()?)?)
+                parsed.inherit = Some(InheritedLimits::from_word(args.next()?.to_str()?)?)
             }
             Some("--") => {
                 parsed.command = args.collect();
@@ -83,7 +83,7 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Option<Args> {
 /// Pid of the child. Locked while the child is being started, so that signals wait until then.
 static CHILD: Mutex<Option<Pid>> = Mutex::new(None);
 
-fn signal(signal: Signal) {
+fn signal_child(signal: Signal) {
     let child = CHILD.lock().unwrap_or_else(PoisonError::into_inner);
     match *child {
         // Before CMD runs there is no group yet, only the process that will lead it.
@@ -97,43 +97,47 @@ fn signal(signal: Signal) {
 }
 
 /// Obeys pocket until the pipe ends.
-fn obey(wait: Duration) {
+fn obey_orders(wait: Duration) {
     let mut byte = [0];
     let mut stdin = std::io::stdin();
     loop {
         match stdin.read(&mut byte) {
-            Ok(1) if byte[0] == b'T' => signal(Signal::TERM),
-            Ok(1) if byte[0] == b'K' => signal(Signal::KILL),
+            Ok(1) if byte[0] == b'T' => signal_child(Signal::TERM),
+            Ok(1) if byte[0] == b'K' => signal_child(Signal::KILL),
             Ok(1) => {}
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Ok(_) | Err(_) => break,
         }
     }
-    signal(Signal::TERM);
+    signal_child(Signal::TERM);
     std::thread::sleep(wait);
-    signal(Signal::KILL);
+    signal_child(Signal::KILL);
 }
 
 /// Runs the shim. `args` are the arguments after the subcommand's name.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let Some(args) = parse(args) else {
-        eprintln!("graylane {NAME} is for pocket's own use");
+    let Some(args) = parse_args(args) else {
+        eprintln!("graylane {SUBCOMMAND} is for pocket's own use");
         return ExitCode::from(2);
     };
     if let Some(inherit) = args.inherit {
         inherit.restore();
     }
     let wait = args.wait;
-    std::thread::spawn(move || obey(wait));
+    std::thread::spawn(move || obey_orders(wait));
     if let Ok(mut signals) = signal_hook::iterator::Signals::new([
         signal_hook::consts::SIGTERM,
         signal_hook::consts::SIGINT,
         signal_hook::consts::SIGHUP,
     ]) {
-        std::thread::spawn(move || signals.forever().for_each(|_| signal(Signal::TERM)));
+        std::thread::spawn(move || signals.forever().for_each(|_| signal_child(Signal::TERM)));
     }
     // Held until this process ends; child processes do not inherit it.
-    let mut lock = match args.lock.map(|path| lock(Path::new(&path))).transpose() {
+    let mut lock = match args
+        .lock
+        .map(|path| lock_run_file(Path::new(&path)))
+        .transpose()
+    {
         Ok(lock) => lock,
         Err(error) => {
             eprintln!("cannot lock the container's run file: {error}");
@@ -144,7 +148,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let pid = {
         let mut running = CHILD.lock().unwrap_or_else(PoisonError::into_inner);
         let mut step = Command::new("/proc/self/exe");
-        step.arg(EXEC)
+        step.arg(EXEC_SUBCOMMAND)
             .arg(std::process::id().to_string())
             .args(&args.command);
         match step.stdin(Stdio::null()).spawn() {
@@ -155,13 +159,13 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             }
         }
     };
-    if let (Some(lock), Some(session)) = (&mut lock, Session::of(pid)) {
+    if let (Some(lock), Some(session)) = (&mut lock, Session::from_leader(pid)) {
         // If this fails, fewer processes are found should this shim be killed; CMD runs anyway.
         let _ = lock.write_all(session.to_line().as_bytes());
     }
     let code = reap_until(pid);
     let _ = rustix::process::kill_process_group(pid, Signal::KILL);
-    clear();
+    kill_descendants();
     if let Some(lock) = &lock {
         // The session has ended, and its id may be reused.
         let _ = lock.set_len(0);
@@ -171,13 +175,13 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Becomes CMD in a new session; the kernel kills it when PARENT dies. `args` are `PARENT CMD
 /// ARGS…`.
-pub fn exec(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+pub fn exec_command(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut args = args.into_iter();
     let parent = args
         .next()
         .and_then(|p| Pid::from_raw(p.to_str()?.parse().ok()?));
     let (Some(parent), Some(program)) = (parent, args.next()) else {
-        eprintln!("graylane {EXEC} is for pocket's own use");
+        eprintln!("graylane {EXEC_SUBCOMMAND} is for pocket's own use");
         return ExitCode::from(2);
     };
     let prepared = rustix::process::setsid()
@@ -196,7 +200,7 @@ pub fn exec(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 /// Opens and empties the file as soon as no other run holds its lock.
-fn lock(path: &Path) -> std::io::Result<File> {
+fn lock_run_file(path: &Path) -> std::io::Result<File> {
     let file = OpenOptions::new()
         .write(true)
         .create(true)
@@ -225,9 +229,9 @@ fn reap_until(main: Pid) -> u8 {
 }
 
 /// Kills descendants that were re-parented to this process, until none is left.
-fn clear() {
+fn kill_descendants() {
     loop {
-        for child in children() {
+        for child in list_children() {
             let _ = rustix::process::kill_process(child, Signal::KILL);
         }
         match rustix::process::wait(WaitOptions::NOHANG) {
@@ -238,7 +242,7 @@ fn clear() {
     }
 }
 
-fn children() -> Vec<Pid> {
+fn list_children() -> Vec<Pid> {
     let me = std::process::id();
     let Ok(tasks) = std::fs::read_dir(format!("/proc/{me}/task")) else {
         return vec![];
@@ -263,11 +267,11 @@ mod tests {
 
     #[test]
     fn arguments() {
-        let args = parse(words(
+        let args = parse_args(words(
             "--lock /x --wait-ms 20 --inherit 22:1024 -- sh -c --",
         ))
         .unwrap();
-        assert_eq!(args.inherit, Inherited::from_word("22:1024"));
+        assert_eq!(args.inherit, InheritedLimits::from_word("22:1024"));
         assert_eq!(args.lock, Some("/x".into()));
         assert_eq!(args.wait, Duration::from_millis(20));
         assert_eq!(args.command, words("sh -c --"));
@@ -279,7 +283,7 @@ mod tests {
             "--lock",
             "--inherit x -- sh",
         ] {
-            assert!(parse(words(bad)).is_none(), "{bad}");
+            assert!(parse_args(words(bad)).is_none(), "{bad}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The objects of one pocket: kept in memory as text ([`Version`]) and written through to one file.
+//! The objects of one pocket: kept in memory as text ([`ObjectVersion`]) and written through to one file.
 //!
 //! There is one writer, and every change takes the next resourceVersion. Nobody sees a change, not
 //! even its author, before it is on disk; a reader never waits for the disk. The history is
@@ -18,10 +18,10 @@ mod history;
 mod version;
 mod writer;
 
-pub use disk::is_guarded;
+pub use disk::is_catching_panics;
 pub use error::{StoreError, WriteError};
 pub use history::{Change, ChangeKind, TooOld};
-pub use version::Version;
+pub use version::ObjectVersion;
 
 use disk::Disk;
 use history::History;
@@ -30,7 +30,7 @@ use writer::{Message, Request};
 /// Identifies an object: storage name of its resource (`pods`, `deployments.apps`), namespace
 /// (empty when cluster-scoped), name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key {
+pub struct ObjectKey {
     pub resource: Arc<str>,
     pub namespace: String,
     pub name: String,
@@ -38,21 +38,21 @@ pub struct Key {
 
 /// Current state of an object, parsed.
 #[derive(Clone, Debug)]
-pub struct Stored {
+pub struct StoredObject {
     pub rv: u64,
     pub value: Arc<Value>,
 }
 
 /// Precondition of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expect {
+pub enum Precondition {
     Absent,
     Version(u64),
 }
 
 /// A write: the object to store, or the final state of the one to remove.
 #[derive(Clone, Debug)]
-pub enum Write {
+pub enum WriteOp {
     Put(Value),
     Remove(Value),
 }
@@ -61,7 +61,7 @@ pub enum Write {
 #[derive(Clone, Debug)]
 pub struct Listing {
     pub rv: u64,
-    pub items: Vec<Arc<Version>>,
+    pub items: Vec<Arc<ObjectVersion>>,
 }
 
 impl Listing {
@@ -79,60 +79,64 @@ const HISTORY: usize = 8 << 20;
 #[derive(Clone)]
 struct Entry {
     rv: u64,
-    version: Arc<Version>,
+    version: Arc<ObjectVersion>,
 }
 
 impl Entry {
-    fn read(&self) -> Stored {
-        Stored {
+    fn to_stored(&self) -> StoredObject {
+        StoredObject {
             rv: self.rv,
             value: self.version.value(),
         }
     }
 }
 
-type Named = BTreeMap<(String, String), Entry>;
+type EntryMap = BTreeMap<(String, String), Entry>;
 
 /// Objects and recent history of one resource.
-struct Shelf {
-    objects: Named,
+struct Collection {
+    objects: EntryMap,
     history: History,
     latest: watch::Sender<u64>,
 }
 
-struct State {
+struct StoreState {
     rv: u64,
     /// Version at which this process opened the store; older changes cannot be replayed.
     opened_at: u64,
-    shelves: HashMap<Arc<str>, Shelf>,
+    collections: HashMap<Arc<str>, Collection>,
     /// Limit in bytes, see [`HISTORY`].
     history: usize,
 }
 
-impl State {
-    fn shelf(&mut self, resource: &Arc<str>) -> &mut Shelf {
+impl StoreState {
+    fn collection_mut(&mut self, resource: &Arc<str>) -> &mut Collection {
         let floor = self.opened_at;
-        self.shelves
+        self.collections
             .entry(resource.clone())
-            .or_insert_with(|| Shelf {
-                objects: Named::new(),
+            .or_insert_with(|| Collection {
+                objects: EntryMap::new(),
                 history: History::new(floor),
                 latest: watch::channel(floor).0,
             })
     }
 
-    fn entry(&self, key: &Key) -> Option<&Entry> {
-        self.shelves
+    fn entry(&self, key: &ObjectKey) -> Option<&Entry> {
+        self.collections
             .get(&key.resource)?
             .objects
             .get(&(key.namespace.clone(), key.name.clone()))
     }
 
     /// Drops the oldest changes of the largest histories until the limit is met.
-    fn forget(&mut self) {
-        let mut bytes: usize = self.shelves.values().map(|s| s.history.bytes()).sum();
+    fn trim_history(&mut self) {
+        let mut bytes: usize = self.collections.values().map(|s| s.history.bytes()).sum();
         while bytes > self.history {
-            let Some(most) = self.shelves.values_mut().max_by_key(|s| s.history.bytes()) else {
+            let Some(most) = self
+                .collections
+                .values_mut()
+                .max_by_key(|s| s.history.bytes())
+            else {
                 return;
             };
             bytes -= most.history.bytes();
@@ -149,7 +153,7 @@ pub struct Store {
 }
 
 struct Inner {
-    state: Arc<RwLock<State>>,
+    state: Arc<RwLock<StoreState>>,
     sender: std::sync::mpsc::Sender<Message>,
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
@@ -163,13 +167,13 @@ impl Drop for Inner {
     }
 }
 
-fn read(state: &RwLock<State>) -> RwLockReadGuard<'_, State> {
+fn read_state(state: &RwLock<StoreState>) -> RwLockReadGuard<'_, StoreState> {
     state
         .read()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-fn write(state: &RwLock<State>) -> RwLockWriteGuard<'_, State> {
+fn write_state(state: &RwLock<StoreState>) -> RwLockWriteGuard<'_, StoreState> {
     state
         .write()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -182,28 +186,29 @@ impl Store {
     }
 
     /// Like [`Store::open`], and adds the objects of `seed` that do not exist yet.
-    pub fn open_with(path: &Path, seed: Vec<(Key, Value)>) -> Result<Store, StoreError> {
+    pub fn open_with(path: &Path, seed: Vec<(ObjectKey, Value)>) -> Result<Store, StoreError> {
         let (mut disk, mut loaded) = Disk::open(path)?;
         disk.seed(&mut loaded, seed)?;
-        let mut state = State {
+        let mut state = StoreState {
             rv: loaded.rv,
             opened_at: loaded.rv,
-            shelves: HashMap::new(),
+            collections: HashMap::new(),
             history: HISTORY,
         };
         for (key, entry) in loaded.objects {
             state
-                .shelf(&key.resource)
+                .collection_mut(&key.resource)
                 .objects
                 .insert((key.namespace, key.name), entry);
         }
         let state = Arc::new(RwLock::new(state));
         let (sender, receiver) = std::sync::mpsc::channel();
-        let writer =
-            writer::start(disk, state.clone(), receiver).map_err(|source| StoreError::Io {
+        let writer = writer::start_writer(disk, state.clone(), receiver).map_err(|source| {
+            StoreError::Io {
                 path: path.to_owned(),
                 source,
-            })?;
+            }
+        })?;
         Ok(Store {
             inner: Arc::new(Inner {
                 state,
@@ -224,28 +229,28 @@ impl Store {
 
     /// Returns the version of the last change of any object.
     pub fn version(&self) -> u64 {
-        read(&self.inner.state).rv
+        read_state(&self.inner.state).rv
     }
 
     /// Returns the version of the last change of one resource.
     pub fn version_of(&self, resource: &str) -> u64 {
-        let state = read(&self.inner.state);
+        let state = read_state(&self.inner.state);
         state
-            .shelves
+            .collections
             .get(resource)
             .map_or(state.opened_at, |s| *s.latest.borrow())
     }
 
-    pub fn get(&self, key: &Key) -> Option<Stored> {
-        let entry = read(&self.inner.state).entry(key).cloned();
+    pub fn get(&self, key: &ObjectKey) -> Option<StoredObject> {
+        let entry = read_state(&self.inner.state).entry(key).cloned();
         // Parsed after the state's lock is released.
-        entry.map(|entry| entry.read())
+        entry.map(|entry| entry.to_stored())
     }
 
     /// Lists the objects of a resource, in one namespace or all, sorted by namespace and name.
     pub fn list(&self, resource: &str, namespace: Option<&str>) -> Listing {
-        let state = read(&self.inner.state);
-        let items = match state.shelves.get(resource) {
+        let state = read_state(&self.inner.state);
+        let items = match state.collections.get(resource) {
             None => Vec::new(),
             Some(shelf) => in_namespace(&shelf.objects, namespace)
                 .map(|entry| entry.version.clone())
@@ -266,14 +271,14 @@ impl Store {
         rv: u64,
         after: Option<(&str, &str)>,
     ) -> Result<Listing, TooOld> {
-        let state = read(&self.inner.state);
-        let Some(shelf) = state.shelves.get(resource) else {
+        let state = read_state(&self.inner.state);
+        let Some(shelf) = state.collections.get(resource) else {
             return Ok(Listing {
                 rv,
                 items: Vec::new(),
             });
         };
-        let undo = shelf.history.after(rv)?;
+        let undo = shelf.history.changes_after(rv)?;
         let is_asked = |at: &(&str, &str)| {
             namespace.is_none_or(|n| n == at.0) && after.is_none_or(|after| *at > after)
         };
@@ -281,7 +286,7 @@ impl Store {
             .objects
             .iter()
             .map(|((ns, name), e)| ((ns.as_str(), name.as_str()), e.version.clone()));
-        let mut objects: BTreeMap<(&str, &str), Arc<Version>> =
+        let mut objects: BTreeMap<(&str, &str), Arc<ObjectVersion>> =
             objects.filter(|(at, _)| is_asked(at)).collect();
         for change in undo.iter().rev() {
             let at = (change.namespace.as_str(), change.name.as_str());
@@ -301,10 +306,14 @@ impl Store {
 
     /// Returns the changes of a resource after `rv`, oldest first, and the version up to which they
     /// are complete.
-    pub fn changes(&self, resource: &str, rv: u64) -> Result<(Vec<Arc<Change>>, u64), TooOld> {
-        let state = read(&self.inner.state);
-        match state.shelves.get(resource) {
-            Some(shelf) => Ok((shelf.history.after(rv)?, state.rv)),
+    pub fn changes_since(
+        &self,
+        resource: &str,
+        rv: u64,
+    ) -> Result<(Vec<Arc<Change>>, u64), TooOld> {
+        let state = read_state(&self.inner.state);
+        match state.collections.get(resource) {
+            Some(shelf) => Ok((shelf.history.changes_after(rv)?, state.rv)),
             None if rv < state.opened_at => Err(TooOld {
                 asked: rv,
                 oldest: state.opened_at,
@@ -315,14 +324,17 @@ impl Store {
 
     /// Subscribes to the version of the last change of a resource.
     pub fn subscribe(&self, resource: &Arc<str>) -> watch::Receiver<u64> {
-        write(&self.inner.state).shelf(resource).latest.subscribe()
+        write_state(&self.inner.state)
+            .collection_mut(resource)
+            .latest
+            .subscribe()
     }
 
     /// Returns all objects of all resources except these.
-    pub fn all_but(&self, left_out: &[&str]) -> Vec<Arc<Version>> {
-        let state = read(&self.inner.state);
+    pub fn all_but(&self, left_out: &[&str]) -> Vec<Arc<ObjectVersion>> {
+        let state = read_state(&self.inner.state);
         let shelves = state
-            .shelves
+            .collections
             .iter()
             .filter(|(resource, _)| !left_out.contains(&&***resource));
         shelves
@@ -333,9 +345,9 @@ impl Store {
 
     /// Returns the storage names of the resources that have objects in a namespace.
     pub fn resources_in(&self, namespace: &str) -> Vec<Arc<str>> {
-        let state = read(&self.inner.state);
+        let state = read_state(&self.inner.state);
         let mut found: Vec<Arc<str>> = state
-            .shelves
+            .collections
             .iter()
             .filter(|(_, shelf)| {
                 in_namespace(&shelf.objects, Some(namespace))
@@ -351,10 +363,10 @@ impl Store {
     /// Writes one object if `expect` holds; returns when it is on disk.
     pub async fn write(
         &self,
-        key: Key,
-        expect: Expect,
-        write: Write,
-    ) -> Result<Stored, WriteError> {
+        key: ObjectKey,
+        expect: Precondition,
+        write: WriteOp,
+    ) -> Result<StoredObject, WriteError> {
         let (reply, answer) = oneshot::channel();
         let request = Request {
             key,
@@ -371,7 +383,7 @@ impl Store {
 }
 
 fn in_namespace<'a>(
-    objects: &'a Named,
+    objects: &'a EntryMap,
     namespace: Option<&'a str>,
 ) -> impl Iterator<Item = &'a Entry> {
     let start = namespace.map_or_else(Default::default, |ns| (ns.to_owned(), String::new()));

@@ -4,11 +4,11 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::pocket::rest::registry::Resource;
-use crate::pocket::rest::{Include, partial};
+use crate::pocket::rest::{Include, to_partial_metadata};
 
 mod age;
-mod cluster;
 mod json_path;
+mod other_kinds;
 mod pods;
 mod stateful;
 mod workloads;
@@ -28,7 +28,7 @@ fn column(name: &str, kind: &'static str) -> Column {
     }
 }
 
-fn wide(name: &str, kind: &'static str) -> Column {
+fn wide_column(name: &str, kind: &'static str) -> Column {
     Column {
         name: name.to_owned(),
         kind,
@@ -37,24 +37,24 @@ fn wide(name: &str, kind: &'static str) -> Column {
 }
 
 /// Computes the cells of an object at the given time.
-type Cells<'a> = dyn Fn(&Value, Timestamp) -> Vec<Value> + 'a;
+type CellsFn<'a> = dyn Fn(&Value, Timestamp) -> Vec<Value> + 'a;
 
 /// Columns of a kind, and how they are computed.
 struct Layout<'a> {
     columns: Vec<Column>,
-    cells: Box<Cells<'a>>,
+    cells: Box<CellsFn<'a>>,
 }
 
-fn layout(resource: &Resource) -> Layout<'_> {
-    if let Some(custom) = resource.custom() {
+fn layout_for_resource(resource: &Resource) -> Layout<'_> {
+    if let Some(custom) = resource.as_custom() {
         return custom_layout(&custom.columns);
     }
     let builtin = match (resource.group.as_str(), resource.kind.as_str()) {
-        ("", "Pod") => Some(pods::layout()),
-        ("apps", "StatefulSet") => Some(stateful::sets()),
-        ("apps", "ControllerRevision") => Some(stateful::revisions()),
-        ("apps" | "batch", kind) => workloads::layout(kind),
-        (_, kind) => cluster::layout(kind),
+        ("", "Pod") => Some(pods::pod_layout()),
+        ("apps", "StatefulSet") => Some(stateful::stateful_set_layout()),
+        ("apps", "ControllerRevision") => Some(stateful::revision_layout()),
+        ("apps" | "batch", kind) => workloads::layout_for_kind(kind),
+        (_, kind) => other_kinds::layout_for_kind(kind),
     };
     builtin.unwrap_or_else(|| Layout {
         columns: vec![column("Name", "string:name"), column("Created At", "date")],
@@ -74,7 +74,7 @@ fn custom_layout(given: &[Value]) -> Layout<'_> {
         columns.push(column("Age", "date"));
         return Layout {
             columns,
-            cells: Box::new(|o, now| vec![o["metadata"]["name"].clone(), age::of_object(o, now)]),
+            cells: Box::new(|o, now| vec![o["metadata"]["name"].clone(), age::format_age(o, now)]),
         };
     }
     for one in given {
@@ -99,7 +99,7 @@ fn custom_layout(given: &[Value]) -> Layout<'_> {
             for one in given {
                 let path = one["jsonPath"].as_str().unwrap_or_default();
                 cells.push(custom_cell(
-                    json_path::find(object, path).first(),
+                    json_path::find_path(object, path).first(),
                     one["type"].as_str(),
                     now,
                 ));
@@ -113,7 +113,7 @@ fn custom_layout(given: &[Value]) -> Layout<'_> {
 fn custom_cell(found: Option<&&Value>, kind: Option<&str>, now: Timestamp) -> Value {
     match (found, kind) {
         (None, _) => Value::Null,
-        (Some(one), Some("date")) => age::since(one.as_str().unwrap_or_default(), now),
+        (Some(one), Some("date")) => age::format_since(one.as_str().unwrap_or_default(), now),
         (Some(one), Some("integer" | "number" | "boolean")) => (*one).clone(),
         (Some(Value::String(text)), _) => text.clone().into(),
         (Some(one), _) => {
@@ -124,14 +124,14 @@ fn custom_cell(found: Option<&&Value>, kind: Option<&str>, now: Timestamp) -> Va
     }
 }
 
-pub(crate) fn table<'a>(
+pub(crate) fn build_table<'a>(
     resource: &Resource,
     objects: impl IntoIterator<Item = &'a Value>,
     include: Include,
     metadata: Value,
     columns: bool,
 ) -> Value {
-    let layout = layout(resource);
+    let layout = layout_for_resource(resource);
     let now = Timestamp::now();
     let rows: Vec<Value> = objects
         .into_iter()
@@ -139,7 +139,7 @@ pub(crate) fn table<'a>(
             let mut row = json!({"cells": (layout.cells)(object, now)});
             match include {
                 Include::Nothing => {}
-                Include::Metadata => row["object"] = partial(object),
+                Include::Metadata => row["object"] = to_partial_metadata(object),
                 Include::Object => row["object"] = object.clone(),
             }
             row
@@ -164,7 +164,7 @@ pub(crate) fn table<'a>(
 }
 
 /// Formats a map as `a=b,c=d`, or `<none>`.
-fn pairs(map: &Value) -> String {
+fn format_pairs(map: &Value) -> String {
     let pair = |(k, v): (&String, &Value)| format!("{k}={}", v.as_str().unwrap_or_default());
     let mut all: Vec<String> = map.as_object().into_iter().flatten().map(pair).collect();
     all.sort();
@@ -175,7 +175,7 @@ fn pairs(map: &Value) -> String {
     }
 }
 
-fn array(value: &Value) -> &[Value] {
+fn array_items(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
@@ -183,7 +183,7 @@ fn text_or<'a>(value: &'a Value, other: &'a str) -> &'a str {
     value.as_str().filter(|t| !t.is_empty()).unwrap_or(other)
 }
 
-fn number(value: &Value) -> i64 {
+fn int_or_zero(value: &Value) -> i64 {
     value.as_i64().unwrap_or(0)
 }
 

@@ -8,7 +8,7 @@ use super::send::Answer;
 use crate::{
     api::{LaneGroup, ProbeSpec, Served},
     domain::{
-        chain::{Chain, Step, Verdict, expected},
+        chain::{Chain, ChainStep, Verdict, expected_side},
         diff,
         world::World,
     },
@@ -17,7 +17,7 @@ use crate::{
 /// The overall verdict of a request. A fallback that the lane promises is `ok`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Outcome {
+pub enum ProbeVerdict {
     /// The expected versions answered.
     #[default]
     Ok,
@@ -38,24 +38,24 @@ pub enum Outcome {
     LeakDown,
 }
 
-impl Outcome {
+impl ProbeVerdict {
     /// The text that is shown and serialized.
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Failed => "failed",
             Self::Unexpected => "unexpected",
-            Self::NoData => Verdict::NoData.word(),
-            Self::Lost => Verdict::Lost.word(),
-            Self::LeakUp => Verdict::LeakUp.word(),
-            Self::LeakDown => Verdict::LeakDown.word(),
+            Self::NoData => Verdict::NoData.as_str(),
+            Self::Lost => Verdict::Lost.as_str(),
+            Self::LeakUp => Verdict::LeakUp.as_str(),
+            Self::LeakDown => Verdict::LeakDown.as_str(),
         }
     }
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for ProbeVerdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
+        f.write_str(self.as_str())
     }
 }
 
@@ -83,7 +83,7 @@ pub struct Probed {
     /// The expected side of each app.
     pub expected: BTreeMap<String, Served>,
     /// Overall verdict.
-    pub verdict: Outcome,
+    pub verdict: ProbeVerdict,
     /// What is wrong, for people.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<String>,
@@ -115,8 +115,8 @@ pub struct ProbedHop {
     pub cause: Option<String>,
 }
 
-impl From<&Step> for ProbedHop {
-    fn from(step: &Step) -> Self {
+impl From<&ChainStep> for ProbedHop {
+    fn from(step: &ChainStep) -> Self {
         Self {
             app: step.app.clone(),
             served: step.served,
@@ -130,7 +130,7 @@ impl From<&Step> for ProbedHop {
 }
 
 impl Probed {
-    pub(super) fn of(path: &str, answer: &Answer) -> Self {
+    pub(super) fn from_answer(path: &str, answer: &Answer) -> Self {
         Self {
             path: path.into(),
             trace: answer.trace.clone(),
@@ -146,7 +146,7 @@ impl Probed {
 
     /// Whether the verdict is ok.
     pub fn is_ok(&self) -> bool {
-        self.verdict == Outcome::Ok
+        self.verdict == ProbeVerdict::Ok
     }
 
     /// Judges the chains. `own` says how the probe itself lets the tag be removed, in which case no
@@ -159,7 +159,7 @@ impl Probed {
         world: &World,
         own: Option<&str>,
     ) {
-        let lost = |s: &&mut Step| s.verdict == Verdict::Lost;
+        let lost = |s: &&mut ChainStep| s.verdict == Verdict::Lost;
         if let Some(own) = own {
             for step in chains.iter_mut().flat_map(|c| &mut c.steps).filter(lost) {
                 (step.verdict, step.cause) = (Verdict::NoData, Some(own.to_owned()));
@@ -182,10 +182,10 @@ impl Probed {
         let name = group.metadata.name.as_deref();
         let steps = || chains.iter().flat_map(|c| &c.steps);
         self.expected = if spec.expect.is_empty() {
-            let promised = |s: &Step| {
+            let promised = |s: &ChainStep| {
                 (
                     s.app.clone(),
-                    expected(name, &s.app, self.lane.as_deref(), world).served,
+                    expected_side(name, &s.app, self.lane.as_deref(), world).served,
                 )
             };
             steps()
@@ -206,15 +206,19 @@ impl Probed {
         }
         let mut unexpected = false;
         for (app, want) in &spec.expect {
-            let seen: Vec<&Step> = steps().filter(|s| s.app == *app).collect();
+            let seen: Vec<&ChainStep> = steps().filter(|s| s.app == *app).collect();
             let wrong = seen.iter().find(|s| s.served != Some(*want));
             if let Some(step) = wrong {
-                let by = step.served.map_or("nobody", Served::word);
-                self.problems
-                    .push(format!("{app}: expected {}, answered by {by}", want.word()));
+                let by = step.served.map_or("nobody", Served::as_str);
+                self.problems.push(format!(
+                    "{app}: expected {}, answered by {by}",
+                    want.as_str()
+                ));
             } else if seen.is_empty() {
-                self.problems
-                    .push(format!("{app}: expected {}, not asked at all", want.word()));
+                self.problems.push(format!(
+                    "{app}: expected {}, not asked at all",
+                    want.as_str()
+                ));
             }
             unexpected |= wrong.is_some() || seen.is_empty();
         }
@@ -227,18 +231,18 @@ impl Probed {
             ));
         }
         self.verdict = match worst.map(|c| c.worst) {
-            _ if failed => Outcome::Failed,
-            Some(Verdict::LeakDown) => Outcome::LeakDown,
-            Some(Verdict::LeakUp) => Outcome::LeakUp,
-            Some(Verdict::Lost) => Outcome::Lost,
-            _ if unexpected => Outcome::Unexpected,
+            _ if failed => ProbeVerdict::Failed,
+            Some(Verdict::LeakDown) => ProbeVerdict::LeakDown,
+            Some(Verdict::LeakUp) => ProbeVerdict::LeakUp,
+            Some(Verdict::Lost) => ProbeVerdict::Lost,
+            _ if unexpected => ProbeVerdict::Unexpected,
             None => {
                 self.problems
                     .push("nobody told which services answered".into());
-                Outcome::NoData
+                ProbeVerdict::NoData
             }
-            Some(Verdict::NoData) => Outcome::NoData,
-            Some(Verdict::Ok | Verdict::FellBack) => Outcome::Ok,
+            Some(Verdict::NoData) => ProbeVerdict::NoData,
+            Some(Verdict::Ok | Verdict::FellBack) => ProbeVerdict::Ok,
         };
         self.chains = chains;
     }

@@ -12,18 +12,18 @@ use http_body_util::BodyExt;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use uuid::Uuid;
 
-use super::{ProbeError, shown};
+use super::{ProbeError, to_printable};
 use crate::{
     cluster::proxy::Proxy,
     domain::{diff, request::RequestParts, text::Clean},
 };
 
 /// Bytes of a body that are read.
-pub(super) const MOST_BYTES: usize = 64 * 1024;
+pub(super) const MAX_BODY_BYTES: usize = 64 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Characters that users type and that a request line must not contain.
-const FOREIGN: &AsciiSet = &CONTROLS
+const ENCODED_CHARACTERS: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
     .add(b'<')
@@ -52,9 +52,9 @@ pub(super) struct Answer {
 }
 
 /// The connection to the entry.
-pub(super) enum Way {
+pub(super) enum EntryConnection {
     /// An HTTP client and the base URL `http://HOST:PORT`.
-    Straight(reqwest::Client, String),
+    Direct(reqwest::Client, String),
     Proxy(Proxy),
 }
 
@@ -62,13 +62,13 @@ pub(super) enum Way {
 type Body = BoxStream<'static, Result<Bytes, String>>;
 
 /// Status, and the headers that are compared.
-struct Head {
+struct ResponseHead {
     status: u16,
     headers: BTreeMap<diff::Header, String>,
 }
 
-impl Head {
-    fn of(status: StatusCode, all: &HeaderMap) -> Self {
+impl ResponseHead {
+    fn from_response(status: StatusCode, all: &HeaderMap) -> Self {
         let values = |header: diff::Header| {
             let lines = all
                 .get_all(header.name())
@@ -88,8 +88,8 @@ impl Head {
     }
 }
 
-impl Way {
-    pub(super) fn straight(to: &str) -> Result<Self, ProbeError> {
+impl EntryConnection {
+    pub(super) fn connect_directly(to: &str) -> Result<Self, ProbeError> {
         // Fails if a provider is installed; it is the same one everywhere.
         let _ = rustls::crypto::ring::default_provider().install_default();
         // Entries are called without TLS, so no system certificates are loaded: a container may
@@ -100,29 +100,35 @@ impl Way {
             .redirect(reqwest::redirect::Policy::none())
             .timeout(TIMEOUT)
             .build();
-        let client =
-            built.map_err(|e| ProbeError::Http(format!("no HTTP client: {}", words(&e))))?;
-        Ok(Self::Straight(client, format!("http://{to}")))
+        let client = built
+            .map_err(|e| ProbeError::Http(format!("no HTTP client: {}", format_error_chain(&e))))?;
+        Ok(Self::Direct(client, format!("http://{to}")))
     }
 
     /// Sends a request; returns the head and the body as it arrives.
-    async fn send(&self, request: Request<()>) -> Result<(Head, Body), String> {
+    async fn send(&self, request: Request<()>) -> Result<(ResponseHead, Body), String> {
         match self {
-            Self::Straight(client, base) => {
+            Self::Direct(client, base) => {
                 let (parts, ()) = request.into_parts();
                 let sent = client
                     .request(parts.method, format!("{base}{}", parts.uri))
                     .headers(parts.headers)
                     .send();
-                let response = sent.await.map_err(|e| words(&e))?;
-                let head = Head::of(response.status(), response.headers());
-                Ok((head, response.bytes_stream().map_err(|e| words(&e)).boxed()))
+                let response = sent.await.map_err(|e| format_error_chain(&e))?;
+                let head = ResponseHead::from_response(response.status(), response.headers());
+                Ok((
+                    head,
+                    response
+                        .bytes_stream()
+                        .map_err(|e| format_error_chain(&e))
+                        .boxed(),
+                ))
             }
             Self::Proxy(proxy) => {
                 let sent = tokio::time::timeout(TIMEOUT, proxy.send(request)).await;
                 let response =
                     sent.map_err(|_| format!("no answer within {} s", TIMEOUT.as_secs()))??;
-                let head = Head::of(response.status(), response.headers());
+                let head = ResponseHead::from_response(response.status(), response.headers());
                 let body = response
                     .into_body()
                     .into_data_stream()
@@ -133,17 +139,17 @@ impl Way {
     }
 }
 
-pub(super) struct Sender {
-    way: Way,
+pub(super) struct ProbeSender {
+    way: EntryConnection,
     method: Method,
     /// Path and query.
     uri: Uri,
     headers: HeaderMap,
 }
 
-impl Sender {
+impl ProbeSender {
     pub(super) fn new(
-        way: Way,
+        way: EntryConnection,
         host: Option<&str>,
         request: &RequestParts,
         written: &str,
@@ -195,7 +201,7 @@ impl Sender {
             format!("?{}", request.query)
         };
         let path = format!("{}{query}", request.path);
-        let uri = utf8_percent_encode(&path, FOREIGN)
+        let uri = utf8_percent_encode(&path, ENCODED_CHARACTERS)
             .to_string()
             .parse()
             .map_err(|e| wrong(&e))?;
@@ -208,7 +214,7 @@ impl Sender {
     }
 
     /// Describes which of these headers the request's own Connection header lets a gateway remove.
-    pub(super) fn takes_away(&self, names: &[HeaderName]) -> Option<String> {
+    pub(super) fn describe_stripped_header(&self, names: &[HeaderName]) -> Option<String> {
         let lines = self
             .headers
             .get_all(header::CONNECTION)
@@ -248,8 +254,8 @@ impl Sender {
             Ok((head, body)) => {
                 answer.reached = true;
                 answer.status = Some(head.status);
-                let bytes = read(body, &mut answer).await;
-                answer.body = shown(&bytes);
+                let bytes = read_body(body, &mut answer).await;
+                answer.body = to_printable(&bytes);
                 let (status, headers, cut, latency) =
                     (head.status, head.headers, answer.cut, start.elapsed());
                 let raw = diff::Answer {
@@ -268,7 +274,7 @@ impl Sender {
 }
 
 /// Reads as much of a body as is shown.
-async fn read(
+async fn read_body(
     mut body: impl Stream<Item = Result<Bytes, String>> + Unpin,
     answer: &mut Answer,
 ) -> Vec<u8> {
@@ -281,8 +287,8 @@ async fn read(
                 break;
             }
         }
-        if bytes.len() > MOST_BYTES {
-            bytes.truncate(MOST_BYTES);
+        if bytes.len() > MAX_BODY_BYTES {
+            bytes.truncate(MAX_BODY_BYTES);
             answer.cut = true;
             break;
         }
@@ -290,7 +296,7 @@ async fn read(
     bytes
 }
 
-fn words(error: &reqwest::Error) -> String {
+fn format_error_chain(error: &reqwest::Error) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {

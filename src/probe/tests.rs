@@ -69,7 +69,7 @@ fn world(address: &str) -> World {
             .collect(),
         ..LaneGroupStatus::default()
     });
-    let all = vec![lanes::text::parse("parameter group == gray").unwrap()];
+    let all = vec![lanes::text::parse_condition("parameter group == gray").unwrap()];
     let rule = LaneMatch {
         all,
         ..LaneMatch::default()
@@ -107,7 +107,7 @@ async fn probed(answer: Vec<u8>, spec: &ProbeSpec) -> Probed {
     // No gateway reports hops here: the wait for them times out.
     tokio::time::timeout(
         Duration::from_secs(60),
-        run(spec, "g", &worlds, &Via::Entry),
+        send_probes(spec, "g", &worlds, &Via::Entry),
     )
     .await
     .unwrap()
@@ -121,7 +121,7 @@ async fn a_body_tells_the_chain_where_nobody_reports() {
     let told = probed(ok("A[1.2.3.4][config=base] -> B[1.2.3.5]"), &probe).await;
     assert_eq!(
         (told.verdict, told.lane.as_deref()),
-        (Outcome::Ok, Some("gray")),
+        (ProbeVerdict::Ok, Some("gray")),
         "{told:?}"
     );
     let json = serde_json::to_value(&told).unwrap();
@@ -143,7 +143,7 @@ async fn a_body_tells_the_chain_where_nobody_reports() {
         ),
     )
     .await;
-    assert_eq!(wrong.verdict, Outcome::Unexpected);
+    assert_eq!(wrong.verdict, ProbeVerdict::Unexpected);
     assert_eq!(
         wrong.problems,
         [
@@ -153,17 +153,17 @@ async fn a_body_tells_the_chain_where_nobody_reports() {
     );
     assert_eq!(
         probed(ok("Agray[1]"), &spec("/A/a", &[])).await.verdict,
-        Outcome::LeakUp
+        ProbeVerdict::LeakUp
     );
 }
 
 #[tokio::test]
 async fn no_service_is_blamed_for_what_the_probe_itself_takes_away() {
     let lost = || {
-        let step = |verdict| chain::Step {
+        let step = |verdict| chain::ChainStep {
             app: "spring-cloud-b".into(),
             verdict,
-            ..chain::Step::default()
+            ..chain::ChainStep::default()
         };
         vec![Chain {
             steps: vec![step(chain::Verdict::Ok), step(chain::Verdict::Lost)],
@@ -175,15 +175,15 @@ async fn no_service_is_blamed_for_what_the_probe_itself_takes_away() {
     let group = world.groups["g"].clone();
     let judged = |headers: &[&str]| {
         let headers: Vec<String> = headers.iter().map(|h| (*h).to_owned()).collect();
-        let request = parse("/A/a", &headers, &[]).unwrap();
-        let sender = Sender::new(
-            Way::straight("127.0.0.1:1").unwrap(),
+        let request = parse_request("/A/a", &headers, &[]).unwrap();
+        let sender = ProbeSender::new(
+            EntryConnection::connect_directly("127.0.0.1:1").unwrap(),
             None,
             &request,
             "/A/a",
         )
         .unwrap();
-        let own = sender.takes_away(&[lanes::tag_header(&group)]);
+        let own = sender.describe_stripped_header(&[lanes::tag_header(&group)]);
         let mut probed = Probed {
             status: Some(200),
             ..Probed::default()
@@ -191,21 +191,21 @@ async fn no_service_is_blamed_for_what_the_probe_itself_takes_away() {
         probed.judge(&spec("/A/a", &[]), &group, lost(), &world, own.as_deref());
         (probed.verdict, probed.problems.join(" "))
     };
-    assert_eq!(judged(&["Connection: close"]).0, Outcome::Lost);
+    assert_eq!(judged(&["Connection: close"]).0, ProbeVerdict::Lost);
     for headers in [
         &["Connection: close, X-MSE-Tag"][..],
         &["Connection: close", "Connection: x-mse-tag"],
     ] {
         let (verdict, told) = judged(headers);
         assert!(
-            verdict == Outcome::NoData && told.contains("the probe's own Connection header"),
+            verdict == ProbeVerdict::NoData && told.contains("the probe's own Connection header"),
             "{verdict} {told}"
         );
     }
     let sends = |header: &str| {
-        let request = parse("/A/a", &[header.to_owned()], &[]).unwrap();
-        Sender::new(
-            Way::straight("127.0.0.1:1").unwrap(),
+        let request = parse_request("/A/a", &[header.to_owned()], &[]).unwrap();
+        ProbeSender::new(
+            EntryConnection::connect_directly("127.0.0.1:1").unwrap(),
             None,
             &request,
             "/A/a",
@@ -213,8 +213,14 @@ async fn no_service_is_blamed_for_what_the_probe_itself_takes_away() {
         .is_ok()
     };
     let asks = |line: &str| {
-        let request = parse(line, &[], &[]).unwrap();
-        Sender::new(Way::straight("127.0.0.1:1").unwrap(), None, &request, line).is_ok()
+        let request = parse_request(line, &[], &[]).unwrap();
+        ProbeSender::new(
+            EntryConnection::connect_directly("127.0.0.1:1").unwrap(),
+            None,
+            &request,
+            line,
+        )
+        .is_ok()
     };
     assert!(
         asks("GET http://shop.example/A") && !asks("https://shop.example/A") && !asks("OPTIONS *")
@@ -234,9 +240,11 @@ async fn garbage_is_cut_cleaned_and_told() {
     let mut answer = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n".to_vec();
     answer.extend(garbage);
     let told = probed(answer, &spec("/", &[])).await;
-    assert_eq!(told.verdict, Outcome::NoData);
+    assert_eq!(told.verdict, ProbeVerdict::NoData);
     assert!(
-        told.body_cut && told.body.starts_with("red") && told.body.len() <= 3 * send::MOST_BYTES,
+        told.body_cut
+            && told.body.starts_with("red")
+            && told.body.len() <= 3 * send::MAX_BODY_BYTES,
         "{}",
         told.body.len()
     );
@@ -249,7 +257,9 @@ async fn garbage_is_cut_cleaned_and_told() {
         let told = probed(answer, &spec("/", &[])).await;
         let words = told.problems.join(" ") + told.body.as_str();
         assert!(
-            told.verdict != Outcome::Ok && !words.is_empty() && !words.contains(char::is_control),
+            told.verdict != ProbeVerdict::Ok
+                && !words.is_empty()
+                && !words.contains(char::is_control),
             "{told:?}"
         );
     }
@@ -260,7 +270,7 @@ async fn garbage_is_cut_cleaned_and_told() {
     .await;
     assert_eq!(
         (failed.verdict, failed.problems[0].as_str()),
-        (Outcome::Failed, "status 503: none")
+        (ProbeVerdict::Failed, "status 503: none")
     );
 }
 
@@ -304,7 +314,9 @@ async fn hops_tell_the_chain_and_every_request_has_its_own_trace() {
         }
         worlds
     });
-    let told = run(&spec, "g", &receiver, &Via::Entry).await.unwrap();
+    let told = send_probes(&spec, "g", &receiver, &Via::Entry)
+        .await
+        .unwrap();
     reporter.await.unwrap();
     let heads = heads.lock().unwrap();
     assert!(
@@ -316,7 +328,7 @@ async fn hops_tell_the_chain_and_every_request_has_its_own_trace() {
     assert_ne!(trace(&heads[0]), trace(&heads[1]));
     assert!(
         told.iter()
-            .all(|p| p.verdict == Outcome::Ok && p.chain[0].pod.as_deref() == Some("p")),
+            .all(|p| p.verdict == ProbeVerdict::Ok && p.chain[0].pod.as_deref() == Some("p")),
         "{told:?}"
     );
     assert_eq!(told[0].chain[0].verdict, chain::Verdict::FellBack);
@@ -331,7 +343,7 @@ fn trace(head: &str) -> String {
 async fn what_cannot_be_sent_is_said() {
     let (_keep, worlds) = watch::channel(world(""));
     let why = async |path: &str, group: &str| {
-        run(&spec(path, &[]), group, &worlds, &Via::Entry)
+        send_probes(&spec(path, &[]), group, &worlds, &Via::Entry)
             .await
             .unwrap_err()
             .to_string()
@@ -348,16 +360,16 @@ async fn what_cannot_be_sent_is_said() {
     let refused = nobody.local_addr().unwrap();
     let (_keep, worlds) = watch::channel(world(&refused.to_string()));
     assert!(
-        run(&spec("no path", &[]), "g", &worlds, &Via::Entry)
+        send_probes(&spec("no path", &[]), "g", &worlds, &Via::Entry)
             .await
             .unwrap_err()
             .to_string()
             .contains("write a path")
     );
-    let told = run(&spec("/", &[]), "g", &worlds, &Via::Entry)
+    let told = send_probes(&spec("/", &[]), "g", &worlds, &Via::Entry)
         .await
         .unwrap()
         .remove(0);
-    assert_eq!((told.verdict, told.status), (Outcome::Failed, None));
+    assert_eq!((told.verdict, told.status), (ProbeVerdict::Failed, None));
     assert!(told.problems[0].contains("refused"), "{:?}", told.problems);
 }

@@ -30,14 +30,14 @@ pub struct Config {
     /// next Service, with that Service's name as Host.
     pub via: Option<String>,
     /// Address of B, from `SPRING_CLOUD_B_SERVICE_HOST` and `_PORT`.
-    pub b: Next,
+    pub b: NextService,
     /// Address of C, from `SPRING_CLOUD_C_SERVICE_HOST` and `_PORT`.
-    pub c: Next,
+    pub c: NextService,
 }
 
 /// A service to call.
 #[derive(Clone, Debug, Default)]
-pub struct Next {
+pub struct NextService {
     /// Name of the Service, as `spring-cloud-b`.
     pub service: String,
     /// `host:port`; `None` if the variables are not set.
@@ -46,20 +46,20 @@ pub struct Next {
 
 impl Config {
     /// Reads the configuration; `which` is `a`, `b` or `c`.
-    pub fn read(which: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
+    pub fn from_env(which: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
         let letter = which.chars().next().unwrap_or('a').to_ascii_uppercase();
         let default = 20_001 + u16::from(letter as u8 - b'A');
         let ip = env("POD_IP").unwrap_or_else(|| "127.0.0.1".into());
         let ip = ip
             .parse()
             .wrap_err_with(|| format!("POD_IP: {ip:?} is no IP address"))?;
-        let port = number(env, "PORT", u64::from(default))?;
+        let port = parse_number(env, "PORT", u64::from(default))?;
         let port = u16::try_from(port).wrap_err_with(|| format!("PORT: {port} is no port"))?;
         let via = env("NEXT_VIA")
             .filter(|v| !v.is_empty())
-            .map(|v| authority(&v))
+            .map(|v| parse_authority(&v))
             .transpose()?;
-        let lameduck = Duration::from_millis(number(env, "LAMEDUCK_MS", 500)?);
+        let lameduck = Duration::from_millis(parse_number(env, "LAMEDUCK_MS", 500)?);
         Ok(Self {
             letter,
             address: SocketAddr::new(ip, port),
@@ -73,8 +73,8 @@ impl Config {
             down: env("HEALTH").is_some_and(|v| v == "down"),
             lameduck,
             via,
-            b: next("spring-cloud-b", "SPRING_CLOUD_B", env),
-            c: next("spring-cloud-c", "SPRING_CLOUD_C", env),
+            b: next_service("spring-cloud-b", "SPRING_CLOUD_B", env),
+            c: next_service("spring-cloud-c", "SPRING_CLOUD_C", env),
         })
     }
 
@@ -90,7 +90,7 @@ impl Config {
 }
 
 /// Converts `http://host:port` to `host:port`.
-fn authority(url: &str) -> Result<String> {
+fn parse_authority(url: &str) -> Result<String> {
     let uri: http::Uri = url
         .parse()
         .wrap_err_with(|| format!("NEXT_VIA: {url:?} is no URL"))?;
@@ -100,20 +100,20 @@ fn authority(url: &str) -> Result<String> {
     }
 }
 
-fn next(service: &str, prefix: &str, env: &dyn Fn(&str) -> Option<String>) -> Next {
+fn next_service(service: &str, prefix: &str, env: &dyn Fn(&str) -> Option<String>) -> NextService {
     let host = env(&format!("{prefix}_SERVICE_HOST"));
     let port = env(&format!("{prefix}_SERVICE_PORT"));
     let authority = host.zip(port).map(|(host, port)| match host.contains(':') {
         true => format!("[{host}]:{port}"),
         false => format!("{host}:{port}"),
     });
-    Next {
+    NextService {
         service: service.into(),
         authority,
     }
 }
 
-pub(super) fn number(
+pub(super) fn parse_number(
     env: &dyn Fn(&str) -> Option<String>,
     name: &str,
     default: u64,

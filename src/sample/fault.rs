@@ -24,7 +24,7 @@ pub(super) struct Fault {
 
 impl Faults {
     /// Sets the faults of a query. Returns the current settings, or what is wrong with the query.
-    pub(super) fn set(&self, query: &str) -> Result<String, String> {
+    pub(super) fn set_from_query(&self, query: &str) -> Result<String, String> {
         for pair in query.split('&').filter(|p| !p.is_empty()) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             let (place, most) = match key {
@@ -77,7 +77,7 @@ mod tests {
         let faults = Faults::default();
         assert_eq!(
             faults
-                .set("rt=20&slowRation=50&exceptionRation=10")
+                .set_from_query("rt=20&slowRation=50&exceptionRation=10")
                 .unwrap(),
             "rt:20 slowRation:50 exceptionRation:10"
         );
@@ -90,7 +90,7 @@ mod tests {
             100
         );
         for wrong in ["x=1", "rt=a", "slowRation=101", "rt"] {
-            assert!(faults.set(wrong).is_err(), "{wrong}");
+            assert!(faults.set_from_query(wrong).is_err(), "{wrong}");
         }
     }
 }

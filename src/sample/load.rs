@@ -14,7 +14,7 @@ use hyper_util::{
 use tokio::{sync::mpsc, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::config::number;
+use super::config::parse_number;
 use crate::domain::{chain::text, text::Clean};
 
 pub(super) struct Load {
@@ -30,7 +30,7 @@ struct Tally {
     wrong: u64,
 }
 
-enum Seen {
+enum RequestResult {
     Right,
     Failed(String),
     Wrong(String),
@@ -39,7 +39,7 @@ enum Seen {
 impl Load {
     /// From `ENTRY` (`http://host:port`), `RATE` (requests per second) and `PATHS` (requested in
     /// turn).
-    pub(super) fn read(env: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
+    pub(super) fn from_env(env: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
         let Some(entry) = env("ENTRY") else {
             bail!("ENTRY is not set: the entry's http://host:port")
         };
@@ -47,7 +47,7 @@ impl Load {
         entry
             .parse::<Uri>()
             .wrap_err_with(|| format!("ENTRY: {entry:?} is no URL"))?;
-        let rate = number(env, "RATE", 4)?.clamp(1, 1000);
+        let rate = parse_number(env, "RATE", 4)?.clamp(1, 1000);
         let paths = env("PATHS").unwrap_or_else(|| "/A/a,/A/a?group=gray".into());
         Ok(Self {
             entry,
@@ -57,7 +57,7 @@ impl Load {
     }
 }
 
-pub(super) async fn run(load: Load, stop: CancellationToken) -> Result<()> {
+pub(super) async fn run_load(load: Load, stop: CancellationToken) -> Result<()> {
     println!("{} requests a second on {}", load.rate, load.entry);
     let client: Client<HttpConnector, Empty<Bytes>> =
         Client::builder(TokioExecutor::new()).build_http();
@@ -71,11 +71,11 @@ pub(super) async fn run(load: Load, stop: CancellationToken) -> Result<()> {
         loop {
             tokio::select! {
                 () = stop.cancelled() => {
-                    println!("done: {}", tally.words());
+                    println!("done: {}", tally.format_tally());
                     return Ok(());
                 }
                 Some((path, seen)) = told.recv() => tally.count(path, seen),
-                _ = report.tick() => println!("{}", tally.words()),
+                _ = report.tick() => println!("{}", tally.format_tally()),
                 _ = tick.tick() => break,
             }
         }
@@ -86,11 +86,12 @@ pub(super) async fn run(load: Load, stop: CancellationToken) -> Result<()> {
             path.clone(),
         );
         tokio::spawn(async move {
-            let seen = tokio::time::timeout(Duration::from_secs(20), ask(&client, &uri)).await;
+            let seen =
+                tokio::time::timeout(Duration::from_secs(20), send_request(&client, &uri)).await;
             let _ = tell
                 .send((
                     path,
-                    seen.unwrap_or_else(|_| Seen::Failed("no answer in 20 s".into())),
+                    seen.unwrap_or_else(|_| RequestResult::Failed("no answer in 20 s".into())),
                 ))
                 .await;
         });
@@ -98,52 +99,52 @@ pub(super) async fn run(load: Load, stop: CancellationToken) -> Result<()> {
     Ok(())
 }
 
-async fn ask(client: &Client<HttpConnector, Empty<Bytes>>, uri: &str) -> Seen {
+async fn send_request(client: &Client<HttpConnector, Empty<Bytes>>, uri: &str) -> RequestResult {
     let Ok(to) = uri.parse::<Uri>() else {
-        return Seen::Failed(format!("{uri:?} is no URL"));
+        return RequestResult::Failed(format!("{uri:?} is no URL"));
     };
     let tagged = to.query().is_some();
     let answer = match client.get(to).await {
         Ok(answer) => answer,
-        Err(e) => return Seen::Failed(e.to_string()),
+        Err(e) => return RequestResult::Failed(e.to_string()),
     };
     let status = answer.status();
     let body = match Limited::new(answer.into_body(), 64 * 1024).collect().await {
         Ok(body) => String::from_utf8_lossy(&body.to_bytes()).into_owned(),
-        Err(e) => return Seen::Failed(e.to_string()),
+        Err(e) => return RequestResult::Failed(e.to_string()),
     };
     let shown = || Clean::from_untrusted(body.trim());
     if !status.is_success() {
-        return Seen::Failed(format!("{status}: {}", shown()));
+        return RequestResult::Failed(format!("{status}: {}", shown()));
     }
-    match text::parse(&body) {
-        Err(e) => Seen::Wrong(e.to_string()),
+    match text::parse_chains(&body) {
+        Err(e) => RequestResult::Wrong(e.to_string()),
         // An untagged request must not reach a gray pod. A tagged one may fall back, so both sides
         // are right.
         Ok(chains) if !tagged && chains.iter().flatten().any(|l| l.tag.is_some()) => {
-            Seen::Wrong(shown().to_string())
+            RequestResult::Wrong(shown().to_string())
         }
-        Ok(_) => Seen::Right,
+        Ok(_) => RequestResult::Right,
     }
 }
 
 impl Tally {
-    fn count(&mut self, path: String, seen: Seen) {
+    fn count(&mut self, path: String, seen: RequestResult) {
         self.sent += 1;
         match seen {
-            Seen::Right => {}
-            Seen::Failed(why) => {
+            RequestResult::Right => {}
+            RequestResult::Failed(why) => {
                 self.failed += 1;
                 println!("failed {path}: {why}");
             }
-            Seen::Wrong(why) => {
+            RequestResult::Wrong(why) => {
                 self.wrong += 1;
                 println!("wrong {path}: {why}");
             }
         }
     }
 
-    fn words(&self) -> String {
+    fn format_tally(&self) -> String {
         format!(
             "{} requests, {} failed, {} wrong",
             self.sent, self.failed, self.wrong

@@ -10,10 +10,10 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 
-use super::config::{Config, Next};
+use super::config::{Config, NextService};
 
 /// Longer than any chain.
-const MOST_BYTES: usize = 64 * 1024;
+const MAX_BODY_BYTES: usize = 64 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(15);
 
 pub(super) struct Caller {
@@ -41,7 +41,7 @@ impl Caller {
     pub(super) async fn call(
         &self,
         me: &Config,
-        next: &Next,
+        next: &NextService,
         path: &str,
         headers: &HeaderMap,
     ) -> Result<String, Failure> {
@@ -85,9 +85,9 @@ impl Caller {
                 .client
                 .request(request)
                 .await
-                .map_err(|e| failed(chain_of(&e)))?;
+                .map_err(|e| failed(format_error_chain(&e)))?;
             let status = answer.status();
-            let body = Limited::new(answer.into_body(), MOST_BYTES)
+            let body = Limited::new(answer.into_body(), MAX_BODY_BYTES)
                 .collect()
                 .await
                 .map_err(|e| failed(e.to_string()))?;
@@ -116,7 +116,7 @@ impl Caller {
 }
 
 /// The text of an error with its causes.
-fn chain_of(error: &dyn std::error::Error) -> String {
+fn format_error_chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |e| e.source()).map(ToString::to_string);
     std::iter::once(error.to_string())
         .chain(causes)

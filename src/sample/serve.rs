@@ -88,7 +88,7 @@ pub async fn serve(config: Arc<Config>, stop: CancellationToken) -> Result<()> {
         let service = service.clone();
         let answer = hyper::service::service_fn(move |request| {
             let service = service.clone();
-            async move { Ok::<_, Infallible>(service.answer(request).await) }
+            async move { Ok::<_, Infallible>(service.answer_request(request).await) }
         });
         let connection = http
             .serve_connection(TokioIo::new(stream), answer)
@@ -105,8 +105,8 @@ pub async fn serve(config: Arc<Config>, stop: CancellationToken) -> Result<()> {
 }
 
 impl Service {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let (status, body) = match self.told(&request).await {
+    async fn answer_request(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let (status, body) = match self.build_answer(&request).await {
             Ok(body) => (StatusCode::OK, body),
             Err(failure) => failure,
         };
@@ -123,7 +123,7 @@ impl Service {
         answer
     }
 
-    async fn told(&self, request: &Request<Incoming>) -> Result<String, Failure> {
+    async fn build_answer(&self, request: &Request<Incoming>) -> Result<String, Failure> {
         let (me, headers) = (&*self.config, request.headers());
         let path = request.uri().path();
         match path {
@@ -138,7 +138,7 @@ impl Service {
                 let query = request.uri().query().unwrap_or_default();
                 return self
                     .faults
-                    .set(query)
+                    .set_from_query(query)
                     .map_err(|why| (StatusCode::BAD_REQUEST, format!("{why}\n")));
             }
             _ => {}

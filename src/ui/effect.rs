@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     api::Served,
-    domain::{chain::Chain, intent::Intent, text::Clean, world::Key},
+    domain::{chain::Chain, intent::Intent, text::Clean, world::ObjectKey},
 };
 
 /// Correlates an answer with the request that it belongs to.
@@ -18,13 +18,13 @@ pub enum Effect {
     /// Carry out an intent; answered by `Msg::Settled`.
     Perform(Ticket, Intent),
     /// Read something; answered by any number of `Msg::Answer`.
-    Ask(Ticket, Ask),
+    Query(Ticket, Query),
     /// Cancel a query: nobody reads its answers any more.
-    Drop(Ticket),
+    CancelQuery(Ticket),
     /// Retry the connection now.
     Reconnect,
-    /// Show another cluster, by the name of a [`Choice`].
-    Switch(String),
+    /// Show another cluster, by the name of a [`ClusterChoice`].
+    SwitchCluster(String),
     /// Fetch a whole trace from the stores that a lane group names; it arrives with a later world.
     FetchTrace {
         /// Lane group whose trace stores are asked.
@@ -44,11 +44,11 @@ pub enum Effect {
 
 /// A query: something to read from the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ask {
+pub enum Query {
     /// A pod's log: the last `tail` lines, then every new line.
     Logs {
         /// Pod whose log is read.
-        pod: Key,
+        pod: ObjectKey,
         /// Container; `None` is the first one.
         container: Option<String>,
         /// Number of existing lines to read first.
@@ -57,14 +57,14 @@ pub enum Ask {
         previous: bool,
     },
     /// The current state of an object, as YAML.
-    Yaml(Object),
+    Yaml(ObjectRef),
     /// The clusters that can be shown.
     Contexts,
 }
 
 /// A cluster that can be shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Choice {
+pub struct ClusterChoice {
     /// Name used to select it.
     pub name: String,
     /// Label in the header while this cluster is shown.
@@ -79,18 +79,18 @@ pub struct Choice {
 
 /// Reference to one object, by resource and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Object {
+pub struct ObjectRef {
     /// Plural and group, as kubectl takes them: `releases.graylane.dev`, `pods`,
     /// `deployments.apps`.
     pub resource: String,
     /// Namespace and name.
-    pub key: Key,
+    pub key: ObjectKey,
 }
 
-impl Object {
+impl ObjectRef {
     /// Reference to one of graylane's own resources.
-    pub fn ours(plural: &str, namespace: &str, name: &str) -> Self {
-        let key = Key {
+    pub fn own_resource(plural: &str, namespace: &str, name: &str) -> Self {
+        let key = ObjectKey {
             namespace: namespace.into(),
             name: name.into(),
         };
@@ -107,13 +107,13 @@ impl Object {
     }
 }
 
-/// Part of the answer to an [`Ask`].
+/// Part of the answer to an [`Query`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
     /// More lines of text.
     Lines(Vec<Clean>),
     /// The clusters to choose from.
-    Choices(Vec<Choice>),
+    Choices(Vec<ClusterChoice>),
     /// The answer is complete.
     End,
     /// The object cannot be read, or no longer.
@@ -143,18 +143,18 @@ impl Fault {
 
 /// Result of an intent that was carried out.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Done {
+pub struct IntentOutcome {
     /// One line: `release spring-cloud-a-7 started`.
     pub text: Clean,
     /// Names of the releases that were created; the cockpit selects them.
     pub releases: Vec<String>,
     /// Probe results, one per request; empty for other intents.
-    pub probes: Vec<Probed>,
+    pub probes: Vec<ProbeOutcome>,
 }
 
 /// Result of one probe request, with its chains.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Probed {
+pub struct ProbeOutcome {
     /// Path and query of the request.
     pub path: String,
     /// HTTP status; `None` when there was no answer.

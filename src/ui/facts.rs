@@ -13,24 +13,24 @@ use crate::{
     domain::{
         chain::{Chain, Chains, Verdict},
         signals::Signals,
-        text::duration,
-        world::{Key, Link, Pod, World},
+        text::format_duration,
+        world::{Link, ObjectKey, Pod, World},
     },
 };
 
 mod cause;
+mod figures;
 mod pair;
-mod shown;
+mod release_state;
+mod replacement;
 mod templates;
-mod turn;
-mod way;
 
-pub use crate::domain::versions::{Split, split};
-pub use cause::cause;
-pub use pair::{COLUMNS, Pair, Side};
-pub use shown::Shown;
-pub use turn::{Turn, turn};
-pub use way::{Way, way};
+pub use crate::domain::versions::{VersionCounts, count_versions};
+pub use cause::find_stall_cause;
+pub use figures::Figures;
+pub use pair::{SPARKLINE_COLUMNS, VersionFigures, VersionPair};
+pub use release_state::{ReleaseState, release_state};
+pub use replacement::{ReplacementStrategy, replacement_strategy};
 
 /// Indexes over one world.
 #[derive(Clone, Debug, Default)]
@@ -40,7 +40,7 @@ pub struct Facts {
     /// Releases in progress: those that need a person first, then by name.
     pub active: Vec<String>,
     /// Pod keys by App and environment.
-    pub pods: HashMap<String, BTreeMap<String, Vec<Key>>>,
+    pub pods: HashMap<String, BTreeMap<String, Vec<ObjectKey>>>,
     /// Chains, newest first.
     pub chains: Arc<Vec<Arc<Chain>>>,
     /// Short App names: the full name without the prefix that all Apps of its lane group share.
@@ -48,19 +48,19 @@ pub struct Facts {
     /// Request counts, failures and latencies of every version.
     pub signals: Signals,
     /// Figures on the screen, refreshed at most once a second.
-    pub shown: Shown,
-    templates: templates::All,
+    pub figures: Figures,
+    templates: templates::TemplatesByApp,
     /// Pods or releases have changed since the pod templates were last classified.
     moved: bool,
-    follow: Follow,
+    follow: ChainTracker,
     seen: Option<World>,
 }
 
 /// Builds chains from hops; a verdict is kept once it has been given.
 #[derive(Clone, Debug)]
-struct Follow(Chains);
+struct ChainTracker(Chains);
 
-impl Default for Follow {
+impl Default for ChainTracker {
     fn default() -> Self {
         Self(Chains::new(1000))
     }
@@ -104,27 +104,27 @@ impl Facts {
         {
             self.short = short_names(world);
         }
-        self.signals.follow(world, now);
-        if self.follow.0.follow(world, now) {
-            let mut chains: Vec<Arc<Chain>> = self.follow.0.list().rev().cloned().collect();
+        self.signals.follow_world(world, now);
+        if self.follow.0.follow_world(world, now) {
+            let mut chains: Vec<Arc<Chain>> = self.follow.0.all_chains().rev().cloned().collect();
             chains.sort_by(|a, b| b.time.cmp(&a.time).then_with(|| a.id.cmp(&b.id)));
             self.chains = Arc::new(chains);
         }
         let same =
             Arc::ptr_eq(&last.releases, &world.releases) && Arc::ptr_eq(&last.pods, &world.pods);
         self.moved |= first || !same;
-        self.show(world, now, first);
+        self.refresh_figures(world, now, first);
         self.seen = Some(world.clone());
     }
 
     /// Chains for which no more hops are expected.
-    pub fn settled(&self) -> impl Iterator<Item = &Arc<Chain>> {
-        self.follow.0.settled()
+    pub fn settled_chains(&self) -> impl Iterator<Item = &Arc<Chain>> {
+        self.follow.0.settled_chains()
     }
 
     /// Lets time pass: pending chains may become due and figures age. Without a live connection
     /// nothing changes, because missing data then proves nothing.
-    pub fn tick(&mut self, now: Timestamp) {
+    pub fn advance_clock(&mut self, now: Timestamp) {
         if let Some(world) = self.seen.clone().filter(|w| w.link == Link::Live) {
             self.refresh(&world, now);
         }
@@ -134,17 +134,26 @@ impl Facts {
         self.releases.clear();
         self.active.clear();
         let mut all: Vec<(&String, &Arc<Release>)> = world.releases.iter().collect();
-        all.sort_by(|a, b| born(b.1).cmp(&born(a.1)).then_with(|| b.0.cmp(a.0)));
+        all.sort_by(|a, b| {
+            created_at(b.1)
+                .cmp(&created_at(a.1))
+                .then_with(|| b.0.cmp(a.0))
+        });
         for (name, release) in all {
             self.releases
                 .entry(release.spec.app.clone())
                 .or_default()
                 .push(name.clone());
-            if !turn(release).is_over() {
+            if !release_state(release).is_over() {
                 self.active.push(name.clone());
             }
         }
-        let urgency = |name: &String| world.releases.get(name).map_or(9, |r| turn(r).urgency());
+        let urgency = |name: &String| {
+            world
+                .releases
+                .get(name)
+                .map_or(9, |r| release_state(r).urgency())
+        };
         self.active
             .sort_by(|a, b| urgency(a).cmp(&urgency(b)).then_with(|| a.cmp(b)));
     }
@@ -166,7 +175,7 @@ impl Facts {
     }
 
     /// Pod keys of an environment, by name.
-    pub fn pods_of(&self, app: &str, environment: &str) -> &[Key] {
+    pub fn pods_of(&self, app: &str, environment: &str) -> &[ObjectKey] {
         self.pods
             .get(app)
             .and_then(|of| of.get(environment))
@@ -174,12 +183,12 @@ impl Facts {
     }
 
     /// Short name of an App.
-    pub fn short<'a>(&'a self, app: &'a str) -> &'a str {
+    pub fn short_name<'a>(&'a self, app: &'a str) -> &'a str {
         self.short.get(app).map_or(app, String::as_str)
     }
 
     /// Summary of the last minute's chains.
-    pub fn traffic(&self, now: Timestamp) -> Traffic {
+    pub fn recent_traffic(&self, now: Timestamp) -> Traffic {
         let since = now
             .checked_sub(SignedDuration::from_secs(60))
             .unwrap_or(Timestamp::MIN);
@@ -197,17 +206,17 @@ impl Facts {
         }
         traffic.worst = worst.map(|chain| {
             if chain.worst.is_bad() {
-                self.blame(chain)
+                self.describe_problem(chain)
             } else {
-                self.story(chain)
+                self.describe_request(chain)
             }
         });
         traffic
     }
 
     /// Describes what went wrong with a chain, where and why.
-    pub fn blame(&self, chain: &Chain) -> String {
-        if let Some(step) = chain.failure().filter(|_| !chain.worst.is_bad()) {
+    pub fn describe_problem(&self, chain: &Chain) -> String {
+        if let Some(step) = chain.failed_step().filter(|_| !chain.worst.is_bad()) {
             let error = step
                 .hop
                 .as_ref()
@@ -215,53 +224,53 @@ impl Facts {
                 .map(|e| format!(": {e}"))
                 .unwrap_or_default();
             let version = self
-                .version(&step.app, &step.version)
+                .version_label(&step.app, &step.version)
                 .map(|v| format!(" {v}"))
                 .unwrap_or_default();
             return format!(
                 "{} at {}{version}{error}",
-                word(chain),
-                self.short(&step.app)
+                verdict_word(chain),
+                self.short_name(&step.app)
             );
         }
-        let culprit = chain.culprit().filter(|_| chain.worst != Verdict::Ok);
+        let culprit = chain.worst_step().filter(|_| chain.worst != Verdict::Ok);
         let at = culprit
-            .map(|s| format!(" at {}", self.short(&s.app)))
+            .map(|s| format!(" at {}", self.short_name(&s.app)))
             .unwrap_or_default();
         let cause = culprit
             .and_then(|s| s.cause.clone())
             .map(|c| format!(": {c}"))
             .unwrap_or_default();
-        format!("{}{at}{cause}", word(chain))
+        format!("{}{at}{cause}", verdict_word(chain))
     }
 
     /// Describes what went wrong, with the path of the request and its duration.
-    pub fn story(&self, chain: &Chain) -> String {
+    pub fn describe_request(&self, chain: &Chain) -> String {
         format!(
             "{}, {} in {}",
-            self.blame(chain),
+            self.describe_problem(chain),
             chain.path,
-            duration(Duration::from_micros(chain.micros))
+            format_duration(Duration::from_micros(chain.micros))
         )
     }
 }
 
 /// Verdict of a chain; leaks and failures in capitals.
-pub fn word(chain: &Chain) -> String {
+pub fn verdict_word(chain: &Chain) -> String {
     match chain.worst {
-        bad if bad.is_bad() => bad.word().to_uppercase(),
+        bad if bad.is_bad() => bad.as_str().to_uppercase(),
         _ if chain.has_failed() && chain.status == 0 => "FAILED, no answer".into(),
         _ if chain.has_failed() => format!("FAILED {}", chain.status),
-        other => other.word().into(),
+        other => other.as_str().into(),
     }
 }
 
-fn born(release: &Release) -> Option<Timestamp> {
+fn created_at(release: &Release) -> Option<Timestamp> {
     release.metadata.creation_timestamp.as_ref().map(|t| t.0)
 }
 
 /// Pods of an environment.
-pub fn pods<'a>(
+pub fn environment_pods<'a>(
     facts: &'a Facts,
     world: &'a World,
     app: &str,

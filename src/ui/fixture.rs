@@ -18,15 +18,15 @@ use crate::{
         hop::Hop,
         lanes::text,
         text::Clean,
-        world::{Engine, Event, Key, Link, Pod, Workload, World},
+        world::{EngineHolder, Event, Link, ObjectKey, Pod, Workload, World},
     },
 };
 
 mod large;
 mod traffic;
 
-pub use large::large;
-pub use traffic::{failing, leak};
+pub use large::large_world;
+pub use traffic::{failing_hops, leaking_hops};
 
 /// Current time in the fixture.
 pub fn now() -> Timestamp {
@@ -34,63 +34,63 @@ pub fn now() -> Timestamp {
 }
 
 /// Time `seconds` before [`now`].
-pub(super) fn ago(seconds: i64) -> Timestamp {
+pub(super) fn seconds_ago(seconds: i64) -> Timestamp {
     now()
         .checked_sub(SignedDuration::from_secs(seconds))
         .unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-fn stamp(seconds: i64) -> Option<String> {
-    Some(ago(seconds).to_string())
+fn timestamp_ago(seconds: i64) -> Option<String> {
+    Some(seconds_ago(seconds).to_string())
 }
 
-fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+fn string_map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs
         .iter()
         .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
         .collect()
 }
 
-fn key(namespace: &str, name: &str) -> Key {
-    Key {
+fn object_key(namespace: &str, name: &str) -> ObjectKey {
+    ObjectKey {
         namespace: namespace.into(),
         name: name.into(),
     }
 }
 
-fn task(name: &str) -> Task {
+fn named_task(name: &str) -> Task {
     Task {
         name: name.into(),
         ..Task::default()
     }
 }
 
-fn deploy(name: &str, environment: &str) -> Task {
+fn deploy_task(name: &str, environment: &str) -> Task {
     Task {
         deploy: Some(DeployTask {
             environment: environment.into(),
         }),
-        ..task(name)
+        ..named_task(name)
     }
 }
 
-fn workflow() -> Workflow {
+fn demo_workflow() -> Workflow {
     let build = Task {
         build: Some(BuildTask {
             image: "backend".into(),
             ..BuildTask::default()
         }),
-        ..task("build")
+        ..named_task("build")
     };
     let approve = Task {
         approval: Some(ApprovalTask::default()),
-        ..task("approve")
+        ..named_task("approve")
     };
     let proceed = Task {
         proceed: Some(ProceedTask {
             prompt: Some("look at the trace".into()),
         }),
-        ..task("go-production")
+        ..named_task("go-production")
     };
     let clean = CleanUpTask {
         environment: "gray".into(),
@@ -98,14 +98,14 @@ fn workflow() -> Workflow {
     };
     let clean = Task {
         clean_up: Some(clean),
-        ..task("clean-gray")
+        ..named_task("clean-gray")
     };
     let production = vec![
         build.clone(),
         approve,
-        deploy("deploy-gray", "gray"),
+        deploy_task("deploy-gray", "gray"),
         proceed,
-        deploy("deploy-prod", "prod"),
+        deploy_task("deploy-prod", "prod"),
         clean,
     ];
     let stage = |name: &str, tasks| Stage {
@@ -114,14 +114,17 @@ fn workflow() -> Workflow {
     };
     Workflow {
         stages: vec![
-            stage("test", vec![build.clone(), deploy("deploy-test", "test")]),
-            stage("pre", vec![build, deploy("deploy-pre", "pre")]),
+            stage(
+                "test",
+                vec![build.clone(), deploy_task("deploy-test", "test")],
+            ),
+            stage("pre", vec![build, deploy_task("deploy-pre", "pre")]),
             stage("production", production),
         ],
     }
 }
 
-fn environment(name: &str, namespace: &str, lane: Option<&str>) -> Environment {
+fn demo_environment(name: &str, namespace: &str, lane: Option<&str>) -> Environment {
     let batches = if name == "prod" {
         vec![Amount::Count(1), Amount::Percent(50), Amount::Percent(100)]
     } else {
@@ -147,7 +150,7 @@ pub const MANIFEST: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  
 
 /// `spring-cloud-x` with an old and a new image tag; `releasing` says whether a release of it is
 /// running.
-fn app(name: &str, old: &str, new: &str, releasing: bool) -> App {
+fn demo_app(name: &str, old: &str, new: &str, releasing: bool) -> App {
     let images = BTreeMap::from([(
         "backend".to_owned(),
         ImageSource {
@@ -165,12 +168,12 @@ fn app(name: &str, old: &str, new: &str, releasing: bool) -> App {
         images,
         manifests,
         environments: vec![
-            environment("test", "demo-test", None),
-            environment("pre", "demo-pre", None),
-            environment("gray", "demo", Some("gray")),
-            environment("prod", "demo", None),
+            demo_environment("test", "demo-test", None),
+            demo_environment("pre", "demo-pre", None),
+            demo_environment("gray", "demo", Some("gray")),
+            demo_environment("prod", "demo", None),
         ],
-        workflow: workflow(),
+        workflow: demo_workflow(),
         ..AppSpec::default()
     };
     let mut app = App::new(name, spec);
@@ -178,7 +181,7 @@ fn app(name: &str, old: &str, new: &str, releasing: bool) -> App {
     app.metadata.resource_version = Some("4102".into());
     let status = |state, tag: &str, version: &str| EnvironmentStatus {
         state,
-        images: map(&[("backend", &format!("{name}:{tag}"))]),
+        images: string_map(&[("backend", &format!("{name}:{tag}"))]),
         version: Some(version.into()),
         ..EnvironmentStatus::default()
     };
@@ -221,37 +224,37 @@ fn app(name: &str, old: &str, new: &str, releasing: bool) -> App {
     app
 }
 
-fn done(name: &str, kind: &str, from: i64, to: i64) -> TaskStatus {
+fn finished_task(name: &str, kind: &str, from: i64, to: i64) -> TaskStatus {
     TaskStatus {
         name: name.into(),
         kind: kind.into(),
         phase: TaskPhase::Succeeded,
         attempt: 1,
-        started_at: stamp(from),
-        finished_at: stamp(to),
+        started_at: timestamp_ago(from),
+        finished_at: timestamp_ago(to),
         ..TaskStatus::default()
     }
 }
 
-fn rolling(name: &str, old: &str, new: &str, batches: Vec<BatchStatus>) -> TaskStatus {
+fn rolling_task(name: &str, old: &str, new: &str, batches: Vec<BatchStatus>) -> TaskStatus {
     TaskStatus {
         phase: TaskPhase::Running,
         finished_at: None,
         environment: Some("prod".into()),
         batches,
-        old_images: map(&[("backend", &format!("{name}:{old}"))]),
-        new_images: map(&[("backend", &format!("{name}:{new}"))]),
+        old_images: string_map(&[("backend", &format!("{name}:{old}"))]),
+        new_images: string_map(&[("backend", &format!("{name}:{new}"))]),
         old_version: Some("20261118104500-001".into()),
         new_version: Some("20261123210242-001".into()),
-        ..done("deploy-prod", "deploy", 58, 0)
+        ..finished_task("deploy-prod", "deploy", 58, 0)
     }
 }
 
-fn batch(number: u32, target: u32, phase: BatchPhase) -> BatchStatus {
+fn batch_status(number: u32, target: u32, phase: BatchPhase) -> BatchStatus {
     let (started_at, finished_at) = match phase {
         BatchPhase::Pending => (None, None),
-        BatchPhase::Done => (stamp(58), stamp(37)),
-        _ => (stamp(12), None),
+        BatchPhase::Done => (timestamp_ago(58), timestamp_ago(37)),
+        _ => (timestamp_ago(12), None),
     };
     BatchStatus {
         number,
@@ -262,7 +265,13 @@ fn batch(number: u32, target: u32, phase: BatchPhase) -> BatchStatus {
     }
 }
 
-fn release(name: &str, app: &str, phase: ReleasePhase, deploy: TaskStatus, new: &str) -> Release {
+fn demo_release(
+    name: &str,
+    app: &str,
+    phase: ReleasePhase,
+    deploy: TaskStatus,
+    new: &str,
+) -> Release {
     let spec = ReleaseSpec {
         app: app.into(),
         stage: "production".into(),
@@ -275,21 +284,21 @@ fn release(name: &str, app: &str, phase: ReleasePhase, deploy: TaskStatus, new: 
     release.metadata.uid = Some(format!("uid-{name}"));
     release.metadata.resource_version = Some("4711".into());
     release.metadata.creation_timestamp = Some(
-        k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(ago(240)),
+        k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(seconds_ago(240)),
     );
     let gray = TaskStatus {
         environment: Some("gray".into()),
-        batches: vec![batch(1, 1, BatchPhase::Done)],
+        batches: vec![batch_status(1, 1, BatchPhase::Done)],
         new_images: deploy.new_images.clone(),
-        ..done("deploy-gray", "deploy", 130, 121)
+        ..finished_task("deploy-gray", "deploy", 130, 121)
     };
     let build = TaskStatus {
         new_images: deploy.new_images.clone(),
-        ..done("build", "build", 238, 201)
+        ..finished_task("build", "build", 238, 201)
     };
     let approve = TaskStatus {
         message: Some("noah: pass".into()),
-        ..done("approve", "approval", 201, 131)
+        ..finished_task("approve", "approval", 201, 131)
     };
     let clean = TaskStatus {
         name: "clean-gray".into(),
@@ -298,7 +307,7 @@ fn release(name: &str, app: &str, phase: ReleasePhase, deploy: TaskStatus, new: 
         ..TaskStatus::default()
     };
     let entry = |seconds, by: &str, action: &str, task: &str| HistoryEntry {
-        at: ago(seconds).to_string(),
+        at: seconds_ago(seconds).to_string(),
         by: by.into(),
         action: action.into(),
         task: Some(task.into()),
@@ -307,14 +316,14 @@ fn release(name: &str, app: &str, phase: ReleasePhase, deploy: TaskStatus, new: 
     release.status = Some(ReleaseStatus {
         phase,
         task: Some("deploy-prod".into()),
-        started_at: stamp(240),
-        images: map(&[("backend", &format!("{app}:{new}"))]),
-        digests: map(&[("backend", "sha256:4f1c09e25b7d3aa1")]),
+        started_at: timestamp_ago(240),
+        images: string_map(&[("backend", &format!("{app}:{new}"))]),
+        digests: string_map(&[("backend", "sha256:4f1c09e25b7d3aa1")]),
         tasks: vec![
             build,
             approve,
             gray,
-            done("go-production", "proceed", 121, 60),
+            finished_task("go-production", "proceed", 121, 60),
             deploy,
             clean,
         ],
@@ -336,7 +345,7 @@ fn release(name: &str, app: &str, phase: ReleasePhase, deploy: TaskStatus, new: 
     release
 }
 
-fn lane(
+fn demo_lane(
     name: &str,
     enabled: bool,
     priority: i32,
@@ -350,7 +359,7 @@ fn lane(
         priority,
         ..LaneSpec::default()
     };
-    spec.rule.all.extend(text::parse(condition));
+    spec.rule.all.extend(text::parse_condition(condition));
     let mut lane = Lane::new(name, spec);
     lane.metadata.uid = Some(format!("uid-lane-{name}"));
     lane.metadata.resource_version = Some("4300".into());
@@ -367,7 +376,7 @@ fn lane(
     lane
 }
 
-fn group() -> LaneGroup {
+fn demo_group() -> LaneGroup {
     let app = |name: &str, port| LaneApp {
         app: name.into(),
         service: None,
@@ -409,7 +418,7 @@ fn group() -> LaneGroup {
     group
 }
 
-struct Side<'a> {
+struct PodSet<'a> {
     environment: &'a str,
     namespace: &'a str,
     image: String,
@@ -419,7 +428,7 @@ struct Side<'a> {
     address: u32,
 }
 
-fn pods(world: &mut Pods, app: &str, side: &Side<'_>) {
+fn add_pods(world: &mut Pods, app: &str, side: &PodSet<'_>) {
     for i in 0..side.ready + side.coming {
         let ready = i < side.ready;
         let suffix = ["x7k2p", "m4d9q", "t8v5z", "b3n6w", "c2r7h", "j9s4f"]
@@ -428,7 +437,7 @@ fn pods(world: &mut Pods, app: &str, side: &Side<'_>) {
             .unwrap_or("zzzzz");
         let name = format!("{app}-{}-{}-{suffix}", side.environment, side.hash);
         let pod = Pod {
-            key: key(side.namespace, &name),
+            key: object_key(side.namespace, &name),
             app: Some(app.into()),
             environment: Some(side.environment.into()),
             tag: (side.environment == "gray").then(|| "gray".into()),
@@ -442,16 +451,16 @@ fn pods(world: &mut Pods, app: &str, side: &Side<'_>) {
             ready,
             images: vec![Clean::from(side.image.as_str())],
             containers: vec![Clean::from("app"), Clean::from("proxy")],
-            born: Some(ago(if ready { 3000 + i64::from(i) * 7 } else { 3 })),
+            born: Some(seconds_ago(if ready { 3000 + i64::from(i) * 7 } else { 3 })),
             ..Pod::default()
         };
         world.insert(pod.key.clone(), pod);
     }
 }
 
-type Pods = BTreeMap<Key, Pod>;
+type Pods = BTreeMap<ObjectKey, Pod>;
 
-fn workload(
+fn demo_workload(
     app: &str,
     environment: &str,
     namespace: &str,
@@ -460,7 +469,7 @@ fn workload(
     image: &str,
 ) -> Workload {
     Workload {
-        key: key(namespace, &format!("{app}-{environment}")),
+        key: object_key(namespace, &format!("{app}-{environment}")),
         app: Some(app.into()),
         environment: Some(environment.into()),
         replicas,
@@ -476,37 +485,37 @@ fn workload(
 /// starting. B is not released. All requests go where they should.
 pub fn world() -> World {
     let (a, b, c) = ("spring-cloud-a", "spring-cloud-b", "spring-cloud-c");
-    let mut held = rolling(
+    let mut held = rolling_task(
         a,
         "1.4.2",
         "1.5.0",
         vec![
-            batch(1, 1, BatchPhase::Done),
-            batch(2, 2, BatchPhase::Pending),
-            batch(3, 4, BatchPhase::Pending),
+            batch_status(1, 1, BatchPhase::Done),
+            batch_status(2, 2, BatchPhase::Pending),
+            batch_status(3, 4, BatchPhase::Pending),
         ],
     );
     held.phase = TaskPhase::Waiting;
     held.message = Some("batch 1 of 3 is exact and held: 1 new, 3 old".into());
-    let coming = rolling(
+    let coming = rolling_task(
         c,
         "2.0.1",
         "2.1.0",
         vec![
-            batch(1, 1, BatchPhase::Surging),
-            batch(2, 2, BatchPhase::Pending),
-            batch(3, 4, BatchPhase::Pending),
+            batch_status(1, 1, BatchPhase::Surging),
+            batch_status(2, 2, BatchPhase::Pending),
+            batch_status(3, 4, BatchPhase::Pending),
         ],
     );
     let releases = [
-        release(
+        demo_release(
             "spring-cloud-a-production-7",
             a,
             ReleasePhase::Waiting,
             held,
             "1.5.0",
         ),
-        release(
+        demo_release(
             "spring-cloud-c-production-4",
             c,
             ReleasePhase::Running,
@@ -515,9 +524,9 @@ pub fn world() -> World {
         ),
     ];
     let apps = [
-        app(a, "1.4.2", "1.5.0", true),
-        app(b, "1.1.0", "1.1.0", false),
-        app(c, "2.0.1", "2.1.0", true),
+        demo_app(a, "1.4.2", "1.5.0", true),
+        demo_app(b, "1.1.0", "1.1.0", false),
+        demo_app(c, "2.0.1", "2.1.0", true),
     ];
     let mut all = Pods::new();
     let mut workloads = BTreeMap::new();
@@ -538,10 +547,10 @@ pub fn world() -> World {
                        ready,
                        coming,
                        address| {
-            pods(
+            add_pods(
                 &mut all,
                 name,
-                &Side {
+                &PodSet {
                     environment,
                     namespace,
                     image,
@@ -568,11 +577,11 @@ pub fn world() -> World {
             _ => put("prod", "demo", image(old), "66d9f4", 4, 0, at + 4),
         }
         let mut of = |w: Workload| workloads.insert(w.key.clone(), w);
-        of(workload(name, "test", "demo-test", 1, 1, &image(new)));
-        of(workload(name, "pre", "demo-pre", 1, 1, &image(new)));
-        of(workload(name, "prod", "demo", 4, 4, &image(new)));
+        of(demo_workload(name, "test", "demo-test", 1, 1, &image(new)));
+        of(demo_workload(name, "pre", "demo-pre", 1, 1, &image(new)));
+        of(demo_workload(name, "prod", "demo", 4, 4, &image(new)));
         if *name != b {
-            of(workload(name, "gray", "demo", 1, 1, &image(new)));
+            of(demo_workload(name, "gray", "demo", 1, 1, &image(new)));
         }
     }
     let served = [
@@ -581,10 +590,10 @@ pub fn world() -> World {
         (c, Served::Gray, "1 ready gray pod"),
     ];
     let lanes = [
-        lane("gray", true, 10, "parameter group == gray", &served),
-        lane("beta", false, 20, "header x-user in mia,noah", &[]),
+        demo_lane("gray", true, 10, "parameter group == gray", &served),
+        demo_lane("beta", false, 20, "header x-user in mia,noah", &[]),
     ];
-    let hops = traffic::right();
+    let hops = traffic::regular_hops();
     let named = |name: Option<&String>| name.cloned().unwrap_or_default();
     World {
         me: Some(Clean::from("mia")),
@@ -602,7 +611,10 @@ pub fn world() -> World {
                 .map(|r| (named(r.metadata.name.as_ref()), Arc::new(r)))
                 .collect(),
         ),
-        groups: Arc::new(BTreeMap::from([("mse-demo".to_owned(), Arc::new(group()))])),
+        groups: Arc::new(BTreeMap::from([(
+            "mse-demo".to_owned(),
+            Arc::new(demo_group()),
+        )])),
         lanes: Arc::new(
             lanes
                 .into_iter()
@@ -612,9 +624,9 @@ pub fn world() -> World {
         pods: Arc::new(all),
         deployments: Arc::new(workloads),
         events: Arc::new(vec![Event {
-            time: Some(ago(42)),
+            time: Some(seconds_ago(42)),
             kind: Clean::from("Deployment"),
-            object: key("demo", "spring-cloud-a-prod"),
+            object: object_key("demo", "spring-cloud-a-prod"),
             reason: Clean::from("ScalingReplicaSet"),
             message: Clean::from("Scaled up replica set spring-cloud-a-prod-84b5cf to 1"),
             count: 1,
@@ -622,9 +634,9 @@ pub fn world() -> World {
         }]),
         hops_seen: hops.len() as u64,
         hops: Arc::new(hops),
-        engine: Some(Engine {
+        engine: Some(EngineHolder {
             holder: Clean::from("captain-1"),
-            renewed: Some(ago(2)),
+            renewed: Some(seconds_ago(2)),
         }),
         ..World::default()
     }

@@ -12,17 +12,17 @@ pub mod build;
 mod lane;
 mod submit;
 
-pub use submit::{Submitted, check, submit};
+pub use submit::{Submitted, check_form, submit_form};
 
 /// An open form.
 #[derive(Clone, Debug)]
 pub struct Form {
     /// What the form creates or changes.
-    pub kind: Kind,
+    pub kind: FormKind,
     /// Title above the fields.
     pub title: String,
     /// Fields from top to bottom.
-    pub fields: Vec<Field>,
+    pub fields: Vec<FormField>,
     /// Index of the focused field.
     pub at: usize,
     /// Errors, warnings and a preview; recomputed on every key press.
@@ -33,7 +33,7 @@ pub struct Form {
 
 /// What a form creates or changes.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Kind {
+pub enum FormKind {
     /// Starts releases.
     Start {
         /// Names of the Apps to release.
@@ -61,24 +61,24 @@ pub enum Kind {
 
 /// One field of a form.
 #[derive(Clone, Debug)]
-pub struct Field {
+pub struct FormField {
     /// Identifier used in code.
     pub id: String,
     /// Label before the field.
     pub label: String,
     /// Current value.
-    pub value: Value,
+    pub value: FieldValue,
     /// Hint shown while the field has the focus.
     pub hint: String,
     /// Validation error.
     pub error: Option<String>,
     /// The field was edited, so its error is shown.
-    pub told: bool,
+    pub touched: bool,
 }
 
 /// Value of a field.
 #[derive(Clone, Debug)]
-pub enum Value {
+pub enum FieldValue {
     /// A line of text.
     Text(Input),
     /// One of several options.
@@ -105,22 +105,22 @@ pub enum Remark {
     Plus(String),
 }
 
-impl Field {
+impl FormField {
     /// A text field.
     pub fn text(id: &str, label: &str, value: &str, hint: &str) -> Self {
         Self {
             id: id.into(),
             label: label.into(),
-            value: Value::Text(Input::new(super::widget::harmless(value).into_owned())),
+            value: FieldValue::Text(Input::new(super::widget::sanitize_text(value).into_owned())),
             hint: hint.into(),
             error: None,
-            told: false,
+            touched: false,
         }
     }
 
     /// A field that offers several options.
     pub fn choice(id: &str, label: &str, options: Vec<String>, at: usize, hint: &str) -> Self {
-        let value = Value::Choice {
+        let value = FieldValue::Choice {
             at: at.min(options.len().saturating_sub(1)),
             options,
         };
@@ -130,21 +130,21 @@ impl Field {
             value,
             hint: hint.into(),
             error: None,
-            told: false,
+            touched: false,
         }
     }
 
     /// The current text, trimmed, or the chosen option.
     pub fn value(&self) -> &str {
         match &self.value {
-            Value::Text(input) => input.value().trim(),
-            Value::Choice { options, at } => options.get(*at).map_or("", String::as_str),
+            FieldValue::Text(input) => input.value().trim(),
+            FieldValue::Choice { options, at } => options.get(*at).map_or("", String::as_str),
         }
     }
 
     /// Selects the next or previous option.
-    pub fn turn(&mut self, back: bool) {
-        if let Value::Choice { options, at } = &mut self.value {
+    pub fn cycle_choice(&mut self, back: bool) {
+        if let FieldValue::Choice { options, at } = &mut self.value {
             let n = options.len().max(1);
             *at = (*at + if back { n - 1 } else { 1 }) % n;
         }
@@ -157,49 +157,51 @@ impl Form {
         self.fields
             .iter()
             .find(|f| f.id == id)
-            .map_or("", Field::value)
+            .map_or("", FormField::value)
     }
 
     /// The focused field.
-    pub fn field(&mut self) -> Option<&mut Field> {
+    pub fn current_field(&mut self) -> Option<&mut FormField> {
         self.fields.get_mut(self.at)
     }
 
     /// Moves the focus to the next or previous field.
-    pub fn step(&mut self, back: bool) {
+    pub fn move_focus(&mut self, back: bool) {
         let n = self.fields.len().max(1);
         self.at = (self.at + if back { n - 1 } else { 1 }) % n;
     }
 
     /// Applies an edit to the focused field.
-    pub fn edit(&mut self, request: InputRequest) {
-        if let Some(field) = self.field() {
-            field.told = true;
+    pub fn edit_field(&mut self, request: InputRequest) {
+        if let Some(field) = self.current_field() {
+            field.touched = true;
         }
-        match self.field().map(|f| &mut f.value) {
-            Some(Value::Text(input)) => {
+        match self.current_field().map(|f| &mut f.value) {
+            Some(FieldValue::Text(input)) => {
                 input.handle(request);
             }
-            Some(Value::Choice { .. }) => match request {
-                InputRequest::InsertChar(' ') | InputRequest::GoToNextChar => self.turn(false),
-                InputRequest::GoToPrevChar => self.turn(true),
+            Some(FieldValue::Choice { .. }) => match request {
+                InputRequest::InsertChar(' ') | InputRequest::GoToNextChar => {
+                    self.cycle_choice(false)
+                }
+                InputRequest::GoToPrevChar => self.cycle_choice(true),
                 _ => {}
             },
             None => {}
         }
     }
 
-    fn turn(&mut self, back: bool) {
-        if let Some(field) = self.field() {
-            field.turn(back);
+    fn cycle_choice(&mut self, back: bool) {
+        if let Some(field) = self.current_field() {
+            field.cycle_choice(back);
         }
     }
 
     /// Whether an error is shown.
-    pub fn shows_wrong(&self) -> bool {
+    pub fn shows_error(&self) -> bool {
         self.fields
             .iter()
-            .any(|f| f.error.is_some() && (f.told || self.tried))
+            .any(|f| f.error.is_some() && (f.touched || self.tried))
             || self.remarks.iter().any(|r| matches!(r, Remark::Wrong(_)))
     }
 }

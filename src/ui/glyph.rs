@@ -132,14 +132,14 @@ pub const ASCII: Glyphs = Glyphs {
 
 impl Glyphs {
     /// One sparkline column for `value`, scaled so that `most` is full height.
-    pub fn column(&self, value: u64, most: u64) -> &'static str {
+    pub fn spark_column(&self, value: u64, most: u64) -> &'static str {
         let most = u128::from(most.max(1));
         let height = (u128::from(value) * 8).div_ceil(most).min(8);
         self.spark[usize::try_from(height).unwrap_or(8)]
     }
 
     /// Spinner frame at this beat.
-    pub fn spinner(&self, beat: u64) -> &'static str {
+    pub fn spinner_frame(&self, beat: u64) -> &'static str {
         let n = self.spin.len() as u64;
         self.spin
             .get(usize::try_from(beat % n.max(1)).unwrap_or(0))
@@ -154,9 +154,9 @@ mod tests {
 
     #[test]
     fn a_column_is_as_high_as_its_share_and_one_of_something_is_not_empty() {
-        let columns = [0, 1, 400, 500, 1000, 5000].map(|value| UNICODE.column(value, 1000));
+        let columns = [0, 1, 400, 500, 1000, 5000].map(|value| UNICODE.spark_column(value, 1000));
         assert_eq!(columns, ["·", "▁", "▄", "▄", "█", "█"]);
-        assert_eq!(ASCII.column(0, 0), ".");
+        assert_eq!(ASCII.spark_column(0, 0), ".");
         assert!(ASCII.spark.iter().all(|sign| sign.is_ascii()));
     }
 }

@@ -14,7 +14,7 @@ pub use patch::{KeyFault, KeyFaults};
 
 /// Where a key binding applies. Several contexts are active at once, the most specific first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Context {
+pub enum KeyContext {
     /// Every pane.
     Global,
     /// Every list and every text.
@@ -39,7 +39,7 @@ pub enum Context {
     Line,
 }
 
-impl Context {
+impl KeyContext {
     /// All contexts, in help order.
     pub const ALL: [Self; 11] = [
         Self::Global,
@@ -99,7 +99,7 @@ impl Context {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Binding {
     /// Where the binding applies.
-    pub context: Context,
+    pub context: KeyContext,
     /// Keys; when empty, the action is reachable through the palette only.
     pub keys: Vec<KeyCombination>,
     /// What the keys do.
@@ -110,17 +110,17 @@ pub struct Binding {
 #[derive(Clone, Debug)]
 pub struct Keymap {
     bindings: Vec<Binding>,
-    index: HashMap<(Context, KeyCombination), Action>,
+    index: HashMap<(KeyContext, KeyCombination), Action>,
 }
 
 impl Default for Keymap {
     fn default() -> Self {
-        Self::of(table::bindings())
+        Self::from_bindings(table::built_in_bindings())
     }
 }
 
 impl Keymap {
-    fn of(bindings: Vec<Binding>) -> Self {
+    fn from_bindings(bindings: Vec<Binding>) -> Self {
         let index = bindings
             .iter()
             .flat_map(|b| b.keys.iter().map(move |key| ((b.context, *key), b.action)))
@@ -129,8 +129,8 @@ impl Keymap {
     }
 
     /// The built-in bindings with a user's overrides applied.
-    pub fn patched(text: &str) -> Result<Self, KeyFaults> {
-        patch::apply(table::bindings(), text).map(Self::of)
+    pub fn with_overrides(text: &str) -> Result<Self, KeyFaults> {
+        patch::apply_overrides(table::built_in_bindings(), text).map(Self::from_bindings)
     }
 
     /// All bindings, in help order.
@@ -139,49 +139,49 @@ impl Keymap {
     }
 
     /// The action of a key in the first of these contexts that binds it.
-    pub fn action(&self, contexts: &[Context], key: KeyCombination) -> Option<Action> {
-        let key = plain(key);
+    pub fn find_action(&self, contexts: &[KeyContext], key: KeyCombination) -> Option<Action> {
+        let key = normalize_key(key);
         contexts
             .iter()
             .find_map(|context| self.index.get(&(*context, key)).copied())
     }
 
     /// The first key of an action in these contexts.
-    pub fn key(&self, contexts: &[Context], action: Action) -> Option<String> {
+    pub fn first_key(&self, contexts: &[KeyContext], action: Action) -> Option<String> {
         self.bindings
             .iter()
             .find(|b| b.action == action && contexts.contains(&b.context))
             .and_then(|b| b.keys.first())
-            .map(|key| show(*key))
+            .map(|key| format_key(*key))
     }
 
     /// The first key of an action in this context, else its palette command; for use in sentences.
-    pub fn within(&self, context: Context, action: Action) -> String {
-        self.key(&[context], action)
+    pub fn key_within(&self, context: KeyContext, action: Action) -> String {
+        self.first_key(&[context], action)
             .unwrap_or_else(|| format!(":{}", action.word()))
     }
 
     /// The first key of an action in any context, else its palette command.
-    pub fn anywhere(&self, action: Action) -> String {
-        self.key(&Context::ALL, action)
+    pub fn key_anywhere(&self, action: Action) -> String {
+        self.first_key(&KeyContext::ALL, action)
             .unwrap_or_else(|| format!(":{}", action.word()))
     }
 }
 
 /// Parses one key: `q`, `R`, `ctrl-l`, `tab`, `?`.
-pub fn parse(text: &str) -> Option<KeyCombination> {
+pub fn parse_key(text: &str) -> Option<KeyCombination> {
     let mut chars = text.chars();
     if let (Some(c), None) = (chars.next(), chars.next()) {
-        return Some(plain(KeyCombination::one_key(
+        return Some(normalize_key(KeyCombination::one_key(
             KeyCode::Char(c),
             KeyModifiers::NONE,
         )));
     }
-    crokey::parse(text).ok().map(plain)
+    crokey::parse(text).ok().map(normalize_key)
 }
 
 /// Normalizes a key: capital letters keep Shift, symbols drop it, because terminals differ.
-fn plain(key: KeyCombination) -> KeyCombination {
+fn normalize_key(key: KeyCombination) -> KeyCombination {
     let mut key = key.normalized();
     if let OneToThree::One(KeyCode::Char(c)) = key.codes
         && !c.is_alphabetic()
@@ -192,7 +192,7 @@ fn plain(key: KeyCombination) -> KeyCombination {
 }
 
 /// Formats a key for the screen.
-pub fn show(key: KeyCombination) -> String {
+pub fn format_key(key: KeyCombination) -> String {
     match key.codes {
         OneToThree::One(KeyCode::Up) => return "↑".into(),
         OneToThree::One(KeyCode::Down) => return "↓".into(),
@@ -207,8 +207,8 @@ pub fn show(key: KeyCombination) -> String {
         .to_string(key)
 }
 
-/// Formats a key for a keys file; [`parse`] reads it back.
-pub fn written(key: KeyCombination) -> String {
+/// Formats a key for a keys file; [`parse_key`] reads it back.
+pub fn format_config_key(key: KeyCombination) -> String {
     match key.codes {
         OneToThree::One(KeyCode::Char(c))
             if c != ' ' && (key.modifiers - KeyModifiers::SHIFT).is_empty() =>

@@ -13,18 +13,18 @@ use jiff::{SignedDuration, Timestamp};
 use tui_input::Input;
 
 use super::{
-    effect::{Answer, Done, Effect, Fault, Ticket},
+    effect::{Answer, Effect, Fault, IntentOutcome, Ticket},
     facts::Facts,
     form::Form,
-    keymap::{Action, Context},
+    keymap::{Action, KeyContext},
     options::Options,
     question::Question,
 };
 use crate::{
     api::{App, Environment, Lane, Release},
     domain::{
-        chain::{Chain, Group, GroupKey},
-        world::{Key, World},
+        chain::{Chain, ChainGroup, GroupKey},
+        world::{ObjectKey, World},
     },
 };
 
@@ -32,10 +32,10 @@ mod palette;
 mod rows;
 mod text;
 
-pub use palette::{Goal, Palette};
-pub use rows::matches;
-pub(crate) use text::yaml_line;
-pub use text::{Came, LogOf, Source, Text};
+pub use palette::{Palette, PaletteItem};
+pub use rows::matches_filter;
+pub(crate) use text::style_yaml_line;
+pub use text::{LogTarget, ProbeSlot, Source, Text};
 
 /// All messages that reach the model. Nothing else changes it.
 #[derive(Clone, Debug)]
@@ -45,7 +45,7 @@ pub enum Msg {
     /// The current world.
     World(Arc<World>),
     /// The outcome of an intent.
-    Settled(Ticket, Result<Done, Fault>),
+    Settled(Ticket, Result<IntentOutcome, Fault>),
     /// Part of an answer to a query.
     Answer(Ticket, Answer),
     /// Clock tick: once a second, four times a second while something is in progress.
@@ -92,7 +92,7 @@ impl Pane {
     }
 
     /// Action that moves the focus to the pane.
-    pub const fn action(self) -> Action {
+    pub const fn focus_action(self) -> Action {
         match self {
             Self::Apps => Action::PaneApps,
             Self::Environments => Action::PaneEnvironments,
@@ -146,11 +146,11 @@ pub struct Notice {
 
 /// The Trace pane's contents while it is frozen.
 #[derive(Clone, Debug)]
-pub struct Frozen {
+pub struct FrozenChains {
     /// All chains.
     pub chains: Arc<Vec<Arc<Chain>>>,
     /// Groups of these chains.
-    pub groups: Arc<Vec<Group>>,
+    pub groups: Arc<Vec<ChainGroup>>,
 }
 
 /// Severity of a notice.
@@ -167,10 +167,10 @@ pub enum Level {
 }
 
 /// Longest pause that is still part of typing.
-const PAUSE: SignedDuration = SignedDuration::from_millis(700);
+const TYPING_PAUSE: SignedDuration = SignedDuration::from_millis(700);
 
 /// Number of notices that are kept.
-const NOTICES: usize = 200;
+const MAX_NOTICES: usize = 200;
 
 /// The whole state of the cockpit.
 #[derive(Clone, Debug)]
@@ -200,7 +200,7 @@ pub struct Model {
     /// Name of its selected environment.
     pub environment: Option<String>,
     /// Key of the selected pod.
-    pub pod: Option<Key>,
+    pub pod: Option<ObjectKey>,
     /// Name of the release that was chosen; `None` follows the App.
     pub release: Option<String>,
     /// Name of its selected task; `None` follows the release.
@@ -222,7 +222,7 @@ pub struct Model {
     /// Show only chains that leak or fail.
     pub only_wrong: bool,
     /// Frozen contents of the Trace pane, while it is frozen.
-    pub frozen: Option<Frozen>,
+    pub frozen: Option<FrozenChains>,
     /// Open overlays from bottom to top.
     pub overlays: Vec<Overlay>,
     /// Intents without an outcome yet.
@@ -234,7 +234,7 @@ pub struct Model {
     /// The newest notice was seen: a key was pressed since.
     pub noticed: bool,
     /// Until this time letters are ignored, because they were typed for a dialog that has closed.
-    pub letters_mean_nothing: Option<Timestamp>,
+    pub letters_ignored_until: Option<Timestamp>,
     next: u64,
 }
 
@@ -270,43 +270,43 @@ impl Model {
             pending: BTreeMap::new(),
             notices: VecDeque::new(),
             noticed: true,
-            letters_mean_nothing: None,
+            letters_ignored_until: None,
             next: 0,
             options,
         };
         for fault in std::mem::take(&mut model.options.faults) {
-            model.notice(Level::Warn, fault, vec![]);
+            model.add_notice(Level::Warn, fault, vec![]);
         }
         model
     }
 
     /// Returns a new ticket.
-    pub fn ticket(&mut self) -> Ticket {
+    pub fn next_ticket(&mut self) -> Ticket {
         self.next += 1;
         Ticket(self.next)
     }
 
     /// Adds a notice.
-    pub fn notice(&mut self, level: Level, text: impl AsRef<str>, detail: Vec<String>) {
-        let text = super::widget::harmless(text.as_ref()).into_owned();
+    pub fn add_notice(&mut self, level: Level, text: impl AsRef<str>, detail: Vec<String>) {
+        let text = super::widget::sanitize_text(text.as_ref()).into_owned();
         self.notices.push_front(Notice {
             time: self.now,
             level,
             text,
             detail,
         });
-        self.notices.truncate(NOTICES);
+        self.notices.truncate(MAX_NOTICES);
         self.noticed = false;
     }
 
     /// Ignores letters for a moment: they belong to what the user was typing.
     pub fn ignore_letters(&mut self) {
-        self.letters_mean_nothing = self.now.checked_add(PAUSE).ok();
+        self.letters_ignored_until = self.now.checked_add(TYPING_PAUSE).ok();
     }
 
     /// Shows a release until another one is chosen. The App's current release is followed instead
     /// of pinned, so that a newer one replaces it.
-    pub fn look_at(&mut self, name: String) {
+    pub fn pin_release(&mut self, name: String) {
         let shown = self.app.as_ref().and_then(|app| self.facts.release_of(app));
         self.release = (shown != Some(&name)).then_some(name);
         self.task = None;
@@ -328,7 +328,7 @@ impl Model {
     }
 
     /// Whether the shown release is an older one that was chosen.
-    pub fn is_held(&self) -> bool {
+    pub fn is_release_pinned(&self) -> bool {
         let Some((name, release)) = self.selected_release() else {
             return false;
         };
@@ -337,33 +337,33 @@ impl Model {
     }
 
     /// Key of an action, for use in sentences.
-    pub fn key(&self, context: Context, action: Action) -> String {
-        self.options.keymap.within(context, action)
+    pub fn key_for(&self, context: KeyContext, action: Action) -> String {
+        self.options.keymap.key_within(context, action)
     }
 
     /// The active key contexts, the most specific first.
-    pub fn contexts(&self) -> Vec<Context> {
+    pub fn active_contexts(&self) -> Vec<KeyContext> {
         match self.overlays.last() {
-            Some(Overlay::Text(_)) => vec![Context::Text, Context::Move],
-            Some(Overlay::Form(_)) => vec![Context::Form],
-            Some(Overlay::Confirm(_)) => vec![Context::Confirm],
-            Some(Overlay::Palette(_) | Overlay::Filter(..)) => vec![Context::Line],
+            Some(Overlay::Text(_)) => vec![KeyContext::Text, KeyContext::Move],
+            Some(Overlay::Form(_)) => vec![KeyContext::Form],
+            Some(Overlay::Confirm(_)) => vec![KeyContext::Confirm],
+            Some(Overlay::Palette(_) | Overlay::Filter(..)) => vec![KeyContext::Line],
             None => match self.pane {
                 Pane::Apps => vec![
-                    Context::Apps,
-                    Context::Release,
-                    Context::Move,
-                    Context::Global,
+                    KeyContext::Apps,
+                    KeyContext::Release,
+                    KeyContext::Move,
+                    KeyContext::Global,
                 ],
                 Pane::Environments => vec![
-                    Context::Environments,
-                    Context::Release,
-                    Context::Move,
-                    Context::Global,
+                    KeyContext::Environments,
+                    KeyContext::Release,
+                    KeyContext::Move,
+                    KeyContext::Global,
                 ],
-                Pane::Rollout => vec![Context::Release, Context::Move, Context::Global],
-                Pane::Lanes => vec![Context::Lanes, Context::Move, Context::Global],
-                Pane::Trace => vec![Context::Trace, Context::Move, Context::Global],
+                Pane::Rollout => vec![KeyContext::Release, KeyContext::Move, KeyContext::Global],
+                Pane::Lanes => vec![KeyContext::Lanes, KeyContext::Move, KeyContext::Global],
+                Pane::Trace => vec![KeyContext::Trace, KeyContext::Move, KeyContext::Global],
             },
         }
     }
@@ -408,7 +408,7 @@ impl Model {
             .as_ref()
             .and_then(|name| self.world.lanes.get_key_value(name));
         named.or_else(|| {
-            self.lanes()
+            self.visible_lanes()
                 .first()
                 .and_then(|name| self.world.lanes.get_key_value(*name))
         })
@@ -421,8 +421,8 @@ impl Model {
 
     /// The selected group of chains. Without a choice, or when that group is gone, the most urgent
     /// one.
-    pub fn selected_group(&self) -> Option<&Group> {
-        let groups = self.groups();
+    pub fn selected_group(&self) -> Option<&ChainGroup> {
+        let groups = self.visible_groups();
         let chosen = self
             .group
             .as_ref()
@@ -438,7 +438,7 @@ impl Model {
                 .selected_group()
                 .map(|g| g.worst.as_ref().map_or(&g.newest, |(_, chain)| chain));
         }
-        let chains = self.chains();
+        let chains = self.visible_chains();
         let chosen = self
             .chain
             .as_ref()
@@ -453,7 +453,7 @@ impl Model {
             self.world
                 .releases
                 .get(name)
-                .is_some_and(|r| super::facts::turn(r).is_busy())
+                .is_some_and(|r| super::facts::release_state(r).is_busy())
         };
         !self.pending.is_empty() || self.facts.active.iter().any(turning) || self.is_loading()
     }
@@ -473,10 +473,10 @@ impl Model {
 
     /// Shows another cluster. Everything about the old one leaves the screen, including open
     /// dialogs; intents that were sent to it stay pending.
-    pub fn switch(&mut self, place: &str) -> Vec<Effect> {
+    pub fn switch_cluster(&mut self, place: &str) -> Vec<Effect> {
         let mut effects = vec![];
         while !self.overlays.is_empty() {
-            effects.extend(self.close());
+            effects.extend(self.close_overlay());
         }
         let mut fresh = Self::new(
             Options {
@@ -495,18 +495,20 @@ impl Model {
             pending.words = format!("{}: {}", self.options.place, pending.words);
         }
         *self = fresh;
-        self.notice(Level::Info, format!("now looking at {place}"), vec![]);
+        self.add_notice(Level::Info, format!("now looking at {place}"), vec![]);
         effects
     }
 
     /// Closes the topmost overlay and cancels its query.
-    pub fn close(&mut self) -> Vec<Effect> {
+    pub fn close_overlay(&mut self) -> Vec<Effect> {
         match self.overlays.pop() {
-            Some(Overlay::Text(text)) => text.ticket.map(Effect::Drop).into_iter().collect(),
-            Some(Overlay::Palette(palette)) => {
-                palette.ticket.map(Effect::Drop).into_iter().collect()
-            }
-            Some(Overlay::Confirm(question)) if question.is_written() => {
+            Some(Overlay::Text(text)) => text.ticket.map(Effect::CancelQuery).into_iter().collect(),
+            Some(Overlay::Palette(palette)) => palette
+                .ticket
+                .map(Effect::CancelQuery)
+                .into_iter()
+                .collect(),
+            Some(Overlay::Confirm(question)) if question.has_input() => {
                 self.ignore_letters();
                 vec![]
             }

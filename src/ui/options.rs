@@ -8,7 +8,7 @@ use super::{
 
 /// Options as the user wrote them.
 #[derive(Clone, Debug, Default)]
-pub struct Wanted {
+pub struct RequestedOptions {
     /// A built-in theme's name, or a name for `theme_file`.
     pub theme: Option<String>,
     /// Content of the user's theme file.
@@ -45,9 +45,9 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self::resolve(
-            &Wanted {
+            &RequestedOptions {
                 depth: Some(Depth::True),
-                ..Wanted::default()
+                ..RequestedOptions::default()
             },
             |_| None,
         )
@@ -56,19 +56,19 @@ impl Default for Options {
 
 impl Options {
     /// Resolves the options. Every error becomes a notice; none prevents the start.
-    pub fn resolve(wanted: &Wanted, env: impl Fn(&str) -> Option<String>) -> Self {
+    pub fn resolve(wanted: &RequestedOptions, env: impl Fn(&str) -> Option<String>) -> Self {
         let mut faults = vec![];
         let depth = Depth::detect(wanted.depth, &env);
         let name = wanted.theme.as_deref().unwrap_or("default");
         let theme = match &wanted.theme_file {
-            Some(text) => Theme::user(text, name, depth),
+            Some(text) => Theme::from_user(text, name, depth),
             None => Theme::built_in(name, depth),
         };
         let theme = theme.unwrap_or_else(|e| {
             faults.push(e.to_string());
-            Theme::built_in("default", depth).unwrap_or_else(|_| Theme::telling())
+            Theme::built_in("default", depth).unwrap_or_else(|_| Theme::for_tests())
         });
-        let keymap = match wanted.keys.as_deref().map(Keymap::patched) {
+        let keymap = match wanted.keys.as_deref().map(Keymap::with_overrides) {
             None => Keymap::default(),
             Some(Ok(keymap)) => keymap,
             Some(Err(all)) => {
@@ -104,11 +104,11 @@ mod tests {
 
     #[test]
     fn what_is_broken_is_told_and_replaced() {
-        let wanted = Wanted {
+        let wanted = RequestedOptions {
             theme: Some("mine".into()),
             theme_file: Some("nonsense".into()),
             keys: Some("[apps]\nfly = [\"f\"]\n[global]\nquit = [\"nokey\"]".into()),
-            ..Wanted::default()
+            ..RequestedOptions::default()
         };
         let options = Options::resolve(&wanted, |_| None);
         assert!(options.faults.len() >= 3, "{:?}", options.faults);
@@ -120,11 +120,11 @@ mod tests {
 
     #[test]
     fn a_locale_without_utf8_gets_ascii() {
-        let latin = Options::resolve(&Wanted::default(), |k| {
+        let latin = Options::resolve(&RequestedOptions::default(), |k| {
             (k == "LANG").then(|| "de_DE.ISO-8859-1".into())
         });
         assert_eq!(latin.glyphs, ASCII);
-        let utf8 = Options::resolve(&Wanted::default(), |k| {
+        let utf8 = Options::resolve(&RequestedOptions::default(), |k| {
             (k == "LANG").then(|| "C.UTF-8".into())
         });
         assert_eq!(utf8.glyphs, UNICODE);
@@ -134,7 +134,7 @@ mod tests {
             _ => None,
         };
         assert_eq!(
-            Options::resolve(&Wanted::default(), console).glyphs,
+            Options::resolve(&RequestedOptions::default(), console).glyphs,
             ASCII,
             "the console's font"
         );

@@ -8,23 +8,23 @@ use tui_input::Input;
 use super::{form::Remark, keymap::Action};
 use crate::domain::{
     command_line::CommandLine,
-    intent::{Intent, Seen, meaning},
+    intent::{Intent, SeenObject, state_fingerprint},
     world::World,
 };
 
 mod apps;
 mod ask;
-mod beside;
 mod environment;
 mod forecast;
 mod in_place;
 mod lane;
 mod release;
+mod versions;
 
-pub use apps::{new_apps, words as app_words};
-pub use ask::{ask, start};
-pub use environment::lock;
-pub use lane::{diff, set as set_lane};
+pub use apps::{ask_to_create_apps, describe_app as app_words};
+pub use ask::{ask_to_start, build_question};
+pub use environment::ask_to_lock;
+pub use lane::{ask_to_set_lane as set_lane, diff_specs};
 
 /// An open confirmation dialog.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ pub struct Question {
     /// Intent that is sent on yes.
     pub intent: Intent,
     /// Objects that the intent depends on, as they were seen.
-    pub objects: Vec<Shown>,
+    pub objects: Vec<ObservedObject>,
     /// Facts, as label and text.
     pub facts: Vec<(String, String)>,
     /// What will happen, in order.
@@ -82,7 +82,7 @@ pub enum Focus {
 
 /// An object as it was seen.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Shown {
+pub struct ObservedObject {
     /// Plural name of the resource.
     pub resource: String,
     /// Name of the object.
@@ -99,13 +99,22 @@ pub struct Shown {
     pub spec_only: bool,
 }
 
-impl Shown {
+impl ObservedObject {
     /// An object of the world; `None` when it does not exist.
-    pub fn of(world: &World, resource: &str, name: &str, part: Option<&str>) -> Option<Self> {
+    pub fn from_world(
+        world: &World,
+        resource: &str,
+        name: &str,
+        part: Option<&str>,
+    ) -> Option<Self> {
         let (uid, version, meaning) = match resource {
             "releases" => {
                 let release = world.releases.get(name)?;
-                (release.uid(), release.resource_version(), meaning(release))
+                (
+                    release.uid(),
+                    release.resource_version(),
+                    state_fingerprint(release),
+                )
             }
             "lanes" => {
                 let lane = world.lanes.get(name)?;
@@ -148,9 +157,9 @@ impl Shown {
     }
 
     /// An environment of an App, by its spec only.
-    pub fn spec_of(world: &World, app: &str, environment: &str) -> Option<Self> {
+    pub fn spec_from_world(world: &World, app: &str, environment: &str) -> Option<Self> {
         let spec = world.apps.get(app)?.spec.environment(environment);
-        let shown = Self::of(world, "apps", app, Some(environment))?;
+        let shown = Self::from_world(world, "apps", app, Some(environment))?;
         Some(Self {
             meaning: format!("{spec:?}"),
             spec_only: true,
@@ -159,27 +168,27 @@ impl Shown {
     }
 
     /// The object of the same name in another world.
-    fn again(&self, world: &World) -> Option<Self> {
+    fn observe_again(&self, world: &World) -> Option<Self> {
         match (&self.part, self.spec_only) {
-            (Some(part), true) => Self::spec_of(world, &self.name, part),
-            (part, _) => Self::of(world, &self.resource, &self.name, part.as_deref()),
+            (Some(part), true) => Self::spec_from_world(world, &self.name, part),
+            (part, _) => Self::from_world(world, &self.resource, &self.name, part.as_deref()),
         }
     }
 
     /// The precondition for the intent.
-    pub fn seen(&self) -> Seen {
+    pub fn to_seen(&self) -> SeenObject {
         if self.resource == "releases" {
-            return Seen {
+            return SeenObject {
                 uid: self.uid.clone(),
                 version: None,
-                meaning: Some(self.meaning.clone()),
+                fingerprint: Some(self.meaning.clone()),
             };
         }
         let version = Some(self.version.clone()).filter(|v| !v.is_empty());
-        Seen {
+        SeenObject {
             uid: self.uid.clone(),
             version,
-            meaning: None,
+            fingerprint: None,
         }
     }
 }
@@ -209,12 +218,12 @@ impl Question {
         }
     }
 
-    fn fact(&mut self, label: &str, words: impl Into<String>) {
+    fn add_fact(&mut self, label: &str, words: impl Into<String>) {
         self.facts.push((label.into(), words.into()));
     }
 
     /// Adds a comment field and focuses a text field, so that no typed letter can confirm.
-    fn ask_why(&mut self) {
+    fn ask_for_comment(&mut self) {
         self.comment = Some(Input::default());
         self.focus = if self.typed.is_some() {
             Focus::Typed
@@ -224,9 +233,9 @@ impl Question {
     }
 
     /// Requires this name to be typed.
-    fn type_name(&mut self, name: &str) {
+    fn require_typed_name(&mut self, name: &str) {
         // The name as it is displayed, so that it can be typed.
-        let name = super::widget::harmless(name).trim().to_owned();
+        let name = super::widget::sanitize_text(name).trim().to_owned();
         self.typed = Some((name, Input::default()));
         self.focus = Focus::Typed;
     }
@@ -239,12 +248,12 @@ impl Question {
     }
 
     /// Whether the question can be confirmed now.
-    pub fn may(&self) -> bool {
+    pub fn can_confirm(&self) -> bool {
         self.stale.is_none() && self.is_typed()
     }
 
     /// Moves the focus to the next field or button.
-    pub fn turn(&mut self) {
+    pub fn move_focus(&mut self) {
         let mut order = vec![];
         if self.typed.is_some() {
             order.push(Focus::Typed);
@@ -261,7 +270,7 @@ impl Question {
     }
 
     /// Whether something was typed.
-    pub fn is_written(&self) -> bool {
+    pub fn has_input(&self) -> bool {
         let comment = self.comment.as_ref().is_some_and(|c| !c.value().is_empty());
         comment
             || self
@@ -271,7 +280,7 @@ impl Question {
     }
 
     /// The focused text field.
-    pub fn input(&mut self) -> Option<&mut Input> {
+    pub fn focused_input(&mut self) -> Option<&mut Input> {
         match self.focus {
             Focus::Typed => self.typed.as_mut().map(|(_, input)| input),
             Focus::Comment => self.comment.as_mut(),
@@ -281,12 +290,12 @@ impl Question {
 
     /// Compares the objects with the current world. Changes that do not affect the intent are
     /// adopted; any other change makes the question stale for good.
-    pub fn look(&mut self, world: &World) {
+    pub fn check_stale(&mut self, world: &World) {
         if self.stale.is_some() {
             return;
         }
         for shown in &mut self.objects {
-            let now = shown.again(world);
+            let now = shown.observe_again(world);
             let kind = shown.resource.trim_end_matches('s').to_owned();
             match now {
                 None => self.stale = Some(format!("{kind} {} is gone", shown.name)),
@@ -303,10 +312,10 @@ impl Question {
                     ));
                 }
                 Some(now) => {
-                    if let Some(seen) = seen_of(&mut self.intent)
+                    if let Some(seen) = seen_mut(&mut self.intent)
                         .filter(|s| s.uid == now.uid && s.version.is_some())
                     {
-                        *seen = now.seen();
+                        *seen = now.to_seen();
                     }
                     *shown = now;
                 }
@@ -316,7 +325,7 @@ impl Question {
 
     /// Adopts facts and warnings from the same question built again. When the effects differ, the
     /// question becomes stale: what a yes does must not change while it is on the screen.
-    pub fn freshen(&mut self, now: Self) {
+    pub fn refresh_from(&mut self, now: Self) {
         if self.stale.is_some() || self.title != now.title || self.about != now.about {
             return;
         }
@@ -328,7 +337,7 @@ impl Question {
     }
 
     /// The intent to send, with the comment.
-    pub fn answer(self) -> Intent {
+    pub fn into_intent(self) -> Intent {
         let text = self
             .comment
             .map(|c| c.value().trim().to_owned())
@@ -343,7 +352,7 @@ impl Question {
     }
 }
 
-fn seen_of(intent: &mut Intent) -> Option<&mut Seen> {
+fn seen_mut(intent: &mut Intent) -> Option<&mut SeenObject> {
     match intent {
         Intent::Release { seen, .. }
         | Intent::SetLane { seen, .. }

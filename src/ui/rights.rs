@@ -5,7 +5,7 @@ use super::{keymap::Action, model::Model};
 use crate::domain::rights::Right;
 
 /// The permission that an action needs.
-const fn needs(action: Action) -> Option<Right> {
+const fn required_right(action: Action) -> Option<Right> {
     Some(match action {
         Action::Start | Action::Teardown => Right::Start,
         Action::Approve | Action::Refuse => Right::Approve,
@@ -27,11 +27,11 @@ const fn needs(action: Action) -> Option<Right> {
 }
 
 /// Why the user may not run an action; `None` when it is permitted or not known.
-pub fn forbidden(model: &Model, action: Action) -> Option<String> {
-    let right = needs(action)?;
+pub fn missing_right(model: &Model, action: Action) -> Option<String> {
+    let right = required_right(action)?;
     let namespace = match (action, model.selected_pod()) {
         (Action::Logs, Some(pod)) => &pod.key.namespace,
         _ => &model.world.namespace,
     };
-    model.world.rights.missing(right, namespace)
+    model.world.rights.explain_missing(right, namespace)
 }

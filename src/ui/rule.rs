@@ -5,14 +5,14 @@ use std::sync::Arc;
 use crate::{
     api::{Lane, LaneSpec},
     domain::{
-        lanes::{self, Problem, text::print},
+        lanes::{self, Problem, text::format_condition},
         request::{self, RequestParts},
         world::World,
     },
 };
 
 /// A lane's rule in one line.
-pub fn words(spec: &LaneSpec) -> String {
+pub fn describe_rule(spec: &LaneSpec) -> String {
     let rule = &spec.rule;
     let mut parts = vec![];
     if let Some(share) = spec.share {
@@ -21,8 +21,8 @@ pub fn words(spec: &LaneSpec) -> String {
     if !rule.paths.is_empty() {
         parts.push(format!("path {}", rule.paths.join(",")));
     }
-    parts.extend(rule.all.iter().map(print));
-    let any: Vec<String> = rule.any.iter().map(print).collect();
+    parts.extend(rule.all.iter().map(format_condition));
+    let any: Vec<String> = rule.any.iter().map(format_condition).collect();
     match any.as_slice() {
         [] => {}
         [one] => parts.push(one.clone()),
@@ -48,24 +48,24 @@ pub fn lanes_with(world: &World, name: &str, spec: Option<&LaneSpec>) -> Vec<Lan
 }
 
 /// Problems of a lane with this spec, and problems that it causes in other lanes.
-pub fn check(world: &World, name: &str, spec: &LaneSpec) -> Vec<Problem> {
+pub fn check_lane(world: &World, name: &str, spec: &LaneSpec) -> Vec<Problem> {
     let after = lanes_with(world, name, Some(spec));
     let before: Vec<Lane> = world.lanes.values().map(|l| (**l).clone()).collect();
     let group = world.groups.get(&spec.group).map(Arc::as_ref);
-    let mut problems = lanes::introduced(&spec.group, group, &before, &after, name);
+    let mut problems = lanes::find_new_problems(&spec.group, group, &before, &after, name);
     let app_of = |app: &str| world.apps.get(app).map(Arc::as_ref);
     let away = |context: &str| world.contexts.contains_key(context);
     let own = after
         .last()
         .filter(|l| l.metadata.name.as_deref() == Some(name));
     if let (Some(group), Some(lane)) = (group, own) {
-        problems.extend(lanes::elsewhere(group, lane, &app_of, &away));
+        problems.extend(lanes::check_remote_versions(group, lane, &app_of, &away));
     }
     problems
 }
 
 /// The newest different requests at the entry of a group.
-pub fn recent(world: &World, group: &str) -> Vec<RequestParts> {
+pub fn recent_requests(world: &World, group: &str) -> Vec<RequestParts> {
     let mut seen: Vec<RequestParts> = vec![];
     for hop in world
         .hops
@@ -74,7 +74,7 @@ pub fn recent(world: &World, group: &str) -> Vec<RequestParts> {
         .filter(|h| h.entry && h.group.as_deref().is_none_or(|g| g == group))
     {
         let line = format!("{} {}", hop.method, hop.path);
-        let Ok(mut parts) = request::parse(&line, &[], &[]) else {
+        let Ok(mut parts) = request::parse_request(&line, &[], &[]) else {
             continue;
         };
         parts.trace.clone_from(&hop.trace);
@@ -92,15 +92,20 @@ pub fn recent(world: &World, group: &str) -> Vec<RequestParts> {
 }
 
 /// Describes which of the recent requests would move to another lane.
-pub fn moves(world: &World, group: &str, name: &str, spec: Option<&LaneSpec>) -> Vec<String> {
+pub fn describe_moves(
+    world: &World,
+    group: &str,
+    name: &str,
+    spec: Option<&LaneSpec>,
+) -> Vec<String> {
     let before: Vec<Lane> = world.lanes.values().map(|l| (**l).clone()).collect();
     let after = lanes_with(world, name, spec);
-    let recent = recent(world, group);
+    let recent = recent_requests(world, group);
     let lane = |l: &Option<String>| {
         l.as_ref()
             .map_or_else(|| "baseline".to_owned(), |l| format!("lane {l}"))
     };
-    let words = |m: lanes::Move| {
+    let words = |m: lanes::LaneMove| {
         let request = recent.get(m.request)?;
         let query = if request.query.is_empty() {
             String::new()
@@ -115,13 +120,13 @@ pub fn moves(world: &World, group: &str, name: &str, spec: Option<&LaneSpec>) ->
             lane(&m.to)
         ))
     };
-    lanes::preview(group, &before, &after, &recent)
+    lanes::preview_moves(group, &before, &after, &recent)
         .into_iter()
         .filter_map(words)
         .collect()
 }
 
 /// A spec as YAML for display.
-pub fn yaml(spec: &LaneSpec) -> String {
+pub fn spec_to_yaml(spec: &LaneSpec) -> String {
     serde_saphyr::to_string(spec).unwrap_or_else(|e| format!("# {e}\n"))
 }

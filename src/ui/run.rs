@@ -15,25 +15,25 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    effect::{Answer, Ask, Done, Effect, Fault, Ticket},
+    effect::{Answer, Effect, Fault, IntentOutcome, Query, Ticket},
     model::{Model, Msg},
     update, view,
 };
 use crate::domain::{
     intent::Intent,
     text::Clean,
-    world::{Link, Trouble, World},
+    world::{Link, LinkTrouble, World},
 };
 
 /// Carries out the effects of the cockpit. Requests and answers are plain data; the cockpit holds
 /// no API client.
-pub trait Outside: Send + Sync + 'static {
-    /// Carries out an intent; probe results come back in [`Done::probes`]. The work continues when
+pub trait EffectHandler: Send + Sync + 'static {
+    /// Carries out an intent; probe results come back in [`IntentOutcome::probes`]. The work continues when
     /// the cockpit is closed.
-    fn perform(&self, intent: Intent) -> BoxFuture<'static, Result<Done, Fault>>;
+    fn perform_intent(&self, intent: Intent) -> BoxFuture<'static, Result<IntentOutcome, Fault>>;
 
     /// Answers a query. The stream is dropped when its answers are no longer needed.
-    fn ask(&self, ask: Ask) -> BoxStream<'static, Answer>;
+    fn run_query(&self, ask: Query) -> BoxStream<'static, Answer>;
 
     /// Retries the connection now.
     fn reconnect(&self) {}
@@ -45,15 +45,15 @@ pub trait Outside: Send + Sync + 'static {
     }
 
     /// Switches to another cluster; all later calls concern that one. Worlds carry its name.
-    fn switch(&self, name: &str) {
+    fn switch_cluster(&self, name: &str) {
         let _ = name;
     }
 }
 
 /// Control of the terminal, apart from drawing.
-pub trait Host {
+pub trait TerminalControl {
     /// Copies text to the clipboard.
-    fn copy(&mut self, text: &str) -> io::Result<()>;
+    fn copy_text(&mut self, text: &str) -> io::Result<()>;
 
     /// Restores the terminal, stops the process, and takes the terminal again on return.
     fn suspend(&mut self) -> io::Result<()>;
@@ -88,7 +88,7 @@ pub struct Ports<I, H> {
     /// Current world.
     pub worlds: watch::Receiver<World>,
     /// Carries out the effects.
-    pub outside: Arc<dyn Outside>,
+    pub outside: Arc<dyn EffectHandler>,
     /// Control of the terminal.
     pub host: H,
     /// Ends the loop.
@@ -100,21 +100,21 @@ pub struct Ports<I, H> {
 }
 
 /// Tick interval while something is in progress, for the spinner.
-const BUSY: Duration = Duration::from_millis(250);
+const BUSY_TICK: Duration = Duration::from_millis(250);
 /// Tick interval otherwise.
-const IDLE: Duration = Duration::from_secs(1);
+const IDLE_TICK: Duration = Duration::from_secs(1);
 /// Time that pending intents get to finish when the cockpit is closed.
-const PATIENCE: Duration = Duration::from_secs(3);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Dirty flag and frame rate limit: waiting completes when a frame is wanted and allowed.
-struct Frames {
+struct FramePacer {
     wanted: bool,
     earliest: Instant,
     gap: Duration,
 }
 
-impl Frames {
-    async fn due(&self) {
+impl FramePacer {
+    async fn wait_until_due(&self) {
         if self.wanted {
             sleep_until(self.earliest).await
         } else {
@@ -122,14 +122,14 @@ impl Frames {
         }
     }
 
-    fn drawn(&mut self) {
+    fn mark_drawn(&mut self) {
         self.wanted = false;
         self.earliest = Instant::now() + self.gap;
     }
 }
 
 /// Runs until the user quits.
-pub async fn run<B, I, H>(
+pub async fn run_loop<B, I, H>(
     terminal: &mut Terminal<B>,
     ports: Ports<I, H>,
     model: &mut Model,
@@ -138,7 +138,7 @@ where
     B: Backend,
     B::Error: fmt::Display,
     I: Stream<Item = io::Result<Event>> + Unpin,
-    H: Host,
+    H: TerminalControl,
 {
     let Ports {
         mut input,
@@ -150,14 +150,14 @@ where
         clock,
     } = ports;
     let (out, mut inbox) = mpsc::channel(256);
-    let mut effects = Effects {
+    let mut effects = RunningEffects {
         outside,
         out,
         performing: JoinSet::new(),
         asking: HashMap::new(),
     };
     let gap = Duration::from_secs(1) / fps.max(1);
-    let mut frames = Frames {
+    let mut frames = FramePacer {
         wanted: true,
         earliest: Instant::now(),
         gap,
@@ -170,14 +170,19 @@ where
     model.now = clock();
     worlds.mark_changed();
     let ended = loop {
-        let tick = ticked + if model.is_busy() { BUSY } else { IDLE };
+        let tick = ticked
+            + if model.is_busy() {
+                BUSY_TICK
+            } else {
+                IDLE_TICK
+            };
         let msg = select! {
             biased;
             // The only rate-limited branch comes first: it cannot starve the others, nor be
             // starved.
-            () = frames.due() => {
-                draw(terminal, model)?;
-                frames.drawn();
+            () = frames.wait_until_due() => {
+                draw_frame(terminal, model)?;
+                frames.mark_drawn();
                 continue;
             }
             () = stop.cancelled() => break Ended::Stopped,
@@ -191,7 +196,7 @@ where
                 Err(_) => {
                     watching = false;
                     let why = Clean::from("nobody watches the cluster any more");
-                    let link = Link::Stale { since: clock(), trouble: Trouble::Offline, why };
+                    let link = Link::Stale { since: clock(), trouble: LinkTrouble::Offline, why };
                     Msg::World(Arc::new(World { link, ..(*model.world).clone() }))
                 }
             },
@@ -214,12 +219,12 @@ where
                     .clear()
                     .map_err(|e| RunError::Draw(e.to_string()))?,
                 Some(Effect::Reconnect) => effects.outside.reconnect(),
-                Some(Effect::Switch(name)) => effects.outside.switch(&name),
+                Some(Effect::SwitchCluster(name)) => effects.outside.switch_cluster(&name),
                 Some(Effect::FetchTrace { group, trace }) => {
                     effects.outside.fetch_trace(&group, &trace)
                 }
                 Some(Effect::Copy(text)) => host
-                    .copy(&text)
+                    .copy_text(&text)
                     .map_err(|e| RunError::Draw(e.to_string()))?,
                 Some(Effect::Suspend) => {
                     host.suspend().map_err(|e| RunError::Draw(e.to_string()))?;
@@ -227,9 +232,9 @@ where
                         .clear()
                         .map_err(|e| RunError::Draw(e.to_string()))?;
                 }
-                Some(Effect::Perform(ticket, intent)) => effects.perform(ticket, intent),
-                Some(Effect::Ask(ticket, ask)) => effects.ask(ticket, ask),
-                Some(Effect::Drop(ticket)) => effects.drop(ticket),
+                Some(Effect::Perform(ticket, intent)) => effects.start_intent(ticket, intent),
+                Some(Effect::Query(ticket, ask)) => effects.start_query(ticket, ask),
+                Some(Effect::CancelQuery(ticket)) => effects.cancel_query(ticket),
             }
         };
         if quit {
@@ -237,11 +242,11 @@ where
         }
     };
     inbox.close();
-    effects.finish().await;
+    effects.finish_intents().await;
     Ok(ended)
 }
 
-fn draw<B: Backend>(terminal: &mut Terminal<B>, model: &mut Model) -> Result<(), RunError>
+fn draw_frame<B: Backend>(terminal: &mut Terminal<B>, model: &mut Model) -> Result<(), RunError>
 where
     B::Error: fmt::Display,
 {
@@ -257,16 +262,16 @@ where
 }
 
 /// Effects in progress.
-struct Effects {
-    outside: Arc<dyn Outside>,
+struct RunningEffects {
+    outside: Arc<dyn EffectHandler>,
     out: mpsc::Sender<Msg>,
     performing: JoinSet<()>,
     asking: HashMap<Ticket, AbortHandle>,
 }
 
-impl Effects {
-    fn perform(&mut self, ticket: Ticket, intent: Intent) {
-        let (work, out) = (self.outside.perform(intent), self.out.clone());
+impl RunningEffects {
+    fn start_intent(&mut self, ticket: Ticket, intent: Intent) {
+        let (work, out) = (self.outside.perform_intent(intent), self.out.clone());
         self.performing.spawn(async move {
             let outcome = work.await;
             // After the cockpit has closed there is no receiver; the intent was still carried out.
@@ -275,8 +280,8 @@ impl Effects {
         while self.performing.try_join_next().is_some() {}
     }
 
-    fn ask(&mut self, ticket: Ticket, ask: Ask) {
-        let (mut answers, out) = (self.outside.ask(ask), self.out.clone());
+    fn start_query(&mut self, ticket: Ticket, ask: Query) {
+        let (mut answers, out) = (self.outside.run_query(ask), self.out.clone());
         let task = tokio::spawn(async move {
             while let Some(answer) = answers.next().await {
                 if out.send(Msg::Answer(ticket, answer)).await.is_err() {
@@ -290,17 +295,17 @@ impl Effects {
         self.asking.insert(ticket, task.abort_handle());
     }
 
-    fn drop(&mut self, ticket: Ticket) {
+    fn cancel_query(&mut self, ticket: Ticket) {
         if let Some(task) = self.asking.remove(&ticket) {
             task.abort();
         }
     }
 
-    async fn finish(mut self) {
+    async fn finish_intents(mut self) {
         for task in self.asking.values() {
             task.abort();
         }
         let all = async { while self.performing.join_next().await.is_some() {} };
-        let _ = timeout(PATIENCE, all).await;
+        let _ = timeout(CLOSE_TIMEOUT, all).await;
     }
 }

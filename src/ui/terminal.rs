@@ -35,13 +35,13 @@ use tokio_util::sync::CancellationToken;
 use super::{
     model::Model,
     options::Options,
-    run::{Host, Outside, Ports, RunError, run},
+    run::{EffectHandler, Ports, RunError, TerminalControl, run_loop},
 };
 use crate::domain::world::World;
 
-mod lean;
+mod frame_backend;
 
-pub use lean::Lean;
+pub use frame_backend::FrameBackend;
 
 static TAKEN: AtomicBool = AtomicBool::new(false);
 static PANICKED: AtomicBool = AtomicBool::new(false);
@@ -50,7 +50,7 @@ static PANICKED: AtomicBool = AtomicBool::new(false);
 struct Guard;
 
 impl Guard {
-    fn take() -> io::Result<Self> {
+    fn take_terminal() -> io::Result<Self> {
         // The theme handles NO_COLOR: crossterm's own handling also drops bold and reverse.
         force_color_output(true);
         enable_raw_mode()?;
@@ -108,8 +108,8 @@ fn on_panic(stop: &CancellationToken) {
 /// Clipboard and job control of the real terminal.
 struct Tty;
 
-impl Host for Tty {
-    fn copy(&mut self, text: &str) -> io::Result<()> {
+impl TerminalControl for Tty {
+    fn copy_text(&mut self, text: &str) -> io::Result<()> {
         execute!(io::stdout(), CopyToClipboard::to_clipboard_from(text))
     }
 
@@ -117,7 +117,7 @@ impl Host for Tty {
         give_back();
         rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP)?;
         // The process continues here after SIGCONT.
-        std::mem::forget(Guard::take()?);
+        std::mem::forget(Guard::take_terminal()?);
         Ok(())
     }
 }
@@ -142,15 +142,15 @@ pub enum CockpitError {
 }
 
 /// Runs the cockpit on this process's terminal until the user quits or `stop` is cancelled.
-pub async fn cockpit(
+pub async fn run_cockpit(
     options: Options,
     worlds: watch::Receiver<World>,
-    outside: Arc<dyn Outside>,
+    outside: Arc<dyn EffectHandler>,
     stop: CancellationToken,
 ) -> Result<(), CockpitError> {
-    can_draw()?;
+    check_terminal()?;
     on_panic(&stop);
-    let guard = Guard::take()?;
+    let guard = Guard::take_terminal()?;
     // All signals end the cockpit in the same way.
     for kind in [
         SignalKind::terminate(),
@@ -163,10 +163,10 @@ pub async fn cockpit(
             stop.cancel();
         });
     }
-    let mut terminal = Terminal::new(Lean::new(io::stdout(), None))?;
+    let mut terminal = Terminal::new(FrameBackend::new(io::stdout(), None))?;
     let mut model = Model::new(options, Timestamp::now());
     let slow = std::env::var_os("SSH_CONNECTION").is_some();
-    let input = stream::select(EventStream::new(), continued()?);
+    let input = stream::select(EventStream::new(), suspend_events()?);
     let ports = Ports {
         input,
         worlds,
@@ -176,7 +176,7 @@ pub async fn cockpit(
         fps: if slow { 10 } else { 30 },
         clock: Timestamp::now,
     };
-    let ended = run(&mut terminal, ports, &mut model).await;
+    let ended = run_loop(&mut terminal, ports, &mut model).await;
     drop(terminal);
     drop(guard);
     stop.cancel();
@@ -187,15 +187,15 @@ pub async fn cockpit(
 }
 
 /// Checks whether this process's terminal can show the cockpit.
-pub fn can_draw() -> Result<(), CockpitError> {
-    drawable(
+pub fn check_terminal() -> Result<(), CockpitError> {
+    check_drawable(
         std::env::var("TERM").ok().as_deref(),
         io::stdout().is_terminal(),
     )
 }
 
 /// Checks the terminal in advance, so that no unsupported escape sequences are printed.
-fn drawable(term: Option<&str>, is_terminal: bool) -> Result<(), CockpitError> {
+fn check_drawable(term: Option<&str>, is_terminal: bool) -> Result<(), CockpitError> {
     match term {
         _ if !is_terminal => Err(CockpitError::Nowhere),
         Some(plain @ ("dumb" | "unknown")) => Err(CockpitError::Plain(plain.into())),
@@ -211,7 +211,7 @@ async fn select_first<T>(a: impl Future<Output = T>, b: impl Future<Output = ()>
 }
 
 /// Turns SIGTSTP into Ctrl-Z. After SIGCONT the screen may hold other output, so it is redrawn.
-fn continued()
+fn suspend_events()
 -> io::Result<impl futures::Stream<Item = io::Result<crossterm::event::Event>> + Unpin> {
     use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
     let stop = signal(SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw()))?;
@@ -228,19 +228,22 @@ fn continued()
 
 #[cfg(test)]
 mod tests {
-    use super::drawable;
+    use super::check_drawable;
 
     #[test]
     fn where_nothing_can_be_drawn_a_sentence_says_so() {
-        assert!(drawable(Some("xterm-256color"), true).is_ok() && drawable(None, true).is_ok());
         assert!(
-            drawable(Some("dumb"), true)
+            check_drawable(Some("xterm-256color"), true).is_ok()
+                && check_drawable(None, true).is_ok()
+        );
+        assert!(
+            check_drawable(Some("dumb"), true)
                 .unwrap_err()
                 .to_string()
                 .starts_with("TERM is dumb")
         );
         assert!(
-            drawable(Some("xterm"), false)
+            check_drawable(Some("xterm"), false)
                 .unwrap_err()
                 .to_string()
                 .contains("needs a terminal")

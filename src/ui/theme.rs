@@ -126,7 +126,7 @@ pub enum ThemeError {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct ThemeFile {
     name: String,
     #[serde(default)]
     palette: BTreeMap<String, Swatch>,
@@ -178,7 +178,7 @@ impl Theme {
             .iter()
             .find(|(n, _)| *n == name)
             .map(|(_, text)| *text);
-        Self::parse(
+        Self::parse_theme(
             text.ok_or_else(|| ThemeError::Unknown(name.into()))?,
             name,
             depth,
@@ -186,8 +186,8 @@ impl Theme {
     }
 
     /// A user's theme; missing roles come from the default theme.
-    pub fn user(text: &str, place: &str, depth: Depth) -> Result<Self, ThemeError> {
-        let own = Self::parse(text, place, depth)?;
+    pub fn from_user(text: &str, place: &str, depth: Depth) -> Result<Self, ThemeError> {
+        let own = Self::parse_theme(text, place, depth)?;
         if depth == Depth::Mono {
             Self::built_in("mono", depth)
         } else {
@@ -195,11 +195,11 @@ impl Theme {
         }
     }
 
-    fn parse(text: &str, place: &str, depth: Depth) -> Result<Self, ThemeError> {
+    fn parse_theme(text: &str, place: &str, depth: Depth) -> Result<Self, ThemeError> {
         let form = |e: toml::de::Error| {
             ThemeError::Form(place.into(), e.to_string().trim().replace('\n', " "))
         };
-        let file: File = toml::from_str(text).map_err(form)?;
+        let file: ThemeFile = toml::from_str(text).map_err(form)?;
         // The fallback theme has no fallback itself.
         let base = if depth == Depth::Mono {
             "mono"
@@ -217,9 +217,11 @@ impl Theme {
                 };
                 let swatch = file.palette.get(written);
                 let found = match swatch {
-                    Some(Swatch::Plain(hex)) => depth::colour(hex, None, depth),
-                    Some(Swatch::Both { hex, ansi }) => depth::colour(hex, Some(ansi), depth),
-                    None => depth::colour(written, None, depth),
+                    Some(Swatch::Plain(hex)) => depth::resolve_colour(hex, None, depth),
+                    Some(Swatch::Both { hex, ansi }) => {
+                        depth::resolve_colour(hex, Some(ansi), depth)
+                    }
+                    None => depth::resolve_colour(written, None, depth),
                 };
                 found.map(Some).ok_or_else(|| ThemeError::Colour {
                     theme: place.into(),
@@ -264,7 +266,7 @@ impl Theme {
 
     /// A theme for tests in which the foreground (or the background, for roles that paint it)
     /// encodes the role, so that a new palette changes no snapshot.
-    pub fn telling() -> Self {
+    pub fn for_tests() -> Self {
         let mut styles = [Style::new(); Role::ALL.len()];
         for (role, slot) in Role::ALL.iter().zip(&mut styles) {
             let colour = Color::Indexed(*role as u8);
@@ -325,7 +327,7 @@ mod tests {
 
     #[test]
     fn a_user_theme_patches_the_default_and_names_its_faults() {
-        let theme = Theme::user(
+        let theme = Theme::from_user(
             "name = \"mine\"\n[role]\nok = { fg = \"#00ff00\" }",
             "mine.toml",
             Depth::True,
@@ -338,7 +340,7 @@ mod tests {
                 .unwrap()
                 .style(Role::Bad)
         );
-        let wrong = Theme::user(
+        let wrong = Theme::from_user(
             "name = \"x\"\n[role]\nok = { fg = \"grün\" }",
             "x.toml",
             Depth::True,
@@ -348,7 +350,7 @@ mod tests {
             wrong.to_string().contains("role ok") && wrong.to_string().contains("grün"),
             "{wrong}"
         );
-        let wrong = Theme::user(
+        let wrong = Theme::from_user(
             "name = \"x\"\n[role]\nokay = { fg = \"red\" }",
             "x.toml",
             Depth::True,

@@ -8,8 +8,8 @@ use super::{
     question,
 };
 use crate::domain::{
-    text::age,
-    world::{Trouble, World},
+    text::format_age,
+    world::{LinkTrouble, World},
 };
 
 mod act;
@@ -18,15 +18,17 @@ mod input;
 mod open;
 mod probe;
 
-pub use act::can;
-pub use probe::probes;
+pub use act::is_available;
+pub use probe::suggest_probes;
 
 /// Applies a message and returns the effects.
 pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
     match msg {
-        Msg::Input(event) => input::input(model, event),
+        Msg::Input(event) => input::handle_event(model, event),
         // A late world of a cluster that is no longer shown.
-        Msg::World(world) if !world.place.is_empty() && *world.place != *model.options.place => {
+        Msg::World(world)
+            if !world.cluster_name.is_empty() && *world.cluster_name != *model.options.place =>
+        {
             vec![]
         }
         Msg::World(world) => {
@@ -36,19 +38,19 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
             if model.heard.0 != renewed {
                 model.heard = (renewed, model.now);
             }
-            link(model, &before);
-            model.settle();
-            look(model);
+            report_link(model, &before);
+            model.repair_selection();
+            recheck_overlays(model);
             vec![]
         }
-        Msg::Settled(ticket, outcome) => answer::settled(model, ticket, outcome),
+        Msg::Settled(ticket, outcome) => answer::handle_settled(model, ticket, outcome),
         Msg::Answer(ticket, answer) => {
-            answer::answer(model, ticket, answer);
+            answer::handle_answer(model, ticket, answer);
             vec![]
         }
         Msg::Tick(now) => {
             model.now = now;
-            model.facts.tick(now);
+            model.facts.advance_clock(now);
             model.beat = model.beat.wrapping_add(1);
             vec![]
         }
@@ -57,14 +59,14 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
 }
 
 /// Reports a new connection problem once, in full: the header has no room for it.
-fn link(model: &mut Model, before: &World) {
-    let (was, is) = (before.link.stale(), model.world.link.stale());
+fn report_link(model: &mut Model, before: &World) {
+    let (was, is) = (before.link.stale_since(), model.world.link.stale_since());
     match (was, is) {
         // The text of an authorization error says what to do, so a new text counts as news; other
         // texts vary.
         (was, Some((_, trouble, why)))
             if was.is_none_or(|(_, before, words)| {
-                before != trouble || (trouble == Trouble::Unauthorized && words != why)
+                before != trouble || (trouble == LinkTrouble::Unauthorized && words != why)
             }) =>
         {
             let detail = vec![
@@ -74,29 +76,31 @@ fn link(model: &mut Model, before: &World) {
                     .unwrap_or("it is tried again all the time")
                     .into(),
             ];
-            model.notice(Level::Bad, trouble.told(), detail);
+            model.add_notice(Level::Bad, trouble.as_sentence(), detail);
         }
         (Some((since, ..)), None) => {
-            let words = format!("connected again after {}", age(model.now, since));
-            model.notice(Level::Good, words, vec![]);
+            let words = format!("connected again after {}", format_age(model.now, since));
+            model.add_notice(Level::Good, words, vec![]);
         }
         _ => {}
     }
 }
 
 /// Compares open questions and forms with the current world.
-fn look(model: &mut Model) {
+fn recheck_overlays(model: &mut Model) {
     let mut overlays = std::mem::take(&mut model.overlays);
     for overlay in &mut overlays {
         match overlay {
             Overlay::Confirm(asked) => {
-                asked.look(&model.world);
+                asked.check_stale(&model.world);
                 let fresh = asked
                     .again
-                    .and_then(|action| question::ask(model, action).ok());
-                fresh.into_iter().for_each(|fresh| asked.freshen(fresh));
+                    .and_then(|action| question::build_question(model, action).ok());
+                fresh
+                    .into_iter()
+                    .for_each(|fresh| asked.refresh_from(fresh));
             }
-            Overlay::Form(open) => form::check(model, open),
+            Overlay::Form(open) => form::check_form(model, open),
             Overlay::Text(_) | Overlay::Palette(_) | Overlay::Filter(..) => {}
         }
     }

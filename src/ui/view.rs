@@ -13,7 +13,7 @@ use ratatui::{buffer::Buffer, layout::Rect};
 use super::{
     model::{Model, Overlay, Pane},
     theme::Role,
-    widget::{Canvas, Rich},
+    widget::{Canvas, RichText},
 };
 
 mod apps;
@@ -25,6 +25,7 @@ mod form;
 mod gap;
 mod groups;
 mod header;
+mod labels;
 mod lanes;
 mod layout;
 mod pair;
@@ -35,11 +36,10 @@ mod task;
 mod text;
 mod trace;
 mod values;
-mod words;
 
 pub use layout::text_height;
-use layout::{Needs, plan};
-pub(crate) use text::{lines as text_lines, rows as text_rows};
+use layout::{PaneNeeds, plan_screen};
+pub(crate) use text::{text_lines, text_rows};
 
 /// Draws the screen; returns the position of the terminal's cursor when a field is edited.
 pub fn view(model: &Model, area: Rect, buf: &mut Buffer) -> Option<(u16, u16)> {
@@ -51,61 +51,67 @@ pub fn view(model: &Model, area: Rect, buf: &mut Buffer) -> Option<(u16, u16)> {
         glyphs: &options.glyphs,
         cursor: None,
     };
-    canvas.clear(area);
-    let needs = Needs {
-        left: apps::need(model)
-            .max(environments::need(model))
-            .max(lanes::need(model))
-            .max(gap::need(model)),
+    canvas.clear_area(area);
+    let needs = PaneNeeds {
+        left: apps::needed_width(model)
+            .max(environments::needed_width(model))
+            .max(lanes::needed_width(model))
+            .max(gap::needed_width(model)),
         height: &|pane, width| match pane {
             Pane::Apps => model.world.apps.len() + 3,
-            Pane::Environments => environments::height(model, width),
-            Pane::Lanes => lanes::height(model, width),
-            Pane::Rollout => rollout::height(model, width),
-            Pane::Trace => model.place(pane).0 + 2,
+            Pane::Environments => environments::needed_height(model, width),
+            Pane::Lanes => lanes::needed_height(model, width),
+            Pane::Rollout => rollout::needed_height(model, width),
+            Pane::Trace => model.row_position(pane).0 + 2,
         },
     };
-    let plan = match plan(area, model.pane, model.zoom, &needs) {
+    let plan = match plan_screen(area, model.pane, model.zoom, &needs) {
         Ok(plan) => plan,
         Err(words) => {
-            too_small(&mut canvas, model, area, &words);
+            draw_too_small(&mut canvas, model, area, &words);
             return None;
         }
     };
-    header::draw(&mut canvas, model, plan.header);
+    header::draw_header(&mut canvas, model, plan.header);
     if let Some(tabs) = plan.tabs {
-        header::tabs(&mut canvas, model, tabs);
+        header::draw_tabs(&mut canvas, model, tabs);
     }
     let reads = matches!(model.overlays.first(), Some(Overlay::Text(_)));
     for (pane, area) in plan.panes.iter().filter(|_| !reads) {
         let focused = *pane == model.pane && model.overlays.is_empty();
         match pane {
-            Pane::Apps => apps::draw(&mut canvas, model, *area, focused),
-            Pane::Environments => environments::draw(&mut canvas, model, *area, focused),
-            Pane::Rollout => rollout::draw(&mut canvas, model, *area, focused),
-            Pane::Lanes => lanes::draw(&mut canvas, model, *area, focused),
-            Pane::Trace => trace::draw(&mut canvas, model, *area, focused),
+            Pane::Apps => apps::draw_pane(&mut canvas, model, *area, focused),
+            Pane::Environments => environments::draw_pane(&mut canvas, model, *area, focused),
+            Pane::Rollout => rollout::draw_pane(&mut canvas, model, *area, focused),
+            Pane::Lanes => lanes::draw_pane(&mut canvas, model, *area, focused),
+            Pane::Trace => trace::draw_pane(&mut canvas, model, *area, focused),
         }
     }
-    footer::draw(&mut canvas, model, plan.footer);
+    footer::draw_footer(&mut canvas, model, plan.footer);
     let last = model.overlays.len().saturating_sub(1);
     for (i, overlay) in model.overlays.iter().enumerate() {
         canvas.cursor = None;
         // Of several stacked dialogs only the topmost is visible.
         match overlay {
             Overlay::Form(_) | Overlay::Confirm(_) | Overlay::Palette(_) if i < last => continue,
-            Overlay::Form(_) | Overlay::Confirm(_) | Overlay::Palette(_) => canvas.fade(plan.body),
+            Overlay::Form(_) | Overlay::Confirm(_) | Overlay::Palette(_) => {
+                canvas.dim_area(plan.body)
+            }
             Overlay::Text(_) | Overlay::Filter(..) => {}
         }
         match overlay {
-            Overlay::Text(open) => text::draw(&mut canvas, model, plan.body, open),
-            Overlay::Form(open) => form::draw(&mut canvas, model, plan.body, open),
-            Overlay::Confirm(question) => confirm::draw(&mut canvas, model, plan.body, question),
-            Overlay::Palette(open) => palette::draw(&mut canvas, model, plan.body, open),
-            Overlay::Filter(input, _) => footer::filter(&mut canvas, model, plan.footer, input),
+            Overlay::Text(open) => text::draw_overlay(&mut canvas, model, plan.body, open),
+            Overlay::Form(open) => form::draw_overlay(&mut canvas, model, plan.body, open),
+            Overlay::Confirm(question) => {
+                confirm::draw_overlay(&mut canvas, model, plan.body, question)
+            }
+            Overlay::Palette(open) => palette::draw_overlay(&mut canvas, model, plan.body, open),
+            Overlay::Filter(input, _) => {
+                footer::draw_filter(&mut canvas, model, plan.footer, input)
+            }
         }
     }
-    footer::report(&mut canvas, model, plan.body);
+    footer::draw_notice(&mut canvas, model, plan.body);
     canvas.cursor
 }
 
@@ -115,18 +121,24 @@ const fn has_head(inner: Rect, rows: usize) -> bool {
 }
 
 /// Even on a tiny screen leaks and the most urgent release are shown.
-fn too_small(canvas: &mut Canvas<'_>, model: &Model, area: Rect, words: &str) {
-    let traffic = &model.facts.shown.traffic;
-    let mut lines = vec![Rich::of(Role::Warn, words)];
+fn draw_too_small(canvas: &mut Canvas<'_>, model: &Model, area: Rect, words: &str) {
+    let traffic = &model.facts.figures.traffic;
+    let mut lines = vec![RichText::styled(Role::Warn, words)];
     if traffic.leaks > 0 {
-        lines.push(Rich::of(Role::Alarm, format!(" {} LEAKS ", traffic.leaks)));
+        lines.push(RichText::styled(
+            Role::Alarm,
+            format!(" {} LEAKS ", traffic.leaks),
+        ));
     }
-    lines.push(header::headline(model, usize::from(area.width)));
-    lines.push(Rich::of(
+    lines.push(header::release_headline(model, usize::from(area.width)));
+    lines.push(RichText::styled(
         Role::Muted,
         format!(
             "{} quits",
-            model.options.keymap.anywhere(super::keymap::Action::Quit)
+            model
+                .options
+                .keymap
+                .key_anywhere(super::keymap::Action::Quit)
         ),
     ));
     let top = (usize::from(area.height).saturating_sub(lines.len())) / 2;
@@ -136,7 +148,7 @@ fn too_small(canvas: &mut Canvas<'_>, model: &Model, area: Rect, words: &str) {
             .min(area.width);
         let left = (area.width - width) / 2;
         let row = u16::try_from(top + i).unwrap_or(u16::MAX);
-        canvas.line(
+        canvas.draw_line(
             Rect {
                 x: area.x + left,
                 width: area.width - left,

@@ -15,31 +15,31 @@ use super::{
     glyph::Glyphs,
     theme::{Role, Theme},
 };
-use crate::domain::text::{Clean, truncate, width as columns};
+use crate::domain::text::{Clean, display_width as columns, truncate};
 
+mod abbreviate;
 mod list;
 mod pane;
 mod share;
-mod short;
 
-pub(crate) use list::first;
-pub(crate) use pane::{centred, fits_a_frame};
-pub(crate) use share::{Need, share};
-pub(crate) use short::{distinct, fitting, ranked};
+pub(crate) use abbreviate::{join_by_rank, longest_fitting, shorten_distinct};
+pub(crate) use list::first_row;
+pub(crate) use pane::{centre_rect, fits_frame};
+pub(crate) use share::{Need, share_room};
 
 /// A line of text runs, each with a role.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Rich {
+pub(crate) struct RichText {
     pub(crate) runs: Vec<(Role, String)>,
 }
 
-impl Rich {
+impl RichText {
     pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// A line of one run.
-    pub(crate) fn of(role: Role, text: impl AsRef<str>) -> Self {
+    pub(crate) fn styled(role: Role, text: impl AsRef<str>) -> Self {
         Self::new().add(role, text)
     }
 
@@ -49,7 +49,7 @@ impl Rich {
     }
 
     pub(crate) fn push(&mut self, role: Role, text: impl AsRef<str>) {
-        let text = harmless(text.as_ref());
+        let text = sanitize_text(text.as_ref());
         if !text.is_empty() {
             self.runs.push((role, text.into_owned()));
         }
@@ -62,23 +62,28 @@ impl Rich {
     }
 
     /// Appends a column of exactly this width: padded or cut.
-    pub(crate) fn col(mut self, role: Role, text: impl AsRef<str>, width: usize) -> Self {
-        let text = truncate(&harmless(text.as_ref()), width).into_owned();
+    pub(crate) fn add_column(mut self, role: Role, text: impl AsRef<str>, width: usize) -> Self {
+        let text = truncate(&sanitize_text(text.as_ref()), width).into_owned();
         let gap = width.saturating_sub(columns(&text));
         self.push(role, format!("{text}{}", " ".repeat(gap)));
         self
     }
 
     /// Appends a right-aligned column of exactly this width.
-    pub(crate) fn right(mut self, role: Role, text: impl AsRef<str>, width: usize) -> Self {
-        let text = truncate(&harmless(text.as_ref()), width).into_owned();
+    pub(crate) fn add_right_column(
+        mut self,
+        role: Role,
+        text: impl AsRef<str>,
+        width: usize,
+    ) -> Self {
+        let text = truncate(&sanitize_text(text.as_ref()), width).into_owned();
         let gap = width.saturating_sub(columns(&text));
         self.push(role, format!("{}{text}", " ".repeat(gap)));
         self
     }
 
     /// Cuts to a width, with an ellipsis; trailing blanks are dropped without one.
-    pub(crate) fn cut(self, width: usize) -> Self {
+    pub(crate) fn cut_to_width(self, width: usize) -> Self {
         if self.width() <= width {
             return self;
         }
@@ -107,7 +112,7 @@ impl Rich {
     }
 
     /// Pads with spaces up to this column.
-    pub(crate) fn to(mut self, column: usize) -> Self {
+    pub(crate) fn pad_to(mut self, column: usize) -> Self {
         let gap = column.saturating_sub(self.width());
         if gap > 0 {
             self.runs.push((Role::Text, " ".repeat(gap)));
@@ -116,7 +121,7 @@ impl Rich {
     }
 
     /// Wraps to a width: at a blank when there is one near the end; later rows are indented by two.
-    pub(crate) fn broken(self, width: usize) -> Vec<Self> {
+    pub(crate) fn break_lines(self, width: usize) -> Vec<Self> {
         let width = width.max(4);
         let bytes: usize = self.runs.iter().map(|(_, t)| t.len()).sum();
         if bytes <= width || self.width() <= width {
@@ -147,7 +152,7 @@ impl Rich {
             let mut row = if from == 0 {
                 Self::new()
             } else {
-                Self::of(Role::Text, "  ")
+                Self::styled(Role::Text, "  ")
             };
             for (role, sign, _) in signs.get(from..end).unwrap_or_default() {
                 match row.runs.last_mut().filter(|(last, _)| last == role) {
@@ -169,13 +174,13 @@ impl Rich {
         self.runs.is_empty()
     }
 
-    pub(crate) fn text(&self) -> String {
+    pub(crate) fn plain_text(&self) -> String {
         self.runs.iter().map(|(_, t)| t.as_str()).collect()
     }
 }
 
 /// Removes control, bidi and invisible characters and line breaks.
-pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
+pub(crate) fn sanitize_text(text: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_ascii_graphic() || c == ' ';
     if text.chars().all(plain) {
         Cow::Borrowed(text)
@@ -185,13 +190,13 @@ pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
 }
 
 /// Text over a frame takes its own modifiers, not those of the frame.
-fn over(style: Style) -> Style {
+fn text_style(style: Style) -> Style {
     let letters = Modifier::BOLD | Modifier::DIM | Modifier::ITALIC | Modifier::UNDERLINED;
     style.remove_modifier(letters - style.add_modifier)
 }
 
 /// Converts to ASCII: our symbols have replacements, others become `?` of the same width.
-fn ascii(text: &str) -> String {
+fn to_ascii(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -219,7 +224,7 @@ fn ascii(text: &str) -> String {
 }
 
 /// Wraps words to a width.
-pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrap_words(text: &str, width: usize) -> Vec<String> {
     let width = width.max(1);
     let mut lines = vec![];
     let mut line = String::new();
@@ -244,8 +249,8 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
 }
 
 /// Wraps to at most `most` lines; an ellipsis marks words that were left out.
-pub(crate) fn wrap_in(text: &str, width: usize, most: usize) -> Vec<String> {
-    let mut lines = wrap(text, width);
+pub(crate) fn wrap_to_lines(text: &str, width: usize, most: usize) -> Vec<String> {
+    let mut lines = wrap_words(text, width);
     if lines.len() > most {
         lines.truncate(most);
         if let Some(last) = lines.last_mut() {
@@ -266,30 +271,36 @@ pub(crate) struct Canvas<'a> {
 
 impl Canvas<'_> {
     /// Draws a line at a row of the area (0 is the first), cut with an ellipsis.
-    pub(crate) fn line(&mut self, area: Rect, row: u16, rich: &Rich) {
+    pub(crate) fn draw_line(&mut self, area: Rect, row: u16, rich: &RichText) {
         let area = area.intersection(self.buf.area);
         if row >= area.height || area.width == 0 {
             return;
         }
         let (mut x, y) = (area.x, area.y + row);
         let width = usize::from(area.width);
-        let cut = (rich.width() > width).then(|| rich.clone().cut(width));
+        let cut = (rich.width() > width).then(|| rich.clone().cut_to_width(width));
         for (role, text) in &cut.as_ref().unwrap_or(rich).runs {
             let room = usize::from(area.right().saturating_sub(x));
             let shown = if self.glyphs.ascii {
-                Cow::Owned(ascii(text))
+                Cow::Owned(to_ascii(text))
             } else {
                 Cow::Borrowed(text.as_str())
             };
             x = self
                 .buf
-                .set_stringn(x, y, shown.as_ref(), room, over(self.theme.style(*role)))
+                .set_stringn(
+                    x,
+                    y,
+                    shown.as_ref(),
+                    room,
+                    text_style(self.theme.style(*role)),
+                )
                 .0;
         }
     }
 
     /// Draws a line aligned to the area's right edge.
-    pub(crate) fn line_right(&mut self, area: Rect, row: u16, rich: &Rich) {
+    pub(crate) fn draw_line_right(&mut self, area: Rect, row: u16, rich: &RichText) {
         let width = u16::try_from(rich.width())
             .unwrap_or(u16::MAX)
             .min(area.width);
@@ -298,17 +309,17 @@ impl Canvas<'_> {
             width,
             ..area
         };
-        self.line(area, row, rich);
+        self.draw_line(area, row, rich);
     }
 
     /// Applies a role's style to an area.
-    pub(crate) fn paint(&mut self, area: Rect, role: Role) {
+    pub(crate) fn paint_area(&mut self, area: Rect, role: Role) {
         let area = area.intersection(self.buf.area);
         self.buf.set_style(area, self.theme.style(role));
     }
 
     /// Dims an area: it stays readable but does not draw attention.
-    pub(crate) fn fade(&mut self, area: Rect) {
+    pub(crate) fn dim_area(&mut self, area: Rect) {
         let area = area.intersection(self.buf.area);
         let (ground, quiet) = (
             self.theme.style(Role::Ground),
@@ -326,14 +337,14 @@ impl Canvas<'_> {
     }
 
     /// Clears an area to the background.
-    pub(crate) fn clear(&mut self, area: Rect) {
+    pub(crate) fn clear_area(&mut self, area: Rect) {
         let area = area.intersection(self.buf.area);
         for position in area.positions() {
             if let Some(cell) = self.buf.cell_mut(position) {
                 cell.reset();
             }
         }
-        self.paint(area, Role::Ground);
+        self.paint_area(area, Role::Ground);
         self.buf.set_style(
             area,
             Style {
@@ -350,63 +361,74 @@ mod tests {
 
     #[test]
     fn hostile_text_loses_its_teeth() {
-        assert_eq!(harmless("a\u{1b}[31m\u{202e}b\u{200b}"), "ab");
-        assert_eq!(Rich::new().col(Role::Text, "a\u{7}b", 4).text(), "ab  ");
+        assert_eq!(sanitize_text("a\u{1b}[31m\u{202e}b\u{200b}"), "ab");
+        assert_eq!(
+            RichText::new()
+                .add_column(Role::Text, "a\u{7}b", 4)
+                .plain_text(),
+            "ab  "
+        );
     }
 
     #[test]
     fn long_lines_go_on_in_the_next_row_and_lose_nothing() {
         let line = || {
-            Rich::of(Role::Muted, "12:00 ")
+            RichText::styled(Role::Muted, "12:00 ")
                 .add(Role::Bad, "error: 灰度 of a very long word")
                 .add(Role::Text, "x".repeat(30))
         };
         for width in 1..60 {
-            let rows = line().broken(width);
+            let rows = line().break_lines(width);
             let text: String = rows
                 .iter()
                 .enumerate()
-                .map(|(i, r)| r.text()[if i == 0 { 0 } else { 2 }..].to_owned())
+                .map(|(i, r)| r.plain_text()[if i == 0 { 0 } else { 2 }..].to_owned())
                 .collect();
-            assert_eq!(text, line().text());
+            assert_eq!(text, line().plain_text());
             assert!(
                 rows.iter().all(|r| r.width() <= width.max(4)),
                 "{width}: {rows:?}"
             );
         }
         assert_eq!(
-            Rich::of(Role::Text, "one two three").broken(12)[0].text(),
+            RichText::styled(Role::Text, "one two three").break_lines(12)[0].plain_text(),
             "one two "
         );
-        assert_eq!(Rich::of(Role::Text, "short").broken(12).len(), 1);
+        assert_eq!(
+            RichText::styled(Role::Text, "short").break_lines(12).len(),
+            1
+        );
     }
 
     #[test]
     fn a_cut_is_shown_wherever_it_falls() {
         let line = || {
-            Rich::of(Role::Text, "ab ")
+            RichText::styled(Role::Text, "ab ")
                 .add(Role::Muted, "cd")
                 .add(Role::Bad, "ef  ")
         };
-        let cuts = [7, 6, 5, 4, 3, 2, 1, 0].map(|width| line().cut(width).text());
+        let cuts = [7, 6, 5, 4, 3, 2, 1, 0].map(|width| line().cut_to_width(width).plain_text());
         assert_eq!(
             cuts,
             ["ab cdef", "ab cd…", "ab c…", "ab …", "ab…", "a…", "…", ""]
         );
-        assert_eq!(line().cut(9), line());
+        assert_eq!(line().cut_to_width(9), line());
     }
 
     #[test]
     fn lines_left_out_are_shown() {
-        assert_eq!(wrap_in("one two three four", 7, 2), ["one two", "three…"]);
-        assert_eq!(wrap_in("one two four six", 7, 1), ["one tw…"]);
-        assert_eq!(wrap_in("one two", 7, 1), ["one two"]);
+        assert_eq!(
+            wrap_to_lines("one two three four", 7, 2),
+            ["one two", "three…"]
+        );
+        assert_eq!(wrap_to_lines("one two four six", 7, 1), ["one tw…"]);
+        assert_eq!(wrap_to_lines("one two", 7, 1), ["one two"]);
     }
 
     #[test]
     fn words_wrap_and_long_ones_break() {
-        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
-        assert_eq!(wrap("abcdefghij", 4), ["abcd", "efgh", "ij"]);
-        assert_eq!(wrap("灰度发布", 5), ["灰度", "发布"]);
+        assert_eq!(wrap_words("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrap_words("abcdefghij", 4), ["abcd", "efgh", "ij"]);
+        assert_eq!(wrap_words("灰度发布", 5), ["灰度", "发布"]);
     }
 }

@@ -3,7 +3,7 @@
 use std::{fmt::Debug, sync::LazyLock, time::Duration};
 
 use graylane::{
-    cluster::install::{self, Wanted},
+    cluster::install::{self, InstallSpec},
     pocket::{controllers, network::Network, rest::ApiServer},
 };
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
@@ -118,11 +118,11 @@ pub fn run(kind: Kind, name: &str, case: impl AsyncFnOnce(Place)) {
 pub async fn pocket() -> Pocket {
     let dir = tempfile::tempdir().unwrap();
     let server = ApiServer::open(dir.path()).unwrap();
-    let (network, held) = Network::take(dir.path()).unwrap();
+    let (network, held) = Network::claim_for(dir.path()).unwrap();
     server.set_network(network).await.unwrap();
     let (client, stop) = (server.client(), CancellationToken::new());
     controllers::spawn(client.clone(), &TaskTracker::new(), &stop);
-    install::definitions(&client).await.unwrap();
+    install::apply_definitions(&client).await.unwrap();
     tokio::spawn(fake_kubelet::run(client.clone(), POD_START, stop));
     Pocket {
         client,
@@ -152,9 +152,9 @@ async fn real() -> Option<Real> {
 async fn apply(client: &Client, namespace: &str, kinds: &[&str]) {
     installed::apply(
         client,
-        &Wanted {
+        &InstallSpec {
             namespace: namespace.into(),
-            ..Wanted::default()
+            ..InstallSpec::default()
         },
         kinds,
     )

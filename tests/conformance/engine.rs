@@ -5,9 +5,9 @@ use graylane::{
         App, Approval, ApprovalSpec, Decision, FIELD_MANAGER, InventoryItem, Release, ReleasePhase,
         ReleaseSpec, TaskPhase, label,
     },
-    cluster::{lease::ENGINE_LEASE, owner, perform::perform},
+    cluster::{lease::ENGINE_LEASE, owner, perform::perform_intent},
     domain::{
-        intent::{Intent, ReleaseWish},
+        intent::{Intent, ReleaseIntent},
         owner::Owner,
     },
 };
@@ -87,13 +87,13 @@ async fn a_stateful_set_in_batches_and_back(at: Place) {
             (vec!["a-prod-3".to_owned()], Some(3))
         );
         if back {
-            rig.wish(&name, ReleaseWish::Abort).await;
+            rig.wish(&name, ReleaseIntent::Abort).await;
             rig.ends(&name, ReleasePhase::Aborted).await;
             assert_eq!((new().await, rig.pods("a-prod", "a:v1").await), (vec![], 4));
         } else {
             rig.wish(
                 &name,
-                ReleaseWish::Allow {
+                ReleaseIntent::Allow {
                     task: "deploy".into(),
                     batch: 2,
                 },
@@ -131,7 +131,7 @@ async fn engines_follow_each_other(at: Place) {
     first.cancel();
     rig.wish(
         &name,
-        ReleaseWish::Decide {
+        ReleaseIntent::Decide {
             task: "gate".into(),
             attempt: 1,
             decision: Decision::Pass,
@@ -143,7 +143,7 @@ async fn engines_follow_each_other(at: Place) {
     assert_eq!(holder().await.as_deref(), Some("two"));
     rig.wish(
         &name,
-        ReleaseWish::Allow {
+        ReleaseIntent::Allow {
             task: "go".into(),
             batch: 1,
         },
@@ -153,7 +153,7 @@ async fn engines_follow_each_other(at: Place) {
     second.cancel();
     rig.wish(
         &name,
-        ReleaseWish::Allow {
+        ReleaseIntent::Allow {
             task: "deploy-prod".into(),
             batch: 2,
         },
@@ -209,7 +209,7 @@ async fn what_was_there_before_is_not_rolled_at_once(at: Place) {
         "Deployment {}/a-prod is there already and belongs to no App",
         at.namespace
     );
-    let told = perform(&at.client, &at.namespace, "admin", intent)
+    let told = perform_intent(&at.client, &at.namespace, "admin", intent)
         .await
         .unwrap_err()
         .to_string();
@@ -226,7 +226,7 @@ async fn what_was_there_before_is_not_rolled_at_once(at: Place) {
     let early = rig.ends("early", ReleasePhase::Failed).await;
     let told = early.status.unwrap().message.unwrap();
     assert!(told.contains(&refusal), "{told}");
-    rig.wish("early", ReleaseWish::Abort).await;
+    rig.wish("early", ReleaseIntent::Abort).await;
     rig.ends("early", ReleasePhase::Aborted).await;
     assert_eq!(rig.pods("a-prod", "a:v0").await, 4);
     let item = InventoryItem {
@@ -241,7 +241,7 @@ async fn what_was_there_before_is_not_rolled_at_once(at: Place) {
         app: "a".into(),
         environment: "prod".into(),
     };
-    owner::adopt(at.client.clone(), &item, &me, None)
+    owner::adopt_object(at.client.clone(), &item, &me, None)
         .await
         .unwrap();
     let name = rig.start("baseline", "a:v1").await;
@@ -253,7 +253,7 @@ async fn what_was_there_before_is_not_rolled_at_once(at: Place) {
         ),
         (1, 3)
     );
-    rig.wish(&name, ReleaseWish::Abort).await;
+    rig.wish(&name, ReleaseIntent::Abort).await;
     rig.ends(&name, ReleasePhase::Aborted).await;
     assert_eq!(rig.pods("a-prod", "a:v0").await, 4);
 }
@@ -312,7 +312,7 @@ async fn what_is_wrong_is_told_at_its_task(at: Place) {
         .unwrap();
     rig.wish(
         &name,
-        ReleaseWish::Allow {
+        ReleaseIntent::Allow {
             task: "deploy".into(),
             batch: 2,
         },
@@ -327,7 +327,7 @@ async fn what_is_wrong_is_told_at_its_task(at: Place) {
     assert_eq!(rig.pods("a-prod", "a:evil").await, 0);
     rig.wish(
         &name,
-        ReleaseWish::Retry {
+        ReleaseIntent::Retry {
             task: "deploy".into(),
             force: false,
         },
@@ -396,7 +396,7 @@ async fn fields_are_taken_over_only_when_asked(at: Place) {
         assert!(is_theirs().await);
         rig.wish(
             &name,
-            ReleaseWish::Retry {
+            ReleaseIntent::Retry {
                 task: "deploy".into(),
                 force,
             },
@@ -435,7 +435,7 @@ async fn of_two_releases_the_second_waits(at: Place) {
         .unwrap_or_default();
     assert!(why.contains("held by release x-1"), "{why}");
     assert_eq!(rig.pods("a-prod", "a:x-2").await, 0);
-    rig.wish("x-1", ReleaseWish::Abort).await;
+    rig.wish("x-1", ReleaseIntent::Abort).await;
     rig.phase("x-2", "deploy", TaskPhase::Waiting).await;
     assert_eq!(
         (

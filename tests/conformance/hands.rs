@@ -3,7 +3,7 @@
 
 use graylane::{
     api::{App, Release, ReleasePhase, TaskPhase, label},
-    domain::intent::ReleaseWish,
+    domain::intent::ReleaseIntent,
 };
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
 use kube::{
@@ -249,13 +249,13 @@ async fn either_way(
             .await
             .unwrap();
         if abort {
-            rig.wish(&name, ReleaseWish::Abort).await;
+            rig.wish(&name, ReleaseIntent::Abort).await;
             rig.ends(&name, ReleasePhase::Aborted).await;
             whole(at, &rig, kind, (4, 0)).await;
         } else {
             rig.wish(
                 &name,
-                ReleaseWish::Retry {
+                ReleaseIntent::Retry {
                     task: "deploy".into(),
                     force: false,
                 },
@@ -269,7 +269,7 @@ async fn either_way(
             );
             rig.wish(
                 &name,
-                ReleaseWish::Allow {
+                ReleaseIntent::Allow {
                     task: "deploy".into(),
                     batch: 2,
                 },

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use graylane::{
     api::{App, Release, ReleasePhase},
-    cluster::perform::perform,
+    cluster::perform::perform_intent,
     domain::intent::Intent,
 };
 use kube::api::ListParams;
@@ -69,7 +69,7 @@ async fn all_that_begin_at_once_end(at: Place) {
     for told in join_all(
         names
             .iter()
-            .map(|name| perform(&at.client, &at.namespace, "admin", start(name))),
+            .map(|name| perform_intent(&at.client, &at.namespace, "admin", start(name))),
     )
     .await
     {

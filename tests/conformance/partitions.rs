@@ -9,8 +9,8 @@ use std::{
 use graylane::{
     api::{Amount, FIELD_MANAGER, label},
     domain::{
-        batches::{Goal, Move, Records, Undo, batches, stateful},
-        observe::{ReadyWatch, StatefulSeen, stateful as seen},
+        batches::{Goal, Records, RolloutAction, UndoAction, plan_batches, stateful},
+        observe::{ReadyWatch, StatefulSeen, observe_stateful_set as seen},
     },
 };
 use jiff::Timestamp;
@@ -68,9 +68,12 @@ impl Rollout {
         wanted["metadata"]["annotations"] = json!({label::APPLIED: version});
         self.wanted = serde_json::from_value(wanted).unwrap();
         let plan: Vec<Amount> = plan.iter().map(|t| t.parse().unwrap()).collect();
-        self.batches = batches(
+        self.batches = plan_batches(
             &plan,
-            &[stateful::size(Some(&self.look().await), &self.wanted)],
+            &[stateful::rollout_size(
+                Some(&self.look().await),
+                &self.wanted,
+            )],
         );
     }
 
@@ -86,11 +89,14 @@ impl Rollout {
             .unwrap()
             .items;
         seen(&live, &pods, &|pod| {
-            self.ready.lock().unwrap().lasted(pod, self.began.elapsed())
+            self.ready
+                .lock()
+                .unwrap()
+                .ready_duration(pod, self.began.elapsed())
         })
     }
 
-    fn next(&self, seen: &StatefulSeen, upto: usize) -> Move {
+    fn next(&self, seen: &StatefulSeen, upto: usize) -> RolloutAction {
         let goal = Goal {
             manifest: &self.wanted,
             release: "r-1",
@@ -103,7 +109,7 @@ impl Rollout {
             surge: None,
             records: Records::default(),
         };
-        stateful::next(Some(seen), &goal)
+        stateful::next_action(Some(seen), &goal)
     }
 
     async fn patch(&self, patch: &Value) -> bool {
@@ -137,23 +143,23 @@ impl Rollout {
     }
 
     /// Until it stands; or until it waits for something of which the words say this.
-    async fn until(&mut self, upto: usize, words: Option<&str>) -> Move {
+    async fn until(&mut self, upto: usize, words: Option<&str>) -> RolloutAction {
         let started = Instant::now();
         loop {
             match self.next(&self.look().await, upto) {
-                Move::Patch(patch, _) => drop(self.patch(&patch).await),
-                Move::Delete(pod, _) => self.delete(&pod).await,
-                Move::Wait(why, again) if words.is_some_and(|w| why.contains(w)) => {
-                    return Move::Wait(why, again);
+                RolloutAction::Patch(patch, _) => drop(self.patch(&patch).await),
+                RolloutAction::Delete(pod, _) => self.delete(&pod).await,
+                RolloutAction::Wait(why, again) if words.is_some_and(|w| why.contains(w)) => {
+                    return RolloutAction::Wait(why, again);
                 }
-                Move::Wait(why, _) => assert!(started.elapsed() < LIMIT, "{why}"),
+                RolloutAction::Wait(why, _) => assert!(started.elapsed() < LIMIT, "{why}"),
                 end => return end,
             }
             tokio::time::sleep(Duration::from_millis(30)).await;
         }
     }
 
-    async fn go(&mut self, upto: usize) -> Move {
+    async fn go(&mut self, upto: usize) -> RolloutAction {
         self.until(upto, None).await
     }
 
@@ -161,11 +167,11 @@ impl Rollout {
     async fn undo(&mut self) -> usize {
         let (started, mut patches) = (Instant::now(), 0);
         loop {
-            match stateful::undo(&self.look().await, "release-uid", &Records::default()) {
-                Undo::Patch(patch) => patches += usize::from(self.patch(&patch).await),
-                Undo::Delete(pod, _) => self.delete(&pod).await,
-                Undo::Wait(why, _) => assert!(started.elapsed() < LIMIT, "{why}"),
-                Undo::Done => return patches,
+            match stateful::undo_rollout(&self.look().await, "release-uid", &Records::default()) {
+                UndoAction::Patch(patch) => patches += usize::from(self.patch(&patch).await),
+                UndoAction::Delete(pod, _) => self.delete(&pod).await,
+                UndoAction::Wait(why, _) => assert!(started.elapsed() < LIMIT, "{why}"),
+                UndoAction::Done => return patches,
             }
             tokio::time::sleep(Duration::from_millis(30)).await;
         }
@@ -190,7 +196,7 @@ async fn exact(at: Place) {
     let mut r = Rollout::start(&at, 4, json!({})).await;
     r.release("v2", &["1", "50%", "100%"]).await;
     for (upto, pods) in [(1, "0:v1 1:v1 2:v1 3:v2"), (2, "0:v1 1:v1 2:v2 3:v2")] {
-        assert_eq!(r.go(upto).await, Move::Held);
+        assert_eq!(r.go(upto).await, RolloutAction::Held);
         r.set.stands(pods).await;
         assert_eq!(r.partition().await, Some(4 - upto as i32));
     }
@@ -199,7 +205,7 @@ async fn exact(at: Place) {
         r.set.lose(place).await;
         r.set.stands("0:v1 1:v1 2:v2 3:v2").await;
     }
-    assert_eq!(r.go(3).await, Move::Done);
+    assert_eq!(r.go(3).await, RolloutAction::Done);
     assert!(r.set.stands("0:v2 1:v2 2:v2 3:v2").await.done);
     assert_eq!(r.partition().await, Some(0));
     assert_eq!((r.set.revisions().await.len(), r.deleted), (2, 0));
@@ -222,9 +228,9 @@ async fn own_partition(at: Place) {
         deleted: 0,
     };
     r.release("v2", &["50%", "100%"]).await;
-    assert_eq!(r.go(1).await, Move::Held);
+    assert_eq!(r.go(1).await, RolloutAction::Held);
     r.set.stands("5:v1 6:v1 7:v2").await;
-    assert_eq!(r.go(2).await, Move::Done);
+    assert_eq!(r.go(2).await, RolloutAction::Done);
     r.set.stands("5:v1 6:v2 7:v2").await;
     assert_eq!(r.partition().await, Some(1));
     assert_eq!(r.undo().await, 1, "one patch");
@@ -244,7 +250,7 @@ async fn crashing_in_parallel(at: Place) {
 async fn crashes(at: Place, spec: Value) -> usize {
     let mut r = Rollout::start(&at, 3, spec).await;
     r.release("crash", &["2", "100%"]).await;
-    let Move::Wait(why, _) = r.until(1, Some("BackOff")).await else {
+    let RolloutAction::Wait(why, _) = r.until(1, Some("BackOff")).await else {
         panic!("it stands")
     };
     assert!(
@@ -263,7 +269,7 @@ async fn crashes(at: Place, spec: Value) -> usize {
 async fn aborted(at: Place) {
     let mut r = Rollout::start(&at, 4, json!({"minReadySeconds": 1})).await;
     r.release("v2", &["50%", "100%"]).await;
-    assert_eq!(r.go(1).await, Move::Held);
+    assert_eq!(r.go(1).await, RolloutAction::Held);
     r.set.stands("0:v1 1:v1 2:v2 3:v2").await;
     assert_eq!(r.undo().await, 1, "one patch");
     assert!(r.set.stands("0:v1 1:v1 2:v1 3:v1").await.done);
@@ -280,7 +286,7 @@ async fn aborted(at: Place) {
 async fn scaled(at: Place) {
     let mut r = Rollout::start(&at, 4, json!({})).await;
     r.release("v2", &["50%", "100%"]).await;
-    assert_eq!(r.go(1).await, Move::Held);
+    assert_eq!(r.go(1).await, RolloutAction::Held);
     r.set.stands("0:v1 1:v1 2:v2 3:v2").await;
     let api = at.api::<StatefulSet>();
     for (replicas, after, pods) in [
@@ -296,17 +302,17 @@ async fn scaled(at: Place) {
             .await
             .unwrap();
         r.set.stands(after).await;
-        assert_eq!(r.go(1).await, Move::Held);
+        assert_eq!(r.go(1).await, RolloutAction::Held);
         r.set.stands(pods).await;
     }
-    assert_eq!(r.go(2).await, Move::Done);
+    assert_eq!(r.go(2).await, RolloutAction::Done);
     r.set.stands("0:v2 1:v2 2:v2").await;
 }
 
 async fn foreign_hand(at: Place) {
     let mut r = Rollout::start(&at, 3, json!({})).await;
     r.release("v2", &["1", "100%"]).await;
-    assert_eq!(r.go(1).await, Move::Held);
+    assert_eq!(r.go(1).await, RolloutAction::Held);
     // Managers' times are whole seconds: who made it must not look as new as who changes it.
     let made = r.set.live().await.metadata.creation_timestamp.unwrap().0;
     let later = async || (Timestamp::now().duration_since(made).as_secs() >= 1).then_some(());
@@ -321,7 +327,7 @@ async fn foreign_hand(at: Place) {
         .await
         .unwrap();
     // By the revision that it made, which the template alone would not tell.
-    let Move::Stop(why) = r.until(2, Some("never")).await else {
+    let RolloutAction::Stop(why) = r.until(2, Some("never")).await else {
         panic!("it went on")
     };
     assert!(
@@ -331,18 +337,18 @@ async fn foreign_hand(at: Place) {
     r.set
         .change(json!({"updateStrategy": {"rollingUpdate": {"partition": 3}}}))
         .await;
-    assert!(matches!(r.go(2).await, Move::Stop(_)));
+    assert!(matches!(r.go(2).await, RolloutAction::Stop(_)));
 }
 
 async fn held(at: Place) {
     let mut r = Rollout::start(&at, 4, json!({})).await;
     r.release("v2", &["100%"]).await;
-    let Move::Patch(patch, _) = r.next(&r.look().await, 1) else {
+    let RolloutAction::Patch(patch, _) = r.next(&r.look().await, 1) else {
         panic!("nothing begins")
     };
     assert!(r.patch(&patch).await);
     r.hold = true;
-    assert_eq!(r.go(1).await, Move::Held);
+    assert_eq!(r.go(1).await, RolloutAction::Held);
     // How far it came until then is the controller's; from here on it stands.
     let lowest = r.partition().await.unwrap();
     let all: Vec<String> = (0..4)
@@ -350,6 +356,6 @@ async fn held(at: Place) {
         .collect();
     r.set.stands(&all.join(" ")).await;
     r.hold = false;
-    assert_eq!(r.go(1).await, Move::Done);
+    assert_eq!(r.go(1).await, RolloutAction::Done);
     assert_eq!(most_missing(&r.end().await, 4), 1);
 }

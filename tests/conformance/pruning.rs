@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use graylane::{
     api::{App, Approval, Decision, Release, ReleasePhase, TaskPhase},
-    cluster::perform::perform,
-    domain::intent::{Intent, ReleaseWish},
+    cluster::perform::perform_intent,
+    domain::intent::{Intent, ReleaseIntent},
 };
 use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
 use kube::{
@@ -76,10 +76,10 @@ async fn start(at: &Place) -> String {
         comment: None,
         window: None,
     };
-    let done = perform(&at.client, &at.namespace, "admin", intent)
+    let done = perform_intent(&at.client, &at.namespace, "admin", intent)
         .await
         .unwrap();
-    done.releases().next().unwrap().to_owned()
+    done.release_names().next().unwrap().to_owned()
 }
 
 async fn finished_releases_go_and_the_needed_ones_stay(at: Place) {
@@ -98,7 +98,7 @@ async fn finished_releases_go_and_the_needed_ones_stay(at: Place) {
         };
         rig.wish(
             &name,
-            ReleaseWish::Decide {
+            ReleaseIntent::Decide {
                 task: "gate".into(),
                 attempt: 1,
                 decision,
@@ -108,7 +108,7 @@ async fn finished_releases_go_and_the_needed_ones_stay(at: Place) {
         .await;
         if n == 4 {
             rig.phase(&name, "gate", TaskPhase::Failed).await;
-            rig.wish(&name, ReleaseWish::Abort).await;
+            rig.wish(&name, ReleaseIntent::Abort).await;
             rig.ends(&name, ReleasePhase::Aborted).await;
         } else {
             rig.ends(&name, ReleasePhase::Succeeded).await;
@@ -168,7 +168,7 @@ async fn finished_releases_go_and_the_needed_ones_stay(at: Place) {
     // What it waits for is still there, and no name comes twice.
     rig.wish(
         &live,
-        ReleaseWish::Decide {
+        ReleaseIntent::Decide {
             task: "gate".into(),
             attempt: 1,
             decision: Decision::Pass,

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::cluster::{Place, cases, eventually};
 use driver::{Rollout, deployment};
-use graylane::domain::batches::Move;
+use graylane::domain::batches::RolloutAction;
 
 cases!(
     batches_are_exact,
@@ -29,11 +29,11 @@ async fn batches_are_exact(at: Place) {
     let mut r = Rollout::start(&at, 6, json!(null)).await;
     r.release("v2", &["1", "50%", "100%"]).await;
     for (upto, new) in [(1, 1), (2, 3)] {
-        assert_eq!(r.go(upto).await, Move::Held);
+        assert_eq!(r.go(upto).await, RolloutAction::Held);
         r.settles(new, 6 - new).await;
         assert_eq!(r.live().await.spec.unwrap().paused, Some(true));
     }
-    assert_eq!(r.go(3).await, Move::Done);
+    assert_eq!(r.go(3).await, RolloutAction::Done);
     r.settles(6, 0).await;
     let spec = r.live().await.spec.unwrap();
     let left = deployment("v2", 6, json!(null)).spec.unwrap();
@@ -58,7 +58,7 @@ async fn batches_are_exact(at: Place) {
 async fn an_abort_is_one_patch(at: Place) {
     let mut r = Rollout::start(&at, 6, json!(null)).await;
     r.release("v2", &["3", "100%"]).await;
-    assert_eq!(r.go(1).await, Move::Held);
+    assert_eq!(r.go(1).await, RolloutAction::Held);
     r.settles(3, 3).await;
     assert_eq!(r.undo().await, 1, "one patch");
     let all_old = async || (r.counts().await == (0, 6)).then_some(());
@@ -96,7 +96,7 @@ async fn a_crashing_version_costs_nothing(at: Place) {
 async fn lost_pods_come_back_as_they_were(at: Place) {
     let mut r = Rollout::start(&at, 5, json!(null)).await;
     r.release("v2", &["2", "100%"]).await;
-    assert_eq!(r.go(1).await, Move::Held);
+    assert_eq!(r.go(1).await, RolloutAction::Held);
     r.settles(2, 3).await;
     let pods: Api<Pod> = at.api();
     for image in ["web:v1", "web:v2"] {
@@ -114,8 +114,8 @@ async fn lost_pods_come_back_as_they_were(at: Place) {
         .await;
         r.settles(2, 3).await;
     }
-    assert_eq!(r.go(1).await, Move::Held);
-    assert_eq!(r.go(2).await, Move::Done);
+    assert_eq!(r.go(1).await, RolloutAction::Held);
+    assert_eq!(r.go(2).await, RolloutAction::Done);
     r.settles(5, 0).await;
     assert_eq!(r.revisions().await, 2);
 }
@@ -123,7 +123,7 @@ async fn lost_pods_come_back_as_they_were(at: Place) {
 async fn scaled_in_the_middle(at: Place) {
     let mut r = Rollout::start(&at, 6, json!(null)).await;
     r.release("v2", &["50%", "100%"]).await;
-    assert_eq!(r.go(1).await, Move::Held);
+    assert_eq!(r.go(1).await, RolloutAction::Held);
     r.settles(3, 3).await;
     let scale = Patch::Merge(json!({"spec": {"replicas": 8}}));
     at.api::<k8s_openapi::api::apps::v1::Deployment>()
@@ -135,9 +135,9 @@ async fn scaled_in_the_middle(at: Place) {
         (new + old == 8).then_some(())
     })
     .await;
-    assert_eq!(r.go(1).await, Move::Held);
+    assert_eq!(r.go(1).await, RolloutAction::Held);
     r.settles(4, 4).await;
-    assert_eq!(r.go(2).await, Move::Done);
+    assert_eq!(r.go(2).await, RolloutAction::Done);
     r.settles(8, 0).await;
     let seen = r.end().await;
     assert!(seen.fewest_ready >= 6, "{seen:?}");
@@ -146,7 +146,7 @@ async fn scaled_in_the_middle(at: Place) {
 async fn a_foreign_hand_stops_it(at: Place) {
     let mut r = Rollout::start(&at, 4, json!(null)).await;
     r.release("v2", &["1", "100%"]).await;
-    assert_eq!(r.go(1).await, Move::Held);
+    assert_eq!(r.go(1).await, RolloutAction::Held);
     let by = PatchParams {
         field_manager: Some("kubectl-set".into()),
         ..PatchParams::default()
@@ -156,7 +156,7 @@ async fn a_foreign_hand_stops_it(at: Place) {
     api.patch("web", &by, &Patch::Strategic(patch))
         .await
         .unwrap();
-    let Move::Stop(why) = r.go(2).await else {
+    let RolloutAction::Stop(why) = r.go(2).await else {
         panic!("it went on")
     };
     assert!(
@@ -171,7 +171,7 @@ async fn a_foreign_hand_stops_it(at: Place) {
 async fn recreate_is_one_batch(at: Place) {
     let mut r = Rollout::start(&at, 3, json!({"type": "Recreate"})).await;
     r.release("v2", &["1", "100%"]).await;
-    assert_eq!(r.go(2).await, Move::Done);
+    assert_eq!(r.go(2).await, RolloutAction::Done);
     r.settles(3, 0).await;
     let seen = r.end().await;
     assert!(

@@ -8,8 +8,8 @@ use graylane::{
     api::{Release, ReleasePhase},
     cluster::{
         agent::Agent,
-        connect::{Source, prepare},
-        install::{self, Change, ENGINES, Wanted},
+        connect::{ClusterSource, prepare_client},
+        install::{self, ENGINE_NAMESPACE, InstallSpec, ObjectChange},
         lease::ENGINE_LEASE,
     },
     domain::account::Account,
@@ -128,13 +128,17 @@ async fn release(operator: &Client, app: &str, mut environment: Value, manifest:
 pub const RELEASES: usize = 2 + 11;
 
 /// There are an operator, and what `wanted` brings.
-pub async fn the_engine_is_nobodys_deputy(plane: &ControlPlane, admin: &Client, wanted: &Wanted) {
+pub async fn the_engine_is_nobodys_deputy(
+    plane: &ControlPlane,
+    admin: &Client,
+    wanted: &InstallSpec,
+) {
     let file = plane.certificate_user(ENGINE, "engines", super::LIMIT * 20);
-    let source = Source::Kubectl {
+    let source = ClusterSource::Kubectl {
         kubeconfig: Some(file),
         context: None,
     };
-    let connected = prepare(&source, Some(HOME), Agent::Engine).unwrap();
+    let connected = prepare_client(&source, Some(HOME), Agent::Engine).unwrap();
     let stop = CancellationToken::new();
     let _ends = stop.clone().drop_guard();
     let options = engine::Options {
@@ -146,7 +150,7 @@ pub async fn the_engine_is_nobodys_deputy(plane: &ControlPlane, admin: &Client, 
         telemetry: engine::Telemetry::default(),
         hops: engine::HopReport::default(),
     };
-    tokio::spawn(engine::run(options, stop));
+    tokio::spawn(engine::run_engine(options, stop));
 
     let operator = &plane.client("operator").await;
     let status = async |name: &str| {
@@ -190,7 +194,7 @@ pub async fn the_engine_is_nobodys_deputy(plane: &ControlPlane, admin: &Client, 
         .spec
         .unwrap();
     assert_eq!(lease.holder_identity.as_deref(), Some("elsewhere/1/engine"));
-    let system: Api<Deployment> = Api::namespaced(admin.clone(), ENGINES);
+    let system: Api<Deployment> = Api::namespaced(admin.clone(), ENGINE_NAMESPACE);
     assert_eq!(
         system
             .get("graylane-engine-demo")
@@ -235,7 +239,7 @@ async fn has_no_right_of_its_own(
     clusters: &graylane::cluster::clusters::Clusters,
 ) {
     let named = |name: &str| json!({"metadata": {"name": name}});
-    for namespace in [HOME, "demo-test", ENGINES, "kube-system"] {
+    for namespace in [HOME, "demo-test", ENGINE_NAMESPACE, "kube-system"] {
         refused::<ConfigMap>(engine, namespace, named("c")).await;
         refused::<Pod>(
             engine,
@@ -246,7 +250,7 @@ async fn has_no_right_of_its_own(
         refused::<RoleBinding>(engine, namespace, json!({"metadata": {"name": "r"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "graylane-engine"}})).await;
     }
     refused::<Lease>(engine, "demo-test", named("graylane-engine")).await;
-    let deployer = clusters.acting_as(&Account::deployer(HOME));
+    let deployer = clusters.client_acting_as(&Account::deployer(HOME));
     refused::<Lease>(&deployer, HOME, named("graylane-engine")).await;
     refused::<ConfigMap>(&deployer, "demo-test", named("c")).await;
     refused::<Release>(
@@ -279,7 +283,7 @@ async fn nobody_else_writes_a_status(plane: &ControlPlane) {
 }
 
 /// It stood among the Apps, with rights of its own.
-async fn an_earlier_engine_goes(admin: &Client, wanted: &Wanted) {
+async fn an_earlier_engine_goes(admin: &Client, wanted: &InstallSpec) {
     let labels = json!({"app.kubernetes.io/managed-by": "graylane", "app.kubernetes.io/name": "graylane-engine"});
     let meta = |name: &str| json!({"name": name, "labels": labels});
     let deployment = json!({"metadata": meta("graylane-engine"), "spec": {
@@ -308,10 +312,10 @@ async fn an_earlier_engine_goes(admin: &Client, wanted: &Wanted) {
             .await
             .unwrap();
     }
-    let done = install::apply(admin, wanted, false).await.unwrap();
+    let done = install::apply_objects(admin, wanted, false).await.unwrap();
     let removed: Vec<&str> = done
         .iter()
-        .filter(|d| d.done == Change::Removed)
+        .filter(|d| d.done == ObjectChange::Removed)
         .map(|d| &*d.object)
         .collect();
     let all = [
@@ -321,9 +325,9 @@ async fn an_earlier_engine_goes(admin: &Client, wanted: &Wanted) {
         "ServiceAccount/graylane-engine",
     ];
     assert_eq!(removed, all);
-    let again = install::apply(admin, wanted, false).await.unwrap();
+    let again = install::apply_objects(admin, wanted, false).await.unwrap();
     assert!(
-        again.iter().all(|d| d.done == Change::Unchanged),
+        again.iter().all(|d| d.done == ObjectChange::Unchanged),
         "{again:#?}"
     );
 }

@@ -4,11 +4,11 @@ use graylane::{
     api::{App, Decision},
     cluster::{
         agent::Agent,
-        connect::{Source, prepare},
-        perform::perform,
+        connect::{ClusterSource, prepare_client},
+        perform::perform_intent,
     },
     domain::{
-        intent::{Intent, ReleaseWish},
+        intent::{Intent, ReleaseIntent},
         revision::Revision,
     },
 };
@@ -23,8 +23,8 @@ use super::{HOME, api, control_plane::ControlPlane, specs::app};
 
 /// The very client of the cockpit and the command line.
 fn cockpit(plane: &ControlPlane, who: &str) -> Client {
-    prepare(
-        &Source::Kubectl {
+    prepare_client(
+        &ClusterSource::Kubectl {
             kubeconfig: Some(plane.kubeconfig(who)),
             context: None,
         },
@@ -35,7 +35,7 @@ fn cockpit(plane: &ControlPlane, who: &str) -> Client {
     .client
 }
 
-fn wish(wish: ReleaseWish) -> Intent {
+fn wish(wish: ReleaseIntent) -> Intent {
     Intent::Release {
         name: "a-1".into(),
         seen: None,
@@ -45,7 +45,7 @@ fn wish(wish: ReleaseWish) -> Intent {
 }
 
 fn approve() -> Intent {
-    wish(ReleaseWish::Decide {
+    wish(ReleaseIntent::Decide {
         task: "approve".into(),
         attempt: 1,
         decision: Decision::Pass,
@@ -62,10 +62,10 @@ pub async fn nobody_speaks_for_another(plane: &ControlPlane, admin: &Client) {
         .create(&PostParams::default(), &App::new("a", spec))
         .await
         .unwrap();
-    let revision = Revision::of(&frozen);
+    let revision = Revision::from_app(&frozen);
     let revisions: Api<ControllerRevision> = Api::namespaced(admin.clone(), HOME);
     revisions
-        .create(&PostParams::default(), &revision.object(&frozen))
+        .create(&PostParams::default(), &revision.to_object(&frozen))
         .await
         .unwrap();
     let waits = json!({"status": {"phase": "Waiting", "images": {"backend": "a:v1"}, "revision": revision.name(),
@@ -78,7 +78,7 @@ pub async fn nobody_speaks_for_another(plane: &ControlPlane, admin: &Client) {
 
     // The cockpit's own client, told to be somebody else.
     let approver = cockpit(plane, "approver");
-    let told = perform(&approver, HOME, "approver-two", approve())
+    let told = perform_intent(&approver, HOME, "approver-two", approve())
         .await
         .unwrap_err()
         .to_string();
@@ -86,11 +86,11 @@ pub async fn nobody_speaks_for_another(plane: &ControlPlane, admin: &Client) {
         told.contains("you are approver, not approver-two"),
         "{told}"
     );
-    let told = perform(
+    let told = perform_intent(
         &cockpit(plane, "operator"),
         HOME,
         "approver",
-        wish(ReleaseWish::Pause),
+        wish(ReleaseIntent::Pause),
     )
     .await
     .unwrap_err();
@@ -138,7 +138,7 @@ pub async fn nobody_speaks_for_another(plane: &ControlPlane, admin: &Client) {
         .unwrap();
     wish(false, said("operator")).await.unwrap();
 
-    let made = perform(&approver, HOME, "approver", approve())
+    let made = perform_intent(&approver, HOME, "approver", approve())
         .await
         .unwrap();
     let approval = made

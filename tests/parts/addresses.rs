@@ -22,7 +22,7 @@ fn ip(service: &Service) -> Option<String> {
 async fn addresses_are_given_kept_and_refused() {
     let dir = tempfile::tempdir().unwrap();
     let server = ApiServer::open(dir.path()).unwrap();
-    let (network, _held) = Network::take(dir.path()).unwrap();
+    let (network, _held) = Network::claim_for(dir.path()).unwrap();
     server.set_network(network).await.unwrap();
     let api: Api<Service> = Api::namespaced(server.client(), "default");
     let params = PostParams::default();
@@ -81,7 +81,8 @@ async fn addresses_are_given_kept_and_refused() {
         .await
         .unwrap();
     assert_eq!(ip(&applied).as_deref(), Some(made[1].as_str()));
-    let moved = Patch::Merge(json!({"spec": {"clusterIP": network.service(9999).unwrap()}}));
+    let moved =
+        Patch::Merge(json!({"spec": {"clusterIP": network.service_address(9999).unwrap()}}));
     let moved = api
         .patch("s1", &PatchParams::default(), &moved)
         .await
@@ -93,7 +94,7 @@ async fn addresses_are_given_kept_and_refused() {
 #[tokio::test]
 async fn another_network_brings_other_addresses() {
     let dir = tempfile::tempdir().unwrap();
-    let (first, held) = Network::take(dir.path()).unwrap();
+    let (first, held) = Network::claim_for(dir.path()).unwrap();
     let server = ApiServer::open(dir.path()).unwrap();
     server.set_network(first).await.unwrap();
     let api: Api<Service> = Api::namespaced(server.client(), "default");
@@ -105,7 +106,7 @@ async fn another_network_brings_other_addresses() {
     server.close().await;
     drop((server, api));
     // Its own network is taken meanwhile.
-    let (second, _also) = Network::take(dir.path()).unwrap();
+    let (second, _also) = Network::claim_for(dir.path()).unwrap();
     let server = ApiServer::open(dir.path()).unwrap();
     server.set_network(second).await.unwrap();
     let api: Api<Service> = Api::namespaced(server.client(), "default");

@@ -32,7 +32,7 @@ struct Fixture {
 async fn fixture() -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let server = ApiServer::open(dir.path()).unwrap();
-    let (network, held) = Network::take(dir.path()).unwrap();
+    let (network, held) = Network::claim_for(dir.path()).unwrap();
     server.set_network(network).await.unwrap();
     let (client, stop) = (server.client(), CancellationToken::new());
     controllers::spawn(client.clone(), &TaskTracker::new(), &stop);

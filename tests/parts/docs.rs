@@ -21,22 +21,80 @@ fn pages_name_files_that_exist() {
         ("docs/security.md", 30),
         ("docs/hops.md", 0),
         ("docs/otlp.md", 0),
+        ("CONTRIBUTING.md", 60),
+        ("SECURITY.md", 0),
     ] {
         let text = fs::read_to_string(root.join(page)).unwrap();
         let named = paths(&text);
         assert!(named.len() >= some, "{page}: {named:?}");
-        let gone: Vec<&&str> = named
-            .iter()
-            .filter(|path| !root.join(path).exists())
-            .collect();
+        let exists = |path: &str| match path.split_once('*') {
+            // `screenshots/*.svg`: the folder.
+            Some((folder, _)) => root.join(folder).exists(),
+            None => root.join(path).exists(),
+        };
+        let gone: Vec<&&str> = named.iter().filter(|path| !exists(path)).collect();
         assert!(gone.is_empty(), "{page} names what is not there: {gone:?}");
     }
+}
+
+/// A glossary that names what was renamed since sends its reader astray.
+#[test]
+fn the_glossary_and_the_recipes_name_what_is_defined() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("CONTRIBUTING.md")).unwrap();
+    let glossary = page.split("## Glossary").nth(1).unwrap();
+    let glossary = glossary.split("\n## ").next().unwrap();
+    let rows: Vec<&str> = glossary.lines().filter(|l| l.starts_with("| ")).collect();
+    assert!((20..=40).contains(&rows.len()), "{} rows", rows.len());
+    let mut files = vec![];
+    super::layers::sources(&root.join("src"), &mut files);
+    let source: String = files
+        .iter()
+        .map(|f| fs::read_to_string(f).unwrap())
+        .collect();
+    let is_defined = |name: &str| {
+        let kinds = ["struct", "enum", "trait", "type", "mod", "fn", "const"];
+        kinds.iter().any(|kind| {
+            source
+                .match_indices(&format!("{kind} {name}"))
+                .any(|(at, found)| {
+                    let next = source[at + found.len()..].chars().next();
+                    next.is_some_and(|c| !c.is_alphanumeric() && c != '_')
+                })
+        })
+    };
+    let mut names: Vec<&str> = rows
+        .iter()
+        .filter_map(|row| row.split('|').nth(3))
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .collect();
+    // `name` in `src/file.rs`, as the recipes say it.
+    names.extend(
+        page.split('`')
+            .skip(1)
+            .step_by(2)
+            .zip(page.split('`').skip(2).step_by(2))
+            .filter_map(|(name, after)| (after == " in ").then_some(name)),
+    );
+    assert!(names.len() > 50, "{names:?}");
+    let unknown: Vec<&&str> = names
+        .iter()
+        .filter(|name| {
+            // Of a custom resource only the spec is written by hand.
+            let first = name.split("::").next().unwrap_or_default();
+            !is_defined(first) && !is_defined(&format!("{first}Spec"))
+        })
+        .collect();
+    assert!(
+        unknown.is_empty(),
+        "nothing of this name is in src: {unknown:?}"
+    );
 }
 
 /// Whoever copies the lines gets what `graylane doctor --trace` prints, and what the stories set the gateways by.
 #[test]
 fn the_settings_of_gateways_stand_in_the_page_on_hops() {
-    use graylane::{api::LogFormat, domain::hop_settings::settings};
+    use graylane::{api::LogFormat, domain::hop_settings::build_log_settings};
 
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = fs::read_to_string(root.join("docs/hops.md")).unwrap();
@@ -49,7 +107,7 @@ fn the_settings_of_gateways_stand_in_the_page_on_hops() {
         (Some("istio.io/gateway-controller"), LogFormat::Envoy),
         (None, LogFormat::Nginx),
     ] {
-        let lines = settings(controller, format, "x-mse-tag").lines;
+        let lines = build_log_settings(controller, format, "x-mse-tag").lines;
         assert!(page.contains(&lines), "docs/hops.md has not:\n{lines}");
     }
 }

@@ -34,9 +34,9 @@ struct Fixture {
 async fn fixture() -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let client = ApiServer::open(dir.path()).unwrap().client();
-    install::definitions(&client).await.unwrap();
+    install::apply_definitions(&client).await.unwrap();
     let stop = CancellationToken::new();
-    let task = tokio::spawn(gateway::run(
+    let task = tokio::spawn(gateway::run_gateway(
         client.clone(),
         "127.0.0.1".parse().unwrap(),
         |_| {},

@@ -8,7 +8,7 @@ use graylane::{
     cluster::{install, watch},
     domain::hop::Hop,
     pocket::{
-        hoplog::{self, HopLog, Logs},
+        hoplog::{self, HopLog, PodLogs},
         rest::{ApiServer, LogError, LogOptions, LogSource, LogStream},
     },
 };
@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 struct NoKubelet;
 
 impl LogSource for NoKubelet {
-    fn open(
+    fn open_log(
         &self,
         _: Arc<Value>,
         _: LogOptions,
@@ -45,17 +45,17 @@ async fn hops_reach_the_world_once_each_and_cleaned() {
     let dir = tempfile::tempdir().unwrap();
     let server = ApiServer::open(dir.path()).unwrap();
     let client = server.client();
-    install::definitions(&client).await.unwrap();
+    install::apply_definitions(&client).await.unwrap();
     let hops = HopLog::default();
-    server.set_log_source(Arc::new(Logs {
+    server.set_log_source(Arc::new(PodLogs {
         hops: hops.clone(),
         kubelet: Arc::new(NoKubelet),
     }));
-    hoplog::show_pod(&client, [127, 0, 0, 1].into())
+    hoplog::apply_mirror_pod(&client, [127, 0, 0, 1].into())
         .await
         .unwrap();
     // Again, as at every start.
-    hoplog::show_pod(&client, [127, 0, 0, 1].into())
+    hoplog::apply_mirror_pod(&client, [127, 0, 0, 1].into())
         .await
         .unwrap();
     // Without a lane group nobody asks for hops.

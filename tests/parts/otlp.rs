@@ -17,7 +17,7 @@ use graylane::{
         decode::AttributeKeys,
         filter::Limits,
         metrics::Metrics,
-        receiver::{self, Intake, Known, Protocol},
+        receiver::{self, ClusterView, Intake, Protocol},
         sink::Sink,
     },
 };
@@ -114,16 +114,16 @@ async fn start_into(lines: Lines, out: impl Write + Send + 'static, limits: Limi
     let (stop, metrics, known) = (
         CancellationToken::new(),
         Metrics::default(),
-        Arc::<Known>::default(),
+        Arc::<ClusterView>::default(),
     );
     let group = LaneGroup::new("g", LaneGroupSpec::default());
-    known.keys.store(Arc::new(AttributeKeys::of(
-        graylane::domain::span::TagKeys::of([&group], []),
+    known.keys.store(Arc::new(AttributeKeys::from_tag_keys(
+        graylane::domain::span::TagKeys::from_groups([&group], []),
     )));
     let sink = Sink::new(out, metrics.clone()).unwrap();
     let line = |text: &str| {
         let line: Value = serde_json::from_str(text).ok()?;
-        let tag = Tag::told(line["tag"].as_str()?);
+        let tag = Tag::from_reported(line["tag"].as_str()?);
         let time = line["start_time"].as_str()?.parse().ok()?;
         let span = line["span_id"].as_str().unwrap_or("line").to_owned();
         Some(Span {
@@ -135,14 +135,15 @@ async fn start_into(lines: Lines, out: impl Write + Send + 'static, limits: Limi
             ..Span::default()
         })
     };
-    let telemetry = Telemetry::with(|registry| metrics.register(registry));
+    let telemetry = Telemetry::with_metrics(|registry| metrics.register(registry));
     let intake = Arc::new(Intake::new(known, limits, sink, Box::new(line), metrics));
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let (grpc, serving) = receiver::serve(Protocol::Grpc, any, intake.clone(), stop.clone())
-        .await
-        .unwrap();
+    let (grpc, serving) =
+        receiver::bind_and_serve(Protocol::Grpc, any, intake.clone(), stop.clone())
+            .await
+            .unwrap();
     tokio::spawn(serving);
-    let (http, serving) = receiver::serve(Protocol::Http, any, intake, stop.clone())
+    let (http, serving) = receiver::bind_and_serve(Protocol::Http, any, intake, stop.clone())
         .await
         .unwrap();
     tokio::spawn(serving);
@@ -157,7 +158,7 @@ async fn start_into(lines: Lines, out: impl Write + Send + 'static, limits: Limi
 
 impl Received {
     fn metric(&self, line: &str) -> bool {
-        self.telemetry.text().lines().any(|l| l == line)
+        self.telemetry.to_open_metrics().lines().any(|l| l == line)
     }
 }
 
@@ -365,7 +366,7 @@ async fn spans_sent_over_grpc_become_lines() {
     assert!(
         received.metric("graylane_otlp_spans_received_total 1104"),
         "{}",
-        received.telemetry.text()
+        received.telemetry.to_open_metrics()
     );
     assert!(received.metric(r#"graylane_otlp_spans_dropped_total{reason="too_many"} 100"#));
 }
@@ -675,7 +676,7 @@ async fn the_numbers_are_text_that_prometheus_reads() {
     )
     .await;
     received.lines.until(|spans| spans.len() == 1).await;
-    let text = received.telemetry.text();
+    let text = received.telemetry.to_open_metrics();
     assert!(text.ends_with("# EOF\n"));
     let mut family = String::new();
     let mut seen = std::collections::BTreeSet::new();

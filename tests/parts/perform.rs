@@ -9,10 +9,10 @@ use graylane::{
     api::{App, Approval, Decision, EnvironmentLock, Lane, LaneSpec, Release},
     cluster::{
         install,
-        perform::{Outcome, PerformError, perform},
+        perform::{Outcome, PerformError, perform_intent},
     },
     domain::{
-        intent::{Intent, ReleaseWish, Seen, meaning},
+        intent::{Intent, ReleaseIntent, SeenObject, state_fingerprint},
         lanes::text,
         revision::Revision,
     },
@@ -36,7 +36,7 @@ struct Fixture {
 async fn fixture() -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let client = ApiServer::open(dir.path()).unwrap().client();
-    install::definitions(&client).await.unwrap();
+    install::apply_definitions(&client).await.unwrap();
     let f = Fixture { client, _dir: dir };
     let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(f.client.clone());
     let demo = serde_json::from_value(json!({"metadata": {"name": NS}})).unwrap();
@@ -73,7 +73,7 @@ impl Fixture {
     }
 
     async fn wish(&self, by: &str, intent: Intent) -> Result<Outcome, PerformError> {
-        perform(&self.client, NS, by, intent).await
+        perform_intent(&self.client, NS, by, intent).await
     }
 
     async fn start(&self, apps: &[&str]) -> Result<Outcome, PerformError> {
@@ -107,10 +107,12 @@ impl Fixture {
             .get(&api.get(name).await.unwrap().spec.app)
             .await
             .unwrap();
-        let (revisions, revision): (Api<ControllerRevision>, _) =
-            (Api::namespaced(self.client.clone(), NS), Revision::of(&app));
+        let (revisions, revision): (Api<ControllerRevision>, _) = (
+            Api::namespaced(self.client.clone(), NS),
+            Revision::from_app(&app),
+        );
         let _there_already = revisions
-            .create(&PostParams::default(), &revision.object(&app))
+            .create(&PostParams::default(), &revision.to_object(&app))
             .await;
         status["revision"] = revision.name().into();
         let patch = Patch::Merge(json!({"status": status}));
@@ -123,7 +125,7 @@ impl Fixture {
         &self,
         by: &str,
         name: &str,
-        wish: ReleaseWish,
+        wish: ReleaseIntent,
         comment: Option<&str>,
     ) -> Result<Outcome, PerformError> {
         let comment = comment.map(str::to_owned);
@@ -163,7 +165,7 @@ async fn apps_released_together_share_a_window_and_nothing_is_made_when_one_is_w
     );
 
     let done = f.start(&["a", "c"]).await.unwrap();
-    assert_eq!(done.releases().collect::<Vec<_>>(), ["a-1", "c-1"]);
+    assert_eq!(done.release_names().collect::<Vec<_>>(), ["a-1", "c-1"]);
     let (a, c) = (f.release("a-1").await, f.release("c-1").await);
     assert!(a.spec.window.is_some() && a.spec.window == c.spec.window);
     assert_eq!(
@@ -178,7 +180,7 @@ async fn apps_released_together_share_a_window_and_nothing_is_made_when_one_is_w
         f.start(&["a"])
             .await
             .unwrap()
-            .releases()
+            .release_names()
             .collect::<Vec<_>>(),
         ["a-2"]
     );
@@ -206,10 +208,10 @@ async fn wishes_become_levels_and_the_last_one_is_told() {
     let f = fixture().await;
     f.start(&["a"]).await.unwrap();
     f.status("a-1", waiting()).await;
-    f.about("bob", "a-1", ReleaseWish::Pause, Some("lunch"))
+    f.about("bob", "a-1", ReleaseIntent::Pause, Some("lunch"))
         .await
         .unwrap();
-    let allow = || ReleaseWish::Allow {
+    let allow = || ReleaseIntent::Allow {
         task: "prod".into(),
         batch: 2,
     };
@@ -223,12 +225,12 @@ async fn wishes_become_levels_and_the_last_one_is_told() {
         "{told}"
     );
     // Though no engine has looked in between.
-    f.about("ann", "a-1", ReleaseWish::Resume, None)
+    f.about("ann", "a-1", ReleaseIntent::Resume, None)
         .await
         .unwrap();
     f.about("ann", "a-1", allow(), None).await.unwrap();
     for batch in [1, 2] {
-        let again = ReleaseWish::Allow {
+        let again = ReleaseIntent::Allow {
             task: "prod".into(),
             batch,
         };
@@ -246,7 +248,7 @@ async fn wishes_become_levels_and_the_last_one_is_told() {
         f.about(
             "ann",
             "a-1",
-            ReleaseWish::Retry {
+            ReleaseIntent::Retry {
                 task: "prod".into(),
                 force: false,
             },
@@ -270,29 +272,32 @@ async fn wishes_become_levels_and_the_last_one_is_told() {
 
     for (wish, part) in [
         (
-            ReleaseWish::Allow {
+            ReleaseIntent::Allow {
                 task: "prod".into(),
                 batch: 9,
             },
             "has 2 batches",
         ),
         (
-            ReleaseWish::Allow {
+            ReleaseIntent::Allow {
                 task: "gate".into(),
                 batch: 1,
             },
             "approval",
         ),
         (
-            ReleaseWish::Retry {
+            ReleaseIntent::Retry {
                 task: "gate".into(),
                 force: false,
             },
             "nothing to retry",
         ),
-        (ReleaseWish::Skip { task: "nil".into() }, "no task \"nil\""),
         (
-            ReleaseWish::Skip {
+            ReleaseIntent::Skip { task: "nil".into() },
+            "no task \"nil\"",
+        ),
+        (
+            ReleaseIntent::Skip {
                 task: "gate".into(),
             },
             "cannot be skipped",
@@ -305,18 +310,18 @@ async fn wishes_become_levels_and_the_last_one_is_told() {
             .to_string();
         assert!(told.contains(part), "{told}");
     }
-    f.about("ann", "a-1", ReleaseWish::Abort, None)
+    f.about("ann", "a-1", ReleaseIntent::Abort, None)
         .await
         .unwrap();
     let told = f
-        .about("ann", "a-1", ReleaseWish::Resume, None)
+        .about("ann", "a-1", ReleaseIntent::Resume, None)
         .await
         .unwrap_err()
         .to_string();
     assert!(told.contains("being aborted"), "{told}");
     f.status("a-1", json!({"phase": "Aborted"})).await;
     let told = f
-        .about("ann", "a-1", ReleaseWish::Pause, None)
+        .about("ann", "a-1", ReleaseIntent::Pause, None)
         .await
         .unwrap_err()
         .to_string();
@@ -329,15 +334,15 @@ async fn a_wish_depends_on_where_the_release_stands_not_on_every_write() {
     f.start(&["a"]).await.unwrap();
     f.status("a-1", waiting()).await;
     let release = f.release("a-1").await;
-    let seen = Seen {
+    let seen = SeenObject {
         uid: release.uid().unwrap(),
         version: None,
-        meaning: Some(meaning(&release)),
+        fingerprint: Some(state_fingerprint(&release)),
     };
-    let allow = |seen: &Seen| Intent::Release {
+    let allow = |seen: &SeenObject| Intent::Release {
         name: "a-1".into(),
         seen: Some(seen.clone()),
-        wish: ReleaseWish::Allow {
+        wish: ReleaseIntent::Allow {
             task: "prod".into(),
             batch: 2,
         },
@@ -350,8 +355,8 @@ async fn a_wish_depends_on_where_the_release_stands_not_on_every_write() {
     // The same again would be upon another wish, and a batch further it would be about something else.
     let lost = f.wish("bob", allow(&seen)).await.unwrap_err();
     assert!(matches!(lost, PerformError::Stale { .. }), "{lost}");
-    let seen = Seen {
-        meaning: Some(meaning(&f.release("a-1").await)),
+    let seen = SeenObject {
+        fingerprint: Some(state_fingerprint(&f.release("a-1").await)),
         ..seen
     };
     told["tasks"][1]["batches"][1]["phase"] = json!("Done");
@@ -364,7 +369,7 @@ async fn a_wish_depends_on_where_the_release_stands_not_on_every_write() {
 async fn one_person_decides_once_about_these_images_and_this_attempt() {
     let f = fixture().await;
     f.start(&["a"]).await.unwrap();
-    let decide = |attempt, decision| ReleaseWish::Decide {
+    let decide = |attempt, decision| ReleaseIntent::Decide {
         task: "gate".into(),
         attempt,
         decision,
@@ -412,7 +417,7 @@ async fn one_person_decides_once_about_these_images_and_this_attempt() {
 async fn a_yes_is_to_what_was_shown_and_to_what_the_engine_would_apply() {
     let f = fixture().await;
     f.start(&["a"]).await.unwrap();
-    let decide = |digest: &str| ReleaseWish::Decide {
+    let decide = |digest: &str| ReleaseIntent::Decide {
         task: "gate".into(),
         attempt: 1,
         decision: Decision::Pass,
@@ -470,7 +475,7 @@ async fn the_line_stops_for_all_that_run_and_only_those() {
     f.start(&["a", "c"]).await.unwrap();
     f.status("c-1", json!({"phase": "Succeeded"})).await;
     let done = f.wish("ann", Intent::StopTheLine).await.unwrap();
-    assert_eq!(done.releases().collect::<Vec<_>>(), ["a-1"]);
+    assert_eq!(done.release_names().collect::<Vec<_>>(), ["a-1"]);
     assert!(f.release("a-1").await.spec.control.paused);
     assert!(!f.release("c-1").await.spec.control.paused);
     assert_eq!(
@@ -490,7 +495,7 @@ async fn a_lane_is_never_saved_with_errors_nor_over_somebody_elses_change() {
             enabled: true,
             ..LaneSpec::default()
         };
-        spec.rule.all = vec![text::parse(rule).unwrap()];
+        spec.rule.all = vec![text::parse_condition(rule).unwrap()];
         spec
     };
     let set = |seen, rule: &str| Intent::SetLane {
@@ -516,10 +521,10 @@ async fn a_lane_is_never_saved_with_errors_nor_over_somebody_elses_change() {
         .to_string();
     assert!(told.contains("there already"), "{told}");
     let lane = lanes.get("l").await.unwrap();
-    let seen = Seen {
+    let seen = SeenObject {
         uid: lane.uid().unwrap(),
         version: lane.resource_version(),
-        meaning: None,
+        fingerprint: None,
     };
     f.wish("ann", set(Some(seen.clone()), "parameter group == red"))
         .await
@@ -535,7 +540,7 @@ async fn a_lane_is_never_saved_with_errors_nor_over_somebody_elses_change() {
     );
 
     let same = || {
-        Some(Seen {
+        Some(SeenObject {
             version: None,
             ..seen.clone()
         })
@@ -551,10 +556,10 @@ async fn a_lane_is_never_saved_with_errors_nor_over_somebody_elses_change() {
     .await
     .unwrap();
     assert!(!lanes.get("l").await.unwrap().spec.enabled);
-    let namesake = Some(Seen {
+    let namesake = Some(SeenObject {
         uid: "another".into(),
         version: None,
-        meaning: None,
+        fingerprint: None,
     });
     let lost = f
         .wish(
@@ -607,7 +612,7 @@ async fn a_locked_environment_is_not_torn_down_and_is_anothers_to_keep() {
     assert!(told.contains("locked by ann: audit"), "{told}");
     f.wish("ann", lock(None)).await.unwrap();
     let done = f.wish("bob", down()).await.unwrap();
-    assert_eq!(done.releases().collect::<Vec<_>>(), ["a-1"]);
+    assert_eq!(done.release_names().collect::<Vec<_>>(), ["a-1"]);
     assert_eq!(
         f.release("a-1").await.spec.teardown.unwrap().environment,
         "gray"
@@ -641,5 +646,5 @@ async fn what_an_environment_left_behind_can_be_torn_down_and_nothing_else_that_
         );
     }
     let done = f.wish("bob", down("old")).await.unwrap();
-    assert_eq!(done.releases().collect::<Vec<_>>(), ["a-1"]);
+    assert_eq!(done.release_names().collect::<Vec<_>>(), ["a-1"]);
 }

@@ -904,7 +904,7 @@ async fn a_service_account_is_acted_as_in_its_own_namespace_and_nobody_else_is()
     };
 
     let p = pocket();
-    install::definitions(&p.client).await.unwrap();
+    install::apply_definitions(&p.client).await.unwrap();
     for name in ["here", "there"] {
         let namespace: Namespace =
             serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
@@ -913,8 +913,8 @@ async fn a_service_account_is_acted_as_in_its_own_namespace_and_nobody_else_is()
             .await
             .unwrap();
     }
-    let deployer =
-        Clusters::within(p.client.clone(), Agent::Engine).acting_as(&Account::deployer("here"));
+    let deployer = Clusters::from_client(p.client.clone(), Agent::Engine)
+        .client_acting_as(&Account::deployer("here"));
     let object = |api_version: &str, kind: &str| {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         let resource =
@@ -967,7 +967,7 @@ async fn a_service_account_is_acted_as_in_its_own_namespace_and_nobody_else_is()
         let request =
             http::Request::get("/api/v1/namespaces/here/configmaps/x").header(header, whom);
         p.server
-            .handle(
+            .handle_request(
                 request
                     .body(http_body_util::Full::<bytes::Bytes>::default())
                     .unwrap(),

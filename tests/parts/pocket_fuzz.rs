@@ -506,7 +506,8 @@ async fn ask(server: &ApiServer, asked: &Asked) -> Result<(), TestCaseError> {
             asked.body.escape_ascii()
         )
     };
-    let answer = tokio::time::timeout(Duration::from_secs(60), server.handle(request)).await;
+    let answer =
+        tokio::time::timeout(Duration::from_secs(60), server.handle_request(request)).await;
     let Ok(answer) = answer else {
         return Err(TestCaseError::fail(format!("no answer: {}", shown())));
     };

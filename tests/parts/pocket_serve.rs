@@ -4,7 +4,7 @@ use std::{path::Path, process::Stdio, time::Duration};
 
 use graylane::cluster::{
     agent::Agent,
-    connect::{Source, connect},
+    connect::{ClusterSource, connect},
 };
 use k8s_openapi::api::core::v1::Pod;
 use tokio::{
@@ -455,7 +455,7 @@ async fn connections_that_say_nothing_stop_neither_the_api_nor_probes() {
     }
     let _ = rustls::crypto::ring::default_provider().install_default();
     let pod = until("an answer", async || {
-        let client = connect(&Source::State(state.clone()), None, Agent::Cli)
+        let client = connect(&ClusterSource::State(state.clone()), None, Agent::Cli)
             .await
             .ok()?
             .client;

@@ -5,7 +5,7 @@ use std::{path::Path, process::Stdio, time::Duration};
 use futures::{AsyncBufReadExt, TryStreamExt};
 use graylane::cluster::{
     agent::Agent,
-    connect::{Source, connect},
+    connect::{ClusterSource, connect},
 };
 use graylane::pocket::{
     controllers,
@@ -39,7 +39,7 @@ struct Fixture {
 impl Fixture {
     async fn start(dir: &Path) -> Self {
         let server = ApiServer::open(dir).unwrap();
-        let (network, held) = Network::take(dir).unwrap();
+        let (network, held) = Network::claim_for(dir).unwrap();
         server.set_network(network).await.unwrap();
         let (client, stop, tasks) = (
             server.client(),
@@ -58,7 +58,7 @@ impl Fixture {
         Self {
             client,
             server,
-            images: Images::of(dir).unwrap(),
+            images: Images::open_in(dir).unwrap(),
             stop,
             tasks,
             _held: held,
@@ -143,7 +143,7 @@ async fn within<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
 const SERVES: &str = "trap 'echo bye; exit 0' TERM; echo up $POD_IP; while :; do sleep 0.05; done";
 
 fn ready(pod: &Pod) -> bool {
-    controllers::pods::ready(pod)
+    controllers::pods::is_ready(pod)
 }
 
 fn gone(pid: &str) -> bool {
@@ -462,7 +462,7 @@ async fn nothing_outlives_a_killed_pocket_and_the_pod_starts_again_in_place() {
     assert!(second.iter().all(|pid| !gone(pid)));
     // Its number must be in the state, or the next run gets the same.
     within("its status", async || {
-        let client = connect(&Source::State(dir.path().into()), None, Agent::Cli)
+        let client = connect(&ClusterSource::State(dir.path().into()), None, Agent::Cli)
             .await
             .ok()?
             .client;

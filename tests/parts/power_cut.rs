@@ -30,8 +30,9 @@ const OWN: &str = "mine:v1";
 /// All of a start but the processes.
 async fn start(state: &Path) -> Result<(), String> {
     let server = ApiServer::open(state).map_err(|e| e.to_string())?;
-    let (network, _listener) = Network::take(state).map_err(|e| e.to_string())?;
-    let identity = Identity::of(state, network.node()).map_err(|e| e.to_string())?;
+    let (network, _listener) = Network::claim_for(state).map_err(|e| e.to_string())?;
+    let identity =
+        Identity::open_or_create(state, network.node_address()).map_err(|e| e.to_string())?;
     write_kubeconfig(state, network, &identity).map_err(|e| e.to_string())?;
     create_missing(state).map_err(|e| e.to_string())?;
     server.close().await;
@@ -78,7 +79,10 @@ async fn whatever_a_cut_leaves_of_any_file_it_starts_or_names_the_remedy() {
     let context = base.path().join("context");
     fs::create_dir(&context).unwrap();
     fs::write(context.join(MANIFEST), "entrypoint: [/bin/true, mine]\n").unwrap();
-    let own = Images::of(&whole).unwrap().build(&context, OWN).unwrap();
+    let own = Images::open_in(&whole)
+        .unwrap()
+        .build(&context, OWN)
+        .unwrap();
     let mut all = vec![];
     files(&whole, &mut all);
     for name in [
@@ -108,7 +112,7 @@ async fn whatever_a_cut_leaves_of_any_file_it_starts_or_names_the_remedy() {
             }
             Err(told) => panic!("{case}: {told}"),
         }
-        let images = Images::of(&state).unwrap();
+        let images = Images::open_in(&state).unwrap();
         for letter in ["a", "b", "c"] {
             for version in ["v1", "v2"] {
                 images

@@ -22,7 +22,7 @@ async fn start(which: &str, vars: &[(&str, String)]) -> Running {
     vars.insert("PORT".into(), port.to_string());
     vars.entry("LAMEDUCK_MS".into())
         .or_insert_with(|| "0".into());
-    let config = Arc::new(Config::read(which, &|name| vars.get(name).cloned()).unwrap());
+    let config = Arc::new(Config::from_env(which, &|name| vars.get(name).cloned()).unwrap());
     let stop = CancellationToken::new();
     let task = tokio::spawn(serve(config, stop.clone()));
     for _ in 0..6000 {

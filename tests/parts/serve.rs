@@ -5,12 +5,12 @@ use std::os::unix::fs::PermissionsExt;
 use graylane::{
     cluster::{
         agent::Agent,
-        connect::{Source, connect, kubeconfig_of},
+        connect::{ClusterSource, connect, kubeconfig_path},
     },
     pocket::{
         network::{API_PORT, Network},
         rest::ApiServer,
-        serve::{Identity, serve, write_kubeconfig},
+        serve::{Identity, serve_api, write_kubeconfig},
     },
 };
 use k8s_openapi::api::core::v1::Namespace;
@@ -28,11 +28,11 @@ struct Served {
 fn start(dir: &std::path::Path) -> Served {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let server = ApiServer::open(dir).unwrap();
-    let (network, listener) = Network::take(dir).unwrap();
-    let identity = Identity::of(dir, network.node()).unwrap();
+    let (network, listener) = Network::claim_for(dir).unwrap();
+    let identity = Identity::open_or_create(dir, network.node_address()).unwrap();
     write_kubeconfig(dir, network, &identity).unwrap();
     let stop = CancellationToken::new();
-    let task = tokio::spawn(serve(server.clone(), listener, identity, stop.clone()));
+    let task = tokio::spawn(serve_api(server.clone(), listener, identity, stop.clone()));
     Served {
         network,
         stop,
@@ -54,12 +54,12 @@ async fn namespaces(client: &Client) -> usize {
 async fn clients_come_in_by_the_kubeconfig_and_outlive_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let served = start(dir.path());
-    let mode = std::fs::metadata(kubeconfig_of(dir.path()))
+    let mode = std::fs::metadata(kubeconfig_path(dir.path()))
         .unwrap()
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o600);
-    let source = Source::State(dir.path().into());
+    let source = ClusterSource::State(dir.path().into());
     let connected = connect(&source, None, Agent::Cli).await.unwrap();
     assert_eq!(connected.namespace, "demo");
     let known = namespaces(&connected.client).await;
@@ -104,7 +104,7 @@ async fn without_the_token_nothing_is_answered() {
         .unwrap();
     let url = format!(
         "https://{}:{API_PORT}/api/v1/namespaces",
-        served.network.node()
+        served.network.node_address()
     );
     for token in [None, Some(""), Some("wrong")] {
         let request = client.get(&url);

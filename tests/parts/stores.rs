@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use graylane::{
     api::{HopSource, LaneGroup, LaneGroupSpec, TraceStore},
-    cluster::stores::{Store, StoreError},
+    cluster::trace_stores::{StoreError, TraceStoreClient},
     domain::span::{Source, Span, Tag},
 };
 use http::{Request, Response};
@@ -63,10 +63,12 @@ fn nobody() -> Client {
     Client::new(refuse, "default")
 }
 
-fn open(source: HopSource) -> Store {
+fn open(source: HopSource) -> TraceStoreClient {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let group = LaneGroup::new("g", LaneGroupSpec::default());
-    Store::of(&source, &group, &nobody()).unwrap().unwrap()
+    TraceStoreClient::from_source(&source, &group, &nobody())
+        .unwrap()
+        .unwrap()
 }
 
 fn at(url: &str) -> Option<TraceStore> {
@@ -76,12 +78,12 @@ fn at(url: &str) -> Option<TraceStore> {
     })
 }
 
-async fn recent(store: &Store) -> Result<Vec<Span>, StoreError> {
+async fn recent(store: &TraceStoreClient) -> Result<Vec<Span>, StoreError> {
     let (since, until) = (
         "2026-11-29T02:15:00Z".parse().unwrap(),
         "2026-11-29T02:16:00.5Z".parse().unwrap(),
     );
-    store.recent("gray", since, until, 20).await
+    store.recent_traces("gray", since, until, 20).await
 }
 
 fn otlp(spans: Value) -> Value {
@@ -164,7 +166,7 @@ async fn jaeger_is_asked_by_service_and_nothing_found_is_no_error() {
     );
     assert_eq!(
         named
-            .trace("0af7651916cd43dd8448eb211c80319c")
+            .fetch_trace("0af7651916cd43dd8448eb211c80319c")
             .await
             .unwrap(),
         []
@@ -213,7 +215,7 @@ async fn zipkin_answers_below_a_path_of_its_own() {
         (1, Source::Zipkin),
         "once, though two names were asked for"
     );
-    assert_eq!(store.trace("1").await.unwrap(), spans);
+    assert_eq!(store.fetch_trace("1").await.unwrap(), spans);
     let asked = asked.lock().unwrap().clone();
     assert!(
         asked[1].contains(
@@ -307,19 +309,19 @@ async fn what_is_wrong_is_told_with_what_to_do() {
     .await;
     let why = |told: Result<Vec<Span>, StoreError>| told.unwrap_err().to_string();
     assert!(why(recent(&tempo(&url)).await).contains("16 MiB"));
-    let refused = why(tempo(&url).trace("a").await);
+    let refused = why(tempo(&url).fetch_trace("a").await);
     assert!(
         refused.contains("500") && refused.contains("no space"),
         "{refused}"
     );
-    assert!(why(tempo(&url).trace("b").await).contains("is no Tempo"));
-    assert!(why(tempo(&url).trace("c").await).contains("302"));
+    assert!(why(tempo(&url).fetch_trace("b").await).contains("is no Tempo"));
+    assert!(why(tempo(&url).fetch_trace("c").await).contains("302"));
     assert!(
         why(recent(&tempo("http://127.0.0.1:1")).await)
             .contains("check url or service in spec.hops")
     );
     assert_eq!(
-        tempo(&url).trace("../../x").await.unwrap(),
+        tempo(&url).fetch_trace("../../x").await.unwrap(),
         [],
         "what is no id is not asked for"
     );
@@ -331,7 +333,7 @@ async fn what_is_wrong_is_told_with_what_to_do() {
             }),
             ..HopSource::default()
         })
-        .trace("a")
+        .fetch_trace("a")
         .await)
         .contains("there is no cluster")
     );
@@ -357,14 +359,14 @@ async fn what_is_wrong_is_told_with_what_to_do() {
             tempo: Some(wrong),
             ..HopSource::default()
         };
-        let why = Store::of(&source, &group, &nobody())
+        let why = TraceStoreClient::from_source(&source, &group, &nobody())
             .err()
             .unwrap()
             .to_string();
         assert!(why.starts_with("Tempo in spec.hops:"), "{why}");
     }
     assert!(
-        Store::of(&HopSource::default(), &group, &nobody())
+        TraceStoreClient::from_source(&HopSource::default(), &group, &nobody())
             .unwrap()
             .is_none()
     );

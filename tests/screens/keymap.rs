@@ -10,10 +10,10 @@ use crate::scenes::{NAMES, scene};
 use crate::screen::{draw, press};
 use graylane::ui::{
     Model, fixture,
-    keymap::{Action, Context, Keymap, parse, show},
+    keymap::{Action, KeyContext, Keymap, format_key, parse_key},
     model::Pane,
     theme::{Role, Theme},
-    update::can,
+    update::is_available,
 };
 use ratatui::{buffer::Buffer, style::Color};
 
@@ -23,7 +23,7 @@ fn all_others() -> String {
     let letters = ('a'..='z')
         .map(|c| format!("alt-{c}"))
         .chain((1..=24).map(|n| format!("f{n}")));
-    for context in Context::ALL {
+    for context in KeyContext::ALL {
         let actions: BTreeSet<&str> = Keymap::default()
             .bindings()
             .iter()
@@ -78,7 +78,7 @@ fn every_action_has_a_key_and_a_help_line() {
         );
         assert!(!action.sentence().is_empty());
         for binding in own {
-            let keys: Vec<String> = binding.keys.iter().map(|k| show(*k)).collect();
+            let keys: Vec<String> = binding.keys.iter().map(|k| format_key(*k)).collect();
             let line = format!("  {:18}{}", keys.join(" "), action.sentence());
             assert!(help.contains(&line), "help has no line {line:?}:\n{help}");
         }
@@ -92,18 +92,18 @@ fn no_two_actions_share_a_key_where_both_are_in_force() {
     for pane in Pane::ALL {
         model.pane = pane;
         let mut seen = BTreeMap::new();
-        for context in model.contexts() {
+        for context in model.active_contexts() {
             for binding in keymap.bindings().iter().filter(|b| b.context == context) {
                 for key in &binding.keys {
-                    let before = seen.insert(show(*key), binding.action);
+                    let before = seen.insert(format_key(*key), binding.action);
                     assert_eq!(
                         before.filter(|a| *a != binding.action),
                         None,
                         "{pane:?}: {}",
-                        show(*key)
+                        format_key(*key)
                     );
                     assert_eq!(
-                        keymap.action(&model.contexts(), *key),
+                        keymap.find_action(&model.active_contexts(), *key),
                         Some(binding.action),
                         "{pane:?}"
                     );
@@ -112,17 +112,17 @@ fn no_two_actions_share_a_key_where_both_are_in_force() {
         }
     }
     for context in [
-        Context::Text,
-        Context::Form,
-        Context::Confirm,
-        Context::Line,
+        KeyContext::Text,
+        KeyContext::Form,
+        KeyContext::Confirm,
+        KeyContext::Line,
     ] {
         let keys: Vec<String> = keymap
             .bindings()
             .iter()
             .filter(|b| b.context == context)
             .flat_map(|b| &b.keys)
-            .map(|k| show(*k))
+            .map(|k| format_key(*k))
             .collect();
         assert_eq!(
             keys.iter().collect::<BTreeSet<_>>().len(),
@@ -147,7 +147,7 @@ fn keys_on(buffer: &Buffer) -> BTreeSet<String> {
 }
 
 fn drawn(model: &mut Model, keymap: Keymap) -> Buffer {
-    model.options.theme = Theme::telling();
+    model.options.theme = Theme::for_tests();
     model.options.keymap = keymap;
     draw(model, 120, 36).0
 }
@@ -155,7 +155,7 @@ fn drawn(model: &mut Model, keymap: Keymap) -> Buffer {
 /// Whatever is drawn as a key is one, in the user's own table as well as in ours; and no other one is spoken of.
 #[test]
 fn hints_on_the_screen_come_from_the_table() {
-    let other = Keymap::patched(&all_others()).unwrap_or_else(|e| panic!("{e}"));
+    let other = Keymap::with_overrides(&all_others()).unwrap_or_else(|e| panic!("{e}"));
     // Signs before a line of text, marks of rows, and the palette's actions are drawn in that role, too.
     let signs: BTreeSet<String> = ["/", ":", "+", "marked"].map(Into::into).into();
     for keymap in [Keymap::default(), other.clone()] {
@@ -163,7 +163,7 @@ fn hints_on_the_screen_come_from_the_table() {
             .bindings()
             .iter()
             .flat_map(|b| &b.keys)
-            .map(|k| show(*k))
+            .map(|k| format_key(*k))
             .collect();
         known.extend(signs.clone());
         known.extend(Action::ALL.iter().map(|a| a.word().to_owned()));
@@ -210,15 +210,15 @@ fn the_footer_offers_only_what_makes_sense() {
             content: buffer.content[120 * 35..].into(),
         };
         for key in keys_on(&last) {
-            let Some(parsed) = parse(&key.to_lowercase())
+            let Some(parsed) = parse_key(&key.to_lowercase())
                 .filter(|_| key.chars().count() > 1)
-                .or_else(|| parse(&key))
+                .or_else(|| parse_key(&key))
             else {
                 continue;
             };
-            if let Some(action) = keymap.action(&model.contexts(), parsed) {
+            if let Some(action) = keymap.find_action(&model.active_contexts(), parsed) {
                 assert!(
-                    can(&model, action),
+                    is_available(&model, action),
                     "{name} offers {key} for {action:?}, which makes no sense now"
                 );
             }
@@ -235,7 +235,7 @@ fn read_only_offers_no_change() {
         .iter()
         .filter(|a| a.danger() != graylane::ui::keymap::Danger::Safe)
     {
-        assert!(!can(model, *action), "{action:?}");
+        assert!(!is_available(model, *action), "{action:?}");
     }
 }
 
@@ -285,7 +285,7 @@ fn printed_keys_can_be_written_into_a_keys_file() {
     let told = keys(config.path(), &["-o", "json"]);
     let rows: Vec<serde_json::Value> = serde_json::from_slice(&told.stdout).expect("JSON");
     let mut file = String::new();
-    for context in Context::ALL {
+    for context in KeyContext::ALL {
         file.push_str(&format!("[{}]\n", context.word()));
         for row in rows.iter().filter(|r| r["context"] == context.word()) {
             file.push_str(&format!(
@@ -295,15 +295,15 @@ fn printed_keys_can_be_written_into_a_keys_file() {
             ));
         }
     }
-    let read = Keymap::patched(&file).unwrap_or_else(|e| panic!("{e}\n{file}"));
+    let read = Keymap::with_overrides(&file).unwrap_or_else(|e| panic!("{e}\n{file}"));
     let own = Keymap::default();
     for binding in own.bindings() {
         for key in &binding.keys {
             assert_eq!(
-                read.action(&[binding.context], *key),
+                read.find_action(&[binding.context], *key),
                 Some(binding.action),
                 "{}",
-                show(*key)
+                format_key(*key)
             );
         }
     }

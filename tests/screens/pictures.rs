@@ -123,7 +123,7 @@ fn too_small() {
 #[test]
 fn roles() {
     let mut model = leaking("5");
-    model.options.theme = Theme::telling();
+    model.options.theme = Theme::for_tests();
     let (buffer, _) = draw(&mut model, 120, 36);
     let word = |n: u8| graylane::ui::theme::Role::ALL[usize::from(n)].word();
     let mut text = String::new();

@@ -7,8 +7,8 @@ use graylane::{
     api::{Decision, Release},
     cli,
     domain::{
-        intent::{Intent, ReleaseWish},
-        wishes::wished,
+        intent::{Intent, ReleaseIntent},
+        release_intents::preview_intent,
         world::World,
     },
     ui::{Model, fixture, model::Overlay, question::Question},
@@ -51,14 +51,14 @@ fn bare(mut intent: Intent) -> Intent {
 }
 
 /// What `kubectl patch` would leave of the release's control, and what the wish leaves.
-fn patched(world: &World, name: &str, wish: &ReleaseWish, words: &[String]) {
+fn patched(world: &World, name: &str, wish: &ReleaseIntent, words: &[String]) {
     let at = words.iter().position(|w| w == "-p").expect("a patch");
     let patch: Value = serde_json::from_str(&words[at + 1]).expect("JSON");
     let release = &world.releases[name];
     let mut object = serde_json::to_value(&**release).expect("JSON");
     merge(&mut object, &patch);
     let patched: Release = serde_json::from_value(object).expect("a release");
-    let wanted = wished(release, wish).expect("it can be wished");
+    let wanted = preview_intent(release, wish).expect("it can be wished");
     assert_eq!(patched.spec.control, wanted.spec.control, "{words:?}");
 }
 
@@ -77,15 +77,15 @@ fn merge(target: &mut Value, patch: &Value) {
 fn check(model: &Model, question: &Question) -> usize {
     let mut seen = 0;
     for line in &question.kubectl {
-        let line = line.shown().expect("it can be shown");
+        let line = line.to_shell_line().expect("it can be shown");
         let all = words(&line);
         let (program, rest) = all.split_first().expect("a program");
         match (program.as_str(), &question.intent) {
             ("graylane", Intent::CreateApps { .. }) => {}
             ("graylane", _) => {
-                let said = cli::intent(rest, &model.world, model.world.acting())
+                let said = cli::parse_intent(rest, &model.world, model.world.acting_user())
                     .unwrap_or_else(|e| panic!("{line}: {e}"));
-                assert_eq!(bare(said), bare(question.clone().answer()), "{line}");
+                assert_eq!(bare(said), bare(question.clone().into_intent()), "{line}");
                 seen += 1;
             }
             ("kubectl", Intent::Release { name, wish, .. }) => {
@@ -167,7 +167,7 @@ fn the_command_of_an_approval_names_what_was_shown() {
         panic!("{:?}", model.notices)
     };
     let Intent::Release {
-        wish: ReleaseWish::Decide {
+        wish: ReleaseIntent::Decide {
             decision, digest, ..
         },
         ..
@@ -176,7 +176,9 @@ fn the_command_of_an_approval_names_what_was_shown() {
         panic!("{:?}", question.intent);
     };
     assert_eq!(*decision, Decision::Pass);
-    let line = question.kubectl[0].shown().expect("it can be shown");
+    let line = question.kubectl[0]
+        .to_shell_line()
+        .expect("it can be shown");
     assert!(
         line.contains(digest.as_deref().expect("a digest")),
         "{line}"

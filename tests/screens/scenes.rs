@@ -3,11 +3,11 @@
 use graylane::{
     domain::{
         text::Clean,
-        world::{Event, Key, World},
+        world::{Event, ObjectKey, World},
     },
     ui::{
-        Answer, Ask, Done, Effect, Fault, Model, Msg,
-        effect::{Choice, Probed},
+        Answer, Effect, Fault, IntentOutcome, Model, Msg, Query,
+        effect::{ClusterChoice, ProbeOutcome},
         fixture,
         model::{Level, Pane},
         update,
@@ -181,12 +181,15 @@ fn after_in(world: World, keys: &str) -> Model {
 }
 
 pub fn leaking(keys: &str) -> Model {
-    after_in(fixture::with_hops(fixture::world(), fixture::leak()), keys)
+    after_in(
+        fixture::with_hops(fixture::world(), fixture::leaking_hops()),
+        keys,
+    )
 }
 
 fn failing(keys: &str) -> Model {
     after_in(
-        fixture::with_hops(fixture::world(), fixture::failing()),
+        fixture::with_hops(fixture::world(), fixture::failing_hops()),
         keys,
     )
 }
@@ -199,7 +202,7 @@ fn tickets(effects: &[Effect]) -> Vec<graylane::ui::Ticket> {
     effects
         .iter()
         .filter_map(|e| {
-            if let Effect::Perform(t, _) | Effect::Ask(t, _) = e {
+            if let Effect::Perform(t, _) | Effect::Query(t, _) = e {
                 Some(*t)
             } else {
                 None
@@ -248,7 +251,7 @@ fn moved_on() -> Model {
 fn choosing() -> Model {
     let mut model = after("");
     let ticket = tickets(&press(&mut model, "C"))[0];
-    let choice = |name: &str, server: &str, namespace: &str, current| Choice {
+    let choice = |name: &str, server: &str, namespace: &str, current| ClusterChoice {
         name: name.into(),
         place: format!("context {name}"),
         server: Clean::from(server),
@@ -257,7 +260,7 @@ fn choosing() -> Model {
     };
     let home = fixture::options().place;
     let choices = vec![
-        Choice {
+        ClusterChoice {
             name: home.clone(),
             place: home,
             ..choice("", "where this began", "demo", false)
@@ -279,12 +282,12 @@ fn switched() -> Model {
     let mut chosen = choosing();
     let effects = press(&mut chosen, "stag<enter>");
     assert!(
-        matches!(&effects[..], [.., Effect::Switch(name)] if name == "staging"),
+        matches!(&effects[..], [.., Effect::SwitchCluster(name)] if name == "staging"),
         "{effects:?}"
     );
     // The last words of the old one come too late.
     let late = World {
-        place: Clean::from(&*fixture::options().place),
+        cluster_name: Clean::from(&*fixture::options().place),
         ..fixture::world()
     };
     update(&mut chosen, Msg::World(late.into()));
@@ -304,7 +307,7 @@ fn logs() -> Model {
     let effects = press(&mut model, "L");
     assert!(matches!(
         &effects[..],
-        [Effect::Ask(_, Ask::Logs { tail: 500, .. })]
+        [Effect::Query(_, Query::Logs { tail: 500, .. })]
     ));
     let all: Vec<String> = (0..60)
         .map(|n| match n {
@@ -352,7 +355,7 @@ fn evented() -> World {
         .find(|k| k.name.contains("a-prod"))
         .expect("a pod")
         .clone();
-    let event = |seconds: i64, object: Key, reason: &str, message: &str, count| Event {
+    let event = |seconds: i64, object: ObjectKey, reason: &str, message: &str, count| Event {
         time: fixture::now()
             .checked_sub(jiff::SignedDuration::from_secs(seconds))
             .ok(),
@@ -378,7 +381,7 @@ fn evented() -> World {
 
 fn noticed() -> Model {
     let mut model = failed_wish();
-    model.notice(
+    model.add_notice(
         Level::Good,
         "release spring-cloud-b-production-2 started",
         vec![],
@@ -397,7 +400,7 @@ fn probed() -> Model {
         };
         (**model.facts.chains.iter().find(of).expect("such a chain")).clone()
     };
-    let probe = |tagged: bool| Probed {
+    let probe = |tagged: bool| ProbeOutcome {
         path: if tagged { "/A/a?group=gray" } else { "/A/a" }.into(),
         status: Some(200),
         latency_ms: 13.4,
@@ -413,7 +416,7 @@ fn probed() -> Model {
         body: Clean::lines_from(
             "A 1.5.0 [127.64.16.10] -> B 1.1.0 [127.64.16.34] -> C 2.0.1 [127.64.16.54]\n",
         ),
-        ..Probed::default()
+        ..ProbeOutcome::default()
     };
     let answers = [probe(true), probe(false)];
     for (ticket, answer) in tickets.into_iter().zip(answers) {
@@ -421,9 +424,9 @@ fn probed() -> Model {
             &mut model,
             Msg::Settled(
                 ticket,
-                Ok(Done {
+                Ok(IntentOutcome {
                     probes: vec![answer],
-                    ..Done::default()
+                    ..IntentOutcome::default()
                 }),
             ),
         );

@@ -38,7 +38,7 @@ pub fn keys(text: &str) -> Vec<KeyEvent> {
 /// Presses them, each after a look at the screen; all effects in order.
 pub fn press(model: &mut Model, text: &str) -> Vec<Effect> {
     let press = |key| {
-        model.letters_mean_nothing = None;
+        model.letters_ignored_until = None;
         update(model, Msg::Input(Event::Key(key)))
     };
     keys(text).into_iter().flat_map(press).collect()

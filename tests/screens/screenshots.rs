@@ -67,7 +67,7 @@ fn leak() {
     let mut model = fixture::model();
     see(
         &mut model,
-        fixture::with_hops(fixture::world(), fixture::leak()),
+        fixture::with_hops(fixture::world(), fixture::leaking_hops()),
     );
     press(&mut model, "5");
     picture(

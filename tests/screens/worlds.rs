@@ -13,7 +13,10 @@ use graylane::{
         rights::{Right, Rights},
         span::Source,
         text::Clean,
-        world::{Asked, Engine, Gap, Key, Link, Pod, Trouble, Workload, WorkloadKind, World},
+        world::{
+            ApiUsage, EngineHolder, Link, LinkTrouble, ObjectKey, Pod, WatchGap, Workload,
+            WorkloadKind, World,
+        },
     },
     ui::fixture,
 };
@@ -96,7 +99,7 @@ pub fn frozen(mut world: World) -> World {
         .and_then(|s| s.environments.get_mut("gray"))
         .expect("it is there");
     gray.state = EnvironmentState::Cleaned;
-    let revision = Revision::of(app);
+    let revision = Revision::from_app(app);
     let releases = Arc::make_mut(&mut world.releases);
     let release = Arc::make_mut(releases.get_mut(RELEASE).expect("it is there"));
     release.status.as_mut().expect("it has begun").revision = Some(revision.name().into());
@@ -203,7 +206,7 @@ pub fn quiet() -> World {
     let mut world = succeeded();
     world.hops = Arc::default();
     Arc::make_mut(&mut world.releases).retain(|name, _| name == RELEASE);
-    world.engine = world.engine.map(|engine| Engine {
+    world.engine = world.engine.map(|engine| EngineHolder {
         renewed: None,
         ..engine
     });
@@ -432,7 +435,7 @@ pub fn stateful_mixed() -> World {
         .expect("it is there")
         .clone();
     let set = |name: &str| {
-        let key = Key {
+        let key = ObjectKey {
             name: name.into(),
             ..base.key.clone()
         };
@@ -478,7 +481,7 @@ fn ago(seconds: i64) -> jiff::Timestamp {
         .expect("a time")
 }
 
-fn lost(trouble: Trouble, seconds: i64, why: &str) -> Link {
+fn lost(trouble: LinkTrouble, seconds: i64, why: &str) -> Link {
     Link::Stale {
         since: ago(seconds),
         trouble,
@@ -490,14 +493,14 @@ fn lost(trouble: Trouble, seconds: i64, why: &str) -> Link {
 pub fn credentials_gone() -> World {
     let why = "the login plugin says: token has expired; run: aws sso login";
     World {
-        link: lost(Trouble::Unauthorized, 310, why),
+        link: lost(LinkTrouble::Unauthorized, 310, why),
         asked: asked(0),
         ..fixture::world()
     }
 }
 
-fn asked(throttled: u64) -> Asked {
-    Asked {
+fn asked(throttled: u64) -> ApiUsage {
+    ApiUsage {
         total: 1284,
         minute: 9,
         throttled,
@@ -509,7 +512,7 @@ fn asked(throttled: u64) -> Asked {
 /// Nothing was ever seen.
 pub fn never_there() -> World {
     World {
-        link: lost(Trouble::Offline, 42, "connection refused"),
+        link: lost(LinkTrouble::Offline, 42, "connection refused"),
         namespace: "demo".into(),
         ..World::default()
     }
@@ -521,7 +524,7 @@ pub fn throttled() -> World {
         .checked_add(SignedDuration::from_secs(12))
         .expect("a time");
     World {
-        asked: Asked {
+        asked: ApiUsage {
             until: Some(until),
             ..asked(7)
         },
@@ -532,11 +535,11 @@ pub fn throttled() -> World {
 /// A right is missing.
 pub fn forbidden() -> World {
     let why = "pods is forbidden: User \"mia\" cannot list resource \"pods\" in API group \"\" in the namespace \"demo\"";
-    let gap = |resource, namespace: &str| Gap {
+    let gap = |resource, namespace: &str| WatchGap {
         context: None,
         resource,
         namespace: namespace.into(),
-        trouble: Trouble::Forbidden,
+        trouble: LinkTrouble::Forbidden,
         since: ago(60),
         why: Clean::from(why),
     };
@@ -570,7 +573,7 @@ pub fn contexts() -> World {
         ("pre-eu".to_owned(), Link::Live),
         (
             "prod-eu".to_owned(),
-            lost(Trouble::Offline, 185, "no route to host"),
+            lost(LinkTrouble::Offline, 185, "no route to host"),
         ),
     ];
     World {
@@ -589,7 +592,7 @@ pub fn stale() -> World {
     World {
         link: Link::Stale {
             since,
-            trouble: Trouble::Offline,
+            trouble: LinkTrouble::Offline,
             why,
         },
         ..fixture::world()

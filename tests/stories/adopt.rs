@@ -109,7 +109,7 @@ fn uids(pods: &[Pod]) -> BTreeSet<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_runs_is_adopted_untouched_and_released() {
     let rig = Rig::start().await;
-    let images = Images::of(rig.dir.path()).unwrap();
+    let images = Images::open_in(rig.dir.path()).unwrap();
     let run = [
         "sh",
         "-c",

@@ -87,7 +87,7 @@ async fn bad_versions_a_second_engine_and_a_taken_port_are_told_at_their_place()
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("network.json"), "250").unwrap();
     let mut demo = Demo::start_in(dir).await;
-    let images = Images::of(demo.state()).unwrap();
+    let images = Images::open_in(demo.state()).unwrap();
 
     // A version that runs and never serves: the task fails by its time limit, and names the pod.
     let deaf = ["sh", "-c", "while :; do sleep 0.1; done"]

@@ -22,10 +22,10 @@ use graylane::{
     api::App,
     cluster::{
         agent::Agent,
-        connect::{Connected, Source, prepare},
+        connect::{ClusterSource, Connected, prepare_client},
         watch,
     },
-    domain::world::{Link, Trouble, World},
+    domain::world::{Link, LinkTrouble, World},
 };
 use kube::{
     Api,
@@ -45,14 +45,14 @@ struct View {
 
 impl View {
     fn of(file: PathBuf) -> Self {
-        Self::at(&Source::Kubectl {
+        Self::at(&ClusterSource::Kubectl {
             kubeconfig: Some(file),
             context: None,
         })
     }
 
-    fn at(source: &Source) -> Self {
-        let connected = prepare(source, None, Agent::Cockpit).unwrap();
+    fn at(source: &ClusterSource) -> Self {
+        let connected = prepare_client(source, None, Agent::Cockpit).unwrap();
         let stop = CancellationToken::new();
         let worlds = watch::spawn(
             connected.clusters.clone(),
@@ -76,10 +76,10 @@ impl View {
         })
     }
 
-    async fn lost(&mut self, kind: Trouble) -> World {
+    async fn lost(&mut self, kind: LinkTrouble) -> World {
         self.until(&format!("{kind:?}"), |w| {
             w.link
-                .stale()
+                .stale_since()
                 .is_some_and(|(_, trouble, _)| trouble == kind)
         })
         .await
@@ -94,7 +94,7 @@ impl View {
 
     /// As the key.
     fn retry(&self) {
-        self.connected.clusters.meter().retry();
+        self.connected.clusters.meter().retry_now();
     }
 }
 
@@ -122,7 +122,7 @@ async fn open() -> (Door, View) {
 async fn connections_that_are_cut_make_the_world_stale_and_it_comes_back() {
     let (door, mut view) = open().await;
     door.cut(true);
-    let world = view.lost(Trouble::Offline).await;
+    let world = view.lost(LinkTrouble::Offline).await;
     assert!(world.apps.contains_key("a"), "what was known stays");
     add_app(&door, "b").await;
     door.calm();
@@ -145,8 +145,8 @@ async fn a_server_that_hangs_is_offline() {
     let (door, mut view) = open().await;
     door.play("/", Play::Hang);
     view.retry();
-    let world = view.lost(Trouble::Offline).await;
-    let (_, _, why) = world.link.stale().unwrap();
+    let world = view.lost(LinkTrouble::Offline).await;
+    let (_, _, why) = world.link.stale_since().unwrap();
     assert!(why.contains("has not answered"), "{why:?}");
     door.calm();
     view.live().await;
@@ -157,7 +157,7 @@ async fn credentials_that_are_refused_are_read_anew() {
     let (door, mut view) = open().await;
     door.token("two");
     door.cut(false);
-    let world = view.lost(Trouble::Unauthorized).await;
+    let world = view.lost(LinkTrouble::Unauthorized).await;
     assert!(world.apps.contains_key("a"), "what was known stays");
     assert!(world.gaps.is_empty(), "{:?}", world.gaps);
     // Somebody logs in outside.
@@ -199,8 +199,8 @@ async fn a_missing_right_is_a_gap_of_its_own() {
         .await;
     let gap = &world.gaps[0];
     assert_eq!(
-        (gap.trouble, gap.words().as_str()),
-        (Trouble::Forbidden, "not permitted: list pods in demo")
+        (gap.trouble, gap.describe_gap().as_str()),
+        (LinkTrouble::Forbidden, "not permitted: list pods in demo")
     );
     assert!(gap.why.contains("the door says 403"), "{gap:?}");
     add_app(&door, "b").await;
@@ -222,7 +222,7 @@ async fn a_missing_right_is_a_gap_of_its_own() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_wants_peace_gets_it_and_is_counted() {
     let (door, mut view) = open().await;
-    let before = view.connected.clusters.meter().asked();
+    let before = view.connected.clusters.meter().request_stats();
     assert!(
         before.total >= 10 && before.minute > 0 && before.throttled == 0,
         "{before:?}"
@@ -230,7 +230,7 @@ async fn a_server_that_wants_peace_gets_it_and_is_counted() {
     door.play("/", Play::Say(429));
     door.cut(false);
     view.retry();
-    let world = view.lost(Trouble::Throttled).await;
+    let world = view.lost(LinkTrouble::Throttled).await;
     assert!(world.asked.throttled > 0, "{:?}", world.asked);
     door.calm();
     let world = view.live().await;
@@ -255,13 +255,13 @@ async fn a_server_that_forgot_or_fails_is_told_and_read_anew() {
     // Once: nobody need know.
     door.play("watch=true", Play::Say(410));
     door.cut(false);
-    let world = view.lost(Trouble::Expired).await;
+    let world = view.lost(LinkTrouble::Expired).await;
     assert!(world.apps.contains_key("a"));
     door.calm();
     view.live().await;
     door.play("/", Play::Say(500));
     door.cut(false);
-    let world = view.lost(Trouble::Failing).await;
+    let world = view.lost(LinkTrouble::Failing).await;
     assert!(world.apps.contains_key("a"));
     door.calm();
     view.live().await;
@@ -484,11 +484,11 @@ async fn a_client_certificate_that_has_expired_is_told_and_its_successor_is_read
     view.live().await;
     login(2001);
     let mut late = View::of(place("door.yaml"));
-    let world = late.lost(Trouble::Unauthorized).await;
+    let world = late.lost(LinkTrouble::Unauthorized).await;
     assert!(
         world
             .link
-            .stale()
+            .stale_since()
             .unwrap()
             .2
             .to_lowercase()
@@ -514,20 +514,20 @@ async fn a_pocket_that_ends_and_comes_again_is_found_again() {
         .0
     };
     let mut first = serve().await;
-    let mut view = View::at(&Source::State(state.clone()));
+    let mut view = View::at(&ClusterSource::State(state.clone()));
     view.until("live", |w| {
         w.link == Link::Live
             || w.link
-                .stale()
-                .is_some_and(|(_, t, _)| t == Trouble::Missing)
+                .stale_since()
+                .is_some_and(|(_, t, _)| t == LinkTrouble::Missing)
     })
     .await;
-    graylane::cluster::install::definitions(&view.connected.client)
+    graylane::cluster::install::apply_definitions(&view.connected.client)
         .await
         .unwrap();
     view.until("live", |w| w.link == Link::Live).await;
     first.kill().await.unwrap();
-    view.lost(Trouble::Offline).await;
+    view.lost(LinkTrouble::Offline).await;
     // It comes with another address and another certificate, as after a reboot with other pockets about.
     std::fs::remove_file(state.join("identity.json")).unwrap();
     let mut second = serve().await;

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use graylane::{
     api::{HopSource, LaneGroup, LaneGroupSpec, Served, TraceStore},
-    cluster::stores::Store,
+    cluster::trace_stores::TraceStoreClient,
     domain::{
         chain::{Chain, Verdict},
         span::{Side, Tag},
@@ -192,14 +192,16 @@ async fn a_jaeger_tells_traefiks_chains() {
         ..HopSource::default()
     };
     let group = LaneGroup::new("shop", LaneGroupSpec::default());
-    let store = Store::of(&source, &group, &rig.client).unwrap().unwrap();
-    let whole = store.trace(&chains[0].trace).await.unwrap();
+    let store = TraceStoreClient::from_source(&source, &group, &rig.client)
+        .unwrap()
+        .unwrap();
+    let whole = store.fetch_trace(&chains[0].trace).await.unwrap();
     let of = |side: Side| whole.iter().filter(|s| s.side == side).count();
     assert_eq!((of(Side::Client), of(Side::Server)), (3, 3), "{whole:?}");
-    let unknown = store.trace("00000000000000000000000000000001").await;
+    let unknown = store.fetch_trace("00000000000000000000000000000001").await;
     assert!(unknown.unwrap().is_empty(), "nobody has it");
     let now = Timestamp::now();
-    let never = store.recent("nobody", now - SignedDuration::from_secs(60), now, 10);
+    let never = store.recent_traces("nobody", now - SignedDuration::from_secs(60), now, 10);
     assert!(never.await.unwrap().is_empty());
     rig.stop().await;
 }
@@ -228,10 +230,12 @@ async fn a_zipkin_tells_envoys_chains() {
         ..HopSource::default()
     };
     let group = LaneGroup::new("shop", LaneGroupSpec::default());
-    let store = Store::of(&source, &group, &rig.client).unwrap().unwrap();
+    let store = TraceStoreClient::from_source(&source, &group, &rig.client)
+        .unwrap()
+        .unwrap();
     let now = Timestamp::now();
     let found = store
-        .recent("gray", now - SignedDuration::from_secs(60), now, 10)
+        .recent_traces("gray", now - SignedDuration::from_secs(60), now, 10)
         .await
         .unwrap();
     assert!(
@@ -242,17 +246,17 @@ async fn a_zipkin_tells_envoys_chains() {
     );
     assert!(
         store
-            .recent("nobody", Timestamp::UNIX_EPOCH, now, 10)
+            .recent_traces("nobody", Timestamp::UNIX_EPOCH, now, 10)
             .await
             .unwrap()
             .is_empty()
     );
-    let whole = store.trace(&chains[0].trace).await.unwrap();
+    let whole = store.fetch_trace(&chains[0].trace).await.unwrap();
     let of = |side: Side| whole.iter().filter(|s| s.side == side).count();
     assert_eq!((of(Side::Client), of(Side::Server)), (3, 3), "{whole:?}");
     assert!(
         store
-            .trace("00000000000000000000000000000001")
+            .fetch_trace("00000000000000000000000000000001")
             .await
             .unwrap()
             .is_empty(),
@@ -289,7 +293,7 @@ async fn a_zipkin_tells_envoys_chains() {
         .error_for_status()
         .unwrap();
     let both = program::until("both are kept", async || {
-        Some(store.trace("5af7183fb1d4cf5f").await.unwrap()).filter(|spans| spans.len() == 2)
+        Some(store.fetch_trace("5af7183fb1d4cf5f").await.unwrap()).filter(|spans| spans.len() == 2)
     });
     let both = both.await;
     let of = |side: Side| both.iter().find(|s| s.side == side).unwrap();
@@ -300,7 +304,7 @@ async fn a_zipkin_tells_envoys_chains() {
     );
     assert_eq!(of(Side::Client).peer.as_deref(), Some("10.0.0.7"));
     let again = store
-        .recent(
+        .recent_traces(
             "blue",
             now - SignedDuration::from_secs(60),
             Timestamp::now(),

@@ -15,7 +15,7 @@ use graylane::{
     api::{BatchPhase, Release, ReleasePhase, ReleaseStatus, TaskPhase, label},
     cluster::{
         agent::Agent,
-        connect::{Source, connect},
+        connect::{ClusterSource, connect},
     },
 };
 use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::Pod};
@@ -114,7 +114,7 @@ struct Batches {
 
 impl Batches {
     fn watch(demo: &Demo, image: &str) -> Self {
-        let (source, image) = (Source::State(demo.state().into()), image.to_owned());
+        let (source, image) = (ClusterSource::State(demo.state().into()), image.to_owned());
         let allowed = Arc::new(AtomicU32::new(1));
         let most = Arc::clone(&allowed);
         let looks = tokio::spawn(async move {

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use graylane::pocket::{
-    controllers::pods::ready,
+    controllers::pods::is_ready,
     images::{Images, Manifest},
 };
 use k8s_openapi::api::core::v1::Pod;
@@ -54,7 +54,7 @@ impl Pocket {
         )
         .await;
         let entrypoint = ["sh", "-c", FAMILY].map(String::from).to_vec();
-        Images::of(state)
+        Images::open_in(state)
             .unwrap()
             .define(
                 "family:v1",
@@ -177,7 +177,7 @@ async fn while_pocket_lives_a_killed_container_is_cleared_and_started_again() {
             until("it runs again", async || {
                 let pod = pocket.pods().get(case).await.unwrap();
                 let again = pod.status.as_ref()?.container_statuses.as_ref()?[0].restart_count >= 1;
-                (again && ready(&pod)).then_some(())
+                (again && is_ready(&pod)).then_some(())
             })
             .await;
         }
@@ -288,7 +288,7 @@ async fn what_all_three_left_is_ended_by_the_next_start() {
     gone("the next start", family.values().chain([&guard])).await;
     send(Signal::KILL, &[&bare]);
     until("it runs again", async || {
-        ready(&again.pods().get("p").await.unwrap()).then_some(())
+        is_ready(&again.pods().get("p").await.unwrap()).then_some(())
     })
     .await;
 }

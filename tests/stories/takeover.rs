@@ -78,7 +78,7 @@ impl Rig {
         let dir = tempfile::tempdir().unwrap();
         let (pocket, client) =
             program::serving(command(dir.path()).args(["pocket", "serve"]), dir.path()).await;
-        install::definitions(&client).await.unwrap();
+        install::apply_definitions(&client).await.unwrap();
         let seen = Seen::default();
         let (pods, all) = (
             Api::<Pod>::namespaced(client.clone(), "default"),
@@ -123,7 +123,7 @@ impl Rig {
 
     /// Builds, and pods that are to go, wait for a file: the test says when.
     fn images(&self) {
-        let images = Images::of(self.dir.path()).unwrap();
+        let images = Images::open_in(self.dir.path()).unwrap();
         let wait = format!(
             "while [ ! -e {}/$GATE ]; do sleep 0.05; done",
             self.dir.path().display()

@@ -6,7 +6,7 @@ use crate::support::pty::Pty;
 use futures::{future::BoxFuture, stream::BoxStream};
 use graylane::{
     domain::intent::Intent,
-    ui::{Answer, Ask, Done, Fault, Outside, fixture, terminal::cockpit},
+    ui::{Answer, EffectHandler, Fault, IntentOutcome, Query, fixture, terminal::run_cockpit},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -241,12 +241,12 @@ fn a_terminal_too_small_says_so() {
 
 struct Broken;
 
-impl Outside for Broken {
-    fn perform(&self, _: Intent) -> BoxFuture<'static, Result<Done, Fault>> {
+impl EffectHandler for Broken {
+    fn perform_intent(&self, _: Intent) -> BoxFuture<'static, Result<IntentOutcome, Fault>> {
         panic!("the outside is broken");
     }
 
-    fn ask(&self, _: Ask) -> BoxStream<'static, Answer> {
+    fn run_query(&self, _: Query) -> BoxStream<'static, Answer> {
         panic!("the outside is broken");
     }
 }
@@ -256,7 +256,7 @@ impl Outside for Broken {
 #[ignore = "runs in the terminal of another test"]
 async fn a_cockpit_whose_outside_panics() {
     let (_worlds, seen) = tokio::sync::watch::channel(fixture::world());
-    cockpit(
+    run_cockpit(
         fixture::options(),
         seen,
         Arc::new(Broken),

@@ -25,7 +25,7 @@ use graylane::{
     api::Served,
     cluster::{
         agent::Agent,
-        connect::{Source, connect},
+        connect::{ClusterSource, connect},
         install, watch,
     },
     demo::samples::{SAMPLES, TRAFFIC},
@@ -71,7 +71,11 @@ fn traefik() -> Option<PathBuf> {
 /// The demo's workspace, but: Traefik's class, services that call each other by the gateway between them.
 fn workspace(entry: u16, inside: u16) -> Vec<Value> {
     let mut objects = vec![];
-    for mut object in SAMPLES.iter().chain([&TRAFFIC]).flat_map(|s| s.objects()) {
+    for mut object in SAMPLES
+        .iter()
+        .chain([&TRAFFIC])
+        .flat_map(|s| s.parse_objects())
+    {
         match object["kind"].as_str().unwrap() {
             "GatewayClass" => {
                 object["metadata"]["name"] = "traefik".into();
@@ -115,7 +119,7 @@ async fn prepare(dir: &Path, entry: u16, inside: u16) {
         .spawn()
         .unwrap();
     let client = connected(dir).await;
-    install::definitions(&client).await.unwrap();
+    install::apply_definitions(&client).await.unwrap();
     apply_workspace(dir, entry, inside).await;
     let pid = rustix::process::Pid::from_raw(serve.id().unwrap().try_into().unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
@@ -151,7 +155,8 @@ async fn apply_workspace(dir: &Path, entry: u16, inside: u16) {
 async fn connected(dir: &Path) -> kube::Client {
     let answers = async {
         loop {
-            if let Ok(connected) = connect(&Source::State(dir.into()), None, Agent::Cli).await
+            if let Ok(connected) =
+                connect(&ClusterSource::State(dir.into()), None, Agent::Cli).await
                 && connected.client.apiserver_version().await.is_ok()
             {
                 return connected.client;
@@ -234,7 +239,7 @@ async fn run_traefik(program: &Path, dir: &Path, entry: u16, inside: u16) {
         env: BTreeMap::new(),
         working_dir: None,
     };
-    Images::of(dir)
+    Images::open_in(dir)
         .unwrap()
         .define("traefik:v3.7", &manifest)
         .unwrap();
@@ -331,10 +336,10 @@ async fn sees_chains(demo: &Demo) {
         loop {
             worlds.changed().await.unwrap();
             let world = worlds.borrow().clone();
-            chains.follow(&world, Timestamp::now());
+            chains.follow_world(&world, Timestamp::now());
             let count = |tag: Option<&str>, wanted: &[(String, Option<Served>)], worst: Verdict| {
                 chains
-                    .list()
+                    .all_chains()
                     .filter(|c| c.tag.as_deref() == tag && sides(c) == wanted && c.worst == worst)
                     .count()
             };
@@ -347,7 +352,7 @@ async fn sees_chains(demo: &Demo) {
     };
     let told = tokio::time::timeout(LIMIT, seen).await;
     let all: Vec<_> = chains
-        .list()
+        .all_chains()
         .rev()
         .take(20)
         .map(|c| {
@@ -355,12 +360,12 @@ async fn sees_chains(demo: &Demo) {
                 &c.tag,
                 sides(c),
                 c.worst,
-                c.culprit().and_then(|s| s.cause.clone()),
+                c.worst_step().and_then(|s| s.cause.clone()),
             )
         })
         .collect();
     assert!(told.is_ok(), "{all:#?}\n{:#?}", worlds.borrow().hops.last());
-    let bad: Vec<_> = chains.list().filter(|c| c.worst.is_bad()).collect();
+    let bad: Vec<_> = chains.all_chains().filter(|c| c.worst.is_bad()).collect();
     assert!(bad.is_empty(), "{bad:#?}");
 }
 

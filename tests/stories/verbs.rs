@@ -6,7 +6,7 @@ use crate::support::program;
 
 use graylane::{
     api::{App, Release},
-    cluster::{connect::kubeconfig_of, install},
+    cluster::{connect::kubeconfig_path, install},
     demo::{samples::SAMPLES, seed},
     domain::revision::Revision,
     pocket::rest::ApiServer,
@@ -29,7 +29,7 @@ async fn fixture() -> Fixture {
     let dir = Arc::new(tempfile::tempdir().unwrap());
     let server = ApiServer::open(dir.path()).unwrap();
     let client = server.client();
-    install::definitions(&client).await.unwrap();
+    install::apply_definitions(&client).await.unwrap();
     for sample in &SAMPLES {
         seed::create_missing(&client, sample).await.unwrap();
     }
@@ -41,7 +41,7 @@ async fn fixture() -> Fixture {
             let server = server.clone();
             let service = hyper::service::service_fn(move |request| {
                 let server = server.clone();
-                async move { Ok::<_, std::convert::Infallible>(server.handle(request).await) }
+                async move { Ok::<_, std::convert::Infallible>(server.handle_request(request).await) }
             });
             tokio::spawn(async move {
                 let io = hyper_util::rt::TokioIo::new(stream);
@@ -56,7 +56,7 @@ async fn fixture() -> Fixture {
         "{{apiVersion: v1, kind: Config, current-context: p, contexts: [{{name: p, context: {{cluster: p, user: p}}}}],
           clusters: [{{name: p, cluster: {{server: 'http://127.0.0.1:{port}'}}}}], users: [{{name: p, user: {{token: t}}}}]}}"
     );
-    std::fs::write(kubeconfig_of(dir.path()), text).unwrap();
+    std::fs::write(kubeconfig_path(dir.path()), text).unwrap();
     Fixture { client, dir }
 }
 
@@ -236,10 +236,10 @@ async fn a_release_is_started_shown_waited_for_and_decided() {
         .get("spring-cloud-a")
         .await
         .unwrap();
-    let revision = Revision::of(&app);
+    let revision = Revision::from_app(&app);
     let revisions: Api<ControllerRevision> = Api::namespaced(f.client.clone(), "demo");
     revisions
-        .create(&PostParams::default(), &revision.object(&app))
+        .create(&PostParams::default(), &revision.to_object(&app))
         .await
         .unwrap();
     let images = json!({"backend": "spring-cloud-a:v2"});

@@ -35,7 +35,7 @@ async fn fixture() -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let server = ApiServer::open(dir.path()).unwrap();
     let client = server.client();
-    install::definitions(&client).await.unwrap();
+    install::apply_definitions(&client).await.unwrap();
     let down = Arc::<AtomicBool>::default();
     let switch = down.clone();
     let behind = tower::service_fn(move |request: http::Request<kube::client::Body>| {
@@ -44,7 +44,7 @@ async fn fixture() -> Fixture {
             if switch.load(Ordering::SeqCst) {
                 return Err(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
             }
-            Ok(server.handle(request).await)
+            Ok(server.handle_request(request).await)
         }
     });
     let stop = CancellationToken::new();
@@ -223,7 +223,7 @@ async fn any_object_is_shown_as_yaml_by_its_resource_name() {
             .await
             .unwrap()
             .expect("served");
-        let text = yaml::read(&api, name, false).await.unwrap();
+        let text = yaml::read_yaml(&api, name, false).await.unwrap();
         assert!(
             text.contains(&format!("kind: {kind}")) && !text.contains("managedFields"),
             "{text}"

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use graylane::cluster::install::{self, Wanted};
+use graylane::cluster::install::{self, InstallSpec};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api, Client, ResourceExt,
@@ -14,7 +14,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// graylane's definitions and those of Gateway API.
 pub async fn definitions(client: &Client) {
-    install::definitions(client).await.unwrap();
+    install::apply_definitions(client).await.unwrap();
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     for text in [
         include_str!("../../src/pocket/rest/gateway_api/backendtlspolicies.json"),
@@ -39,8 +39,8 @@ pub async fn definitions(client: &Client) {
 }
 
 /// Of what `install` brings the objects of these kinds.
-pub async fn apply(client: &Client, wanted: &Wanted, kinds: &[&str]) {
-    for object in install::objects(wanted)
+pub async fn apply(client: &Client, wanted: &InstallSpec, kinds: &[&str]) {
+    for object in install::render_objects(wanted)
         .into_iter()
         .filter(|o| kinds.iter().any(|k| o["kind"] == *k))
     {

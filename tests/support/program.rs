@@ -4,7 +4,7 @@ use std::{path::Path, process::Output, process::Stdio, time::Duration};
 
 use graylane::cluster::{
     agent::Agent,
-    connect::{Source, connect},
+    connect::{ClusterSource, connect},
 };
 use kube::Client;
 use tokio::{
@@ -49,7 +49,7 @@ pub async fn serving(command: &mut Command, state: &Path) -> (Child, Client) {
         .expect("ready in time");
     (
         child,
-        connect(&Source::State(state.into()), None, Agent::Cli)
+        connect(&ClusterSource::State(state.into()), None, Agent::Cli)
             .await
             .unwrap()
             .client,

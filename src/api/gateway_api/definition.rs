@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::GATEWAY_GROUP;
 
 /// Definitions of GatewayClass, Gateway and HTTPRoute.
-pub fn definitions() -> Vec<CustomResourceDefinition> {
+pub fn gateway_definitions() -> Vec<CustomResourceDefinition> {
     let programmed = r#".status.conditions[?(@.type=="Programmed")].status"#;
     let accepted = r#".status.conditions[?(@.type=="Accepted")].status"#;
     let class = [
@@ -20,9 +20,9 @@ pub fn definitions() -> Vec<CustomResourceDefinition> {
         ("Programmed", programmed),
     ];
     [
-        definition("GatewayClass", "gatewayclasses", "gc", "Cluster", &class),
-        definition("Gateway", "gateways", "gtw", "Namespaced", &gateway),
-        definition(
+        kind_definition("GatewayClass", "gatewayclasses", "gc", "Cluster", &class),
+        kind_definition("Gateway", "gateways", "gtw", "Namespaced", &gateway),
+        kind_definition(
             "HTTPRoute",
             "httproutes",
             "",
@@ -35,7 +35,7 @@ pub fn definitions() -> Vec<CustomResourceDefinition> {
     .collect()
 }
 
-fn definition(
+fn kind_definition(
     kind: &str,
     plural: &str,
     short: &str,
@@ -78,7 +78,7 @@ fn definition(
 mod tests {
     #[test]
     fn none_is_lost() {
-        let names: Vec<_> = super::definitions()
+        let names: Vec<_> = super::gateway_definitions()
             .into_iter()
             .map(|d| d.spec.names.kind)
             .collect();

@@ -4,30 +4,30 @@ use color_eyre::eyre::{Result, bail};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
-use super::{AdoptArgs, images_of, sure, written};
+use super::{AdoptArgs, confirm_adoption, dry_run, images_of};
 use crate::{
     api::App,
     cli::{
         get, output,
-        session::{Session, told, usage},
+        session::{Session, api_error, usage_error},
         variables,
     },
     cluster::owner as live,
     domain::{
-        adopt::Found,
-        owner::{self, Marks, Owner, Whose, named},
-        variables::shared,
-        workflow::{key, named_by, rendered},
+        adopt::FoundWorkload,
+        owner::{self, Owner, Ownership, OwnershipMarks, describe_item},
+        variables::resolve_shared_values,
+        workflow::{object_key, object_names, render_objects},
         world,
     },
 };
 
 /// Splits `svc/web` into the kind, in lower case and singular, and the name.
-pub(super) fn kind_and_name(text: &str) -> Result<(String, &str)> {
+pub(super) fn parse_kind_and_name(text: &str) -> Result<(String, &str)> {
     let (kind, name) = text.split_once('/').unwrap_or(("deployment", text));
     let kind = kind.split('.').next().unwrap_or_default().to_lowercase();
     if kind.is_empty() || name.is_empty() || name.contains('/') {
-        return Err(usage(format!(
+        return Err(usage_error(format!(
             "{text}: write KIND/NAME, as in deployment/web"
         )));
     }
@@ -54,30 +54,35 @@ pub(super) fn kind_and_name(text: &str) -> Result<(String, &str)> {
 }
 
 /// Fails if another App or a controller owns one of the objects: an object has one owner.
-pub(super) async fn check(session: &Session, found: &Found, me: &Owner) -> Result<()> {
+pub(super) async fn check_owners(
+    session: &Session,
+    found: &FoundWorkload,
+    me: &Owner,
+) -> Result<()> {
     let apps: Vec<App> = get::list_if_installed(session).await?;
     let mut problems = vec![];
     for object in std::iter::once(&found.deployment).chain(&found.service) {
         let meta: ObjectMeta = serde_json::from_value(object["metadata"].clone())?;
-        let mut item = key(object);
+        let mut item = object_key(object);
         // A typed object carries no apiVersion and kind.
         if std::ptr::eq(object, &found.deployment) {
             (item.api_version, item.kind) = ("apps/v1".into(), "Deployment".into());
         } else {
             (item.api_version, item.kind) = ("v1".into(), "Service".into());
         }
-        let marks = Marks::of(&meta);
-        let noted = owner::noted(&apps, &item, meta.uid.as_deref().unwrap_or_default());
-        match owner::whose(&marks, me, noted.as_ref()) {
-            Whose::Ours | Whose::Nobodys => {}
-            Whose::Theirs(other) => problems.push(format!(
+        let marks = OwnershipMarks::from_metadata(&meta);
+        let noted =
+            owner::find_in_inventories(&apps, &item, meta.uid.as_deref().unwrap_or_default());
+        match owner::determine_ownership(&marks, me, noted.as_ref()) {
+            Ownership::Ours | Ownership::Unowned => {}
+            Ownership::Theirs(other) => problems.push(format!(
                 "{} belongs to {}, and an object has one owner: adopt this one with a Service of its own (--service), or \
                  take it out of that App first",
-                named(&item),
-                other.words(Some(&session.namespace))
+                describe_item(&item),
+                other.describe_owner(Some(&session.namespace))
             )),
-            Whose::Made(maker) => {
-                problems.push(format!("{} is made by {maker}, which would undo what graylane writes", named(&item)));
+            Ownership::Managed(maker) => {
+                problems.push(format!("{} is made by {maker}, which would undo what graylane writes", describe_item(&item)));
             }
         }
     }
@@ -90,19 +95,19 @@ pub(super) async fn check(session: &Session, found: &Found, me: &Owner) -> Resul
 
 /// Adopts one object that the App renders and that is unowned, or owned by an environment that the
 /// App no longer has.
-pub(super) async fn one(
+pub(super) async fn adopt_object(
     session: &Session,
     args: &AdoptArgs,
     app: &App,
     kind: &str,
     name: &str,
 ) -> Result<()> {
-    let environment = get::environment(app, &args.environment)?;
-    let groups = variables::groups(session).await?;
+    let environment = get::find_environment(app, &args.environment)?;
+    let groups = variables::list_groups(session).await?;
     let group_of = |name: &str| groups.get(name);
     let is_named = |i: &crate::api::InventoryItem| i.kind.to_lowercase() == kind && i.name == name;
     let app_name = app.name_any();
-    let Some(item) = named_by(app, environment, group_of)
+    let Some(item) = object_names(app, environment, group_of)
         .into_iter()
         .find(is_named)
     else {
@@ -112,43 +117,47 @@ pub(super) async fn one(
             args.environment
         );
     };
-    let me = Owner::of(app, &args.environment);
-    let (context, _) = world::place(&item.namespace);
-    let client = session.clusters.of(context);
-    let what = named(&item);
-    let found = live::marks(client.clone(), &item)
+    let me = Owner::for_environment(app, &args.environment);
+    let (context, _) = world::split_context(&item.namespace);
+    let client = session.clusters.client_for(context);
+    let what = describe_item(&item);
+    let found = live::read_marks(client.clone(), &item)
         .await
-        .map_err(told(format!("reading {what}")))?;
+        .map_err(api_error(format!("reading {what}")))?;
     let Some((marks, found)) = found else {
         bail!("{what} is not there: the next release makes it")
     };
-    let apps: Vec<App> = get::list(session).await?;
-    let noted = owner::noted(&apps, &item, &found.uid().unwrap_or_default());
+    let apps: Vec<App> = get::list_objects(session).await?;
+    let noted = owner::find_in_inventories(&apps, &item, &found.uid().unwrap_or_default());
     let mut former = None;
-    match owner::whose(&marks, &me, noted.as_ref()) {
-        Whose::Nobodys => {}
-        Whose::Theirs(owner) if owner.is_former(&me, app) => former = Some(owner),
-        Whose::Ours => bail!(
+    match owner::determine_ownership(&marks, &me, noted.as_ref()) {
+        Ownership::Unowned => {}
+        Ownership::Theirs(owner) if owner.is_former(&me, app) => former = Some(owner),
+        Ownership::Ours => bail!(
             "App {app_name} is there already, and {what} is its own: --add-gray adds a gray version to it, --app names \
              another one"
         ),
         whose => bail!(
             "{}",
-            owner::refusal(&item, &whose, &marks, &me).unwrap_or_default()
+            owner::explain_refusal(&item, &whose, &marks, &me).unwrap_or_default()
         ),
     }
     let mut text = String::new();
-    if session.clusters.canonical(context).is_none() {
-        let shared = shared(&app_name, &app.spec, environment, group_of).unwrap_or_default();
-        let objects = rendered(
+    if session.clusters.normalize_context(context).is_none() {
+        let shared =
+            resolve_shared_values(&app_name, &app.spec, environment, group_of).unwrap_or_default();
+        let objects = render_objects(
             app,
             environment,
             &shared,
             &images_of(app, &args.environment),
         )
         .unwrap_or_default();
-        if let Some(object) = objects.iter().find(|o| owner::is_same(&key(o), &item)) {
-            let change = written::change(session, object).await?;
+        if let Some(object) = objects
+            .iter()
+            .find(|o| owner::is_same(&object_key(o), &item))
+        {
+            let change = dry_run::describe_change(session, object).await?;
             text.push_str(&format!(
                 "The next release would change:\n  {}\n",
                 change.replace('\n', "\n  ")
@@ -157,19 +166,19 @@ pub(super) async fn one(
     }
     text.push_str(&format!(
         "Adopting labels {what} as {}; no pod restarts.\n",
-        me.words(Some(&session.namespace))
+        me.describe_owner(Some(&session.namespace))
     ));
     output::print(&text)?;
     if args.print {
         return Ok(());
     }
-    if !sure(args, &format!("Adopt {what}?"))? {
+    if !confirm_adoption(args, &format!("Adopt {what}?"))? {
         bail!("nothing was written");
     }
-    live::adopt(client, &item, &me, former.as_ref()).await?;
+    live::adopt_object(client, &item, &me, former.as_ref()).await?;
     output::print(&format!(
         "{what} adopted by {}\n",
-        me.words(Some(&session.namespace))
+        me.describe_owner(Some(&session.namespace))
     ))
 }
 
@@ -229,12 +238,12 @@ mod tests {
                 Some("made by Operator o"),
             ),
         ] {
-            let found = Found {
+            let found = FoundWorkload {
                 deployment,
                 service,
-                ..Found::default()
+                ..FoundWorkload::default()
             };
-            let told = check(&session, &found, &me)
+            let told = check_owners(&session, &found, &me)
                 .await
                 .err()
                 .map(|e| e.to_string())
@@ -249,7 +258,7 @@ mod tests {
     #[test]
     fn kinds_are_named_as_kubectl_names_them() {
         let of = |text: &str| {
-            kind_and_name(text)
+            parse_kind_and_name(text)
                 .map(|(kind, name)| format!("{kind} {name}"))
                 .ok()
         };

@@ -12,35 +12,39 @@ use kube::{Api, ResourceExt, api::ListParams};
 use crate::{
     cli::{
         get,
-        session::{Session, told},
+        session::{Session, api_error},
     },
     cluster::error,
-    domain::{adopt::Found, observe::autoscaled},
+    domain::{adopt::FoundWorkload, observe::is_autoscaled},
 };
 
-pub(super) async fn found(session: &Session, name: &str, service: Option<&str>) -> Result<Found> {
+pub(super) async fn find_workload(
+    session: &Session,
+    name: &str,
+    service: Option<&str>,
+) -> Result<FoundWorkload> {
     let (client, namespace) = (&session.client, session.namespace.as_str());
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
     let found = deployments
         .get_opt(name)
         .await
-        .map_err(told(format!("reading Deployment {name}")))?;
+        .map_err(api_error(format!("reading Deployment {name}")))?;
     let Some(deployment) = found else {
         let all = deployments
             .list_metadata(&ListParams::default())
             .await
-            .map_err(told("listing Deployments"))?;
+            .map_err(api_error("listing Deployments"))?;
         let known: Vec<String> = all.items.iter().map(ResourceExt::name_any).collect();
         bail!(
             "no Deployment {name} in namespace {namespace}; there {}",
-            get::names(&known)
+            get::describe_names(&known)
         );
     };
     let services: Api<Service> = Api::namespaced(client.clone(), namespace);
     let mut all = services
         .list(&ListParams::default())
         .await
-        .map_err(told("listing Services"))?
+        .map_err(api_error("listing Services"))?
         .items;
     let template = deployment
         .spec
@@ -50,19 +54,19 @@ pub(super) async fn found(session: &Session, name: &str, service: Option<&str>) 
     if let Some(wanted) = service
         && !all
             .iter()
-            .any(|s| s.name_any() == wanted && selects(s, &labels))
+            .any(|s| s.name_any() == wanted && selects_labels(s, &labels))
     {
         let known: Vec<String> = all
             .iter()
-            .filter(|s| selects(s, &labels))
+            .filter(|s| selects_labels(s, &labels))
             .map(ResourceExt::name_any)
             .collect();
         bail!(
             "no Service {wanted} that selects the pods of {name}; there {}",
-            get::names(&known)
+            get::describe_names(&known)
         );
     }
-    all.retain(|s| selects(s, &labels));
+    all.retain(|s| selects_labels(s, &labels));
     let main = match (service, all.as_slice()) {
         (Some(wanted), _) => all.iter().position(|s| s.name_any() == wanted),
         (None, []) => None,
@@ -71,13 +75,13 @@ pub(super) async fn found(session: &Session, name: &str, service: Option<&str>) 
             let known: Vec<String> = many.iter().map(ResourceExt::name_any).collect();
             bail!(
                 "several Services select the pods of {name}: name the one that callers use with --service; there {}",
-                get::names(&known)
+                get::describe_names(&known)
             );
         }
     };
     let main = main.map(|at| all.remove(at));
-    Ok(Found {
-        autoscaled: autoscaled(&deployment.metadata) || scaler(session, name).await?,
+    Ok(FoundWorkload {
+        autoscaled: is_autoscaled(&deployment.metadata) || has_autoscaler(session, name).await?,
         deployment: serde_json::to_value(&deployment)?,
         service: main.map(serde_json::to_value).transpose()?,
         others: all
@@ -87,7 +91,7 @@ pub(super) async fn found(session: &Session, name: &str, service: Option<&str>) 
     })
 }
 
-fn selects(service: &Service, labels: &BTreeMap<String, String>) -> bool {
+fn selects_labels(service: &Service, labels: &BTreeMap<String, String>) -> bool {
     let selector = service.spec.as_ref().and_then(|s| s.selector.as_ref());
     selector.is_some_and(|s| {
         !s.is_empty() && s.iter().all(|(key, value)| labels.get(key) == Some(value))
@@ -96,13 +100,13 @@ fn selects(service: &Service, labels: &BTreeMap<String, String>) -> bool {
 
 /// Whether a HorizontalPodAutoscaler targets this Deployment. `false` on a cluster that does not
 /// serve the kind.
-async fn scaler(session: &Session, name: &str) -> Result<bool> {
+async fn has_autoscaler(session: &Session, name: &str) -> Result<bool> {
     let api: Api<HorizontalPodAutoscaler> =
         Api::namespaced(session.client.clone(), &session.namespace);
     let all = match api.list(&ListParams::default()).await {
         Ok(all) => all.items,
-        Err(e) if error::code(&e) == Some(404) => vec![],
-        Err(e) => return Err(told("listing HorizontalPodAutoscalers")(e)),
+        Err(e) if error::status_code(&e) == Some(404) => vec![],
+        Err(e) => return Err(api_error("listing HorizontalPodAutoscalers")(e)),
     };
     let targets = |h: &HorizontalPodAutoscaler| {
         h.spec.as_ref().is_some_and(|s| {

@@ -10,14 +10,14 @@ use serde_json::Value;
 use crate::{
     api::App,
     cli::{
-        adopt::told_app,
+        adopt::describe_app,
         output::{self, Format},
-        session::{Session, usage},
+        session::{Session, usage_error},
     },
     cluster::perform,
     domain::{
         apps::Setting,
-        intent::{Intent, Seen},
+        intent::{Intent, SeenObject},
     },
 };
 
@@ -44,7 +44,7 @@ pub(super) struct CreateArgs {
     output: Format,
 }
 
-pub(super) async fn run(session: &Session, args: CreateArgs) -> Result<()> {
+pub(super) async fn create_apps(session: &Session, args: CreateArgs) -> Result<()> {
     let (settings, wrong): (Vec<_>, Vec<_>) = args
         .set
         .iter()
@@ -56,11 +56,11 @@ pub(super) async fn run(session: &Session, args: CreateArgs) -> Result<()> {
         .map(|why| format!("--set {why}"))
         .collect();
     if !wrong.is_empty() {
-        return Err(usage(wrong.join("\n")));
+        return Err(usage_error(wrong.join("\n")));
     }
     let settings: Vec<Setting> = settings.into_iter().flatten().collect();
     let (template, names) = (&args.template, &args.names);
-    let (apps, found) = perform::planned_apps(
+    let (apps, found) = perform::plan_apps(
         &session.client,
         &session.namespace,
         template,
@@ -73,24 +73,24 @@ pub(super) async fn run(session: &Session, args: CreateArgs) -> Result<()> {
         return output::print(&if is_table {
             let each: String = apps
                 .iter()
-                .map(|app| told_app(&app.name_any(), &app.spec))
+                .map(|app| describe_app(&app.name_any(), &app.spec))
                 .collect();
             format!(
                 "{each}{} can be made from template {template} (dry run)\n",
                 names.join(", ")
             )
         } else {
-            printed(session, &apps, args.output)?
+            format_apps(session, &apps, args.output)?
         });
     }
-    if !args.yes && std::io::stdin().is_terminal() && !sure(&apps, template)? {
+    if !args.yes && std::io::stdin().is_terminal() && !confirm_creation(&apps, template)? {
         bail!("nothing was made");
     }
     // Create only what was shown: if the template has changed meanwhile, the intent is refused.
-    let seen = Seen {
+    let seen = SeenObject {
         uid: found.uid().unwrap_or_default(),
         version: found.resource_version(),
-        meaning: None,
+        fingerprint: None,
     };
     let intent = Intent::CreateApps {
         template: template.clone(),
@@ -98,15 +98,16 @@ pub(super) async fn run(session: &Session, args: CreateArgs) -> Result<()> {
         names: names.clone(),
         settings,
     };
-    let done = perform::perform(&session.client, &session.namespace, &session.by, intent).await?;
+    let done =
+        perform::perform_intent(&session.client, &session.namespace, &session.by, intent).await?;
     output::print(&if is_table {
         done.message
     } else {
-        printed(session, &apps, args.output)?
+        format_apps(session, &apps, args.output)?
     })
 }
 
-fn printed(session: &Session, apps: &[App], format: Format) -> Result<String> {
+fn format_apps(session: &Session, apps: &[App], format: Format) -> Result<String> {
     if format == Format::Name {
         return Ok(apps.iter().map(|app| app.name_any() + "\n").collect());
     }
@@ -116,12 +117,12 @@ fn printed(session: &Session, apps: &[App], format: Format) -> Result<String> {
         serde_json::to_value(app)
     };
     let items: Vec<Value> = apps.iter().map(with_namespace).collect::<Result<_, _>>()?;
-    output::list(&items, format)
+    output::format_list(&items, format)
 }
 
-fn sure(apps: &[App], template: &str) -> Result<bool> {
+fn confirm_creation(apps: &[App], template: &str) -> Result<bool> {
     for app in apps {
-        eprint!("{}", told_app(&app.name_any(), &app.spec));
+        eprint!("{}", describe_app(&app.name_any(), &app.spec));
     }
     let count = if let [_] = apps {
         "this App".to_owned()

@@ -7,10 +7,10 @@ use serde_json::json;
 use crate::{
     api::{App, AppTemplate},
     cli::{
-        adopt::diff,
+        adopt::unified_diff,
         get,
         output::{self, Format},
-        session::{Session, usage},
+        session::{Session, usage_error},
     },
     domain::apps::{self, Comparison},
 };
@@ -27,24 +27,29 @@ pub(super) struct DiffArgs {
     output: Format,
 }
 
-pub(super) async fn run(session: &Session, args: DiffArgs) -> Result<()> {
-    let app: App = get::one(session, &args.name).await?;
-    let Some(name) = args.template.as_deref().or_else(|| apps::origin(&app)) else {
-        return Err(usage(format!(
+pub(super) async fn compare_with_template(session: &Session, args: DiffArgs) -> Result<()> {
+    let app: App = get::get_object(session, &args.name).await?;
+    let Some(name) = args
+        .template
+        .as_deref()
+        .or_else(|| apps::template_name(&app))
+    else {
+        return Err(usage_error(format!(
             "app {} was made from no template: name one with --template",
             args.name
         )));
     };
-    let template: AppTemplate = get::one(session, name).await?;
+    let template: AppTemplate = get::get_object(session, name).await?;
     let Comparison {
         template: wanted,
         app: found,
         changes,
-    } = apps::compare(&template, &app, &apps::recorded(&app, name)).map_err(|why| eyre!(why))?;
+    } = apps::compare_with_template(&template, &app, &apps::recorded_settings(&app, name))
+        .map_err(|why| eyre!(why))?;
     let text = match args.output {
         Format::Json | Format::Yaml => {
             let told = json!({"app": args.name, "template": name, "same": changes.is_empty(), "changes": changes});
-            output::data(&told, args.output)?
+            output::format_value(&told, args.output)?
         }
         Format::Name => changes.iter().map(|c| c.path.clone() + "\n").collect(),
         Format::Table | Format::Wide if changes.is_empty() => {
@@ -52,13 +57,13 @@ pub(super) async fn run(session: &Session, args: DiffArgs) -> Result<()> {
         }
         Format::Table | Format::Wide => {
             let (old, new) = (
-                output::data(&wanted, Format::Yaml)?,
-                output::data(&found, Format::Yaml)?,
+                output::format_value(&wanted, Format::Yaml)?,
+                output::format_value(&found, Format::Yaml)?,
             );
             format!(
                 "--- template {name}\n+++ app {}\n{}",
                 args.name,
-                diff(&old, &new)
+                unified_diff(&old, &new)
             )
         }
     };

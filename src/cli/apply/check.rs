@@ -2,7 +2,7 @@
 
 use serde::de::DeserializeOwned;
 
-use super::files::Object;
+use super::files::ManifestObject;
 use crate::{
     api::{self, App, AppTemplate, Approval, Lane, LaneGroup, Release, VariableGroup},
     domain::{
@@ -13,13 +13,13 @@ use crate::{
 };
 
 /// Problems of one object, each with file and line.
-pub(super) fn check(object: &Object) -> Vec<String> {
+pub(super) fn check_object(object: &ManifestObject) -> Vec<String> {
     let gvk = object.gvk();
     if gvk.group != api::GROUP {
         return vec![];
     }
     if gvk.version != api::VERSION {
-        let place = object.place("apiVersion");
+        let place = object.source_location("apiVersion");
         return vec![format!(
             "{place}: {} has only the version {}",
             api::GROUP,
@@ -27,39 +27,45 @@ pub(super) fn check(object: &Object) -> Vec<String> {
         )];
     }
     match gvk.kind.as_str() {
-        "App" => typed::<App>(object).map(|app| self::app(object, &app.spec, "spec")),
-        "AppTemplate" => typed::<AppTemplate>(object)
-            .map(|template| self::app(object, &template.spec.app, "spec.app")),
-        "VariableGroup" => {
-            typed::<VariableGroup>(object).map(|group| self::variables(object, &group))
+        "App" => {
+            parse_object::<App>(object).map(|app| self::app_problems(object, &app.spec, "spec"))
         }
-        "Release" => typed::<Release>(object).map(|_| vec![]),
-        "Approval" => typed::<Approval>(object).map(|_| vec![]),
-        "LaneGroup" => typed::<LaneGroup>(object).map(|_| vec![]),
-        "Lane" => typed::<Lane>(object).map(|lane| self::lane(object, lane)),
+        "AppTemplate" => parse_object::<AppTemplate>(object)
+            .map(|template| self::app_problems(object, &template.spec.app, "spec.app")),
+        "VariableGroup" => parse_object::<VariableGroup>(object)
+            .map(|group| self::variable_group_problems(object, &group)),
+        "Release" => parse_object::<Release>(object).map(|_| vec![]),
+        "Approval" => parse_object::<Approval>(object).map(|_| vec![]),
+        "LaneGroup" => parse_object::<LaneGroup>(object).map(|_| vec![]),
+        "Lane" => parse_object::<Lane>(object).map(|lane| self::lane_problems(object, lane)),
         kind => Err(vec![format!(
             "{}: {} has no kind {kind}",
-            object.place("kind"),
+            object.source_location("kind"),
             api::GROUP
         )]),
     }
     .unwrap_or_else(|problems| problems)
 }
 
-fn typed<T: DeserializeOwned>(object: &Object) -> Result<T, Vec<String>> {
-    serde_json::from_value(object.value.clone())
-        .map_err(|e| vec![format!("{}: {}: {e}", object.place("spec"), object.words())])
+fn parse_object<T: DeserializeOwned>(object: &ManifestObject) -> Result<T, Vec<String>> {
+    serde_json::from_value(object.value.clone()).map_err(|e| {
+        vec![format!(
+            "{}: {}: {e}",
+            object.source_location("spec"),
+            object.short_name()
+        )]
+    })
 }
 
 /// Conditions that do not compile, such as an invalid regex or a percentage above 100.
-fn lane(object: &Object, mut lane: Lane) -> Vec<String> {
+fn lane_problems(object: &ManifestObject, mut lane: Lane) -> Vec<String> {
     lane.spec.enabled = true;
     let (_, problems) = Rules::compile(&lane.spec.group.clone(), &[lane]);
     let told = |p: &lanes::Problem| {
         format!(
             "{}: {}: {}",
-            object.place(&format!("spec.{}", p.place)),
-            object.words(),
+            object.source_location(&format!("spec.{}", p.place)),
+            object.short_name(),
             p.text
         )
     };
@@ -67,21 +73,27 @@ fn lane(object: &Object, mut lane: Lane) -> Vec<String> {
 }
 
 /// Problems that the schema cannot express.
-fn app(object: &Object, spec: &api::AppSpec, at: &str) -> Vec<String> {
+fn app_problems(object: &ManifestObject, spec: &api::AppSpec, at: &str) -> Vec<String> {
     let told = |(path, why): (String, String)| {
         format!(
             "{}: {}: {why}",
-            object.place(&format!("{at}.{path}")),
-            object.words()
+            object.source_location(&format!("{at}.{path}")),
+            object.short_name()
         )
     };
-    apps::problems(spec).into_iter().map(told).collect()
+    apps::find_problems(spec).into_iter().map(told).collect()
 }
 
 /// Values that no environment could use.
-fn variables(object: &Object, group: &VariableGroup) -> Vec<String> {
-    let told = |why: String| format!("{}: {}: {why}", object.place("spec.values"), object.words());
-    variables::unusable(&group.spec)
+fn variable_group_problems(object: &ManifestObject, group: &VariableGroup) -> Vec<String> {
+    let told = |why: String| {
+        format!(
+            "{}: {}: {why}",
+            object.source_location("spec.values"),
+            object.short_name()
+        )
+    };
+    variables::explain_unusable(&group.spec)
         .map(told)
         .into_iter()
         .collect()
@@ -116,7 +128,7 @@ spec:
 
     #[test]
     fn all_problems_are_told_each_at_its_line() {
-        let told = check(&Object::of(APP));
+        let told = check_object(&ManifestObject::from_text(APP));
         assert_eq!(
             told,
             [
@@ -126,23 +138,25 @@ spec:
             ]
         );
         assert_eq!(
-            check(&Object::of(&APP.replace("kind: App", "kind: Ap"))),
+            check_object(&ManifestObject::from_text(
+                &APP.replace("kind: App", "kind: Ap")
+            )),
             ["f:2: graylane.dev has no kind Ap"]
         );
         let torn = APP.replace(
             "manifests: []",
             "manifests:\n  - name: d.yaml\n    template: |\n      a: {{ if }}",
         );
-        let told = check(&Object::of(&torn));
+        let told = check_object(&ManifestObject::from_text(&torn));
         assert!(told[0].starts_with("f:7: app/a: d.yaml:1:"), "{told:?}");
         let lane = "apiVersion: graylane.dev/v1alpha1\nkind: Lane\nmetadata: {name: l}\nspec:\n  group: g\n  tag: t\n  \
             match:\n    all:\n    - type: header\n      key: k\n      op: regex\n      values: ['(']\n";
-        let told = check(&Object::of(lane));
+        let told = check_object(&ManifestObject::from_text(lane));
         assert!(
             told.len() == 1 && told[0].starts_with("f:9: lane/l: "),
             "{told:?}"
         );
-        let wrong = check(&Object::of(
+        let wrong = check_object(&ManifestObject::from_text(
             &APP.replace("- name: gray\n    namespace", "- name: gray\n    namspace"),
         ));
         assert!(
@@ -150,7 +164,7 @@ spec:
             "{wrong:?}"
         );
         assert!(
-            check(&Object::of(
+            check_object(&ManifestObject::from_text(
                 "apiVersion: v1\nkind: Service\nmetadata: {name: s}\n"
             ))
             .is_empty()

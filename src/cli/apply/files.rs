@@ -11,10 +11,10 @@ use kube::core::GroupVersionKind;
 use serde_json::Value;
 
 use super::locate;
-use crate::{cli::session::usage, domain::yaml};
+use crate::{cli::session::usage_error, domain::yaml};
 
 /// One object from a file.
-pub(super) struct Object {
+pub(super) struct ManifestObject {
     file: Arc<str>,
     text: Arc<str>,
     /// Line where the object begins, counted from 1.
@@ -22,7 +22,7 @@ pub(super) struct Object {
     pub(super) value: Value,
 }
 
-impl Object {
+impl ManifestObject {
     pub(super) fn gvk(&self) -> GroupVersionKind {
         let api_version = self.value["apiVersion"].as_str().unwrap_or_default();
         let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
@@ -34,22 +34,22 @@ impl Object {
     }
 
     /// Kind and name, as `deployment/web`.
-    pub(super) fn words(&self) -> String {
+    pub(super) fn short_name(&self) -> String {
         let name = self.value["metadata"]["name"].as_str().unwrap_or_default();
         format!("{}/{name}", self.gvk().kind.to_lowercase())
     }
 
     /// `file:line` of a field, or of its nearest parent that is in the file.
-    pub(super) fn place(&self, path: &str) -> String {
+    pub(super) fn source_location(&self, path: &str) -> String {
         format!(
             "{}:{}",
             self.file,
-            locate::line(&self.text, self.line, path)
+            locate::line_of_path(&self.text, self.line, path)
         )
     }
 
     /// Sort key for applying: objects that others need come first.
-    pub(super) fn rank(&self) -> u8 {
+    pub(super) fn apply_order(&self) -> u8 {
         match self.value["kind"].as_str() {
             Some("Namespace") => 0,
             Some("CustomResourceDefinition") => 1,
@@ -58,8 +58,8 @@ impl Object {
     }
 
     #[cfg(test)]
-    pub(super) fn of(text: &str) -> Self {
-        let document = yaml::objects("f", text).unwrap().remove(0);
+    pub(super) fn from_text(text: &str) -> Self {
+        let document = yaml::read_objects("f", text).unwrap().remove(0);
         Self {
             file: "f".into(),
             text: text.into(),
@@ -70,24 +70,24 @@ impl Object {
 }
 
 /// All objects of the files and folders, and the errors found while reading them.
-pub(super) fn read(paths: &[PathBuf]) -> Result<(Vec<Object>, Vec<String>)> {
+pub(super) fn read_files(paths: &[PathBuf]) -> Result<(Vec<ManifestObject>, Vec<String>)> {
     let mut objects = vec![];
     let mut problems = vec![];
     for path in paths {
         let files = if path.is_dir() {
-            folder(path)?
+            list_manifests(path)?
         } else {
             vec![path.clone()]
         };
         if files.is_empty() {
-            return Err(usage(format!(
+            return Err(usage_error(format!(
                 "{}: no .yaml, .yml or .json file in this folder",
                 path.display()
             )));
         }
         for file in files {
-            match text(&file) {
-                Ok(content) => take(
+            match read_text(&file) {
+                Ok(content) => parse_documents(
                     &file.display().to_string(),
                     &content,
                     &mut objects,
@@ -100,11 +100,16 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<(Vec<Object>, Vec<String>)> {
     Ok((objects, problems))
 }
 
-fn take(label: &str, content: &str, objects: &mut Vec<Object>, problems: &mut Vec<String>) {
-    match yaml::objects(label, content) {
+fn parse_documents(
+    label: &str,
+    content: &str,
+    objects: &mut Vec<ManifestObject>,
+    problems: &mut Vec<String>,
+) {
+    match yaml::read_objects(label, content) {
         Ok(documents) => {
             let (file, text): (Arc<str>, Arc<str>) = (label.into(), content.into());
-            objects.extend(documents.into_iter().map(|d| Object {
+            objects.extend(documents.into_iter().map(|d| ManifestObject {
                 file: file.clone(),
                 text: text.clone(),
                 line: d.line,
@@ -127,7 +132,7 @@ fn without_empty_namespace(mut value: Value) -> Value {
     value
 }
 
-fn text(file: &Path) -> Result<String> {
+fn read_text(file: &Path) -> Result<String> {
     if file == Path::new("-") {
         let mut content = String::new();
         std::io::stdin()
@@ -139,7 +144,7 @@ fn text(file: &Path) -> Result<String> {
     String::from_utf8(bytes).wrap_err_with(|| file.display().to_string())
 }
 
-fn folder(path: &Path) -> Result<Vec<PathBuf>> {
+fn list_manifests(path: &Path) -> Result<Vec<PathBuf>> {
     let is_manifest = |p: &PathBuf| {
         matches!(
             p.extension().and_then(|e| e.to_str()),
@@ -172,7 +177,7 @@ mod tests {
             let text = format!(
                 "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a, namespace: {namespace}}}\n"
             );
-            take("f", &text, &mut objects, &mut problems);
+            parse_documents("f", &text, &mut objects, &mut problems);
             assert_eq!(
                 (
                     objects[0].value["metadata"]["namespace"].as_str(),

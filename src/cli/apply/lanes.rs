@@ -6,49 +6,51 @@ use std::collections::BTreeMap;
 use kube::ResourceExt;
 use serde::de::DeserializeOwned;
 
-use super::files::Object;
+use super::files::ManifestObject;
 use crate::{
     api::{self, App, Lane, LaneGroup},
     cli::{get, lane, session::Session},
     cluster::{error, gateways},
-    domain::lanes::{self, Means, Severity},
+    domain::lanes::{self, GatewayFeatures, Severity},
 };
 
 /// Findings, each with file and line.
 #[derive(Debug, Default)]
-pub(super) struct Checked {
+pub(super) struct LaneCheck {
     pub(super) problems: Vec<String>,
     pub(super) warnings: Vec<String>,
 }
 
 /// Checks the lanes as they will be once all files are applied.
-pub(super) async fn check(session: &Session, objects: &[Object]) -> Checked {
+pub(super) async fn check_lanes(session: &Session, objects: &[ManifestObject]) -> LaneCheck {
     let (groups, lanes) = (
-        of::<LaneGroup>(session, objects, "LaneGroup"),
-        of::<Lane>(session, objects, "Lane"),
+        parse_home_objects::<LaneGroup>(session, objects, "LaneGroup"),
+        parse_home_objects::<Lane>(session, objects, "Lane"),
     );
     if groups.is_empty() && lanes.is_empty() {
-        return Checked::default();
+        return LaneCheck::default();
     }
     let (live, before) = match (
-        get::listed::<LaneGroup>(session).await,
-        get::listed::<Lane>(session).await,
+        get::try_list_objects::<LaneGroup>(session).await,
+        get::try_list_objects::<Lane>(session).await,
     ) {
         (Ok(live), Ok(before)) => (live, before),
         // A cluster without our definitions gets them from these files, or the dry run reports it.
-        (Err(e), _) | (_, Err(e)) if error::code(&e) == Some(404) => return Checked::default(),
+        (Err(e), _) | (_, Err(e)) if error::status_code(&e) == Some(404) => {
+            return LaneCheck::default();
+        }
         (Err(e), _) | (_, Err(e)) => {
-            let why = error::words(&e);
+            let why = error::describe_error(&e);
             let warning = format!(
                 "lanes were not checked beside those that are there, which cannot be listed: {why}"
             );
-            return Checked {
+            return LaneCheck {
                 problems: vec![],
                 warnings: vec![warning],
             };
         }
     };
-    let (apps, mut warnings) = apps(session, objects).await;
+    let (apps, mut warnings) = merge_apps(session, objects).await;
     let mut after: BTreeMap<String, Lane> =
         before.iter().map(|l| (l.name_any(), l.clone())).collect();
     after.extend(
@@ -70,9 +72,9 @@ pub(super) async fn check(session: &Session, objects: &[Object]) -> Checked {
         };
         group.status = there.and_then(|g| g.status.clone());
         group.metadata.namespace = Some(session.namespace.clone());
-        let group = gateways::as_now(&session.client, group).await;
-        let old = lanes::check(&name, there, &before);
-        for problem in lanes::check(&name, Some(&group), &after)
+        let group = gateways::with_live_gateway(&session.client, group).await;
+        let old = lanes::check_lanes(&name, there, &before);
+        for problem in lanes::check_lanes(&name, Some(&group), &after)
             .iter()
             .filter(|p| p.severity == Severity::Error)
         {
@@ -81,34 +83,44 @@ pub(super) async fn check(session: &Session, objects: &[Object]) -> Checked {
                 .find(|(_, lane)| lane.name_any() == problem.lane)
             {
                 Some((object, _)) => {
-                    let place = object.place(&format!("spec.{}", problem.place));
-                    problems.push(format!("{place}: {}: {}", object.words(), problem.text));
+                    let place = object.source_location(&format!("spec.{}", problem.place));
+                    problems.push(format!(
+                        "{place}: {}: {}",
+                        object.short_name(),
+                        problem.text
+                    ));
                 }
                 None if old.contains(problem) => {}
                 None => problems.push(problem.to_string()),
             }
         }
         for (object, lane) in lanes.iter().filter(|(_, lane)| lane.spec.group == name) {
-            for warning in lane::elsewhere(session, &apps, &group, lane) {
-                let place = object.place(&format!("spec.{}", warning.place));
-                warnings.push(format!("{place}: {}: {}", object.words(), warning.text));
+            for warning in lane::remote_cluster_problems(session, &apps, &group, lane) {
+                let place = object.source_location(&format!("spec.{}", warning.place));
+                warnings.push(format!(
+                    "{place}: {}: {}",
+                    object.short_name(),
+                    warning.text
+                ));
             }
         }
-        if let (Some((object, _)), Some(means)) = (ours, Means::of(&group)) {
+        if let (Some((object, _)), Some(means)) = (ours, GatewayFeatures::from_group(&group)) {
             let wrong = lanes::group_problems(&group, &means);
-            problems.extend(
-                wrong
-                    .iter()
-                    .map(|w| format!("{}: {}: {w}", object.place("spec"), object.words())),
-            );
+            problems.extend(wrong.iter().map(|w| {
+                format!(
+                    "{}: {}: {w}",
+                    object.source_location("spec"),
+                    object.short_name()
+                )
+            }));
         }
     }
-    Checked { problems, warnings }
+    LaneCheck { problems, warnings }
 }
 
 /// Existing Apps, replaced by those of the files, and warnings.
-async fn apps(session: &Session, objects: &[Object]) -> (Vec<App>, Vec<String>) {
-    let (live, warnings) = match get::list::<App>(session).await {
+async fn merge_apps(session: &Session, objects: &[ManifestObject]) -> (Vec<App>, Vec<String>) {
+    let (live, warnings) = match get::list_objects::<App>(session).await {
         Ok(live) => (live, vec![]),
         Err(why) => (
             vec![],
@@ -117,7 +129,7 @@ async fn apps(session: &Session, objects: &[Object]) -> (Vec<App>, Vec<String>) 
             )],
         ),
     };
-    let applied = of::<App>(session, objects, "App")
+    let applied = parse_home_objects::<App>(session, objects, "App")
         .into_iter()
         .map(|(_, app)| app);
     let all: BTreeMap<String, App> = live
@@ -129,12 +141,12 @@ async fn apps(session: &Session, objects: &[Object]) -> (Vec<App>, Vec<String>) 
 }
 
 /// Objects of one kind in the namespace of the session. Other namespaces are not read.
-pub(super) fn of<'a, T: DeserializeOwned>(
+pub(super) fn parse_home_objects<'a, T: DeserializeOwned>(
     session: &Session,
-    objects: &'a [Object],
+    objects: &'a [ManifestObject],
     kind: &str,
-) -> Vec<(&'a Object, T)> {
-    let home = |o: &&Object| {
+) -> Vec<(&'a ManifestObject, T)> {
+    let home = |o: &&ManifestObject| {
         let namespace = o.value["metadata"]["namespace"]
             .as_str()
             .unwrap_or(&session.namespace);
@@ -167,20 +179,20 @@ mod tests {
             apiVersion: graylane.dev/v1alpha1\nkind: Lane\nmetadata: {name: gray}\nspec:\n  group: g\n  tag: gray\n  \
             match: {all: [{type: parameter, key: group, op: '==', values: [gray]}]}\n";
         std::fs::write(&file, format!("{app}---\n{lanes}")).unwrap();
-        let (objects, problems) = files::read(&[file]).unwrap();
+        let (objects, problems) = files::read_files(&[file]).unwrap();
         assert!(problems.is_empty(), "{problems:?}");
-        let checked = check(&session, &objects).await;
+        let checked = check_lanes(&session, &objects).await;
         assert!(
             matches!(checked.warnings.as_slice(), [one] if one.contains("is in context far")),
             "{checked:?}"
         );
         // Lanes that cannot be listed are not treated as absent.
-        let checked = check(&on_refusal(403, dir.path()), &objects).await;
+        let checked = check_lanes(&on_refusal(403, dir.path()), &objects).await;
         assert!(
             matches!(checked.warnings.as_slice(), [one] if one.ends_with("no such luck")),
             "{checked:?}"
         );
-        let checked = check(&on_refusal(404, dir.path()), &objects).await;
+        let checked = check_lanes(&on_refusal(404, dir.path()), &objects).await;
         assert!(
             checked.warnings.is_empty() && checked.problems.is_empty(),
             "{checked:?}"

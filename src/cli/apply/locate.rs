@@ -2,7 +2,7 @@
 
 /// The line of `path` in the document that begins at line `start`. If the field is missing or in
 /// flow style, the line of its nearest parent.
-pub(super) fn line(text: &str, start: usize, path: &str) -> usize {
+pub(super) fn line_of_path(text: &str, start: usize, path: &str) -> usize {
     let lines: Vec<&str> = text.lines().collect();
     let mut at = start.saturating_sub(1);
     let mut found = start;
@@ -13,10 +13,10 @@ pub(super) fn line(text: &str, start: usize, path: &str) -> usize {
         .map_or(lines.len(), |n| at + 1 + n);
     // Top-level fields are not indented.
     let mut parent: Option<usize> = None;
-    for step in steps(path) {
+    for step in parse_path(path) {
         let hit = match step {
-            Step::Key(key) => find_key(&lines[..end], at, parent, &key),
-            Step::Item(n) => find_item(&lines[..end], at, parent, n),
+            PathStep::Key(key) => find_key(&lines[..end], at, parent, &key),
+            PathStep::Item(n) => find_item(&lines[..end], at, parent, n),
         };
         let Some((line, indent)) = hit else { break };
         (at, parent, found) = (line, Some(indent), line + 1);
@@ -24,29 +24,29 @@ pub(super) fn line(text: &str, start: usize, path: &str) -> usize {
     found
 }
 
-enum Step {
+enum PathStep {
     Key(String),
     Item(usize),
 }
 
-fn steps(path: &str) -> Vec<Step> {
+fn parse_path(path: &str) -> Vec<PathStep> {
     let mut steps = vec![];
     for part in path.split('.') {
         let (key, rest) = part.split_once('[').map_or((part, ""), |(k, r)| (k, r));
         if !key.is_empty() {
-            steps.push(Step::Key(key.to_owned()));
+            steps.push(PathStep::Key(key.to_owned()));
         }
         steps.extend(
             rest.split('[')
                 .filter_map(|n| n.trim_end_matches(']').parse().ok())
-                .map(Step::Item),
+                .map(PathStep::Item),
         );
     }
     steps
 }
 
 /// Indentation of a line; `None` for blank lines and comments.
-fn indent(line: &str) -> Option<usize> {
+fn line_indent(line: &str) -> Option<usize> {
     let text = line.trim_start();
     (!text.is_empty() && !text.starts_with('#')).then(|| line.len() - text.len())
 }
@@ -70,7 +70,9 @@ fn find_key(
         from + usize::from(parent.is_some())
     };
     for (n, line) in lines.iter().enumerate().skip(first) {
-        let Some(spaces) = indent(line) else { continue };
+        let Some(spaces) = line_indent(line) else {
+            continue;
+        };
         let text = line.trim_start();
         let (spaces, text) = match text.strip_prefix("- ") {
             Some(rest) if n == from => (
@@ -105,7 +107,9 @@ fn find_item(
     let mut depth = None;
     let mut count = 0;
     for (n, line) in lines.iter().enumerate().skip(from + 1) {
-        let Some(spaces) = indent(line) else { continue };
+        let Some(spaces) = line_indent(line) else {
+            continue;
+        };
         let dash = line.trim_start().starts_with('-');
         // A list may have the indentation of its own key.
         if parent.is_some_and(|p| spaces < p || (spaces == p && !dash)) {
@@ -150,21 +154,21 @@ spec:
 
     #[test]
     fn fields_are_found_in_their_own_document() {
-        assert_eq!(line(TEXT, 2, "spec.match.all[0].op"), 12);
-        assert_eq!(line(TEXT, 2, "spec.match.all[1].op"), 14);
-        assert_eq!(line(TEXT, 2, "spec.match.all[1].key"), 13);
-        assert_eq!(line(TEXT, 2, "metadata.name"), 4);
-        assert_eq!(line(TEXT, 18, "spec.op"), 20);
-        assert_eq!(line(TEXT, 18, ""), 18);
+        assert_eq!(line_of_path(TEXT, 2, "spec.match.all[0].op"), 12);
+        assert_eq!(line_of_path(TEXT, 2, "spec.match.all[1].op"), 14);
+        assert_eq!(line_of_path(TEXT, 2, "spec.match.all[1].key"), 13);
+        assert_eq!(line_of_path(TEXT, 2, "metadata.name"), 4);
+        assert_eq!(line_of_path(TEXT, 18, "spec.op"), 20);
+        assert_eq!(line_of_path(TEXT, 18, ""), 18);
     }
 
     #[test]
     fn what_is_not_there_is_told_at_its_parent() {
-        assert_eq!(line(TEXT, 2, "spec.tag"), 5);
-        assert_eq!(line(TEXT, 2, "spec.match.any[0].op"), 16);
-        assert_eq!(line(TEXT, 2, "spec.match.all[7].op"), 9);
-        assert_eq!(line(TEXT, 2, "nil.nil"), 2);
-        assert_eq!(line("", 1, "a.b"), 1);
-        assert_eq!(line(TEXT, 99, "a.b"), 99);
+        assert_eq!(line_of_path(TEXT, 2, "spec.tag"), 5);
+        assert_eq!(line_of_path(TEXT, 2, "spec.match.any[0].op"), 16);
+        assert_eq!(line_of_path(TEXT, 2, "spec.match.all[7].op"), 9);
+        assert_eq!(line_of_path(TEXT, 2, "nil.nil"), 2);
+        assert_eq!(line_of_path("", 1, "a.b"), 1);
+        assert_eq!(line_of_path(TEXT, 99, "a.b"), 99);
     }
 }

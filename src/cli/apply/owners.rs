@@ -5,37 +5,41 @@ use std::collections::BTreeMap;
 
 use kube::ResourceExt;
 
-use super::{files::Object, lanes::of};
+use super::{files::ManifestObject, lanes::parse_home_objects};
 use crate::{
     api::{App, VariableGroup},
     cli::{get, session::Session},
     cluster::{error, owner},
-    domain::owner::{Taken, named},
+    domain::owner::{ClaimedNames, describe_item},
 };
 
 /// Findings, each with file and line.
 #[derive(Debug, Default)]
-pub(super) struct Checked {
+pub(super) struct OwnerCheck {
     pub(super) problems: Vec<String>,
     pub(super) warnings: Vec<String>,
     /// Unowned objects that the Apps would write, to be adopted if the user asks for it.
-    pub(super) free: Vec<owner::Problem>,
+    pub(super) free: Vec<owner::OwnershipProblem>,
 }
 
 /// Checks the Apps as they will be once all files are applied. With `adopt`, unowned objects are no
 /// problem.
-pub(super) async fn check(session: &Session, objects: &[Object], adopt: bool) -> Checked {
-    let mut checked = Checked::default();
-    let ours = of::<App>(session, objects, "App");
+pub(super) async fn check_owners(
+    session: &Session,
+    objects: &[ManifestObject],
+    adopt: bool,
+) -> OwnerCheck {
+    let mut checked = OwnerCheck::default();
+    let ours = parse_home_objects::<App>(session, objects, "App");
     if ours.is_empty() {
         return checked;
     }
-    let live: Vec<App> = match get::listed(session).await {
+    let live: Vec<App> = match get::try_list_objects(session).await {
         Ok(live) => live,
         // A cluster without our definitions gets them from these files, or the dry run reports it.
-        Err(e) if error::code(&e) == Some(404) => vec![],
+        Err(e) if error::status_code(&e) == Some(404) => vec![],
         Err(e) => {
-            let why = error::words(&e);
+            let why = error::describe_error(&e);
             checked.warnings.push(format!(
                 "whether other Apps have the same objects is not known: {why}"
             ));
@@ -54,42 +58,42 @@ pub(super) async fn check(session: &Session, objects: &[Object], adopt: bool) ->
             .and_then(|before| before.status);
         after.insert(app.name_any(), app);
     }
-    let is_home = |context: &str| session.clusters.canonical(Some(context)).is_none();
-    let groups: BTreeMap<String, VariableGroup> = get::listed::<VariableGroup>(session)
+    let is_home = |context: &str| session.clusters.normalize_context(Some(context)).is_none();
+    let groups: BTreeMap<String, VariableGroup> = get::try_list_objects::<VariableGroup>(session)
         .await
         .unwrap_or_default()
         .into_iter()
         .chain(
-            of::<VariableGroup>(session, objects, "VariableGroup")
+            parse_home_objects::<VariableGroup>(session, objects, "VariableGroup")
                 .into_iter()
                 .map(|(_, group)| group),
         )
         .map(|group| (group.name_any(), group))
         .collect();
     let group_of = |name: &str| groups.get(name);
-    let mut taken = Taken::new(&is_home, &group_of);
+    let mut taken = ClaimedNames::new(&is_home, &group_of);
     for app in after.values() {
         taken.add_rendered(app);
         taken.add_applied(app);
     }
-    let client_of = |context: Option<&str>| Some(session.clusters.of(context));
+    let client_of = |context: Option<&str>| Some(session.clusters.client_for(context));
     for (object, app) in &ours {
         let place = |why: &str| {
             format!(
                 "{}: {}: {why}",
-                object.place("spec.manifests"),
-                object.words()
+                object.source_location("spec.manifests"),
+                object.short_name()
             )
         };
         let Some(app) = after.get(&app.name_any()) else {
             continue;
         };
-        let clashes = taken.clashes(app, |_| true);
-        let found = owner::problems(&client_of, &group_of, app, |_| true, &live).await;
-        let told = |p: &&owner::Problem| {
+        let clashes = taken.find_clashes(app, |_| true);
+        let found = owner::find_problems(&client_of, &group_of, app, |_| true, &live).await;
+        let told = |p: &&owner::OwnershipProblem| {
             clashes
                 .iter()
-                .any(|c| c.starts_with(&format!("{} ", named(&p.item))))
+                .any(|c| c.starts_with(&format!("{} ", describe_item(&p.item))))
         };
         for problem in found.iter().filter(|p| !told(p)) {
             if !problem.is_free {
@@ -153,7 +157,7 @@ mod tests {
         )
         .await;
         make("ours", json!({label::APP: "a", label::ENVIRONMENT: "prod"})).await;
-        let there = crate::domain::yaml::objects("f", &app("there", "rendered"))
+        let there = crate::domain::yaml::read_objects("f", &app("there", "rendered"))
             .unwrap()
             .remove(0);
         let there: App = serde_json::from_value(there.value).unwrap();
@@ -164,9 +168,9 @@ mod tests {
         let file = dir.path().join("a.yaml");
         let told = async |text: String, adopt: bool| {
             std::fs::write(&file, text).unwrap();
-            let (objects, problems) = files::read(std::slice::from_ref(&file)).unwrap();
+            let (objects, problems) = files::read_files(std::slice::from_ref(&file)).unwrap();
             assert!(problems.is_empty(), "{problems:?}");
-            check(&session, &objects, adopt).await
+            check_owners(&session, &objects, adopt).await
         };
         for service in ["new", "ours"] {
             let checked = told(app("a", service), false).await;
@@ -198,7 +202,7 @@ mod tests {
         let [free] = checked.free.as_slice() else {
             panic!("{checked:?}")
         };
-        owner::adopt(session.client.clone(), &free.item, &free.owner, None)
+        owner::adopt_object(session.client.clone(), &free.item, &free.owner, None)
             .await
             .unwrap();
         let labels = services.get("free").await.unwrap().metadata.labels.unwrap();
@@ -213,7 +217,7 @@ mod tests {
             app: "c".into(),
             ..free.owner.clone()
         };
-        let lost = owner::adopt(session.client.clone(), &free.item, &other, None)
+        let lost = owner::adopt_object(session.client.clone(), &free.item, &other, None)
             .await
             .unwrap_err()
             .to_string();
@@ -240,10 +244,10 @@ mod tests {
         let [free] = checked.free.as_slice() else {
             panic!("{checked:?}")
         };
-        owner::adopt(session.client.clone(), &free.item, &free.owner, None)
+        owner::adopt_object(session.client.clone(), &free.item, &free.owner, None)
             .await
             .unwrap_err();
-        owner::adopt(
+        owner::adopt_object(
             session.client.clone(),
             &free.item,
             &free.owner,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use kube::ResourceExt;
 
-use super::{files::Object, lanes::of};
+use super::{files::ManifestObject, lanes::parse_home_objects};
 use crate::{
     api::{App, Release, VariableGroup},
     cli::{get, session::Session},
@@ -15,7 +15,7 @@ use crate::{
 
 /// Variable groups before and after the change, and the Apps and releases that use them.
 #[derive(Default)]
-pub(super) struct Reach {
+pub(super) struct VariableImpact {
     /// Warnings, each with file and line.
     pub(super) warnings: Vec<String>,
     apps: Vec<App>,
@@ -29,9 +29,9 @@ pub(super) struct Reach {
 }
 
 /// Reads the current state before anything is written.
-pub(super) async fn look(session: &Session, objects: &[Object]) -> Reach {
-    let apps = of::<App>(session, objects, "App");
-    let groups = of::<VariableGroup>(session, objects, "VariableGroup");
+pub(super) async fn read_impact(session: &Session, objects: &[ManifestObject]) -> VariableImpact {
+    let apps = parse_home_objects::<App>(session, objects, "App");
+    let groups = parse_home_objects::<VariableGroup>(session, objects, "VariableGroup");
     let names_groups = |app: &App| {
         app.spec
             .environments
@@ -39,36 +39,40 @@ pub(super) async fn look(session: &Session, objects: &[Object]) -> Reach {
             .any(|e| !e.variable_groups.is_empty())
     };
     if groups.is_empty() && !apps.iter().any(|(_, app)| names_groups(app)) {
-        return Reach::default();
+        return VariableImpact::default();
     }
-    let mut reach = Reach {
+    let mut reach = VariableImpact {
         session: session.namespace.clone(),
-        ..Reach::default()
+        ..VariableImpact::default()
     };
     // Objects that the user may not list are only warned about. A cluster without our definitions
     // has none.
     let mut seen = |what: &str, why: kube::Error| {
-        if error::code(&why) != Some(404) {
-            let why = error::words(&why);
+        if error::status_code(&why) != Some(404) {
+            let why = error::describe_error(&why);
             reach.warnings.push(format!(
                 "whom variable groups reach is not known: {what} cannot be listed: {why}"
             ));
         }
     };
-    let live = get::listed::<VariableGroup>(session)
+    let live = get::try_list_objects::<VariableGroup>(session)
         .await
         .unwrap_or_else(|why| {
             seen("variable groups", why);
             vec![]
         });
-    let there = get::listed::<App>(session).await.unwrap_or_else(|why| {
-        seen("apps", why);
-        vec![]
-    });
-    let releases = get::listed::<Release>(session).await.unwrap_or_else(|why| {
-        seen("releases", why);
-        vec![]
-    });
+    let there = get::try_list_objects::<App>(session)
+        .await
+        .unwrap_or_else(|why| {
+            seen("apps", why);
+            vec![]
+        });
+    let releases = get::try_list_objects::<Release>(session)
+        .await
+        .unwrap_or_else(|why| {
+            seen("releases", why);
+            vec![]
+        });
     reach.releases = releases;
     reach.before = live
         .iter()
@@ -81,14 +85,15 @@ pub(super) async fn look(session: &Session, objects: &[Object]) -> Reach {
         .collect();
     for (object, app) in &apps {
         for environment in &app.spec.environments {
-            let found = variables::shared(&app.name_any(), &app.spec, environment, |name| {
-                reach.groups.get(name)
-            });
+            let found =
+                variables::resolve_shared_values(&app.name_any(), &app.spec, environment, |name| {
+                    reach.groups.get(name)
+                });
             for wrong in found.err().into_iter().flatten() {
-                let (place, why) = (object.place(&wrong.path), wrong.why);
+                let (place, why) = (object.source_location(&wrong.path), wrong.why);
                 let what = format!(
                     "{}: environment {}: {why}",
-                    object.words(),
+                    object.short_name(),
                     environment.name
                 );
                 reach.warnings.push(format!(
@@ -106,9 +111,13 @@ pub(super) async fn look(session: &Session, objects: &[Object]) -> Reach {
     reach
 }
 
-impl Reach {
+impl VariableImpact {
     /// Records a group as it was written, or would be in a dry run.
-    pub(super) fn note(&mut self, object: &Object, written: Option<&serde_json::Value>) {
+    pub(super) fn record_group(
+        &mut self,
+        object: &ManifestObject,
+        written: Option<&serde_json::Value>,
+    ) {
         let value = written.unwrap_or(&object.value);
         let is_ours =
             object.gvk().kind == "VariableGroup" && object.gvk().group == crate::api::GROUP;
@@ -129,7 +138,7 @@ impl Reach {
     }
 
     /// One line for each change and the environments that it reaches.
-    pub(super) fn words(&self, dry_run: bool) -> Vec<String> {
+    pub(super) fn describe_impact(&self, dry_run: bool) -> Vec<String> {
         let mut lines = vec![];
         for name in &self.noted {
             let Some(group) = self.groups.get(name) else {
@@ -137,7 +146,7 @@ impl Reach {
             };
             let before = self.before.get(name).cloned().unwrap_or_default();
             let keys = variables::changed_keys(&before, &group.spec.values).join(", ");
-            let reached = variables::reached(name, &self.apps, |name| self.groups.get(name));
+            let reached = variables::find_reached(name, &self.apps, |name| self.groups.get(name));
             let would = if dry_run { "would change" } else { "changes" };
             if reached.is_empty() {
                 lines.push(format!("  {name} {would} {keys}: no environment names it"));

@@ -14,9 +14,9 @@ use crate::{
     },
     domain::{
         hop::Hop,
-        hop_logs::{self, HopLog, usual_format},
-        hop_settings::settings,
-        lanes::request_of,
+        hop_logs::{self, HopLog, default_format},
+        hop_settings::build_log_settings,
+        lanes::build_lane_request,
         span::Source,
         world::World,
     },
@@ -24,12 +24,12 @@ use crate::{
 };
 
 /// Spans arrive up to 5 seconds late, and a trace is joined after 6 seconds without a span.
-const TOLD_WITHIN: Duration = Duration::from_secs(15);
+const HOP_TIMEOUT: Duration = Duration::from_secs(15);
 /// A trace is taken as complete after this time without a new hop.
-const QUIET: Duration = Duration::from_secs(7);
+const QUIET_TIMEOUT: Duration = Duration::from_secs(7);
 
 /// Checks a lane group: its sources of hops, then two requests.
-pub(super) async fn look(
+pub(super) async fn check_lane_group(
     client: &Client,
     worlds: &watch::Receiver<World>,
     group: &str,
@@ -37,14 +37,14 @@ pub(super) async fn look(
 ) -> Vec<Finding> {
     let world = worlds.borrow().clone();
     let Some(found) = world.groups.get(group).cloned() else {
-        return vec![finding(
+        return vec![new_finding(
             Level::Fail,
             "lane group",
             format!("there is no lane group {group:?}"),
             None,
         )];
     };
-    let mut all = sources(client, &world, &found).await;
+    let mut all = check_hop_sources(client, &world, &found).await;
     let path = found
         .spec
         .entry
@@ -64,23 +64,23 @@ pub(super) async fn look(
     lanes.sort_by_key(|l| l.spec.priority);
     match lanes
         .iter()
-        .find_map(|lane| request_of(&lane.spec, plain.clone()))
+        .find_map(|lane| build_lane_request(&lane.spec, plain.clone()))
     {
         Some(tagged) => {
-            all.extend(ask(worlds, &found, group, via, "tagged request", &tagged).await)
+            all.extend(check_request(worlds, &found, group, via, "tagged request", &tagged).await)
         }
-        None => all.push(finding(
+        None => all.push(new_finding(
             Level::Warn,
             "tagged request",
             "no enabled lane of the group takes a request that can be made up".into(),
             Some("enable one (graylane lane enable), then look again".into()),
         )),
     }
-    all.extend(ask(worlds, &found, group, via, "untagged request", &plain).await);
+    all.extend(check_request(worlds, &found, group, via, "untagged request", &plain).await);
     all
 }
 
-fn finding(level: Level, check: &str, found: String, remedy: Option<String>) -> Finding {
+fn new_finding(level: Level, check: &str, found: String, remedy: Option<String>) -> Finding {
     Finding {
         check: check.into(),
         level,
@@ -90,63 +90,63 @@ fn finding(level: Level, check: &str, found: String, remedy: Option<String>) -> 
 }
 
 /// The logs that report the group's hops, and whether they can be read.
-async fn sources(client: &Client, world: &World, group: &LaneGroup) -> Vec<Finding> {
+async fn check_hop_sources(client: &Client, world: &World, group: &LaneGroup) -> Vec<Finding> {
     let status = group.status.as_ref();
     let mut all = vec![];
     for told in status.map(|s| s.hops.as_slice()).unwrap_or_default() {
         let check = format!("{}, by the engine", told.source);
         all.push(match &told.problem {
-            None => finding(
+            None => new_finding(
                 Level::Ok,
                 &check,
                 format!("{} pods are followed", told.pods),
                 None,
             ),
-            Some(why) => finding(Level::Fail, &check, why.clone(), None),
+            Some(why) => new_finding(Level::Fail, &check, why.clone(), None),
         });
     }
     let one = Arc::new([(String::new(), Arc::new(group.clone()))].into());
-    for log in hop_logs::for_cockpit(
+    for log in hop_logs::logs_for_cockpit(
         &World {
             groups: one,
             ..world.clone()
         },
         &BTreeSet::new(),
     ) {
-        let check = log.word();
-        let health = trace::check(client, &log).await;
+        let check = log.display_name();
+        let health = trace::check_log(client, &log).await;
         all.push(match health.problem {
             None if matches!(log, HopLog::Store(_)) => {
-                finding(Level::Ok, &check, "it answers".into(), None)
+                new_finding(Level::Ok, &check, "it answers".into(), None)
             }
-            None => finding(
+            None => new_finding(
                 Level::Ok,
                 &check,
                 format!("{} pods, their logs can be read", health.pods),
                 None,
             ),
-            Some(why) => finding(Level::Fail, &check, why.to_string(), None),
+            Some(why) => new_finding(Level::Fail, &check, why.to_string(), None),
         });
     }
     if all.is_empty() {
         let words = "nobody knows where hops are told: the Gateway's class is none that is known, and spec.hops is empty";
-        let lines = settings(None, LogFormat::Json, &group.spec.propagation.header);
-        all.push(finding(
+        let lines = build_log_settings(None, LogFormat::Json, &group.spec.propagation.header);
+        all.push(new_finding(
             Level::Fail,
             "sources of hops",
             words.into(),
-            Some(in_place(lines.place, &lines.lines)),
+            Some(config_snippet(lines.place, &lines.lines)),
         ));
     }
     all
 }
 
-fn in_place(place: &str, lines: &str) -> String {
+fn config_snippet(place: &str, lines: &str) -> String {
     format!("write into {place}:\n{lines}")
 }
 
 /// Sends a request and reports which sources saw it.
-async fn ask(
+async fn check_request(
     worlds: &watch::Receiver<World>,
     group: &LaneGroup,
     name: &str,
@@ -154,31 +154,31 @@ async fn ask(
     check: &str,
     spec: &ProbeSpec,
 ) -> Vec<Finding> {
-    let sent = match probe::run(spec, name, worlds, via).await {
+    let sent = match probe::send_probes(spec, name, worlds, via).await {
         Ok(probed) => probed.into_iter().next(),
-        Err(why) => return vec![finding(Level::Fail, check, why.to_string(), None)],
+        Err(why) => return vec![new_finding(Level::Fail, check, why.to_string(), None)],
     };
     let Some(sent) = sent.filter(|p| p.status.is_some()) else {
-        return vec![finding(
+        return vec![new_finding(
             Level::Fail,
             check,
             format!("{} was not answered", spec.path),
             None,
         )];
     };
-    let hops = hops_of(worlds, &sent.trace, group.spec.apps.len()).await;
+    let hops = collect_hops(worlds, &sent.trace, group.spec.apps.len()).await;
     let words = format!(
         "{} was answered with {}",
         spec.path,
         sent.status.unwrap_or_default()
     );
-    let mut all = vec![finding(Level::Ok, check, words, None)];
-    all.extend(told(group, &hops));
+    let mut all = vec![new_finding(Level::Ok, check, words, None)];
+    all.extend(report_hops(group, &hops));
     all
 }
 
 /// The hops of a trace. Waits until every app has reported, or nothing more arrives.
-async fn hops_of(worlds: &watch::Receiver<World>, trace: &str, apps: usize) -> Vec<Arc<Hop>> {
+async fn collect_hops(worlds: &watch::Receiver<World>, trace: &str, apps: usize) -> Vec<Arc<Hop>> {
     let mut worlds = worlds.clone();
     let mut hops: Vec<Arc<Hop>> = vec![];
     let all_told = async {
@@ -187,7 +187,11 @@ async fn hops_of(worlds: &watch::Receiver<World>, trace: &str, apps: usize) -> V
             if hops.len() >= apps {
                 return;
             }
-            let patience = if hops.is_empty() { TOLD_WITHIN } else { QUIET };
+            let patience = if hops.is_empty() {
+                HOP_TIMEOUT
+            } else {
+                QUIET_TIMEOUT
+            };
             if !matches!(
                 tokio::time::timeout(patience, worlds.changed()).await,
                 Ok(Ok(()))
@@ -196,12 +200,12 @@ async fn hops_of(worlds: &watch::Receiver<World>, trace: &str, apps: usize) -> V
             }
         }
     };
-    let _ = tokio::time::timeout(TOLD_WITHIN, all_told).await;
+    let _ = tokio::time::timeout(HOP_TIMEOUT, all_told).await;
     hops
 }
 
 /// Findings on the sources that reported the hops.
-fn told(group: &LaneGroup, hops: &[Arc<Hop>]) -> Vec<Finding> {
+fn report_hops(group: &LaneGroup, hops: &[Arc<Hop>]) -> Vec<Finding> {
     let seen = group.status.as_ref().and_then(|s| s.gateway.as_ref());
     let controller = seen.and_then(|g| g.controller.as_deref());
     let said = group
@@ -211,31 +215,34 @@ fn told(group: &LaneGroup, hops: &[Arc<Hop>]) -> Vec<Finding> {
         .find_map(|source| source.access_log.as_ref())
         .map(|log| log.format);
     let format = said
-        .or_else(|| controller.and_then(usual_format))
+        .or_else(|| controller.and_then(default_format))
         .unwrap_or_default();
-    let lines = settings(controller, format, &group.spec.propagation.header);
-    let lines =
-        || Some(in_place(lines.place, &lines.lines)).filter(|_| controller != Some(LANE_GATEWAY));
+    let lines = build_log_settings(controller, format, &group.spec.propagation.header);
+    let lines = || {
+        Some(config_snippet(lines.place, &lines.lines)).filter(|_| controller != Some(LANE_GATEWAY))
+    };
     if hops.is_empty() {
-        let words = format!("nobody told of it within {} s", TOLD_WITHIN.as_secs());
-        return vec![finding(Level::Fail, "who told of it", words, lines())];
+        let words = format!("nobody told of it within {} s", HOP_TIMEOUT.as_secs());
+        return vec![new_finding(Level::Fail, "who told of it", words, lines())];
     }
     let mut all = vec![];
     for hop in hops {
-        let source = hop.source.map_or("graylane's gateway", Source::word);
+        let source = hop
+            .source
+            .map_or("graylane's gateway", Source::display_name);
         let check = format!("  {}", hop.app);
         all.push(match &hop.tag {
             _ if hop.tag_unknown => {
                 let words = format!("told by {source}, which has not told the tag of any request");
-                finding(Level::Warn, &check, words, lines())
+                new_finding(Level::Warn, &check, words, lines())
             }
-            Some(tag) => finding(
+            Some(tag) => new_finding(
                 Level::Ok,
                 &check,
                 format!("told by {source}, with the tag {tag}"),
                 None,
             ),
-            None => finding(
+            None => new_finding(
                 Level::Ok,
                 &check,
                 format!("told by {source}, without a tag"),
@@ -258,7 +265,12 @@ fn told(group: &LaneGroup, hops: &[Arc<Hop>]) -> Vec<Finding> {
         );
         let remedy = "services must pass traceparent on; where they ask each other without a gateway between them, \
                       spans tell it: graylane install --otlp, and docs/otlp.md";
-        all.push(finding(Level::Warn, "  others", words, Some(remedy.into())));
+        all.push(new_finding(
+            Level::Warn,
+            "  others",
+            words,
+            Some(remedy.into()),
+        ));
     }
     all
 }
@@ -307,7 +319,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_told_with_the_lines_that_bring_it() {
-        let none = told(&group(), &[]);
+        let none = report_hops(&group(), &[]);
         assert!(
             none[0].level == Level::Fail && none[0].found.contains("nobody told"),
             "{none:?}"
@@ -319,7 +331,7 @@ mod tests {
                 .is_some_and(|r| r.contains("--accesslog.format=json")),
             "{none:?}"
         );
-        let half = told(&group(), &[hop("a", None, true)]);
+        let half = report_hops(&group(), &[hop("a", None, true)]);
         assert_eq!(
             half.iter().map(|f| f.level).collect::<Vec<_>>(),
             [Level::Warn, Level::Warn]
@@ -332,7 +344,7 @@ mod tests {
             "{half:?}"
         );
         assert!(half[1].found.contains("request to b"), "{half:?}");
-        let well = told(
+        let well = report_hops(
             &group(),
             &[hop("a", Some("gray"), false), hop("b", None, false)],
         );

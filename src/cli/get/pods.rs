@@ -10,35 +10,45 @@ use kube::{Api, Client, ResourceExt, api::ListParams};
 
 use crate::{
     api::{App, Environment, label},
-    cli::session::{Session, told},
+    cli::session::{Session, api_error},
     cluster::error,
 };
 
 /// Concurrent requests to one cluster.
-const AT_ONCE: usize = 16;
+const CONCURRENT_REQUESTS: usize = 16;
 
 /// Ready and wanted pods; `None` if they cannot be read.
-type Pods = Option<(i32, i32)>;
+type PodCount = Option<(i32, i32)>;
 
 /// The pods of each row, and warnings.
-pub(super) async fn of(
+pub(super) async fn count_pods(
     session: &Session,
     rows: &[(&App, &Environment)],
-) -> Result<(Vec<Pods>, Vec<String>)> {
+) -> Result<(Vec<PodCount>, Vec<String>)> {
     let mut contexts: BTreeMap<Option<&str>, Vec<usize>> = BTreeMap::new();
     for (i, (_, environment)) in rows.iter().enumerate() {
         contexts
-            .entry(session.clusters.canonical(environment.context.as_deref()))
+            .entry(
+                session
+                    .clusters
+                    .normalize_context(environment.context.as_deref()),
+            )
             .or_default()
             .push(i);
     }
     let asked = contexts.into_iter().map(async |(context, of_it)| {
-        let client = session.clusters.of(context);
+        let client = session.clusters.client_for(context);
         let wanted = of_it
             .into_iter()
-            .map(|i| (i, rows[i].1.namespace.clone(), selector(rows[i])))
+            .map(|i| {
+                (
+                    i,
+                    rows[i].1.namespace.clone(),
+                    environment_selector(rows[i]),
+                )
+            })
             .collect();
-        (context, in_context(client, wanted).await)
+        (context, count_in_context(client, wanted).await)
     });
     let (mut pods, mut warnings) = (vec![None; rows.len()], vec![]);
     for (context, answers) in join_all(asked).await {
@@ -47,20 +57,20 @@ pub(super) async fn of(
             match answer {
                 Ok(found) => pods[i] = Some(found),
                 // One forbidden namespace does not hide the others.
-                Err(e) if error::code(&e) == Some(403) => {}
-                Err(e) if context.is_none() => return Err(told("listing workloads")(e)),
+                Err(e) if error::status_code(&e) == Some(403) => {}
+                Err(e) if context.is_none() => return Err(api_error("listing workloads")(e)),
                 Err(e) => failed = failed.or(Some(e)),
             }
         }
         // An unreachable cluster does not hide the others.
         if let (Some(context), Some(e)) = (context, failed) {
-            warnings.push(format!("context {context}: {}", error::words(&e)));
+            warnings.push(format!("context {context}: {}", error::describe_error(&e)));
         }
     }
     Ok((pods, warnings))
 }
 
-fn selector((app, environment): (&App, &Environment)) -> String {
+fn environment_selector((app, environment): (&App, &Environment)) -> String {
     format!(
         "{}={},{}={}",
         label::APP,
@@ -71,24 +81,24 @@ fn selector((app, environment): (&App, &Environment)) -> String {
 }
 
 /// Counts in one cluster. If the first request gets no response, the others are not sent.
-async fn in_context(
+async fn count_in_context(
     client: Client,
     wanted: Vec<(usize, String, String)>,
 ) -> Vec<(usize, kube::Result<(i32, i32)>)> {
     let ask = |(i, namespace, selector): (usize, String, String)| {
         let client = client.clone();
-        async move { (i, workloads(&client, &namespace, &selector).await) }
+        async move { (i, count_workload_pods(&client, &namespace, &selector).await) }
     };
     let mut wanted = wanted.into_iter();
     let Some(first) = wanted.next() else {
         return vec![];
     };
     let mut answers = vec![ask(first).await];
-    if !matches!(&answers[0].1, Err(e) if error::code(e).is_none()) {
+    if !matches!(&answers[0].1, Err(e) if error::status_code(e).is_none()) {
         answers.extend(
             stream::iter(wanted)
                 .map(ask)
-                .buffer_unordered(AT_ONCE)
+                .buffer_unordered(CONCURRENT_REQUESTS)
                 .collect::<Vec<_>>()
                 .await,
         );
@@ -97,7 +107,11 @@ async fn in_context(
 }
 
 /// Ready and wanted pods of all workloads that match the selector.
-async fn workloads(client: &Client, namespace: &str, selector: &str) -> kube::Result<(i32, i32)> {
+async fn count_workload_pods(
+    client: &Client,
+    namespace: &str,
+    selector: &str,
+) -> kube::Result<(i32, i32)> {
     let all = ListParams::default().labels(selector);
     let deployments = Api::<Deployment>::namespaced(client.clone(), namespace)
         .list(&all)
@@ -144,7 +158,7 @@ mod tests {
                 {"name": "prod", "namespace": "demo", "context": "far"}]}}))
             .unwrap();
         let rows: Vec<_> = app.spec.environments.iter().map(|e| (&app, e)).collect();
-        let (pods, warnings) = of(&session, &rows).await.unwrap();
+        let (pods, warnings) = count_pods(&session, &rows).await.unwrap();
         assert_eq!(pods, [None, Some((0, 0)), None]);
         assert!(
             matches!(warnings.as_slice(), [one] if one.starts_with("context far: ")),

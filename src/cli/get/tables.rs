@@ -13,7 +13,7 @@ use crate::{
         App, AppTemplate, Approval, Decision, Environment, EnvironmentStatus, Lane, LaneGroup,
         LaneSpec, Release, RouteStatus, Served, VariableGroup,
     },
-    cli::output::{Table, age},
+    cli::output::{Table, format_age},
     domain::{apps, lanes::text, prune, text::truncate, variables},
 };
 
@@ -33,7 +33,7 @@ impl EnvironmentRow<'_> {
             .unwrap_or_default()
     }
 
-    pub(super) fn data(&self) -> Result<Value> {
+    pub(super) fn to_json(&self) -> Result<Value> {
         let (ready, replicas) = self.pods.unzip();
         Ok(json!({
             "app": self.app.name_any(),
@@ -46,25 +46,25 @@ impl EnvironmentRow<'_> {
     }
 }
 
-fn born(meta: &ObjectMeta) -> Option<Timestamp> {
+fn creation_time(meta: &ObjectMeta) -> Option<Timestamp> {
     meta.creation_timestamp.as_ref().map(|t| t.0)
 }
 
 /// Width limit of free text, in columns; `-o yaml` shows all of it.
-const WORDS: usize = 60;
+const TEXT_WIDTH: usize = 60;
 /// The same for a wide table.
-const WIDE: usize = 100;
+const WIDE_TEXT_WIDTH: usize = 100;
 /// Names of a list that are shown.
-const NAMED: usize = 3;
+const LISTED_NAMES: usize = 3;
 
-fn cut(text: &str, most: usize) -> String {
+fn truncate_text(text: &str, most: usize) -> String {
     truncate(text, most).into_owned()
 }
 
 /// The first names and the number of the rest, as `a,b,c,+18`.
-fn some<S: AsRef<str>>(all: &[S]) -> String {
-    let named: Vec<&str> = all.iter().take(NAMED).map(AsRef::as_ref).collect();
-    let rest = all.len().saturating_sub(NAMED);
+fn join_first_names<S: AsRef<str>>(all: &[S]) -> String {
+    let named: Vec<&str> = all.iter().take(LISTED_NAMES).map(AsRef::as_ref).collect();
+    let rest = all.len().saturating_sub(LISTED_NAMES);
     if rest == 0 {
         named.join(",")
     } else {
@@ -73,23 +73,23 @@ fn some<S: AsRef<str>>(all: &[S]) -> String {
 }
 
 /// The number of problems and the first one.
-fn problems(all: &[String]) -> String {
+fn summarize_problems(all: &[String]) -> String {
     match all {
         [] => String::new(),
-        [one] => cut(one, WIDE),
-        [first, ..] => cut(&format!("{}: {first}", all.len()), WIDE),
+        [one] => truncate_text(one, WIDE_TEXT_WIDTH),
+        [first, ..] => truncate_text(&format!("{}: {first}", all.len()), WIDE_TEXT_WIDTH),
     }
 }
 
 /// Images by name, as `backend=spring-cloud-a:v2`.
-fn images(map: &BTreeMap<String, String>) -> String {
+fn format_images(map: &BTreeMap<String, String>) -> String {
     map.iter()
         .map(|(name, reference)| format!("{name}={reference}"))
         .collect::<Vec<_>>()
         .join(",")
 }
 
-pub(super) fn apps(items: &[App], wide: bool, now: Timestamp) -> Table {
+pub(super) fn apps_table(items: &[App], wide: bool, now: Timestamp) -> Table {
     let mut table = Table::new(if wide {
         &[
             "NAME",
@@ -113,9 +113,9 @@ pub(super) fn apps(items: &[App], wide: bool, now: Timestamp) -> Table {
             .collect();
         let mut row = vec![
             app.name_any(),
-            cut(&app.summary(), WORDS),
-            cut(&stages.join(","), WORDS),
-            age(born(&app.metadata), now),
+            truncate_text(&app.summary(), TEXT_WIDTH),
+            truncate_text(&stages.join(","), TEXT_WIDTH),
+            format_age(creation_time(&app.metadata), now),
         ];
         if wide {
             let sources = app
@@ -126,17 +126,17 @@ pub(super) fn apps(items: &[App], wide: bool, now: Timestamp) -> Table {
                 .collect();
             let repository = app.spec.repository.clone().unwrap_or_default();
             row.extend([
-                cut(&images(&sources), WIDE),
-                prune::describe(&app.spec.history),
+                truncate_text(&format_images(&sources), WIDE_TEXT_WIDTH),
+                prune::describe_history(&app.spec.history),
                 repository,
             ]);
         }
-        table.row(row);
+        table.add_row(row);
     }
     table
 }
 
-pub(super) fn templates(items: &[AppTemplate], made: &[App], now: Timestamp) -> Table {
+pub(super) fn templates_table(items: &[AppTemplate], made: &[App], now: Timestamp) -> Table {
     let mut table = Table::new(&[
         "NAME",
         "ENVIRONMENTS",
@@ -157,21 +157,21 @@ pub(super) fn templates(items: &[AppTemplate], made: &[App], now: Timestamp) -> 
         let name = template.name_any();
         let apps = made
             .iter()
-            .filter(|app| apps::origin(app) == Some(&name))
+            .filter(|app| apps::template_name(app) == Some(&name))
             .count();
-        table.row([
+        table.add_row([
             name,
             environments.join(","),
             stages.join(","),
             apps.to_string(),
-            age(born(&template.metadata), now),
+            format_age(creation_time(&template.metadata), now),
             template.spec.description.clone().unwrap_or_default(),
         ]);
     }
     table
 }
 
-pub(super) fn variables(
+pub(super) fn variable_groups_table(
     items: &[VariableGroup],
     apps: &[App],
     wide: bool,
@@ -193,7 +193,7 @@ pub(super) fn variables(
     let group_of = |name: &str| items.iter().find(|g| g.name_any() == name);
     for group in items {
         let name = group.name_any();
-        let reached: Vec<String> = variables::reached(&name, apps, group_of)
+        let reached: Vec<String> = variables::find_reached(&name, apps, group_of)
             .iter()
             .map(|r| r.place())
             .collect();
@@ -204,9 +204,9 @@ pub(super) fn variables(
             if wide {
                 reached.join(",")
             } else {
-                few(&reached)
+                join_few_names(&reached)
             },
-            age(born(&group.metadata), now),
+            format_age(creation_time(&group.metadata), now),
         ];
         if wide {
             let keys: Vec<&str> = group.spec.values.keys().map(String::as_str).collect();
@@ -215,20 +215,20 @@ pub(super) fn variables(
                 group.spec.description.clone().unwrap_or_default(),
             ]);
         }
-        table.row(row);
+        table.add_row(row);
     }
     table
 }
 
 /// Up to four names, else the first three and the number of the rest.
-fn few(all: &[String]) -> String {
+fn join_few_names(all: &[String]) -> String {
     match all.len() {
         0..=4 => all.join(","),
         n => format!("{},+{}", all[..3].join(","), n - 3),
     }
 }
 
-pub(super) fn environments(items: &[EnvironmentRow], wide: bool, now: Timestamp) -> Table {
+pub(super) fn environments_table(items: &[EnvironmentRow], wide: bool, now: Timestamp) -> Table {
     let mut table = Table::new(if wide {
         &[
             "APP",
@@ -270,8 +270,11 @@ pub(super) fn environments(items: &[EnvironmentRow], wide: bool, now: Timestamp)
             item.environment.lane.clone().unwrap_or_default(),
             state,
             ready,
-            cut(&images(&status.images), if wide { WIDE } else { WORDS }),
-            age(
+            truncate_text(
+                &format_images(&status.images),
+                if wide { WIDE_TEXT_WIDTH } else { TEXT_WIDTH },
+            ),
+            format_age(
                 status.changed_at.as_deref().and_then(|t| t.parse().ok()),
                 now,
             ),
@@ -285,16 +288,16 @@ pub(super) fn environments(items: &[EnvironmentRow], wide: bool, now: Timestamp)
             row.extend([
                 item.environment.namespace.clone(),
                 status.release.unwrap_or_default(),
-                cut(&lock.unwrap_or_default(), WORDS),
-                cut(&status.message.unwrap_or_default(), WIDE),
+                truncate_text(&lock.unwrap_or_default(), TEXT_WIDTH),
+                truncate_text(&status.message.unwrap_or_default(), WIDE_TEXT_WIDTH),
             ]);
         }
-        table.row(row);
+        table.add_row(row);
     }
     table
 }
 
-pub(in crate::cli) fn releases(items: &[Release], wide: bool, now: Timestamp) -> Table {
+pub(in crate::cli) fn releases_table(items: &[Release], wide: bool, now: Timestamp) -> Table {
     let mut table = Table::new(if wide {
         &[
             "NAME",
@@ -324,23 +327,23 @@ pub(in crate::cli) fn releases(items: &[Release], wide: bool, now: Timestamp) ->
             stage.unwrap_or_else(|| release.spec.stage.clone()),
             format!("{:?}", status.phase),
             status.task.unwrap_or_default(),
-            age(born(&release.metadata), now),
+            format_age(creation_time(&release.metadata), now),
         ];
         if wide {
             row.extend([
                 release.spec.requester.clone(),
                 release.spec.window.clone().unwrap_or_default(),
-                cut(&images(&status.images), WIDE),
-                cut(&status.message.unwrap_or_default(), WIDE),
+                truncate_text(&format_images(&status.images), WIDE_TEXT_WIDTH),
+                truncate_text(&status.message.unwrap_or_default(), WIDE_TEXT_WIDTH),
             ]);
         }
-        table.row(row);
+        table.add_row(row);
     }
     table
 }
 
 /// The rule in one line: `/A and parameter group == gray`.
-fn rule(spec: &LaneSpec) -> String {
+fn describe_rule(spec: &LaneSpec) -> String {
     if let Some(share) = spec.share {
         return format!("{share}% of all");
     }
@@ -351,15 +354,15 @@ fn rule(spec: &LaneSpec) -> String {
     if !spec.rule.paths.is_empty() {
         parts.push(spec.rule.paths.join("|"));
     }
-    parts.extend(spec.rule.all.iter().map(text::print));
+    parts.extend(spec.rule.all.iter().map(text::format_condition));
     if !spec.rule.any.is_empty() {
-        let any: Vec<String> = spec.rule.any.iter().map(text::print).collect();
+        let any: Vec<String> = spec.rule.any.iter().map(text::format_condition).collect();
         parts.push(format!("({})", any.join(" or ")));
     }
     parts.join(" and ")
 }
 
-pub(in crate::cli) fn lanes(items: &[Lane], wide: bool, now: Timestamp) -> Table {
+pub(in crate::cli) fn lanes_table(items: &[Lane], wide: bool, now: Timestamp) -> Table {
     let mut table = Table::new(if wide {
         &[
             "NAME", "GROUP", "TAG", "ENABLED", "PRIORITY", "MATCH", "GRAY", "AGE", "APPS",
@@ -392,20 +395,23 @@ pub(in crate::cli) fn lanes(items: &[Lane], wide: bool, now: Timestamp) -> Table
             lane.spec.tag.clone(),
             lane.spec.enabled.to_string(),
             lane.spec.priority.to_string(),
-            cut(&rule(&lane.spec), WORDS),
+            truncate_text(&describe_rule(&lane.spec), TEXT_WIDTH),
             served,
-            age(born(&lane.metadata), now),
+            format_age(creation_time(&lane.metadata), now),
         ];
         if wide {
-            row.extend([some(&gray), problems(&status.problems)]);
+            row.extend([
+                join_first_names(&gray),
+                summarize_problems(&status.problems),
+            ]);
         }
-        table.row(row);
+        table.add_row(row);
     }
     table
 }
 
 /// How many routes were accepted by their controllers, and the first that was not.
-fn taken(routes: &[RouteStatus]) -> String {
+fn describe_acceptance(routes: &[RouteStatus]) -> String {
     let taken = routes.iter().filter(|r| r.accepted == Some(true)).count();
     let count = format!("{taken}/{}", routes.len());
     let refused = routes
@@ -421,7 +427,7 @@ fn taken(routes: &[RouteStatus]) -> String {
         .map_or(count.clone(), |words| format!("{count}, {words}"))
 }
 
-pub(super) fn groups(items: &[LaneGroup], wide: bool, now: Timestamp) -> Table {
+pub(super) fn lane_groups_table(items: &[LaneGroup], wide: bool, now: Timestamp) -> Table {
     let mut table = Table::new(if wide {
         &[
             "NAME", "GATEWAY", "ADDRESS", "ROUTES", "APPS", "AGE", "HEADER", "MODE", "INSIDE",
@@ -436,10 +442,10 @@ pub(super) fn groups(items: &[LaneGroup], wide: bool, now: Timestamp) -> Table {
         let mut row = vec![
             group.name_any(),
             group.spec.entry.gateway.clone(),
-            some(&status.addresses),
-            cut(&taken(&status.routes), WORDS),
-            some(&apps),
-            age(born(&group.metadata), now),
+            join_first_names(&status.addresses),
+            truncate_text(&describe_acceptance(&status.routes), TEXT_WIDTH),
+            join_first_names(&apps),
+            format_age(creation_time(&group.metadata), now),
         ];
         if wide {
             let mode = format!("{:?}", group.spec.mode).to_lowercase();
@@ -456,23 +462,23 @@ pub(super) fn groups(items: &[LaneGroup], wide: bool, now: Timestamp) -> Table {
             row.extend([
                 header,
                 mode,
-                some(&status.internal),
-                cut(&by, WORDS),
-                problems(&all),
+                join_first_names(&status.internal),
+                truncate_text(&by, TEXT_WIDTH),
+                summarize_problems(&all),
             ]);
         }
-        table.row(row);
+        table.add_row(row);
     }
     table
 }
 
-pub(super) fn approvals(items: &[Approval], now: Timestamp) -> Table {
+pub(super) fn approvals_table(items: &[Approval], now: Timestamp) -> Table {
     let mut table = Table::new(&[
         "NAME", "RELEASE", "TASK", "ATTEMPT", "DECISION", "APPROVER", "AGE", "COMMENT",
     ]);
     for approval in items {
         let spec = &approval.spec;
-        table.row([
+        table.add_row([
             approval.name_any(),
             spec.release.clone(),
             spec.task.clone(),
@@ -483,8 +489,8 @@ pub(super) fn approvals(items: &[Approval], now: Timestamp) -> Table {
                 "refuse".into()
             },
             spec.approver.clone(),
-            age(born(&approval.metadata), now),
-            cut(&spec.comment.clone().unwrap_or_default(), WORDS),
+            format_age(creation_time(&approval.metadata), now),
+            truncate_text(&spec.comment.clone().unwrap_or_default(), TEXT_WIDTH),
         ]);
     }
     table
@@ -531,10 +537,13 @@ mod tests {
         let group: LaneGroup = serde_json::from_value(group).unwrap();
         let now = Timestamp::UNIX_EPOCH;
         for (table, most) in [
-            (lanes(std::slice::from_ref(&lane), false, now), 140),
-            (lanes(&[lane], true, now), 340),
-            (groups(std::slice::from_ref(&group), false, now), 260),
-            (groups(&[group], true, now), 460),
+            (lanes_table(std::slice::from_ref(&lane), false, now), 140),
+            (lanes_table(&[lane], true, now), 340),
+            (
+                lane_groups_table(std::slice::from_ref(&group), false, now),
+                260,
+            ),
+            (lane_groups_table(&[group], true, now), 460),
         ] {
             let text = table.render();
             assert!(
@@ -542,16 +551,16 @@ mod tests {
                 "{most}: {text}"
             );
         }
-        assert_eq!(problems(&[]), "");
+        assert_eq!(summarize_problems(&[]), "");
         assert!(
-            problems(&wrong).starts_with("21: HTTPRoute group-service-0: "),
+            summarize_problems(&wrong).starts_with("21: HTTPRoute group-service-0: "),
             "{}",
-            problems(&wrong)
+            summarize_problems(&wrong)
         );
         assert_eq!(
             (
-                some(&apps[..3]).as_str(),
-                some(&["a", "b", "c", "d"]).as_str()
+                join_first_names(&apps[..3]).as_str(),
+                join_first_names(&["a", "b", "c", "d"]).as_str()
             ),
             (apps[..3].join(",").as_str(), "a,b,c,+1")
         );
@@ -563,7 +572,7 @@ mod tests {
         let one = json!({"type": "parameter", "key": "group", "op": "==", "values": ["gray"]});
         let two = json!({"type": "cookie", "key": "u", "op": "exists"});
         assert_eq!(
-            rule(&spec(
+            describe_rule(&spec(
                 json!({"group": "g", "tag": "t", "match": {"all": [one]}})
             )),
             "parameter group == gray"
@@ -571,15 +580,15 @@ mod tests {
         let any =
             spec(json!({"group": "g", "tag": "t", "match": {"paths": ["/A"], "any": [one, two]}}));
         assert_eq!(
-            rule(&any),
+            describe_rule(&any),
             "/A and (parameter group == gray or cookie u exists)"
         );
         assert_eq!(
-            rule(&spec(json!({"group": "g", "tag": "t"}))),
+            describe_rule(&spec(json!({"group": "g", "tag": "t"}))),
             "every request"
         );
         assert_eq!(
-            rule(&spec(json!({"group": "g", "tag": "t", "share": 12.5}))),
+            describe_rule(&spec(json!({"group": "g", "tag": "t", "share": 12.5}))),
             "12.5% of all"
         );
     }

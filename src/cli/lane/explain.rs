@@ -14,10 +14,10 @@ use crate::{
     cli::{
         get,
         output::{self, Format, Table},
-        session::{Session, usage},
+        session::{Session, usage_error},
     },
     domain::{
-        lanes::{self, Entrance, Explained, Outcome, Taken},
+        lanes::{self, EntryContext, EntryOutcome, Explanation, LaneChoice},
         request,
     },
 };
@@ -40,27 +40,29 @@ pub(super) struct ExplainArgs {
     output: Format,
 }
 
-pub(super) async fn run(session: &Session, args: ExplainArgs) -> Result<()> {
-    let parts = request::parse(&args.request, &args.header, &args.cookie)
-        .map_err(|e| usage(e.to_string()))?;
-    let group = get::group(session, args.group.as_deref()).await?;
-    let all: Vec<Lane> = get::list(session).await?;
+pub(super) async fn explain_request(session: &Session, args: ExplainArgs) -> Result<()> {
+    let parts = request::parse_request(&args.request, &args.header, &args.cookie)
+        .map_err(|e| usage_error(e.to_string()))?;
+    let group = get::resolve_group(session, args.group.as_deref()).await?;
+    let all: Vec<Lane> = get::list_objects(session).await?;
     let name = LaneGroup::name_any(&group);
-    let routes = routes(session).await;
+    let routes = list_routes(session).await;
     let api: Api<Gateway> = Api::namespaced(session.client.clone(), &session.namespace);
     let gateway = api.get_opt(&group.spec.entry.gateway).await.ok().flatten();
-    let entrance = Entrance {
+    let entrance = EntryContext {
         group: &group,
         lanes: &all,
         routes: routes.as_deref(),
         gateway: gateway.as_ref(),
     };
-    let explained = lanes::explain(&entrance, &parts);
+    let explained = lanes::explain_request(&entrance, &parts);
     output::print(&match args.output {
-        Format::Json | Format::Yaml => output::data(&json(&name, &explained), args.output)?,
+        Format::Json | Format::Yaml => {
+            output::format_value(&to_json(&name, &explained), args.output)?
+        }
         Format::Name => explained
             .outcome
-            .taken()
+            .as_forwarded()
             .and_then(|t| t.lane.clone())
             .unwrap_or_default(),
         Format::Table | Format::Wide => {
@@ -70,14 +72,14 @@ pub(super) async fn run(session: &Session, args: ExplainArgs) -> Result<()> {
                     .held
                     .map_or("by chance", |held| if held { "yes" } else { "no" });
                 let saw = reason.saw.clone().unwrap_or_else(|| "(nothing)".into());
-                table.row([
+                table.add_row([
                     reason.lane.clone(),
                     reason.condition.clone(),
                     saw,
                     holds.into(),
                 ]);
             }
-            let words = explained.outcome.words(&name);
+            let words = explained.outcome.describe_outcome(&name);
             let mut text = format!("T{}.\n", words.strip_prefix('t').unwrap_or(&words));
             for assumed in &explained.assumed {
                 text.push_str(&format!(
@@ -95,7 +97,7 @@ pub(super) async fn run(session: &Session, args: ExplainArgs) -> Result<()> {
 
 /// All HTTPRoutes. `None` if the user may not read them: then the routes are assumed to be as
 /// planned.
-async fn routes(session: &Session) -> Option<Vec<HttpRoute>> {
+async fn list_routes(session: &Session) -> Option<Vec<HttpRoute>> {
     let api: Api<HttpRoute> = Api::all(session.client.clone());
     let own: Api<HttpRoute> = Api::namespaced(session.client.clone(), &session.namespace);
     let listed = match api.list(&ListParams::default()).await {
@@ -105,8 +107,8 @@ async fn routes(session: &Session) -> Option<Vec<HttpRoute>> {
     listed.ok().map(|l| l.items)
 }
 
-fn json(group: &str, explained: &Explained) -> Value {
-    let taken = explained.outcome.taken();
+fn to_json(group: &str, explained: &Explanation) -> Value {
+    let taken = explained.outcome.as_forwarded();
     let reasons = explained
         .reasons
         .iter()
@@ -115,18 +117,18 @@ fn json(group: &str, explained: &Explained) -> Value {
         "group": group,
         "lane": taken.and_then(|t| t.lane.clone()),
         "tag": taken.and_then(|t| t.tag.clone()),
-        "outcome": explained.outcome.words(group),
+        "outcome": explained.outcome.describe_outcome(group),
         "assumed": explained.assumed,
         "reasons": reasons.collect::<Vec<_>>(),
     });
     match &explained.outcome {
-        Outcome::Refused(refused) => value["status"] = json!(refused.status.as_u16()),
-        Outcome::Elsewhere(route) => value["route"] = json!(route),
-        Outcome::Drawn(ways) => {
-            let way = |(share, t): &(u32, Taken)| json!({"percent": f64::from(*share) / 100.0, "lane": t.lane, "tag": t.tag});
+        EntryOutcome::Refused(refused) => value["status"] = json!(refused.status.as_u16()),
+        EntryOutcome::OtherRoute(route) => value["route"] = json!(route),
+        EntryOutcome::Random(ways) => {
+            let way = |(share, t): &(u32, LaneChoice)| json!({"percent": f64::from(*share) / 100.0, "lane": t.lane, "tag": t.tag});
             value["drawn"] = ways.iter().map(way).collect();
         }
-        Outcome::Taken(_) => {}
+        EntryOutcome::Forwarded(_) => {}
     }
     value
 }

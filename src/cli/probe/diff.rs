@@ -4,17 +4,17 @@
 use color_eyre::eyre::{Context, Result, bail, eyre};
 use serde::Serialize;
 
-use super::{Place, ProbeArgs, cells};
+use super::{ProbeArgs, ProbeTarget, probe_cells};
 use crate::{
     api::{Lane, ProbeSpec},
     cli::{
         Global,
         output::{self, Format, Table},
-        session::usage,
+        session::usage_error,
     },
     domain::{
-        diff::{Comparison, Difference, Ignored, compare},
-        lanes::both_sides,
+        diff::{Comparison, Difference, Ignored, compare_answers},
+        lanes::build_request_pair,
     },
     probe::Probed,
 };
@@ -27,7 +27,7 @@ pub(in crate::cli) struct NotCompared;
 /// The output of `-o json`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Printed<'a> {
+struct ComparisonOutput<'a> {
     equal: bool,
     /// Lane of the gray request.
     lane: &'a str,
@@ -40,12 +40,17 @@ struct Printed<'a> {
     partial: bool,
 }
 
-pub(super) async fn run(global: &Global, args: &ProbeArgs, plain: ProbeSpec) -> Result<()> {
-    let ignored = Ignored::parse(&args.ignore).map_err(|e| usage(format!("--ignore: {e}")))?;
+pub(super) async fn compare_versions(
+    global: &Global,
+    args: &ProbeArgs,
+    plain: ProbeSpec,
+) -> Result<()> {
+    let ignored =
+        Ignored::parse(&args.ignore).map_err(|e| usage_error(format!("--ignore: {e}")))?;
     let compared = send_and_compare(global, args, plain, &ignored)
         .await
         .wrap_err(NotCompared)?;
-    output::print(&compared.printed(args.output)?)?;
+    output::print(&compared.format_result(args.output)?)?;
     match compared.found.count() {
         0 => Ok(()),
         1 => bail!("the answers differ in 1 place"),
@@ -66,7 +71,7 @@ async fn send_and_compare(
     plain: ProbeSpec,
     ignored: &Ignored,
 ) -> Result<Compared> {
-    let place = Place::open(global, args.group.as_deref()).await?;
+    let place = ProbeTarget::open_target(global, args.group.as_deref()).await?;
     let lanes: Vec<Lane> = place
         .live
         .worlds
@@ -75,9 +80,9 @@ async fn send_and_compare(
         .values()
         .map(|l| (**l).clone())
         .collect();
-    let both = both_sides(&place.group, &lanes, args.lane.as_deref(), plain)?;
-    let base = send(&place, &both.requests.base, "base").await?;
-    let gray = send(&place, &both.requests.gray, "gray").await?;
+    let both = build_request_pair(&place.group, &lanes, args.lane.as_deref(), plain)?;
+    let base = send_one(&place, &both.requests.base, "base").await?;
+    let gray = send_one(&place, &both.requests.gray, "gray").await?;
     for (name, probed, tag) in [("base", &base, None), ("gray", &gray, Some(&both.tag))] {
         // The tag is known only if the chain was reported.
         if !probed.chain.is_empty() && probed.lane.as_ref() != tag {
@@ -93,7 +98,7 @@ async fn send_and_compare(
     let (Some(old), Some(new)) = (&base.raw, &gray.raw) else {
         bail!("there are no two answers")
     };
-    let found = compare(old, new, ignored);
+    let found = compare_answers(old, new, ignored);
     Ok(Compared {
         lane: both.lane,
         base,
@@ -103,7 +108,7 @@ async fn send_and_compare(
 }
 
 /// Sends one request and fails unless it is answered completely.
-async fn send(place: &Place, spec: &ProbeSpec, side: &str) -> Result<Probed> {
+async fn send_one(place: &ProbeTarget, spec: &ProbeSpec, side: &str) -> Result<Probed> {
     let probed = place.send(spec).await?.into_iter().next();
     let probed = probed.ok_or_else(|| eyre!("{side}: nothing was sent"))?;
     if probed.raw.is_none() {
@@ -116,7 +121,7 @@ async fn send(place: &Place, spec: &ProbeSpec, side: &str) -> Result<Probed> {
 }
 
 impl Compared {
-    fn printed(&self, format: Format) -> Result<String> {
+    fn format_result(&self, format: Format) -> Result<String> {
         let Self {
             lane,
             base,
@@ -127,8 +132,8 @@ impl Compared {
         let (differences, left_out, partial) =
             (found.differences.as_slice(), found.left_out, found.partial);
         match format {
-            Format::Json | Format::Yaml => output::data(
-                &Printed {
+            Format::Json | Format::Yaml => output::format_value(
+                &ComparisonOutput {
                     equal,
                     lane,
                     base,
@@ -140,14 +145,14 @@ impl Compared {
                 format,
             ),
             Format::Name => Ok(if equal { "equal\n" } else { "different\n" }.into()),
-            Format::Table | Format::Wide => Ok(self.table()),
+            Format::Table | Format::Wide => Ok(self.format_table()),
         }
     }
 
-    fn table(&self) -> String {
+    fn format_table(&self) -> String {
         let mut table = Table::new(&["SIDE", "STATUS", "MS", "LANE", "VERDICT", "CHAIN"]);
         for (side, probed) in [("base", &self.base), ("gray", &self.gray)] {
-            table.row(std::iter::once(side.to_owned()).chain(cells(probed)));
+            table.add_row(std::iter::once(side.to_owned()).chain(probe_cells(probed)));
         }
         let mut text = table.render() + "\n";
         if self.found.is_equal() {

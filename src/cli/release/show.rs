@@ -8,17 +8,17 @@ use kube::ResourceExt;
 use crate::{
     api::{Release, TaskPhase, TaskStatus},
     cli::{
-        output::{Table, age},
+        output::{Table, format_age},
         proposal,
         session::Session,
     },
     cluster::revision,
-    domain::{text::Clean, variables::shown},
+    domain::{text::Clean, variables::format_value},
 };
 
 /// What is waiting for approval, as a change to what runs; otherwise whether the App has changed
 /// since the release began.
-pub(super) async fn proposed(session: &Session, release: &Release) -> String {
+pub(super) async fn describe_pending(session: &Session, release: &Release) -> String {
     let Some(status) = release
         .status
         .as_ref()
@@ -28,7 +28,7 @@ pub(super) async fn proposed(session: &Session, release: &Release) -> String {
     };
     let waits = |t: &&TaskStatus| t.kind == "approval" && t.phase == TaskPhase::Waiting;
     let Some(task) = status.tasks.iter().find(waits) else {
-        return match revision::frozen(&session.client, &session.namespace, release).await {
+        return match revision::read_frozen_app(&session.client, &session.namespace, release).await {
             Ok((_, true)) => {
                 format!(
                     "\nApp {} has changed since this release began: that is no part of it\n",
@@ -39,13 +39,13 @@ pub(super) async fn proposed(session: &Session, release: &Release) -> String {
             Err(why) => format!("\n{why}\n"),
         };
     };
-    match proposal::change(session, release, Some(&task.name)).await {
+    match proposal::describe_proposal(session, release, Some(&task.name)).await {
         Ok((_, words)) => format!("\nTo be approved by {}: {words}", task.name),
         Err(why) => format!("\nWhat {} is to approve is not known: {why}\n", task.name),
     }
 }
 
-pub(super) fn text(release: &Release, now: Timestamp) -> String {
+pub(super) fn describe_release(release: &Release, now: Timestamp) -> String {
     let status = release.status.clone().unwrap_or_default();
     let mut out = String::new();
     let mut line = |name: &str, value: &str| {
@@ -78,7 +78,7 @@ pub(super) fn text(release: &Release, now: Timestamp) -> String {
     for (environment, values) in &status.variables {
         let values: Vec<String> = values
             .iter()
-            .map(|(key, value)| format!("{key}={}", shown(value)))
+            .map(|(key, value)| format!("{key}={}", format_value(value)))
             .collect();
         line(
             "Variables:",
@@ -88,12 +88,12 @@ pub(super) fn text(release: &Release, now: Timestamp) -> String {
     if !status.tasks.is_empty() {
         let mut table = Table::new(&["TASK", "KIND", "PHASE", "ATTEMPT", "BATCHES", "MESSAGE"]);
         for task in &status.tasks {
-            table.row([
+            table.add_row([
                 task.name.clone(),
                 task.kind.clone(),
                 format!("{:?}", task.phase),
                 task.attempt.to_string(),
-                batches(task),
+                format_batches(task),
                 task.message.clone().unwrap_or_default(),
             ]);
         }
@@ -103,8 +103,8 @@ pub(super) fn text(release: &Release, now: Timestamp) -> String {
     if !status.history.is_empty() {
         let mut table = Table::new(&["AGE", "BY", "WHAT", "TASK", "MESSAGE"]);
         for entry in &status.history {
-            table.row([
-                age(entry.at.parse().ok(), now),
+            table.add_row([
+                format_age(entry.at.parse().ok(), now),
                 entry.by.clone(),
                 entry.action.clone(),
                 entry.task.clone().unwrap_or_default(),
@@ -118,7 +118,7 @@ pub(super) fn text(release: &Release, now: Timestamp) -> String {
 }
 
 /// New pods and phase of each batch, as `1 Done, 2 Surging, 4 Pending`.
-fn batches(task: &TaskStatus) -> String {
+fn format_batches(task: &TaskStatus) -> String {
     task.batches
         .iter()
         .map(|b| format!("{} {:?}", b.target, b.phase))

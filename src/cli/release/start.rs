@@ -8,7 +8,7 @@ use color_eyre::eyre::Result;
 use crate::{
     cli::{
         output::Format,
-        session::{Session, usage},
+        session::{Session, usage_error},
     },
     domain::intent::Intent,
 };
@@ -38,8 +38,8 @@ pub(super) struct StartArgs {
 
 impl StartArgs {
     /// The intent of this command.
-    pub(super) fn intent(self) -> Result<Intent> {
-        let images = images(&self.apps, &self.image)?;
+    pub(super) fn into_intent(self) -> Result<Intent> {
+        let images = parse_images(&self.apps, &self.image)?;
         let Self {
             apps,
             stage,
@@ -57,17 +57,20 @@ impl StartArgs {
     }
 }
 
-pub(super) async fn run(session: &Session, args: StartArgs) -> Result<()> {
+pub(super) async fn start_release(session: &Session, args: StartArgs) -> Result<()> {
     let output = args.output;
-    session.perform(args.intent()?, output).await.map(drop)
+    session.perform(args.into_intent()?, output).await.map(drop)
 }
 
 /// Image references by App and image name.
-fn images(apps: &[String], texts: &[String]) -> Result<BTreeMap<String, BTreeMap<String, String>>> {
+fn parse_images(
+    apps: &[String],
+    texts: &[String],
+) -> Result<BTreeMap<String, BTreeMap<String, String>>> {
     let mut images: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
     for text in texts {
         let wrong = || {
-            usage(format!(
+            usage_error(format!(
                 "--image {text}: write NAME=REF, as in backend=spring-cloud-a:v2"
             ))
         };
@@ -76,7 +79,7 @@ fn images(apps: &[String], texts: &[String]) -> Result<BTreeMap<String, BTreeMap
             (Some((app, name)), _) => (app, name),
             (None, [app]) => (app.as_str(), left),
             (None, _) => {
-                return Err(usage(format!(
+                return Err(usage_error(format!(
                     "--image {text}: of which app? Write APP/{text}"
                 )));
             }
@@ -85,7 +88,7 @@ fn images(apps: &[String], texts: &[String]) -> Result<BTreeMap<String, BTreeMap
             return Err(wrong());
         }
         if !apps.iter().any(|a| a == app) {
-            return Err(usage(format!(
+            return Err(usage_error(format!(
                 "--image {text}: {app} is not being released"
             )));
         }
@@ -106,12 +109,12 @@ mod tests {
         let one = ["a".to_owned()];
         let two = ["a".to_owned(), "c".to_owned()];
         let texts = |t: &[&str]| t.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let read = images(&one, &texts(&["backend=r/x:1"])).unwrap();
+        let read = parse_images(&one, &texts(&["backend=r/x:1"])).unwrap();
         assert_eq!(read["a"]["backend"], "r/x:1");
-        let read = images(&two, &texts(&["a/backend=x:1", "c/backend=y:1"])).unwrap();
+        let read = parse_images(&two, &texts(&["a/backend=x:1", "c/backend=y:1"])).unwrap();
         assert_eq!(read["c"]["backend"], "y:1");
         for wrong in ["backend=x", "b/backend=x", "a/=x", "a/backend=", "nothing"] {
-            assert!(images(&two, &texts(&[wrong])).is_err(), "{wrong}");
+            assert!(parse_images(&two, &texts(&[wrong])).is_err(), "{wrong}");
         }
     }
 }

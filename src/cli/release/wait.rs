@@ -13,7 +13,7 @@ use crate::{
     api::{BatchPhase, Release, ReleasePhase, TaskPhase},
     cli::{
         get,
-        session::{Session, usage},
+        session::{Session, usage_error},
     },
 };
 
@@ -32,12 +32,12 @@ pub(super) struct WaitArgs {
     #[arg(long)]
     phase: String,
     /// Give up after
-    #[arg(long, default_value = "60s", value_parser = duration)]
+    #[arg(long, default_value = "60s", value_parser = parse_duration)]
     timeout: Duration,
 }
 
 /// Parses `60s`, `2m`, `1h30m`, or seconds.
-pub(in crate::cli) fn duration(text: &str) -> Result<Duration, String> {
+pub(in crate::cli) fn parse_duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse::<u64>() {
         return Ok(Duration::from_secs(seconds));
     }
@@ -48,7 +48,7 @@ pub(in crate::cli) fn duration(text: &str) -> Result<Duration, String> {
 
 /// What to wait for.
 #[derive(Clone, Debug, PartialEq)]
-enum Wanted {
+enum WaitTarget {
     Release(ReleasePhase),
     Task(String, TaskPhase),
     Batch(String, u32, BatchPhase),
@@ -56,33 +56,36 @@ enum Wanted {
 
 /// Whether a release has reached the target.
 #[derive(Clone, Debug, PartialEq)]
-enum Standing {
+enum WaitState {
     Holds,
     NotYet(String),
     /// It cannot be reached any more unless somebody acts.
     Never(String),
 }
 
-fn phase<T: DeserializeOwned + std::fmt::Debug>(text: &str) -> Result<T> {
+fn parse_phase<T: DeserializeOwned + std::fmt::Debug>(text: &str) -> Result<T> {
     let mut word = text.to_lowercase();
     if let Some(first) = word.get_mut(0..1) {
         first.make_ascii_uppercase();
     }
-    serde_json::from_value(Value::String(word)).map_err(|e| usage(format!("--phase {text}: {e}")))
+    serde_json::from_value(Value::String(word))
+        .map_err(|e| usage_error(format!("--phase {text}: {e}")))
 }
 
-impl Wanted {
-    fn of(args: &WaitArgs) -> Result<Self> {
+impl WaitTarget {
+    fn from_args(args: &WaitArgs) -> Result<Self> {
         Ok(match (&args.task, args.batch) {
-            (None, _) => Self::Release(phase(&args.phase)?),
-            (Some(task), None) => Self::Task(task.clone(), phase(&args.phase)?),
-            (Some(task), Some(batch)) => Self::Batch(task.clone(), batch, phase(&args.phase)?),
+            (None, _) => Self::Release(parse_phase(&args.phase)?),
+            (Some(task), None) => Self::Task(task.clone(), parse_phase(&args.phase)?),
+            (Some(task), Some(batch)) => {
+                Self::Batch(task.clone(), batch, parse_phase(&args.phase)?)
+            }
         })
     }
 
-    fn standing(&self, release: &Release) -> Standing {
+    fn evaluate_release(&self, release: &Release) -> WaitState {
         let Some(status) = &release.status else {
-            return Standing::NotYet("no engine has looked at it yet".into());
+            return WaitState::NotYet("no engine has looked at it yet".into());
         };
         let told = |what: String, message: &Option<String>| {
             message
@@ -92,9 +95,9 @@ impl Wanted {
         if let Self::Release(phase) = self {
             let now = told(format!("{:?}", status.phase), &status.message);
             return match status.phase {
-                p if p == *phase => Standing::Holds,
-                p if p.is_final() || p == ReleasePhase::Failed => Standing::Never(now),
-                _ => Standing::NotYet(now),
+                p if p == *phase => WaitState::Holds,
+                p if p.is_final() || p == ReleasePhase::Failed => WaitState::Never(now),
+                _ => WaitState::NotYet(now),
             };
         }
         let (Self::Task(name, _) | Self::Batch(name, ..)) = self else {
@@ -102,10 +105,13 @@ impl Wanted {
         };
         let Some(task) = status.tasks.iter().find(|t| t.name == *name) else {
             if status.tasks.is_empty() {
-                return Standing::NotYet("its tasks are not known yet".into());
+                return WaitState::NotYet("its tasks are not known yet".into());
             }
             let known: Vec<String> = status.tasks.iter().map(|t| t.name.clone()).collect();
-            return Standing::Never(format!("no task {name}; there {}", get::names(&known)));
+            return WaitState::Never(format!(
+                "no task {name}; there {}",
+                get::describe_names(&known)
+            ));
         };
         let now = told(format!("{name} is {:?}", task.phase), &task.message);
         let ended = status.phase.is_final()
@@ -122,64 +128,64 @@ impl Wanted {
             Self::Release(_) => false,
         };
         match (holds, ended) {
-            (true, _) => Standing::Holds,
-            (false, true) => Standing::Never(now),
-            (false, false) => Standing::NotYet(now),
+            (true, _) => WaitState::Holds,
+            (false, true) => WaitState::Never(now),
+            (false, false) => WaitState::NotYet(now),
         }
     }
 }
 
-pub(super) async fn run(session: &Session, args: WaitArgs) -> Result<()> {
-    let wanted = Wanted::of(&args)?;
-    wait(session, &args.name, &wanted, &args.phase, args.timeout).await
+pub(super) async fn wait_for_release(session: &Session, args: WaitArgs) -> Result<()> {
+    let wanted = WaitTarget::from_args(&args)?;
+    wait_for_target(session, &args.name, &wanted, &args.phase, args.timeout).await
 }
 
 /// Waits until a release is in a phase.
-pub(in crate::cli) async fn phase_of(
+pub(in crate::cli) async fn wait_for_phase(
     session: &Session,
     name: &str,
     phase: ReleasePhase,
     timeout: Duration,
 ) -> Result<()> {
-    wait(
+    wait_for_target(
         session,
         name,
-        &Wanted::Release(phase),
+        &WaitTarget::Release(phase),
         &format!("{phase:?}"),
         timeout,
     )
     .await
 }
 
-async fn wait(
+async fn wait_for_target(
     session: &Session,
     name: &str,
-    wanted: &Wanted,
+    wanted: &WaitTarget,
     phase: &str,
     timeout: Duration,
 ) -> Result<()> {
     // Fails at once if there is no such release.
-    let first = wanted.standing(&get::one(session, name).await?);
+    let first = wanted.evaluate_release(&get::get_object(session, name).await?);
     let api: Api<Release> = Api::namespaced(session.client.clone(), &session.namespace);
     let (seen, mut standings) = tokio::sync::watch::channel(first);
     let ends = |release: Option<&Release>| {
         let standing = release.map_or_else(
-            || Standing::Never("it was deleted".into()),
-            |r| wanted.standing(r),
+            || WaitState::Never("it was deleted".into()),
+            |r| wanted.evaluate_release(r),
         );
-        let done = !matches!(standing, Standing::NotYet(_));
+        let done = !matches!(standing, WaitState::NotYet(_));
         seen.send_replace(standing);
         done
     };
     let waited = tokio::time::timeout(timeout, await_condition(api, name, ends)).await;
     let last = standings.borrow_and_update().clone();
     match (last, waited) {
-        (Standing::Holds, _) => Ok(()),
-        (Standing::Never(now), _) => bail!("release {name}: {now}"),
-        (Standing::NotYet(now), Err(_)) => Err(eyre!(
+        (WaitState::Holds, _) => Ok(()),
+        (WaitState::Never(now), _) => bail!("release {name}: {now}"),
+        (WaitState::NotYet(now), Err(_)) => Err(eyre!(
             "release {name}: not {phase} within {timeout:?}; {now}"
         )),
-        (Standing::NotYet(now), Ok(ended)) => {
+        (WaitState::NotYet(now), Ok(ended)) => {
             let why = ended
                 .err()
                 .map_or_else(|| "the watch ended".to_owned(), |e| e.to_string());
@@ -207,52 +213,53 @@ mod tests {
             {"name": "ok", "kind": "approval", "phase": "Waiting"},
             {"name": "prod", "kind": "deploy", "phase": "Failed", "message": "pod x crashed",
              "batches": [{"number": 1, "target": 1, "phase": "Done"}]}]}));
-        let task = |name: &str, phase| Wanted::Task(name.into(), phase).standing(&now);
-        assert_eq!(task("ok", TaskPhase::Waiting), Standing::Holds);
+        let task = |name: &str, phase| WaitTarget::Task(name.into(), phase).evaluate_release(&now);
+        assert_eq!(task("ok", TaskPhase::Waiting), WaitState::Holds);
         assert!(matches!(
             task("ok", TaskPhase::Succeeded),
-            Standing::NotYet(_)
+            WaitState::NotYet(_)
         ));
         assert!(matches!(
             task("build", TaskPhase::Running),
-            Standing::Never(_)
+            WaitState::Never(_)
         ));
         assert_eq!(
             task("prod", TaskPhase::Succeeded),
-            Standing::Never("prod is Failed: pod x crashed".into())
+            WaitState::Never("prod is Failed: pod x crashed".into())
         );
         assert_eq!(
             task("nil", TaskPhase::Running),
-            Standing::Never("no task nil; there are build, ok, prod".into())
+            WaitState::Never("no task nil; there are build, ok, prod".into())
         );
         assert_eq!(
-            Wanted::Batch("prod".into(), 1, BatchPhase::Done).standing(&now),
-            Standing::Holds
+            WaitTarget::Batch("prod".into(), 1, BatchPhase::Done).evaluate_release(&now),
+            WaitState::Holds
         );
         assert!(matches!(
-            Wanted::Release(ReleasePhase::Succeeded).standing(&now),
-            Standing::NotYet(_)
+            WaitTarget::Release(ReleasePhase::Succeeded).evaluate_release(&now),
+            WaitState::NotYet(_)
         ));
         assert!(matches!(
-            Wanted::Release(ReleasePhase::Waiting).standing(&release(json!({"phase": "Aborted"}))),
-            Standing::Never(_)
+            WaitTarget::Release(ReleasePhase::Waiting)
+                .evaluate_release(&release(json!({"phase": "Aborted"}))),
+            WaitState::Never(_)
         ));
     }
 
     #[test]
     fn phases_are_read_in_any_case_and_durations_in_any_unit() {
         assert_eq!(
-            phase::<TaskPhase>("succeeded").unwrap(),
+            parse_phase::<TaskPhase>("succeeded").unwrap(),
             TaskPhase::Succeeded
         );
         assert!(
-            phase::<BatchPhase>("Succeeded")
+            parse_phase::<BatchPhase>("Succeeded")
                 .unwrap_err()
                 .to_string()
                 .contains("Surging")
         );
-        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
-        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
-        assert!(duration("soon").is_err() && duration("-5s").is_err());
+        assert_eq!(parse_duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
+        assert!(parse_duration("soon").is_err() && parse_duration("-5s").is_err());
     }
 }

@@ -14,17 +14,20 @@ use kube::{
 };
 use tokio::time::Instant;
 
-use super::{Found, Kind, RescueArgs, Seen, kubectl, not_looked_at, ours};
+use super::{
+    RescueArgs, SearchResult, StuckWorkload, WorkloadKind, describe_unsearched, kubectl_command,
+    rescue_command,
+};
 use crate::{
     api::FIELD_MANAGER,
     cli::{
+        namespace_ref::NamespaceRef,
         output,
-        places::Place,
-        session::{Session, told, usage},
+        session::{Session, api_error, usage_error},
     },
     cluster::error,
     domain::{
-        batches::stateful::{Own, in_the_way},
+        batches::stateful::{StatefulSettings, find_blocking_pod},
         command_line::CommandLine,
         observe::{self, StatefulSeen},
         text::Clean,
@@ -32,13 +35,17 @@ use crate::{
 };
 
 /// Time limit for the controller to see the patch and for the pods in the way to be deleted.
-const SEEN: Duration = Duration::from_secs(20);
+const CONTROLLER_TIMEOUT: Duration = Duration::from_secs(20);
 /// Time between two reads.
-const GAP: Duration = Duration::from_millis(200);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-pub(super) async fn act(session: &Session, args: RescueArgs, seen: Seen) -> Result<()> {
-    let (place, one) = the_one(args.workload.as_deref().unwrap_or_default(), seen)?;
-    let named = format!("{} {}", one.kind.word(), one.name);
+pub(super) async fn rescue_one(
+    session: &Session,
+    args: RescueArgs,
+    seen: SearchResult,
+) -> Result<()> {
+    let (place, one) = select_workload(args.workload.as_deref().unwrap_or_default(), seen)?;
+    let named = format!("{} {}", one.kind.as_str(), one.name);
     if let Some(problem) = one.problem {
         bail!("{named}: {problem}");
     }
@@ -46,7 +53,7 @@ pub(super) async fn act(session: &Session, args: RescueArgs, seen: Seen) -> Resu
         let release = &one.release;
         let command =
             CommandLine::graylane(if args.finish { "proceed" } else { "abort" }).arg(release);
-        return Err(usage(format!(
+        return Err(usage_error(format!(
             "release {release} is still under way: `{command}`, or --force to go past it"
         )));
     }
@@ -56,26 +63,26 @@ pub(super) async fn act(session: &Session, args: RescueArgs, seen: Seen) -> Resu
         ..PatchParams::default()
     };
     let client = place.client(session);
-    let trying = told(format!(
+    let trying = api_error(format!(
         "patching {} {}",
-        one.kind.word(),
-        place.full(&one.name)
+        one.kind.as_str(),
+        place.qualified_name(&one.name)
     ));
     match one.kind {
-        Kind::Deployment => {
+        WorkloadKind::Deployment => {
             let api: Api<Deployment> = Api::namespaced(client, &place.namespace);
             api.patch(&one.name, &params, &patch)
                 .await
                 .map_err(trying)?;
         }
-        Kind::StatefulSet => {
+        WorkloadKind::StatefulSet => {
             let api: Api<StatefulSet> = Api::namespaced(client.clone(), &place.namespace);
             let written = api
                 .patch(&one.name, &params, &patch)
                 .await
                 .map_err(trying)?;
             if args.abort {
-                clear(&client, &place, &written).await?;
+                delete_unready_pods(&client, &place, &written).await?;
             }
         }
     }
@@ -84,79 +91,89 @@ pub(super) async fn act(session: &Session, args: RescueArgs, seen: Seen) -> Resu
     } else {
         "goes back"
     };
-    let kubectl = kubectl(one.context.as_deref(), &one.namespace);
+    let kubectl = kubectl_command(one.context.as_deref(), &one.namespace);
     let status = kubectl
-        .flag("rollout status")
-        .flag(one.kind.word())
+        .fixed_args("rollout status")
+        .fixed_args(one.kind.as_str())
         .arg(&one.name);
     output::print(&format!("{named} {what}; `{status}` tells when\n"))
 }
 
 /// The workload that was named. Ambiguous if a namespace could not be read, as it may hold a
 /// namesake.
-fn the_one(wanted: &str, Seen { mut found, unseen }: Seen) -> Result<(Place, Found)> {
-    let full = |(place, f): &(Place, Found)| {
-        let command = ours(place.context.as_deref(), &place.namespace, &f.name, f.kind);
+fn select_workload(
+    wanted: &str,
+    SearchResult { mut found, unseen }: SearchResult,
+) -> Result<(NamespaceRef, StuckWorkload)> {
+    let full = |(place, f): &(NamespaceRef, StuckWorkload)| {
+        let command = rescue_command(place.context.as_deref(), &place.namespace, &f.name, f.kind);
         format!("`{command}`")
     };
     if found.len() > 1 {
         let all: Vec<String> = found.iter().map(full).collect();
-        return Err(usage(format!(
+        return Err(usage_error(format!(
             "several are called so; say which: {}",
             all.join(", ")
         )));
     }
     match (found.pop(), unseen.as_slice()) {
         (Some(one), []) => Ok(one),
-        (Some(one), unseen) => Err(usage(format!(
+        (Some(one), unseen) => Err(usage_error(format!(
             "{}: another {wanted} may stand there; if this one is meant, say {}",
-            not_looked_at(unseen),
+            describe_unsearched(unseen),
             full(&one)
         ))),
         (None, []) => Err(eyre!("{wanted} is not half-way: nothing to do")),
         (None, unseen) => Err(eyre!(
             "{wanted} was not found half-way, but {}",
-            not_looked_at(unseen)
+            describe_unsearched(unseen)
         )),
     }
 }
 
 /// Deletes the pods that going back would wait for, one after the other as the engine does. Waits
 /// first until the controller has seen the patch: before, it would create the same pods again.
-async fn clear(client: &Client, place: &Place, written: &StatefulSet) -> Result<()> {
+async fn delete_unready_pods(
+    client: &Client,
+    place: &NamespaceRef,
+    written: &StatefulSet,
+) -> Result<()> {
     let name = written.name_any();
     let sets: Api<StatefulSet> = Api::namespaced(client.clone(), &place.namespace);
     let pods: Api<Pod> = Api::namespaced(client.clone(), &place.namespace);
-    let end = Instant::now() + SEEN;
+    let end = Instant::now() + CONTROLLER_TIMEOUT;
     loop {
-        let live = sets
-            .get(&name)
-            .await
-            .map_err(told(format!("reading statefulset {}", place.full(&name))))?;
+        let live = sets.get(&name).await.map_err(api_error(format!(
+            "reading statefulset {}",
+            place.qualified_name(&name)
+        )))?;
         let all = pods
             .list(&ListParams::default())
             .await
-            .map_err(told(format!("listing {}", place.full("pods"))))?;
-        let seen = observe::stateful(&live, &all.items, &|_| SignedDuration::ZERO);
-        let lame = lame(&seen);
-        if seen.observed() && lame.is_empty() {
+            .map_err(api_error(format!(
+                "listing {}",
+                place.qualified_name("pods")
+            )))?;
+        let seen = observe::observe_stateful_set(&live, &all.items, &|_| SignedDuration::ZERO);
+        let lame = unready_pods(&seen);
+        if seen.is_observed() && lame.is_empty() {
             return Ok(());
         }
         if Instant::now() > end {
-            if !seen.observed() {
+            if !seen.is_observed() {
                 bail!(
                     "statefulset {name} was patched, but its controller has not seen it for {} s",
-                    SEEN.as_secs()
+                    CONTROLLER_TIMEOUT.as_secs()
                 );
             }
-            let kubectl = kubectl(place.context.as_deref(), &place.namespace);
-            let delete = kubectl.flag("delete pod").args(lame);
+            let kubectl = kubectl_command(place.context.as_deref(), &place.namespace);
+            let delete = kubectl.fixed_args("delete pod").args(lame);
             say!(
                 "warning: not ready, and to be deleted if the way back comes to wait for it: `{delete}`"
             );
             return Ok(());
         }
-        if let Some(pod) = in_the_way(&seen) {
+        if let Some(pod) = find_blocking_pod(&seen) {
             let preconditions = Some(Preconditions {
                 uid: Some(pod.uid.clone()),
                 resource_version: Some(pod.version.clone()),
@@ -172,20 +189,21 @@ async fn clear(client: &Client, place: &Place, written: &StatefulSet) -> Result<
                 .await
             {
                 // The pod is gone or has changed, and may be ready by now.
-                Err(why) if matches!(error::code(&why), Some(404 | 409)) => {}
-                done => {
-                    drop(done.map_err(told(format!("deleting pod {}", place.full(&pod.name))))?)
-                }
+                Err(why) if matches!(error::status_code(&why), Some(404 | 409)) => {}
+                done => drop(done.map_err(api_error(format!(
+                    "deleting pod {}",
+                    place.qualified_name(&pod.name)
+                )))?),
             }
         }
-        tokio::time::sleep(GAP).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
 /// Pods that are not ready and will be replaced on the way back.
-fn lame(seen: &StatefulSeen) -> Vec<String> {
-    let from = Own::of(&seen.live).partition();
-    let of_it = |pod: &str| seen.place_of(pod).is_some_and(|place| place >= from);
+fn unready_pods(seen: &StatefulSeen) -> Vec<String> {
+    let from = StatefulSettings::from_stateful_set(&seen.live).partition();
+    let of_it = |pod: &str| seen.slot_of(pod).is_some_and(|place| place >= from);
     let lame = seen
         .old
         .pods

@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     api::{App, label},
     cli::session::tests::on_pocket,
-    domain::{batches::Latch, observe::REVISION},
+    domain::{batches::Latch, observe::REVISION_LABEL},
 };
 
 fn latch(before: Value) -> Value {
@@ -41,11 +41,11 @@ fn half_way_ones_are_found_with_both_ways_out() {
             live: d.clone(),
             ..DeploymentSeen::default()
         };
-        found_in(
-            Kind::Deployment,
+        to_stuck_workload(
+            WorkloadKind::Deployment,
             &d.metadata,
             Some("far"),
-            rescue(&seen, &Records::default()),
+            plan_rescue(&seen, &Records::default()),
             &[],
         )
     };
@@ -61,8 +61,8 @@ fn half_way_ones_are_found_with_both_ways_out() {
         (Some(&Value::Null), "")
     );
     assert!(
-        words(&left).contains("nothing tells of which")
-            && words(&left).contains("Kubernetes' defaults"),
+        describe_stuck(&left).contains("nothing tells of which")
+            && describe_stuck(&left).contains("Kubernetes' defaults"),
         "{left:?}"
     );
     let found = half_way(&deployment(Some(latch(
@@ -80,7 +80,7 @@ fn half_way_ones_are_found_with_both_ways_out() {
         "{}",
         found.finish
     );
-    let text = words(&found);
+    let text = describe_stuck(&found);
     assert!(
         text.contains("release r, which is over, or gone") && !text.contains("resourceVersion"),
         "{text}"
@@ -89,19 +89,19 @@ fn half_way_ones_are_found_with_both_ways_out() {
         text.contains("graylane rescue far/demo/a-prod --kind deployment --abort"),
         "{text}"
     );
-    let stuck = Found {
-        kind: Kind::StatefulSet,
+    let stuck = StuckWorkload {
+        kind: WorkloadKind::StatefulSet,
         in_the_way: vec!["a-prod-3".into()],
         ..found
     };
     assert!(
-        words(&stuck).contains("kubectl --context far -n demo delete pod a-prod-3"),
+        describe_stuck(&stuck).contains("kubectl --context far -n demo delete pod a-prod-3"),
         "{}",
-        words(&stuck)
+        describe_stuck(&stuck)
     );
     let broken = half_way(&deployment(Some(json!("\u{1b}[31mnonsense")))).unwrap();
     assert!(
-        words(&broken).contains("a-prod") && !words(&broken).contains('\u{1b}'),
+        describe_stuck(&broken).contains("a-prod") && !describe_stuck(&broken).contains('\u{1b}'),
         "{broken:?}"
     );
 }
@@ -119,16 +119,16 @@ fn a_latch_puts_no_command_into_what_is_pasted() {
         live: live.clone(),
         ..DeploymentSeen::default()
     };
-    let ways = rescue(&seen, &Records::default());
-    let found = found_in(
-        Kind::Deployment,
+    let ways = plan_rescue(&seen, &Records::default());
+    let found = to_stuck_workload(
+        WorkloadKind::Deployment,
         &live.metadata,
         Some("far'; touch PWN"),
         ways,
         &[],
     )
     .unwrap();
-    let text = words(&found);
+    let text = describe_stuck(&found);
     assert!(
         text.chars().all(|c| c == '\n' || !c.is_control()) && !text.contains('\u{202e}'),
         "{text:?}"
@@ -192,17 +192,17 @@ async fn a_place_that_cannot_be_looked_at_is_no_answer() {
         {"name": "prod", "namespace": "prod", "context": "far"}]}}),
     )
     .await;
-    let far = Place {
+    let far = NamespaceRef {
         context: Some("far".into()),
         namespace: "prod".into(),
     };
-    let told = named(&session, far.clone(), &[])
+    let told = search_namespace(&session, far.clone(), &[])
         .await
         .unwrap_err()
         .to_string();
     assert!(told.starts_with("looking at far/prod/*: "), "{told}");
 
-    let told = look(&session, args(None, false))
+    let told = search_and_rescue(&session, args(None, false))
         .await
         .unwrap_err()
         .to_string();
@@ -210,7 +210,7 @@ async fn a_place_that_cannot_be_looked_at_is_no_answer() {
         told,
         "far/prod/* could not be looked at: half-way ones may stand there"
     );
-    let told = look(&session, args(Some("db"), true))
+    let told = search_and_rescue(&session, args(Some("db"), true))
         .await
         .unwrap_err()
         .to_string();
@@ -218,7 +218,7 @@ async fn a_place_that_cannot_be_looked_at_is_no_answer() {
         told,
         "db was not found half-way, but far/prod/* could not be looked at"
     );
-    let told = look(&session, args(Some("demo/db"), true))
+    let told = search_and_rescue(&session, args(Some("demo/db"), true))
         .await
         .unwrap_err()
         .to_string();
@@ -232,7 +232,7 @@ async fn a_place_that_cannot_be_looked_at_is_no_answer() {
         "spec": {"selector": {"matchLabels": {"app": "db"}}, "template": pods("2")}}),
     )
     .await;
-    let told = look(&session, args(Some("db"), true))
+    let told = search_and_rescue(&session, args(Some("db"), true))
         .await
         .unwrap_err()
         .to_string();
@@ -240,7 +240,9 @@ async fn a_place_that_cannot_be_looked_at_is_no_answer() {
         told.contains("another db may stand there") && told.contains("demo/db --kind deployment"),
         "{told}"
     );
-    look(&session, args(Some("demo/db"), true)).await.unwrap();
+    search_and_rescue(&session, args(Some("demo/db"), true))
+        .await
+        .unwrap();
 }
 
 fn pods(version: &str) -> Value {
@@ -275,7 +277,7 @@ async fn an_abort_deletes_the_pods_in_its_way_and_no_other() {
     ] {
         let name = format!("db-{place}");
         let mut pod = pods("2");
-        pod["metadata"] = json!({"name": name, "labels": {"app": "db", REVISION: revision}, "ownerReferences": [{
+        pod["metadata"] = json!({"name": name, "labels": {"app": "db", REVISION_LABEL: revision}, "ownerReferences": [{
             "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": live.uid(), "controller": true}]});
         create::<Pod>(&session, pod).await;
         let ready = json!({"status": {"phase": "Running",
@@ -305,7 +307,10 @@ async fn an_abort_deletes_the_pods_in_its_way_and_no_other() {
             tokio::task::yield_now().await;
         }
     };
-    let (done, ()) = tokio::join!(look(&session, args(Some("demo/db"), true)), controller);
+    let (done, ()) = tokio::join!(
+        search_and_rescue(&session, args(Some("demo/db"), true)),
+        controller
+    );
     done.unwrap();
     let live = sets.get("db").await.unwrap();
     assert_eq!(

@@ -31,8 +31,8 @@ impl Address {
 }
 
 /// Parses the value of `server`. Errors do not repeat it, because it may hold a password.
-pub(super) fn parse(text: &str) -> Result<Address, String> {
-    let url = split(text)?;
+pub(super) fn parse_address(text: &str) -> Result<Address, String> {
+    let url = split_scheme(text)?;
     let (scheme, rest) = match url {
         Some(found) => found,
         // Anything else is taken as a host.
@@ -43,12 +43,12 @@ pub(super) fn parse(text: &str) -> Result<Address, String> {
             "the scheme {scheme}:// is neither http:// nor https://"
         ));
     }
-    let (authority, path) = cut(rest);
-    if url_is_missing(text) && !matches!(path, "" | "/") {
+    let (authority, path) = split_authority(rest);
+    if has_no_scheme(text) && !matches!(path, "" | "/") {
         return Err("this is neither a URL nor host:port".into());
     }
-    let (login, host) = login_of(authority);
-    let host = host_of(host, None)?;
+    let (login, host) = split_login(authority);
+    let host = validate_host(host, None)?;
     let path = utf8_percent_encode(path, PATH);
     let uri = format!("{scheme}://{host}{path}")
         .parse()
@@ -57,8 +57,8 @@ pub(super) fn parse(text: &str) -> Result<Address, String> {
 }
 
 /// The address as shown to people, without credentials.
-pub(super) fn shown(text: &str) -> String {
-    match parse(text) {
+pub(super) fn display_address(text: &str) -> String {
+    match parse_address(text) {
         Ok(address) => address.uri.to_string().trim_end_matches('/').to_owned(),
         Err(_) => text
             .rsplit_once('@')
@@ -76,11 +76,11 @@ pub(super) fn parse_proxy(text: &str, schemes: &[&str]) -> Result<Uri, String> {
             schemes.join(", ")
         )
     };
-    let (scheme, rest) = split(text)?.ok_or_else(among)?;
+    let (scheme, rest) = split_scheme(text)?.ok_or_else(among)?;
     if !schemes.contains(&scheme.as_str()) {
         return Err(among());
     }
-    let (authority, _) = cut(rest);
+    let (authority, _) = split_authority(rest);
     let (login, host) = match authority.rsplit_once('@') {
         Some((login, host)) => (Some(login), host),
         None => (None, authority),
@@ -88,7 +88,7 @@ pub(super) fn parse_proxy(text: &str, schemes: &[&str]) -> Result<Uri, String> {
     // In Go both leave name resolution to the proxy.
     let scheme = scheme.replace("socks5h", "socks5");
     if scheme == "socks5" && login.is_some() {
-        let (user, password) = login_of(authority).0.unwrap_or_default();
+        let (user, password) = split_login(authority).0.unwrap_or_default();
         // RFC 1929 has one byte for each length.
         if user.is_empty() || user.len() > 255 || password.len() > 255 {
             return Err(
@@ -97,7 +97,7 @@ pub(super) fn parse_proxy(text: &str, schemes: &[&str]) -> Result<Uri, String> {
             );
         }
     }
-    let host = host_of(host, (scheme == "socks5").then_some(1080))?;
+    let host = validate_host(host, (scheme == "socks5").then_some(1080))?;
     let login = login.map(|l| format!("{l}@")).unwrap_or_default();
     format!("{scheme}://{login}{host}")
         .parse()
@@ -105,7 +105,7 @@ pub(super) fn parse_proxy(text: &str, schemes: &[&str]) -> Result<Uri, String> {
 }
 
 /// The scheme in lower case and what follows `://`; `None` without a scheme or a host.
-fn split(text: &str) -> Result<Option<(String, &str)>, String> {
+fn split_scheme(text: &str) -> Result<Option<(String, &str)>, String> {
     if text.chars().any(char::is_control) {
         return Err("there is a control character in the address, perhaps a line break".into());
     }
@@ -115,20 +115,20 @@ fn split(text: &str) -> Result<Option<(String, &str)>, String> {
     let mut letters = scheme.chars();
     let plain = letters.next().is_some_and(|c| c.is_ascii_alphabetic())
         && letters.all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
-    Ok((plain && !cut(rest).0.is_empty()).then(|| (scheme.to_ascii_lowercase(), rest)))
+    Ok((plain && !split_authority(rest).0.is_empty()).then(|| (scheme.to_ascii_lowercase(), rest)))
 }
 
-fn url_is_missing(text: &str) -> bool {
-    matches!(split(text), Ok(None))
+fn has_no_scheme(text: &str) -> bool {
+    matches!(split_scheme(text), Ok(None))
 }
 
 /// Authority and path; query and fragment are dropped.
-fn cut(rest: &str) -> (&str, &str) {
+fn split_authority(rest: &str) -> (&str, &str) {
     let rest = rest.split(['?', '#']).next().unwrap_or_default();
     rest.find('/').map_or((rest, ""), |at| rest.split_at(at))
 }
 
-fn login_of(authority: &str) -> (Option<(String, String)>, &str) {
+fn split_login(authority: &str) -> (Option<(String, String)>, &str) {
     let Some((login, host)) = authority.rsplit_once('@') else {
         return (None, authority);
     };
@@ -138,12 +138,12 @@ fn login_of(authority: &str) -> (Option<(String, String)>, &str) {
 }
 
 /// User name and password in a proxy's address.
-pub(super) fn login_in(proxy: &Uri) -> Option<(String, String)> {
-    login_of(proxy.authority()?.as_str()).0
+pub(super) fn proxy_login(proxy: &Uri) -> Option<(String, String)> {
+    split_login(proxy.authority()?.as_str()).0
 }
 
 /// Checks a host and its optional port.
-fn host_of(text: &str, default: Option<u16>) -> Result<String, String> {
+fn validate_host(text: &str, default: Option<u16>) -> Result<String, String> {
     let (host, port) = match text.rfind(':') {
         Some(at) if !text[at..].contains(']') => (&text[..at], &text[at + 1..]),
         _ => (text, ""),

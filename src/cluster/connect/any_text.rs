@@ -97,8 +97,8 @@ fn any_file_is_refused_in_words_or_makes_a_client() {
             match Kubeconfig::parse(text.as_bytes(), Path::new("/nowhere")) {
                 Err(why) => prop_assert!(!why.is_empty()),
                 Ok(known) => {
-                    super::contexts(&known);
-                    match config::prepare(&known, None, |_| None) {
+                    super::list_contexts(&known);
+                    match config::prepare_config(&known, None, |_| None) {
                         Err(ConnectError::Kubeconfig { place, why }) => {
                             prop_assert!(!place.is_empty() && !why.is_empty());
                         }

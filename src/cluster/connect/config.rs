@@ -16,26 +16,26 @@ use super::{
 };
 
 /// Proxy schemes that the file may use; the environment may use more.
-const PROXIES: [&str; 3] = ["http", "https", "socks5"];
+const PROXY_SCHEMES: [&str; 3] = ["http", "https", "socks5"];
 
 /// A configuration, and the login plugin to run before it is used.
-pub(in crate::cluster) struct Prepared {
+pub(in crate::cluster) struct PreparedConfig {
     pub(in crate::cluster) config: kube::Config,
-    pub(in crate::cluster) login: Option<Login>,
+    pub(in crate::cluster) login: Option<LoginPlugin>,
 }
 
 /// A login plugin, and the cluster information to pass to it.
-pub(in crate::cluster) struct Login {
+pub(in crate::cluster) struct LoginPlugin {
     pub(in crate::cluster) exec: Exec,
     pub(in crate::cluster) cluster: Option<Value>,
 }
 
 /// The configuration of one context; `None` is the current one.
-pub(super) fn prepare(
+pub(super) fn prepare_config(
     kubeconfig: &Kubeconfig,
     context: Option<&str>,
     env: impl Fn(&str) -> Option<String>,
-) -> Result<Prepared, ConnectError> {
+) -> Result<PreparedConfig, ConnectError> {
     let name = context.unwrap_or(&kubeconfig.current);
     let wrong = |place: String, why: String| ConnectError::Kubeconfig { place, why };
     let here = || format!("context {name}");
@@ -51,28 +51,29 @@ pub(super) fn prepare(
     // A user that the file does not define is anonymous, as for kubectl.
     let nobody = User::default();
     let user = kubeconfig.users.get(&entry.user).unwrap_or(&nobody);
-    let Server {
+    let ServerConfig {
         mut config,
         authority,
         login,
-    } = server(cluster, env).map_err(|why| wrong(format!("cluster {}", entry.cluster), why))?;
+    } = configure_server(cluster, env)
+        .map_err(|why| wrong(format!("cluster {}", entry.cluster), why))?;
     let secure = config.cluster_url.scheme_str() == Some("https");
-    let found = credentials::read(user, secure, login)
+    let found = credentials::read_credentials(user, secure, login)
         .map_err(|why| wrong(format!("user {}", entry.user), why))?;
     (config.auth_info, config.headers) = (found.auth, found.headers);
     if !entry.namespace.is_empty() {
         config.default_namespace.clone_from(&entry.namespace);
     }
-    let login = found.exec.map(|exec: Exec| Login {
+    let login = found.exec.map(|exec: Exec| LoginPlugin {
         cluster: exec
             .provide_cluster_info
-            .then(|| told_to_plugin(cluster, authority.as_deref())),
+            .then(|| exec_cluster_info(cluster, authority.as_deref())),
         exec,
     });
-    Ok(Prepared { config, login })
+    Ok(PreparedConfig { config, login })
 }
 
-struct Server {
+struct ServerConfig {
     config: kube::Config,
     /// PEM.
     authority: Option<Vec<u8>>,
@@ -80,14 +81,18 @@ struct Server {
     login: Option<(String, String)>,
 }
 
-fn server(cluster: &Cluster, env: impl Fn(&str) -> Option<String>) -> Result<Server, String> {
+fn configure_server(
+    cluster: &Cluster,
+    env: impl Fn(&str) -> Option<String>,
+) -> Result<ServerConfig, String> {
     if cluster.server.is_empty() {
         return Err(
             "there is no server: `server` is the address of its API, as in https://HOST:6443"
                 .into(),
         );
     }
-    let address = address::parse(&cluster.server).map_err(|why| format!("server: {why}"))?;
+    let address =
+        address::parse_address(&cluster.server).map_err(|why| format!("server: {why}"))?;
     let secure = address.is_secure();
     let mut config = kube::Config::new(address.uri);
     config.disable_compression = cluster.disable_compression;
@@ -95,11 +100,11 @@ fn server(cluster: &Cluster, env: impl Fn(&str) -> Option<String>) -> Result<Ser
         environment::proxy_for(&config.cluster_url, env)?
     } else {
         Some(
-            address::parse_proxy(&cluster.proxy_url, &PROXIES)
+            address::parse_proxy(&cluster.proxy_url, &PROXY_SCHEMES)
                 .map_err(|why| format!("proxy-url: {why}"))?,
         )
     };
-    let given = pem::load(
+    let given = pem::load_pem(
         "certificate-authority",
         &cluster.certificate_authority_data,
         &cluster.certificate_authority,
@@ -113,7 +118,10 @@ fn server(cluster: &Cluster, env: impl Fn(&str) -> Option<String>) -> Result<Ser
                 "insecure-skip-tls-verify and a certificate-authority exclude each other".into(),
             );
         }
-        config.root_cert = authority.as_deref().map(pem::authorities).transpose()?;
+        config.root_cert = authority
+            .as_deref()
+            .map(pem::parse_authorities)
+            .transpose()?;
         config.accept_invalid_certs = cluster.insecure_skip_tls_verify;
         if !cluster.tls_server_name.is_empty() {
             rustls::pki_types::ServerName::try_from(cluster.tls_server_name.as_str())
@@ -125,7 +133,7 @@ fn server(cluster: &Cluster, env: impl Fn(&str) -> Option<String>) -> Result<Ser
         // Nothing is verified, so the system's authorities need not exist.
         config.root_cert = Some(vec![]);
     }
-    Ok(Server {
+    Ok(ServerConfig {
         config,
         authority,
         login: address.login,
@@ -133,7 +141,7 @@ fn server(cluster: &Cluster, env: impl Fn(&str) -> Option<String>) -> Result<Ser
 }
 
 /// `clientauthentication.Cluster`, which the login plugin reads.
-fn told_to_plugin(cluster: &Cluster, authority: Option<&[u8]>) -> Value {
+fn exec_cluster_info(cluster: &Cluster, authority: Option<&[u8]>) -> Value {
     let mut told = json!({"server": cluster.server});
     if !cluster.tls_server_name.is_empty() {
         told["tls-server-name"] = json!(cluster.tls_server_name);

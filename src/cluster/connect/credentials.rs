@@ -22,7 +22,7 @@ const PLUGIN_VERSIONS: [&str; 2] = [
 ];
 /// Characters besides letters and digits that a header name may hold (RFC 9110, token); `%`
 /// escapes.
-const IN_NAMES: &AsciiSet = &NON_ALPHANUMERIC
+const HEADER_NAME_CHARS: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'!')
     .remove(b'#')
     .remove(b'$')
@@ -48,21 +48,21 @@ pub(super) struct Credentials {
 
 /// Reads a user's credentials. Over plain http only impersonation headers are sent. `login` comes
 /// from the address.
-pub(super) fn read(
+pub(super) fn read_credentials(
     user: &User,
     secure: bool,
     login: Option<(String, String)>,
 ) -> Result<Credentials, String> {
-    check(user)?;
+    validate_user(user)?;
     let mut found = Credentials {
-        headers: impersonation(user)?,
+        headers: impersonation_headers(user)?,
         ..Credentials::default()
     };
     if secure {
         (
             found.auth.client_certificate_data,
             found.auth.client_key_data,
-        ) = match identity(user)? {
+        ) = match read_identity(user)? {
             Some((certificate, key)) => (Some(certificate), Some(key.into())),
             None => (None, None),
         };
@@ -71,7 +71,7 @@ pub(super) fn read(
         (found.auth.username, found.auth.password) = (Some(name), Some(password.into()));
     } else if !secure {
         // client-go sends no credentials in clear text.
-    } else if let Some(token) = token(user)? {
+    } else if let Some(token) = read_token(user)? {
         found.auth.token = Some(token.into());
     } else if !user.username.is_empty() {
         (found.auth.username, found.auth.password) = (
@@ -81,7 +81,7 @@ pub(super) fn read(
     } else if let Some(provider) = &user.auth_provider {
         let token = provider.config.get("id-token");
         if token
-            .and_then(|token| expiry(token))
+            .and_then(|token| token_expiry(token))
             .is_some_and(|at| at <= Timestamp::now())
         {
             return Err(
@@ -104,13 +104,13 @@ pub(super) fn read(
 
 /// Checks that a token can be sent in a header.
 pub(in crate::cluster) fn check_token(token: &str) -> Result<(), String> {
-    header(token)
+    header_value(token)
         .map(|_| ())
         .map_err(|()| "there is a control character in the token, perhaps a line break".into())
 }
 
 /// Refuses contradictory settings, as `clientcmd.validateAuthInfo` does.
-fn check(user: &User) -> Result<(), String> {
+fn validate_user(user: &User) -> Result<(), String> {
     let has_basic = !user.username.is_empty() || !user.password.is_empty();
     if !user.token.is_empty() && has_basic
         || !user.token_file.is_empty() && !user.username.is_empty()
@@ -147,7 +147,7 @@ fn check(user: &User) -> Result<(), String> {
 }
 
 /// Expiry of a token that is a JWT.
-fn expiry(token: &str) -> Option<Timestamp> {
+fn token_expiry(token: &str) -> Option<Timestamp> {
     let claims = URL_SAFE_NO_PAD
         .decode(token.split('.').nth(1)?.trim_end_matches('='))
         .ok()?;
@@ -186,7 +186,7 @@ fn check_plugin(exec: &Exec) -> Result<(), String> {
 }
 
 /// The token; a token file wins if it is not empty.
-fn token(user: &User) -> Result<Option<String>, String> {
+fn read_token(user: &User) -> Result<Option<String>, String> {
     let mut token = user.token.clone();
     if !user.token_file.is_empty() {
         match std::fs::read_to_string(&user.token_file) {
@@ -209,8 +209,8 @@ fn token(user: &User) -> Result<Option<String>, String> {
 }
 
 /// Certificate and key as base64 of PEM, or `None`.
-fn identity(user: &User) -> Result<Option<(String, String)>, String> {
-    let certificate = pem::load(
+fn read_identity(user: &User) -> Result<Option<(String, String)>, String> {
+    let certificate = pem::load_pem(
         "client-certificate",
         &user.client_certificate_data,
         &user.client_certificate,
@@ -222,17 +222,17 @@ fn identity(user: &User) -> Result<Option<(String, String)>, String> {
     if !user.client_key.is_empty() && !user.client_key_data.is_empty() {
         return Err("both client-key and client-key-data; one of them".into());
     }
-    let key = pem::load("client-key", &user.client_key_data, &user.client_key)?;
+    let key = pem::load_pem("client-key", &user.client_key_data, &user.client_key)?;
     let key = key.ok_or("client-certificate without client-key")?;
-    pem::identity(&certificate, &key).map(Some)
+    pem::encode_identity(&certificate, &key).map(Some)
 }
 
-fn impersonation(user: &User) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
+fn impersonation_headers(user: &User) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
     if user.impersonate.is_empty() {
         return Ok(vec![]);
     }
     let value = |field: &str, text: &str| {
-        header(text).map_err(|()| format!("{field}: there is a control character in it"))
+        header_value(text).map_err(|()| format!("{field}: there is a control character in it"))
     };
     let mut all = vec![(
         HeaderName::from_static("impersonate-user"),
@@ -251,8 +251,11 @@ fn impersonation(user: &User) -> Result<Vec<(HeaderName, HeaderValue)>, String> 
         ));
     }
     for (key, values) in &user.impersonate_extra {
-        let name =
-            format!("impersonate-extra-{}", utf8_percent_encode(key, IN_NAMES)).to_lowercase();
+        let name = format!(
+            "impersonate-extra-{}",
+            utf8_percent_encode(key, HEADER_NAME_CHARS)
+        )
+        .to_lowercase();
         let name = HeaderName::try_from(name).map_err(|e| format!("as-user-extra: {e}"))?;
         for text in values {
             all.push((name.clone(), value("as-user-extra", text)?));
@@ -261,7 +264,7 @@ fn impersonation(user: &User) -> Result<Vec<(HeaderName, HeaderValue)>, String> 
     Ok(all)
 }
 
-fn header(text: &str) -> Result<HeaderValue, ()> {
+fn header_value(text: &str) -> Result<HeaderValue, ()> {
     HeaderValue::from_bytes(text.as_bytes()).map_err(|_| ())
 }
 

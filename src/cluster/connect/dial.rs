@@ -37,12 +37,12 @@ use super::address;
 /// # Errors
 ///
 /// When no client can be made from the configuration.
-pub(super) fn client(mut config: Config) -> kube::Result<Client> {
-    let tcp = tcp();
+pub(super) fn build_client(mut config: Config) -> kube::Result<Client> {
+    let tcp = tcp_connector();
     let Some(proxy) = config.proxy_url.clone() else {
-        return over(tcp, config);
+        return client_over_connector(tcp, config);
     };
-    let login = address::login_in(&proxy);
+    let login = address::proxy_login(&proxy);
     let basic = login.as_ref().and_then(|(user, password)| {
         let encoded = STANDARD.encode(format!("{user}:{password}"));
         HeaderValue::try_from(format!("Basic {encoded}")).ok()
@@ -52,15 +52,17 @@ pub(super) fn client(mut config: Config) -> kube::Result<Client> {
         Some("socks5") => {
             let socks = SocksV5::new(proxy, tcp);
             match login {
-                Some((user, password)) => over(socks.with_auth(user, password), config),
-                None => over(socks, config),
+                Some((user, password)) => {
+                    client_over_connector(socks.with_auth(user, password), config)
+                }
+                None => client_over_connector(socks, config),
             }
         }
         Some("http") if in_clear => {
             config
                 .headers
                 .extend(basic.map(|value| (PROXY_AUTHORIZATION, value)));
-            over(ToProxy { inner: tcp, proxy }, config)
+            client_over_connector(ProxyConnector { inner: tcp, proxy }, config)
         }
         Some("https") if in_clear => {
             config
@@ -68,13 +70,15 @@ pub(super) fn client(mut config: Config) -> kube::Result<Client> {
                 .extend(basic.map(|value| (PROXY_AUTHORIZATION, value)));
             // The server is not verified. The proxy is, by the system's authorities.
             let inner = Config::new(proxy.clone()).rustls_https_connector_with_connector(tcp)?;
-            over(ToProxy { inner, proxy }, config)
+            client_over_connector(ProxyConnector { inner, proxy }, config)
         }
-        Some("http") => over(authorized(Tunnel::new(proxy, tcp), basic), config),
+        Some("http") => {
+            client_over_connector(with_authorization(Tunnel::new(proxy, tcp), basic), config)
+        }
         Some("https") => {
             // As in Go's transport, the proxy is verified by the same authorities as the server.
             let tls = config.rustls_https_connector_with_connector(tcp)?;
-            over(authorized(Tunnel::new(proxy, tls), basic), config)
+            client_over_connector(with_authorization(Tunnel::new(proxy, tls), basic), config)
         }
         _ => Err(kube::Error::ProxyProtocolUnsupported {
             proxy_url: Box::new(proxy),
@@ -82,21 +86,21 @@ pub(super) fn client(mut config: Config) -> kube::Result<Client> {
     }
 }
 
-fn tcp() -> HttpConnector {
+fn tcp_connector() -> HttpConnector {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     tcp
 }
 
-fn authorized<C>(tunnel: Tunnel<C>, basic: Option<HeaderValue>) -> Tunnel<C> {
+fn with_authorization<C>(tunnel: Tunnel<C>, basic: Option<HeaderValue>) -> Tunnel<C> {
     match basic {
         Some(value) => tunnel.with_auth(value),
         None => tunnel,
     }
 }
 
-fn over<C>(connector: C, config: Config) -> kube::Result<Client>
+fn client_over_connector<C>(connector: C, config: Config) -> kube::Result<Client>
 where
     C: Service<Uri> + Clone + Send + Sync + 'static,
     C::Response: Connection + Read + Write + Send + Unpin + 'static,
@@ -122,38 +126,38 @@ where
 
 /// Connects to the proxy, whatever the target of the request.
 #[derive(Clone)]
-struct ToProxy<C> {
+struct ProxyConnector<C> {
     inner: C,
     proxy: Uri,
 }
 
-impl<C> Service<Uri> for ToProxy<C>
+impl<C> Service<Uri> for ProxyConnector<C>
 where
     C: Service<Uri>,
 {
-    type Response = Proxied<C::Response>;
+    type Response = ProxiedStream<C::Response>;
     type Error = C::Error;
-    type Future = MapOk<C::Future, fn(C::Response) -> Proxied<C::Response>>;
+    type Future = MapOk<C::Future, fn(C::Response) -> ProxiedStream<C::Response>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), C::Error>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, _: Uri) -> Self::Future {
-        self.inner.call(self.proxy.clone()).map_ok(Proxied)
+        self.inner.call(self.proxy.clone()).map_ok(ProxiedStream)
     }
 }
 
 /// A connection to a proxy, over which requests carry the full URL.
-struct Proxied<T>(T);
+struct ProxiedStream<T>(T);
 
-impl<T: Connection> Connection for Proxied<T> {
+impl<T: Connection> Connection for ProxiedStream<T> {
     fn connected(&self) -> Connected {
         self.0.connected().proxy(true)
     }
 }
 
-impl<T: Read + Unpin> Read for Proxied<T> {
+impl<T: Read + Unpin> Read for ProxiedStream<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -163,7 +167,7 @@ impl<T: Read + Unpin> Read for Proxied<T> {
     }
 }
 
-impl<T: Write + Unpin> Write for Proxied<T> {
+impl<T: Write + Unpin> Write for ProxiedStream<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -260,7 +264,7 @@ mod tests {
         let server: Uri = format!("http://{}", listener.local_addr().unwrap())
             .parse()
             .unwrap();
-        let stream = tcp().oneshot(server).await.unwrap().into_inner();
+        let stream = tcp_connector().oneshot(server).await.unwrap().into_inner();
         assert!(stream.nodelay().unwrap());
     }
 
@@ -269,7 +273,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("socks5h://mia:p%40ss@{}", listener.local_addr().unwrap());
         let asked = tokio::spawn(proxy(listener));
-        let told = client(config(&url))
+        let told = build_client(config(&url))
             .unwrap()
             .apiserver_version()
             .await
@@ -296,7 +300,7 @@ mod tests {
                 tokio::spawn(
                     async move { answered(&mut listener.accept().await.unwrap().0).await },
                 );
-            let told = client(config(&url))
+            let told = build_client(config(&url))
                 .unwrap()
                 .apiserver_version()
                 .await

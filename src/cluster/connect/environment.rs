@@ -61,15 +61,15 @@ fn uses_proxy(server: &Uri, exceptions: &str) -> bool {
         .split(',')
         .map(|e| e.trim().to_lowercase())
         .filter(|e| !e.is_empty());
-    !entries.any(|entry| leaves_out(&entry, &host, ip, port))
+    !entries.any(|entry| matches_no_proxy(&entry, &host, ip, port))
 }
 
 /// Whether one entry of `NO_PROXY` matches the server.
-fn leaves_out(entry: &str, host: &str, ip: Option<IpAddr>, port: u16) -> bool {
+fn matches_no_proxy(entry: &str, host: &str, ip: Option<IpAddr>, port: u16) -> bool {
     if entry == "*" {
         return true;
     }
-    if let Some((net, bits)) = network(entry) {
+    if let Some((net, bits)) = parse_cidr(entry) {
         return ip.is_some_and(|ip| is_within(ip, net, bits));
     }
     let (name, only) = host_and_port(entry);
@@ -105,7 +105,7 @@ fn host_and_port(entry: &str) -> (&str, Option<&str>) {
     }
 }
 
-fn network(entry: &str) -> Option<(IpAddr, u8)> {
+fn parse_cidr(entry: &str) -> Option<(IpAddr, u8)> {
     let (ip, bits) = entry.split_once('/')?;
     let (ip, bits): (IpAddr, u8) = (ip.parse().ok()?, bits.parse().ok()?);
     (bits <= if ip.is_ipv4() { 32 } else { 128 }).then_some((ip, bits))

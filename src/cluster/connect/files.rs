@@ -10,7 +10,7 @@ use super::{ConnectError, address, kubeconfig::Kubeconfig};
 
 /// A context that a person can choose.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Context {
+pub struct KubeContext {
     /// Name of the context.
     pub name: String,
     /// Address of the cluster.
@@ -22,24 +22,25 @@ pub struct Context {
 }
 
 /// Reads `file`, or the files in `$KUBECONFIG`, or `~/.kube/config`.
-pub fn read(file: Option<&Path>) -> Result<Kubeconfig, ConnectError> {
+pub fn read_kubeconfig(file: Option<&Path>) -> Result<Kubeconfig, ConnectError> {
     let home = std::env::var_os("HOME")
         .filter(|h| !h.is_empty())
         .map(PathBuf::from);
     let list = std::env::var_os("KUBECONFIG");
-    read_list(&paths(file, list.as_deref(), home.as_deref())?)
+    read_and_merge(&kubeconfig_paths(file, list.as_deref(), home.as_deref())?)
 }
 
 /// Whether kubectl would find any kubeconfig.
-pub fn is_there() -> bool {
+pub fn has_kubeconfig() -> bool {
     let home = std::env::var_os("HOME")
         .filter(|h| !h.is_empty())
         .map(PathBuf::from);
     let list = std::env::var_os("KUBECONFIG");
-    paths(None, list.as_deref(), home.as_deref()).is_ok_and(|all| all.iter().any(|f| f.exists()))
+    kubeconfig_paths(None, list.as_deref(), home.as_deref())
+        .is_ok_and(|all| all.iter().any(|f| f.exists()))
 }
 
-fn paths(
+fn kubeconfig_paths(
     file: Option<&Path>,
     list: Option<&OsStr>,
     home: Option<&Path>,
@@ -63,7 +64,7 @@ fn paths(
     }
 }
 
-fn read_list(paths: &[PathBuf]) -> Result<Kubeconfig, ConnectError> {
+fn read_and_merge(paths: &[PathBuf]) -> Result<Kubeconfig, ConnectError> {
     let mut merged: Option<Kubeconfig> = None;
     for path in paths {
         if paths.len() > 1 && !path.exists() {
@@ -95,13 +96,13 @@ fn read_list(paths: &[PathBuf]) -> Result<Kubeconfig, ConnectError> {
 }
 
 /// The contexts, sorted by name.
-pub fn contexts(kubeconfig: &Kubeconfig) -> Vec<Context> {
-    let context = |(name, entry): (&String, &super::kubeconfig::ContextEntry)| Context {
+pub fn list_contexts(kubeconfig: &Kubeconfig) -> Vec<KubeContext> {
+    let context = |(name, entry): (&String, &super::kubeconfig::ContextEntry)| KubeContext {
         name: name.clone(),
         server: kubeconfig
             .clusters
             .get(&entry.cluster)
-            .map(|c| address::shown(&c.server))
+            .map(|c| address::display_address(&c.server))
             .unwrap_or_default(),
         namespace: Some(entry.namespace.clone()).filter(|n| !n.is_empty()),
         current: kubeconfig.current == *name,
@@ -135,8 +136,8 @@ mod tests {
             file(dir.path(), "2", two),
         ])
         .unwrap();
-        let merged = read_list(&paths(None, Some(&list), None).unwrap()).unwrap();
-        let all = contexts(&merged);
+        let merged = read_and_merge(&kubeconfig_paths(None, Some(&list), None).unwrap()).unwrap();
+        let all = list_contexts(&merged);
         let of = |n: usize| {
             (
                 all[n].name.as_str(),
@@ -147,7 +148,7 @@ mod tests {
         };
         assert_eq!(of(0), ("a", "https://one:1", Some("first"), false));
         assert_eq!(of(1), ("b", "https://two:2", None, true));
-        let at = |context| super::super::config::prepare(&merged, context, |_| None);
+        let at = |context| super::super::config::prepare_config(&merged, context, |_| None);
         let b = at(None).unwrap().config;
         assert_eq!(b.cluster_url.host(), Some("two"));
         assert_eq!(
@@ -163,13 +164,13 @@ mod tests {
     fn no_file_at_all_is_told_by_the_names_looked_for() {
         let dir = tempfile::tempdir().unwrap();
         let (a, b) = (dir.path().join("a"), dir.path().join("b"));
-        let told = read_list(&[a, b]).err().unwrap().to_string();
+        let told = read_and_merge(&[a, b]).err().unwrap().to_string();
         assert!(
             told.contains("/a, ") && told.contains("none of these files"),
             "{told}"
         );
-        assert!(paths(None, Some(OsStr::new("")), None).is_err());
-        let usual = paths(None, Some(OsStr::new("")), Some(Path::new("/h"))).unwrap();
+        assert!(kubeconfig_paths(None, Some(OsStr::new("")), None).is_err());
+        let usual = kubeconfig_paths(None, Some(OsStr::new("")), Some(Path::new("/h"))).unwrap();
         assert_eq!(usual, [PathBuf::from("/h/.kube/config")]);
     }
 }

@@ -169,15 +169,15 @@ struct NamedContext {
 impl Kubeconfig {
     /// Parses a file in the folder `dir`. Errors name the place in the file and show no values.
     pub(super) fn parse(bytes: &[u8], dir: &Path) -> Result<Self, String> {
-        let text = decode(bytes)?;
+        let text = decode_text(bytes)?;
         let mut value = yaml::first_document(&text).map_err(|(line, column, why)| {
-            format!("line {line}, column {column}: {}", without_values(&why))
+            format!("line {line}, column {column}: {}", redact_values(&why))
         })?;
         drop_nulls(&mut value);
         let written: Written = match value {
             Value::Null => Written::default(),
             Value::Object(_) => serde_path_to_error::deserialize(value)
-                .map_err(|e| format!("{}: {}", e.path(), without_values(&e.inner().to_string())))?,
+                .map_err(|e| format!("{}: {}", e.path(), redact_values(&e.inner().to_string())))?,
             _ => {
                 return Err(
                     "this is no kubeconfig: a map with clusters, users and contexts".into(),
@@ -192,17 +192,17 @@ impl Kubeconfig {
             current: written.current,
             ..Self::default()
         };
-        put(
+        insert_unique(
             &mut known.clusters,
             "clusters",
             written.clusters.into_iter().map(|n| (n.name, n.cluster)),
         )?;
-        put(
+        insert_unique(
             &mut known.users,
             "users",
             written.users.into_iter().map(|n| (n.name, n.user)),
         )?;
-        put(
+        insert_unique(
             &mut known.contexts,
             "contexts",
             written.contexts.into_iter().map(|n| (n.name, n.context)),
@@ -213,14 +213,14 @@ impl Kubeconfig {
 
     /// Adds the entries of another file; existing entries stay.
     pub(super) fn merge(&mut self, next: Self) {
-        fn add<T>(to: &mut BTreeMap<String, T>, from: BTreeMap<String, T>) {
+        fn insert_missing<T>(to: &mut BTreeMap<String, T>, from: BTreeMap<String, T>) {
             for (name, entry) in from {
                 to.entry(name).or_insert(entry);
             }
         }
-        add(&mut self.clusters, next.clusters);
-        add(&mut self.users, next.users);
-        add(&mut self.contexts, next.contexts);
+        insert_missing(&mut self.clusters, next.clusters);
+        insert_missing(&mut self.users, next.users);
+        insert_missing(&mut self.contexts, next.contexts);
         if self.current.is_empty() {
             self.current = next.current;
         }
@@ -248,7 +248,7 @@ impl Kubeconfig {
 }
 
 /// Decodes UTF-8, or UTF-16 with a byte order mark.
-fn decode(bytes: &[u8]) -> Result<String, String> {
+fn decode_text(bytes: &[u8]) -> Result<String, String> {
     let wide = |of: fn([u8; 2]) -> u16, rest: &[u8]| {
         let units: Vec<u16> = rest.chunks_exact(2).map(|c| of([c[0], c[1]])).collect();
         String::from_utf16(&units).map_err(|_| "this is no UTF-16 text".to_owned())
@@ -270,7 +270,7 @@ fn decode(bytes: &[u8]) -> Result<String, String> {
     }
 }
 
-fn put<T>(
+fn insert_unique<T>(
     to: &mut BTreeMap<String, T>,
     list: &str,
     entries: impl Iterator<Item = (String, T)>,
@@ -318,7 +318,7 @@ fn base64_bytes<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error>
 }
 
 /// A decoder's message without the values that it quotes, which may be secrets.
-fn without_values(words: &str) -> String {
+fn redact_values(words: &str) -> String {
     let Some(quote) = words.find(['"', '`', '\'']) else {
         return words.to_owned();
     };

@@ -13,7 +13,7 @@ use rustls::{
 use super::credentials::read_file;
 
 /// The inline data, or the content of the named file. Both at once is an error, as for kubectl.
-pub(super) fn load(field: &str, data: &[u8], path: &str) -> Result<Option<Vec<u8>>, String> {
+pub(super) fn load_pem(field: &str, data: &[u8], path: &str) -> Result<Option<Vec<u8>>, String> {
     match (data.is_empty(), path.is_empty()) {
         (false, false) => Err(format!("both {field} and {field}-data; one of them")),
         (false, true) => Ok(Some(data.to_owned())),
@@ -23,9 +23,9 @@ pub(super) fn load(field: &str, data: &[u8], path: &str) -> Result<Option<Vec<u8
 }
 
 /// The certificate authorities, each in DER.
-pub(super) fn authorities(pem: &[u8]) -> Result<Vec<Vec<u8>>, String> {
+pub(super) fn parse_authorities(pem: &[u8]) -> Result<Vec<Vec<u8>>, String> {
     let usable = |der: &CertificateDer<'static>| RootCertStore::empty().add(der.clone()).is_ok();
-    let found: Vec<Vec<u8>> = certificates(pem)
+    let found: Vec<Vec<u8>> = parse_certificates(pem)
         .filter(usable)
         .map(|der| der.to_vec())
         .collect();
@@ -37,11 +37,11 @@ pub(super) fn authorities(pem: &[u8]) -> Result<Vec<Vec<u8>>, String> {
 }
 
 /// A client's certificates and key, each as base64 of PEM; fails when they do not match.
-pub(in crate::cluster) fn identity(
+pub(in crate::cluster) fn encode_identity(
     certificate: &[u8],
     key: &[u8],
 ) -> Result<(String, String), String> {
-    let chain: Vec<CertificateDer<'static>> = certificates(certificate).collect();
+    let chain: Vec<CertificateDer<'static>> = parse_certificates(certificate).collect();
     if chain.is_empty() {
         return Err("client-certificate: there is no certificate in it".into());
     }
@@ -57,14 +57,17 @@ pub(in crate::cluster) fn identity(
     rustls::sign::CertifiedKey::new(chain.clone(), signing)
         .keys_match()
         .map_err(|_| "client-key is not the key of client-certificate".to_owned())?;
-    let certificates: String = chain.iter().map(|der| block("CERTIFICATE", der)).collect();
+    let certificates: String = chain
+        .iter()
+        .map(|der| pem_block("CERTIFICATE", der))
+        .collect();
     Ok((
         STANDARD.encode(certificates),
-        STANDARD.encode(block(kind, key.secret_der())),
+        STANDARD.encode(pem_block(kind, key.secret_der())),
     ))
 }
 
-fn certificates(pem: &[u8]) -> impl Iterator<Item = CertificateDer<'static>> {
+fn parse_certificates(pem: &[u8]) -> impl Iterator<Item = CertificateDer<'static>> {
     let sections = <(SectionKind, Vec<u8>)>::pem_slice_iter(pem);
     sections.filter_map(|section| match section {
         Ok((SectionKind::Certificate, der)) => Some(CertificateDer::from(der)),
@@ -72,7 +75,7 @@ fn certificates(pem: &[u8]) -> impl Iterator<Item = CertificateDer<'static>> {
     })
 }
 
-fn block(kind: &str, der: &[u8]) -> String {
+fn pem_block(kind: &str, der: &[u8]) -> String {
     format!(
         "-----BEGIN {kind}-----\n{}\n-----END {kind}-----\n",
         STANDARD.encode(der)

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{
-    config::{self, Prepared},
+    config::{self, PreparedConfig},
     kubeconfig::Kubeconfig,
 };
 
@@ -17,12 +17,12 @@ fn whole(cluster: &str, user: &str) -> String {
     )
 }
 
-fn read(text: impl AsRef<[u8]>, dir: &Path) -> Result<Prepared, String> {
+fn read(text: impl AsRef<[u8]>, dir: &Path) -> Result<PreparedConfig, String> {
     let known = Kubeconfig::parse(text.as_ref(), dir)?;
-    config::prepare(&known, None, |_| None).map_err(|e| e.to_string())
+    config::prepare_config(&known, None, |_| None).map_err(|e| e.to_string())
 }
 
-fn usable(cluster: &str, user: &str) -> Prepared {
+fn usable(cluster: &str, user: &str) -> PreparedConfig {
     read(whole(cluster, user), Path::new("/nowhere"))
         .unwrap_or_else(|e| panic!("{cluster} {user}: {e}"))
 }
@@ -34,7 +34,7 @@ fn refused(cluster: &str, user: &str) -> String {
 }
 
 /// Makes a client: every prepared configuration must allow that without a panic.
-pub(super) fn dial(prepared: Prepared) -> Result<(), kube::Error> {
+pub(super) fn dial(prepared: PreparedConfig) -> Result<(), kube::Error> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     kube::Client::try_from(prepared.config).map(|_| ())
 }
@@ -126,7 +126,7 @@ pub(super) fn tokio_test(work: impl FnOnce()) {
 }
 
 /// The credentials that would be sent, as far as the configuration shows them.
-fn sent(prepared: &Prepared) -> Value {
+fn sent(prepared: &PreparedConfig) -> Value {
     let auth = serde_json::to_value(&prepared.config.auth_info).unwrap();
     let kept = ["token", "tokenFile", "username", "password"];
     let mut told = json!({});
@@ -550,7 +550,9 @@ fn of_several_files_the_first_with_an_entry_wins_whole() {
         clusters: [{name: k, cluster: {server: two, tls-server-name: x}}]}";
     let mut merged = Kubeconfig::parse(one.as_bytes(), Path::new("/")).unwrap();
     merged.merge(Kubeconfig::parse(two.as_bytes(), Path::new("/")).unwrap());
-    let found = config::prepare(&merged, None, |_| None).unwrap().config;
+    let found = config::prepare_config(&merged, None, |_| None)
+        .unwrap()
+        .config;
     assert_eq!(
         (found.cluster_url.host(), found.default_namespace.as_str()),
         (Some("one"), "default")

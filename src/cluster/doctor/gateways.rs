@@ -11,14 +11,17 @@ use super::{Findings, Level};
 use crate::{
     api::gateway_api::LANE_GATEWAY,
     cluster::error,
-    domain::lanes::{METHODS, PARAMETERS},
+    domain::lanes::{METHOD_MATCHING, QUERY_PARAM_MATCHING},
 };
 
 const GROUP: &str = "gateway.networking.k8s.io";
 /// Features that usual lanes need, by their names in `status.supportedFeatures`.
-const WANTED: [(&str, &str); 2] = [(PARAMETERS, "query parameters"), (METHODS, "methods")];
+const WANTED: [(&str, &str); 2] = [
+    (QUERY_PARAM_MATCHING, "query parameters"),
+    (METHOD_MATCHING, "methods"),
+];
 
-pub(super) async fn look(client: &Client, all: &mut Findings) {
+pub(super) async fn check_gateway_classes(client: &Client, all: &mut Findings) {
     const CHECK: &str = "gateway classes";
     let class = GroupVersionKind::gvk(GROUP, "v1", "GatewayClass");
     let classes: Api<DynamicObject> = Api::all_with(
@@ -27,26 +30,26 @@ pub(super) async fn look(client: &Client, all: &mut Findings) {
     );
     let classes = match classes.list(&ListParams::default()).await {
         Ok(classes) => classes.items,
-        Err(why) if error::code(&why) == Some(404) => {
+        Err(why) if error::status_code(&why) == Some(404) => {
             let found = format!(
                 "this server does not know {GROUP}: no request comes in, no lane is routed"
             );
             let remedy = "install the Gateway API's standard channel, and a controller of it";
             return all.add(Level::Fail, "gateway API", found, remedy);
         }
-        Err(why) => return all.unknown(CHECK, &why),
+        Err(why) => return all.add_unknown(CHECK, &why),
     };
-    all.ok("gateway API", "served");
+    all.add_ok("gateway API", "served");
     if classes.is_empty() {
         let remedy = "install a controller of the Gateway API, or make a GatewayClass for yours";
         all.add(Level::Fail, CHECK, "there is none", remedy);
     }
     for class in &classes {
-        self::class(class, all);
+        self::check_gateway_class(class, all);
     }
 }
 
-fn class(class: &DynamicObject, all: &mut Findings) {
+fn check_gateway_class(class: &DynamicObject, all: &mut Findings) {
     let check = format!("gateway class {}", class.name_any());
     let controller = class.data["spec"]["controllerName"]
         .as_str()
@@ -82,7 +85,7 @@ fn class(class: &DynamicObject, all: &mut Findings) {
         .filter_map(|f| f["name"].as_str().or_else(|| f.as_str()))
         .collect();
     if controller == LANE_GATEWAY {
-        return all.ok(
+        return all.add_ok(
             &check,
             format!("{controller}, which colours every rule of a lane by itself"),
         );
@@ -98,7 +101,7 @@ fn class(class: &DynamicObject, all: &mut Findings) {
         .map(|(_, words)| *words)
         .collect();
     if lacking.is_empty() {
-        all.ok(&check, format!("{controller}, {} features", features.len()));
+        all.add_ok(&check, format!("{controller}, {} features", features.len()));
     } else {
         let found = format!(
             "{controller} supports no conditions on {}",

@@ -4,21 +4,21 @@
 use serde_json::{Value, json};
 
 use super::{
-    Engine, otlp,
-    roles::{ENGINE, engine_of},
+    EngineDeployment, otlp,
+    roles::{ENGINE, engine_name},
 };
 use crate::api::{FIELD_MANAGER, label};
 
 /// Port of `/healthz`, `/readyz` and `/metrics`.
-const PORT: u16 = 8080;
+const HTTP_PORT: u16 = 8080;
 
 /// Label with the namespace whose releases an engine carries out.
-pub(in crate::cluster) const INSTANCE: &str = "app.kubernetes.io/instance";
+pub(in crate::cluster) const INSTANCE_LABEL: &str = "app.kubernetes.io/instance";
 
 /// The Deployment of the engine for the releases of `home`.
-pub(super) fn deployment(engine: &Engine, home: &str) -> Value {
-    let name = engine_of(home);
-    let component = component(home);
+pub(super) fn render_deployment(engine: &EngineDeployment, home: &str) -> Value {
+    let name = engine_name(home);
+    let component = pod_labels(home);
     let port =
         |name: &str, port: u16| json!({"name": name, "containerPort": port, "protocol": "TCP"});
     let (mut args, mut ports) = (
@@ -28,16 +28,16 @@ pub(super) fn deployment(engine: &Engine, home: &str) -> Value {
             "--namespace",
             home,
             "--listen",
-            format!("0.0.0.0:{PORT}"),
+            format!("0.0.0.0:{HTTP_PORT}"),
             "--write-spans",
             engine.namespace,
         ]),
-        json!([port("http", PORT)]),
+        json!([port("http", HTTP_PORT)]),
     );
     if let (true, Some(args), Some(ports)) =
         (engine.otlp, args.as_array_mut(), ports.as_array_mut())
     {
-        args.extend(otlp::args().map(Value::from));
+        args.extend(otlp::otlp_args().map(Value::from));
         ports.extend(otlp::PORTS.map(|(name, number)| port(name, number)));
     }
     let probe = |path: &str, seconds: u32| json!({"httpGet": {"path": path, "port": "http"}, "periodSeconds": seconds, "timeoutSeconds": 3});
@@ -51,7 +51,7 @@ pub(super) fn deployment(engine: &Engine, home: &str) -> Value {
                 "app.kubernetes.io/managed-by": FIELD_MANAGER,
                 "app.kubernetes.io/name": ENGINE,
                 label::COMPONENT: "engine",
-                INSTANCE: home,
+                INSTANCE_LABEL: home,
             },
         },
         "spec": {
@@ -64,7 +64,7 @@ pub(super) fn deployment(engine: &Engine, home: &str) -> Value {
                     "labels": component,
                     "annotations": {
                         "prometheus.io/scrape": "true",
-                        "prometheus.io/port": PORT.to_string(),
+                        "prometheus.io/port": HTTP_PORT.to_string(),
                         "prometheus.io/path": "/metrics",
                     },
                 },
@@ -108,6 +108,6 @@ pub(super) fn deployment(engine: &Engine, home: &str) -> Value {
 }
 
 /// Labels of the engine's pods.
-pub(super) fn component(home: &str) -> Value {
-    json!({label::COMPONENT: "engine", INSTANCE: home})
+pub(super) fn pod_labels(home: &str) -> Value {
+    json!({label::COMPONENT: "engine", INSTANCE_LABEL: home})
 }

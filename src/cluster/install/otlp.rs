@@ -4,10 +4,11 @@ use kube::{Client, ResourceExt, api::DeleteParams};
 use serde_json::{Value, json};
 
 use super::{
-    Applied, Change, Engine, InstallError, api_of,
-    deployment::{INSTANCE, component},
-    failed, kind,
+    AppliedObject, EngineDeployment, InstallError, ObjectChange,
+    deployment::{INSTANCE_LABEL, pod_labels},
+    dynamic_api, install_error,
     roles::ENGINE,
+    v1_kind,
 };
 use crate::{
     api::{FIELD_MANAGER, label},
@@ -21,7 +22,7 @@ pub(super) const SERVICE: &str = "graylane-hops";
 pub(super) const PORTS: [(&str, u16); 2] = [("grpc-otlp", 4317), ("http-otlp", 4318)];
 
 /// The engine's command-line arguments for OTLP.
-pub(super) fn args() -> impl Iterator<Item = String> {
+pub(super) fn otlp_args() -> impl Iterator<Item = String> {
     ["--otlp-grpc", "--otlp-http"]
         .into_iter()
         .zip(PORTS)
@@ -29,7 +30,7 @@ pub(super) fn args() -> impl Iterator<Item = String> {
 }
 
 /// The Service in the engine's namespace, for the releases of `home`.
-pub(super) fn service(engine: &Engine, home: &str) -> Value {
+pub(super) fn render_service(engine: &EngineDeployment, home: &str) -> Value {
     let port =
         |(name, port)| json!({"name": name, "port": port, "targetPort": name, "protocol": "TCP"});
     json!({
@@ -42,39 +43,44 @@ pub(super) fn service(engine: &Engine, home: &str) -> Value {
                 "app.kubernetes.io/managed-by": FIELD_MANAGER,
                 "app.kubernetes.io/name": ENGINE,
                 label::COMPONENT: "engine",
-                INSTANCE: home,
+                INSTANCE_LABEL: home,
             },
         },
         "spec": {
-            "selector": component(home),
+            "selector": pod_labels(home),
             "ports": PORTS.map(port),
         },
     })
 }
 
 /// Deletes the Service of an engine that no longer receives spans.
-pub(super) async fn remove(
+pub(super) async fn remove_service(
     client: &Client,
-    engine: &Engine,
+    engine: &EngineDeployment,
     home: &str,
-) -> Result<Option<Applied>, InstallError> {
-    let api = api_of(client, &kind("", "Service"), Some(&engine.namespace));
+) -> Result<Option<AppliedObject>, InstallError> {
+    let api = dynamic_api(client, &v1_kind("", "Service"), Some(&engine.namespace));
     let object = format!("Service/{SERVICE}");
     let found = api
         .get_opt(SERVICE)
         .await
-        .map_err(|e| failed(&object, &e))?;
-    if found.is_none_or(|service| service.labels().get(INSTANCE).is_none_or(|of| of != home)) {
+        .map_err(|e| install_error(&object, &e))?;
+    if found.is_none_or(|service| {
+        service
+            .labels()
+            .get(INSTANCE_LABEL)
+            .is_none_or(|of| of != home)
+    }) {
         return Ok(None);
     }
     match api.delete(SERVICE, &DeleteParams::default()).await {
-        Err(e) if error::code(&e) == Some(404) => Ok(None),
+        Err(e) if error::status_code(&e) == Some(404) => Ok(None),
         deleted => {
-            deleted.map_err(|e| failed(&object, &e))?;
-            Ok(Some(Applied {
+            deleted.map_err(|e| install_error(&object, &e))?;
+            Ok(Some(AppliedObject {
                 object,
                 namespace: Some(engine.namespace.clone()),
-                done: Change::Removed,
+                done: ObjectChange::Removed,
             }))
         }
     }

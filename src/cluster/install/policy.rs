@@ -12,29 +12,29 @@ pub const RELEASES: &str = "graylane-releases";
 pub const WORKFLOWS: &str = "graylane-workflows";
 
 /// All three policies, each with its binding.
-pub(super) fn policies() -> Vec<Value> {
+pub(super) fn render_policies() -> Vec<Value> {
     let made_or_changed = ["CREATE", "UPDATE"].as_slice();
     [
-        policy(
+        policy_with_binding(
             APPROVALS,
             "approvals",
             made_or_changed,
             &json!([]),
-            &approvals(),
+            &approval_rules(),
         ),
-        policy(
+        policy_with_binding(
             RELEASES,
             "releases",
             made_or_changed,
             &json!([]),
-            &releases(),
+            &release_rules(),
         ),
-        policy(
+        policy_with_binding(
             WORKFLOWS,
             "apps",
             &["UPDATE"],
             &workflow_variables(),
-            &workflows(),
+            &workflow_rules(),
         ),
     ]
     .concat()
@@ -42,7 +42,7 @@ pub(super) fn policies() -> Vec<Value> {
 
 /// The approver must be the caller, and an Approval cannot be changed. Owners and finalizers stay
 /// open for the garbage collector.
-fn approvals() -> Value {
+fn approval_rules() -> Value {
     let same = |field: &str| {
         format!(
             "has(object.metadata.{field}) == has(oldObject.metadata.{field}) && (!has(object.metadata.{field}) || \
@@ -70,7 +70,7 @@ fn approvals() -> Value {
 }
 
 /// Without this, requesters could use another name and approve their own release.
-fn releases() -> Value {
+fn release_rules() -> Value {
     let you = "request.userInfo.username";
     json!([
         {
@@ -151,7 +151,7 @@ fn workflow_variables() -> Value {
 }
 
 /// Editing an App must not allow removing the approvals that guard it.
-fn workflows() -> Value {
+fn workflow_rules() -> Value {
     let may = format!(
         "authorizer.group('{GROUP}').resource('apps').namespace(request.namespace).name(request.name)\
          .check('{WEAKEN}').allowed()"
@@ -166,7 +166,7 @@ fn workflows() -> Value {
     }])
 }
 
-fn policy(
+fn policy_with_binding(
     name: &str,
     resource: &str,
     operations: &[&str],

@@ -15,7 +15,7 @@ use crate::{
     api::{FIELD_MANAGER, GROUP},
     cluster::lease::ENGINE_LEASE,
     domain::{
-        account::{self, READ, WRITE},
+        account::{self, READ_VERBS, WRITE_VERBS},
         rights::Right,
     },
 };
@@ -30,32 +30,38 @@ pub const IMPERSONATOR: &str = "graylane-impersonator";
 
 /// The verb on Apps that allows weakening or removing their approvals; the policy
 /// `graylane-workflows` checks it.
-pub(super) const WEAKEN: &str = Right::Weaken.parts().0;
+pub(super) const WEAKEN: &str = Right::Weaken.rbac_parts().0;
 
 /// All roles.
-pub(super) fn roles() -> Vec<Value> {
-    let with_view = |more: Vec<Value>| [view(), more].concat();
+pub(super) fn cluster_roles() -> Vec<Value> {
+    let with_view = |more: Vec<Value>| [viewer_rules(), more].concat();
     vec![
         // Kubernetes' own `view` role includes graylane's; `edit` and `admin` include `view`.
-        role(
+        cluster_role(
             VIEWER,
             json!({"rbac.authorization.k8s.io/aggregate-to-view": "true"}),
-            view(),
+            viewer_rules(),
         ),
-        role(OPERATOR, json!({}), with_view(operate())),
-        role(
+        cluster_role(OPERATOR, json!({}), with_view(operator_rules())),
+        cluster_role(
             ADMIN,
             json!({}),
-            with_view([operate(), vec![rule(GROUP, &["apps"], &[WEAKEN])]].concat()),
+            with_view(
+                [
+                    operator_rules(),
+                    vec![policy_rule(GROUP, &["apps"], &[WEAKEN])],
+                ]
+                .concat(),
+            ),
         ),
-        role(
+        cluster_role(
             APPROVER,
             json!({}),
-            with_view(vec![rule(GROUP, &["approvals"], &["create"])]),
+            with_view(vec![policy_rule(GROUP, &["approvals"], &["create"])]),
         ),
-        role(ENGINE, json!({}), with_view(act())),
-        role(DEPLOYER, json!({}), deploy()),
-        role(
+        cluster_role(ENGINE, json!({}), with_view(engine_rules())),
+        cluster_role(DEPLOYER, json!({}), deployer_rules()),
+        cluster_role(
             IMPERSONATOR,
             json!({}),
             vec![named_rule(
@@ -68,7 +74,7 @@ pub(super) fn roles() -> Vec<Value> {
     ]
 }
 
-fn role(name: &str, labels: Value, rules: Vec<Value>) -> Value {
+fn cluster_role(name: &str, labels: Value, rules: Vec<Value>) -> Value {
     let mut labels = labels;
     labels["app.kubernetes.io/managed-by"] = FIELD_MANAGER.into();
     json!({
@@ -79,20 +85,20 @@ fn role(name: &str, labels: Value, rules: Vec<Value>) -> Value {
     })
 }
 
-fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> Value {
+fn policy_rule(group: &str, resources: &[&str], verbs: &[&str]) -> Value {
     json!({"apiGroups": [group], "resources": resources, "verbs": verbs})
 }
 
 /// A rule for the one object of that name.
 fn named_rule(group: &str, resource: &str, name: &str, verbs: &[&str]) -> Value {
-    let mut rule = rule(group, &[resource], verbs);
+    let mut rule = policy_rule(group, &[resource], verbs);
     rule["resourceNames"] = json!([name]);
     rule
 }
 
-fn view() -> Vec<Value> {
+fn viewer_rules() -> Vec<Value> {
     vec![
-        rule(
+        policy_rule(
             GROUP,
             &[
                 "apps",
@@ -103,9 +109,9 @@ fn view() -> Vec<Value> {
                 "lanegroups",
                 "lanes",
             ],
-            READ,
+            READ_VERBS,
         ),
-        rule(
+        policy_rule(
             "",
             &[
                 "pods",
@@ -114,10 +120,10 @@ fn view() -> Vec<Value> {
                 "namespaces",
                 "serviceaccounts",
             ],
-            READ,
+            READ_VERBS,
         ),
-        rule("", &["pods/log"], &["get"]),
-        rule(
+        policy_rule("", &["pods/log"], &["get"]),
+        policy_rule(
             "apps",
             &[
                 "deployments",
@@ -126,37 +132,37 @@ fn view() -> Vec<Value> {
                 "daemonsets",
                 "controllerrevisions",
             ],
-            READ,
+            READ_VERBS,
         ),
-        rule("batch", &["jobs"], READ),
-        rule("events.k8s.io", &["events"], READ),
-        rule("discovery.k8s.io", &["endpointslices"], READ),
-        rule("coordination.k8s.io", &["leases"], READ),
-        rule(
+        policy_rule("batch", &["jobs"], READ_VERBS),
+        policy_rule("events.k8s.io", &["events"], READ_VERBS),
+        policy_rule("discovery.k8s.io", &["endpointslices"], READ_VERBS),
+        policy_rule("coordination.k8s.io", &["leases"], READ_VERBS),
+        policy_rule(
             "gateway.networking.k8s.io",
             &["httproutes", "gateways", "gatewayclasses"],
-            READ,
+            READ_VERBS,
         ),
     ]
 }
 
-fn operate() -> Vec<Value> {
+fn operator_rules() -> Vec<Value> {
     vec![
-        rule(
+        policy_rule(
             GROUP,
             &["releases", "apps", "apptemplates", "variablegroups"],
             &["create", "update", "patch"],
         ),
-        rule(GROUP, &["lanegroups", "lanes"], WRITE),
+        policy_rule(GROUP, &["lanegroups", "lanes"], WRITE_VERBS),
     ]
 }
 
 /// Graylane's own kinds, and the Lease. Workloads of Apps are written by [`account::DEPLOYER`]
 /// instead.
-fn act() -> Vec<Value> {
+fn engine_rules() -> Vec<Value> {
     vec![
-        rule(GROUP, &["apps"], &["update", "patch"]),
-        rule(
+        policy_rule(GROUP, &["apps"], &["update", "patch"]),
+        policy_rule(
             GROUP,
             &[
                 "apps/status",
@@ -167,8 +173,8 @@ fn act() -> Vec<Value> {
             &["get", "update", "patch"],
         ),
         // Releases that exceed an App's history limit.
-        rule(GROUP, &["releases", "approvals"], &["delete"]),
-        rule("coordination.k8s.io", &["leases"], &["create"]),
+        policy_rule(GROUP, &["releases", "approvals"], &["delete"]),
+        policy_rule("coordination.k8s.io", &["leases"], &["create"]),
         named_rule(
             "coordination.k8s.io",
             "leases",
@@ -176,21 +182,22 @@ fn act() -> Vec<Value> {
             &["update", "patch"],
         ),
         // The revisions that releases are frozen to; they are immutable.
-        rule("apps", &["controllerrevisions"], &["create", "delete"]),
+        policy_rule("apps", &["controllerrevisions"], &["create", "delete"]),
     ]
 }
 
-fn deploy() -> Vec<Value> {
-    account::DEPLOYS
+fn deployer_rules() -> Vec<Value> {
+    account::DEPLOYER_GRANTS
         .iter()
-        .map(|g| rule(g.group, g.resources, &g.verbs.concat()))
+        .map(|g| policy_rule(g.group, g.resources, &g.verbs.concat()))
         .collect()
 }
 
 /// The service accounts that deploy to these namespaces; no pod runs as one of them.
-pub(super) fn deployers(namespaces: &BTreeSet<&str>) -> Vec<Value> {
+pub(super) fn deployer_objects(namespaces: &BTreeSet<&str>) -> Vec<Value> {
     let of = |namespace: &&str| {
-        let meta = json!({"name": DEPLOYER, "namespace": namespace, "labels": labels(DEPLOYER)});
+        let meta =
+            json!({"name": DEPLOYER, "namespace": namespace, "labels": common_labels(DEPLOYER)});
         [
             json!({
                 "apiVersion": "v1",
@@ -210,7 +217,7 @@ pub(super) fn deployers(namespaces: &BTreeSet<&str>) -> Vec<Value> {
     namespaces.iter().flat_map(of).collect()
 }
 
-fn labels(name: &str) -> Value {
+fn common_labels(name: &str) -> Value {
     json!({"app.kubernetes.io/managed-by": FIELD_MANAGER, "app.kubernetes.io/name": name})
 }
 
@@ -219,14 +226,14 @@ fn role_ref(name: &str) -> Value {
 }
 
 /// Name of the engine for a namespace: of its service account, its Deployment and its bindings.
-pub(super) fn engine_of(home: &str) -> String {
+pub(super) fn engine_name(home: &str) -> String {
     format!("{ENGINE}-{home}")
 }
 
 /// The engine's service account in `place`: it reads the cluster, carries out the releases of
 /// `home`, and may impersonate the deploying accounts of these namespaces.
-pub(super) fn account(place: &str, home: &str, namespaces: &BTreeSet<&str>) -> Vec<Value> {
-    let (name, labels) = (engine_of(home), labels(ENGINE));
+pub(super) fn engine_account(place: &str, home: &str, namespaces: &BTreeSet<&str>) -> Vec<Value> {
+    let (name, labels) = (engine_name(home), common_labels(ENGINE));
     let subjects = json!([{"kind": "ServiceAccount", "name": name, "namespace": place}]);
     let binding = |kind: &str, namespace: Option<&str>, name: &str, role: &str| {
         json!({

@@ -8,8 +8,9 @@ use kube::{
 use serde::Serialize;
 
 use super::{
-    InstallError, api_of, failed, kind, otlp,
+    InstallError, dynamic_api, install_error, otlp,
     roles::{DEPLOYER, ENGINE},
+    v1_kind,
 };
 use crate::{
     api::{self, FIELD_MANAGER, GROUP, VERSION},
@@ -55,18 +56,23 @@ const KINDS: [(&str, &str); 8] = [
 /// # Errors
 ///
 /// When the server does not let us list them.
-pub async fn found(client: &Client, definitions: bool) -> Result<Vec<Removal>, InstallError> {
+pub async fn find_installed(
+    client: &Client,
+    definitions: bool,
+) -> Result<Vec<Removal>, InstallError> {
     let mut all = vec![];
     let ours =
         ListParams::default().labels(&format!("app.kubernetes.io/managed-by={FIELD_MANAGER}"));
     for (group, name) in KINDS {
-        let api: Api<DynamicObject> =
-            Api::all_with(client.clone(), &ApiResource::from_gvk(&kind(group, name)));
+        let api: Api<DynamicObject> = Api::all_with(
+            client.clone(),
+            &ApiResource::from_gvk(&v1_kind(group, name)),
+        );
         let listed = match api.list(&ours).await {
             Ok(listed) => listed.items,
             // A server without this kind has no such objects.
-            Err(e) if error::code(&e) == Some(404) => vec![],
-            Err(e) => return Err(failed(&format!("{name}s"), &e)),
+            Err(e) if error::status_code(&e) == Some(404) => vec![],
+            Err(e) => return Err(install_error(&format!("{name}s"), &e)),
         };
         // An App's own Deployment may carry graylane's managed-by label, but not these names.
         let installed = listed.into_iter().filter(|o| match name {
@@ -84,7 +90,7 @@ pub async fn found(client: &Client, definitions: bool) -> Result<Vec<Removal>, I
         }));
     }
     if definitions {
-        for definition in api::definitions() {
+        for definition in api::crd_definitions() {
             let gvk = GroupVersionKind::gvk(GROUP, VERSION, &definition.spec.names.kind);
             let resource = ApiResource::from_gvk_with_plural(&gvk, &definition.spec.names.plural);
             let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
@@ -96,8 +102,8 @@ pub async fn found(client: &Client, definitions: bool) -> Result<Vec<Removal>, I
                     name: definition.name_any(),
                     holds: Some(listed.items.len()),
                 }),
-                Err(e) if error::code(&e) == Some(404) => {}
-                Err(e) => return Err(failed(&definition.name_any(), &e)),
+                Err(e) if error::status_code(&e) == Some(404) => {}
+                Err(e) => return Err(install_error(&definition.name_any(), &e)),
             }
         }
     }
@@ -109,13 +115,13 @@ pub async fn found(client: &Client, definitions: bool) -> Result<Vec<Removal>, I
 /// # Errors
 ///
 /// When the server refuses.
-pub async fn remove(client: &Client, what: &Removal) -> Result<(), InstallError> {
+pub async fn remove_object(client: &Client, what: &Removal) -> Result<(), InstallError> {
     let namespace = Some(what.namespace.as_str()).filter(|n| !n.is_empty());
-    let api = api_of(client, &kind(&what.group, &what.kind), namespace);
+    let api = dynamic_api(client, &v1_kind(&what.group, &what.kind), namespace);
     match api.delete(&what.name, &DeleteParams::background()).await {
-        Err(e) if error::code(&e) == Some(404) => Ok(()),
+        Err(e) if error::status_code(&e) == Some(404) => Ok(()),
         done => done
             .map(drop)
-            .map_err(|e| failed(&format!("{}/{}", what.kind, what.name), &e)),
+            .map_err(|e| install_error(&format!("{}/{}", what.kind, what.name), &e)),
     }
 }

@@ -8,30 +8,32 @@ use kube::{
     api::{ListParams, PostParams},
 };
 
-use super::{Outcome, PerformError, Place, Result, check, is_conflict, told};
+use super::{
+    Outcome, PerformContext, PerformError, Result, api_error, check_unchanged, is_conflict,
+};
 use crate::{
     api::{self, App, AppTemplate, VariableGroup},
     cluster::error,
     domain::{
-        apps::{self, Around, Setting},
-        intent::Seen,
+        apps::{self, ExistingObjects, Setting},
+        intent::SeenObject,
     },
 };
 
 /// The Apps that would be created, and the template that was read.
-pub(super) async fn planned(
-    at: &Place<'_>,
+pub(super) async fn plan_apps(
+    at: &PerformContext<'_>,
     template: &str,
-    seen: Option<&Seen>,
+    seen: Option<&SeenObject>,
     names: &[String],
     settings: &[Setting],
 ) -> Result<(Vec<App>, AppTemplate)> {
     let what = format!("app template {template}");
     let found = at
-        .api::<AppTemplate>()
+        .namespaced_api::<AppTemplate>()
         .get_opt(template)
         .await
-        .map_err(told(format!("reading {what}")))?;
+        .map_err(api_error(format!("reading {what}")))?;
     let found = match (found, seen) {
         (Some(found), _) => found,
         (None, Some(_)) => {
@@ -42,10 +44,10 @@ pub(super) async fn planned(
         }
         (None, None) => {
             let all = at
-                .api::<AppTemplate>()
+                .namespaced_api::<AppTemplate>()
                 .list(&ListParams::default())
                 .await
-                .map_err(told("listing app templates"))?;
+                .map_err(api_error("listing app templates"))?;
             let mut known: Vec<String> = all.iter().map(ResourceExt::name_any).collect();
             known.sort();
             let known = if known.is_empty() {
@@ -53,60 +55,68 @@ pub(super) async fn planned(
             } else {
                 format!("there are {}", known.join(", "))
             };
-            return Err(PerformError::refused(format!(
+            return Err(PerformError::refused_with(format!(
                 "there is no {what} in namespace {}; {known}",
                 at.namespace
             )));
         }
     };
-    check(&what, seen, &found)?;
+    check_unchanged(&what, seen, &found)?;
     let there = at
-        .api::<App>()
+        .namespaced_api::<App>()
         .list(&ListParams::default())
         .await
-        .map_err(told("listing apps"))?
+        .map_err(api_error("listing apps"))?
         .items;
-    let groups = match at.api::<VariableGroup>().list(&ListParams::default()).await {
+    let groups = match at
+        .namespaced_api::<VariableGroup>()
+        .list(&ListParams::default())
+        .await
+    {
         Ok(list) => list.items,
         // Installed before VariableGroups existed.
-        Err(e) if error::code(&e) == Some(404) => vec![],
-        Err(e) => return Err(told("listing variable groups")(e)),
+        Err(e) if error::status_code(&e) == Some(404) => vec![],
+        Err(e) => return Err(api_error("listing variable groups")(e)),
     };
     let groups: BTreeMap<String, VariableGroup> =
         groups.into_iter().map(|g| (g.name_any(), g)).collect();
-    let around = Around {
+    let around = ExistingObjects {
         apps: there.iter().collect(),
         groups: groups
             .iter()
             .map(|(name, group)| (name.as_str(), group))
             .collect(),
     };
-    let made =
-        apps::make(&found, names, settings, &around).map_err(|all| refused(template, &all))?;
+    let made = apps::make_apps(&found, names, settings, &around)
+        .map_err(|all| creation_refused(template, &all))?;
     let dry = PostParams {
         dry_run: true,
-        ..params()
+        ..post_params()
     };
     let mut problems = vec![];
     for app in &made {
-        if let Err(why) = at.api::<App>().create(&dry, app).await {
-            problems.push(format!("app {}: {}", app.name_any(), error::words(&why)));
+        if let Err(why) = at.namespaced_api::<App>().create(&dry, app).await {
+            problems.push(format!(
+                "app {}: {}",
+                app.name_any(),
+                error::describe_error(&why)
+            ));
         }
     }
     if problems.is_empty() {
         Ok((made, found))
     } else {
-        Err(refused(template, &problems))
+        Err(creation_refused(template, &problems))
     }
 }
 
-fn refused(template: &str, problems: &[String]) -> PerformError {
+fn creation_refused(template: &str, problems: &[String]) -> PerformError {
     let count = if let [_] = problems {
         String::new()
     } else {
         format!(": {} errors", problems.len())
     };
-    PerformError::refused(format!(
+    PerformError::refused_with(format!(
         "no app was made from template {template}{count}\n{}",
         problems.join("\n")
     ))
@@ -115,23 +125,23 @@ fn refused(template: &str, problems: &[String]) -> PerformError {
 /// Creates all Apps. There is no transaction over several objects: after an error in between, the
 /// message says what was created and what was not. The Apps that were created run nothing, and
 /// another attempt can name the rest.
-pub(super) async fn create(
-    at: &Place<'_>,
+pub(super) async fn create_apps(
+    at: &PerformContext<'_>,
     template: &str,
-    seen: Option<&Seen>,
+    seen: Option<&SeenObject>,
     names: &[String],
     settings: &[Setting],
 ) -> Result<Outcome> {
-    let (apps, _) = planned(at, template, seen, names, settings).await?;
+    let (apps, _) = plan_apps(at, template, seen, names, settings).await?;
     let mut made: Vec<&str> = vec![];
     for (app, name) in apps.iter().zip(names) {
-        let written = at.api::<App>().create(&params(), app).await;
+        let written = at.namespaced_api::<App>().create(&post_params(), app).await;
         let taken = is_conflict(&written);
         if let Err(why) = written {
             let why = if taken {
                 "somebody else has made it meanwhile".into()
             } else {
-                error::words(&why)
+                error::describe_error(&why)
             };
             let left = names[made.len()..].join(" ");
             let made = if made.is_empty() {
@@ -139,7 +149,7 @@ pub(super) async fn create(
             } else {
                 format!("made: {}", made.join(", "))
             };
-            return Err(PerformError::refused(format!(
+            return Err(PerformError::refused_with(format!(
                 "app {name}: {why}; {made}; not made: {left}"
             )));
         }
@@ -158,7 +168,7 @@ pub(super) async fn create(
     })
 }
 
-fn params() -> PostParams {
+fn post_params() -> PostParams {
     PostParams {
         field_manager: Some(api::FIELD_MANAGER.into()),
         ..PostParams::default()

@@ -11,15 +11,15 @@ use kube::{
     core::ObjectMeta,
 };
 
-use super::{Outcome, PerformError, Place, Result, is_conflict, refused, told};
+use super::{Outcome, PerformContext, PerformError, Result, api_error, is_conflict, refusal_error};
 use crate::{
     api::{self, Approval, ApprovalSpec, Decision, Release, TaskPhase},
     cluster::revision::{self, Proposed},
-    domain::{command_line::CommandLine, wishes, workflow},
+    domain::{command_line::CommandLine, release_intents, workflow},
 };
 
 /// A person's decision.
-pub(super) struct Said<'a> {
+pub(super) struct DecisionRequest<'a> {
     pub(super) task: &'a str,
     pub(super) attempt: u32,
     pub(super) decision: Decision,
@@ -28,24 +28,25 @@ pub(super) struct Said<'a> {
 }
 
 /// Records a person's yes or no as an Approval, for these images and objects only.
-pub(super) async fn decide(
-    at: &Place<'_>,
+pub(super) async fn record_decision(
+    at: &PerformContext<'_>,
     release: &Release,
-    said: Said<'_>,
+    said: DecisionRequest<'_>,
     comment: Option<String>,
 ) -> Result<Outcome> {
-    let Said {
+    let DecisionRequest {
         task: of,
         attempt,
         decision,
         digest,
     } = said;
     let name = release.name_any();
-    wishes::may_decide(release, of, attempt).map_err(refused)?;
+    release_intents::may_decide(release, of, attempt).map_err(refusal_error)?;
     let what = format!("task {of} of release {name}");
-    let Proposed { proposal, .. } = revision::proposed(at.client, at.namespace, release, Some(of))
-        .await
-        .map_err(PerformError::Refused)?;
+    let Proposed { proposal, .. } =
+        revision::read_proposal(at.client, at.namespace, release, Some(of))
+            .await
+            .map_err(PerformError::Refused)?;
     if digest.is_some_and(|seen| seen != proposal.digest) {
         let why = "what would be applied is not what you were shown".into();
         return Err(PerformError::Stale { what, why });
@@ -53,7 +54,7 @@ pub(super) async fn decide(
     let digest = Some(proposal.digest.clone());
     let spec = ApprovalSpec {
         comment,
-        ..workflow::decision(release, (of, attempt), at.by, decision, digest)
+        ..workflow::new_decision(release, (of, attempt), at.by, decision, digest)
     };
     let made = approval_name(&name, of, attempt, at.by, &proposal.digest);
     // Deleted with its release.
@@ -68,7 +69,7 @@ pub(super) async fn decide(
         ..PostParams::default()
     };
     let created = at
-        .api::<Approval>()
+        .namespaced_api::<Approval>()
         .create(
             &params,
             &Approval {
@@ -81,33 +82,37 @@ pub(super) async fn decide(
         // The Approval is for this release. One for an earlier release of the same name has another
         // uid and is soon collected.
         let old = at
-            .api::<Approval>()
+            .namespaced_api::<Approval>()
             .get(&made)
             .await
-            .map_err(told(&made))?
+            .map_err(api_error(&made))?
             .spec;
         let said = if old.decision == Decision::Pass {
             "approved"
         } else {
             "refused"
         };
-        return Err(PerformError::refused(format!(
+        return Err(PerformError::refused_with(format!(
             "{} {said} {what} already",
             at.by
         )));
     }
-    created.map_err(told(format!("approval of {what}")))?;
+    created.map_err(api_error(format!("approval of {what}")))?;
     let said = if decision == Decision::Pass {
         "approved"
     } else {
         "refused"
     };
     let mut message = format!("task {of} of release {name} is {said}");
-    let (same, against) = others(at, &spec).await;
+    let (same, against) = other_decisions(at, &spec).await;
     if !against.is_empty() {
         let (they, also) = (
             against.join(", "),
-            at.api::<Release>().get_opt(&name).await.ok().flatten(),
+            at.namespaced_api::<Release>()
+                .get_opt(&name)
+                .await
+                .ok()
+                .flatten(),
         );
         let phase = also
             .as_ref()
@@ -146,10 +151,13 @@ pub(super) async fn decide(
 
 /// The other approvers who decided the same, and those who decided otherwise. Of two who decide at
 /// once at least one sees the other, because each looks after writing.
-async fn others(at: &Place<'_>, mine: &ApprovalSpec) -> (Vec<String>, Vec<String>) {
+async fn other_decisions(
+    at: &PerformContext<'_>,
+    mine: &ApprovalSpec,
+) -> (Vec<String>, Vec<String>) {
     // Without permission to list approvals, the decision stands all the same.
     let all = at
-        .api::<Approval>()
+        .namespaced_api::<Approval>()
         .list(&ListParams::default())
         .await
         .map(|l| l.items)

@@ -7,26 +7,29 @@ use kube::{
     core::ObjectMeta,
 };
 
-use super::{Outcome, PerformError, Place, Result, TRIES, check, is_conflict, told};
+use super::{
+    MAX_ATTEMPTS, Outcome, PerformContext, PerformError, Result, api_error, check_unchanged,
+    is_conflict,
+};
 use crate::{
     api::{self, Lane, LaneGroup, LaneSpec},
     cluster::{error, gateways},
     domain::{
-        intent::Seen,
+        intent::SeenObject,
         lanes::{self, Severity},
     },
 };
 
-pub(super) async fn set(
-    at: &Place<'_>,
+pub(super) async fn set_lane(
+    at: &PerformContext<'_>,
     name: &str,
-    seen: Option<&Seen>,
+    seen: Option<&SeenObject>,
     spec: LaneSpec,
 ) -> Result<Outcome> {
     let what = format!("lane {name}");
-    sound(at, name, &spec).await?;
+    validate_lane(at, name, &spec).await?;
     if seen.is_some() {
-        return edit(
+        return edit_lane(
             at,
             name,
             seen,
@@ -36,13 +39,15 @@ pub(super) async fn set(
         .await;
     }
     if at
-        .api::<Lane>()
+        .namespaced_api::<Lane>()
         .get_metadata_opt(name)
         .await
-        .map_err(told(&what))?
+        .map_err(api_error(&what))?
         .is_some()
     {
-        return Err(PerformError::refused(format!("{what} is there already")));
+        return Err(PerformError::refused_with(format!(
+            "{what} is there already"
+        )));
     }
     let metadata = ObjectMeta {
         name: Some(name.into()),
@@ -53,22 +58,26 @@ pub(super) async fn set(
         spec,
         status: None,
     };
-    at.api::<Lane>()
-        .create(&params(), &lane)
+    at.namespaced_api::<Lane>()
+        .create(&post_params(), &lane)
         .await
-        .map_err(told(&what))?;
-    Ok(Outcome::one("Lane", name, format!("{what} was created")))
+        .map_err(api_error(&what))?;
+    Ok(Outcome::for_object(
+        "Lane",
+        name,
+        format!("{what} was created"),
+    ))
 }
 
-pub(super) async fn enable(
-    at: &Place<'_>,
+pub(super) async fn enable_lane(
+    at: &PerformContext<'_>,
     name: &str,
-    seen: Option<&Seen>,
+    seen: Option<&SeenObject>,
     enabled: bool,
 ) -> Result<Outcome> {
-    let lane = get(at, name, seen).await?;
+    let lane = get_lane(at, name, seen).await?;
     if enabled {
-        sound(
+        validate_lane(
             at,
             name,
             &LaneSpec {
@@ -82,13 +91,17 @@ pub(super) async fn enable(
         "lane {name} is {}",
         if enabled { "enabled" } else { "disabled" }
     );
-    edit(at, name, seen, |lane| lane.spec.enabled = enabled, message).await
+    edit_lane(at, name, seen, |lane| lane.spec.enabled = enabled, message).await
 }
 
-pub(super) async fn delete(at: &Place<'_>, name: &str, seen: Option<&Seen>) -> Result<Outcome> {
+pub(super) async fn delete_lane(
+    at: &PerformContext<'_>,
+    name: &str,
+    seen: Option<&SeenObject>,
+) -> Result<Outcome> {
     let what = format!("lane {name}");
-    let lane = get(at, name, seen).await?;
-    check(&what, seen, &lane)?;
+    let lane = get_lane(at, name, seen).await?;
+    check_unchanged(&what, seen, &lane)?;
     // Deletes only the version that the person saw.
     let version = seen
         .and_then(|s| s.version.as_ref())
@@ -101,44 +114,48 @@ pub(super) async fn delete(at: &Place<'_>, name: &str, seen: Option<&Seen>) -> R
         preconditions: Some(preconditions),
         ..DeleteParams::default()
     };
-    at.api::<Lane>()
+    at.namespaced_api::<Lane>()
         .delete(name, &params)
         .await
-        .map_err(gone(&what))?;
-    Ok(Outcome::one("Lane", name, format!("{what} was deleted")))
+        .map_err(deleted_or_api_error(&what))?;
+    Ok(Outcome::for_object(
+        "Lane",
+        name,
+        format!("{what} was deleted"),
+    ))
 }
 
-async fn get(at: &Place<'_>, name: &str, seen: Option<&Seen>) -> Result<Lane> {
+async fn get_lane(at: &PerformContext<'_>, name: &str, seen: Option<&SeenObject>) -> Result<Lane> {
     let found = at
-        .api::<Lane>()
+        .namespaced_api::<Lane>()
         .get_opt(name)
         .await
-        .map_err(told(format!("lane {name}")))?;
+        .map_err(api_error(format!("lane {name}")))?;
     found.ok_or_else(|| match seen {
         Some(_) => PerformError::Stale {
             what: format!("lane {name}"),
             why: "it was deleted".into(),
         },
-        None => PerformError::refused(format!(
+        None => PerformError::refused_with(format!(
             "there is no lane {name} in namespace {}",
             at.namespace
         )),
     })
 }
 
-/// As [`told`], but a missing object was deleted after it was read.
-fn gone(what: &str) -> impl FnOnce(kube::Error) -> PerformError {
+/// As an API error, but a missing object was deleted after it was read.
+fn deleted_or_api_error(what: &str) -> impl FnOnce(kube::Error) -> PerformError {
     let what = what.to_owned();
-    move |e| match error::code(&e) {
+    move |e| match error::status_code(&e) {
         Some(404) => PerformError::Stale {
             what,
             why: "it was deleted".into(),
         },
-        _ => told(what)(e),
+        _ => api_error(what)(e),
     }
 }
 
-fn params() -> PostParams {
+fn post_params() -> PostParams {
     PostParams {
         field_manager: Some(api::FIELD_MANAGER.into()),
         ..PostParams::default()
@@ -147,25 +164,28 @@ fn params() -> PostParams {
 
 /// Changes a lane as it is now. Without a version in `seen`, a status written meanwhile by the
 /// engine does not matter.
-async fn edit(
-    at: &Place<'_>,
+async fn edit_lane(
+    at: &PerformContext<'_>,
     name: &str,
-    seen: Option<&Seen>,
+    seen: Option<&SeenObject>,
     change: impl Fn(&mut Lane),
     message: String,
 ) -> Result<Outcome> {
     let what = format!("lane {name}");
-    for _ in 0..TRIES {
-        let mut lane = get(at, name, seen).await?;
-        check(&what, seen, &lane)?;
+    for _ in 0..MAX_ATTEMPTS {
+        let mut lane = get_lane(at, name, seen).await?;
+        check_unchanged(&what, seen, &lane)?;
         change(&mut lane);
-        let written = at.api::<Lane>().replace(name, &params(), &lane).await;
+        let written = at
+            .namespaced_api::<Lane>()
+            .replace(name, &post_params(), &lane)
+            .await;
         if is_conflict(&written) {
             continue;
         }
         return written
-            .map(|_| Outcome::one("Lane", name, message))
-            .map_err(gone(&what));
+            .map(|_| Outcome::for_object("Lane", name, message))
+            .map_err(deleted_or_api_error(&what));
     }
     Err(PerformError::Stale {
         what,
@@ -174,12 +194,12 @@ async fn edit(
 }
 
 /// Refuses a lane with errors, validated together with the other lanes of its group.
-async fn sound(at: &Place<'_>, name: &str, spec: &LaneSpec) -> Result<()> {
+async fn validate_lane(at: &PerformContext<'_>, name: &str, spec: &LaneSpec) -> Result<()> {
     let before = at
-        .api::<Lane>()
+        .namespaced_api::<Lane>()
         .list(&ListParams::default())
         .await
-        .map_err(told("listing lanes"))?
+        .map_err(api_error("listing lanes"))?
         .items;
     let mut all: Vec<Lane> = before
         .iter()
@@ -196,22 +216,22 @@ async fn sound(at: &Place<'_>, name: &str, spec: &LaneSpec) -> Result<()> {
         status: None,
     });
     let group = at
-        .api::<LaneGroup>()
+        .namespaced_api::<LaneGroup>()
         .get_opt(&spec.group)
         .await
-        .map_err(told(format!("lane group {}", spec.group)))?;
+        .map_err(api_error(format!("lane group {}", spec.group)))?;
     let group = match group {
-        Some(group) => Some(gateways::as_now(at.client, group).await),
+        Some(group) => Some(gateways::with_live_gateway(at.client, group).await),
         None => None,
     };
     // Includes the effect on others: a lane that fills up the route leaves no room for the lanes
     // after it.
-    let problems = lanes::introduced(&spec.group, group.as_ref(), &before, &all, name);
+    let problems = lanes::find_new_problems(&spec.group, group.as_ref(), &before, &all, name);
     let mine = problems.iter().filter(|p| p.severity == Severity::Error);
     let told: Vec<String> = mine.map(ToString::to_string).collect();
     if told.is_empty() {
         Ok(())
     } else {
-        Err(PerformError::refused(told.join("; ")))
+        Err(PerformError::refused_with(told.join("; ")))
     }
 }

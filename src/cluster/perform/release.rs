@@ -8,61 +8,63 @@ use kube::{
 use serde_json::json;
 
 use super::{
-    Outcome, PerformError, Place, Result, TRIES, check,
-    decision::{Said, decide},
-    is_conflict, refused, told,
+    MAX_ATTEMPTS, Outcome, PerformContext, PerformError, Result, api_error, check_unchanged,
+    decision::{DecisionRequest, record_decision},
+    is_conflict, refusal_error,
 };
 use crate::{
     api::{self, App, Control, EnvironmentLock, Release, ReleasePhase, Wish},
     domain::{
-        intent::{ReleaseWish, Seen, meaning},
-        wishes,
+        intent::{ReleaseIntent, SeenObject, state_fingerprint},
+        release_intents,
     },
 };
 
 /// Carries out a wish.
-pub(super) async fn wish(
-    at: &Place<'_>,
+pub(super) async fn apply_wish(
+    at: &PerformContext<'_>,
     name: &str,
-    seen: Option<&Seen>,
-    wish: ReleaseWish,
+    seen: Option<&SeenObject>,
+    wish: ReleaseIntent,
     comment: Option<String>,
 ) -> Result<Outcome> {
     let what = format!("release {name}");
-    for _ in 0..TRIES {
+    for _ in 0..MAX_ATTEMPTS {
         let found = at
-            .api::<Release>()
+            .namespaced_api::<Release>()
             .get_opt(name)
             .await
-            .map_err(told(&what))?;
-        let release = found.ok_or_else(|| PerformError::refused(format!("there is no {what}")))?;
-        check(&what, seen, &release)?;
+            .map_err(api_error(&what))?;
+        let release =
+            found.ok_or_else(|| PerformError::refused_with(format!("there is no {what}")))?;
+        check_unchanged(&what, seen, &release)?;
         if seen
-            .and_then(|s| s.meaning.as_ref())
-            .is_some_and(|m| *m != meaning(&release))
+            .and_then(|s| s.fingerprint.as_ref())
+            .is_some_and(|m| *m != state_fingerprint(&release))
         {
             return Err(PerformError::Stale {
                 what,
-                why: moved(&release),
+                why: describe_change(&release),
             });
         }
-        if let ReleaseWish::Decide {
+        if let ReleaseIntent::Decide {
             task,
             attempt,
             decision,
             digest,
         } = &wish
         {
-            let said = Said {
+            let said = DecisionRequest {
                 task,
                 attempt: *attempt,
                 decision: *decision,
                 digest: digest.as_deref(),
             };
-            return decide(at, &release, said, comment).await;
+            return record_decision(at, &release, said, comment).await;
         }
         let mut control = release.spec.control.clone();
-        let action = wishes::apply(&release, &wish, &mut control).map_err(refused)?;
+        let action = release_intents::apply_to_control(&release, &wish, &mut control)
+            .map_err(refusal_error)?;
         let at_time = Timestamp::now()
             .round(jiff::Unit::Second)
             .unwrap_or_else(|_| Timestamp::now())
@@ -73,14 +75,18 @@ pub(super) async fn wish(
             at: at_time,
             comment: comment.clone(),
         });
-        let written = write(at, &release, &control).await;
+        let written = patch_control(at, &release, &control).await;
         // The engine keeps writing the status of the same object: that alone does not make a wish
         // stale.
         if is_conflict(&written) {
             continue;
         }
-        written.map_err(told(&what))?;
-        return Ok(Outcome::one("Release", name, format!("{what}: {action}")));
+        written.map_err(api_error(&what))?;
+        return Ok(Outcome::for_object(
+            "Release",
+            name,
+            format!("{what}: {action}"),
+        ));
     }
     Err(PerformError::Stale {
         what,
@@ -89,14 +95,14 @@ pub(super) async fn wish(
 }
 
 /// What may have happened since the person looked.
-fn moved(release: &Release) -> String {
+fn describe_change(release: &Release) -> String {
     let last = release.spec.control.last.as_ref();
     let wish = last.map_or_else(String::new, |w| format!(" ({} by {})", w.action, w.by));
     format!("it stands elsewhere, or somebody wished something{wish}")
 }
 
-async fn write(
-    at: &Place<'_>,
+async fn patch_control(
+    at: &PerformContext<'_>,
     release: &Release,
     control: &Control,
 ) -> Result<Release, kube::Error> {
@@ -113,18 +119,18 @@ async fn write(
         field_manager: Some(api::FIELD_MANAGER.into()),
         ..PatchParams::default()
     };
-    at.api::<Release>()
+    at.namespaced_api::<Release>()
         .patch(&release.name_any(), &params, &Patch::Merge(&patch))
         .await
 }
 
 /// Pauses all running releases.
-pub(super) async fn stop_the_line(at: &Place<'_>) -> Result<Outcome> {
+pub(super) async fn stop_the_line(at: &PerformContext<'_>) -> Result<Outcome> {
     let all = at
-        .api::<Release>()
+        .namespaced_api::<Release>()
         .list(&ListParams::default())
         .await
-        .map_err(told("listing releases"))?
+        .map_err(api_error("listing releases"))?
         .items;
     let running = |r: &&Release| {
         let phase = r.status.as_ref().map(|s| s.phase).unwrap_or_default();
@@ -139,7 +145,7 @@ pub(super) async fn stop_the_line(at: &Place<'_>) -> Result<Outcome> {
         let name = release.name_any();
         let comment = Some("the line was stopped".to_owned());
         // An error with one release does not stop the others from being paused.
-        match Box::pin(wish(at, &name, None, ReleaseWish::Pause, comment)).await {
+        match Box::pin(apply_wish(at, &name, None, ReleaseIntent::Pause, comment)).await {
             Ok(_) => held.push(name),
             Err(why) => failed.push(format!("{name}: {why}")),
         }
@@ -150,7 +156,7 @@ pub(super) async fn stop_the_line(at: &Place<'_>) -> Result<Outcome> {
         } else {
             held.join(", ")
         };
-        return Err(PerformError::refused(format!(
+        return Err(PerformError::refused_with(format!(
             "held {held}; not held: {}",
             failed.join("; ")
         )));
@@ -170,19 +176,23 @@ pub(super) async fn stop_the_line(at: &Place<'_>) -> Result<Outcome> {
 }
 
 /// Locks or unlocks an environment of an App.
-pub(super) async fn lock(
-    at: &Place<'_>,
+pub(super) async fn set_lock(
+    at: &PerformContext<'_>,
     name: &str,
     environment: &str,
-    seen: Option<&Seen>,
+    seen: Option<&SeenObject>,
     lock: Option<EnvironmentLock>,
 ) -> Result<Outcome> {
     let what = format!("app {name}");
-    for _ in 0..TRIES {
-        let found = at.api::<App>().get_opt(name).await.map_err(told(&what))?;
-        let app = found.ok_or_else(|| PerformError::refused(format!("there is no {what}")))?;
+    for _ in 0..MAX_ATTEMPTS {
+        let found = at
+            .namespaced_api::<App>()
+            .get_opt(name)
+            .await
+            .map_err(api_error(&what))?;
+        let app = found.ok_or_else(|| PerformError::refused_with(format!("there is no {what}")))?;
         if seen.is_some_and(|s| app.uid().as_deref() != Some(&s.uid)) {
-            check(&what, seen, &app)?;
+            check_unchanged(&what, seen, &app)?;
         }
         let Some(index) = app
             .spec
@@ -190,19 +200,19 @@ pub(super) async fn lock(
             .iter()
             .position(|e| e.name == environment)
         else {
-            return Err(PerformError::refused(format!(
+            return Err(PerformError::refused_with(format!(
                 "app {name} has no environment {environment:?}"
             )));
         };
         let message = match (&app.spec.environments[index].lock, &lock) {
             (Some(held), Some(_)) if held.by != at.by => {
-                return Err(PerformError::refused(format!(
+                return Err(PerformError::refused_with(format!(
                     "{environment} is locked by {}: {}",
                     held.by, held.reason
                 )));
             }
             (None, None) => {
-                return Err(PerformError::refused(format!(
+                return Err(PerformError::refused_with(format!(
                     "{environment} of {name} is not locked"
                 )));
             }
@@ -220,15 +230,15 @@ pub(super) async fn lock(
             ..PatchParams::default()
         };
         let written = at
-            .api::<App>()
+            .namespaced_api::<App>()
             .patch(name, &params, &Patch::Merge(&patch))
             .await;
         if is_conflict(&written) {
             continue;
         }
         return written
-            .map(|_| Outcome::one("App", name, message))
-            .map_err(told(&what));
+            .map(|_| Outcome::for_object("App", name, message))
+            .map_err(api_error(&what));
     }
     Err(PerformError::Stale {
         what,

@@ -8,20 +8,20 @@ use kube::{
     core::ObjectMeta,
 };
 
-use super::{Outcome, PerformError, Place, Result, TRIES, is_conflict, told};
+use super::{MAX_ATTEMPTS, Outcome, PerformContext, PerformError, Result, api_error, is_conflict};
 use crate::{
     api::{self, App, CleanUpTask, Release, ReleasePhase, ReleaseSpec, VariableGroup, label},
     cluster::owner,
     domain::{
-        owner::Taken,
+        owner::ClaimedNames,
         prune,
-        workflow::{group_names, values},
+        workflow::{group_names, resolve_variables},
     },
 };
 
 /// Creates one Release per App; all are checked before the first one is created.
-pub(super) async fn release(
-    at: &Place<'_>,
+pub(super) async fn start_releases(
+    at: &PerformContext<'_>,
     apps: &[String],
     stage: &str,
     images: &BTreeMap<String, BTreeMap<String, String>>,
@@ -29,19 +29,19 @@ pub(super) async fn release(
     window: Option<String>,
 ) -> Result<Outcome> {
     if apps.is_empty() {
-        return Err(PerformError::refused("no app is named"));
+        return Err(PerformError::refused_with("no app is named"));
     }
     if let Some(stranger) = images.keys().find(|app| !apps.contains(app)) {
-        return Err(PerformError::refused(format!(
+        return Err(PerformError::refused_with(format!(
             "an image is given for {stranger}, which is not released"
         )));
     }
-    let all = list(at).await?;
+    let all = list_releases(at).await?;
     for (n, name) in apps.iter().enumerate() {
         if apps[..n].contains(name) {
-            return Err(PerformError::refused(format!("{name} is named twice")));
+            return Err(PerformError::refused_with(format!("{name} is named twice")));
         }
-        let app = app(at, name).await?;
+        let app = get_app(at, name).await?;
         if app.spec.stage(stage).is_none() {
             let known: Vec<&str> = app
                 .spec
@@ -50,7 +50,7 @@ pub(super) async fn release(
                 .iter()
                 .map(|s| s.name.as_str())
                 .collect();
-            return Err(PerformError::refused(format!(
+            return Err(PerformError::refused_with(format!(
                 "app {name} has no stage {stage:?}; it has {}",
                 if known.is_empty() {
                     "none".into()
@@ -65,7 +65,7 @@ pub(super) async fn release(
         {
             let known: Vec<&str> = app.spec.images.keys().map(String::as_str).collect();
             let known = known.join(", ");
-            return Err(PerformError::refused(format!(
+            return Err(PerformError::refused_with(format!(
                 "app {name} has no image {image:?}; it has {known}"
             )));
         }
@@ -75,11 +75,11 @@ pub(super) async fn release(
             images: images.get(name).cloned().unwrap_or_default(),
             ..ReleaseSpec::default()
         };
-        let groups = groups(at, &group_names(&app, &wanted)).await?;
+        let groups = get_variable_groups(at, &group_names(&app, &wanted)).await?;
         // Do not start what cannot be deployed.
         let now = jiff::Timestamp::now().to_string();
-        values(&app, &wanted, |name| groups.get(name), &now).map_err(|all| {
-            PerformError::refused(format!(
+        resolve_variables(&app, &wanted, |name| groups.get(name), &now).map_err(|all| {
+            PerformError::refused_with(format!(
                 "no release of {name} was started\n{}",
                 all.join("\n")
             ))
@@ -88,17 +88,18 @@ pub(super) async fn release(
             .iter()
             .find(|r| r.spec.app == *name && r.spec.stage == stage && !is_over(r))
         {
-            return Err(PerformError::refused(format!(
+            return Err(PerformError::refused_with(format!(
                 "release {} of {name} {stage} is {:?}; end or abort it first",
                 running.name_any(),
-                phase(running)
+                release_phase(running)
             )));
         }
-        owned(at, &app, stage, &groups).await?;
+        check_ownership(at, &app, stage, &groups).await?;
     }
     // Several Apps share a window, which is named after its first release.
-    let window = window
-        .or_else(|| (apps.len() > 1).then(|| format!("window-{}", fresh_name(&apps[0], &all))));
+    let window = window.or_else(|| {
+        (apps.len() > 1).then(|| format!("window-{}", next_release_name(&apps[0], &all)))
+    });
     let mut objects = vec![];
     for name in apps {
         let spec = ReleaseSpec {
@@ -110,7 +111,7 @@ pub(super) async fn release(
             window: window.clone(),
             ..ReleaseSpec::default()
         };
-        objects.push(("Release".to_owned(), create(at, spec, &all).await?));
+        objects.push(("Release".to_owned(), create_release(at, spec, &all).await?));
     }
     let names: Vec<&str> = objects.iter().map(|(_, name)| name.as_str()).collect();
     Ok(Outcome {
@@ -120,8 +121,8 @@ pub(super) async fn release(
 }
 
 /// Refuses objects of the stage that belong to another owner, as far as that is known here.
-async fn owned(
-    at: &Place<'_>,
+async fn check_ownership(
+    at: &PerformContext<'_>,
     app: &App,
     stage: &str,
     groups: &BTreeMap<String, VariableGroup>,
@@ -137,7 +138,7 @@ async fn owned(
             .any(|t| t.deploy.as_ref().is_some_and(|d| d.environment == name))
     };
     let known = at
-        .api::<App>()
+        .namespaced_api::<App>()
         .list(&ListParams::default())
         .await
         .map(|l| l.items)
@@ -147,31 +148,31 @@ async fn owned(
         // clusters.
         let is_home = |_: &str| false;
         let group_of = |name: &str| groups.get(name);
-        let mut taken = Taken::new(&is_home, &group_of);
+        let mut taken = ClaimedNames::new(&is_home, &group_of);
         known.iter().for_each(|app| taken.add_applied(app));
-        taken.clashes(app, deployed)
+        taken.find_clashes(app, deployed)
     };
     if problems.is_empty() {
         let home = |context: Option<&str>| context.is_none().then(|| at.client.clone());
         let group_of = |name: &str| groups.get(name);
-        let found = owner::problems(&home, &group_of, app, deployed, &known).await;
+        let found = owner::find_problems(&home, &group_of, app, deployed, &known).await;
         problems.extend(found.into_iter().map(|p| p.why));
     }
     if problems.is_empty() {
         Ok(())
     } else {
-        Err(PerformError::refused(problems.join("\n")))
+        Err(PerformError::refused_with(problems.join("\n")))
     }
 }
 
 /// Creates a Release that only tears down one environment.
-pub(super) async fn teardown(
-    at: &Place<'_>,
+pub(super) async fn start_teardown(
+    at: &PerformContext<'_>,
     name: &str,
     environment: &str,
     comment: Option<String>,
 ) -> Result<Outcome> {
-    let app = app(at, name).await?;
+    let app = get_app(at, name).await?;
     let found = app.spec.environment(environment);
     if found.is_none() && app.left_behind(environment).is_none() {
         let known: Vec<&str> = app
@@ -181,17 +182,17 @@ pub(super) async fn teardown(
             .map(|e| e.name.as_str())
             .collect();
         let known = known.join(", ");
-        return Err(PerformError::refused(format!(
+        return Err(PerformError::refused_with(format!(
             "app {name} has no environment {environment:?}; it has {known}"
         )));
     }
     if let Some(lock) = found.and_then(|e| e.lock.as_ref()) {
-        return Err(PerformError::refused(format!(
+        return Err(PerformError::refused_with(format!(
             "{environment} of {name} is locked by {}: {}",
             lock.by, lock.reason
         )));
     }
-    let all = list(at).await?;
+    let all = list_releases(at).await?;
     let same = |r: &&Release| {
         r.spec.app == name
             && r.spec
@@ -201,7 +202,7 @@ pub(super) async fn teardown(
             && !is_over(r)
     };
     if let Some(running) = all.iter().find(same) {
-        return Err(PerformError::refused(format!(
+        return Err(PerformError::refused_with(format!(
             "release {} tears it down already",
             running.name_any()
         )));
@@ -216,22 +217,22 @@ pub(super) async fn teardown(
         requester: at.by.into(),
         ..ReleaseSpec::default()
     };
-    let made = create(at, spec, &all).await?;
-    Ok(Outcome::one(
+    let made = create_release(at, spec, &all).await?;
+    Ok(Outcome::for_object(
         "Release",
         &made,
         format!("started {made}: {environment} of {name} is torn down"),
     ))
 }
 
-async fn app(at: &Place<'_>, name: &str) -> Result<App> {
+async fn get_app(at: &PerformContext<'_>, name: &str) -> Result<App> {
     let found = at
-        .api::<App>()
+        .namespaced_api::<App>()
         .get_opt(name)
         .await
-        .map_err(told(format!("reading app {name}")))?;
+        .map_err(api_error(format!("reading app {name}")))?;
     found.ok_or_else(|| {
-        PerformError::refused(format!(
+        PerformError::refused_with(format!(
             "there is no app {name} in namespace {}",
             at.namespace
         ))
@@ -239,58 +240,67 @@ async fn app(at: &Place<'_>, name: &str) -> Result<App> {
 }
 
 /// The variable groups of these names that exist.
-pub(super) async fn groups(
-    at: &Place<'_>,
+pub(super) async fn get_variable_groups(
+    at: &PerformContext<'_>,
     names: &BTreeSet<String>,
 ) -> Result<BTreeMap<String, VariableGroup>> {
     let mut found = BTreeMap::new();
     for name in names {
-        let group = at.api::<VariableGroup>().get_opt(name).await;
-        if let Some(group) = group.map_err(told(format!("reading variable group {name}")))? {
+        let group = at.namespaced_api::<VariableGroup>().get_opt(name).await;
+        if let Some(group) = group.map_err(api_error(format!("reading variable group {name}")))? {
             found.insert(name.clone(), group);
         }
     }
     Ok(found)
 }
 
-async fn list(at: &Place<'_>) -> Result<Vec<Release>> {
-    let listed = at.api::<Release>().list(&ListParams::default()).await;
-    listed.map(|l| l.items).map_err(told("listing releases"))
+async fn list_releases(at: &PerformContext<'_>) -> Result<Vec<Release>> {
+    let listed = at
+        .namespaced_api::<Release>()
+        .list(&ListParams::default())
+        .await;
+    listed
+        .map(|l| l.items)
+        .map_err(api_error("listing releases"))
 }
 
-fn phase(release: &Release) -> ReleasePhase {
+fn release_phase(release: &Release) -> ReleasePhase {
     release.status.as_ref().map(|s| s.phase).unwrap_or_default()
 }
 
 fn is_over(release: &Release) -> bool {
-    phase(release).is_final()
+    release_phase(release).is_final()
 }
 
 /// `APP-N`, with N above all of the App's releases. The highest one is never pruned, so no name is
 /// used twice.
-fn fresh_name(app: &str, all: &[Release]) -> String {
+fn next_release_name(app: &str, all: &[Release]) -> String {
     let highest = all
         .iter()
-        .filter_map(|r| prune::number(app, &r.name_any()))
+        .filter_map(|r| prune::release_number(app, &r.name_any()))
         .max();
     format!("{app}-{}", highest.unwrap_or_default().saturating_add(1))
 }
 
-async fn create(at: &Place<'_>, spec: ReleaseSpec, all: &[Release]) -> Result<String> {
+async fn create_release(
+    at: &PerformContext<'_>,
+    spec: ReleaseSpec,
+    all: &[Release],
+) -> Result<String> {
     let params = PostParams {
         field_manager: Some(api::FIELD_MANAGER.into()),
         ..PostParams::default()
     };
     let labels: BTreeMap<String, String> = [(label::APP.to_owned(), spec.app.clone())].into();
-    let mut name = fresh_name(&spec.app, all);
-    for _ in 0..TRIES {
+    let mut name = next_release_name(&spec.app, all);
+    for _ in 0..MAX_ATTEMPTS {
         let metadata = ObjectMeta {
             name: Some(name.clone()),
             labels: Some(labels.clone()),
             ..ObjectMeta::default()
         };
         let made = at
-            .api()
+            .namespaced_api()
             .create(
                 &params,
                 &Release {
@@ -302,14 +312,14 @@ async fn create(at: &Place<'_>, spec: ReleaseSpec, all: &[Release]) -> Result<St
             .await;
         if is_conflict(&made) {
             // Someone else took this number first.
-            name = fresh_name(&spec.app, &list(at).await?);
+            name = next_release_name(&spec.app, &list_releases(at).await?);
             continue;
         }
         return made
             .map(|_| name.clone())
-            .map_err(told(format!("starting {name}")));
+            .map_err(api_error(format!("starting {name}")));
     }
-    Err(PerformError::refused(format!(
+    Err(PerformError::refused_with(format!(
         "too many people start releases of {} at once; try again",
         spec.app
     )))
@@ -335,7 +345,7 @@ mod tests {
             of("a-b-99"),
             of("b-50"),
         ];
-        assert_eq!(fresh_name("a", &all), "a-11");
-        assert_eq!(fresh_name("c", &all), "c-1");
+        assert_eq!(next_release_name("a", &all), "a-11");
+        assert_eq!(next_release_name("c", &all), "c-1");
     }
 }

@@ -15,7 +15,7 @@ use crate::{
         error, logs,
         meter::{Meter, jitter},
     },
-    domain::{access_log::Reader, hop::Hop, span::Span, text::Clean},
+    domain::{access_log::AccessLogReader, hop::Hop, span::Span, text::Clean},
 };
 
 /// Earlier lines that a new follower reads.
@@ -27,11 +27,11 @@ const PAUSE_MOST: Duration = Duration::from_secs(60);
 const REMEMBERED: usize = 4096;
 
 /// The conditions of lanes change, so the reader is recreated this often.
-const READER_KEPT: Duration = Duration::from_secs(5);
+const READER_LIFETIME: Duration = Duration::from_secs(5);
 
 /// The content of one line.
 #[derive(Debug, PartialEq)]
-pub enum Told {
+pub enum HopUpdate {
     /// A hop from graylane's own gateway.
     Hop(Box<Hop>),
     /// One party's view of a request.
@@ -41,11 +41,11 @@ pub enum Told {
 }
 
 /// How lines are parsed.
-pub enum Lines {
+pub enum LineParser {
     /// Hops and spans as graylane writes them.
     Own,
     /// A gateway's access log.
-    Access(Box<dyn Fn() -> Reader + Send + Sync>),
+    Access(Box<dyn Fn() -> AccessLogReader + Send + Sync>),
 }
 
 /// The log of one pod.
@@ -53,12 +53,12 @@ pub struct PodLog {
     pub namespace: String,
     pub pod: String,
     pub container: Option<String>,
-    pub lines: Lines,
+    pub lines: LineParser,
 }
 
 /// Follows a log until the receiver is gone.
-pub async fn follow(client: Client, meter: &Meter, log: PodLog, out: Outbox) {
-    let mut seen = Remembered::default();
+pub async fn follow_pod_log(client: Client, meter: &Meter, log: PodLog, out: Outbox) {
+    let mut seen = SeenSpans::default();
     let mut last: Option<Timestamp> = None;
     let mut pause = PAUSE_FIRST;
     let mut dropped = 0;
@@ -70,68 +70,68 @@ pub async fn follow(client: Client, meter: &Meter, log: PodLog, out: Outbox) {
             since_time: last,
             ..LogParams::default()
         };
-        match logs::raw(&client, &log.namespace, &log.pod, &params).await {
+        match logs::stream_raw_lines(&client, &log.namespace, &log.pod, &params).await {
             Ok(lines) => {
-                out.told_well();
+                out.clear_problem();
                 let mut lines = std::pin::pin!(lines);
                 let mut reader = None;
                 let mut read_at = None;
                 while let Ok(Some(line)) = lines.try_next().await {
                     pause = PAUSE_FIRST;
                     let told = match &log.lines {
-                        Lines::Own => parse(&line).map(|told| match told {
+                        LineParser::Own => parse_line(&line).map(|told| match told {
                             // Each such line counts all drops since its writer started.
-                            Told::Dropped(all) => {
+                            HopUpdate::Dropped(all) => {
                                 let more = all.saturating_sub(dropped);
                                 dropped = all;
-                                Told::Dropped(more)
+                                HopUpdate::Dropped(more)
                             }
                             told => told,
                         }),
-                        Lines::Access(make) => {
-                            if read_at
-                                .is_none_or(|at: tokio::time::Instant| at.elapsed() > READER_KEPT)
-                            {
+                        LineParser::Access(make) => {
+                            if read_at.is_none_or(|at: tokio::time::Instant| {
+                                at.elapsed() > READER_LIFETIME
+                            }) {
                                 (reader, read_at) =
                                     (Some(make()), Some(tokio::time::Instant::now()));
                             }
                             reader
                                 .as_ref()
-                                .and_then(|r| r.read(&line))
-                                .map(|span| Told::Span(Box::new(span)))
+                                .and_then(|r| r.parse_line(&line))
+                                .map(|span| HopUpdate::Span(Box::new(span)))
                         }
                     };
                     let Some(told) = told else { continue };
                     let (time, id) = match &told {
-                        Told::Hop(hop) => (Some(hop.time), &*hop.span),
-                        Told::Span(span) => (Some(span.time), &*span.span),
-                        Told::Dropped(_) => (None, ""),
+                        HopUpdate::Hop(hop) => (Some(hop.time), &*hop.span),
+                        HopUpdate::Span(span) => (Some(span.time), &*span.span),
+                        HopUpdate::Dropped(_) => (None, ""),
                     };
                     last = last.max(time);
-                    if (id.is_empty() || seen.first(id)) && !out.send(told) {
+                    if (id.is_empty() || seen.insert_if_new(id)) && !out.send(told) {
                         return;
                     }
                 }
-                out.ended();
+                out.notify_ended();
             }
-            Err(why) => out.told_ill(&error::words(&why)),
+            Err(why) => out.report_problem(&error::describe_error(&why)),
         }
         if out.is_closed() {
             return;
         }
-        meter.pause(jitter(pause)).await;
+        meter.sleep_or_retry(jitter(pause)).await;
         pause = (pause * 2).min(PAUSE_MOST);
     }
 }
 
 /// Parses a line that graylane wrote; other lines are skipped.
-fn parse(line: &str) -> Option<Told> {
+fn parse_line(line: &str) -> Option<HopUpdate> {
     if line.starts_with(r#"{"side":"#) {
         let span: Span = serde_json::from_str(line).ok()?;
-        return Some(Told::Span(Box::new(if is_plain(line) {
+        return Some(HopUpdate::Span(Box::new(if is_plain(line) {
             span
         } else {
-            span.cleaned()
+            span.into_cleaned()
         })));
     }
     if let Some(number) = line.strip_prefix(r#"{"dropped":"#) {
@@ -140,7 +140,7 @@ fn parse(line: &str) -> Option<Told> {
             .trim()
             .parse()
             .ok()
-            .map(Told::Dropped);
+            .map(HopUpdate::Dropped);
     }
     let mut hop: Hop = serde_json::from_str(line).ok()?;
     if !is_plain(line) {
@@ -170,7 +170,7 @@ fn parse(line: &str) -> Option<Told> {
             .flatten()
             .for_each(clean);
     }
-    Some(Told::Hop(Box::new(hop)))
+    Some(HopUpdate::Hop(Box::new(hop)))
 }
 
 /// Whether a line needs no cleaning. JSON escapes may hide control characters, and DEL needs no
@@ -180,13 +180,13 @@ fn is_plain(line: &str) -> bool {
 }
 
 #[derive(Default)]
-struct Remembered {
+struct SeenSpans {
     known: HashSet<String>,
     order: VecDeque<String>,
 }
 
-impl Remembered {
-    fn first(&mut self, span: &str) -> bool {
+impl SeenSpans {
+    fn insert_if_new(&mut self, span: &str) -> bool {
         if !self.known.insert(span.to_owned()) {
             return false;
         }
@@ -209,8 +209,8 @@ mod tests {
     use super::*;
 
     fn hop_of(line: &str) -> Option<Hop> {
-        match parse(line)? {
-            Told::Hop(hop) => Some(*hop),
+        match parse_line(line)? {
+            HopUpdate::Hop(hop) => Some(*hop),
             _ => None,
         }
     }
@@ -226,16 +226,16 @@ mod tests {
             hop_of(&LINE.replace("/A/a", "\u{7f}/A")).unwrap().path,
             "/A"
         );
-        assert_eq!(parse("listening on 127.64.0.1:8080"), None);
-        assert_eq!(parse(""), None);
+        assert_eq!(parse_line("listening on 127.64.0.1:8080"), None);
+        assert_eq!(parse_line(""), None);
     }
 
     #[test]
     fn a_hop_read_twice_counts_once_and_memory_is_bounded() {
-        let mut seen = Remembered::default();
-        assert!(seen.first("a"));
-        assert!(!seen.first("a"));
-        (0..2 * REMEMBERED).for_each(|n| assert!(seen.first(&n.to_string())));
+        let mut seen = SeenSpans::default();
+        assert!(seen.insert_if_new("a"));
+        assert!(!seen.insert_if_new("a"));
+        (0..2 * REMEMBERED).for_each(|n| assert!(seen.insert_if_new(&n.to_string())));
         assert_eq!(
             (seen.known.len(), seen.order.len()),
             (REMEMBERED, REMEMBERED)
@@ -335,7 +335,7 @@ mod tests {
     fn any_log_is_lines_of_bounded_length_and_clean_hops() {
         crate::fuzz::any("logs of hops", 300, 1, &any_log(), |logs| {
             for log in logs {
-                let lines = logs::lines(futures::io::BufReader::with_capacity(61, &log[..]));
+                let lines = logs::split_lines(futures::io::BufReader::with_capacity(61, &log[..]));
                 let lines: Vec<String> = lines.try_collect().now_or_never().unwrap().unwrap();
                 prop_assert!(lines.iter().map(String::len).sum::<usize>() <= 3 * log.len());
                 for line in lines {

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Names of gateway containers that write the access log, for pods with several containers.
-const WRITERS: [&str; 5] = [
+const LOG_CONTAINERS: [&str; 5] = [
     "traefik",
     "envoy",
     "istio-proxy",
@@ -21,26 +21,26 @@ const MOST_PODS: usize = 32;
 
 /// A pod and the container that writes the log.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Found {
+pub(super) struct LogPod {
     pub(super) namespace: String,
     pub(super) pod: String,
     pub(super) container: Option<String>,
 }
 
 /// The pods of a log; `Err` says why they cannot be looked up.
-pub(super) async fn find(client: &Client, log: &HopLog) -> Result<Vec<Found>, Clean> {
+pub(super) async fn find_pods(client: &Client, log: &HopLog) -> Result<Vec<LogPod>, Clean> {
     let (places, container) = match log {
         HopLog::LaneGateway => {
-            let found = Found {
-                namespace: super::NAMESPACE.into(),
-                pod: super::POD.into(),
+            let found = LogPod {
+                namespace: super::GATEWAY_NAMESPACE.into(),
+                pod: super::GATEWAY_POD.into(),
                 container: None,
             };
             return Ok(vec![found]);
         }
         // A store has no pods; its group is used as the key.
         HopLog::Store(store) => {
-            return Ok(vec![Found {
+            return Ok(vec![LogPod {
                 namespace: String::new(),
                 pod: store.group.clone(),
                 container: None,
@@ -49,7 +49,7 @@ pub(super) async fn find(client: &Client, log: &HopLog) -> Result<Vec<Found>, Cl
         HopLog::Spans { namespace, labels } => {
             (vec![(Some(namespace.clone()), labels.clone())], None)
         }
-        HopLog::Access(log) => (log.places(), log.log.container.clone()),
+        HopLog::Access(log) => (log.pod_selectors(), log.log.container.clone()),
     };
     let mut refused = None;
     for (namespace, labels) in places {
@@ -63,12 +63,12 @@ pub(super) async fn find(client: &Client, log: &HopLog) -> Result<Vec<Found>, Cl
             .await
         {
             Ok(list) => {
-                let found: Vec<Found> = list
+                let found: Vec<LogPod> = list
                     .items
                     .iter()
-                    .filter(|p| runs(p))
+                    .filter(|p| is_running(p))
                     .take(MOST_PODS)
-                    .map(|p| of(p, container.as_deref()))
+                    .map(|p| to_log_pod(p, container.as_deref()))
                     .collect();
                 if !found.is_empty() {
                     return Ok(found);
@@ -77,7 +77,7 @@ pub(super) async fn find(client: &Client, log: &HopLog) -> Result<Vec<Found>, Cl
             Err(why) => {
                 refused = Some(Clean::from(format!(
                     "looking for its pods: {}",
-                    error::words(&why)
+                    error::describe_error(&why)
                 )))
             }
         }
@@ -85,14 +85,14 @@ pub(super) async fn find(client: &Client, log: &HopLog) -> Result<Vec<Found>, Cl
     refused.map_or(Ok(vec![]), Err)
 }
 
-fn runs(pod: &Pod) -> bool {
+fn is_running(pod: &Pod) -> bool {
     pod.status
         .as_ref()
         .and_then(|s| s.phase.as_deref())
         .is_none_or(|phase| phase == "Running")
 }
 
-fn of(pod: &Pod, wanted: Option<&str>) -> Found {
+fn to_log_pod(pod: &Pod, wanted: Option<&str>) -> LogPod {
     let names: Vec<&str> = pod
         .spec
         .iter()
@@ -101,12 +101,12 @@ fn of(pod: &Pod, wanted: Option<&str>) -> Found {
         .collect();
     let known = names
         .iter()
-        .find(|name| WRITERS.contains(name))
+        .find(|name| LOG_CONTAINERS.contains(name))
         .or(names.first());
     let container = wanted
         .map(str::to_owned)
         .or_else(|| known.filter(|_| names.len() > 1).map(ToString::to_string));
-    Found {
+    LogPod {
         namespace: pod.namespace().unwrap_or_default(),
         pod: pod.name_any(),
         container,
@@ -114,11 +114,11 @@ fn of(pod: &Pod, wanted: Option<&str>) -> Found {
 }
 
 /// The problem to report when no pod is found.
-pub(super) fn none(log: &HopLog) -> String {
+pub(super) fn no_pods_message(log: &HopLog) -> String {
     let HopLog::Access(log) = log else {
         return "no pod writes it".into();
     };
-    let places = log.places().into_iter().map(|(namespace, labels)| {
+    let places = log.pod_selectors().into_iter().map(|(namespace, labels)| {
         let labels: Vec<String> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
         format!(
             "{} in {}",
@@ -144,7 +144,7 @@ mod tests {
         let container = |names: &[&str], wanted: Option<&str>| {
             let containers: Vec<_> = names.iter().map(|n| json!({"name": n})).collect();
             let pod = json!({"metadata": {"name": "p", "namespace": "n"}, "spec": {"containers": containers}});
-            of(&serde_json::from_value(pod).unwrap(), wanted).container
+            to_log_pod(&serde_json::from_value(pod).unwrap(), wanted).container
         };
         assert_eq!(container(&["my-traefik"], None), None);
         assert_eq!(

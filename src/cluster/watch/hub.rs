@@ -13,22 +13,24 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::source::{self, Change, Kind, Lost, Message, Reports, SourceId};
+use super::source::{
+    self, HubMessage, Reporter, SourceChange, SourceFailure, SourceId, SourceKind,
+};
 use crate::{
     cluster::{
         clusters::Clusters,
-        trace::{HopInbox, Told},
+        trace::{HopInbox, HopUpdate},
     },
     domain::{
         hop::Hop,
-        join::{Joiner, Known},
+        join::{JoinContext, Joiner},
         pods::PodIndex,
         rights::Rights,
         text::Clean,
-        world::{HopSourceSeen, Key, Link, Pod, World},
+        world::{HopSourceSeen, Link, ObjectKey, Pod, World},
     },
 };
-use links::{Server, SourceState, is_news};
+use links::{ServerState, SourceState, record_failure};
 use tables::Tables;
 
 mod links;
@@ -44,11 +46,11 @@ pub(super) struct Hub {
     clusters: Clusters,
     namespace: String,
     place: Clean,
-    messages: mpsc::Sender<Message>,
+    messages: mpsc::Sender<HubMessage>,
     out: watch::Sender<World>,
     stop: CancellationToken,
     sources: BTreeMap<SourceId, SourceState>,
-    servers: BTreeMap<Option<String>, Server>,
+    servers: BTreeMap<Option<String>, ServerState>,
     tables: Tables,
     events_changed: bool,
     hops: VecDeque<Arc<Hop>>,
@@ -58,7 +60,7 @@ pub(super) struct Hub {
     hop_sources: Arc<Vec<HopSourceSeen>>,
     joiner: Joiner,
     pod_index: PodIndex,
-    indexed: Arc<BTreeMap<Key, Pod>>,
+    indexed: Arc<BTreeMap<ObjectKey, Pod>>,
     revision: u64,
     rights: Arc<Rights>,
 }
@@ -66,11 +68,14 @@ pub(super) struct Hub {
 impl Hub {
     pub(super) fn new(
         clusters: Clusters,
-        messages: mpsc::Sender<Message>,
+        messages: mpsc::Sender<HubMessage>,
         out: watch::Sender<World>,
         stop: CancellationToken,
     ) -> Self {
-        let (namespace, place) = (out.borrow().namespace.clone(), out.borrow().place.clone());
+        let (namespace, place) = (
+            out.borrow().namespace.clone(),
+            out.borrow().cluster_name.clone(),
+        );
         Self {
             clusters,
             namespace,
@@ -94,10 +99,10 @@ impl Hub {
         }
     }
 
-    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Message>, mut hops: HopInbox) {
-        self.serve(None);
-        for kind in Kind::HOME {
-            self.watch(SourceId {
+    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<HubMessage>, mut hops: HopInbox) {
+        self.start_probe(None);
+        for kind in SourceKind::HOME {
+            self.start_watch(SourceId {
                 context: None,
                 kind,
                 namespace: self.namespace.clone(),
@@ -112,14 +117,14 @@ impl Hub {
             let wake = due;
             let settle = self
                 .joiner
-                .due()
+                .next_due()
                 .map(|at| Timestamp::now().duration_until(at));
             let settle = settle.map(|left| Duration::try_from(left).unwrap_or_default());
             let changed = tokio::select! {
                 () = stop.cancelled() => return,
                 () = async { tokio::time::sleep_until(wake.unwrap_or_else(Instant::now)).await }, if wake.is_some() => {
                     let began = Instant::now();
-                    self.publish(hops.dropped() + self.hops_dropped + self.joiner.dropped());
+                    self.publish_world(hops.dropped() + self.hops_dropped + self.joiner.dropped_spans());
                     due = None;
                     // Copying a large world takes longer: spend at most a tenth of the time on it.
                     earliest = Instant::now() + GAP.max(began.elapsed() * 10);
@@ -129,16 +134,16 @@ impl Hub {
                     if n == 0 { return; }
                     let mut any = false;
                     for message in batch.drain(..) {
-                        any |= self.take(message);
+                        any |= self.handle_message(message);
                     }
                     any
                 }
-                () = async { tokio::time::sleep(settle.unwrap_or_default()).await }, if settle.is_some() => self.settle(),
+                () = async { tokio::time::sleep(settle.unwrap_or_default()).await }, if settle.is_some() => self.settle_traces(),
                 n = hops.recv_many(&mut hop_batch, 256) => {
                     if n == 0 { return; }
                     let mut any = false;
                     for told in hop_batch.drain(..) {
-                        any |= self.hear(told);
+                        any |= self.handle_hop_update(told);
                     }
                     any
                 }
@@ -150,14 +155,14 @@ impl Hub {
     }
 
     /// Handles a message from a log; returns whether the world changed.
-    fn hear(&mut self, told: Told) -> bool {
+    fn handle_hop_update(&mut self, told: HopUpdate) -> bool {
         match told {
-            Told::Hop(hop) => self.add_hops([Arc::new(*hop)]),
-            Told::Span(span) => {
-                self.joiner.take(*span, Timestamp::now());
+            HopUpdate::Hop(hop) => self.add_hops([Arc::new(*hop)]),
+            HopUpdate::Span(span) => {
+                self.joiner.add_span(*span, Timestamp::now());
                 return false;
             }
-            Told::Dropped(more) => self.hops_dropped = self.hops_dropped.saturating_add(more),
+            HopUpdate::Dropped(more) => self.hops_dropped = self.hops_dropped.saturating_add(more),
         }
         true
     }
@@ -170,25 +175,25 @@ impl Hub {
     }
 
     /// Turns traces that have become quiet into hops; returns whether there were any.
-    fn settle(&mut self) -> bool {
+    fn settle_traces(&mut self) -> bool {
         let now = Timestamp::now();
         let pods = self.tables.pods.rows();
         if !Arc::ptr_eq(pods, &self.indexed) {
             self.indexed = Arc::clone(pods);
-            self.pod_index.follow(pods, now);
+            self.pod_index.update_pods(pods, now);
         }
-        let known = Known {
+        let known = JoinContext {
             pods: &self.pod_index,
             groups: self.tables.groups.rows(),
         };
-        let mut hops = self.joiner.settle(now, known);
+        let mut hops = self.joiner.settle_traces(now, known);
         repeated::drop_repeated(&mut hops, &self.hops, now);
         let any = !hops.is_empty();
         self.add_hops(hops);
         any
     }
 
-    fn watch(&mut self, id: SourceId) {
+    fn start_watch(&mut self, id: SourceId) {
         let stop = self.stop.child_token();
         let old = self.sources.remove(&id).unwrap_or_default();
         old.stop.cancel();
@@ -201,23 +206,23 @@ impl Hub {
                 ..SourceState::default()
             },
         );
-        let client = self.clusters.of(id.context.as_deref());
+        let client = self.clusters.client_for(id.context.as_deref());
         let meter = Arc::clone(self.clusters.meter());
-        let to = Reports {
+        let to = Reporter {
             id,
             out: self.messages.clone(),
             meter,
             shown,
         };
-        tokio::spawn(source::run(client, to, stop));
+        tokio::spawn(source::run_watch(client, to, stop));
     }
 
     /// Starts to probe the server of a cluster.
-    fn serve(&mut self, context: Option<String>) {
+    fn start_probe(&mut self, context: Option<String>) {
         let stop = self.stop.child_token();
-        let client = self.clusters.of(context.as_deref());
+        let client = self.clusters.client_for(context.as_deref());
         let meter = Arc::clone(self.clusters.meter());
-        tokio::spawn(source::probe(
+        tokio::spawn(source::probe_server(
             client,
             context.clone(),
             self.messages.clone(),
@@ -226,24 +231,24 @@ impl Hub {
         ));
         self.servers.insert(
             context,
-            Server {
+            ServerState {
                 stop,
-                ..Server::default()
+                ..ServerState::default()
             },
         );
     }
 
     /// Handles a message; returns whether the world changed.
-    fn take(&mut self, message: Message) -> bool {
+    fn handle_message(&mut self, message: HubMessage) -> bool {
         let (id, change) = match message {
-            Message::From(id, change) => (id, change),
-            Message::Server(context, said) => return self.server_said(&context, said),
-            Message::HopSources(sources) => {
+            HubMessage::From(id, change) => (id, change),
+            HubMessage::Server(context, said) => return self.handle_server_report(&context, said),
+            HubMessage::HopSources(sources) => {
                 let changed = *self.hop_sources != sources;
                 self.hop_sources = Arc::new(sources);
                 return changed;
             }
-            Message::Rights(rights) => {
+            HubMessage::Rights(rights) => {
                 self.rights = Arc::new(rights);
                 return true;
             }
@@ -252,36 +257,38 @@ impl Hub {
             return false;
         };
         match change {
-            Change::Broken(lost) => return is_news(&mut source.broken, lost),
-            Change::Barred(lost) => {
+            SourceChange::Broken(lost) => return record_failure(&mut source.broken, lost),
+            SourceChange::Unavailable(lost) => {
                 (source.listed, source.shown) = (true, false);
                 source.broken = None;
-                let news = is_news(&mut source.barred, lost);
-                self.tables.begin(&id);
-                self.tables.ready(&id);
-                self.events_changed |= id.kind == Kind::Event;
+                let news = record_failure(&mut source.barred, lost);
+                self.tables.begin_list(&id);
+                self.tables.finish_list(&id);
+                self.events_changed |= id.kind == SourceKind::Event;
                 self.follow_namespaces(id.kind);
                 return news;
             }
-            Change::Ready => {
+            SourceChange::Ready => {
                 (source.listed, source.shown) = (true, true);
                 (source.broken, source.barred) = (None, None);
-                self.tables.ready(&id);
-                self.events_changed |= id.kind == Kind::Event;
+                self.tables.finish_list(&id);
+                self.events_changed |= id.kind == SourceKind::Event;
                 self.follow_namespaces(id.kind);
                 return true;
             }
-            Change::Begin => self.tables.begin(&id),
-            Change::Listed(key, row) => self.tables.listed(&id.place(), key, *row),
-            Change::Set(key, row) => {
-                let changed = self.tables.set(key, *row);
-                self.events_changed |= id.kind == Kind::Event;
+            SourceChange::Begin => self.tables.begin_list(&id),
+            SourceChange::Listed(key, row) => {
+                self.tables.add_listed(&id.namespace_key(), key, *row)
+            }
+            SourceChange::Set(key, row) => {
+                let changed = self.tables.set_row(key, *row);
+                self.events_changed |= id.kind == SourceKind::Event;
                 self.follow_namespaces(id.kind);
                 return changed;
             }
-            Change::Gone(key) => {
-                let changed = self.tables.gone(id.kind, &key);
-                self.events_changed |= id.kind == Kind::Event;
+            SourceChange::Gone(key) => {
+                let changed = self.tables.remove_row(id.kind, &key);
+                self.events_changed |= id.kind == SourceKind::Event;
                 self.follow_namespaces(id.kind);
                 return changed;
             }
@@ -289,12 +296,16 @@ impl Hub {
         false
     }
 
-    fn server_said(&mut self, context: &Option<String>, said: Result<(), Lost>) -> bool {
+    fn handle_server_report(
+        &mut self,
+        context: &Option<String>,
+        said: Result<(), SourceFailure>,
+    ) -> bool {
         let Some(server) = self.servers.get_mut(context) else {
             return false;
         };
         match said {
-            Err(lost) => is_news(&mut server.lost, lost),
+            Err(lost) => record_failure(&mut server.lost, lost),
             Ok(()) => {
                 if let Some(was) = server.lost.take() {
                     // Its watches may be dead without an error.
@@ -305,7 +316,7 @@ impl Hub {
                         .filter(|id| id.context == *context)
                         .cloned()
                         .collect();
-                    all.into_iter().for_each(|id| self.watch(id));
+                    all.into_iter().for_each(|id| self.start_watch(id));
                 }
                 // Publish the requests that were counted meanwhile.
                 true
@@ -314,8 +325,8 @@ impl Hub {
     }
 
     /// Watches the namespaces of all environments, each in its cluster, and no others.
-    fn follow_namespaces(&mut self, changed: Kind) {
-        if changed != Kind::App {
+    fn follow_namespaces(&mut self, changed: SourceKind) {
+        if changed != SourceKind::App {
             return;
         }
         let environments = self
@@ -328,7 +339,7 @@ impl Hub {
             .map(|e| {
                 (
                     self.clusters
-                        .canonical(e.context.as_deref())
+                        .normalize_context(e.context.as_deref())
                         .map(str::to_owned),
                     e.namespace.clone(),
                 )
@@ -340,14 +351,14 @@ impl Hub {
         let unwanted: Vec<SourceId> = self
             .sources
             .keys()
-            .filter(|id| Kind::EVERYWHERE.contains(&id.kind) && !is_wanted(id))
+            .filter(|id| SourceKind::EVERYWHERE.contains(&id.kind) && !is_wanted(id))
             .cloned()
             .collect();
         for id in unwanted {
             if let Some(state) = self.sources.remove(&id) {
                 state.stop.cancel();
             }
-            self.tables.forget(&id.place());
+            self.tables.forget_namespace(&id.namespace_key());
         }
         let contexts: BTreeSet<&Option<String>> =
             wanted.iter().map(|(context, _)| context).collect();
@@ -360,28 +371,28 @@ impl Hub {
         });
         for (context, namespace) in wanted {
             if !self.servers.contains_key(&context) {
-                self.serve(context.clone());
+                self.start_probe(context.clone());
             }
-            for kind in Kind::EVERYWHERE {
+            for kind in SourceKind::EVERYWHERE {
                 let id = SourceId {
                     context: context.clone(),
                     kind,
                     namespace: namespace.clone(),
                 };
                 if !self.sources.contains_key(&id) {
-                    self.watch(id);
+                    self.start_watch(id);
                 }
             }
         }
     }
 
-    fn publish(&mut self, hops_dropped: u64) {
+    fn publish_world(&mut self, hops_dropped: u64) {
         self.revision += 1;
-        let link = self.link(&None);
+        let link = self.cluster_link(&None);
         let names: Vec<String> = self.servers.keys().flatten().cloned().collect();
         let contexts: BTreeMap<String, Link> = names
             .into_iter()
-            .map(|n| (n.clone(), self.link(&Some(n))))
+            .map(|n| (n.clone(), self.cluster_link(&Some(n))))
             .collect();
         let old = Arc::clone(&self.out.borrow().contexts);
         let contexts = if *old == contexts {
@@ -389,8 +400,8 @@ impl Hub {
         } else {
             Arc::new(contexts)
         };
-        let gaps = self.gaps();
-        let mut asked = self.clusters.meter().asked();
+        let gaps = self.collect_gaps();
+        let mut asked = self.clusters.meter().request_stats();
         asked.watches = u32::try_from(self.sources.len()).unwrap_or(u32::MAX);
         let events = if self.events_changed {
             self.events_changed = false;
@@ -407,7 +418,7 @@ impl Hub {
         self.out.send_replace(World {
             me: None,
             revision: self.revision,
-            place: self.place.clone(),
+            cluster_name: self.place.clone(),
             link,
             contexts,
             gaps,

@@ -13,13 +13,13 @@ use serde_json::Value;
 
 use crate::{
     api::{App, AppTemplate, Approval, Lane, LaneGroup, Release, VariableGroup, label},
-    cluster::status::pod_words,
+    cluster::status::summarize_pod,
     domain::{
-        batches::{Own, is_on, stateful::left_alone},
-        observe::{REVISION, autoscaled, cause},
+        batches::{DeploymentSettings, is_latch_on, stateful::pods_left_alone},
+        observe::{REVISION_LABEL, cause, is_autoscaled},
         revision::Revision,
         text::Clean,
-        world::{Engine, Event, Key, Pod, Route, Workload, WorkloadKind},
+        world::{EngineHolder, Event, ObjectKey, Pod, Route, Workload, WorkloadKind},
     },
 };
 
@@ -39,24 +39,24 @@ pub(super) enum Row {
     Pod(Pod),
     Route(Route),
     Event(Event),
-    Engine(Engine),
+    Engine(EngineHolder),
 }
 
-fn clean(text: &str) -> Clean {
+fn clean_text(text: &str) -> Clean {
     Clean::from_untrusted(text)
 }
 
-fn count(n: Option<i32>) -> u32 {
+fn count_or_zero(n: Option<i32>) -> u32 {
     n.and_then(|n| u32::try_from(n).ok()).unwrap_or_default()
 }
 
-fn label_of(object: &impl ResourceExt, name: &str) -> Option<String> {
-    object.labels().get(name).map(|v| clean(v).to_string())
+fn clean_label(object: &impl ResourceExt, name: &str) -> Option<String> {
+    object.labels().get(name).map(|v| clean_text(v).to_string())
 }
 
 impl Row {
     /// Sets the key of the row: an object does not know which cluster it is from.
-    pub(super) fn at(mut self, key: Key) -> Self {
+    pub(super) fn with_key(mut self, key: ObjectKey) -> Self {
         match &mut self {
             Self::Deployment(row) | Self::Stateful(row) => row.key = key,
             Self::Pod(row) => row.key = key,
@@ -70,8 +70,8 @@ impl Row {
 }
 
 /// The key of an object of a context (`None`: home).
-pub(super) fn key(context: Option<&str>, object: &impl ResourceExt) -> Key {
-    Key::of(
+pub(super) fn object_key(context: Option<&str>, object: &impl ResourceExt) -> ObjectKey {
+    ObjectKey::in_context(
         context,
         &object.namespace().unwrap_or_default(),
         &object.name_any(),
@@ -80,7 +80,7 @@ pub(super) fn key(context: Option<&str>, object: &impl ResourceExt) -> Key {
 
 /// A row of one of graylane's own resources; `None`, with a log message, when it does not fit its
 /// schema.
-pub(super) fn own<T: DeserializeOwned>(
+pub(super) fn own_resource_row<T: DeserializeOwned>(
     mut object: DynamicObject,
     row: impl Fn(Arc<T>) -> Row,
 ) -> Option<Row> {
@@ -110,7 +110,10 @@ pub(super) fn clean_value(value: &mut Value) {
         Value::Object(map) => {
             if map.keys().any(|k| k.chars().any(is_suspicious)) {
                 let old = std::mem::take(map);
-                map.extend(old.into_iter().map(|(k, v)| (clean(&k).to_string(), v)));
+                map.extend(
+                    old.into_iter()
+                        .map(|(k, v)| (clean_text(&k).to_string(), v)),
+                );
             }
             map.values_mut().for_each(clean_value);
         }
@@ -120,7 +123,7 @@ pub(super) fn clean_value(value: &mut Value) {
 
 fn clean_line(line: &str) -> String {
     line.split('\t')
-        .map(|part| clean(part).to_string())
+        .map(|part| clean_text(part).to_string())
         .collect::<Vec<_>>()
         .join("\t")
 }
@@ -133,7 +136,7 @@ fn is_suspicious(c: char) -> bool {
 
 /// The fields that both kinds of workload share; `counts` are the Ready, updated and available
 /// pods.
-fn workload(
+fn workload_row(
     kind: WorkloadKind,
     object: &impl ResourceExt,
     spec: Option<(Option<i32>, &core::PodTemplateSpec)>,
@@ -144,34 +147,34 @@ fn workload(
         .and_then(|t| t.spec.as_ref())
         .map(|s| s.containers.as_slice())
         .unwrap_or_default();
-    let [ready, updated, available] = counts.map(count);
+    let [ready, updated, available] = counts.map(count_or_zero);
     Workload {
         kind,
-        key: key(None, object),
-        app: label_of(object, label::APP),
-        environment: label_of(object, label::ENVIRONMENT),
-        replicas: replicas.map_or(0, |told| told.map_or(1, |n| count(Some(n)))),
+        key: object_key(None, object),
+        app: clean_label(object, label::APP),
+        environment: clean_label(object, label::ENVIRONMENT),
+        replicas: replicas.map_or(0, |told| told.map_or(1, |n| count_or_zero(Some(n)))),
         ready,
         updated,
         available,
         images: containers
             .iter()
             .filter_map(|c| c.image.as_deref())
-            .map(clean)
+            .map(clean_text)
             .collect(),
         latched: object.annotations().contains_key(label::LATCH),
         applied: object.annotations().get(label::APPLIED).cloned(),
-        autoscaled: autoscaled(object.meta()),
+        autoscaled: is_autoscaled(object.meta()),
         ..Workload::default()
     }
 }
 
-pub(super) fn deployment(object: &Deployment) -> Workload {
+pub(super) fn deployment_row(object: &Deployment) -> Workload {
     let (spec, status) = (object.spec.as_ref(), object.status.as_ref());
     let counts = status.map_or([None; 3], |s| {
         [s.ready_replicas, s.updated_replicas, s.available_replicas]
     });
-    let mut row = workload(
+    let mut row = workload_row(
         WorkloadKind::Deployment,
         object,
         spec.map(|s| (s.replicas, &s.template)),
@@ -179,11 +182,11 @@ pub(super) fn deployment(object: &Deployment) -> Workload {
     );
     // `kubectl rollout undo` removes the annotation and leaves the latch, which is recognised by
     // its settings.
-    row.latched |= is_on(object);
+    row.latched |= is_latch_on(object);
     let cause = cause::of_deployment(object);
     let stuck = cause.as_ref().is_some_and(|c| !cause::is_noise(c));
     let message = cause.map(|c| c.message.clone().unwrap_or(c.reason));
-    let recreates = Own::of(object).recreates();
+    let recreates = DeploymentSettings::from_deployment(object).uses_recreate();
     Workload {
         paused: spec.and_then(|s| s.paused).unwrap_or_default(),
         message,
@@ -193,7 +196,7 @@ pub(super) fn deployment(object: &Deployment) -> Workload {
     }
 }
 
-pub(super) fn stateful(object: &StatefulSet) -> Workload {
+pub(super) fn stateful_set_row(object: &StatefulSet) -> Workload {
     let (spec, status) = (object.spec.as_ref(), object.status.as_ref());
     let counts = status.map_or([None; 3], |s| {
         [s.ready_replicas, s.updated_replicas, s.available_replicas]
@@ -201,9 +204,9 @@ pub(super) fn stateful(object: &StatefulSet) -> Workload {
     Workload {
         revision: status
             .and_then(|s| s.update_revision.as_deref())
-            .map(|r| clean(r).to_string()),
-        left_alone: left_alone(object),
-        ..workload(
+            .map(|r| clean_text(r).to_string()),
+        left_alone: pods_left_alone(object),
+        ..workload_row(
             WorkloadKind::StatefulSet,
             object,
             spec.map(|s| (s.replicas, &s.template)),
@@ -212,8 +215,8 @@ pub(super) fn stateful(object: &StatefulSet) -> Workload {
     }
 }
 
-pub(super) fn pod(object: &core::Pod) -> Pod {
-    let words = pod_words(object);
+pub(super) fn pod_row(object: &core::Pod) -> Pod {
+    let words = summarize_pod(object);
     let containers = object
         .spec
         .as_ref()
@@ -225,32 +228,33 @@ pub(super) fn pod(object: &core::Pod) -> Pod {
         .iter()
         .find(|o| o.controller == Some(true) && matches!(&*o.kind, "ReplicaSet" | "StatefulSet"));
     Pod {
-        key: key(None, object),
-        app: label_of(object, label::APP),
-        environment: label_of(object, label::ENVIRONMENT),
-        tag: label_of(object, label::SERVICE_TAG),
+        key: object_key(None, object),
+        app: clean_label(object, label::APP),
+        environment: clean_label(object, label::ENVIRONMENT),
+        tag: clean_label(object, label::SERVICE_TAG),
         owner: owner.map(|o| o.name.clone()),
-        hash: label_of(object, "pod-template-hash").or_else(|| label_of(object, REVISION)),
+        hash: clean_label(object, "pod-template-hash")
+            .or_else(|| clean_label(object, REVISION_LABEL)),
         address: status
             .and_then(|s| s.pod_ip.as_deref())
-            .map(|a| clean(a).to_string()),
-        uid: object.uid().map(|uid| clean(&uid).to_string()),
-        state: clean(&words.state),
+            .map(|a| clean_text(a).to_string()),
+        uid: object.uid().map(|uid| clean_text(&uid).to_string()),
+        state: clean_text(&words.state),
         ready: words.ready,
         terminating: object.metadata.deletion_timestamp.is_some(),
         restarts: words.restarts,
         images: containers
             .iter()
             .filter_map(|c| c.image.as_deref())
-            .map(clean)
+            .map(clean_text)
             .collect(),
-        containers: containers.iter().map(|c| clean(&c.name)).collect(),
+        containers: containers.iter().map(|c| clean_text(&c.name)).collect(),
         born: object.metadata.creation_timestamp.as_ref().map(|t| t.0),
-        message: words.message.as_deref().map(clean),
+        message: words.message.as_deref().map(clean_text),
     }
 }
 
-pub(super) fn route(object: &DynamicObject) -> Route {
+pub(super) fn route_row(object: &DynamicObject) -> Route {
     let parents = object
         .data
         .pointer("/status/parents")
@@ -270,14 +274,14 @@ pub(super) fn route(object: &DynamicObject) -> Route {
         .or_else(|| accepted.first())
         .and_then(|c| c["message"].as_str());
     Route {
-        key: key(None, object),
-        group: label_of(object, label::LANE_GROUP),
+        key: object_key(None, object),
+        group: clean_label(object, label::LANE_GROUP),
         accepted: (!accepted.is_empty()).then_some(refused.is_none()),
-        message: told.filter(|m| !m.is_empty()).map(clean),
+        message: told.filter(|m| !m.is_empty()).map(clean_text),
     }
 }
 
-pub(super) fn event(object: &core::Event) -> Event {
+pub(super) fn event_row(object: &core::Event) -> Event {
     let about = &object.involved_object;
     let time = (object.last_timestamp.as_ref().map(|t| t.0))
         .or_else(|| {
@@ -292,14 +296,14 @@ pub(super) fn event(object: &core::Event) -> Event {
     Event {
         time,
         warning: object.type_.as_deref() == Some("Warning"),
-        kind: clean(about.kind.as_deref().unwrap_or_default()),
-        object: Key {
-            namespace: clean(about.namespace.as_deref().unwrap_or_default()).to_string(),
-            name: clean(about.name.as_deref().unwrap_or_default()).to_string(),
+        kind: clean_text(about.kind.as_deref().unwrap_or_default()),
+        object: ObjectKey {
+            namespace: clean_text(about.namespace.as_deref().unwrap_or_default()).to_string(),
+            name: clean_text(about.name.as_deref().unwrap_or_default()).to_string(),
         },
-        reason: clean(object.reason.as_deref().unwrap_or_default()),
-        message: clean(object.message.as_deref().unwrap_or_default()),
-        count: count(
+        reason: clean_text(object.reason.as_deref().unwrap_or_default()),
+        message: clean_text(object.message.as_deref().unwrap_or_default()),
+        count: count_or_zero(
             object
                 .series
                 .as_ref()
@@ -311,11 +315,11 @@ pub(super) fn event(object: &core::Event) -> Event {
 }
 
 /// `None` when nobody holds the Lease.
-pub(super) fn engine(object: &Lease) -> Option<Engine> {
+pub(super) fn engine_row(object: &Lease) -> Option<EngineHolder> {
     let spec = object.spec.as_ref()?;
     let holder = spec.holder_identity.as_deref().filter(|h| !h.is_empty())?;
-    Some(Engine {
-        holder: clean(holder),
+    Some(EngineHolder {
+        holder: clean_text(holder),
         renewed: spec.renew_time.as_ref().map(|t| t.0),
     })
 }
@@ -347,15 +351,15 @@ mod tests {
             }))
             .unwrap()
         };
-        let plain = deployment(&object(json!({})));
+        let plain = deployment_row(&object(json!({})));
         assert_eq!(plain.message.as_deref(), Some("no minimum availability"));
         assert_eq!((plain.replicas, plain.ready, plain.paused), (1, 1, true));
-        let latched = deployment(&object(json!({label::LATCH: "{}"})));
+        let latched = deployment_row(&object(json!({label::LATCH: "{}"})));
         assert_eq!((latched.message, latched.latched), (None, true));
         let mut undone = object(json!({}));
         undone.spec.as_mut().unwrap().min_ready_seconds = Some(2_147_483_646);
         assert!(
-            deployment(&undone).latched,
+            deployment_row(&undone).latched,
             "an undo leaves the latch and takes the annotation"
         );
     }
@@ -369,7 +373,7 @@ mod tests {
             "status": {"replicas": 3, "readyReplicas": 2, "updatedReplicas": 1, "updateRevision": "db-2f"},
         }))
         .unwrap();
-        let row = stateful(&set);
+        let row = stateful_set_row(&set);
         assert_eq!(
             (row.kind.resource(), row.replicas, row.ready, row.updated),
             ("statefulsets.apps", 3, 2, 1)
@@ -386,10 +390,10 @@ mod tests {
             "written": {"partition": 2, "replicas": 3}, "after": own(1), "before": {"own": own(1), "template": {}}});
         let mut held = set.clone();
         held.metadata.annotations = Some([(label::LATCH.to_owned(), latch.to_string())].into());
-        assert_eq!(stateful(&held).left_alone, 1);
+        assert_eq!(stateful_set_row(&held).left_alone, 1);
         let owner = json!([{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": "u", "controller": true}]);
-        let object = json!({"metadata": {"name": "db-2", "labels": {REVISION: "db-2f"}, "ownerReferences": owner}});
-        let row = pod(&serde_json::from_value(object).unwrap());
+        let object = json!({"metadata": {"name": "db-2", "labels": {REVISION_LABEL: "db-2f"}, "ownerReferences": owner}});
+        let row = pod_row(&serde_json::from_value(object).unwrap());
         assert_eq!(
             (row.owner.as_deref(), row.hash.as_deref()),
             (Some("db"), Some("db-2f"))
@@ -400,7 +404,7 @@ mod tests {
     fn a_route_is_accepted_when_every_parent_says_so() {
         let of = |parents: Value| {
             let object = json!({"apiVersion": "g/v1", "kind": "HTTPRoute", "metadata": {"name": "r"}, "status": {"parents": parents}});
-            route(&serde_json::from_value(object).unwrap())
+            route_row(&serde_json::from_value(object).unwrap())
         };
         let says = |status: &str, message: &str| json!({"conditions": [{"type": "Accepted", "status": status, "message": message}]});
         assert_eq!(of(json!([])).accepted, None);

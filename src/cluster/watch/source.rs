@@ -36,7 +36,7 @@ use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    pauses::Pauses,
+    backoff::WatchBackoff,
     rows::{self, Row},
 };
 use crate::{
@@ -49,13 +49,13 @@ use crate::{
     domain::{
         revision::Revision,
         rights::Rights,
-        world::{Key, Trouble, WorkloadKind},
+        world::{LinkTrouble, ObjectKey, WorkloadKind},
     },
 };
 
 /// The kinds that make up a world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub(super) enum SourceKind {
     App,
     Template,
     Variables,
@@ -72,7 +72,7 @@ pub(super) enum Kind {
     Engine,
 }
 
-impl Kind {
+impl SourceKind {
     /// Graylane's own kinds, the engine's Lease and the lanes' routes: in our namespace only.
     pub(super) const HOME: [Self; 10] = [
         Self::App,
@@ -129,22 +129,22 @@ impl Kind {
 pub(super) struct SourceId {
     /// `None` is home.
     pub(super) context: Option<String>,
-    pub(super) kind: Kind,
+    pub(super) kind: SourceKind,
     pub(super) namespace: String,
 }
 
 impl SourceId {
-    /// As [`Key::namespace`].
-    pub(super) fn place(&self) -> String {
-        Key::of(self.context.as_deref(), &self.namespace, "").namespace
+    /// As [`ObjectKey::namespace`](crate::domain::world::ObjectKey).
+    pub(super) fn namespace_key(&self) -> String {
+        ObjectKey::in_context(self.context.as_deref(), &self.namespace, "").namespace
     }
 }
 
 /// A message to the hub.
-pub(super) enum Message {
-    From(SourceId, Change),
+pub(super) enum HubMessage {
+    From(SourceId, SourceChange),
     /// Whether the server of a context answers, and if not, why.
-    Server(Option<String>, Result<(), Lost>),
+    Server(Option<String>, Result<(), SourceFailure>),
     /// What we may do.
     Rights(Rights),
     /// The state of the hop sources that are followed from here.
@@ -153,57 +153,58 @@ pub(super) enum Message {
 
 /// A failure: its class and its description.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Lost {
-    pub(super) trouble: Trouble,
+pub(super) struct SourceFailure {
+    pub(super) trouble: LinkTrouble,
     pub(super) why: String,
 }
 
-pub(super) enum Change {
+pub(super) enum SourceChange {
     Begin,
-    Listed(Key, Box<Row>),
+    Listed(ObjectKey, Box<Row>),
     Ready,
-    Set(Key, Box<Row>),
-    Gone(Key),
-    Broken(Lost),
+    Set(ObjectKey, Box<Row>),
+    Gone(ObjectKey),
+    Broken(SourceFailure),
     /// The server answers, but does not return this kind: its rows are removed.
-    Barred(Lost),
+    Unavailable(SourceFailure),
 }
 
 const BACKOFF_MOST: Duration = Duration::from_secs(10);
 /// How soon to retry a kind that the cluster lacks or does not let us read.
-const ABSENT: Duration = Duration::from_secs(30);
+const ABSENT_PAUSE: Duration = Duration::from_secs(30);
 /// A server that has just started refuses everyone until it has read its RBAC rules: rows are kept
 /// for this many refusals.
-const REFUSALS: u32 = 5;
+const MAX_REFUSALS: u32 = 5;
 
 /// Where a watch reports, and its request meter.
-pub(super) struct Reports {
+pub(super) struct Reporter {
     pub(super) id: SourceId,
-    pub(super) out: Sender<Message>,
+    pub(super) out: Sender<HubMessage>,
     pub(super) meter: Arc<Meter>,
     /// Whether rows of an earlier watch are shown.
     pub(super) shown: bool,
 }
 
 /// Runs one watch until `stop`.
-pub(super) async fn run(client: Client, to: Reports, stop: CancellationToken) {
+pub(super) async fn run_watch(client: Client, to: Reporter, stop: CancellationToken) {
     let plain = watcher::Config::default;
     // Pods of builds have an App but no environment: no pane shows them.
     let ours = || plain().labels(&format!("{},{}", label::APP, label::ENVIRONMENT));
     let (kind, namespace) = (to.id.kind, to.id.namespace.clone());
     let task = async {
         match kind {
-            Kind::App => home::<App>(client, &to, Row::App).await,
-            Kind::Template => home::<AppTemplate>(client, &to, Row::Template).await,
-            Kind::Variables => home::<VariableGroup>(client, &to, Row::Variables).await,
-            Kind::Release => home::<Release>(client, &to, Row::Release).await,
-            Kind::Approval => home::<Approval>(client, &to, Row::Approval).await,
-            Kind::Group => home::<LaneGroup>(client, &to, Row::Group).await,
-            Kind::Lane => home::<Lane>(client, &to, Row::Lane).await,
-            Kind::Revision => {
-                let row =
-                    |r: ControllerRevision| Some(Row::Revision(Arc::new(Revision::read(&r).ok()?)));
-                follow(
+            SourceKind::App => watch_home::<App>(client, &to, Row::App).await,
+            SourceKind::Template => watch_home::<AppTemplate>(client, &to, Row::Template).await,
+            SourceKind::Variables => watch_home::<VariableGroup>(client, &to, Row::Variables).await,
+            SourceKind::Release => watch_home::<Release>(client, &to, Row::Release).await,
+            SourceKind::Approval => watch_home::<Approval>(client, &to, Row::Approval).await,
+            SourceKind::Group => watch_home::<LaneGroup>(client, &to, Row::Group).await,
+            SourceKind::Lane => watch_home::<Lane>(client, &to, Row::Lane).await,
+            SourceKind::Revision => {
+                let row = |r: ControllerRevision| {
+                    Some(Row::Revision(Arc::new(Revision::from_object(&r).ok()?)))
+                };
+                watch_objects(
                     Api::namespaced(client, &namespace),
                     plain().labels(label::REVISION_OF),
                     &to,
@@ -211,31 +212,31 @@ pub(super) async fn run(client: Client, to: Reports, stop: CancellationToken) {
                 )
                 .await;
             }
-            Kind::Deployment => {
-                let row = |d: Deployment| Some(Row::Deployment(rows::deployment(&d)));
-                follow(Api::namespaced(client, &namespace), ours(), &to, row).await;
+            SourceKind::Deployment => {
+                let row = |d: Deployment| Some(Row::Deployment(rows::deployment_row(&d)));
+                watch_objects(Api::namespaced(client, &namespace), ours(), &to, row).await;
             }
-            Kind::Stateful => {
-                let row = |s: StatefulSet| Some(Row::Stateful(rows::stateful(&s)));
-                follow(Api::namespaced(client, &namespace), ours(), &to, row).await;
+            SourceKind::Stateful => {
+                let row = |s: StatefulSet| Some(Row::Stateful(rows::stateful_set_row(&s)));
+                watch_objects(Api::namespaced(client, &namespace), ours(), &to, row).await;
             }
-            Kind::Pod => {
-                let row = |p: core::Pod| Some(Row::Pod(rows::pod(&p)));
-                follow(Api::namespaced(client, &namespace), ours(), &to, row).await;
+            SourceKind::Pod => {
+                let row = |p: core::Pod| Some(Row::Pod(rows::pod_row(&p)));
+                watch_objects(Api::namespaced(client, &namespace), ours(), &to, row).await;
             }
-            Kind::Route => {
+            SourceKind::Route => {
                 let api = Api::namespaced_with(client, &namespace, &http_routes());
-                let row = |r: DynamicObject| Some(Row::Route(rows::route(&r)));
-                follow(api, plain().labels(label::LANE_GROUP), &to, row).await;
+                let row = |r: DynamicObject| Some(Row::Route(rows::route_row(&r)));
+                watch_objects(api, plain().labels(label::LANE_GROUP), &to, row).await;
             }
-            Kind::Event => {
-                let row = |e: core::Event| Some(Row::Event(rows::event(&e)));
-                follow(Api::namespaced(client, &namespace), plain(), &to, row).await;
+            SourceKind::Event => {
+                let row = |e: core::Event| Some(Row::Event(rows::event_row(&e)));
+                watch_objects(Api::namespaced(client, &namespace), plain(), &to, row).await;
             }
-            Kind::Engine => {
+            SourceKind::Engine => {
                 let config = plain().fields(&format!("metadata.name={ENGINE_LEASE}"));
-                let row = |l: Lease| rows::engine(&l).map(Row::Engine);
-                follow(Api::namespaced(client, &namespace), config, &to, row).await;
+                let row = |l: Lease| rows::engine_row(&l).map(Row::Engine);
+                watch_objects(Api::namespaced(client, &namespace), config, &to, row).await;
             }
         }
     };
@@ -252,28 +253,28 @@ fn http_routes() -> ApiResource {
     }
 }
 
-async fn home<T>(client: Client, to: &Reports, row: fn(Arc<T>) -> Row)
+async fn watch_home<T>(client: Client, to: &Reporter, row: fn(Arc<T>) -> Row)
 where
     T: Resource<DynamicType = ()> + DeserializeOwned,
 {
     let api = Api::namespaced_with(client, &to.id.namespace, &ApiResource::erase::<T>(&()));
-    follow(api, watcher::Config::default(), to, |object| {
-        rows::own(object, row)
+    watch_objects(api, watcher::Config::default(), to, |object| {
+        rows::own_resource_row(object, row)
     })
     .await;
 }
 
-async fn follow<K>(
+async fn watch_objects<K>(
     api: Api<K>,
     config: watcher::Config,
-    to: &Reports,
+    to: &Reporter,
     row: impl Fn(K) -> Option<Row>,
 ) where
     K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
     let context = to.id.context.as_deref();
-    let send = |change| to.out.send(Message::From(to.id.clone(), change));
-    let mut pauses = Pauses::up_to(BACKOFF_MOST);
+    let send = |change| to.out.send(HubMessage::From(to.id.clone(), change));
+    let mut pauses = WatchBackoff::with_max(BACKOFF_MOST);
     let mut expired = false;
     // Whether rows are shown, and how often the watch was refused since it was healthy: a user who
     // may list but not watch gets a list from time to time.
@@ -285,27 +286,29 @@ async fn follow<K>(
                 break None;
             };
             let change = match event {
-                Ok(Seen::Init) => Some(Change::Begin),
+                Ok(Seen::Init) => Some(SourceChange::Begin),
                 Ok(Seen::InitApply(object)) => {
-                    let key = rows::key(context, &object);
-                    row(object).map(|row| Change::Listed(key.clone(), Box::new(row.at(key))))
+                    let key = rows::object_key(context, &object);
+                    row(object)
+                        .map(|row| SourceChange::Listed(key.clone(), Box::new(row.with_key(key))))
                 }
                 Ok(Seen::InitDone) => {
-                    pauses.listed();
+                    pauses.note_listed();
                     shown = true;
-                    Some(Change::Ready)
+                    Some(SourceChange::Ready)
                 }
                 Ok(Seen::Apply(object)) => {
                     expired = false;
-                    let key = rows::key(context, &object);
+                    let key = rows::object_key(context, &object);
                     // An object that does not fit its schema (any more) is not shown.
-                    let gone = Change::Gone(key.clone());
-                    Some(
-                        row(object)
-                            .map_or(gone, |row| Change::Set(key.clone(), Box::new(row.at(key)))),
-                    )
+                    let gone = SourceChange::Gone(key.clone());
+                    Some(row(object).map_or(gone, |row| {
+                        SourceChange::Set(key.clone(), Box::new(row.with_key(key)))
+                    }))
                 }
-                Ok(Seen::Delete(object)) => Some(Change::Gone(rows::key(context, &object))),
+                Ok(Seen::Delete(object)) => {
+                    Some(SourceChange::Gone(rows::object_key(context, &object)))
+                }
                 Err(error) => break Some(error),
             };
             if let Some(change) = change
@@ -315,61 +318,61 @@ async fn follow<K>(
             }
         };
         let Some(error) = failed else { continue };
-        let lost = lost(&error);
-        if pauses.was_well() {
+        let lost = to_source_failure(&error);
+        if pauses.was_healthy() {
             refused = 0;
         }
         // An expired resource version is no fault: list again at once, but not repeatedly without a
         // pause.
-        if lost.trouble == Trouble::Expired && !std::mem::replace(&mut expired, true) {
+        if lost.trouble == LinkTrouble::Expired && !std::mem::replace(&mut expired, true) {
             continue;
         }
         let absent = match lost.trouble {
-            Trouble::Forbidden => !shown || refused >= REFUSALS,
-            Trouble::Missing => to.id.kind.is_optional(),
+            LinkTrouble::Forbidden => !shown || refused >= MAX_REFUSALS,
+            LinkTrouble::Missing => to.id.kind.is_optional(),
             _ => false,
         };
         shown &= !absent;
-        refused = if lost.trouble == Trouble::Forbidden {
+        refused = if lost.trouble == LinkTrouble::Forbidden {
             refused + 1
         } else {
             0
         };
         let change = if absent {
-            Change::Barred(lost)
+            SourceChange::Unavailable(lost)
         } else {
-            Change::Broken(lost)
+            SourceChange::Broken(lost)
         };
         if send(change).await.is_err() {
             return;
         }
-        let pause = pauses.broken();
+        let pause = pauses.next_pause();
         to.meter
-            .pause(if absent { jitter(ABSENT) } else { pause })
+            .sleep_or_retry(if absent { jitter(ABSENT_PAUSE) } else { pause })
             .await;
     }
 }
 
 /// Probes the server regularly, because a connection may die without an error, and a machine may be
 /// suspended.
-pub(super) async fn probe(
+pub(super) async fn probe_server(
     client: Client,
     context: Option<String>,
-    out: Sender<Message>,
+    out: Sender<HubMessage>,
     meter: Arc<Meter>,
     stop: CancellationToken,
 ) {
     const EVERY: Duration = Duration::from_secs(10);
     const WHILE_LOST: Duration = Duration::from_secs(2);
     const ANSWER: Duration = Duration::from_secs(4);
-    let say = |said| out.send(Message::Server(context.clone(), said));
+    let say = |said| out.send(HubMessage::Server(context.clone(), said));
     let task = async {
         let mut every = EVERY;
         loop {
-            if let Some(slept) = rest(&meter, jitter(every)).await {
+            if let Some(slept) = sleep_detecting_suspend(&meter, jitter(every)).await {
                 let why = format!("this machine slept for {} s", slept.as_secs());
-                if say(Err(Lost {
-                    trouble: Trouble::Slept,
+                if say(Err(SourceFailure {
+                    trouble: LinkTrouble::Slept,
                     why,
                 }))
                 .await
@@ -380,19 +383,19 @@ pub(super) async fn probe(
             }
             let said = match tokio::time::timeout(ANSWER, client.apiserver_version()).await {
                 Ok(Ok(_)) => Ok(()),
-                Ok(Err(e)) => match error::trouble(&e) {
+                Ok(Err(e)) => match error::classify_error(&e) {
                     // Any answer counts: the version is not readable for everyone.
-                    Trouble::Forbidden | Trouble::Missing => Ok(()),
-                    trouble => Err(Lost {
+                    LinkTrouble::Forbidden | LinkTrouble::Missing => Ok(()),
+                    trouble => Err(SourceFailure {
                         trouble,
-                        why: error::words(&e),
+                        why: error::describe_error(&e),
                     }),
                 },
-                Err(_) if meter.asked().until.is_some() => Ok(()),
+                Err(_) if meter.request_stats().until.is_some() => Ok(()),
                 Err(_) => {
                     let why = format!("the server has not answered for {} s", ANSWER.as_secs());
-                    Err(Lost {
-                        trouble: Trouble::Offline,
+                    Err(SourceFailure {
+                        trouble: LinkTrouble::Offline,
                         why,
                     })
                 }
@@ -407,7 +410,7 @@ pub(super) async fn probe(
 }
 
 /// Sleeps; returns early, with the duration, when the machine was suspended.
-async fn rest(meter: &Meter, pause: Duration) -> Option<Duration> {
+async fn sleep_detecting_suspend(meter: &Meter, pause: Duration) -> Option<Duration> {
     const STEP: Duration = Duration::from_secs(2);
     let (end, epoch) = (tokio::time::Instant::now() + pause, meter.epoch());
     while meter.epoch() == epoch {
@@ -416,8 +419,8 @@ async fn rest(meter: &Meter, pause: Duration) -> Option<Duration> {
             return None;
         }
         let (wall, clock) = (std::time::SystemTime::now(), std::time::Instant::now());
-        meter.pause(left.min(STEP)).await;
-        if let Some(slept) = slept(wall.elapsed().unwrap_or_default(), clock.elapsed()) {
+        meter.sleep_or_retry(left.min(STEP)).await;
+        if let Some(slept) = suspended_for(wall.elapsed().unwrap_or_default(), clock.elapsed()) {
             return Some(slept);
         }
     }
@@ -425,15 +428,15 @@ async fn rest(meter: &Meter, pause: Duration) -> Option<Duration> {
 }
 
 /// The wall clock advances while a machine is suspended, the monotonic clock does not.
-fn slept(wall: Duration, clock: Duration) -> Option<Duration> {
+fn suspended_for(wall: Duration, clock: Duration) -> Option<Duration> {
     wall.checked_sub(clock)
         .filter(|slept| *slept > Duration::from_secs(5))
 }
 
-fn lost(error: &watcher::Error) -> Lost {
-    Lost {
-        trouble: error::trouble_of_watch(error),
-        why: error::words_of_watch(error),
+fn to_source_failure(error: &watcher::Error) -> SourceFailure {
+    SourceFailure {
+        trouble: error::classify_watch_error(error),
+        why: error::describe_watch_error(error),
     }
 }
 
@@ -444,8 +447,8 @@ mod tests {
     #[test]
     fn a_clock_that_jumped_is_a_sleep_and_a_late_wake_up_is_none() {
         let s = Duration::from_secs;
-        assert_eq!(slept(s(3600), s(2)), Some(s(3598)));
-        assert_eq!(slept(s(30), s(29)), None);
-        assert_eq!(slept(s(1), s(2)), None, "set back");
+        assert_eq!(suspended_for(s(3600), s(2)), Some(s(3598)));
+        assert_eq!(suspended_for(s(30), s(29)), None);
+        assert_eq!(suspended_for(s(1), s(2)), None, "set back");
     }
 }

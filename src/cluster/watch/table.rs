@@ -24,11 +24,11 @@ impl<K: Ord + Clone, V: Clone + PartialEq> Table<K, V> {
         &self.rows
     }
 
-    pub(super) fn begin(&mut self, namespace: &str) {
+    pub(super) fn begin_list(&mut self, namespace: &str) {
         self.coming.insert(namespace.to_owned(), BTreeMap::new());
     }
 
-    pub(super) fn listed(&mut self, namespace: &str, key: K, row: V) {
+    pub(super) fn add_listed(&mut self, namespace: &str, key: K, row: V) {
         self.coming
             .entry(namespace.to_owned())
             .or_default()
@@ -36,7 +36,7 @@ impl<K: Ord + Clone, V: Clone + PartialEq> Table<K, V> {
     }
 
     /// Completes the list of a namespace; `of` says which keys belong to it.
-    pub(super) fn ready(&mut self, namespace: &str, of: impl Fn(&K) -> bool) {
+    pub(super) fn finish_list(&mut self, namespace: &str, of: impl Fn(&K) -> bool) {
         let Some(mut fresh) = self.coming.remove(namespace) else {
             return;
         };
@@ -51,7 +51,7 @@ impl<K: Ord + Clone, V: Clone + PartialEq> Table<K, V> {
         }
     }
 
-    pub(super) fn set(&mut self, key: K, row: V) -> bool {
+    pub(super) fn set_row(&mut self, key: K, row: V) -> bool {
         let changed = self.rows.get(&key) != Some(&row);
         if changed {
             Arc::make_mut(&mut self.rows).insert(key, row);
@@ -59,7 +59,7 @@ impl<K: Ord + Clone, V: Clone + PartialEq> Table<K, V> {
         changed
     }
 
-    pub(super) fn gone(&mut self, key: &K) -> bool {
+    pub(super) fn remove_row(&mut self, key: &K) -> bool {
         self.rows.contains_key(key) && Arc::make_mut(&mut self.rows).remove(key).is_some()
     }
 
@@ -78,13 +78,13 @@ mod tests {
     #[test]
     fn a_new_list_replaces_its_own_namespace_at_its_end_only() {
         let mut table = Table::<(&str, u8), u8>::default();
-        table.set(("a", 1), 10);
-        table.set(("a", 2), 20);
-        table.set(("b", 1), 30);
-        table.begin("a");
-        table.listed("a", ("a", 2), 21);
+        table.set_row(("a", 1), 10);
+        table.set_row(("a", 2), 20);
+        table.set_row(("b", 1), 30);
+        table.begin_list("a");
+        table.add_listed("a", ("a", 2), 21);
         assert_eq!(table.rows().len(), 3, "nothing blinks while a list comes");
-        table.ready("a", |k| k.0 == "a");
+        table.finish_list("a", |k| k.0 == "a");
         assert_eq!(
             **table.rows(),
             BTreeMap::from([(("a", 2), 21), (("b", 1), 30)])
@@ -94,12 +94,12 @@ mod tests {
     #[test]
     fn the_same_row_again_is_no_change_and_copies_nothing() {
         let mut table = Table::<u8, u8>::default();
-        table.set(1, 1);
+        table.set_row(1, 1);
         let shared = table.rows().clone();
-        assert!(!table.set(1, 1));
-        assert!(!table.gone(&2));
+        assert!(!table.set_row(1, 1));
+        assert!(!table.remove_row(&2));
         assert!(Arc::ptr_eq(&shared, table.rows()));
-        assert!(table.set(1, 2));
+        assert!(table.set_row(1, 2));
         assert_eq!(
             shared.get(&1),
             Some(&1),

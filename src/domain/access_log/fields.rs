@@ -1,7 +1,7 @@
 //! Field names of each log format: those of the formats' documentation and defaults, and those that
 //! `docs/hops.md` recommends.
 
-use super::usual_unit;
+use super::default_unit;
 use crate::{
     api::{AccessLog, LogFields, LogFormat, TimeUnit},
     domain::span::TagKeys,
@@ -9,7 +9,7 @@ use crate::{
 
 /// All names that each field may have, the most likely first.
 #[derive(Clone, Debug)]
-pub(super) struct Names {
+pub(super) struct FieldNames {
     pub(super) start: Vec<String>,
     pub(super) end: Vec<String>,
     pub(super) duration: Vec<String>,
@@ -32,8 +32,8 @@ pub(super) struct Names {
     pub(super) error: Vec<String>,
 }
 
-/// Default names of one format, with the fields of [`Names`] except those of the tag.
-struct Usual {
+/// Default names of one format, with the fields of [`FieldNames`] except those of the tag.
+struct DefaultNames {
     start: &'static [&'static str],
     end: &'static [&'static str],
     duration: &'static [&'static str],
@@ -52,7 +52,7 @@ struct Usual {
     error: &'static [&'static str],
 }
 
-const TRAEFIK: Usual = Usual {
+const TRAEFIK: DefaultNames = DefaultNames {
     start: &["StartUTC"],
     end: &[],
     duration: &["Duration"],
@@ -72,7 +72,7 @@ const TRAEFIK: Usual = Usual {
     error: &[],
 };
 
-const ENVOY: Usual = Usual {
+const ENVOY: DefaultNames = DefaultNames {
     start: &["start_time", "time"],
     end: &[],
     duration: &["duration"],
@@ -97,7 +97,7 @@ const ENVOY: Usual = Usual {
     error: &["response_flags"],
 };
 
-const NGINX: Usual = Usual {
+const NGINX: DefaultNames = DefaultNames {
     start: &[],
     end: &["msec", "time_iso8601", "time", "time_local", "@timestamp"],
     duration: &["request_time", "duration"],
@@ -116,7 +116,7 @@ const NGINX: Usual = Usual {
     error: &[],
 };
 
-const JSON: Usual = Usual {
+const JSON: DefaultNames = DefaultNames {
     start: &["start", "start_time"],
     end: &["end", "time", "timestamp", "@timestamp"],
     duration: &["duration"],
@@ -135,8 +135,8 @@ const JSON: Usual = Usual {
     error: &["error"],
 };
 
-impl Names {
-    pub(super) fn of(log: &AccessLog, keys: &TagKeys) -> Self {
+impl FieldNames {
+    pub(super) fn from_config(log: &AccessLog, keys: &TagKeys) -> Self {
         let usual = match log.format {
             LogFormat::Traefik => &TRAEFIK,
             LogFormat::Envoy => &ENVOY,
@@ -158,7 +158,7 @@ impl Names {
             ),
             end: all(&own.end, usual.end),
             duration: all(&own.duration, usual.duration),
-            unit: own.duration_unit.unwrap_or(usual_unit(log.format)),
+            unit: own.duration_unit.unwrap_or(default_unit(log.format)),
             trace: all(&own.trace, usual.trace),
             span: all(&own.span, usual.span),
             traceparent: all(&own.traceparent, usual.traceparent),
@@ -169,7 +169,7 @@ impl Names {
                 .clone()
                 .map_or_else(|| tag_names(log.format, keys), |name| vec![name]),
             tag_came: if own.tag.is_none() && log.format == LogFormat::Nginx {
-                came_names(keys)
+                received_tag_names(keys)
             } else {
                 vec![]
             },
@@ -188,7 +188,7 @@ impl Names {
 /// Names that each format gives to the tag headers of a request.
 fn tag_names(format: LogFormat, keys: &TagKeys) -> Vec<String> {
     let of_header = |header: &String| match format {
-        LogFormat::Traefik => format!("request_{}", canonical(header)),
+        LogFormat::Traefik => format!("request_{}", canonical_header_name(header)),
         LogFormat::Envoy | LogFormat::Json | LogFormat::Nginx => header.to_lowercase(),
     };
     let named = keys.headers.iter().map(of_header);
@@ -197,7 +197,7 @@ fn tag_names(format: LogFormat, keys: &TagKeys) -> Vec<String> {
 }
 
 /// nginx's variables for received request headers, which `proxy_set_header` does not change.
-fn came_names(keys: &TagKeys) -> Vec<String> {
+fn received_tag_names(keys: &TagKeys) -> Vec<String> {
     keys.headers
         .iter()
         .map(|header| format!("http_{}", header.to_lowercase().replace('-', "_")))
@@ -205,7 +205,7 @@ fn came_names(keys: &TagKeys) -> Vec<String> {
 }
 
 /// Writes a header name as Go's `textproto.CanonicalMIMEHeaderKey` does.
-fn canonical(header: &str) -> String {
+fn canonical_header_name(header: &str) -> String {
     let part = |part: &str| {
         let mut chars = part.chars();
         chars

@@ -12,12 +12,12 @@ fn keys() -> TagKeys {
     }
 }
 
-fn reader(format: LogFormat) -> Reader {
+fn reader(format: LogFormat) -> AccessLogReader {
     let by = Emitter {
         service: "gw".into(),
         ..Emitter::default()
     };
-    Reader::new(
+    AccessLogReader::new(
         &AccessLog {
             format,
             ..AccessLog::default()
@@ -36,7 +36,7 @@ const ENVOY: &str = include_str!("tests/envoy.jsonl");
 fn traefiks_recorded_lines_are_read() {
     let read: Vec<Span> = TRAEFIK
         .lines()
-        .map(|line| reader(LogFormat::Traefik).read(line).unwrap())
+        .map(|line| reader(LogFormat::Traefik).parse_line(line).unwrap())
         .collect();
     let facts = |s: &Span| {
         (
@@ -99,7 +99,11 @@ fn envoys_recorded_lines_are_read() {
         |line: &str| line.replacen('{', r#"{"start_time":"2026-11-29T02:23:16.539Z","#, 1);
     let read: Vec<Span> = ENVOY
         .lines()
-        .map(|line| reader(LogFormat::Envoy).read(&with_time(line)).unwrap())
+        .map(|line| {
+            reader(LogFormat::Envoy)
+                .parse_line(&with_time(line))
+                .unwrap()
+        })
         .collect();
     assert_eq!(
         read[0].span, "e97c481e4254f03a",
@@ -122,7 +126,7 @@ fn envoys_recorded_lines_are_read() {
         (Some("base"), Some("127.0.0.7"))
     );
     assert_eq!(
-        reader(LogFormat::Envoy).read(ENVOY.lines().next().unwrap()),
+        reader(LogFormat::Envoy).parse_line(ENVOY.lines().next().unwrap()),
         None,
         "no time, no request"
     );
@@ -136,7 +140,9 @@ fn every_format_has_its_ways() {
         line.as_object_mut()
             .unwrap()
             .extend(more.as_object().unwrap().clone());
-        reader(LogFormat::Nginx).read(&line.to_string()).unwrap()
+        reader(LogFormat::Nginx)
+            .parse_line(&line.to_string())
+            .unwrap()
     };
     let read =
         nginx(json!({"tag": "gray", "remote_addr": "10.0.0.9", "upstream_addr": "10.0.0.1:80"}));
@@ -178,7 +184,9 @@ fn every_format_has_its_ways() {
         line.as_object_mut()
             .unwrap()
             .extend(more.as_object().unwrap().clone());
-        reader(LogFormat::Envoy).read(&line.to_string()).unwrap()
+        reader(LogFormat::Envoy)
+            .parse_line(&line.to_string())
+            .unwrap()
     };
     let failed = envoy(json!({"response_flags": "UF,URX"}));
     let words = "no connection to the upstream (UF), the tries were used up (URX)";
@@ -208,8 +216,8 @@ fn every_format_has_its_ways() {
         ..AccessLog::default()
     };
     let line = json!({"at": 1_764_460_000_500_u64, "took": 500, "req": {"lane": "gray"}, "to": "10.0.0.1", "status": 503});
-    let read = Reader::new(&log, &keys(), Emitter::default())
-        .read(&line.to_string())
+    let read = AccessLogReader::new(&log, &keys(), Emitter::default())
+        .parse_line(&line.to_string())
         .unwrap();
     assert_eq!(
         (read.time.to_string().as_str(), read.tag),
@@ -230,13 +238,13 @@ fn what_is_no_request_is_passed_over_and_what_stands_before_the_json_too() {
         r#"{"StartUTC":"2101-01-01T00:00:00Z","DownstreamStatus":200}"#,
         r#"{"StartUTC":"soon","DownstreamStatus":200}"#,
     ] {
-        assert_eq!(reader.read(line), None, "{line}");
+        assert_eq!(reader.parse_line(line), None, "{line}");
     }
     let line = r#"2026-01-01 stdout F {"StartUTC":"2026-01-01T00:00:00Z","DownstreamStatus":200,"TraceId":"00"}"#;
-    let read = reader.read(line).unwrap();
+    let read = reader.parse_line(line).unwrap();
     assert_eq!((&*read.trace, read.span.len()), ("", 16));
     assert_eq!(
-        reader.read(line),
+        reader.parse_line(line),
         Some(read),
         "the same line has the same id"
     );
@@ -321,7 +329,7 @@ fn any_line_is_no_request_or_a_clean_span_that_the_wire_keeps() {
 }
 
 fn check_line(format: LogFormat, line: &str) -> Result<(), TestCaseError> {
-    let Some(mut span) = reader(format).read(line) else {
+    let Some(mut span) = reader(format).parse_line(line) else {
         return Ok(());
     };
     let wire = serde_json::to_string(&span).unwrap();

@@ -8,18 +8,18 @@ use serde_json::Value;
 use crate::api::TimeUnit;
 
 /// A string, or a number as text; `None` if there is none or it is empty.
-pub(super) fn text(value: &Value) -> Option<String> {
+pub(super) fn parse_text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) if text.is_empty() => None,
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
         // Some writers log a header as a list.
-        Value::Array(list) => list.first().and_then(text),
+        Value::Array(list) => list.first().and_then(parse_text),
         _ => None,
     }
 }
 
-fn number(value: &Value) -> Option<f64> {
+fn parse_number(value: &Value) -> Option<f64> {
     let number = match value {
         Value::Number(number) => number.as_f64(),
         // nginx logs one value per attempt, as in `0.002, 0.001`; the last one counts.
@@ -32,14 +32,14 @@ fn number(value: &Value) -> Option<f64> {
 }
 
 /// An HTTP status.
-pub(super) fn status(value: &Value) -> Option<u16> {
-    let status = number(value)?;
+pub(super) fn parse_status(value: &Value) -> Option<u16> {
+    let status = parse_number(value)?;
     // nginx writes 000 and Envoy writes 0 when no upstream answered.
     (100.0..=599.0).contains(&status).then_some(status as u16)
 }
 
 /// A duration in microseconds.
-pub(super) fn micros(value: &Value, unit: TimeUnit) -> u64 {
+pub(super) fn parse_micros(value: &Value, unit: TimeUnit) -> u64 {
     let each = match unit {
         TimeUnit::Nanoseconds => 1e-3,
         TimeUnit::Microseconds => 1.0,
@@ -47,17 +47,17 @@ pub(super) fn micros(value: &Value, unit: TimeUnit) -> u64 {
         TimeUnit::Seconds => 1e6,
     };
     // `as` saturates and turns negative numbers into 0.
-    number(value).map_or(0, |n| (n * each).round() as u64)
+    parse_number(value).map_or(0, |n| (n * each).round() as u64)
 }
 
 /// A time between 1970 and 2100.
-pub(super) fn time(value: &Value) -> Option<Timestamp> {
+pub(super) fn parse_time(value: &Value) -> Option<Timestamp> {
     let time = match value {
         Value::String(text) => text
             .parse()
             .ok()
-            .or_else(|| text.parse().ok().and_then(since_1970)),
-        Value::Number(number) => number.as_f64().and_then(since_1970),
+            .or_else(|| text.parse().ok().and_then(parse_epoch)),
+        Value::Number(number) => number.as_f64().and_then(parse_epoch),
         _ => None,
     };
     let year = |t: &Timestamp| (0..4_102_444_800).contains(&t.as_second());
@@ -66,7 +66,7 @@ pub(super) fn time(value: &Value) -> Option<Timestamp> {
 
 /// Time since 1970, in seconds; a number too large for seconds is read as milliseconds,
 /// microseconds or nanoseconds.
-fn since_1970(number: f64) -> Option<Timestamp> {
+fn parse_epoch(number: f64) -> Option<Timestamp> {
     let seconds = match number {
         n if n < 1e11 => n,
         n if n < 1e14 => n / 1e3,
@@ -77,14 +77,14 @@ fn since_1970(number: f64) -> Option<Timestamp> {
 }
 
 /// Subtracts a duration in microseconds from a time.
-pub(super) fn before(time: Timestamp, micros: u64) -> Timestamp {
+pub(super) fn subtract_micros(time: Timestamp, micros: u64) -> Timestamp {
     let took = SignedDuration::from_micros(i64::try_from(micros).unwrap_or(i64::MAX));
     time.checked_sub(took).unwrap_or(time)
 }
 
 /// Parses an id of that many hex digits into lower case. Missing leading zeros are restored; an id
 /// of zeros only is `None`.
-pub(super) fn id(text: &str, digits: usize) -> Option<String> {
+pub(super) fn parse_hex_id(text: &str, digits: usize) -> Option<String> {
     let text = text.trim();
     let fits =
         !text.is_empty() && text.len() <= digits && text.bytes().all(|b| b.is_ascii_hexdigit());
@@ -92,7 +92,7 @@ pub(super) fn id(text: &str, digits: usize) -> Option<String> {
 }
 
 /// The IP address of `IP`, `IP:port` or `[IP]:port`.
-pub(super) fn address(text: &str) -> Option<String> {
+pub(super) fn parse_address(text: &str) -> Option<String> {
     let text = text.trim();
     let ip = text
         .parse::<SocketAddr>()
@@ -108,15 +108,15 @@ pub(super) fn address(text: &str) -> Option<String> {
 
 /// Parses the last of several addresses: nginx separates attempts by commas and groups of servers
 /// by ` : `.
-pub(super) fn last_address(text: &str) -> Option<String> {
+pub(super) fn parse_last_address(text: &str) -> Option<String> {
     text.split(',')
         .flat_map(|part| part.split(" : "))
-        .filter_map(address)
+        .filter_map(parse_address)
         .last()
 }
 
 /// Describes Envoy's response flags (Envoy docs, "Access logging", `%RESPONSE_FLAGS%`).
-pub(super) fn response_flags(flags: &str) -> String {
+pub(super) fn describe_response_flags(flags: &str) -> String {
     let words = |flag: &str| match flag {
         "UH" => "no healthy upstream",
         "UF" => "no connection to the upstream",

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{LANE, SUFFIX, keys};
+use super::{LANE, SUFFIX, label_keys};
 use crate::api::{
     AppSpec, CleanUpTask, DeployTask, Environment, PausePolicy, ProceedTask, RolloutPlan, Stage,
     Task, label,
@@ -13,7 +13,7 @@ use crate::api::{
 
 /// Names of a gray version.
 #[derive(Clone, Copy, Debug)]
-pub struct Gray<'a> {
+pub struct GrayVersion<'a> {
     /// Environment that the gray version is based on.
     pub beside: &'a str,
     /// Name of the new environment.
@@ -23,7 +23,7 @@ pub struct Gray<'a> {
 }
 
 /// Returns the spec with a gray environment and its tasks added.
-pub fn add_gray(spec: &AppSpec, gray: &Gray) -> Result<AppSpec, String> {
+pub fn add_gray(spec: &AppSpec, gray: &GrayVersion) -> Result<AppSpec, String> {
     let mut spec = spec.clone();
     if spec.environment(gray.environment).is_some() {
         return Err(format!(
@@ -69,7 +69,7 @@ pub fn add_gray(spec: &AppSpec, gray: &Gray) -> Result<AppSpec, String> {
     spec.environments.insert(at, environment);
     let mut found = false;
     for stage in &mut spec.workflow.stages {
-        found |= around(stage, gray);
+        found |= insert_gray_tasks(stage, gray);
     }
     if found {
         Ok(spec)
@@ -79,7 +79,7 @@ pub fn add_gray(spec: &AppSpec, gray: &Gray) -> Result<AppSpec, String> {
 }
 
 /// Inserts the gray tasks around the environment's deploy task, if the stage has one.
-fn around(stage: &mut Stage, gray: &Gray) -> bool {
+fn insert_gray_tasks(stage: &mut Stage, gray: &GrayVersion) -> bool {
     let deploys = |t: &Task| {
         t.deploy
             .as_ref()
@@ -139,7 +139,7 @@ fn around(stage: &mut Stage, gray: &Gray) -> bool {
 
 /// Reports why the gray objects (`new`) are not separate from those of the environment beside them
 /// (`old`).
-pub fn overlaps(old: &[Value], new: &[Value], gray: &Gray) -> Vec<String> {
+pub fn find_overlaps(old: &[Value], new: &[Value], gray: &GrayVersion) -> Vec<String> {
     let mut problems = vec![];
     let text = |v: &Value, path: &str| {
         v.pointer(path)
@@ -167,7 +167,7 @@ pub fn overlaps(old: &[Value], new: &[Value], gray: &Gray) -> Vec<String> {
     let same_place =
         |a: &Value, b: &Value| text(a, "/metadata/namespace") == text(b, "/metadata/namespace");
     for deployment in new.iter().filter(|o| o["kind"] == "Deployment") {
-        let pods = keys::map(deployment.pointer("/spec/template/metadata/labels"));
+        let pods = label_keys::string_map(deployment.pointer("/spec/template/metadata/labels"));
         let name = text(deployment, "/metadata/name");
         if pods.get(label::SERVICE_TAG) != Some(&gray.tag) {
             problems.push(format!(
@@ -178,11 +178,13 @@ pub fn overlaps(old: &[Value], new: &[Value], gray: &Gray) -> Vec<String> {
         }
         for other in old.iter().filter(|o| same_place(o, deployment)) {
             let selector = match other["kind"].as_str() {
-                Some("Deployment") => keys::map(other.pointer("/spec/selector/matchLabels")),
-                Some("Service") => keys::map(other.pointer("/spec/selector")),
+                Some("Deployment") => {
+                    label_keys::string_map(other.pointer("/spec/selector/matchLabels"))
+                }
+                Some("Service") => label_keys::string_map(other.pointer("/spec/selector")),
                 _ => continue,
             };
-            if selects(&selector, &pods) {
+            if selector_matches(&selector, &pods) {
                 problems.push(format!(
                     "{} {} of {} would select the pods of {}: give the label another value there",
                     text(other, "/kind"),
@@ -196,7 +198,7 @@ pub fn overlaps(old: &[Value], new: &[Value], gray: &Gray) -> Vec<String> {
     problems
 }
 
-fn selects(selector: &BTreeMap<&str, &str>, labels: &BTreeMap<&str, &str>) -> bool {
+fn selector_matches(selector: &BTreeMap<&str, &str>, labels: &BTreeMap<&str, &str>) -> bool {
     !selector.is_empty()
         && selector
             .iter()

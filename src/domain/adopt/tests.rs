@@ -55,16 +55,16 @@ fn service(name: &str, selector: Value) -> Value {
     })
 }
 
-fn checkout() -> Found {
+fn checkout() -> FoundWorkload {
     let labels = json!({"app": "checkout", "tier": "web"});
-    Found {
+    FoundWorkload {
         deployment: deployment("checkout", labels.clone()),
         service: Some(service("checkout", labels)),
-        ..Found::default()
+        ..FoundWorkload::default()
     }
 }
 
-const GRAY: Gray = Gray {
+const GRAY: GrayVersion = GrayVersion {
     beside: "prod",
     environment: "gray",
     tag: "gray",
@@ -72,13 +72,13 @@ const GRAY: Gray = Gray {
 
 fn with_gray(adoption: &Adoption) -> (AppSpec, Vec<Value>) {
     let spec = add_gray(&adoption.spec, &GRAY).unwrap();
-    let objects = render(&spec, "checkout", "gray", &adoption.images).unwrap();
+    let objects = render_objects(&spec, "checkout", "gray", &adoption.images).unwrap();
     (spec, objects)
 }
 
 #[test]
 fn the_templates_give_back_what_runs_without_what_the_server_keeps() {
-    let adoption = adopt(&checkout(), "checkout", "prod").unwrap();
+    let adoption = adopt_workload(&checkout(), "checkout", "prod").unwrap();
     let [deployment, service] = &adoption.objects[..] else {
         panic!("{:?}", adoption.objects)
     };
@@ -134,9 +134,9 @@ fn the_templates_give_back_what_runs_without_what_the_server_keeps() {
 
 #[test]
 fn gray_stands_apart_and_carries_its_tag() {
-    let adoption = adopt(&checkout(), "checkout", "prod").unwrap();
+    let adoption = adopt_workload(&checkout(), "checkout", "prod").unwrap();
     let (spec, gray) = with_gray(&adoption);
-    assert_eq!(overlaps(&adoption.objects, &gray, &GRAY), [""; 0]);
+    assert_eq!(find_overlaps(&adoption.objects, &gray, &GRAY), [""; 0]);
     assert_eq!(gray[0]["metadata"]["name"], "checkout-gray");
     assert_eq!(
         gray[0]["spec"]["selector"]["matchLabels"],
@@ -161,7 +161,7 @@ fn gray_stands_apart_and_carries_its_tag() {
     );
     // The baseline is unchanged.
     assert_eq!(
-        render(&spec, "checkout", "prod", &adoption.images).unwrap(),
+        render_objects(&spec, "checkout", "prod", &adoption.images).unwrap(),
         adoption.objects
     );
 }
@@ -169,11 +169,11 @@ fn gray_stands_apart_and_carries_its_tag() {
 #[test]
 fn names_that_end_with_the_environment_take_the_other_ones() {
     let labels = json!({"app": "checkout-prod"});
-    let found = Found {
+    let found = FoundWorkload {
         deployment: deployment("checkout-prod", labels),
-        ..Found::default()
+        ..FoundWorkload::default()
     };
-    let adoption = adopt(&found, "checkout", "prod").unwrap();
+    let adoption = adopt_workload(&found, "checkout", "prod").unwrap();
     let (_, gray) = with_gray(&adoption);
     assert_eq!(gray[0]["metadata"]["name"], "checkout-gray");
     assert_eq!(
@@ -185,12 +185,12 @@ fn names_that_end_with_the_environment_take_the_other_ones() {
 #[test]
 fn values_that_look_like_numbers_stay_texts() {
     let labels = json!({"app": "007", "version": "1.0", "on": "yes"});
-    let mut found = Found {
+    let mut found = FoundWorkload {
         deployment: deployment("12", labels.clone()),
-        ..Found::default()
+        ..FoundWorkload::default()
     };
     found.deployment["metadata"]["namespace"] = json!("2024");
-    let adoption = adopt(&found, "checkout", "prod").unwrap();
+    let adoption = adopt_workload(&found, "checkout", "prod").unwrap();
     assert_eq!(
         adoption.objects[0]["spec"]["selector"]["matchLabels"],
         labels
@@ -206,7 +206,7 @@ fn values_that_look_like_numbers_stay_texts() {
 fn no_service_of_the_baseline_selects_gray_pods() {
     let mut found = checkout();
     found.others = vec![service("by-tier", json!({"tier": "web"}))];
-    let adoption = adopt(&found, "checkout", "prod").unwrap();
+    let adoption = adopt_workload(&found, "checkout", "prod").unwrap();
     let (_, gray) = with_gray(&adoption);
     let pods = &gray[0]["spec"]["template"]["metadata"]["labels"];
     assert_eq!(
@@ -215,19 +215,19 @@ fn no_service_of_the_baseline_selects_gray_pods() {
     );
     let mut all = adoption.objects;
     all.extend(found.others);
-    assert_eq!(overlaps(&all, &gray, &GRAY), [""; 0]);
+    assert_eq!(find_overlaps(&all, &gray, &GRAY), [""; 0]);
 }
 
 #[test]
 fn what_another_tool_makes_or_rolls_is_not_adopted() {
     let mut found = checkout();
     found.deployment["metadata"]["ownerReferences"] = json!([{"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "r", "uid": "u", "controller": true}]);
-    let refused = adopt(&found, "checkout", "prod").unwrap_err();
+    let refused = adopt_workload(&found, "checkout", "prod").unwrap_err();
     assert!(refused.contains("made by Rollout r"), "{refused}");
     let mut found = checkout();
     found.deployment["metadata"]["annotations"]["rollouts.kruise.io/x"] = json!("1");
     assert!(
-        adopt(&found, "checkout", "prod")
+        adopt_workload(&found, "checkout", "prod")
             .unwrap_err()
             .contains("another tool")
     );
@@ -242,7 +242,7 @@ fn several_containers_have_images_of_their_own() {
         .unwrap()
         .push(json!({"name": "side-car", "image": "proxy@sha256:aa"}));
     pod["initContainers"] = json!([{"name": "migrate", "image": "registry:5000/shop/checkout:1.4"}, {"name": "i", "image": "busybox"}]);
-    let adoption = adopt(&found, "checkout", "prod").unwrap();
+    let adoption = adopt_workload(&found, "checkout", "prod").unwrap();
     assert_eq!(
         adoption.images.keys().collect::<Vec<_>>(),
         ["main", "side_car"]
@@ -259,12 +259,12 @@ fn several_containers_have_images_of_their_own() {
 
 #[test]
 fn templates_that_cannot_be_told_apart_are_named() {
-    let mut adoption = adopt(&checkout(), "checkout", "prod").unwrap();
+    let mut adoption = adopt_workload(&checkout(), "checkout", "prod").unwrap();
     for manifest in &mut adoption.spec.manifests {
         manifest.template = manifest.template.replace("{{ .Values.suffix }}", "");
     }
     let (_, gray) = with_gray(&adoption);
-    let problems = overlaps(&adoption.objects, &gray, &GRAY).join("\n");
+    let problems = find_overlaps(&adoption.objects, &gray, &GRAY).join("\n");
     for part in [
         "Deployment checkout would be one and the same",
         "Service checkout would be one and the same",
@@ -352,9 +352,9 @@ proptest! {
     ) {
         let one: BTreeMap<_, _> = labels.iter().take(1).collect();
         let selector = if narrow { json!(one) } else { json!(labels) };
-        let found = Found { deployment: deployment(&name, json!(labels)), service: Some(service("front", selector)), ..Found::default() };
-        let adoption = adopt(&found, "x", "prod").map_err(TestCaseError::fail)?;
+        let found = FoundWorkload { deployment: deployment(&name, json!(labels)), service: Some(service("front", selector)), ..FoundWorkload::default() };
+        let adoption = adopt_workload(&found, "x", "prod").map_err(TestCaseError::fail)?;
         let (_, gray) = with_gray(&adoption);
-        prop_assert_eq!(overlaps(&adoption.objects, &gray, &GRAY), Vec::<String>::new());
+        prop_assert_eq!(find_overlaps(&adoption.objects, &gray, &GRAY), Vec::<String>::new());
     }
 }

@@ -9,7 +9,7 @@ use crate::api::{App, AppSpec, AppTemplate};
 /// One difference.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Change {
+pub struct FieldChange {
     /// Path in the spec: `environments[gray].rollout.batches`. Items of lists with names are
     /// identified by name.
     pub path: String,
@@ -27,18 +27,18 @@ pub struct Comparison {
     /// Current spec of the App.
     pub app: AppSpec,
     /// Differences, in order.
-    pub changes: Vec<Change>,
+    pub changes: Vec<FieldChange>,
 }
 
 /// Compares an App with what the template and the recorded settings would give now. Locks are
 /// ignored, because they are state, not configuration.
-pub fn compare(
+pub fn compare_with_template(
     template: &AppTemplate,
     app: &App,
     settings: &[Setting],
 ) -> Result<Comparison, String> {
     let name = app.metadata.name.as_deref().unwrap_or_default();
-    let mut wanted = make::spec(&template.spec, name, settings)?;
+    let mut wanted = make::make_spec(&template.spec, name, settings)?;
     let mut found = app.spec.clone();
     for environment in wanted
         .environments
@@ -49,7 +49,7 @@ pub fn compare(
     }
     let json = |spec: &AppSpec| serde_json::to_value(spec).map_err(|e| e.to_string());
     let mut changes = vec![];
-    walk(
+    collect_changes(
         "",
         Some(&json(&wanted)?),
         Some(&json(&found)?),
@@ -62,7 +62,12 @@ pub fn compare(
     })
 }
 
-fn walk(path: &str, template: Option<&Value>, app: Option<&Value>, out: &mut Vec<Change>) {
+fn collect_changes(
+    path: &str,
+    template: Option<&Value>,
+    app: Option<&Value>,
+    out: &mut Vec<FieldChange>,
+) {
     let below = |key: &str| {
         if path.is_empty() {
             key.to_owned()
@@ -74,44 +79,46 @@ fn walk(path: &str, template: Option<&Value>, app: Option<&Value>, out: &mut Vec
         (t, a) if t == a => {}
         (Some(Value::Object(t)), Some(Value::Object(a))) => {
             let keys = t.keys().chain(a.keys().filter(|k| !t.contains_key(*k)));
-            keys.for_each(|key| walk(&below(key), t.get(key), a.get(key), out));
+            keys.for_each(|key| collect_changes(&below(key), t.get(key), a.get(key), out));
         }
-        (Some(Value::Array(t)), Some(Value::Array(a))) => match (names(t), names(a)) {
-            (Some(named), Some(those)) => {
-                let all = named
-                    .iter()
-                    .chain(those.iter().filter(|n| !named.contains(n)));
-                let of =
-                    |list: &'_ [Value], name: &str| list.iter().position(|v| v["name"] == name);
-                for name in all {
-                    let (t, a) = (of(t, name).map(|at| &t[at]), of(a, name).map(|at| &a[at]));
-                    walk(&format!("{path}[{name}]"), t, a, out);
+        (Some(Value::Array(t)), Some(Value::Array(a))) => {
+            match (distinct_names(t), distinct_names(a)) {
+                (Some(named), Some(those)) => {
+                    let all = named
+                        .iter()
+                        .chain(those.iter().filter(|n| !named.contains(n)));
+                    let of =
+                        |list: &'_ [Value], name: &str| list.iter().position(|v| v["name"] == name);
+                    for name in all {
+                        let (t, a) = (of(t, name).map(|at| &t[at]), of(a, name).map(|at| &a[at]));
+                        collect_changes(&format!("{path}[{name}]"), t, a, out);
+                    }
+                    let kept = |list: &[&str], other: &[&str]| -> Vec<Value> {
+                        list.iter()
+                            .filter(|n| other.contains(n))
+                            .map(|n| Value::from(*n))
+                            .collect()
+                    };
+                    let (before, after) = (kept(&named, &those), kept(&those, &named));
+                    if before != after {
+                        let (path, list) = (format!("{path} (order)"), |l: Vec<Value>| {
+                            Some(Value::Array(l))
+                        });
+                        out.push(FieldChange {
+                            path,
+                            template: list(before),
+                            app: list(after),
+                        });
+                    }
                 }
-                let kept = |list: &[&str], other: &[&str]| -> Vec<Value> {
-                    list.iter()
-                        .filter(|n| other.contains(n))
-                        .map(|n| Value::from(*n))
-                        .collect()
-                };
-                let (before, after) = (kept(&named, &those), kept(&those, &named));
-                if before != after {
-                    let (path, list) = (format!("{path} (order)"), |l: Vec<Value>| {
-                        Some(Value::Array(l))
-                    });
-                    out.push(Change {
-                        path,
-                        template: list(before),
-                        app: list(after),
-                    });
-                }
+                _ => out.push(FieldChange {
+                    path: path.into(),
+                    template: template.cloned(),
+                    app: app.cloned(),
+                }),
             }
-            _ => out.push(Change {
-                path: path.into(),
-                template: template.cloned(),
-                app: app.cloned(),
-            }),
-        },
-        _ => out.push(Change {
+        }
+        _ => out.push(FieldChange {
             path: path.into(),
             template: template.cloned(),
             app: app.cloned(),
@@ -120,7 +127,7 @@ fn walk(path: &str, template: Option<&Value>, app: Option<&Value>, out: &mut Vec
 }
 
 /// Names of the items, if each has a unique one.
-fn names(list: &[Value]) -> Option<Vec<&str>> {
+fn distinct_names(list: &[Value]) -> Option<Vec<&str>> {
     let names: Vec<&str> = list
         .iter()
         .map(|v| v["name"].as_str())

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{Setting, problems};
+use super::{Setting, find_problems};
 use crate::{
     api::{App, AppSpec, AppTemplate, AppTemplateSpec, InventoryItem, VariableGroup, label},
     domain::{
         template, variables,
-        workflow::{key, placed},
+        workflow::{object_key, render_placed_objects},
     },
 };
 
@@ -21,7 +21,7 @@ const NAME: &str = "${APP}";
 const GO_TEMPLATES: [&str; 2] = ["manifests.template", "workflow.stages.tasks.build.job"];
 
 /// Objects that exist already.
-pub struct Around<'a> {
+pub struct ExistingObjects<'a> {
     /// Apps of the namespace.
     pub apps: Vec<&'a App>,
     /// Variable groups of the namespace, by name.
@@ -29,18 +29,18 @@ pub struct Around<'a> {
 }
 
 /// Creates the Apps with these names from the template and the settings.
-pub fn make(
+pub fn make_apps(
     template: &AppTemplate,
     names: &[String],
     settings: &[Setting],
-    around: &Around<'_>,
+    around: &ExistingObjects<'_>,
 ) -> Result<Vec<App>, Vec<String>> {
     let mut told = vec![];
     if names.is_empty() {
         told.push("no app is named".to_owned());
     }
     for (n, name) in names.iter().enumerate() {
-        if let Some(why) = wrong_name(name) {
+        if let Some(why) = name_problem(name) {
             told.push(format!("{name:?} is no name for an app: {why}"));
         } else if names[..n].contains(name) {
             told.push(format!("{name} is named twice"));
@@ -52,35 +52,39 @@ pub fn make(
             told.push(format!("app {name} is there already"));
         }
     }
-    told.extend(wrong_settings(template, names, settings));
+    told.extend(setting_problems(template, names, settings));
     if !told.is_empty() {
         return Err(told);
     }
     let mut made = vec![];
     for name in names {
-        match instance(template, name, settings) {
+        match make_app(template, name, settings) {
             Ok(app) => made.push(app),
             Err(why) => told.push(format!("app {name}: {why}")),
         }
     }
-    let mut owners = owners(&around.apps);
+    let mut owners = inventory_owners(&around.apps);
     for app in &made {
-        told.extend(wrong_app(app, around, &mut owners));
+        told.extend(app_problems(app, around, &mut owners));
     }
     if told.is_empty() { Ok(made) } else { Err(told) }
 }
 
 /// Spec of a newly created App of this name.
-pub(super) fn spec(
+pub(super) fn make_spec(
     template: &AppTemplateSpec,
     name: &str,
     settings: &[Setting],
 ) -> Result<AppSpec, String> {
     let mut value = serde_json::to_value(&template.app).map_err(|e| e.to_string())?;
-    name_in(&mut value, name, "");
+    insert_name(&mut value, name, "");
     let mut spec: AppSpec = serde_json::from_value(value).map_err(|e| e.to_string())?;
-    for setting in of_app(settings, name) {
-        for environment in spec.environments.iter_mut().filter(|e| setting.is_for(e)) {
+    for setting in settings_for_app(settings, name) {
+        for environment in spec
+            .environments
+            .iter_mut()
+            .filter(|e| setting.applies_to(e))
+        {
             environment
                 .values
                 .insert(setting.key.clone(), setting.value.clone());
@@ -91,7 +95,7 @@ pub(super) fn spec(
 
 /// Settings for one App, lowest precedence first: a setting for one App wins over one for all Apps,
 /// and then a setting for one environment wins, whatever their order.
-fn of_app<'s>(settings: &'s [Setting], name: &str) -> Vec<&'s Setting> {
+fn settings_for_app<'s>(settings: &'s [Setting], name: &str) -> Vec<&'s Setting> {
     let mut mine: Vec<&Setting> = settings
         .iter()
         .filter(|s| s.app.as_deref().is_none_or(|app| app == name))
@@ -101,14 +105,14 @@ fn of_app<'s>(settings: &'s [Setting], name: &str) -> Vec<&'s Setting> {
 }
 
 /// Creates an App with annotations about its origin.
-fn instance(template: &AppTemplate, name: &str, settings: &[Setting]) -> Result<App, String> {
-    let mut app = App::new(name, spec(&template.spec, name, settings)?);
+fn make_app(template: &AppTemplate, name: &str, settings: &[Setting]) -> Result<App, String> {
+    let mut app = App::new(name, make_spec(&template.spec, name, settings)?);
     // Recorded as they apply to this App, so that the same App can be created again.
     let mut mine = vec![];
     for environment in &app.spec.environments {
-        let keys: BTreeSet<&String> = of_app(settings, name)
+        let keys: BTreeSet<&String> = settings_for_app(settings, name)
             .iter()
-            .filter(|s| s.is_for(environment))
+            .filter(|s| s.applies_to(environment))
             .map(|s| &s.key)
             .collect();
         for (key, value) in environment
@@ -143,7 +147,7 @@ fn instance(template: &AppTemplate, name: &str, settings: &[Setting]) -> Result<
 }
 
 /// Name of the template that an App was created from.
-pub fn origin(app: &App) -> Option<&str> {
+pub fn template_name(app: &App) -> Option<&str> {
     app.metadata
         .annotations
         .as_ref()?
@@ -152,7 +156,7 @@ pub fn origin(app: &App) -> Option<&str> {
 }
 
 /// Settings that the App was created with from this template. Unreadable ones are ignored.
-pub fn recorded(app: &App, template: &str) -> Vec<Setting> {
+pub fn recorded_settings(app: &App, template: &str) -> Vec<Setting> {
     let text = app
         .metadata
         .annotations
@@ -161,7 +165,7 @@ pub fn recorded(app: &App, template: &str) -> Vec<Setting> {
     let texts: Vec<String> = text
         .and_then(|t| serde_json::from_str(t).ok())
         .unwrap_or_default();
-    if origin(app) == Some(template) {
+    if template_name(app) == Some(template) {
         texts.iter().filter_map(|t| t.parse().ok()).collect()
     } else {
         vec![]
@@ -169,14 +173,16 @@ pub fn recorded(app: &App, template: &str) -> Vec<Setting> {
 }
 
 /// Inserts the name into every text except Go templates, which have `.AppStack.appName`.
-fn name_in(value: &mut Value, name: &str, at: &str) {
+fn insert_name(value: &mut Value, name: &str, at: &str) {
     match value {
-        Value::String(text) if text.contains(NAME) => *text = named(text, name),
-        Value::Array(items) => items.iter_mut().for_each(|item| name_in(item, name, at)),
+        Value::String(text) if text.contains(NAME) => *text = replace_name(text, name),
+        Value::Array(items) => items
+            .iter_mut()
+            .for_each(|item| insert_name(item, name, at)),
         Value::Object(map) => {
             if map.keys().any(|k| k.contains(NAME)) {
                 let old = std::mem::take(map);
-                map.extend(old.into_iter().map(|(k, v)| (named(&k, name), v)));
+                map.extend(old.into_iter().map(|(k, v)| (replace_name(&k, name), v)));
             }
             for (key, value) in map {
                 let below = if at.is_empty() {
@@ -185,7 +191,7 @@ fn name_in(value: &mut Value, name: &str, at: &str) {
                     format!("{at}.{key}")
                 };
                 if !GO_TEMPLATES.contains(&below.as_str()) {
-                    name_in(value, name, &below);
+                    insert_name(value, name, &below);
                 }
             }
         }
@@ -193,7 +199,7 @@ fn name_in(value: &mut Value, name: &str, at: &str) {
     }
 }
 
-fn named(text: &str, name: &str) -> String {
+fn replace_name(text: &str, name: &str) -> String {
     // `$${APP}` becomes a literal `${APP}`.
     text.split(&format!("${NAME}"))
         .map(|part| part.replace(NAME, name))
@@ -202,7 +208,7 @@ fn named(text: &str, name: &str) -> String {
 }
 
 /// Why a name is invalid. It is also used as a label value and usually as the name of a Service.
-fn wrong_name(name: &str) -> Option<&'static str> {
+fn name_problem(name: &str) -> Option<&'static str> {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
     let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     match name {
@@ -225,9 +231,9 @@ fn wrong_name(name: &str) -> Option<&'static str> {
 }
 
 /// Settings for unknown Apps or environments, and settings that no template reads.
-fn wrong_settings(template: &AppTemplate, names: &[String], settings: &[Setting]) -> Vec<String> {
+fn setting_problems(template: &AppTemplate, names: &[String], settings: &[Setting]) -> Vec<String> {
     let spec = &template.spec.app;
-    let known = keys(spec);
+    let known = readable_value_keys(spec);
     let environments: Vec<&str> = spec.environments.iter().map(|e| e.name.as_str()).collect();
     let mut told = vec![];
     for (n, setting) in settings.iter().enumerate() {
@@ -272,14 +278,15 @@ fn wrong_settings(template: &AppTemplate, names: &[String], settings: &[Setting]
 
 /// Keys that the manifests read or the environments set. `None` if a manifest reads all values at
 /// once.
-fn keys(spec: &AppSpec) -> Option<BTreeSet<String>> {
+fn readable_value_keys(spec: &AppSpec) -> Option<BTreeSet<String>> {
     let mut known: BTreeSet<String> = spec
         .environments
         .iter()
         .flat_map(|e| e.values.keys().cloned())
         .collect();
     for manifest in &spec.manifests {
-        for found in template::placeholders(&manifest.name, &manifest.template).unwrap_or_default()
+        for found in
+            template::find_placeholders(&manifest.name, &manifest.template).unwrap_or_default()
         {
             match found.path.as_str() {
                 ".Values" | "." | "" => return None,
@@ -297,10 +304,10 @@ fn keys(spec: &AppSpec) -> Option<BTreeSet<String>> {
 }
 
 /// Object to the environment and App that own it.
-type Owners = BTreeMap<InventoryItem, String>;
+type OwnersByObject = BTreeMap<InventoryItem, String>;
 
-fn owners(apps: &[&App]) -> Owners {
-    let mut all = Owners::new();
+fn inventory_owners(apps: &[&App]) -> OwnersByObject {
+    let mut all = OwnersByObject::new();
     for app in apps {
         for (environment, status) in app.status.iter().flat_map(|s| &s.environments) {
             let who = format!(
@@ -323,25 +330,31 @@ fn owners(apps: &[&App]) -> Owners {
 }
 
 /// Problems that would prevent releases of a new App. Its objects are added to `owners`.
-fn wrong_app(app: &App, around: &Around<'_>, owners: &mut Owners) -> Vec<String> {
+fn app_problems(
+    app: &App,
+    around: &ExistingObjects<'_>,
+    owners: &mut OwnersByObject,
+) -> Vec<String> {
     let name = app.metadata.name.as_deref().unwrap_or_default();
-    let mut told: Vec<String> = problems(&app.spec)
+    let mut told: Vec<String> = find_problems(&app.spec)
         .into_iter()
         .map(|(path, why)| format!("app {name}: spec.{path}: {why}"))
         .collect();
     for environment in &app.spec.environments {
         let place = format!("app {name}, environment {}", environment.name);
-        if !is_namespace(&environment.namespace) {
+        if !is_namespace_name(&environment.namespace) {
             told.push(format!(
                 "{place}: {:?} is no name for a namespace",
                 environment.namespace
             ));
         }
-        let shared = variables::shared(name, &app.spec, environment, |group| {
+        let shared = variables::resolve_shared_values(name, &app.spec, environment, |group| {
             around.groups.get(group).copied()
         });
         let objects = match shared {
-            Ok(shared) => placed(app, environment, &shared, &images(&app.spec)),
+            Ok(shared) => {
+                render_placed_objects(app, environment, &shared, &default_images(&app.spec))
+            }
             Err(all) => {
                 told.extend(all.iter().map(ToString::to_string));
                 continue;
@@ -349,7 +362,7 @@ fn wrong_app(app: &App, around: &Around<'_>, owners: &mut Owners) -> Vec<String>
         };
         match objects {
             Ok(objects) => {
-                for item in objects.iter().map(key) {
+                for item in objects.iter().map(object_key) {
                     if let Some(who) = owners.get(&item) {
                         told.push(format!(
                             "{place}: {} {}/{} belongs to {who}: name it by .AppStack.appName and .AppStack.envName",
@@ -367,7 +380,7 @@ fn wrong_app(app: &App, around: &Around<'_>, owners: &mut Owners) -> Vec<String>
 }
 
 /// A reference for every image. Names of objects do not depend on images.
-fn images(spec: &AppSpec) -> BTreeMap<String, String> {
+fn default_images(spec: &AppSpec) -> BTreeMap<String, String> {
     let to_be = |(name, source): (&String, &crate::api::ImageSource)| {
         (
             name.clone(),
@@ -380,7 +393,7 @@ fn images(spec: &AppSpec) -> BTreeMap<String, String> {
     spec.images.iter().map(to_be).collect()
 }
 
-fn is_namespace(name: &str) -> bool {
+fn is_namespace_name(name: &str) -> bool {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     (1..=63).contains(&name.len())
         && name.chars().all(inner)

@@ -21,7 +21,7 @@ pub struct Setting {
 
 impl Setting {
     /// Whether it applies to this environment.
-    pub(super) fn is_for(&self, environment: &Environment) -> bool {
+    pub(super) fn applies_to(&self, environment: &Environment) -> bool {
         self.environment
             .as_ref()
             .is_none_or(|name| *name == environment.name)
@@ -52,7 +52,7 @@ impl FromStr for Setting {
             ));
         }
         let owned = |part: Option<&str>| part.map(str::to_owned);
-        let value = value(written).map_err(|why| wrong(&why))?;
+        let value = parse_value(written).map_err(|why| wrong(&why))?;
         Ok(Self {
             app: owned(app),
             environment: owned(environment),
@@ -62,8 +62,8 @@ impl FromStr for Setting {
     }
 }
 
-fn value(written: &str) -> Result<Value, String> {
-    let mut documents = yaml::documents("value", written).map_err(|all| {
+fn parse_value(written: &str) -> Result<Value, String> {
+    let mut documents = yaml::read_documents("value", written).map_err(|all| {
         let why = all.first().map(|e| e.message.clone()).unwrap_or_default();
         format!("the value is no YAML ({why}): put a text into quotes of its own")
     })?;
@@ -85,7 +85,7 @@ impl fmt::Display for Setting {
         }
         // JSON is valid YAML. A string that YAML reads back as the same string needs no quotes.
         match &self.value {
-            Value::String(text) if value(text).is_ok_and(|v| v == self.value) => {
+            Value::String(text) if parse_value(text).is_ok_and(|v| v == self.value) => {
                 write!(f, "{}={text}", self.key)
             }
             other => write!(f, "{}={other}", self.key),

@@ -35,8 +35,8 @@ fn settings(all: &[&str]) -> Vec<Setting> {
     all.iter().map(|s| s.parse().unwrap()).collect()
 }
 
-fn nothing() -> Around<'static> {
-    Around {
+fn nothing() -> ExistingObjects<'static> {
+    ExistingObjects {
         apps: vec![],
         groups: Default::default(),
     }
@@ -44,7 +44,7 @@ fn nothing() -> Around<'static> {
 
 #[test]
 fn each_app_has_its_name_everywhere_but_in_go_templates() {
-    let made = make(&template(), &names(&["pay", "cart"]), &[], &nothing()).unwrap();
+    let made = make_apps(&template(), &names(&["pay", "cart"]), &[], &nothing()).unwrap();
     assert_eq!(made.len(), 2);
     let spec = serde_json::to_value(&made[1].spec).unwrap();
     let at = |path: &str| spec.pointer(path).cloned().unwrap_or_default();
@@ -68,12 +68,12 @@ fn each_app_has_its_name_everywhere_but_in_go_templates() {
         at("/workflow/stages/0/tasks/1/verify/probes/0"),
         json!({"path": "/cart", "count": 1, "expect": {"cart": "gray"}})
     );
-    assert_eq!(origin(&made[0]), Some("service"));
-    assert_eq!(recorded(&made[0], "service"), []);
+    assert_eq!(template_name(&made[0]), Some("service"));
+    assert_eq!(recorded_settings(&made[0], "service"), []);
     // The escaped placeholder stays.
     let mut escaped = template();
     escaped.spec.app.repository = Some("$${APP} of ${APP}".into());
-    let made = make(&escaped, &names(&["pay"]), &[], &nothing()).unwrap();
+    let made = make_apps(&escaped, &names(&["pay"]), &[], &nothing()).unwrap();
     assert_eq!(made[0].spec.repository.as_deref(), Some("${APP} of pay"));
 }
 
@@ -86,7 +86,7 @@ fn a_setting_of_one_wins_over_one_of_all_and_is_recorded() {
         "replicas=5",
         "level=\"3\"",
     ]);
-    let made = make(&template(), &names(&["pay", "cart"]), &set, &nothing()).unwrap();
+    let made = make_apps(&template(), &names(&["pay", "cart"]), &set, &nothing()).unwrap();
     let values =
         |app: usize, environment: usize| json!(made[app].spec.environments[environment].values);
     assert_eq!(values(0, 0), json!({"replicas": 2, "level": "3"}));
@@ -99,22 +99,22 @@ fn a_setting_of_one_wins_over_one_of_all_and_is_recorded() {
     );
     // The recorded settings create the same App again.
     for (app, name) in made.iter().zip(["pay", "cart"]) {
-        let again = make(
+        let again = make_apps(
             &template(),
             &names(&[name]),
-            &recorded(app, "service"),
+            &recorded_settings(app, "service"),
             &nothing(),
         )
         .unwrap();
         assert_eq!(again[0].spec, app.spec);
         assert_eq!(
-            compare(&template(), app, &recorded(app, "service"))
+            compare_with_template(&template(), app, &recorded_settings(app, "service"))
                 .unwrap()
                 .changes,
             []
         );
         assert_eq!(
-            recorded(app, "another"),
+            recorded_settings(app, "another"),
             [],
             "another template's settings are not its own"
         );
@@ -173,7 +173,7 @@ fn settings_are_read_as_yaml_and_print_as_what_they_are_read_from() {
 #[test]
 fn all_that_is_wrong_is_told_at_once() {
     let there = App::new("there", template().spec.app);
-    let around = Around {
+    let around = ExistingObjects {
         apps: vec![&there],
         groups: Default::default(),
     };
@@ -185,7 +185,7 @@ fn all_that_is_wrong_is_told_at_once() {
         "level=a",
         "level=b",
     ]);
-    let told = make(&template(), &asked, &set, &around).unwrap_err();
+    let told = make_apps(&template(), &asked, &set, &around).unwrap_err();
     let wanted = [
         "app there is there already",
         "\"Big\" is no name for an app: only lower-case letters",
@@ -203,7 +203,7 @@ fn all_that_is_wrong_is_told_at_once() {
         assert!(told.contains(wanted), "{told} / {wanted}");
     }
     assert_eq!(
-        make(&template(), &[], &[], &nothing()).unwrap_err(),
+        make_apps(&template(), &[], &[], &nothing()).unwrap_err(),
         ["no app is named"]
     );
 }
@@ -218,7 +218,7 @@ fn an_app_that_could_not_be_released_is_not_made() {
         .as_mut()
         .unwrap()
         .environment = "moon".into();
-    let told = make(&bad, &names(&["pay"]), &[], &nothing()).unwrap_err();
+    let told = make_apps(&bad, &names(&["pay"]), &[], &nothing()).unwrap_err();
     for wanted in [
         "app pay: spec.workflow.stages[0].tasks[2].environment: task up names the unknown environment moon",
         "app pay, environment gray, spec.environments[0].variableGroups[0]: there is no variable group gone",
@@ -238,11 +238,16 @@ fn an_app_that_could_not_be_released_is_not_made() {
     );
     bad.spec.app.environments[1].variable_groups = vec!["gone".into()];
     bad.spec.app.workflow.stages[0].tasks.truncate(2);
-    let around = Around {
+    let around = ExistingObjects {
         apps: vec![],
         groups: [("gone", &group)].into(),
     };
-    assert_eq!(make(&bad, &names(&["pay"]), &[], &around).unwrap().len(), 1);
+    assert_eq!(
+        make_apps(&bad, &names(&["pay"]), &[], &around)
+            .unwrap()
+            .len(),
+        1
+    );
 }
 
 #[test]
@@ -254,7 +259,7 @@ fn no_object_would_belong_to_two() {
         .environments
         .iter_mut()
         .for_each(|e| e.namespace = "demo".into());
-    let told = make(&same, &names(&["pay", "cart"]), &[], &nothing()).unwrap_err();
+    let told = make_apps(&same, &names(&["pay", "cart"]), &[], &nothing()).unwrap_err();
     let said = |environment: &str| {
         format!(
             "app cart, environment {environment}: ConfigMap demo/{environment} belongs to {environment} of app pay: name it \
@@ -267,11 +272,11 @@ fn no_object_would_belong_to_two() {
     let status = json!({"environments": {"prod": {"inventory": [
         {"apiVersion": "v1", "kind": "ConfigMap", "namespace": "demo", "name": "prod", "uid": "u"}]}}});
     there.status = Some(serde_json::from_value(status).unwrap());
-    let told = make(
+    let told = make_apps(
         &same,
         &names(&["pay"]),
         &[],
-        &Around {
+        &ExistingObjects {
             apps: vec![&there],
             groups: Default::default(),
         },
@@ -286,12 +291,14 @@ fn no_object_would_belong_to_two() {
 #[test]
 fn what_an_app_says_otherwise_is_told_by_its_place() {
     let set = settings(&["prod/replicas=6"]);
-    let mut app = make(&template(), &names(&["pay"]), &set, &nothing())
+    let mut app = make_apps(&template(), &names(&["pay"]), &set, &nothing())
         .unwrap()
         .remove(0);
     app.spec.environments[1].lock = Some(Default::default());
     assert_eq!(
-        compare(&template(), &app, &set).unwrap().changes,
+        compare_with_template(&template(), &app, &set)
+            .unwrap()
+            .changes,
         [],
         "a lock is no difference"
     );
@@ -304,7 +311,7 @@ fn what_an_app_says_otherwise_is_told_by_its_place() {
     app.spec.repository = None;
     app.spec.workflow.stages[0].tasks.remove(1);
     app.spec.workflow.stages[0].tasks.reverse();
-    let told: Vec<String> = compare(&template(), &app, &set)
+    let told: Vec<String> = compare_with_template(&template(), &app, &set)
         .unwrap()
         .changes
         .iter()
@@ -328,7 +335,9 @@ fn what_an_app_says_otherwise_is_told_by_its_place() {
         ]
     );
     // Without the settings, their values are differences too.
-    let changes = compare(&template(), &app, &[]).unwrap().changes;
+    let changes = compare_with_template(&template(), &app, &[])
+        .unwrap()
+        .changes;
     assert!(
         changes
             .iter()

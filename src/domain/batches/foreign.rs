@@ -7,76 +7,80 @@ use k8s_openapi::{
 use serde_json::Value;
 
 use super::{
-    latch::{Latch, NEVER, NO_DEADLINE, Own},
+    latch::{DeploymentSettings, Latch, NEVER_AVAILABLE_SECONDS, NO_DEADLINE_SECONDS},
     template,
 };
 use crate::{
     api::label,
     domain::{
-        observe::{DeploymentSeen, writer},
+        observe::{DeploymentSeen, last_writer},
         text::Clean,
     },
 };
 
 /// Whether the live template is the one that the manifest asks for.
-pub fn is_template(live: &Deployment, manifest: &Deployment) -> bool {
+pub fn has_wanted_template(live: &Deployment, manifest: &Deployment) -> bool {
     let (have, want) = (
         template::of_deployment(live),
         template::of_deployment(manifest),
     );
-    is_wanted((&have, &live.metadata), (&want, &manifest.metadata))
+    is_wanted_template((&have, &live.metadata), (&want, &manifest.metadata))
 }
 
 /// Same check for a workload of any kind: pairs of template and object metadata.
-pub(super) fn is_wanted(
+pub(super) fn is_wanted_template(
     (have, live): (&Value, &ObjectMeta),
     (want, manifest): (&Value, &ObjectMeta),
 ) -> bool {
     // An API server may fill in defaults that are not known here; then the digest of the applied
     // manifest decides.
-    template::same(have, want)
-        || (applied(live).is_some()
-            && applied(live) == applied(manifest)
+    template::is_same_template(have, want)
+        || (applied_digest(live).is_some()
+            && applied_digest(live) == applied_digest(manifest)
             && template::covers(have, want))
 }
 
 /// Digest of the manifest that an object was applied from.
-pub(super) fn applied(meta: &ObjectMeta) -> Option<&String> {
+pub(super) fn applied_digest(meta: &ObjectMeta) -> Option<&String> {
     meta.annotations.as_ref()?.get(label::APPLIED)
 }
 
 /// Describes the first field that somebody else changed while the latch was on.
-pub fn hand(seen: &DeploymentSeen, latch: &Latch, manifest: &Deployment) -> Option<String> {
+pub fn find_foreign_change(
+    seen: &DeploymentSeen,
+    latch: &Latch,
+    manifest: &Deployment,
+) -> Option<String> {
     let live = &seen.live;
     let spec = live.spec.as_ref()?;
     // Without any ReplicaSet there is no other version to compare with.
     let moved_on = latch.hash.is_some() && seen.new.hash != latch.hash && seen.sets > 0;
-    if !is_template(live, manifest) || moved_on {
-        return Some(other_template(&live.metadata, &spec.template));
+    if !has_wanted_template(live, manifest) || moved_on {
+        return Some(describe_template_change(&live.metadata, &spec.template));
     }
-    let own = Own::of(live);
-    let rolling = latch.written.rolling();
+    let own = DeploymentSettings::from_deployment(live);
+    let rolling = latch.written.rolling_update();
     let told =
         |field: &str, want: &dyn std::fmt::Display, have: &dyn std::fmt::Display, path: &[&str]| {
-            Some(words(
+            Some(describe_change(
                 &live.metadata,
                 path,
                 &format!("spec.{field} is {have}, not the {want} that graylane wrote"),
             ))
         };
-    if own.min_ready_seconds != Some(NEVER) {
+    if own.min_ready_seconds != Some(NEVER_AVAILABLE_SECONDS) {
         return told(
             "minReadySeconds",
-            &NEVER,
-            &shown(own.min_ready_seconds),
+            &NEVER_AVAILABLE_SECONDS,
+            &format_seconds(own.min_ready_seconds),
             &["spec", "minReadySeconds"],
         );
     }
-    if own.progress_deadline_seconds != Some(NO_DEADLINE) {
-        let have = shown(own.progress_deadline_seconds);
+    if own.progress_deadline_seconds != Some(NO_DEADLINE_SECONDS) {
+        let have = format_seconds(own.progress_deadline_seconds);
         return told(
             "progressDeadlineSeconds",
-            &NO_DEADLINE,
+            &NO_DEADLINE_SECONDS,
             &have,
             &["spec", "progressDeadlineSeconds"],
         );
@@ -103,8 +107,8 @@ pub fn hand(seen: &DeploymentSeen, latch: &Latch, manifest: &Deployment) -> Opti
         }
     }
     let paused = spec.paused.unwrap_or(false);
-    (paused != latch.written.paused()).then(|| {
-        words(
+    (paused != latch.written.is_paused()).then(|| {
+        describe_change(
             &live.metadata,
             &["spec", "paused"],
             if paused {
@@ -117,7 +121,7 @@ pub fn hand(seen: &DeploymentSeen, latch: &Latch, manifest: &Deployment) -> Opti
 }
 
 /// Latest writer other than graylane and the cluster's own controllers, and when it wrote.
-pub(super) fn newest_hand(live: &ObjectMeta) -> Option<(String, Option<jiff::Timestamp>)> {
+pub(super) fn last_foreign_writer(live: &ObjectMeta) -> Option<(String, Option<jiff::Timestamp>)> {
     let ours = |by: &str| by == crate::api::FIELD_MANAGER || by == "kube-controller-manager";
     let all = live
         .managed_fields
@@ -128,19 +132,19 @@ pub(super) fn newest_hand(live: &ObjectMeta) -> Option<(String, Option<jiff::Tim
     others.filter(|(by, _)| !ours(by)).max_by_key(|(_, at)| *at)
 }
 
-fn shown(value: Option<i32>) -> String {
+fn format_seconds(value: Option<i32>) -> String {
     value.map_or_else(|| "unset".into(), |v| v.to_string())
 }
 
 /// Describes a template that is not the one that was written: by whom, and with which images.
-pub(super) fn other_template(live: &ObjectMeta, template: &PodTemplateSpec) -> String {
+pub(super) fn describe_template_change(live: &ObjectMeta, template: &PodTemplateSpec) -> String {
     let images = template
         .spec
         .iter()
         .flat_map(|s| &s.containers)
         .filter_map(|c| c.image.as_deref());
     let images = images.collect::<Vec<_>>().join(", ");
-    words(
+    describe_change(
         live,
         &["spec", "template"],
         &format!("spec.template was changed (image now {images})"),
@@ -148,27 +152,27 @@ pub(super) fn other_template(live: &ObjectMeta, template: &PodTemplateSpec) -> S
 }
 
 /// Describes what was changed, and by whom.
-pub(super) fn words(live: &ObjectMeta, path: &[&str], what: &str) -> String {
-    match writer(live, path) {
+pub(super) fn describe_change(live: &ObjectMeta, path: &[&str], what: &str) -> String {
+    match last_writer(live, path) {
         Some((by, Some(at))) if by != crate::api::FIELD_MANAGER => {
             format!("{what}, by {by} at {at}")
         }
         Some((by, None)) if by != crate::api::FIELD_MANAGER => format!("{what}, by {by}"),
         // A removed field has no manager any more.
-        _ => format!("{what}; {}", as_far_as_known(live)),
+        _ => format!("{what}; {}", describe_unknown_writer(live)),
     }
 }
 
 /// What the server knows when a field has no known manager: who else has written since graylane
 /// did.
-fn as_far_as_known(live: &ObjectMeta) -> String {
+fn describe_unknown_writer(live: &ObjectMeta) -> String {
     let ours = live
         .managed_fields
         .iter()
         .flatten()
         .filter(|e| e.manager.as_deref() == Some(crate::api::FIELD_MANAGER));
     let ours = ours.filter_map(|e| e.time.as_ref().map(|t| t.0)).max();
-    match newest_hand(live) {
+    match last_foreign_writer(live) {
         Some((by, Some(at))) if ours.is_none_or(|ours| at >= ours) => {
             let by = Clean::from_untrusted(&by);
             format!("the server does not say by whom (last written by {by} at {at})")

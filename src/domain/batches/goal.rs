@@ -6,14 +6,14 @@ use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::
 use serde_json::Value;
 
 use super::{
-    foreign::applied,
-    latch::{By, Latch, Mode, Previous},
+    foreign::applied_digest,
+    latch::{Latch, PreviousVersion, RolloutId, RolloutMode},
     records::Records,
     template,
 };
 use crate::{
     api::{Amount, BatchPhase},
-    domain::observe::{PodSeen, Side, writer},
+    domain::observe::{PodSeen, VersionPods, last_writer},
 };
 
 /// What a rollout is to reach, and how far it may go now.
@@ -29,7 +29,7 @@ pub struct Goal<'a, M = Deployment> {
     pub task: &'a str,
     /// Attempt of the task.
     pub attempt: u32,
-    /// Batches of the rollout ([`super::batches`]).
+    /// Batches of the rollout ([`super::plan_batches`]).
     pub batches: &'a [Amount],
     /// Batch up to which it may go, from 1; with 0 it may not begin.
     pub upto: usize,
@@ -44,7 +44,7 @@ pub struct Goal<'a, M = Deployment> {
 
 /// Next action of a rollout.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Move {
+pub enum RolloutAction {
     /// The workload does not exist: apply the whole manifest; there is nothing to batch.
     Create,
     /// Send this merge patch; the text says what it does.
@@ -92,7 +92,7 @@ impl<M> Copy for Goal<'_, M> {}
 
 impl<M> Goal<'_, M> {
     /// Same goal with another manifest.
-    pub fn of<'a, N>(&'a self, manifest: &'a N) -> Goal<'a, N> {
+    pub fn with_manifest<'a, N>(&'a self, manifest: &'a N) -> Goal<'a, N> {
         let Goal {
             release,
             release_uid,
@@ -120,12 +120,12 @@ impl<M> Goal<'_, M> {
     }
 
     /// Initial latch of a rollout: `have` is the live template, `wanted` that of the manifest.
-    pub(super) fn begun<W, O>(
+    pub(super) fn initial_latch<W, O>(
         &self,
         live: &ObjectMeta,
         (have, wanted): (Value, &Value),
         (own, after): (O, O),
-        (mode, written): (Mode, W),
+        (mode, written): (RolloutMode, W),
     ) -> Latch<W, O> {
         Latch {
             release: self.release.into(),
@@ -134,30 +134,30 @@ impl<M> Goal<'_, M> {
             attempt: self.attempt,
             mode,
             batches: self.batches.to_vec(),
-            template: template::digest(wanted),
+            template: template::short_digest(wanted),
             hash: None,
             written,
             after,
-            before: Previous {
+            before: PreviousVersion {
                 by: None,
                 own,
                 template: have,
-                applied: applied(live).cloned(),
+                applied: applied_digest(live).cloned(),
                 left: None,
             },
         }
     }
 
     /// Stops when the template was changed after this same attempt had finished.
-    pub(super) fn changed_since(&self, live: &ObjectMeta) -> Option<Move> {
-        let by = By::of(live)?;
+    pub(super) fn stop_if_changed_after_end(&self, live: &ObjectMeta) -> Option<RolloutAction> {
+        let by = RolloutId::from_meta(live)?;
         let this = by.release_uid == self.release_uid
             && by.task == self.task
             && by.attempt == self.attempt;
-        let who = writer(live, &["spec", "template"])
+        let who = last_writer(live, &["spec", "template"])
             .map_or(String::new(), |(by, _)| format!(" by {by}"));
         this.then(|| {
-            Move::Stop(format!(
+            RolloutAction::Stop(format!(
                 "spec.template was changed{who} after this rollout had finished"
             ))
         })
@@ -165,7 +165,7 @@ impl<M> Goal<'_, M> {
 }
 
 /// Describes who else rolls out this workload.
-pub(super) fn driven(live: &ObjectMeta) -> Option<String> {
+pub(super) fn find_other_driver(live: &ObjectMeta) -> Option<String> {
     let owner = live
         .owner_references
         .iter()
@@ -188,30 +188,30 @@ pub(super) fn driven(live: &ObjectMeta) -> Option<String> {
 }
 
 /// What is to be rolled out is not what was approved when the rollout began.
-pub(super) fn not_approved() -> Move {
-    Move::Stop(
+pub(super) fn not_approved() -> RolloutAction {
+    RolloutAction::Stop(
         "the App's manifests or images changed while this rollout was under way, and nobody approved that: put them \
          back and retry, or abort and start a new release"
             .into(),
     )
 }
 
-pub(super) fn patched(patch: Option<Value>, words: &'static str) -> Move {
+pub(super) fn patch_or_wait(patch: Option<Value>, words: &'static str) -> RolloutAction {
     match patch {
-        Some(patch) => Move::Patch(patch, words),
-        None => Move::Wait("waiting for the API server".into(), None),
+        Some(patch) => RolloutAction::Patch(patch, words),
+        None => RolloutAction::Wait("waiting for the API server".into(), None),
     }
 }
 
 /// `2 of 4 new pods ready, waiting for NAME: CrashLoopBackOff …`
-pub(super) fn waiting(side: &Side, want: u32, min_ready: u32) -> String {
-    let ready = side.ready(min_ready);
+pub(super) fn describe_readiness(side: &VersionPods, want: u32, min_ready: u32) -> String {
+    let ready = side.ready_pods(min_ready);
     let pods = if want == 1 { "pod" } else { "pods" };
     let mut words = format!("{ready} of {want} new {pods} ready");
-    if let Some(pod) = side.laggard() {
+    if let Some(pod) = side.first_unready() {
         words += &format!(", waiting for {}", pod.name);
         words.extend(pod.trouble.iter().map(|t| format!(": {t}")));
-    } else if let Some(trouble) = side.trouble.as_ref().filter(|_| side.active() < want) {
+    } else if let Some(trouble) = side.trouble.as_ref().filter(|_| side.active_pods() < want) {
         words += &format!(", and no more can be made: {trouble}");
     } else if min_ready > 0 && ready < want && side.next_ready(min_ready).is_some() {
         words += &format!(", each for {min_ready} s");
@@ -220,7 +220,7 @@ pub(super) fn waiting(side: &Side, want: u32, min_ready: u32) -> String {
 }
 
 /// `web-2 WHAT (CrashLoopBackOff …)`
-pub(super) fn settling(pod: &PodSeen, what: &str) -> String {
+pub(super) fn describe_pod(pod: &PodSeen, what: &str) -> String {
     let trouble = pod
         .trouble
         .as_ref()

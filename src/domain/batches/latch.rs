@@ -13,14 +13,14 @@ use crate::{
 };
 
 /// `minReadySeconds` that keeps new pods from ever becoming *available*.
-pub const NEVER: i32 = 2_147_483_646;
+pub const NEVER_AVAILABLE_SECONDS: i32 = 2_147_483_646;
 /// Larger than `NEVER`, as validation requires; `i32::MAX` means no deadline.
-pub const NO_DEADLINE: i32 = i32::MAX;
+pub const NO_DEADLINE_SECONDS: i32 = i32::MAX;
 
 /// What the annotation [`label::LATCH`] says for every kind: whose rollout it is, and its batches.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Mark {
+pub struct RolloutMark {
     /// Name of the Release.
     pub release: String,
     /// Uid of the Release.
@@ -36,7 +36,7 @@ pub struct Mark {
 /// The annotation [`label::LATCH`]; the default type parameters are those of a Deployment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Latch<W = Written, O = Own> {
+pub struct Latch<W = LatchStep, O = DeploymentSettings> {
     /// Name of the Release.
     pub release: String,
     /// Uid of the Release.
@@ -47,7 +47,7 @@ pub struct Latch<W = Written, O = Own> {
     pub attempt: u32,
     /// How the version is rolled out.
     #[serde(default)]
-    pub mode: Mode,
+    pub mode: RolloutMode,
     /// Batches of this rollout, fixed when it began.
     pub batches: Vec<Amount>,
     /// Digest of the pod template that was approved and is being rolled out.
@@ -60,17 +60,17 @@ pub struct Latch<W = Written, O = Own> {
     /// Settings to leave behind when the rollout is done.
     pub after: O,
     /// What an abort restores.
-    pub before: Previous<O>,
+    pub before: PreviousVersion<O>,
 }
 
 /// What a rollout replaced; also the annotation [`label::PREVIOUS`] that a finished rollout leaves
 /// behind.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Previous<O = Own> {
+pub struct PreviousVersion<O = DeploymentSettings> {
     /// Rollout that replaced it; only in the annotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub by: Option<By>,
+    pub by: Option<RolloutId>,
     /// Settings before the rollout.
     pub own: O,
     /// Whole pod template.
@@ -87,7 +87,7 @@ pub struct Previous<O = Own> {
 /// Identifies a rollout.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct By {
+pub struct RolloutId {
     /// Uid of the Release.
     pub release_uid: String,
     /// Name of the deploy task.
@@ -99,7 +99,7 @@ pub struct By {
 /// The fields that the latch takes over, with the user's own values.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Own {
+pub struct DeploymentSettings {
     /// `spec.minReadySeconds`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_ready_seconds: Option<i32>,
@@ -114,7 +114,7 @@ pub struct Own {
 /// How a version is rolled out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Mode {
+pub enum RolloutMode {
     /// In batches, held by the latch.
     #[default]
     Latched,
@@ -125,9 +125,9 @@ pub enum Mode {
 /// The latch's own fields as last written. If they differ on the object, somebody else wrote them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Written {
+pub struct LatchStep {
     /// Step of the table in the design.
-    pub phase: Phase,
+    pub phase: LatchPhase,
     /// `spec.replicas` that the step was computed for.
     pub replicas: u32,
     /// New pods before the step.
@@ -151,7 +151,7 @@ fn is_none(n: &u32) -> bool {
 /// Steps of the table in the design.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Phase {
+pub enum LatchPhase {
     /// (i) New pods start beside all old ones.
     Surge,
     /// (iii) The old pods that they replace are removed.
@@ -161,35 +161,38 @@ pub enum Phase {
     Hold,
 }
 
-impl Mark {
+impl RolloutMark {
     /// Mark of a rollout in progress; `Err` when the annotation cannot be parsed.
-    pub fn of(meta: &ObjectMeta) -> Result<Option<Self>, String> {
-        read(meta, label::LATCH)
+    pub fn from_meta(meta: &ObjectMeta) -> Result<Option<Self>, String> {
+        read_annotation(meta, label::LATCH)
     }
 }
 
-impl By {
+impl RolloutId {
     /// Last rollout that finished on this workload.
-    pub fn of(meta: &ObjectMeta) -> Option<Self> {
+    pub fn from_meta(meta: &ObjectMeta) -> Option<Self> {
         #[derive(Deserialize)]
-        struct Told {
-            by: Option<By>,
+        struct PreviousRollout {
+            by: Option<RolloutId>,
         }
-        read::<Told>(meta, label::PREVIOUS).ok().flatten()?.by
+        read_annotation::<PreviousRollout>(meta, label::PREVIOUS)
+            .ok()
+            .flatten()?
+            .by
     }
 }
 
 impl<W: DeserializeOwned, O: DeserializeOwned> Latch<W, O> {
     /// Latch of a workload; `Err` when the annotation cannot be parsed.
-    pub fn of(meta: &ObjectMeta) -> Result<Option<Self>, String> {
-        read(meta, label::LATCH)
+    pub fn from_meta(meta: &ObjectMeta) -> Result<Option<Self>, String> {
+        read_annotation(meta, label::LATCH)
     }
 }
 
 impl<W, O> Latch<W, O> {
     /// The mark of this latch: whose rollout it is, and its batches.
-    pub(super) fn mark(&self) -> Mark {
-        Mark {
+    pub(super) fn to_mark(&self) -> RolloutMark {
+        RolloutMark {
             release: self.release.clone(),
             release_uid: self.release_uid.clone(),
             task: self.task.clone(),
@@ -201,7 +204,7 @@ impl<W, O> Latch<W, O> {
 
 impl<W: Clone, O: Clone> Latch<W, O> {
     /// Latch after a later step; the hash of the new version is kept once it is known.
-    pub(super) fn stepped(&self, written: W, hash: Option<String>) -> Self {
+    pub(super) fn with_step(&self, written: W, hash: Option<String>) -> Self {
         Self {
             written,
             hash: self.hash.clone().or(hash),
@@ -210,7 +213,7 @@ impl<W: Clone, O: Clone> Latch<W, O> {
     }
 
     /// Latch taken over by a new attempt.
-    pub(super) fn taken_over(&self, attempt: u32, written: W) -> Self {
+    pub(super) fn with_attempt(&self, attempt: u32, written: W) -> Self {
         Self {
             attempt,
             hash: None,
@@ -221,21 +224,26 @@ impl<W: Clone, O: Clone> Latch<W, O> {
 
     /// Updates the latch for a recreated object of the same name: its own settings, and its
     /// template unless that is already the new one.
-    pub(super) fn made_again(&mut self, (after, own): (O, O), have: Value, wanted: &Value) {
+    pub(super) fn update_for_recreated(
+        &mut self,
+        (after, own): (O, O),
+        have: Value,
+        wanted: &Value,
+    ) {
         (self.after, self.before.own) = (after, own);
-        if !template::same(&have, wanted) {
+        if !template::is_same_template(&have, wanted) {
             self.before.template = have;
         }
     }
 
     /// What a finished rollout leaves behind.
-    pub(super) fn ended(&self) -> Previous<O> {
-        let by = By {
+    pub(super) fn to_previous(&self) -> PreviousVersion<O> {
+        let by = RolloutId {
             release_uid: self.release_uid.clone(),
             task: self.task.clone(),
             attempt: self.attempt,
         };
-        Previous {
+        PreviousVersion {
             by: Some(by),
             left: Some(self.after.clone()),
             ..self.before.clone()
@@ -250,23 +258,23 @@ impl Latch {
     }
 }
 
-impl<O: DeserializeOwned> Previous<O> {
+impl<O: DeserializeOwned> PreviousVersion<O> {
     /// What the last finished rollout left behind.
-    pub fn of(meta: &ObjectMeta) -> Option<Self> {
-        read(meta, label::PREVIOUS).ok().flatten()
+    pub fn from_meta(meta: &ObjectMeta) -> Option<Self> {
+        read_annotation(meta, label::PREVIOUS).ok().flatten()
     }
 
     /// What a rollout of this release replaced, in progress or finished: from the workload, or else
     /// from the record. `shows` says whether the workload shows a rollout that is only recorded,
     /// `latched` whether it still has the rollout's settings.
-    pub(super) fn before<W: DeserializeOwned>(
+    pub(super) fn find_for_release<W: DeserializeOwned>(
         meta: &ObjectMeta,
         release_uid: &str,
         records: &Records,
         shows: impl Fn(&Latch<W, O>, RolloutState) -> bool,
         latched: impl Fn(&Latch<W, O>) -> bool,
     ) -> Option<Self> {
-        if let Some(latch) = Latch::<W, O>::of(meta)
+        if let Some(latch) = Latch::<W, O>::from_meta(meta)
             .ok()
             .flatten()
             .filter(|l| l.release_uid == release_uid)
@@ -274,25 +282,25 @@ impl<O: DeserializeOwned> Previous<O> {
             return Some(latch.before);
         }
         // A recreated object belongs to whoever made it, unless it was made with the latch.
-        let again = records.made_again(meta);
+        let again = records.is_recreated(meta);
         let kept = records
-            .begun::<W, O>(release_uid, shows)
+            .begun_latch::<W, O>(release_uid, shows)
             .filter(|l| !again || latched(l));
         kept.map(|l| l.before)
-            .or_else(|| Self::of(meta).filter(|p| p.is_by(release_uid)))
+            .or_else(|| Self::from_meta(meta).filter(|p| p.is_of_release(release_uid)))
     }
 
     /// Whether that rollout was one of this release.
-    pub fn is_by(&self, release_uid: &str) -> bool {
+    pub fn is_of_release(&self, release_uid: &str) -> bool {
         self.by
             .as_ref()
             .is_some_and(|by| by.release_uid == release_uid)
     }
 }
 
-impl Own {
+impl DeploymentSettings {
     /// Current settings of a Deployment.
-    pub fn of(d: &Deployment) -> Self {
+    pub fn from_deployment(d: &Deployment) -> Self {
         let spec = d.spec.as_ref();
         Self {
             min_ready_seconds: spec.and_then(|s| s.min_ready_seconds),
@@ -302,8 +310,8 @@ impl Own {
     }
 
     /// Settings with those of the manifest on top; what the manifest omits stays.
-    pub fn overlaid(&self, manifest: &Deployment) -> Self {
-        let other = Self::of(manifest);
+    pub fn overlay_manifest(&self, manifest: &Deployment) -> Self {
+        let other = Self::from_deployment(manifest);
         Self {
             min_ready_seconds: other.min_ready_seconds.or(self.min_ready_seconds),
             progress_deadline_seconds: other
@@ -315,25 +323,25 @@ impl Own {
 
     /// Seconds a pod must be Ready before it counts.
     pub fn min_ready(&self) -> u32 {
-        seconds(self.min_ready_seconds)
+        to_seconds(self.min_ready_seconds)
     }
 
     /// Whether the strategy is `Recreate`.
-    pub fn recreates(&self) -> bool {
+    pub fn uses_recreate(&self) -> bool {
         self.strategy
             .as_ref()
             .is_some_and(|s| s["type"] == "Recreate")
     }
 
     /// The user's maxSurge and maxUnavailable in pods; surge rounds up, unavailable rounds down.
-    pub fn fences(&self, replicas: u32) -> (u32, u32) {
+    pub fn surge_and_unavailable(&self, replicas: u32) -> (u32, u32) {
         let rolling = self.strategy.as_ref().map(|s| &s["rollingUpdate"]);
         let read = |key: &str, up: bool| match rolling.map(|r| &r[key]) {
             Some(Value::Number(n)) => n
                 .as_u64()
                 .map_or(0, |n| u32::try_from(n).unwrap_or(u32::MAX)),
-            Some(Value::String(text)) => share(text, replicas, up),
-            _ => share("25%", replicas, up),
+            Some(Value::String(text)) => resolve_percent(text, replicas, up),
+            _ => resolve_percent("25%", replicas, up),
         };
         let (surge, unavailable) = (read("maxSurge", true), read("maxUnavailable", false));
         if surge == 0 && unavailable == 0 {
@@ -344,7 +352,7 @@ impl Own {
     }
 }
 
-fn share(text: &str, replicas: u32, up: bool) -> u32 {
+fn resolve_percent(text: &str, replicas: u32, up: bool) -> u32 {
     let percent: u64 = text.trim().trim_end_matches('%').parse().unwrap_or(0);
     let product = percent.saturating_mul(u64::from(replicas));
     u32::try_from(if up {
@@ -355,41 +363,43 @@ fn share(text: &str, replicas: u32, up: bool) -> u32 {
     .unwrap_or(u32::MAX)
 }
 
-impl Written {
+impl LatchStep {
     /// Value of `strategy.rollingUpdate`.
-    pub fn rolling(&self) -> Value {
+    pub fn rolling_update(&self) -> Value {
         match self.phase {
-            Phase::Surge => json!({"maxSurge": self.above(), "maxUnavailable": self.from}),
+            LatchPhase::Surge => {
+                json!({"maxSurge": self.allowed_surge(), "maxUnavailable": self.from})
+            }
             // One of the two must not be 0; a paused Deployment without new pods removes nothing by
             // it.
-            Phase::Retire | Phase::Hold => {
-                json!({"maxSurge": self.above(), "maxUnavailable": self.to.max(1)})
+            LatchPhase::Retire | LatchPhase::Hold => {
+                json!({"maxSurge": self.allowed_surge(), "maxUnavailable": self.to.max(1)})
             }
         }
     }
 
     /// Pods above the replicas that the step allows.
-    pub fn above(&self) -> u32 {
+    pub fn allowed_surge(&self) -> u32 {
         match self.phase {
             // The annotation may hold any numbers.
-            Phase::Surge => self.to.saturating_sub(self.from),
-            Phase::Retire => 0,
-            Phase::Hold => self.surge,
+            LatchPhase::Surge => self.to.saturating_sub(self.from),
+            LatchPhase::Retire => 0,
+            LatchPhase::Hold => self.surge,
         }
     }
 
     /// Value of `spec.paused`.
-    pub fn paused(&self) -> bool {
-        self.phase == Phase::Hold
+    pub fn is_paused(&self) -> bool {
+        self.phase == LatchPhase::Hold
     }
 }
 
 /// Seconds from an object's spec: a missing or negative value is 0.
-pub(super) fn seconds(told: Option<i32>) -> u32 {
+pub(super) fn to_seconds(told: Option<i32>) -> u32 {
     told.map_or(0, |n| u32::try_from(n).unwrap_or(0))
 }
 
-fn read<T: DeserializeOwned>(meta: &ObjectMeta, key: &str) -> Result<Option<T>, String> {
+fn read_annotation<T: DeserializeOwned>(meta: &ObjectMeta, key: &str) -> Result<Option<T>, String> {
     let Some(text) = meta.annotations.as_ref().and_then(|a| a.get(key)) else {
         return Ok(None);
     };

@@ -4,32 +4,35 @@ use jiff::SignedDuration;
 use k8s_openapi::api::apps::v1::Deployment;
 
 use super::{
-    foreign,
-    goal::{Goal, Move, Progress, driven, not_approved, patched, waiting},
-    latch::{Latch, Mode, Own, Phase, Written},
-    left, patch,
-    records::InHand,
-    targets, template,
+    compute_targets, foreign,
+    goal::{
+        Goal, Progress, RolloutAction, describe_readiness, find_other_driver, not_approved,
+        patch_or_wait,
+    },
+    latch::{DeploymentSettings, Latch, LatchPhase, LatchStep, RolloutMode},
+    orphaned, patch,
+    records::ActiveRollout,
+    template,
 };
 use crate::{
     api::BatchPhase,
-    domain::observe::{DeploymentSeen, Side, observed, replicas, writer},
+    domain::observe::{DeploymentSeen, VersionPods, is_observed, last_writer, replicas_or_default},
 };
 
 impl DeploymentSeen {
     /// `spec.replicas` of the Deployment.
     pub fn replicas(&self) -> u32 {
-        replicas(self.live.spec.as_ref().and_then(|s| s.replicas))
+        replicas_or_default(self.live.spec.as_ref().and_then(|s| s.replicas))
     }
 
     /// Sum of `spec.replicas` of all its ReplicaSets.
-    fn wanted(&self) -> u32 {
+    fn wanted_pods(&self) -> u32 {
         self.new.wanted.saturating_add(self.old.wanted)
     }
 
     /// Whether the controller has observed the current spec.
-    fn observed(&self) -> bool {
-        observed(
+    fn is_observed(&self) -> bool {
+        is_observed(
             &self.live.metadata,
             self.live
                 .status
@@ -40,33 +43,40 @@ impl DeploymentSeen {
 
     /// Whether only pods of the current template run, all of them Ready; `Err` says what is
     /// missing, and when it may change.
-    pub(super) fn settled(&self, min_ready: u32) -> Result<(), (String, Option<SignedDuration>)> {
+    pub(super) fn check_settled(
+        &self,
+        min_ready: u32,
+    ) -> Result<(), (String, Option<SignedDuration>)> {
         let replicas = self.replicas();
-        let done = self.observed()
-            && self.new.ready(min_ready) >= replicas
+        let done = self.is_observed()
+            && self.new.ready_pods(min_ready) >= replicas
             && self.new.wanted == replicas
             && self.old.wanted == 0
-            && self.old.active() == 0;
+            && self.old.active_pods() == 0;
         if done {
             return Ok(());
         }
-        let old = self.old.active();
+        let old = self.old.active_pods();
         let rest = if old > 0 {
             format!(", {old} old to go")
         } else {
             String::new()
         };
         Err((
-            waiting(&self.new, replicas, min_ready) + &rest,
+            describe_readiness(&self.new, replicas, min_ready) + &rest,
             self.new.next_ready(min_ready),
         ))
     }
 }
 
 /// Next action for a Deployment.
-pub fn next(seen: Option<&DeploymentSeen>, goal: &Goal) -> Move {
+pub fn next_action(seen: Option<&DeploymentSeen>, goal: &Goal) -> RolloutAction {
     let Some(seen) = seen else {
-        return if goal.hold { Move::Held } else { Move::Create };
+        return if goal.hold {
+            RolloutAction::Held
+        } else {
+            RolloutAction::Create
+        };
     };
     let selector = |d: &Deployment| {
         d.spec
@@ -74,47 +84,63 @@ pub fn next(seen: Option<&DeploymentSeen>, goal: &Goal) -> Move {
             .and_then(|s| s.selector.match_labels.clone())
             .unwrap_or_default()
     };
-    if let Some(why) = driven(&seen.live.metadata) {
-        return Move::Stop(why);
+    if let Some(why) = find_other_driver(&seen.live.metadata) {
+        return RolloutAction::Stop(why);
     }
     if selector(&seen.live) != selector(goal.manifest) {
-        return Move::Stop(
+        return RolloutAction::Stop(
             "its selector differs from the manifest's, and a selector cannot be changed: rename one of them".into(),
         );
     }
-    match in_hand(seen, goal) {
+    match find_active_rollout(seen, goal) {
         Err(stop) => stop,
-        Ok(Some(hand)) => latched(seen, &hand, goal),
-        Ok(None) => unlatched(seen, goal),
+        Ok(Some(hand)) => next_latched(seen, &hand, goal),
+        Ok(None) => next_unlatched(seen, goal),
     }
 }
 
-fn in_hand(seen: &DeploymentSeen, goal: &Goal) -> Result<Option<InHand<Written, Own>>, Move> {
-    let is_stale = |latch: &Latch| latch.mode == Mode::Native || left::is_off(&seen.live, latch);
-    goal.in_hand(&seen.live.metadata, is_stale, |latch, state| {
-        left::shows(&seen.live, latch, state)
+fn find_active_rollout(
+    seen: &DeploymentSeen,
+    goal: &Goal,
+) -> Result<Option<ActiveRollout<LatchStep, DeploymentSettings>>, RolloutAction> {
+    let is_stale = |latch: &Latch| {
+        latch.mode == RolloutMode::Native || orphaned::is_latch_off(&seen.live, latch)
+    };
+    goal.find_active_rollout(&seen.live.metadata, is_stale, |latch, state| {
+        orphaned::shows_rollout(&seen.live, latch, state)
     })
 }
 
 /// Progress of a Deployment in the rollout of this manifest.
-pub fn progress(seen: Option<&DeploymentSeen>, goal: &Goal) -> Progress {
+pub fn measure_progress(seen: Option<&DeploymentSeen>, goal: &Goal) -> Progress {
     let Some(seen) = seen else {
         return Progress::default();
     };
-    let latch = in_hand(seen, goal).ok().flatten().map(|hand| hand.latch);
-    let latched =
-        latch.is_some() || !matches!(Latch::<Written, Own>::of(&seen.live.metadata), Ok(None));
+    let latch = find_active_rollout(seen, goal)
+        .ok()
+        .flatten()
+        .map(|hand| hand.latch);
+    let latched = latch.is_some()
+        || !matches!(
+            Latch::<LatchStep, DeploymentSettings>::from_meta(&seen.live.metadata),
+            Ok(None)
+        );
     let replicas = seen.replicas();
-    let is_new = foreign::is_template(&seen.live, goal.manifest);
-    let min_ready = latch
-        .as_ref()
-        .map_or_else(|| Own::of(&seen.live).min_ready(), Latch::min_ready);
+    let is_new = foreign::has_wanted_template(&seen.live, goal.manifest);
+    let min_ready = latch.as_ref().map_or_else(
+        || DeploymentSettings::from_deployment(&seen.live).min_ready(),
+        Latch::min_ready,
+    );
     let (new, old) = if is_new {
-        (seen.new.active(), seen.old.active())
+        (seen.new.active_pods(), seen.old.active_pods())
     } else {
-        (0, seen.new.active() + seen.old.active())
+        (0, seen.new.active_pods() + seen.old.active_pods())
     };
-    let ready = if is_new { seen.new.ready(min_ready) } else { 0 };
+    let ready = if is_new {
+        seen.new.ready_pods(min_ready)
+    } else {
+        0
+    };
     let mut told = Progress {
         replicas,
         new,
@@ -123,24 +149,26 @@ pub fn progress(seen: Option<&DeploymentSeen>, goal: &Goal) -> Progress {
         done: 0,
         phase: BatchPhase::Pending,
     };
-    let all = targets(goal.batches, replicas);
+    let all = compute_targets(goal.batches, replicas);
     let count = |exact: u32| all.iter().take_while(|t| **t <= exact).count();
     match latch {
-        None if is_new && seen.settled(min_ready).is_ok() => {
+        None if is_new && seen.check_settled(min_ready).is_ok() => {
             told.done = all.len();
             told.phase = BatchPhase::Done;
         }
         // No latch: the native controller is rolling it out.
         None if is_new => told.phase = BatchPhase::Surging,
         None => {}
-        Some(l) if l.mode == Mode::Native => told.phase = BatchPhase::Surging,
+        Some(l) if l.mode == RolloutMode::Native => told.phase = BatchPhase::Surging,
         Some(l) => match l.written.phase {
-            Phase::Surge => (told.phase, told.done) = (BatchPhase::Surging, count(l.written.from)),
-            Phase::Retire => {
+            LatchPhase::Surge => {
+                (told.phase, told.done) = (BatchPhase::Surging, count(l.written.from))
+            }
+            LatchPhase::Retire => {
                 (told.phase, told.done) = (BatchPhase::Retiring, count(l.written.from))
             }
-            Phase::Hold => {
-                let exact = is_new && seen.wanted() == replicas && ready >= seen.new.wanted;
+            LatchPhase::Hold => {
+                let exact = is_new && seen.wanted_pods() == replicas && ready >= seen.new.wanted;
                 let at = if exact {
                     seen.new.wanted
                 } else {
@@ -157,184 +185,208 @@ pub fn progress(seen: Option<&DeploymentSeen>, goal: &Goal) -> Progress {
     told
 }
 
-fn unlatched(seen: &DeploymentSeen, goal: &Goal) -> Move {
+fn next_unlatched(seen: &DeploymentSeen, goal: &Goal) -> RolloutAction {
     let live = &seen.live;
-    if let Some(freed) = left::freed(seen, goal) {
+    if let Some(freed) = orphaned::release_orphaned_latch(seen, goal) {
         return freed;
     }
-    if !foreign::is_template(live, goal.manifest) {
+    if !foreign::has_wanted_template(live, goal.manifest) {
         return goal
-            .changed_since(&live.metadata)
-            .unwrap_or_else(|| begin(seen, goal));
+            .stop_if_changed_after_end(&live.metadata)
+            .unwrap_or_else(|| begin_rollout(seen, goal));
     }
-    if !goal.hold && foreign::applied(&live.metadata) != foreign::applied(&goal.manifest.metadata) {
+    if !goal.hold
+        && foreign::applied_digest(&live.metadata)
+            != foreign::applied_digest(&goal.manifest.metadata)
+    {
         // Nothing to roll out, but other fields may differ.
-        if let Some(patch) = patch::adjust(live, goal.manifest) {
-            return Move::Patch(patch, "the rest of the manifest");
+        if let Some(patch) = patch::sync_other_fields(live, goal.manifest) {
+            return RolloutAction::Patch(patch, "the rest of the manifest");
         }
     }
-    match seen.settled(Own::of(live).min_ready()) {
-        Ok(()) => Move::Done,
-        Err((why, again)) => Move::Wait(why, again),
+    match seen.check_settled(DeploymentSettings::from_deployment(live).min_ready()) {
+        Ok(()) => RolloutAction::Done,
+        Err((why, again)) => RolloutAction::Wait(why, again),
     }
 }
 
-fn begin(seen: &DeploymentSeen, goal: &Goal) -> Move {
+fn begin_rollout(seen: &DeploymentSeen, goal: &Goal) -> RolloutAction {
     let live = &seen.live;
     if goal.hold || goal.upto == 0 {
-        return Move::Held;
+        return RolloutAction::Held;
     }
     if live.spec.as_ref().and_then(|s| s.paused) == Some(true) {
-        let who = writer(&live.metadata, &["spec", "paused"])
+        let who = last_writer(&live.metadata, &["spec", "paused"])
             .map_or(String::new(), |(by, _)| format!(" by {by}"));
-        return Move::Stop(format!(
+        return RolloutAction::Stop(format!(
             "it was paused{who}: resume it (kubectl rollout resume) and retry"
         ));
     }
     if let Some(patch) = patch::scale(live, goal.manifest) {
-        return Move::Patch(patch, "the replicas of the manifest");
+        return RolloutAction::Patch(patch, "the replicas of the manifest");
     }
     let replicas = seen.replicas();
-    let own = Own::of(live);
-    let after = own.overlaid(goal.manifest);
-    if own.recreates() || after.recreates() || replicas == 0 {
-        let written = Written::surge(replicas, 0, replicas);
-        return patched(
-            patch::begin(live, goal, Mode::Native, written),
+    let own = DeploymentSettings::from_deployment(live);
+    let after = own.overlay_manifest(goal.manifest);
+    if own.uses_recreate() || after.uses_recreate() || replicas == 0 {
+        let written = LatchStep::surge(replicas, 0, replicas);
+        return patch_or_wait(
+            patch::begin_rollout(live, goal, RolloutMode::Native, written),
             "the new version, all at once",
         );
     }
-    if !seen.observed() || seen.wanted() < replicas {
-        return Move::Wait("waiting for the Deployment controller".into(), None);
+    if !seen.is_observed() || seen.wanted_pods() < replicas {
+        return RolloutAction::Wait("waiting for the Deployment controller".into(), None);
     }
-    let target = targets(goal.batches, replicas)
+    let target = compute_targets(goal.batches, replicas)
         .get(goal.upto - 1)
         .copied()
         .unwrap_or(replicas);
-    let written = forward(&after, goal, replicas, 0, target);
-    patched(
-        patch::begin(live, goal, Mode::Latched, written),
+    let written = plan_step(&after, goal, replicas, 0, target);
+    patch_or_wait(
+        patch::begin_rollout(live, goal, RolloutMode::Latched, written),
         "the first new pods, behind the latch",
     )
 }
 
 /// Next step from exactly `at` new pods towards `target`, limited by the allowed surge. Where no
 /// surge is allowed, old pods go first, at most the user's own maxUnavailable at once.
-fn forward(own: &Own, goal: &Goal, replicas: u32, at: u32, target: u32) -> Written {
-    let (surge, unavailable) = own.fences(replicas);
-    let surge = goal.surge.map_or(surge, |s| s.of(replicas));
+fn plan_step(
+    own: &DeploymentSettings,
+    goal: &Goal,
+    replicas: u32,
+    at: u32,
+    target: u32,
+) -> LatchStep {
+    let (surge, unavailable) = own.surge_and_unavailable(replicas);
+    let surge = goal.surge.map_or(surge, |s| s.scaled_count(replicas));
     if surge == 0 {
         let to = target.min(at.saturating_add(unavailable.max(1)));
-        return Written::retire(replicas, at, to);
+        return LatchStep::retire(replicas, at, to);
     }
-    Written::surge(replicas, at, target.min(at.saturating_add(surge)))
+    LatchStep::surge(replicas, at, target.min(at.saturating_add(surge)))
 }
 
-fn latched(seen: &DeploymentSeen, hand: &InHand<Written, Own>, goal: &Goal) -> Move {
+fn next_latched(
+    seen: &DeploymentSeen,
+    hand: &ActiveRollout<LatchStep, DeploymentSettings>,
+    goal: &Goal,
+) -> RolloutAction {
     let (latch, replicas) = (&hand.latch, seen.replicas());
-    if latch.template != template::digest(&template::of_deployment(goal.manifest)) {
+    if latch.template != template::short_digest(&template::of_deployment(goal.manifest)) {
         return not_approved();
     }
-    if goal.attempt > latch.attempt || (hand.takes && hand.hand.is_some()) {
-        if has_nothing(seen) && latch.mode == Mode::Latched {
-            return restore(seen, hand, goal);
+    if goal.attempt > latch.attempt || (hand.takes && hand.foreign_change.is_some()) {
+        if has_no_replica_set(seen) && latch.mode == RolloutMode::Latched {
+            return restore_previous(seen, hand, goal);
         }
         // Nobody interfered: continue the step where it is.
-        let as_left = hand.hand.is_none()
+        let as_left = hand.foreign_change.is_none()
             && latch.written.replicas == replicas
-            && foreign::hand(seen, latch, goal.manifest).is_none();
+            && foreign::find_foreign_change(seen, latch, goal.manifest).is_none();
         let written = match latch.mode {
-            Mode::Latched if !as_left && foreign::is_template(&seen.live, goal.manifest) => {
-                frozen(seen, latch, replicas)
+            RolloutMode::Latched
+                if !as_left && foreign::has_wanted_template(&seen.live, goal.manifest) =>
+            {
+                freeze_step(seen, latch, replicas)
             }
-            Mode::Latched if !as_left => Written {
+            RolloutMode::Latched if !as_left => LatchStep {
                 from: 0,
                 to: 0,
-                ..frozen(seen, latch, replicas)
+                ..freeze_step(seen, latch, replicas)
             },
             _ => latch.written,
         };
-        return patched(
+        return patch_or_wait(
             patch::take_over(&seen.live, hand, goal, written),
             "the latch again, for the new attempt",
         );
     }
-    if let Some(words) = &hand.hand {
-        return goal.stopped_by(words, foreign::hand(seen, latch, goal.manifest));
+    if let Some(words) = &hand.foreign_change {
+        return goal.stop_for_foreign_change(
+            words,
+            foreign::find_foreign_change(seen, latch, goal.manifest),
+        );
     }
-    if latch.mode == Mode::Native {
-        if !foreign::is_template(&seen.live, goal.manifest) {
-            let who = writer(&seen.live.metadata, &["spec", "template"])
+    if latch.mode == RolloutMode::Native {
+        if !foreign::has_wanted_template(&seen.live, goal.manifest) {
+            let who = last_writer(&seen.live.metadata, &["spec", "template"])
                 .map_or("somebody".into(), |(by, _)| by);
-            return Move::Stop(format!("spec.template was changed by {who}"));
+            return RolloutAction::Stop(format!("spec.template was changed by {who}"));
         }
-        return match seen.settled(latch.min_ready()) {
-            Ok(()) if goal.hold => Move::Held,
-            Ok(()) => patched(
-                patch::finalize(&seen.live, latch),
+        return match seen.check_settled(latch.min_ready()) {
+            Ok(()) if goal.hold => RolloutAction::Held,
+            Ok(()) => patch_or_wait(
+                patch::finish_rollout(&seen.live, latch),
                 "done: the rollout's marks are taken off",
             ),
-            Err((why, again)) => Move::Wait(why, again),
+            Err((why, again)) => RolloutAction::Wait(why, again),
         };
     }
-    if let Some(why) = foreign::hand(seen, latch, goal.manifest) {
-        return Move::Stop(why);
+    if let Some(why) = foreign::find_foreign_change(seen, latch, goal.manifest) {
+        return RolloutAction::Stop(why);
     }
-    let step = Step {
+    let step = LatchedRollout {
         seen,
         latch,
         goal,
         replicas,
     };
     match latch.written.phase {
-        Phase::Surge | Phase::Retire if latch.written.replicas != replicas => step.freeze(),
-        Phase::Surge => step.surging(),
-        Phase::Retire => step.retiring(),
-        Phase::Hold => step.holding(),
+        LatchPhase::Surge | LatchPhase::Retire if latch.written.replicas != replicas => {
+            step.pause_midway()
+        }
+        LatchPhase::Surge => step.continue_surge(),
+        LatchPhase::Retire => step.continue_retire(),
+        LatchPhase::Hold => step.continue_hold(),
     }
 }
 
 /// Whether it should have pods but has no ReplicaSet: this happens when somebody recreates it from
 /// a copy saved in the middle of a rollout.
-fn has_nothing(seen: &DeploymentSeen) -> bool {
+fn has_no_replica_set(seen: &DeploymentSeen) -> bool {
     seen.sets == 0 && seen.replicas() > 0
 }
 
 /// No pods run beside which a new version could come up: restore the old version first, as when the
 /// whole Deployment is gone.
-fn restore(seen: &DeploymentSeen, hand: &InHand<Written, Own>, goal: &Goal) -> Move {
-    let latch = patch::in_hand_again(&seen.live, hand, goal, hand.latch.written);
+fn restore_previous(
+    seen: &DeploymentSeen,
+    hand: &ActiveRollout<LatchStep, DeploymentSettings>,
+    goal: &Goal,
+) -> RolloutAction {
+    let latch = patch::take_over_latch(&seen.live, hand, goal, hand.latch.written);
     match (
         patch::revert(&seen.live, &latch.before),
         serde_json::to_string(&latch),
     ) {
-        (Some(patch), Ok(latch)) => Move::Restore(patch, latch),
-        _ => Move::Wait("waiting for the Deployment controller".into(), None),
+        (Some(patch), Ok(latch)) => RolloutAction::Restore(patch, latch),
+        _ => RolloutAction::Wait("waiting for the Deployment controller".into(), None),
     }
 }
 
 /// Hold in the middle of a step. Pausing stops the rolling update but not the scaling: if fewer
 /// pods were allowed than exist, the controller would remove some from either side, ready or not.
-fn frozen(seen: &DeploymentSeen, latch: &Latch, replicas: u32) -> Written {
-    let above = seen.wanted().saturating_sub(replicas);
-    Written::hold(
+fn freeze_step(seen: &DeploymentSeen, latch: &Latch, replicas: u32) -> LatchStep {
+    let above = seen.wanted_pods().saturating_sub(replicas);
+    LatchStep::hold(
         replicas,
         seen.new.wanted.min(replicas),
-        above.max(latch.written.above()),
+        above.max(latch.written.allowed_surge()),
     )
 }
 
-struct Step<'a> {
+struct LatchedRollout<'a> {
     seen: &'a DeploymentSeen,
     latch: &'a Latch,
     goal: &'a Goal<'a>,
     replicas: u32,
 }
 
-impl Step<'_> {
-    fn write(&self, written: Written, words: &'static str) -> Move {
-        patched(
-            patch::step(
+impl LatchedRollout<'_> {
+    fn write_step(&self, written: LatchStep, words: &'static str) -> RolloutAction {
+        patch_or_wait(
+            patch::write_step(
                 &self.seen.live,
                 self.latch,
                 written,
@@ -346,78 +398,79 @@ impl Step<'_> {
 
     /// An autoscaler or a person changed the replicas in the middle of a step: pause at once, then
     /// plan again from what is there.
-    fn freeze(&self) -> Move {
-        self.write(
-            frozen(self.seen, self.latch, self.replicas),
+    fn pause_midway(&self) -> RolloutAction {
+        self.write_step(
+            freeze_step(self.seen, self.latch, self.replicas),
             "paused: the replicas were changed",
         )
     }
 
-    fn surging(&self) -> Move {
+    fn continue_surge(&self) -> RolloutAction {
         let to = self.latch.written.to;
         let min_ready = self.latch.min_ready();
-        if self.seen.new.ready(min_ready) < to || self.seen.new.wanted < to {
-            return self.wait(to);
+        if self.seen.new.ready_pods(min_ready) < to || self.seen.new.wanted < to {
+            return self.wait_until_ready(to);
         }
         if self.goal.hold {
-            return Move::Held;
+            return RolloutAction::Held;
         }
-        let Written { from, .. } = self.latch.written;
-        self.write(
-            Written::retire(self.replicas, from, to),
+        let LatchStep { from, .. } = self.latch.written;
+        self.write_step(
+            LatchStep::retire(self.replicas, from, to),
             "the old pods that new ones stand for go",
         )
     }
 
-    fn retiring(&self) -> Move {
-        let Written { to, .. } = self.latch.written;
+    fn continue_retire(&self) -> RolloutAction {
+        let LatchStep { to, .. } = self.latch.written;
         let rest = self.replicas - to.min(self.replicas);
-        let Side { wanted, .. } = self.seen.old;
-        if self.seen.old.active() > rest || wanted > rest || self.seen.new.wanted < to {
-            let over = self.seen.old.active().saturating_sub(rest);
-            return Move::Wait(
+        let VersionPods { wanted, .. } = self.seen.old;
+        if self.seen.old.active_pods() > rest || wanted > rest || self.seen.new.wanted < to {
+            let over = self.seen.old.active_pods().saturating_sub(rest);
+            return RolloutAction::Wait(
                 format!("{to} of {} new, {over} old to go", self.replicas),
                 None,
             );
         }
         // The latch never stays open longer than needed: pause unless the next step follows at
         // once.
-        self.onward(to)
-            .unwrap_or_else(|| self.write(Written::hold(self.replicas, to, 0), "exact: paused"))
+        self.advance_from(to).unwrap_or_else(|| {
+            self.write_step(LatchStep::hold(self.replicas, to, 0), "exact: paused")
+        })
     }
 
-    fn holding(&self) -> Move {
+    fn continue_hold(&self) -> RolloutAction {
         let new = self.seen.new.wanted.min(self.replicas);
         let all = new.saturating_add(self.seen.old.wanted);
-        if has_nothing(self.seen) && self.seen.observed() {
+        if has_no_replica_set(self.seen) && self.seen.is_observed() {
             let words = "none of its ReplicaSets is there any more, and while it is paused its controller makes none";
-            return self.goal.stopped_by(words, None);
+            return self.goal.stop_for_foreign_change(words, None);
         }
-        if !self.seen.observed() || all < self.replicas {
-            return Move::Wait("waiting for the Deployment controller".into(), None);
+        if !self.seen.is_observed() || all < self.replicas {
+            return RolloutAction::Wait("waiting for the Deployment controller".into(), None);
         }
         if self.goal.hold {
-            return Move::Held;
+            return RolloutAction::Held;
         }
-        if self.seen.new.ready(self.latch.min_ready()) < new {
-            return self.wait(new);
+        if self.seen.new.ready_pods(self.latch.min_ready()) < new {
+            return self.wait_until_ready(new);
         }
         if all > self.replicas && new > 0 {
-            let written = Written::retire(self.replicas, new, new);
-            return self.write(written, "the old pods that new ones stand for go");
+            let written = LatchStep::retire(self.replicas, new, new);
+            return self.write_step(written, "the old pods that new ones stand for go");
         }
-        self.onward(new).unwrap_or(Move::Held)
+        self.advance_from(new).unwrap_or(RolloutAction::Held)
     }
 
     /// From exactly `at` new pods: the next step, or the end of the rollout; `None` when neither is
     /// possible yet.
-    fn onward(&self, at: u32) -> Option<Move> {
+    fn advance_from(&self, at: u32) -> Option<RolloutAction> {
         let goal = self.goal;
-        let ready = self.seen.new.ready(self.latch.min_ready()) >= at;
+        let ready = self.seen.new.ready_pods(self.latch.min_ready()) >= at;
         if goal.hold || !ready {
             return None;
         }
-        let all = targets(goal.batches, self.replicas);
+        let all = compute_targets(goal.batches, self.replicas);
         let target = goal
             .upto
             .checked_sub(1)
@@ -427,19 +480,19 @@ impl Step<'_> {
         if at >= self.replicas {
             let last = goal.upto >= all.len();
             return last.then(|| {
-                patched(
-                    patch::finalize(&self.seen.live, self.latch),
+                patch_or_wait(
+                    patch::finish_rollout(&self.seen.live, self.latch),
                     "done: your own settings back",
                 )
             });
         }
-        let written = forward(&self.latch.after, goal, self.replicas, at, target);
-        (at < target).then(|| self.write(written, "the next new pods"))
+        let written = plan_step(&self.latch.after, goal, self.replicas, at, target);
+        (at < target).then(|| self.write_step(written, "the next new pods"))
     }
 
-    fn wait(&self, want: u32) -> Move {
+    fn wait_until_ready(&self, want: u32) -> RolloutAction {
         let min_ready = self.latch.min_ready();
         let again = self.seen.new.next_ready(min_ready);
-        Move::Wait(waiting(&self.seen.new, want, min_ready), again)
+        RolloutAction::Wait(describe_readiness(&self.seen.new, want, min_ready), again)
     }
 }

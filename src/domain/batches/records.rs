@@ -9,9 +9,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::de::DeserializeOwned;
 
 use super::{
-    foreign::newest_hand,
-    goal::{Goal, Move},
-    latch::{By, Latch},
+    foreign::last_foreign_writer,
+    goal::{Goal, RolloutAction},
+    latch::{Latch, RolloutId},
 };
 use crate::{
     api::{RolloutRecord, RolloutState, label},
@@ -28,10 +28,10 @@ pub struct Records<'a> {
 }
 
 /// Rollout of this Release that is in progress on a workload.
-pub(super) struct InHand<W, O> {
+pub(super) struct ActiveRollout<W, O> {
     pub(super) latch: Latch<W, O>,
     /// What somebody else did to the annotation, or to the whole object; `None` when nothing.
-    pub(super) hand: Option<String>,
+    pub(super) foreign_change: Option<String>,
     /// The object was deleted and recreated under the same name.
     pub(super) made_again: bool,
     /// This same attempt was about to take it over again, or to restore it.
@@ -40,14 +40,16 @@ pub(super) struct InHand<W, O> {
 
 impl Records<'_> {
     /// The recorded latch, whichever release began it.
-    pub(super) fn latch<W: DeserializeOwned, O: DeserializeOwned>(&self) -> Option<Latch<W, O>> {
+    pub(super) fn parse_latch<W: DeserializeOwned, O: DeserializeOwned>(
+        &self,
+    ) -> Option<Latch<W, O>> {
         serde_json::from_str(&self.kept?.latch).ok()
     }
 
     /// Recorded latch of a rollout of this Release that has begun and is not reverted. If only the
     /// intention to begin or to restore it is recorded, the workload must also show it (`shows`):
     /// the patch may never have arrived, and somebody else may have changed the object since.
-    pub(super) fn begun<W, O>(
+    pub(super) fn begun_latch<W, O>(
         &self,
         release_uid: &str,
         shows: impl Fn(&Latch<W, O>, RolloutState) -> bool,
@@ -58,7 +60,7 @@ impl Records<'_> {
     {
         let kept = self.kept?;
         let latch = self
-            .latch::<W, O>()
+            .parse_latch::<W, O>()
             .filter(|latch| latch.release_uid == release_uid)?;
         match kept.state {
             RolloutState::Begun | RolloutState::Takes => Some(latch),
@@ -71,7 +73,7 @@ impl Records<'_> {
     }
 
     /// Whether the object is not the one that the record is about.
-    pub(super) fn made_again(&self, live: &ObjectMeta) -> bool {
+    pub(super) fn is_recreated(&self, live: &ObjectMeta) -> bool {
         let uid = |r: &&RolloutRecord| !r.workload.uid.is_empty();
         self.kept
             .filter(uid)
@@ -85,15 +87,15 @@ impl Records<'_> {
 
 /// Whether the rollout of this latch has finished on this workload, by its own last patch.
 pub(super) fn has_ended<W, O>(live: &ObjectMeta, latch: &Latch<W, O>) -> bool {
-    let is = |by: By| {
+    let is = |by: RolloutId| {
         by.release_uid == latch.release_uid && by.task == latch.task && by.attempt == latch.attempt
     };
-    By::of(live).is_some_and(is)
+    RolloutId::from_meta(live).is_some_and(is)
 }
 
 /// `, last written by NAME at TIME`, as far as the server knows.
-fn written_by(live: &ObjectMeta) -> String {
-    match newest_hand(live) {
+fn describe_last_writer(live: &ObjectMeta) -> String {
+    match last_foreign_writer(live) {
         Some((by, Some(at))) => format!(", last written by {} at {at}", Clean::from_untrusted(&by)),
         Some((by, None)) => format!(", last written by {}", Clean::from_untrusted(&by)),
         None => String::new(),
@@ -105,18 +107,18 @@ impl<M> Goal<'_, M> {
     /// not touch it. `is_stale` says whether nothing on the workload agrees with the annotation of
     /// a release that is over; `shows` says whether the workload shows a rollout that is only
     /// recorded.
-    pub(super) fn in_hand<W, O>(
+    pub(super) fn find_active_rollout<W, O>(
         &self,
         live: &ObjectMeta,
         is_stale: impl Fn(&Latch<W, O>) -> bool,
         shows: impl Fn(&Latch<W, O>, RolloutState) -> bool,
-    ) -> Result<Option<InHand<W, O>>, Move>
+    ) -> Result<Option<ActiveRollout<W, O>>, RolloutAction>
     where
         W: DeserializeOwned,
         O: DeserializeOwned,
     {
-        let kept = self.records.begun::<W, O>(self.release_uid, shows);
-        let made_again = kept.is_some() && self.records.made_again(live);
+        let kept = self.records.begun_latch::<W, O>(self.release_uid, shows);
+        let made_again = kept.is_some() && self.records.is_recreated(live);
         let takes =
             |r: &RolloutRecord| matches!(r.state, RolloutState::Takes | RolloutState::Restores);
         let takes = self.records.kept.is_some_and(takes);
@@ -128,10 +130,10 @@ impl<M> Goal<'_, M> {
                 .unwrap_or_default();
             format!(
                 "another hand deleted it and made it again{at}{}",
-                written_by(live)
+                describe_last_writer(live)
             )
         };
-        let (latch, hand) = match (Latch::<W, O>::of(live), kept) {
+        let (latch, hand) = match (Latch::<W, O>::from_meta(live), kept) {
             (Ok(Some(latch)), _) if latch.release_uid == self.release_uid => {
                 (latch, made_again.then(again))
             }
@@ -139,13 +141,13 @@ impl<M> Goal<'_, M> {
                 if self.records.is_under_way(&other.release_uid)
                     || (kept.is_none() && !is_stale(&other)) =>
             {
-                return Err(Move::Stop(format!(
+                return Err(RolloutAction::Stop(format!(
                     "it is half-way in release {} (task {}): finish or abort that one, or see `graylane rescue`",
                     Clean::from_untrusted(&other.release),
                     Clean::from_untrusted(&other.task)
                 )));
             }
-            (Err(why), None) => return Err(Move::Stop(why)),
+            (Err(why), None) => return Err(RolloutAction::Stop(why)),
             (_, None) => return Ok(None),
             (_, Some(kept)) if has_ended(live, &kept) => return Ok(None),
             (_, Some(kept)) if made_again => (kept, Some(again())),
@@ -154,7 +156,7 @@ impl<M> Goal<'_, M> {
                 Some(format!(
                     "the rollout's annotation {} was taken off{}",
                     label::LATCH,
-                    written_by(live)
+                    describe_last_writer(live)
                 )),
             ),
             (Ok(Some(other)), Some(kept)) => {
@@ -162,23 +164,27 @@ impl<M> Goal<'_, M> {
                 let words = format!(
                     "its annotation is that of release {other} again, as an undo leaves it"
                 );
-                (kept, Some(words + &written_by(live)))
+                (kept, Some(words + &describe_last_writer(live)))
             }
             (Err(why), Some(kept)) => (kept, Some(why)),
         };
-        Ok(Some(InHand {
+        Ok(Some(ActiveRollout {
             latch,
-            hand,
+            foreign_change: hand,
             made_again,
             takes,
         }))
     }
 
     /// Stops because of what somebody else did, and says what a person can do about it.
-    pub(super) fn stopped_by(&self, hand: &str, more: Option<String>) -> Move {
+    pub(super) fn stop_for_foreign_change(
+        &self,
+        hand: &str,
+        more: Option<String>,
+    ) -> RolloutAction {
         let more = more.map(|more| format!("; {more}")).unwrap_or_default();
         let command = |verb| CommandLine::graylane(verb).arg(self.release);
-        Move::Stop(format!(
+        RolloutAction::Stop(format!(
             "{hand}{more}. No batch goes on by that: `{}` takes it in hand again where the batches stand, `{}` brings the \
              old version back with your own settings",
             command("retry"),

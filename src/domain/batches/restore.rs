@@ -7,7 +7,7 @@ use super::latch::Latch;
 use crate::api::label;
 
 /// Settings that a rollout takes over, of either kind.
-const TAKEN: [&str; 4] = [
+const ROLLOUT_FIELDS: [&str; 4] = [
     "minReadySeconds",
     "progressDeadlineSeconds",
     "strategy",
@@ -17,12 +17,12 @@ const TAKEN: [&str; 4] = [
 /// The manifest with the old template and the user's own settings from the rollout's record; `None`
 /// when the record cannot be read. The annotation that says who created the first object is
 /// dropped.
-pub fn restored(manifest: &Value, latch: &str) -> Option<Value> {
+pub fn restore_object(manifest: &Value, latch: &str) -> Option<Value> {
     let latch: Latch<Value, Value> = serde_json::from_str(latch).ok()?;
     let before = latch.before;
     let mut object = manifest.clone();
     let spec = object["spec"].as_object_mut()?;
-    for field in TAKEN {
+    for field in ROLLOUT_FIELDS {
         match before.own.get(field).filter(|v| !v.is_null()) {
             Some(value) => drop(spec.insert(field.into(), value.clone())),
             None => drop(spec.remove(field)),

@@ -46,7 +46,7 @@ pub(crate) struct Sim {
 
 impl Sim {
     pub(crate) fn create(manifest: &Value, uid: &str, now: i64) -> Self {
-        let live = object::made(manifest, uid);
+        let live = object::create_object(manifest, uid);
         Self {
             live,
             sets: vec![],
@@ -62,7 +62,7 @@ impl Sim {
         (self.sets, self.pods, self.ids) = (left.sets, left.pods, left.ids);
     }
 
-    pub(crate) fn deployment(&self) -> Deployment {
+    pub(crate) fn to_deployment(&self) -> Deployment {
         serde_json::from_value(self.live.clone()).unwrap()
     }
 
@@ -72,7 +72,7 @@ impl Sim {
 
     /// Merge patch as a client sends it: a stale one is refused.
     pub(crate) fn patch(&mut self, patch: &Value) -> Result<(), &'static str> {
-        object::merge(&mut self.live, patch)?;
+        object::merge_patch(&mut self.live, patch)?;
         let rolling = &self.live["spec"]["strategy"]["rollingUpdate"];
         assert!(
             rolling["maxSurge"] != 0 || rolling["maxUnavailable"] != 0,
@@ -93,15 +93,15 @@ impl Sim {
         self.live["metadata"]["annotations"] = self.sets[before].annotations.clone();
         let generation = self.live["metadata"]["generation"].as_i64().unwrap() + 1;
         self.live["metadata"]["generation"] = generation.into();
-        object::bump(&mut self.live);
+        object::bump_version(&mut self.live);
         true
     }
 
     pub(crate) fn seen(&self) -> DeploymentSeen {
         let sets: Vec<ReplicaSet> = self.sets.iter().map(|s| self.set_object(s)).collect();
         let pods: Vec<Pod> = self.pods.iter().map(|p| self.pod_object(p)).collect();
-        observe::deployment(&self.deployment(), &sets, &pods, &|pod| {
-            object::lasted(pod, self.now)
+        observe::observe_deployment(&self.to_deployment(), &sets, &pods, &|pod| {
+            object::ready_duration(pod, self.now)
         })
     }
 
@@ -128,7 +128,7 @@ impl Sim {
     }
 
     /// Pods with this image, and how many of them are Ready.
-    pub(crate) fn of(&self, image: &str) -> (u32, u32) {
+    pub(crate) fn count_by_image(&self, image: &str) -> (u32, u32) {
         let own = self.pods.iter().filter(|p| p.image == image);
         (
             own.clone().count() as u32,
@@ -140,8 +140,8 @@ impl Sim {
         self.pods.iter().filter(|p| p.ready.is_some()).count() as u32
     }
 
-    fn fences(&self) -> (u32, u32) {
-        let d = self.deployment();
+    fn surge_and_unavailable(&self) -> (u32, u32) {
+        let d = self.to_deployment();
         let strategy = d.spec.unwrap().strategy.unwrap_or_default();
         if strategy.type_.as_deref() == Some("Recreate") {
             return (0, 0);
@@ -171,26 +171,26 @@ impl Sim {
         }
     }
 
-    fn available(&self, set: &Set) -> u32 {
+    fn available_pods(&self, set: &Set) -> u32 {
         let own = self.pods.iter().filter(|p| p.set == set.name);
         own.filter(|p| p.ready.is_some_and(|r| r + set.min_ready <= self.now))
             .count() as u32
     }
 
-    fn total(&self) -> u32 {
+    fn total_replicas(&self) -> u32 {
         self.sets.iter().map(|s| s.replicas).sum()
     }
 
     fn new_set(&self) -> Option<usize> {
-        let wanted = template::normal(&self.live["spec"]["template"]);
+        let wanted = template::normalize_template(&self.live["spec"]["template"]);
         self.sets
             .iter()
-            .position(|s| template::normal(&s.template) == wanted)
+            .position(|s| template::normalize_template(&s.template) == wanted)
     }
 
     /// One pass of the Deployment controller.
     pub(crate) fn sync(&mut self) {
-        let (surge, down) = self.fences();
+        let (surge, down) = self.surge_and_unavailable();
         let replicas = self.replicas();
         let paused = self.live["spec"]["paused"] == true;
         if let Some(new) = self.new_set() {
@@ -206,20 +206,20 @@ impl Sim {
             .iter()
             .any(|s| s.replicas > 0 && s.desired != replicas);
         if paused || scaling {
-            self.scale(replicas, surge);
+            self.sync_scale(replicas, surge);
         } else if self.live["spec"]["strategy"]["type"] == "Recreate" {
-            self.recreate(replicas);
+            self.sync_recreate(replicas);
         } else {
-            self.rolling(replicas, surge, down.min(replicas));
+            self.sync_rolling(replicas, surge, down.min(replicas));
         }
         for set in &mut self.sets {
             (set.desired, set.max) = (replicas, replicas + surge);
         }
-        self.live["status"] = json!({"observedGeneration": self.live["metadata"]["generation"], "replicas": self.total()});
-        object::bump(&mut self.live);
+        self.live["status"] = json!({"observedGeneration": self.live["metadata"]["generation"], "replicas": self.total_replicas()});
+        object::bump_version(&mut self.live);
     }
 
-    fn new_or_made(&mut self, replicas: u32) -> usize {
+    fn ensure_new_set(&mut self, replicas: u32) -> usize {
         self.new_set().unwrap_or_else(|| {
             self.ids += 1;
             let min_ready = self.live["spec"]["minReadySeconds"].as_i64().unwrap_or(0);
@@ -243,7 +243,7 @@ impl Sim {
         })
     }
 
-    fn recreate(&mut self, replicas: u32) {
+    fn sync_recreate(&mut self, replicas: u32) {
         let new = self.new_set();
         let old: Vec<usize> = (0..self.sets.len())
             .filter(|i| Some(*i) != new && self.sets[*i].replicas > 0)
@@ -259,18 +259,18 @@ impl Sim {
             .map(|(_, s)| &s.name)
             .collect();
         if self.pods.iter().all(|p| !names.contains(&&p.set)) {
-            let new = self.new_or_made(replicas);
+            let new = self.ensure_new_set(replicas);
             self.sets[new].replicas = replicas;
         }
     }
 
-    fn rolling(&mut self, replicas: u32, surge: u32, down: u32) {
-        let new = self.new_or_made(replicas);
+    fn sync_rolling(&mut self, replicas: u32, surge: u32, down: u32) {
+        let new = self.ensure_new_set(replicas);
         if self.sets[new].replicas > replicas {
             self.sets[new].replicas = replicas;
             return;
         }
-        let room = (replicas + surge).saturating_sub(self.total());
+        let room = (replicas + surge).saturating_sub(self.total_replicas());
         let up = room.min(replicas - self.sets[new].replicas);
         if up > 0 {
             self.sets[new].replicas += up;
@@ -278,15 +278,15 @@ impl Sim {
         }
         let least = i64::from(replicas) - i64::from(down);
         let missing =
-            i64::from(self.sets[new].replicas) - i64::from(self.available(&self.sets[new]));
-        let mut may = i64::from(self.total()) - least - missing;
+            i64::from(self.sets[new].replicas) - i64::from(self.available_pods(&self.sets[new]));
+        let mut may = i64::from(self.total_replicas()) - least - missing;
         if may <= 0 {
             return;
         }
         let old: Vec<usize> = (0..self.sets.len()).filter(|i| *i != new).collect();
         for i in &old {
             let sick =
-                i64::from(self.sets[*i].replicas) - i64::from(self.available(&self.sets[*i]));
+                i64::from(self.sets[*i].replicas) - i64::from(self.available_pods(&self.sets[*i]));
             let take = sick.clamp(0, may.max(0));
             self.sets[*i].replicas -= take as u32;
             may -= take;
@@ -294,7 +294,7 @@ impl Sim {
         let available: i64 = self
             .sets
             .iter()
-            .map(|s| i64::from(self.available(s).min(s.replicas)))
+            .map(|s| i64::from(self.available_pods(s).min(s.replicas)))
             .sum();
         let mut take = available - least;
         for i in &old {
@@ -304,7 +304,7 @@ impl Sim {
         }
     }
 
-    fn scale(&mut self, replicas: u32, surge: u32) {
+    fn sync_scale(&mut self, replicas: u32, surge: u32) {
         let new = self.new_set();
         let active: Vec<usize> = (0..self.sets.len())
             .filter(|i| self.sets[*i].replicas > 0)
@@ -324,7 +324,7 @@ impl Sim {
         if let Some(new) = new
             && self.sets[new].replicas == replicas
             && self.sets[new].desired == replicas
-            && self.available(&self.sets[new]) == replicas
+            && self.available_pods(&self.sets[new]) == replicas
         {
             for i in active.iter().filter(|i| **i != new) {
                 self.sets[*i].replicas = 0;
@@ -336,7 +336,7 @@ impl Sim {
         } else {
             0
         };
-        let add = allowed - i64::from(self.total());
+        let add = allowed - i64::from(self.total_replicas());
         let mut order = active;
         // Larger sets first; among equals newer first when growing, older first when shrinking.
         order.sort_by_key(|i| {
@@ -375,7 +375,7 @@ impl Sim {
     }
 
     /// One pass of the ReplicaSet controllers: pods are created and removed at once.
-    pub(crate) fn obey(&mut self) {
+    pub(crate) fn sync_pods(&mut self) {
         for set in &self.sets {
             let mut own: Vec<SimPod> = self
                 .pods
@@ -425,12 +425,24 @@ impl Sim {
     /// Runs all controllers until nothing changes.
     pub(crate) fn settle(&mut self) {
         for _ in 0..200 {
-            let before = (self.total(), self.pods.len(), self.ready(), self.ids);
+            let before = (
+                self.total_replicas(),
+                self.pods.len(),
+                self.ready(),
+                self.ids,
+            );
             self.sync();
-            self.obey();
+            self.sync_pods();
             while self.ready_up(0) {}
             self.now += 1;
-            if before == (self.total(), self.pods.len(), self.ready(), self.ids) {
+            if before
+                == (
+                    self.total_replicas(),
+                    self.pods.len(),
+                    self.ready(),
+                    self.ids,
+                )
+            {
                 return;
             }
         }

@@ -10,50 +10,56 @@
 //! last batch ends there.
 
 mod foreign;
-mod left;
-mod own;
+mod orphaned;
 mod patch;
-mod table;
+mod settings;
+mod slots;
 mod undo;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 
 use super::{
-    goal::{Goal, Move, Progress, driven, not_approved, patched, settling},
+    compute_targets,
+    goal::{
+        Goal, Progress, RolloutAction, describe_pod, find_other_driver, not_approved, patch_or_wait,
+    },
     latch::Latch,
-    records::InHand,
-    targets, template,
-    workload::planned,
+    records::ActiveRollout,
+    template,
+    workload::plan_replicas,
 };
 use crate::{
     api::BatchPhase,
-    domain::observe::{MOST, StatefulSeen},
+    domain::observe::{MAX_STATEFUL_REPLICAS, StatefulSeen},
 };
-use table::Table;
+use slots::SlotTable;
 
-pub use foreign::is_template;
-pub use left::may_be_left;
-pub(super) use left::shows;
-pub use own::{Own, Written};
-pub use undo::{in_the_way, rescue, undo};
+pub use foreign::has_wanted_template;
+pub use orphaned::may_be_orphaned;
+pub(super) use orphaned::shows_rollout;
+pub use settings::{PartitionStep, StatefulSettings};
+pub use undo::{find_blocking_pod, plan_rescue, undo_rollout};
 
-type Mine = Latch<Written, Own>;
+type StatefulLatch = Latch<PartitionStep, StatefulSettings>;
 
 /// Number of pods that a rollout of this manifest covers: those above the user's own partition.
-pub fn size(seen: Option<&StatefulSeen>, manifest: &StatefulSet) -> u32 {
+pub fn rollout_size(seen: Option<&StatefulSeen>, manifest: &StatefulSet) -> u32 {
     let asked = manifest.spec.as_ref().and_then(|s| s.replicas);
-    let replicas = planned(asked, seen.map(|s| (&s.live.metadata, s.replicas())));
+    let replicas = plan_replicas(asked, seen.map(|s| (&s.live.metadata, s.replicas())));
     let Some(seen) = seen else { return replicas };
-    let latch = Mine::of(&seen.live.metadata).ok().flatten();
-    let own = latch.map_or_else(|| Own::of(&seen.live).overlaid(manifest), |l| l.after);
+    let latch = StatefulLatch::from_meta(&seen.live.metadata).ok().flatten();
+    let own = latch.map_or_else(
+        || StatefulSettings::from_stateful_set(&seen.live).overlay_manifest(manifest),
+        |l| l.after,
+    );
     replicas.saturating_sub(own.partition())
 }
 
 /// Number of pods that the user's own partition leaves alone, also while a rollout holds the
 /// partition.
-pub fn left_alone(live: &StatefulSet) -> u32 {
-    let latch = Mine::of(&live.metadata).ok().flatten();
-    let own = latch.map_or_else(|| Own::of(live), |l| l.after);
+pub fn pods_left_alone(live: &StatefulSet) -> u32 {
+    let latch = StatefulLatch::from_meta(&live.metadata).ok().flatten();
+    let own = latch.map_or_else(|| StatefulSettings::from_stateful_set(live), |l| l.after);
     let replicas = live
         .spec
         .as_ref()
@@ -63,74 +69,83 @@ pub fn left_alone(live: &StatefulSet) -> u32 {
 }
 
 /// Partition that the manifest itself names.
-pub fn partition_named(manifest: &StatefulSet) -> Option<u32> {
-    let strategy = Own::of(manifest).update_strategy?;
-    (!strategy["rollingUpdate"]["partition"].is_null()).then(|| Own::of(manifest).partition())
+pub fn named_partition(manifest: &StatefulSet) -> Option<u32> {
+    let strategy = StatefulSettings::from_stateful_set(manifest).update_strategy?;
+    (!strategy["rollingUpdate"]["partition"].is_null())
+        .then(|| StatefulSettings::from_stateful_set(manifest).partition())
 }
 
 /// Warning before a rollout of a manifest that names no partition, where the StatefulSet has one.
-pub fn told_beforehand(live: &StatefulSet, manifest: &StatefulSet) -> Option<String> {
-    let named = partition_named(manifest).is_some();
-    let left = left_alone(live);
+pub fn warn_beforehand(live: &StatefulSet, manifest: &StatefulSet) -> Option<String> {
+    let named = named_partition(manifest).is_some();
+    let left = pods_left_alone(live);
     let pods = if left == 1 {
         "1 pod".to_owned()
     } else {
         format!("{left} pods")
     };
-    (left > 0 && !named && Mine::of(&live.metadata) == Ok(None) && !Own::of(live).on_delete())
+    (left > 0 && !named && StatefulLatch::from_meta(&live.metadata) == Ok(None) && !StatefulSettings::from_stateful_set(live).is_on_delete())
         .then(|| format!("its partition leaves {pods} alone, and the manifest names none: they keep their version"))
 }
 
 /// Next action for a StatefulSet.
-pub fn next(seen: Option<&StatefulSeen>, goal: &Goal<StatefulSet>) -> Move {
+pub fn next_action(seen: Option<&StatefulSeen>, goal: &Goal<StatefulSet>) -> RolloutAction {
     let Some(seen) = seen else {
-        return if goal.hold { Move::Held } else { Move::Create };
+        return if goal.hold {
+            RolloutAction::Held
+        } else {
+            RolloutAction::Create
+        };
     };
-    if let Some(why) =
-        driven(&seen.live.metadata).or_else(|| foreign::fixed(&seen.live, goal.manifest))
+    if let Some(why) = find_other_driver(&seen.live.metadata)
+        .or_else(|| foreign::find_immutable_changes(&seen.live, goal.manifest))
     {
-        return Move::Stop(why);
+        return RolloutAction::Stop(why);
     }
     let asked = goal.manifest.spec.as_ref().and_then(|s| s.replicas);
-    let most = seen.replicas().max(planned(asked, None));
-    if most > MOST {
-        return Move::Stop(format!(
-            "{most} replicas are more than the {MOST} that can be rolled out pod by pod"
+    let most = seen.replicas().max(plan_replicas(asked, None));
+    if most > MAX_STATEFUL_REPLICAS {
+        return RolloutAction::Stop(format!(
+            "{most} replicas are more than the {MAX_STATEFUL_REPLICAS} that can be rolled out pod by pod"
         ));
     }
-    match in_hand(seen, goal) {
+    match find_active_rollout(seen, goal) {
         Err(stop) => stop,
-        Ok(Some(hand)) => latched(seen, &hand, goal),
-        Ok(None) => unlatched(seen, goal),
+        Ok(Some(hand)) => next_latched(seen, &hand, goal),
+        Ok(None) => next_unlatched(seen, goal),
     }
 }
 
-fn in_hand(
+fn find_active_rollout(
     seen: &StatefulSeen,
     goal: &Goal<StatefulSet>,
-) -> Result<Option<InHand<Written, Own>>, Move> {
-    goal.in_hand(
+) -> Result<Option<ActiveRollout<PartitionStep, StatefulSettings>>, RolloutAction> {
+    goal.find_active_rollout(
         &seen.live.metadata,
         |_| false,
-        |latch, _| shows(&seen.live, latch),
+        |latch, _| shows_rollout(&seen.live, latch),
     )
 }
 
 /// Progress of a StatefulSet in the rollout of this manifest.
-pub fn progress(seen: Option<&StatefulSeen>, goal: &Goal<StatefulSet>) -> Progress {
+pub fn measure_progress(seen: Option<&StatefulSeen>, goal: &Goal<StatefulSet>) -> Progress {
     let Some(seen) = seen else {
         return Progress::default();
     };
-    let latch = in_hand(seen, goal).ok().flatten().map(|hand| hand.latch);
-    let latched = latch.is_some() || !matches!(Mine::of(&seen.live.metadata), Ok(None));
+    let latch = find_active_rollout(seen, goal)
+        .ok()
+        .flatten()
+        .map(|hand| hand.latch);
+    let latched =
+        latch.is_some() || !matches!(StatefulLatch::from_meta(&seen.live.metadata), Ok(None));
     let own = latch.as_ref().map_or_else(
-        || Own::of(&seen.live).overlaid(goal.manifest),
+        || StatefulSettings::from_stateful_set(&seen.live).overlay_manifest(goal.manifest),
         |l| l.after.clone(),
     );
     let replicas = seen.replicas().saturating_sub(own.partition());
-    let is_new = foreign::is_template(&seen.live, goal.manifest);
+    let is_new = foreign::has_wanted_template(&seen.live, goal.manifest);
     let (new, ready) = if is_new {
-        (seen.new.active(), seen.new.ready(own.min_ready()))
+        (seen.new.active_pods(), seen.new.ready_pods(own.min_ready()))
     } else {
         (0, 0)
     };
@@ -141,10 +156,10 @@ pub fn progress(seen: Option<&StatefulSeen>, goal: &Goal<StatefulSet>) -> Progre
         old: replicas.saturating_sub(new),
         ..Progress::default()
     };
-    let all = targets(goal.batches, replicas);
+    let all = compute_targets(goal.batches, replicas);
     let count = |exact: u32| all.iter().take_while(|t| **t <= exact).count();
     match latch {
-        None if is_new && seen.settled(&own).is_ok() => {
+        None if is_new && seen.check_settled(&own).is_ok() => {
             (told.done, told.phase) = (all.len(), BatchPhase::Done);
         }
         // No rollout of graylane: the native controller is rolling it out.
@@ -152,8 +167,9 @@ pub fn progress(seen: Option<&StatefulSeen>, goal: &Goal<StatefulSet>) -> Progre
         None => {}
         Some(latch) => {
             let exact = is_new
-                && seen.observed()
-                && Table::of(seen, latch.written.partition).is_new(own.min_ready());
+                && seen.is_observed()
+                && SlotTable::from_observed(seen, latch.written.partition)
+                    .is_all_new(own.min_ready());
             // A pod that is not Ready for a while does not undo finished batches: those before the
             // current one were done when it began. If the replicas have changed, only the Ready
             // pods count.
@@ -178,67 +194,74 @@ pub fn progress(seen: Option<&StatefulSeen>, goal: &Goal<StatefulSet>) -> Progre
     told
 }
 
-fn unlatched(seen: &StatefulSeen, goal: &Goal<StatefulSet>) -> Move {
+fn next_unlatched(seen: &StatefulSeen, goal: &Goal<StatefulSet>) -> RolloutAction {
     let live = &seen.live;
-    if let Some(freed) = left::freed(seen, goal) {
+    if let Some(freed) = orphaned::release_orphaned_partition(seen, goal) {
         return freed;
     }
-    if !foreign::is_template(live, goal.manifest) {
+    if !foreign::has_wanted_template(live, goal.manifest) {
         return goal
-            .changed_since(&live.metadata)
-            .unwrap_or_else(|| begin(seen, goal));
+            .stop_if_changed_after_end(&live.metadata)
+            .unwrap_or_else(|| begin_rollout(seen, goal));
     }
-    if super::foreign::applied(&live.metadata) != super::foreign::applied(&goal.manifest.metadata) {
-        let (own, after) = (Own::of(live), Own::of(live).overlaid(goal.manifest));
-        if after.partition() < own.partition() && Table::of(seen, after.partition()).is_open() {
+    if super::foreign::applied_digest(&live.metadata)
+        != super::foreign::applied_digest(&goal.manifest.metadata)
+    {
+        let (own, after) = (
+            StatefulSettings::from_stateful_set(live),
+            StatefulSettings::from_stateful_set(live).overlay_manifest(goal.manifest),
+        );
+        if after.partition() < own.partition()
+            && SlotTable::from_observed(seen, after.partition()).has_old_pods()
+        {
             // The user's partition kept old pods back: they are released batch by batch, as for a
             // new template.
-            return begin(seen, goal);
+            return begin_rollout(seen, goal);
         }
         // Nothing to roll out, but other fields may differ.
-        if let Some(patch) = patch::adjust(live, goal.manifest).filter(|_| !goal.hold) {
-            return Move::Patch(patch, "the rest of the manifest");
+        if let Some(patch) = patch::sync_other_fields(live, goal.manifest).filter(|_| !goal.hold) {
+            return RolloutAction::Patch(patch, "the rest of the manifest");
         }
     }
-    match seen.settled(&Own::of(live)) {
-        Ok(()) => Move::Done,
-        Err((why, again)) => Move::Wait(why, again),
+    match seen.check_settled(&StatefulSettings::from_stateful_set(live)) {
+        Ok(()) => RolloutAction::Done,
+        Err((why, again)) => RolloutAction::Wait(why, again),
     }
 }
 
-fn begin(seen: &StatefulSeen, goal: &Goal<StatefulSet>) -> Move {
+fn begin_rollout(seen: &StatefulSeen, goal: &Goal<StatefulSet>) -> RolloutAction {
     let live = &seen.live;
     if goal.hold || goal.upto == 0 {
-        return Move::Held;
+        return RolloutAction::Held;
     }
-    let own = Own::of(live);
-    let after = own.overlaid(goal.manifest);
-    if own.on_delete() || after.on_delete() {
-        return on_delete();
+    let own = StatefulSettings::from_stateful_set(live);
+    let after = own.overlay_manifest(goal.manifest);
+    if own.is_on_delete() || after.is_on_delete() {
+        return stop_on_delete();
     }
     if let Some(patch) = patch::scale(live, goal.manifest) {
-        return Move::Patch(patch, "the replicas of the manifest");
+        return RolloutAction::Patch(patch, "the replicas of the manifest");
     }
-    if !seen.observed() || seen.beyond > 0 {
-        return Move::Wait(seen.waiting(seen.replicas(), 0).0, None);
+    if !seen.is_observed() || seen.beyond > 0 {
+        return RolloutAction::Wait(seen.describe_waiting(seen.replicas(), 0).0, None);
     }
     let replicas = seen.replicas();
-    let mut written = Written {
-        partition: wanted(&after, goal, replicas),
+    let mut written = PartitionStep {
+        partition: wanted_partition(&after, goal, replicas),
         replicas,
     };
-    if foreign::is_template(live, goal.manifest) {
+    if foreign::has_wanted_template(live, goal.manifest) {
         // Pods that are already new stay new.
         written.partition = written.partition.min(own.partition());
     }
-    patched(
-        patch::begin(live, goal, written),
+    patch_or_wait(
+        patch::begin_rollout(live, goal, written),
         "the new version, down to the first batch's partition",
     )
 }
 
-fn on_delete() -> Move {
-    Move::Stop(
+fn stop_on_delete() -> RolloutAction {
+    RolloutAction::Stop(
         "its updateStrategy is OnDelete: pods take a new version only when somebody deletes them, and no batch can be \
          held. Set RollingUpdate, in the manifest and on the StatefulSet (kubectl patch), and retry; or apply the new \
          version by hand and delete its pods one after the other"
@@ -247,8 +270,8 @@ fn on_delete() -> Move {
 }
 
 /// Partition that allows as many new pods as the batch does, and never goes below the user's own.
-fn wanted(own: &Own, goal: &Goal<StatefulSet>, replicas: u32) -> u32 {
-    let all = targets(goal.batches, replicas.saturating_sub(own.partition()));
+fn wanted_partition(own: &StatefulSettings, goal: &Goal<StatefulSet>, replicas: u32) -> u32 {
+    let all = compute_targets(goal.batches, replicas.saturating_sub(own.partition()));
     let target = goal
         .upto
         .checked_sub(1)
@@ -258,68 +281,79 @@ fn wanted(own: &Own, goal: &Goal<StatefulSet>, replicas: u32) -> u32 {
     replicas.saturating_sub(target).max(own.partition())
 }
 
-fn latched(seen: &StatefulSeen, hand: &InHand<Written, Own>, goal: &Goal<StatefulSet>) -> Move {
+fn next_latched(
+    seen: &StatefulSeen,
+    hand: &ActiveRollout<PartitionStep, StatefulSettings>,
+    goal: &Goal<StatefulSet>,
+) -> RolloutAction {
     let latch = &hand.latch;
-    if latch.template != template::digest(&template::of_stateful(goal.manifest)) {
+    if latch.template != template::short_digest(&template::of_stateful(goal.manifest)) {
         return not_approved();
     }
     let replicas = seen.replicas();
-    if goal.attempt > latch.attempt || (hand.takes && hand.hand.is_some()) {
-        let own = patch::own_again(&seen.live, hand).map(|own| (own.overlaid(goal.manifest), own));
-        if own.is_some_and(|(after, own)| own.on_delete() || after.on_delete()) {
-            return on_delete();
+    if goal.attempt > latch.attempt || (hand.takes && hand.foreign_change.is_some()) {
+        let own = patch::recreated_settings(&seen.live, hand)
+            .map(|own| (own.overlay_manifest(goal.manifest), own));
+        if own.is_some_and(|(after, own)| own.is_on_delete() || after.is_on_delete()) {
+            return stop_on_delete();
         }
         // Where somebody else made more pods new, they stay: a batch never shrinks.
-        let is_template = foreign::is_template(&seen.live, goal.manifest);
-        let lowest = Table::of(seen, 0)
+        let is_template = foreign::has_wanted_template(&seen.live, goal.manifest);
+        let lowest = SlotTable::from_observed(seen, 0)
             .lowest_new()
-            .filter(|_| is_template && seen.observed());
+            .filter(|_| is_template && seen.is_observed());
         // With other replicas, the same partition would allow another number of pods; with another
         // version, the pods that were new may no longer be.
         let same = latch.written.replicas == replicas && is_template;
         let at = latch.written.partition.max(if same {
             0
         } else {
-            wanted(&latch.after, goal, replicas)
+            wanted_partition(&latch.after, goal, replicas)
         });
         let partition = lowest.map_or(at, |lowest| lowest.min(at));
-        let written = Written {
+        let written = PartitionStep {
             partition: partition.max(latch.after.partition()),
             replicas,
         };
-        return patched(
+        return patch_or_wait(
             patch::take_over(&seen.live, hand, goal, written),
             "in hand again, for the new attempt",
         );
     }
-    if let Some(words) = &hand.hand {
-        return goal.stopped_by(words, foreign::hand(seen, latch, goal.manifest));
+    if let Some(words) = &hand.foreign_change {
+        return goal.stop_for_foreign_change(
+            words,
+            foreign::find_foreign_change(seen, latch, goal.manifest),
+        );
     }
-    if let Some(why) = foreign::hand(seen, latch, goal.manifest) {
-        return Move::Stop(why);
+    if let Some(why) = foreign::find_foreign_change(seen, latch, goal.manifest) {
+        return RolloutAction::Stop(why);
     }
-    if !seen.observed() {
-        return Move::Wait("waiting for the StatefulSet controller".into(), None);
+    if !seen.is_observed() {
+        return RolloutAction::Wait("waiting for the StatefulSet controller".into(), None);
     }
     let write = |partition, words| {
-        let written = Written {
+        let written = PartitionStep {
             partition,
             replicas,
         };
-        patched(
-            patch::step(&seen.live, latch, written, seen.new.hash.clone()),
+        patch_or_wait(
+            patch::write_step(&seen.live, latch, written, seen.new.hash.clone()),
             words,
         )
     };
     let (at, min_ready) = (latch.written.partition, latch.after.min_ready());
-    let table = Table::of(seen, at);
-    let (reached, wanted) = (table.reached(), wanted(&latch.after, goal, replicas));
+    let table = SlotTable::from_observed(seen, at);
+    let (reached, wanted) = (
+        table.lowest_reached(),
+        wanted_partition(&latch.after, goal, replicas),
+    );
     if goal.hold {
-        let open = table.is_open() && reached > at;
+        let open = table.has_old_pods() && reached > at;
         return if open {
             write(reached, "held: it stops after the pod in hand")
         } else {
-            Move::Held
+            RolloutAction::Held
         };
     }
     // The recorded revision reveals foreign changes that leave all fields of the manifest alone,
@@ -330,37 +364,37 @@ fn latched(seen: &StatefulSeen, hand: &InHand<Written, Own>, goal: &Goal<Statefu
     if latch.written.replicas != replicas {
         let back = wanted.min(reached).max(at);
         return write(
-            if table.is_open() { back } else { at },
+            if table.has_old_pods() { back } else { at },
             "the replicas were changed: no further than is allowed now",
         );
     }
     // Deleting a pod that cannot start again loses nothing; a slow pod is left to the controller.
-    if let Some(pod) = table.in_the_way(|pod| pod.crashing) {
-        return Move::Delete(
+    if let Some(pod) = table.find_blocking_pod(|pod| pod.crashing) {
+        return RolloutAction::Delete(
             Box::new(pod.clone()),
-            settling(
+            describe_pod(
                 pod,
                 "of the old version holds up the new one: it is deleted",
             ),
         );
     }
-    if !table.is_new(min_ready) {
-        let (why, again) = seen.waiting(replicas.saturating_sub(at), min_ready);
-        return Move::Wait(why, again);
+    if !table.is_all_new(min_ready) {
+        let (why, again) = seen.describe_waiting(replicas.saturating_sub(at), min_ready);
+        return RolloutAction::Wait(why, again);
     }
-    let all = targets(
+    let all = compute_targets(
         goal.batches,
         replicas.saturating_sub(latch.after.partition()),
     );
     if wanted < at {
         write(wanted, "the next pods, one after the other")
     } else if goal.upto >= all.len() && at.min(replicas) <= latch.after.partition().min(replicas) {
-        patched(
-            patch::finalize(&seen.live, latch),
+        patch_or_wait(
+            patch::finish_rollout(&seen.live, latch),
             "done: your own settings back",
         )
     } else {
-        Move::Held
+        RolloutAction::Held
     }
 }
 

@@ -3,7 +3,7 @@
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
 use serde_json::{Map, Value};
 
-use crate::domain::digest::sha256;
+use crate::domain::digest::hash_json;
 
 /// Label that the Deployment controller adds to each version.
 pub const HASH_LABEL: &str = "pod-template-hash";
@@ -45,7 +45,7 @@ pub fn without_hash(mut template: Value) -> Value {
 
 /// Template in canonical form: sorted, without the controller's label, and without what an API
 /// server drops (nulls, empty values) or fills in (defaults of core/v1).
-pub fn normal(template: &Value) -> Value {
+pub fn normalize_template(template: &Value) -> Value {
     let mut value = template.clone();
     if let Some(labels) = value
         .pointer_mut("/metadata/labels")
@@ -59,34 +59,34 @@ pub fn normal(template: &Value) -> Value {
     {
         meta.shift_remove("creationTimestamp");
     }
-    prune(&mut value, "");
+    drop_defaults(&mut value, "");
     value
 }
 
 /// Whether both templates describe the same pods.
-pub fn same(a: &Value, b: &Value) -> bool {
-    normal(a) == normal(b)
+pub fn is_same_template(a: &Value, b: &Value) -> bool {
+    normalize_template(a) == normalize_template(b)
 }
 
-/// Whether `live` contains all that `wanted` says, and perhaps more (defaults that [`normal`] does
+/// Whether `live` contains all that `wanted` says, and perhaps more (defaults that [`normalize_template`] does
 /// not know).
 pub fn covers(live: &Value, wanted: &Value) -> bool {
-    within(&normal(live), &normal(wanted))
+    is_subset(&normalize_template(live), &normalize_template(wanted))
 }
 
-fn within(live: &Value, wanted: &Value) -> bool {
+fn is_subset(live: &Value, wanted: &Value) -> bool {
     match (live, wanted) {
         (Value::Object(l), Value::Object(w)) => w
             .iter()
-            .all(|(k, v)| l.get(k).is_some_and(|l| within(l, v))),
+            .all(|(k, v)| l.get(k).is_some_and(|l| is_subset(l, v))),
         (Value::Array(l), Value::Array(w)) => {
-            l.len() == w.len() && l.iter().zip(w).all(|(l, w)| within(l, w))
+            l.len() == w.len() && l.iter().zip(w).all(|(l, w)| is_subset(l, w))
         }
         _ => live == wanted,
     }
 }
 
-fn prune(value: &mut Value, key: &str) {
+fn drop_defaults(value: &mut Value, key: &str) {
     match value {
         Value::Object(map) => {
             // A label or resource with the name of a field is no default.
@@ -95,12 +95,12 @@ fn prune(value: &mut Value, key: &str) {
                 "labels" | "annotations" | "nodeSelector" | "limits" | "requests"
             );
             for (k, v) in map.iter_mut() {
-                prune(v, if free { "" } else { k });
+                drop_defaults(v, if free { "" } else { k });
             }
             map.retain(|k, v| free || k == "emptyDir" || !(is_empty(v) || is_default(k, v)));
             map.sort_keys();
         }
-        Value::Array(items) => items.iter_mut().for_each(|v| prune(v, "")),
+        Value::Array(items) => items.iter_mut().for_each(|v| drop_defaults(v, "")),
         _ => {}
     }
 }
@@ -140,7 +140,7 @@ fn is_default(key: &str, value: &Value) -> bool {
 }
 
 /// JSON merge patch (RFC 7386) that turns `from` into `to`; `None` when they are equal.
-pub fn diff(from: &Value, to: &Value) -> Option<Value> {
+pub fn make_merge_patch(from: &Value, to: &Value) -> Option<Value> {
     if from == to {
         return None;
     }
@@ -153,7 +153,7 @@ pub fn diff(from: &Value, to: &Value) -> Option<Value> {
     }
     for (key, value) in new {
         match old.get(key) {
-            Some(before) => patch.extend(diff(before, value).map(|d| (key.clone(), d))),
+            Some(before) => patch.extend(make_merge_patch(before, value).map(|d| (key.clone(), d))),
             // Inside a new object a null would be stored as a value.
             None => {
                 patch.insert(key.clone(), value.clone());
@@ -164,8 +164,8 @@ pub fn diff(from: &Value, to: &Value) -> Option<Value> {
 }
 
 /// Short digest that does not depend on the order of keys: 16 hex digits.
-pub fn digest(value: &Value) -> String {
-    let mut whole = sha256(value);
+pub fn short_digest(value: &Value) -> String {
+    let mut whole = hash_json(value);
     whole.truncate(16);
     whole
 }
@@ -182,14 +182,14 @@ mod tests {
         let live = json!({"metadata": {"creationTimestamp": null, "labels": {"app": "a", HASH_LABEL: "x"}},
             "spec": {"restartPolicy": "Always", "securityContext": {}, "containers": [{"image": "i", "name": "c",
             "resources": {}, "imagePullPolicy": "Always", "ports": [{"containerPort": 80, "protocol": "TCP"}]}]}});
-        assert!(same(&plain, &live));
+        assert!(is_same_template(&plain, &live));
         let mut other = plain.clone();
         other["spec"]["containers"][0]["image"] = json!("j");
-        assert!(!same(&plain, &other) && !covers(&live, &other));
+        assert!(!is_same_template(&plain, &other) && !covers(&live, &other));
         let mut label = plain.clone();
         label["metadata"]["labels"] = json!({"app": "a", "protocol": "TCP"});
         assert!(
-            !same(&plain, &label),
+            !is_same_template(&plain, &label),
             "a label named like a default is still a label"
         );
         assert!(covers(&label, &plain) && !covers(&plain, &label));
@@ -199,7 +199,7 @@ mod tests {
     fn a_diff_merges_to_the_other() {
         let from = json!({"a": 1, "b": {"c": 1, "d": [1]}, "e": {"f": 1}});
         let to = json!({"b": {"c": 1, "d": [2, 3], "x": {"y": 1}}, "e": {"f": 1}, "g": {}});
-        let patch = diff(&from, &to).unwrap();
+        let patch = make_merge_patch(&from, &to).unwrap();
         assert_eq!(
             patch,
             json!({"a": null, "b": {"d": [2, 3], "x": {"y": 1}}, "g": {}})
@@ -207,7 +207,7 @@ mod tests {
         let mut merged = from.clone();
         json_patch::merge(&mut merged, &patch);
         assert_eq!(merged, to);
-        assert_eq!(diff(&to, &merged), None);
+        assert_eq!(make_merge_patch(&to, &merged), None);
     }
 
     #[test]
@@ -216,7 +216,7 @@ mod tests {
             json!({"a": {"x": 1, "y": 2}, "b": 1}),
             json!({"b": 1, "a": {"y": 2, "x": 1}}),
         );
-        assert_eq!(digest(&a), digest(&b));
-        assert_ne!(digest(&a), digest(&json!({"a": 1})));
+        assert_eq!(short_digest(&a), short_digest(&b));
+        assert_ne!(short_digest(&a), short_digest(&json!({"a": 1})));
     }
 }

@@ -5,8 +5,8 @@ use jiff::SignedDuration;
 use serde_json::Value;
 
 use super::{
-    latch::{Latch, Mark, Mode, Own, Previous, Written},
-    left::{self, is_on},
+    latch::{DeploymentSettings, Latch, LatchStep, PreviousVersion, RolloutMark, RolloutMode},
+    orphaned::{self, is_latch_on},
     patch,
     records::{Records, has_ended},
 };
@@ -14,7 +14,7 @@ use crate::domain::observe::{DeploymentSeen, PodSeen};
 
 /// Next action on the way back.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Undo {
+pub enum UndoAction {
     /// Send this merge patch, which restores the old version.
     Patch(Value),
     /// Delete this pod, which blocks the way back; the text says why.
@@ -27,9 +27,9 @@ pub enum Undo {
 
 /// Ways out for a workload that was left half-way, each one patch.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Ways {
+pub struct RescuePatches {
     /// Whose rollout it is, as far as known.
-    pub of: Mark,
+    pub of: RolloutMark,
     /// Patch that finishes it with the new version.
     pub finish: Value,
     /// Patch that goes back to the old version.
@@ -39,39 +39,51 @@ pub struct Ways {
 }
 
 /// Next action on the way back of a release.
-pub fn undo(seen: &DeploymentSeen, release_uid: &str, records: &Records) -> Undo {
+pub fn undo_rollout(seen: &DeploymentSeen, release_uid: &str, records: &Records) -> UndoAction {
     let live = &seen.live;
-    let shows = |latch: &Latch, state| left::shows(live, latch, state);
-    let before =
-        Previous::before::<Written>(&live.metadata, release_uid, records, shows, |_| is_on(live));
+    let shows = |latch: &Latch, state| orphaned::shows_rollout(live, latch, state);
+    let before = PreviousVersion::find_for_release::<LatchStep>(
+        &live.metadata,
+        release_uid,
+        records,
+        shows,
+        |_| is_latch_on(live),
+    );
     // No annotation and no record: the latch is recognised by its settings.
-    let nobodys =
-        || (is_on(live) && Mark::of(&live.metadata) == Ok(None)).then(|| left::before(seen, None));
-    let of_another = before.is_none() && records.made_again(&live.metadata);
+    let nobodys = || {
+        (is_latch_on(live) && RolloutMark::from_meta(&live.metadata) == Ok(None))
+            .then(|| orphaned::recover_previous(seen, None))
+    };
+    let of_another = before.is_none() && records.is_recreated(&live.metadata);
     let before = before.or_else(nobodys);
     if let Some(patch) = before.and_then(|b| patch::revert(live, &b)) {
-        return Undo::Patch(patch);
+        return UndoAction::Patch(patch);
     }
-    match seen.settled(Own::of(live).min_ready()) {
+    match seen.check_settled(DeploymentSettings::from_deployment(live).min_ready()) {
         // A Deployment that somebody else recreated is left to them.
-        _ if of_another => Undo::Done,
-        Ok(()) => Undo::Done,
-        Err((why, again)) => Undo::Wait(why, again),
+        _ if of_another => UndoAction::Done,
+        Ok(()) => UndoAction::Done,
+        Err((why, again)) => UndoAction::Wait(why, again),
     }
 }
 
 /// For a Deployment left half-way: the one patch that finishes the rollout, and the one that aborts
 /// it.
-pub fn rescue(seen: &DeploymentSeen, records: &Records) -> Result<Option<Ways>, String> {
+pub fn plan_rescue(
+    seen: &DeploymentSeen,
+    records: &Records,
+) -> Result<Option<RescuePatches>, String> {
     let live = &seen.live;
-    let known: Option<Latch> = records.latch().filter(|l| !has_ended(&live.metadata, l));
-    let (latch, kept) = match (Latch::of(&live.metadata), known) {
+    let known: Option<Latch> = records
+        .parse_latch()
+        .filter(|l| !has_ended(&live.metadata, l));
+    let (latch, kept) = match (Latch::from_meta(&live.metadata), known) {
         (Ok(Some(latch)), known) => {
             let over = !records.is_under_way(&latch.release_uid);
-            if over && latch.mode == Mode::Latched && left::is_off(live, &latch) {
+            if over && latch.mode == RolloutMode::Latched && orphaned::is_latch_off(live, &latch) {
                 // Following this annotation would lead back to a version from long ago.
-                return Ok(patch::unmark(live).map(|patch| Ways {
-                    of: latch.mark(),
+                return Ok(patch::remove_mark(live).map(|patch| RescuePatches {
+                    of: latch.to_mark(),
                     finish: patch.clone(),
                     abort: patch,
                     note: Some(
@@ -80,22 +92,23 @@ pub fn rescue(seen: &DeploymentSeen, records: &Records) -> Result<Option<Ways>, 
                 }));
             }
             // An annotation that an undo restored does not describe the latch that is on.
-            match known.filter(|k| over && k.release_uid != latch.release_uid && is_on(live)) {
+            match known.filter(|k| over && k.release_uid != latch.release_uid && is_latch_on(live))
+            {
                 Some(known) => (known, true),
                 None => (latch, false),
             }
         }
-        (_, Some(known)) if !left::is_off(live, &known) => (known, true),
+        (_, Some(known)) if !orphaned::is_latch_off(live, &known) => (known, true),
         (Err(why), _) => return Err(why),
-        (Ok(None), _) if is_on(live) => return Ok(nobodys(seen)),
+        (Ok(None), _) if is_latch_on(live) => return Ok(rescue_orphaned(seen)),
         (Ok(None), _) => return Ok(None),
     };
     let note = kept.then_some(
         "another hand took its annotation away: what it kept is from the release's own record",
     );
-    let patches = patch::finalize(live, &latch).zip(patch::revert(live, &latch.before));
-    Ok(patches.map(|(finish, abort)| Ways {
-        of: latch.mark(),
+    let patches = patch::finish_rollout(live, &latch).zip(patch::revert(live, &latch.before));
+    Ok(patches.map(|(finish, abort)| RescuePatches {
+        of: latch.to_mark(),
         finish,
         abort,
         note,
@@ -103,8 +116,8 @@ pub fn rescue(seen: &DeploymentSeen, records: &Records) -> Result<Option<Ways>, 
 }
 
 /// No annotation and no record: the latch is recognised by its settings.
-fn nobodys(seen: &DeploymentSeen) -> Option<Ways> {
-    let note = Some(match left::left_by_the_last(&seen.live) {
+fn rescue_orphaned(seen: &DeploymentSeen) -> Option<RescuePatches> {
+    let note = Some(match orphaned::last_rollout_settings(&seen.live) {
         Some(_) => {
             "no annotation and no release tells of it: its own settings are those that the rollout before it left"
         }
@@ -113,10 +126,10 @@ fn nobodys(seen: &DeploymentSeen) -> Option<Ways> {
              minReadySeconds, progressDeadlineSeconds and strategy afterwards"
         }
     });
-    let finish = left::free(&seen.live, None)?;
-    let abort = patch::revert(&seen.live, &left::before(seen, None))?;
-    Some(Ways {
-        of: Mark::default(),
+    let finish = orphaned::remove_latch(&seen.live, None)?;
+    let abort = patch::revert(&seen.live, &orphaned::recover_previous(seen, None))?;
+    Some(RescuePatches {
+        of: RolloutMark::default(),
         finish,
         abort,
         note,

@@ -9,19 +9,19 @@ use k8s_openapi::{
 use serde_json::Value;
 
 use super::{
-    Goal, Latch, Mark, Move, Own, Progress, Records, Undo, foreign, is_on, left, machine,
-    records::has_ended, stateful, undo::undo,
+    DeploymentSettings, Goal, Latch, Progress, Records, RolloutAction, RolloutMark, UndoAction,
+    foreign, is_latch_on, machine, orphaned, records::has_ended, stateful, undo::undo_rollout,
 };
 use crate::{
     api::InventoryItem,
     domain::{
-        observe::{self, DeploymentSeen, StatefulSeen, autoscaled},
+        observe::{self, DeploymentSeen, StatefulSeen, is_autoscaled},
         world::Workload,
     },
 };
 
 /// Whether objects of this kind are patched batch by batch; all others are applied.
-pub fn is_rolled(item: &InventoryItem) -> bool {
+pub fn is_batched(item: &InventoryItem) -> bool {
     item.api_version == "apps/v1" && matches!(item.kind.as_str(), "Deployment" | "StatefulSet")
 }
 
@@ -44,8 +44,8 @@ pub enum WorkloadSeen {
 }
 
 impl Manifest {
-    /// Parses a rendered object of a kind that [`is_rolled`]; an error names the object.
-    pub fn of(object: &Value) -> Result<Self, String> {
+    /// Parses a rendered object of a kind that [`is_batched`]; an error names the object.
+    pub fn from_object(object: &Value) -> Result<Self, String> {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let told = |e: serde_json::Error| {
             format!(
@@ -65,28 +65,34 @@ impl Manifest {
     }
 
     /// Number of pods that a rollout covers.
-    pub fn size(&self, seen: Option<&WorkloadSeen>) -> u32 {
+    pub fn rollout_size(&self, seen: Option<&WorkloadSeen>) -> u32 {
         match self {
-            Self::Deployment(d) => replicas(seen.and_then(WorkloadSeen::deployment), d),
-            Self::StatefulSet(s) => stateful::size(seen.and_then(WorkloadSeen::stateful), s),
+            Self::Deployment(d) => {
+                deployment_replicas(seen.and_then(WorkloadSeen::as_deployment), d)
+            }
+            Self::StatefulSet(s) => {
+                stateful::rollout_size(seen.and_then(WorkloadSeen::as_stateful), s)
+            }
         }
     }
 
     /// Same number, from the data of a watch.
-    pub fn size_of(&self, live: Option<&Workload>) -> u32 {
+    pub fn rollout_size_from_watch(&self, live: Option<&Workload>) -> u32 {
         let asked = match self {
             Self::Deployment(d) => d.spec.as_ref().and_then(|s| s.replicas),
             Self::StatefulSet(s) => s.spec.as_ref().and_then(|s| s.replicas),
         };
         let replicas = match (asked, live) {
-            (Some(n), Some(w)) if !w.latched && !w.autoscaled => observe::replicas(Some(n)),
+            (Some(n), Some(w)) if !w.latched && !w.autoscaled => {
+                observe::replicas_or_default(Some(n))
+            }
             (_, Some(w)) => w.replicas,
-            (asked, None) => observe::replicas(asked),
+            (asked, None) => observe::replicas_or_default(asked),
         };
         match (self, live) {
             (Self::StatefulSet(s), Some(live)) => {
                 let named = (!live.latched)
-                    .then(|| stateful::partition_named(s))
+                    .then(|| stateful::named_partition(s))
                     .flatten();
                 replicas.saturating_sub(named.unwrap_or(live.left_alone))
             }
@@ -95,15 +101,15 @@ impl Manifest {
     }
 
     /// Whether a new version replaces all pods at once.
-    pub fn recreates(&self) -> bool {
-        matches!(self, Self::Deployment(d) if Own::of(d).recreates())
+    pub fn uses_recreate(&self) -> bool {
+        matches!(self, Self::Deployment(d) if DeploymentSettings::from_deployment(d).uses_recreate())
     }
 
     /// Warning to show before it is rolled out over the live workload.
-    pub fn told_beforehand(&self, seen: &WorkloadSeen) -> Option<String> {
+    pub fn warn_beforehand(&self, seen: &WorkloadSeen) -> Option<String> {
         match (self, seen) {
             (Self::StatefulSet(s), WorkloadSeen::StatefulSet(seen)) => {
-                stateful::told_beforehand(&seen.live, s)
+                stateful::warn_beforehand(&seen.live, s)
             }
             _ => None,
         }
@@ -113,10 +119,10 @@ impl Manifest {
     pub fn is_template_of(&self, seen: &WorkloadSeen) -> bool {
         match (self, seen) {
             (Self::Deployment(d), WorkloadSeen::Deployment(seen)) => {
-                foreign::is_template(&seen.live, d)
+                foreign::has_wanted_template(&seen.live, d)
             }
             (Self::StatefulSet(s), WorkloadSeen::StatefulSet(seen)) => {
-                stateful::is_template(&seen.live, s)
+                stateful::has_wanted_template(&seen.live, s)
             }
             _ => false,
         }
@@ -125,33 +131,37 @@ impl Manifest {
 
 impl Goal<'_, Manifest> {
     /// Next action of the rollout.
-    pub fn next(&self, seen: Option<&WorkloadSeen>) -> Move {
+    pub fn next_action(&self, seen: Option<&WorkloadSeen>) -> RolloutAction {
         match self.manifest {
-            Manifest::Deployment(d) => {
-                machine::next(seen.and_then(WorkloadSeen::deployment), &self.of(&**d))
-            }
-            Manifest::StatefulSet(s) => {
-                stateful::next(seen.and_then(WorkloadSeen::stateful), &self.of(&**s))
-            }
+            Manifest::Deployment(d) => machine::next_action(
+                seen.and_then(WorkloadSeen::as_deployment),
+                &self.with_manifest(&**d),
+            ),
+            Manifest::StatefulSet(s) => stateful::next_action(
+                seen.and_then(WorkloadSeen::as_stateful),
+                &self.with_manifest(&**s),
+            ),
         }
     }
 
     /// Progress of the rollout.
     pub fn progress(&self, seen: Option<&WorkloadSeen>) -> Progress {
         match self.manifest {
-            Manifest::Deployment(d) => {
-                machine::progress(seen.and_then(WorkloadSeen::deployment), &self.of(&**d))
-            }
-            Manifest::StatefulSet(s) => {
-                stateful::progress(seen.and_then(WorkloadSeen::stateful), &self.of(&**s))
-            }
+            Manifest::Deployment(d) => machine::measure_progress(
+                seen.and_then(WorkloadSeen::as_deployment),
+                &self.with_manifest(&**d),
+            ),
+            Manifest::StatefulSet(s) => stateful::measure_progress(
+                seen.and_then(WorkloadSeen::as_stateful),
+                &self.with_manifest(&**s),
+            ),
         }
     }
 }
 
 impl WorkloadSeen {
     /// Labels of the pods that it makes.
-    pub fn labels_of_pods(&self) -> Option<&BTreeMap<String, String>> {
+    pub fn pod_labels(&self) -> Option<&BTreeMap<String, String>> {
         let template = match self {
             Self::Deployment(seen) => seen.live.spec.as_ref().map(|s| &s.template),
             Self::StatefulSet(seen) => seen.live.spec.as_ref().map(|s| &s.template),
@@ -168,61 +178,61 @@ impl WorkloadSeen {
     }
 
     /// The rollout that is in progress on it.
-    pub fn mark(&self) -> Option<Mark> {
-        Mark::of(self.meta()).ok().flatten()
+    pub fn mark(&self) -> Option<RolloutMark> {
+        RolloutMark::from_meta(self.meta()).ok().flatten()
     }
 
     /// The rollout of this release in progress on it, from its annotation or from the release's own
     /// record.
-    pub fn mark_of(&self, release_uid: &str, records: &Records) -> Option<Mark> {
-        let own = |m: &Mark| m.release_uid == release_uid;
+    pub fn mark_of(&self, release_uid: &str, records: &Records) -> Option<RolloutMark> {
+        let own = |m: &RolloutMark| m.release_uid == release_uid;
         self.mark().filter(own).or_else(|| {
-            let kept = self.begun(release_uid, records)?;
-            (!has_ended(self.meta(), &kept)).then(|| kept.mark())
+            let kept = self.begun_latch(release_uid, records)?;
+            (!has_ended(self.meta(), &kept)).then(|| kept.to_mark())
         })
     }
 
     /// Recorded latch of a rollout of this release that has begun.
-    fn begun(&self, release_uid: &str, records: &Records) -> Option<Latch<Value, Value>> {
-        records.begun(release_uid, |_, state| match self {
+    fn begun_latch(&self, release_uid: &str, records: &Records) -> Option<Latch<Value, Value>> {
+        records.begun_latch(release_uid, |_, state| match self {
             Self::Deployment(seen) => records
-                .latch()
-                .is_some_and(|l| left::shows(&seen.live, &l, state)),
+                .parse_latch()
+                .is_some_and(|l| orphaned::shows_rollout(&seen.live, &l, state)),
             Self::StatefulSet(seen) => records
-                .latch()
-                .is_some_and(|l| stateful::shows(&seen.live, &l)),
+                .parse_latch()
+                .is_some_and(|l| stateful::shows_rollout(&seen.live, &l)),
         })
     }
 
     /// Whether its latch is on, or may be, with no annotation that says whose it is.
-    pub fn is_nobodys(&self) -> bool {
+    pub fn is_orphaned(&self) -> bool {
         match self {
-            Self::Deployment(seen) => is_on(&seen.live) && self.mark().is_none(),
-            Self::StatefulSet(seen) => stateful::may_be_left(seen),
+            Self::Deployment(seen) => is_latch_on(&seen.live) && self.mark().is_none(),
+            Self::StatefulSet(seen) => stateful::may_be_orphaned(seen),
         }
     }
 
     /// Next action on the way back of a release. A workload that is half-way in another release is
     /// left alone.
-    pub fn undo(&self, release_uid: &str, records: &Records) -> Undo {
-        let own = self.begun(release_uid, records).is_some();
-        let of_another = |m: &Mark| {
+    pub fn undo(&self, release_uid: &str, records: &Records) -> UndoAction {
+        let own = self.begun_latch(release_uid, records).is_some();
+        let of_another = |m: &RolloutMark| {
             m.release_uid != release_uid && (!own || records.is_under_way(&m.release_uid))
         };
         if self.mark().is_some_and(|m| of_another(&m)) {
-            return Undo::Done;
+            return UndoAction::Done;
         }
         match self {
-            Self::Deployment(seen) => undo(seen, release_uid, records),
-            Self::StatefulSet(seen) => stateful::undo(seen, release_uid, records),
+            Self::Deployment(seen) => undo_rollout(seen, release_uid, records),
+            Self::StatefulSet(seen) => stateful::undo_rollout(seen, release_uid, records),
         }
     }
 
     /// Warning when its own settings replace pods at the cost of pods that serve.
-    pub fn cost(&self) -> Option<&'static str> {
+    pub fn describe_cost(&self) -> Option<&'static str> {
         match self {
-            Self::Deployment(seen) => Own::of(&seen.live)
-                .recreates()
+            Self::Deployment(seen) => DeploymentSettings::from_deployment(&seen.live)
+                .uses_recreate()
                 .then_some("strategy Recreate: one batch, all pods at once"),
             Self::StatefulSet(_) => Some(
                 "a StatefulSet has no pods above its replicas: while one is replaced, one fewer serves",
@@ -230,7 +240,7 @@ impl WorkloadSeen {
         }
     }
 
-    fn deployment(&self) -> Option<&DeploymentSeen> {
+    fn as_deployment(&self) -> Option<&DeploymentSeen> {
         if let Self::Deployment(seen) = self {
             Some(seen)
         } else {
@@ -238,7 +248,7 @@ impl WorkloadSeen {
         }
     }
 
-    fn stateful(&self) -> Option<&StatefulSeen> {
+    fn as_stateful(&self) -> Option<&StatefulSeen> {
         if let Self::StatefulSet(seen) = self {
             Some(seen)
         } else {
@@ -247,20 +257,20 @@ impl WorkloadSeen {
     }
 }
 
-fn replicas(seen: Option<&DeploymentSeen>, manifest: &Deployment) -> u32 {
+fn deployment_replicas(seen: Option<&DeploymentSeen>, manifest: &Deployment) -> u32 {
     let asked = manifest.spec.as_ref().and_then(|s| s.replicas);
-    planned(asked, seen.map(|s| (&s.live.metadata, s.replicas())))
+    plan_replicas(asked, seen.map(|s| (&s.live.metadata, s.replicas())))
 }
 
 /// Replicas to plan a rollout for: those of the manifest, unless a rollout is in progress or
 /// something else scales the workload.
-pub(super) fn planned(asked: Option<i32>, live: Option<(&ObjectMeta, u32)>) -> u32 {
+pub(super) fn plan_replicas(asked: Option<i32>, live: Option<(&ObjectMeta, u32)>) -> u32 {
     match (asked, live) {
-        (asked, None) => observe::replicas(asked),
+        (asked, None) => observe::replicas_or_default(asked),
         (Some(n), Some((meta, _)))
-            if Mark::of(meta).ok().flatten().is_none() && !autoscaled(meta) =>
+            if RolloutMark::from_meta(meta).ok().flatten().is_none() && !is_autoscaled(meta) =>
         {
-            observe::replicas(Some(n))
+            observe::replicas_or_default(Some(n))
         }
         (_, Some((_, replicas))) => replicas,
     }

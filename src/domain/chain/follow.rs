@@ -8,15 +8,15 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    Chain, Group, Verdict,
-    assemble::{PATIENCE, of_trace},
-    groups::Groups,
+    Chain, ChainGroup, Verdict,
+    assemble::{CALLER_WAIT, assemble_trace},
+    groups::ChainGroups,
 };
 use crate::domain::{hop::Hop, signals::is_sampled, world::World};
 
 /// Maximum number of hops per trace: a client that uses one trace id for everything must not fill
 /// the memory.
-const MOST_HOPS: usize = 512;
+const MAX_HOPS_PER_TRACE: usize = 512;
 
 /// Newest chains of a world, for the trace pane.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ pub struct Chains {
     most: usize,
     /// Number of hops read so far, as in `World::hops_seen`.
     seen: u64,
-    traces: BTreeMap<String, Trace>,
+    traces: BTreeMap<String, TraceChains>,
     /// Trace ids in order of arrival.
     order: VecDeque<String>,
     /// Traces with new hops, and traces that wait for their first hop.
@@ -33,11 +33,11 @@ pub struct Chains {
     uncounted: VecDeque<(Timestamp, String)>,
     /// Since when hops are followed.
     since: Option<Timestamp>,
-    groups: Groups,
+    groups: ChainGroups,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Trace {
+struct TraceChains {
     hops: Vec<Arc<Hop>>,
     chains: Vec<Arc<Chain>>,
     /// Chains as they are counted in the groups.
@@ -57,19 +57,19 @@ impl Chains {
             unsettled: vec![],
             uncounted: VecDeque::new(),
             since: None,
-            groups: Groups::default(),
+            groups: ChainGroups::default(),
         }
     }
 
     /// Adds the new hops of a world and judges the chains. Returns whether something changed.
-    pub fn follow(&mut self, world: &World, now: Timestamp) -> bool {
+    pub fn follow_world(&mut self, world: &World, now: Timestamp) -> bool {
         let (fresh, _) = world.hops_since(self.seen);
         self.seen = world.hops_seen;
         self.since.get_or_insert(now);
         for hop in fresh {
             self.push(hop.clone());
         }
-        self.judge(world, now)
+        self.judge_pending(world, now)
     }
 
     /// Adds one hop; it becomes part of a chain when the chains are judged next.
@@ -86,14 +86,14 @@ impl Chains {
         let id = hop.trace.clone();
         match trace.hops.iter().position(|h| h.span == hop.span) {
             Some(before) if hop.amends => trace.hops[before] = hop,
-            None if trace.hops.len() < MOST_HOPS => trace.hops.push(hop),
+            None if trace.hops.len() < MAX_HOPS_PER_TRACE => trace.hops.push(hop),
             Some(_) | None => return,
         }
         self.unsettled.push(id);
     }
 
     /// Judges the chains with new hops. Returns whether something changed.
-    pub fn judge(&mut self, world: &World, now: Timestamp) -> bool {
+    pub fn judge_pending(&mut self, world: &World, now: Timestamp) -> bool {
         let mut unsettled = std::mem::take(&mut self.unsettled);
         unsettled.sort();
         unsettled.dedup();
@@ -103,10 +103,10 @@ impl Chains {
                 continue;
             };
             let hops: Vec<&Arc<Hop>> = trace.hops.iter().collect();
-            let mut chains = of_trace(&hops, world, now);
+            let mut chains = assemble_trace(&hops, world, now);
             chains
                 .iter_mut()
-                .for_each(|chain| keep(chain, &trace.chains));
+                .for_each(|chain| keep_verdicts(chain, &trace.chains));
             let told: usize = chains
                 .iter()
                 .flat_map(|c| &c.steps)
@@ -128,14 +128,14 @@ impl Chains {
             trace.chains = chains.into_iter().map(known).collect();
             // Spans come in any order: for a while, some of them look like a chain of their own.
             if !trace.is_due && trace.hops.iter().any(|h| is_sampled(h)) {
-                let due = now.checked_add(PATIENCE).unwrap_or(now);
+                let due = now.checked_add(CALLER_WAIT).unwrap_or(now);
                 if before.is_empty() && !trace.chains.is_empty() {
                     self.uncounted.push_back((due, id));
                 }
             } else {
                 trace.is_due = true;
             }
-            trace.count(&mut self.groups, now);
+            trace.update_groups(&mut self.groups, now);
         }
         while self.uncounted.front().is_some_and(|(due, _)| *due <= now) {
             let Some((_, id)) = self.uncounted.pop_front() else {
@@ -143,14 +143,14 @@ impl Chains {
             };
             if let Some(trace) = self.traces.get_mut(&id) {
                 trace.is_due = true;
-                trace.count(&mut self.groups, now);
+                trace.update_groups(&mut self.groups, now);
             }
         }
         changed
     }
 
     /// Chains that no longer wait for hops.
-    pub fn settled(&self) -> impl Iterator<Item = &Arc<Chain>> {
+    pub fn settled_chains(&self) -> impl Iterator<Item = &Arc<Chain>> {
         self.order
             .iter()
             .filter_map(|id| self.traces.get(id))
@@ -159,18 +159,18 @@ impl Chains {
     }
 
     /// Counter that goes up whenever a group of chains turns faulty.
-    pub const fn alarms(&self) -> u64 {
-        self.groups.alarms()
+    pub const fn alarm_count(&self) -> u64 {
+        self.groups.alarm_count()
     }
 
     /// Groups of the chains of the last five minutes, the most urgent first, each with its requests
     /// in that many slots of ten seconds.
-    pub fn groups(&self, columns: usize, now: Timestamp) -> Vec<Group> {
-        self.groups.list(self.since, columns, now)
+    pub fn list_groups(&self, columns: usize, now: Timestamp) -> Vec<ChainGroup> {
+        self.groups.list_groups(self.since, columns, now)
     }
 
     /// All chains in order of arrival.
-    pub fn list(&self) -> impl DoubleEndedIterator<Item = &Arc<Chain>> {
+    pub fn all_chains(&self) -> impl DoubleEndedIterator<Item = &Arc<Chain>> {
         self.order
             .iter()
             .filter_map(|id| self.traces.get(id))
@@ -178,9 +178,9 @@ impl Chains {
     }
 }
 
-impl Trace {
+impl TraceChains {
     /// Updates the groups to the current chains. Faulty chains are counted without waiting.
-    fn count(&mut self, groups: &mut Groups, now: Timestamp) {
+    fn update_groups(&mut self, groups: &mut ChainGroups, now: Timestamp) {
         let wanted: Vec<Arc<Chain>> = self
             .chains
             .iter()
@@ -192,11 +192,11 @@ impl Trace {
         self.counted
             .iter()
             .filter(|c| !is_in(&wanted, c))
-            .for_each(|c| groups.take_back(c, now));
+            .for_each(|c| groups.remove_chain(c, now));
         wanted
             .iter()
             .filter(|c| !is_in(&self.counted, c))
-            .for_each(|c| groups.add(c, now));
+            .for_each(|c| groups.add_chain(c, now));
         self.counted = wanted;
     }
 }
@@ -204,17 +204,17 @@ impl Trace {
 /// Keeps the verdict of steps that were judged before, and the version that answered, because its
 /// pod may be gone by now. A step that is reported in more detail now is judged again, unless its
 /// verdict was bad.
-fn keep(chain: &mut Chain, before: &[Arc<Chain>]) {
+fn keep_verdicts(chain: &mut Chain, before: &[Arc<Chain>]) {
     for step in &mut chain.steps {
         let Some(hop) = &step.hop else { continue };
-        let same = |s: &&super::Step| s.hop.as_ref().is_some_and(|h| h.span == hop.span);
+        let same = |s: &&super::ChainStep| s.hop.as_ref().is_some_and(|h| h.span == hop.span);
         let Some(judged) = before.iter().flat_map(|c| &c.steps).find(same) else {
             continue;
         };
         if judged.pod == step.pod {
             step.version.clone_from(&judged.version);
         }
-        let is_as_judged = judged.hop.as_ref().is_some_and(|h| h.tells_the_same(hop));
+        let is_as_judged = judged.hop.as_ref().is_some_and(|h| h.is_same_report(hop));
         if is_as_judged || judged.verdict.is_bad() {
             step.verdict = judged.verdict;
             step.cause.clone_from(&judged.cause);

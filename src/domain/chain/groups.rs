@@ -6,17 +6,19 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Chain, Verdict};
-use crate::domain::signals::{Column, Reading, Request, Series, Version, Window, is_sampled};
+use crate::domain::signals::{
+    Column, RequestSample, Series, Version, Window, WindowStats, is_sampled,
+};
 
 /// Maximum number of groups; beyond it, the group that was idle for longest is forgotten.
-pub const MOST_GROUPS: usize = 100;
+pub const MAX_GROUPS: usize = 100;
 
 /// Maximum number of faulty chains of one kind that a group keeps, so that the newest is still
 /// known when another is removed.
-const MOST_WRONG: usize = 32;
+const MAX_FAULTY_CHAINS: usize = 32;
 
 /// How long a faulty chain is reported.
-const REMEMBERED: SignedDuration = SignedDuration::from_mins(5);
+const FAULT_RETENTION: SignedDuration = SignedDuration::from_mins(5);
 
 /// Key of a group: what all its chains have in common.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,7 +44,7 @@ pub struct GroupHop {
 
 /// What went wrong in a group, from least to most severe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Wrong {
+pub enum ChainFault {
     /// Nothing went wrong.
     #[default]
     Nothing,
@@ -54,31 +56,31 @@ pub enum Wrong {
 
 /// The counted chains of one group.
 #[derive(Clone, Debug)]
-struct Counted {
+struct CountedGroup {
     series: Series,
     newest: Arc<Chain>,
-    failed: Newest,
-    leaked: Newest,
+    failed: NewestChains,
+    leaked: NewestChains,
 }
 
 /// The newest chains of one kind, oldest first.
 #[derive(Clone, Debug, Default)]
-struct Newest(Vec<Arc<Chain>>);
+struct NewestChains(Vec<Arc<Chain>>);
 
-impl Newest {
-    fn last(&self) -> Option<&Arc<Chain>> {
+impl NewestChains {
+    fn last_chain(&self) -> Option<&Arc<Chain>> {
         self.0.last()
     }
 
-    fn add(&mut self, chain: &Arc<Chain>) {
+    fn add_chain(&mut self, chain: &Arc<Chain>) {
         let at = self.0.partition_point(|c| c.time <= chain.time);
         self.0.insert(at, Arc::clone(chain));
-        if self.0.len() > MOST_WRONG {
+        if self.0.len() > MAX_FAULTY_CHAINS {
             self.0.remove(0);
         }
     }
 
-    fn take_back(&mut self, chain: &Chain) {
+    fn remove_chain(&mut self, chain: &Chain) {
         self.0
             .retain(|c| (&c.trace, &c.id) != (&chain.trace, &chain.id));
     }
@@ -86,11 +88,11 @@ impl Newest {
 
 /// A group at one point in time.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Group {
+pub struct ChainGroup {
     /// Key of the group.
     pub key: Arc<GroupKey>,
     /// Figures of the last minute.
-    pub minute: Reading,
+    pub minute: WindowStats,
     /// Number of requests in the last five minutes.
     pub requests: u64,
     /// Number of these requests that are faulty.
@@ -100,21 +102,21 @@ pub struct Group {
     /// Newest chain of the group.
     pub newest: Arc<Chain>,
     /// Newest chain with the most severe fault; `None` when there is no fault.
-    pub worst: Option<(Wrong, Arc<Chain>)>,
+    pub worst: Option<(ChainFault, Arc<Chain>)>,
 }
 
 /// All groups. Memory is bounded, and time is a parameter.
 #[derive(Clone, Debug, Default)]
-pub struct Groups {
-    all: BTreeMap<Arc<GroupKey>, Counted>,
+pub struct ChainGroups {
+    all: BTreeMap<Arc<GroupKey>, CountedGroup>,
     since: Option<Timestamp>,
     alarms: u64,
 }
 
 impl GroupKey {
     /// Key of the group of a chain.
-    pub fn of(chain: &Chain) -> Self {
-        let hop = |s: &super::Step| GroupHop {
+    pub fn from_chain(chain: &Chain) -> Self {
+        let hop = |s: &super::ChainStep| GroupHop {
             depth: s.depth,
             app: s.app.clone(),
             version: s.version.clone(),
@@ -127,8 +129,8 @@ impl GroupKey {
     }
 
     /// Whether a chain belongs to this group.
-    pub fn is_of(&self, chain: &Chain) -> bool {
-        let same = |(a, b): (&GroupHop, &super::Step)| {
+    pub fn matches_chain(&self, chain: &Chain) -> bool {
+        let same = |(a, b): (&GroupHop, &super::ChainStep)| {
             a.depth == b.depth && a.app == b.app && a.version == b.version
         };
         self.tag == chain.tag
@@ -138,9 +140,9 @@ impl GroupKey {
     }
 }
 
-impl Wrong {
+impl ChainFault {
     /// Fault of one chain.
-    pub fn of(chain: &Chain) -> Self {
+    pub fn from_chain(chain: &Chain) -> Self {
         match chain.worst {
             Verdict::Lost | Verdict::LeakUp | Verdict::LeakDown => Self::Leaked,
             _ if chain.has_failed() => Self::Failed,
@@ -149,9 +151,9 @@ impl Wrong {
     }
 }
 
-impl Group {
+impl ChainGroup {
     /// Most severe fault of the group.
-    pub fn urgency(&self) -> Wrong {
+    pub fn urgency(&self) -> ChainFault {
         self.worst
             .as_ref()
             .map(|(wrong, _)| *wrong)
@@ -160,13 +162,13 @@ impl Group {
 }
 
 /// Converts a chain to the request that is counted.
-fn request(chain: &Chain) -> Request {
+fn to_sample(chain: &Chain) -> RequestSample {
     let sampled = chain
         .steps
         .iter()
         .filter_map(|s| s.hop.as_ref())
         .any(|h| is_sampled(h));
-    Request {
+    RequestSample {
         time: chain.time,
         micros: chain.micros,
         failed: chain.is_wrong(),
@@ -174,17 +176,20 @@ fn request(chain: &Chain) -> Request {
     }
 }
 
-impl Groups {
+impl ChainGroups {
     /// Counts a chain.
-    pub(super) fn add(&mut self, chain: &Arc<Chain>, now: Timestamp) {
-        let (key, wrong) = (GroupKey::of(chain), Wrong::of(chain));
-        let counted = self.all.entry(Arc::new(key)).or_insert_with(|| Counted {
-            series: Series::default(),
-            newest: Arc::clone(chain),
-            failed: Newest::default(),
-            leaked: Newest::default(),
-        });
-        if !counted.series.add(request(chain), now) {
+    pub(super) fn add_chain(&mut self, chain: &Arc<Chain>, now: Timestamp) {
+        let (key, wrong) = (GroupKey::from_chain(chain), ChainFault::from_chain(chain));
+        let counted = self
+            .all
+            .entry(Arc::new(key))
+            .or_insert_with(|| CountedGroup {
+                series: Series::default(),
+                newest: Arc::clone(chain),
+                failed: NewestChains::default(),
+                leaked: NewestChains::default(),
+            });
+        if !counted.series.add_request(to_sample(chain), now) {
             // The request is outside the window: drop the group if it has no other.
             self.all.retain(|_, c| c.series.is_alive(now));
             return;
@@ -193,39 +198,39 @@ impl Groups {
             counted.newest = Arc::clone(chain);
         }
         let worst = match wrong {
-            Wrong::Nothing => None,
-            Wrong::Failed => Some(&mut counted.failed),
-            Wrong::Leaked => Some(&mut counted.leaked),
+            ChainFault::Nothing => None,
+            ChainFault::Failed => Some(&mut counted.failed),
+            ChainFault::Leaked => Some(&mut counted.leaked),
         };
         if let Some(worst) = worst {
-            if worst.last().is_none_or(|w| is_over(w, now)) {
+            if worst.last_chain().is_none_or(|w| is_expired(w, now)) {
                 self.alarms += 1;
             }
-            worst.add(chain);
+            worst.add_chain(chain);
         }
         self.since = Some(self.since.map_or(chain.time, |since| since.min(chain.time)));
-        self.forget(now);
+        self.evict_groups(now);
     }
 
     /// Removes a counted chain, because more of its hops have come.
-    pub(super) fn take_back(&mut self, chain: &Arc<Chain>, now: Timestamp) {
-        let key = GroupKey::of(chain);
+    pub(super) fn remove_chain(&mut self, chain: &Arc<Chain>, now: Timestamp) {
+        let key = GroupKey::from_chain(chain);
         let Some(counted) = self.all.get_mut(&key) else {
             return;
         };
-        counted.series.take_back(request(chain));
-        counted.failed.take_back(chain);
-        counted.leaked.take_back(chain);
+        counted.series.remove_request(to_sample(chain));
+        counted.failed.remove_chain(chain);
+        counted.leaked.remove_chain(chain);
         if !counted.series.is_alive(now) {
             self.all.remove(&key);
         }
     }
 
-    fn forget(&mut self, now: Timestamp) {
-        if self.all.len() > MOST_GROUPS {
+    fn evict_groups(&mut self, now: Timestamp) {
+        if self.all.len() > MAX_GROUPS {
             self.all.retain(|_, c| c.series.is_alive(now));
         }
-        while self.all.len() > MOST_GROUPS {
+        while self.all.len() > MAX_GROUPS {
             let oldest = self
                 .all
                 .iter()
@@ -239,47 +244,49 @@ impl Groups {
     }
 
     /// Counter that goes up as soon as a group turns faulty.
-    pub(super) const fn alarms(&self) -> u64 {
+    pub(super) const fn alarm_count(&self) -> u64 {
         self.alarms
     }
 
     /// All groups, the most urgent first. Groups of the same urgency keep their order, so that rows
     /// move only when something has happened.
-    pub(super) fn list(
+    pub(super) fn list_groups(
         &self,
         listened: Option<Timestamp>,
         columns: usize,
         now: Timestamp,
-    ) -> Vec<Group> {
+    ) -> Vec<ChainGroup> {
         let since = self.since.into_iter().chain(listened).min();
-        let group = |(key, counted): (&Arc<GroupKey>, &Counted)| {
+        let group = |(key, counted): (&Arc<GroupKey>, &CountedGroup)| {
             let read = |window: Window| {
-                let mut reading = Reading::of(window.seconds(since, now));
-                counted.series.read(&mut reading, window, now);
+                let mut reading = WindowStats::over_seconds(window.observed_seconds(since, now));
+                counted.series.add_to_stats(&mut reading, window, now);
                 reading
             };
             let all = read(Window::FiveMinutes);
             let mut drawn = vec![Column::default(); columns];
-            counted.series.columns(&mut drawn, now);
-            let recent = |chains: &Newest| chains.last().filter(|c| !is_over(c, now)).cloned();
-            let leaked = recent(&counted.leaked).map(|c| (Wrong::Leaked, c));
-            (all.requests > 0).then(|| Group {
+            counted.series.add_to_columns(&mut drawn, now);
+            let recent = |chains: &NewestChains| {
+                chains.last_chain().filter(|c| !is_expired(c, now)).cloned()
+            };
+            let leaked = recent(&counted.leaked).map(|c| (ChainFault::Leaked, c));
+            (all.requests > 0).then(|| ChainGroup {
                 key: Arc::clone(key),
                 minute: read(Window::Minute),
                 requests: all.requests,
                 wrong: all.failed,
                 columns: drawn,
                 newest: Arc::clone(&counted.newest),
-                worst: leaked.or_else(|| recent(&counted.failed).map(|c| (Wrong::Failed, c))),
+                worst: leaked.or_else(|| recent(&counted.failed).map(|c| (ChainFault::Failed, c))),
             })
         };
-        let mut all: Vec<Group> = self.all.iter().filter_map(group).collect();
+        let mut all: Vec<ChainGroup> = self.all.iter().filter_map(group).collect();
         // Tagged groups come first: they are what a release is about.
         all.sort_by_key(|g| (std::cmp::Reverse(g.urgency()), g.key.tag.is_none()));
         all
     }
 }
 
-fn is_over(chain: &Chain, now: Timestamp) -> bool {
-    now.duration_since(chain.time) >= REMEMBERED
+fn is_expired(chain: &Chain, now: Timestamp) -> bool {
+    now.duration_since(chain.time) >= FAULT_RETENTION
 }

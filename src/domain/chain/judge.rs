@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Verdict,
-    promise::{expected, group_of},
+    expectation::{expected_side, find_group},
 };
 use crate::{
     api::{LaneMode, Served},
@@ -13,7 +13,7 @@ use crate::{
 
 /// What a hop inherits from its caller's hop.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Before {
+pub(super) struct CallerContext {
     /// Lane tag of the caller's own request.
     pub(super) tag: Option<String>,
     /// Name of the caller for messages.
@@ -23,9 +23,9 @@ pub(super) struct Before {
 }
 
 /// Judges a hop; `before` is `None` at the start of a chain.
-pub(super) fn judge(
+pub(super) fn judge_hop(
     hop: &Hop,
-    before: Option<&Before>,
+    before: Option<&CallerContext>,
     world: &World,
 ) -> (Verdict, Option<String>) {
     let Some(served) = hop.served() else {
@@ -38,7 +38,7 @@ pub(super) fn judge(
     if hop.tag_unknown {
         return judge_unknown(hop, before, world);
     }
-    if let Some(cause) = before.and_then(|b| lost(hop, b, world)) {
+    if let Some(cause) = before.and_then(|b| describe_lost_tag(hop, b, world)) {
         return (Verdict::Lost, Some(cause));
     }
     let pod = hop.pod.as_deref().unwrap_or("a pod");
@@ -54,7 +54,7 @@ pub(super) fn judge(
         };
         return (Verdict::LeakUp, Some(cause));
     }
-    let promise = expected(hop.group.as_deref(), &hop.app, tag, world);
+    let promise = expected_side(hop.group.as_deref(), &hop.app, tag, world);
     match (tag, promise.served, served) {
         (None, ..) | (_, _, Served::Gray) => (Verdict::Ok, None),
         (Some(_), Served::Base, Served::Base) if promise.strict => (
@@ -66,7 +66,9 @@ pub(super) fn judge(
         ),
         (Some(_), Served::Base, Served::Base) => (Verdict::FellBack, Some(promise.reason)),
         (Some(_), Served::Gray, Served::Base)
-            if promise.since.is_some_and(|at| opening(at, hop.time)) =>
+            if promise
+                .since
+                .is_some_and(|at| is_route_opening(at, hop.time)) =>
         {
             (
                 Verdict::FellBack,
@@ -75,16 +77,20 @@ pub(super) fn judge(
         }
         (Some(tag), Served::Gray, Served::Base) => (
             Verdict::LeakDown,
-            Some(leak(hop, tag, pod, &promise.reason, world)),
+            Some(describe_leak(hop, tag, pod, &promise.reason, world)),
         ),
     }
 }
 
 /// Judges a hop whose tag was not reported: it is fine if it would be fine with any tag, otherwise
 /// there is no data.
-fn judge_unknown(hop: &Hop, before: Option<&Before>, world: &World) -> (Verdict, Option<String>) {
+fn judge_unknown(
+    hop: &Hop,
+    before: Option<&CallerContext>,
+    world: &World,
+) -> (Verdict, Option<String>) {
     let group =
-        group_of(hop.group.as_deref(), &hop.app, world).and_then(|g| g.metadata.name.as_deref());
+        find_group(hop.group.as_deref(), &hop.app, world).and_then(|g| g.metadata.name.as_deref());
     let lanes = world
         .lanes
         .values()
@@ -96,12 +102,12 @@ fn judge_unknown(hop: &Hop, before: Option<&Before>, world: &World) -> (Verdict,
         ..hop.clone()
     };
     let tag_matters = tags
-        .map(|tag| judge(&with(tag), before, world).0)
+        .map(|tag| judge_hop(&with(tag), before, world).0)
         .any(Verdict::is_bad);
     if !tag_matters {
         return (Verdict::Ok, None);
     }
-    let source = hop.source.map_or("its gateway", Source::word);
+    let source = hop.source.map_or("its gateway", Source::display_name);
     let command = group.map(|g| CommandLine::graylane("doctor").option("--trace", g));
     let see = command
         .map(|c| format!("; `{c}` says what is missing"))
@@ -115,15 +121,19 @@ fn judge_unknown(hop: &Hop, before: Option<&Before>, world: &World) -> (Verdict,
 }
 
 /// Time in which gateways apply a new route; requests on the old route until then are not leaks.
-const OPENING: SignedDuration = SignedDuration::from_secs(3);
+const ROUTE_DELAY: SignedDuration = SignedDuration::from_secs(3);
 
-fn opening(since: Timestamp, request: Timestamp) -> bool {
-    request.duration_since(since) < OPENING
+fn is_route_opening(since: Timestamp, request: Timestamp) -> bool {
+    request.duration_since(since) < ROUTE_DELAY
 }
 
 /// Describes who lost or changed the tag; `None` when the hop has its caller's tag.
-pub(super) fn lost(hop: &Hop, before: &Before, world: &World) -> Option<String> {
-    let header = group_of(hop.group.as_deref(), &hop.app, world)
+pub(super) fn describe_lost_tag(
+    hop: &Hop,
+    before: &CallerContext,
+    world: &World,
+) -> Option<String> {
+    let header = find_group(hop.group.as_deref(), &hop.app, world)
         .map_or("x-mse-tag", |g| g.spec.propagation.header.as_str());
     match (&before.tag, &hop.tag) {
         _ if hop.tag_unknown => None,
@@ -141,8 +151,8 @@ pub(super) fn lost(hop: &Hop, before: &Before, world: &World) -> Option<String> 
 }
 
 /// Explains why the baseline answered although the lane's version was promised.
-fn leak(hop: &Hop, tag: &str, pod: &str, promised: &str, world: &World) -> String {
-    let group = group_of(hop.group.as_deref(), &hop.app, world);
+fn describe_leak(hop: &Hop, tag: &str, pod: &str, promised: &str, world: &World) -> String {
+    let group = find_group(hop.group.as_deref(), &hop.app, world);
     let name = group
         .and_then(|g| g.metadata.name.as_deref())
         .unwrap_or_default();

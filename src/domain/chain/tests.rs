@@ -10,7 +10,7 @@ use crate::{
         signals::{Signals, Window},
         span::Source,
         text::Clean,
-        world::{Key, Pod, Route, World},
+        world::{ObjectKey, Pod, Route, World},
     },
 };
 
@@ -52,7 +52,7 @@ fn world() -> World {
         ..LaneStatus::default()
     });
     let pod = |app: &str| {
-        let key = Key {
+        let key = ObjectKey {
             namespace: "n".into(),
             name: format!("{app}-gray"),
         };
@@ -70,7 +70,7 @@ fn world() -> World {
         )
     };
     let route = |app: &str| {
-        let key = Key {
+        let key = ObjectKey {
             namespace: "n".into(),
             name: format!("g-{app}"),
         };
@@ -118,7 +118,7 @@ fn hop(
 const LATER: Timestamp = Timestamp::MAX;
 
 fn verdicts(hops: &[Arc<Hop>], world: &World) -> Vec<(String, Verdict)> {
-    let chains = assemble(hops, world, LATER);
+    let chains = assemble_chains(hops, world, LATER);
     assert_eq!(chains.len(), 1, "{chains:?}");
     assert_eq!(
         Some(chains[0].worst),
@@ -132,9 +132,9 @@ fn verdicts(hops: &[Arc<Hop>], world: &World) -> Vec<(String, Verdict)> {
 }
 
 fn told(hops: &[Arc<Hop>], world: &World) -> (Vec<Verdict>, String) {
-    let chain = assemble(hops, world, LATER).remove(0);
+    let chain = assemble_chains(hops, world, LATER).remove(0);
     let cause = chain
-        .culprit()
+        .worst_step()
         .and_then(|s| s.cause.clone())
         .unwrap_or_default();
     (chain.steps.iter().map(|s| s.verdict).collect(), cause)
@@ -189,7 +189,7 @@ fn leaks_have_their_direction_and_cause() {
     );
 
     let mut refused = world();
-    let key = Key {
+    let key = ObjectKey {
         namespace: "n".into(),
         name: "g-a".into(),
     };
@@ -318,11 +318,11 @@ fn promises_follow_the_lane_and_its_pods() {
         (vec![Verdict::FellBack], "a has no ready gray pod any more")
     );
     assert_eq!(
-        expected(None, "x", GRAY, &world()).reason,
+        expected_side(None, "x", GRAY, &world()).reason,
         "x is in no lane group"
     );
     assert_eq!(
-        expected(Some("g"), "a", Some("blue"), &world()).reason,
+        expected_side(Some("g"), "a", Some("blue"), &world()).reason,
         "no lane of g has the tag blue"
     );
 }
@@ -331,7 +331,7 @@ fn promises_follow_the_lane_and_its_pods() {
 fn gaps_and_failures_are_told_and_not_hidden() {
     let orphan = hop("c", "3", Some("2"), GRAY, GRAY);
     assert_eq!(
-        assemble(std::slice::from_ref(&orphan), &world(), orphan.time),
+        assemble_chains(std::slice::from_ref(&orphan), &world(), orphan.time),
         [],
         "its caller may still come"
     );
@@ -354,13 +354,15 @@ fn a_hop_whose_caller_is_told_late_joins_its_chain_and_is_judged_by_it() {
         world.hops_seen += hops.len() as u64;
         Arc::make_mut(&mut world.hops).extend(hops);
         let now = now + SignedDuration::from_secs(after);
-        chains.follow(&world, now);
-        signals.follow(&world, now);
+        chains.follow_world(&world, now);
+        signals.follow_world(&world, now);
         let told = chains
-            .list()
+            .all_chains()
             .map(|c| c.steps.iter().map(|s| (s.app.clone(), s.verdict)).collect())
             .collect();
-        let asked = signals.read("c", |_| true, Window::Minute, now).requests;
+        let asked = signals
+            .read_window("c", |_| true, Window::Minute, now)
+            .requests;
         (told, asked)
     };
     let step = |app: &str, verdict: Verdict| (app.to_owned(), verdict);
@@ -390,15 +392,18 @@ fn chains_are_judged_once_and_bounded() {
     let now = Timestamp::UNIX_EPOCH;
     world.hops = Arc::new(vec![hop("b", "2", Some("1"), GRAY, None)]);
     world.hops_seen = 1;
-    assert!(!chains.follow(&world, now), "a's hop is still to come");
+    assert!(
+        !chains.follow_world(&world, now),
+        "a's hop is still to come"
+    );
     world.hops = Arc::new(vec![
         hop("b", "2", Some("1"), GRAY, None),
         hop("a", "1", None, GRAY, GRAY),
     ]);
     world.hops_seen = 2;
-    assert!(chains.follow(&world, now));
-    assert!(!chains.follow(&world, now), "nothing new");
-    assert_eq!(chains.list().next().unwrap().steps.len(), 2);
+    assert!(chains.follow_world(&world, now));
+    assert!(!chains.follow_world(&world, now), "nothing new");
+    assert_eq!(chains.all_chains().next().unwrap().steps.len(), 2);
     // b gets a gray version; that does not turn the earlier fallback into a leak. A late hop joins
     // the chain.
     let lanes = Arc::make_mut(&mut world.lanes);
@@ -408,7 +413,7 @@ fn chains_are_judged_once_and_bounded() {
         .unwrap()
         .apps[1]
         .served = Served::Gray;
-    let key = Key {
+    let key = ObjectKey {
         namespace: "n".into(),
         name: "b-gray".into(),
     };
@@ -422,8 +427,8 @@ fn chains_are_judged_once_and_bounded() {
     Arc::make_mut(&mut world.pods).insert(key, pod);
     world.hops = Arc::new(vec![hop("c", "3", Some("2"), GRAY, GRAY)]);
     world.hops_seen = 3;
-    assert!(chains.follow(&world, now));
-    let chain = chains.list().next().unwrap().clone();
+    assert!(chains.follow_world(&world, now));
+    let chain = chains.all_chains().next().unwrap().clone();
     assert_eq!(
         chain.steps.iter().map(|s| s.verdict).collect::<Vec<_>>(),
         [Verdict::Ok, Verdict::FellBack, Verdict::Ok]
@@ -433,16 +438,20 @@ fn chains_are_judged_once_and_bounded() {
         other.trace = trace.into();
         chains.push(Arc::new(other));
     }
-    assert!(chains.judge(&world, now));
+    assert!(chains.judge_pending(&world, now));
     assert_eq!(
-        chains.list().map(|c| c.trace.as_str()).collect::<Vec<_>>(),
+        chains
+            .all_chains()
+            .map(|c| c.trace.as_str())
+            .collect::<Vec<_>>(),
         ["u", "v"]
     );
 }
 
 #[test]
 fn a_told_chain_is_judged_by_the_requests_tag() {
-    let chain = |body: &str, tag| from_links(&text::parse(body).unwrap()[0], "g", tag, &world());
+    let chain =
+        |body: &str, tag| from_links(&text::parse_chains(body).unwrap()[0], "g", tag, &world());
     let good = chain("Agray[10.0.0.9][config=base] -> B[1] -> Cgray[2]", GRAY);
     let seen: Vec<_> = good
         .steps
@@ -481,8 +490,8 @@ fn a_failure_is_told_where_it_began() {
     let c = answered(&hop("c", "3", Some("2"), None, None), 500);
     let again = hop("c", "4", Some("2"), None, None);
     let failed = |hops: &[Arc<Hop>]| {
-        let chain = assemble(hops, &world(), LATER).remove(0);
-        (chain.is_wrong(), chain.failure().map(|s| s.app.clone()))
+        let chain = assemble_chains(hops, &world(), LATER).remove(0);
+        (chain.is_wrong(), chain.failed_step().map(|s| s.app.clone()))
     };
     let at = |app: &str| (true, Some(app.to_owned()));
     assert_eq!(failed(&[a.clone(), b.clone(), c.clone()]), at("c"));
@@ -529,9 +538,9 @@ fn groups_are_of_one_way_and_the_wrong_ones_come_first() {
         each(2, GRAY, GRAY, 200),
         each(3, None, None, 200),
     ];
-    chains.follow(&seen(&hops), at(1010));
+    chains.follow_world(&seen(&hops), at(1010));
     let told = |chains: &Chains, now: i64| {
-        let groups = chains.groups(5, at(now));
+        let groups = chains.list_groups(5, at(now));
         groups
             .iter()
             .map(|g| (g.key.tag.clone(), g.requests, g.wrong, g.urgency()))
@@ -541,26 +550,26 @@ fn groups_are_of_one_way_and_the_wrong_ones_come_first() {
     assert_eq!(
         told(&chains, 1010),
         [
-            (gray.clone(), 1, 0, Wrong::Nothing),
-            (None, 2, 0, Wrong::Nothing)
+            (gray.clone(), 1, 0, ChainFault::Nothing),
+            (None, 2, 0, ChainFault::Nothing)
         ]
     );
-    assert_eq!(chains.alarms(), 0);
+    assert_eq!(chains.alarm_count(), 0);
     hops.push(each(4, None, None, 500));
     hops.push(each(5, GRAY, None, 200));
     hops.push(each(6, None, None, 500));
-    chains.follow(&seen(&hops), at(1010));
-    let leaked = (gray.clone(), 1, 1, Wrong::Leaked);
+    chains.follow_world(&seen(&hops), at(1010));
+    let leaked = (gray.clone(), 1, 1, ChainFault::Leaked);
     assert_eq!(
         told(&chains, 1010),
         [
             leaked,
-            (None, 4, 2, Wrong::Failed),
-            (gray, 1, 0, Wrong::Nothing)
+            (None, 4, 2, ChainFault::Failed),
+            (gray, 1, 0, ChainFault::Nothing)
         ]
     );
     assert_eq!(
-        chains.alarms(),
+        chains.alarm_count(),
         2,
         "the second failure of a group is no news"
     );
@@ -582,29 +591,32 @@ fn what_may_still_become_whole_is_not_counted_yet() {
     };
     let mut chains = Chains::new(100);
     let mut hops = vec![sampled("a", "1", None, 200)];
-    chains.follow(&seen(&hops), at(1001));
+    chains.follow_world(&seen(&hops), at(1001));
     assert_eq!(
-        (chains.groups(0, at(1001)).len(), chains.settled().count()),
+        (
+            chains.list_groups(0, at(1001)).len(),
+            chains.settled_chains().count()
+        ),
         (0, 0)
     );
     hops.push(sampled("b", "2", Some("1"), 200));
-    chains.follow(&seen(&hops), at(1003));
-    chains.follow(&seen(&hops), at(1007));
-    let groups = chains.groups(0, at(1007));
+    chains.follow_world(&seen(&hops), at(1003));
+    chains.follow_world(&seen(&hops), at(1007));
+    let groups = chains.list_groups(0, at(1007));
     assert_eq!(
         (
             groups.len(),
             groups[0].requests,
             groups[0].key.hops.len(),
-            chains.settled().count()
+            chains.settled_chains().count()
         ),
         (1, 1, 2, 1)
     );
     assert!(groups[0].minute.sampled);
     // It comes after the waiting time, so the chain moves to the group that it belongs to.
     hops.push(sampled("c", "3", Some("2"), 200));
-    chains.follow(&seen(&hops), at(1008));
-    let groups = chains.groups(0, at(1008));
+    chains.follow_world(&seen(&hops), at(1008));
+    let groups = chains.list_groups(0, at(1008));
     assert_eq!(
         (groups.len(), groups[0].requests, groups[0].key.hops.len()),
         (1, 1, 3)
@@ -614,10 +626,13 @@ fn what_may_still_become_whole_is_not_counted_yet() {
         ..Hop::clone(&sampled("a", "9", None, 503))
     }
     .into()];
-    chains.follow(&seen(&[&hops[..], &failed].concat()), at(1009));
+    chains.follow_world(&seen(&[&hops[..], &failed].concat()), at(1009));
     assert_eq!(
-        chains.groups(0, at(1009)).first().map(Group::urgency),
-        Some(Wrong::Failed)
+        chains
+            .list_groups(0, at(1009))
+            .first()
+            .map(ChainGroup::urgency),
+        Some(ChainFault::Failed)
     );
 }
 
@@ -635,10 +650,10 @@ fn a_failure_that_moves_to_another_group_leaves_the_others_told() {
         failed("u", "1", None, 1002, "a"),
     ];
     let mut chains = Chains::new(100);
-    chains.follow(&seen(&hops), at(1003));
+    chains.follow_world(&seen(&hops), at(1003));
     hops.push(failed("u", "2", Some("1"), 1002, "b"));
-    chains.follow(&seen(&hops), at(1004));
-    let groups = chains.groups(0, at(1005));
+    chains.follow_world(&seen(&hops), at(1004));
+    let groups = chains.list_groups(0, at(1005));
     let told: Vec<_> = groups
         .iter()
         .map(|g| (g.key.hops.len(), g.wrong, g.urgency()))
@@ -646,7 +661,7 @@ fn a_failure_that_moves_to_another_group_leaves_the_others_told() {
     assert_eq!(told.len(), 2);
     assert!(
         told.iter()
-            .all(|(_, wrong, urgency)| (*wrong, *urgency) == (1, Wrong::Failed)),
+            .all(|(_, wrong, urgency)| (*wrong, *urgency) == (1, ChainFault::Failed)),
         "{told:?}"
     );
 }
@@ -700,19 +715,19 @@ proptest! {
         let (mut chains, mut told) = (Chains::new(1000), 0);
         for part in parts.into_iter().chain([hops.len()]) {
             told = (told + part).min(hops.len());
-            chains.follow(&seen(&hops[..told]), at(120));
+            chains.follow_world(&seen(&hops[..told]), at(120));
         }
         let mut wanted: BTreeMap<GroupKey, (u64, u64)> = BTreeMap::new();
-        for chain in chains.list() {
-            let counted = wanted.entry(GroupKey::of(chain)).or_default();
+        for chain in chains.all_chains() {
+            let counted = wanted.entry(GroupKey::from_chain(chain)).or_default();
             *counted = (counted.0 + 1, counted.1 + u64::from(chain.is_wrong()));
         }
-        let groups = chains.groups(0, at(120));
+        let groups = chains.list_groups(0, at(120));
         let found: BTreeMap<GroupKey, (u64, u64)> =
             groups.iter().map(|g| (GroupKey::clone(&g.key), (g.requests, g.wrong))).collect();
         prop_assert_eq!(&found, &wanted);
         for group in &groups {
-            prop_assert_eq!(group.urgency() != Wrong::Nothing, group.wrong > 0);
+            prop_assert_eq!(group.urgency() != ChainFault::Nothing, group.wrong > 0);
         }
     }
 
@@ -724,10 +739,10 @@ proptest! {
         let mut seen = std::collections::BTreeSet::new();
         let hops: Vec<_> = hops.into_iter().filter(|h| seen.insert((h.trace.clone(), h.span.clone()))).collect();
         let world = world();
-        let chains = assemble(&hops, &world, LATER);
+        let chains = assemble_chains(&hops, &world, LATER);
         let mut shuffled = hops.clone();
         shuffled.sort_by_key(|h| xxhash_rust::xxh3::xxh3_64_with_seed(format!("{}{}", h.trace, h.span).as_bytes(), seed));
-        prop_assert_eq!(&assemble(&shuffled, &world, LATER), &chains);
+        prop_assert_eq!(&assemble_chains(&shuffled, &world, LATER), &chains);
         let steps: Vec<_> = chains.iter().flat_map(|c| &c.steps).filter_map(|s| s.hop.as_ref()).map(|h| (&h.trace, &h.span)).collect();
         let unique: std::collections::BTreeSet<_> = steps.iter().collect();
         prop_assert_eq!(unique.len(), steps.len());

@@ -31,7 +31,7 @@ pub struct ChainError {
 }
 
 /// Parses the chains of a body, one per line.
-pub fn parse(body: &str) -> Result<Vec<Vec<Link>>, ChainError> {
+pub fn parse_chains(body: &str) -> Result<Vec<Vec<Link>>, ChainError> {
     let lines = body
         .lines()
         .map(str::trim)
@@ -43,10 +43,10 @@ pub fn parse(body: &str) -> Result<Vec<Vec<Link>>, ChainError> {
             let wrong = |j: usize, text: &str| ChainError {
                 line: i + 1,
                 link: j + 1,
-                text: shortened(text),
+                text: shorten_text(text),
             };
             links
-                .map(|(j, text)| link(text).ok_or_else(|| wrong(j, text)))
+                .map(|(j, text)| parse_link(text).ok_or_else(|| wrong(j, text)))
                 .collect::<Result<_, _>>()
         })
         .collect::<Result<_, _>>()?;
@@ -62,7 +62,7 @@ pub fn parse(body: &str) -> Result<Vec<Vec<Link>>, ChainError> {
 
 /// Parses `^(A|B|C)([^\[]*)\[([^\]]*)\](?:\[config=([^\]]*)\])?`; the rest of the text
 /// (` sleepTime:5`) is ignored.
-fn link(text: &str) -> Option<Link> {
+fn parse_link(text: &str) -> Option<Link> {
     let letter = text
         .chars()
         .next()
@@ -83,7 +83,7 @@ fn link(text: &str) -> Option<Link> {
     })
 }
 
-fn shortened(text: &str) -> Clean {
+fn shorten_text(text: &str) -> Clean {
     Clean::from_untrusted(&text.chars().take(80).collect::<String>())
 }
 
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn reads_the_samples_own_words() {
         let body = "Agray[1.2.3.4][config=base] -> B[1.2.3.5] -> Cgray[1.2.3.6] sleepTime:5\n";
-        let chains = parse(body).unwrap();
+        let chains = parse_chains(body).unwrap();
         assert_eq!(chains.len(), 1);
         assert_eq!(chains[0][0].tag.as_deref(), Some("gray"));
         assert_eq!(chains[0][0].config.as_deref(), Some("base"));
@@ -135,20 +135,20 @@ mod tests {
             ('B', &None, "1.2.3.5")
         );
         assert_eq!(
-            parse("A[x][config=] -> C[y]\nA[x][config=] -> B[z] -> C[y]").unwrap()[1].len(),
+            parse_chains("A[x][config=] -> C[y]\nA[x][config=] -> B[z] -> C[y]").unwrap()[1].len(),
             3
         );
     }
 
     #[test]
     fn says_where_it_is_wrong() {
-        let wrong = parse("A[1] -> B[2]\nA[1] -> D[2]").unwrap_err();
+        let wrong = parse_chains("A[1] -> B[2]\nA[1] -> D[2]").unwrap_err();
         assert_eq!(
             wrong.to_string(),
             "line 2, link 2: \"D[2]\" is no LETTER[address]"
         );
         for body in ["", "\n", "<html>", "A", "A[", "A1]", "é[1]"] {
-            assert!(parse(body).is_err(), "{body:?}");
+            assert!(parse_chains(body).is_err(), "{body:?}");
         }
     }
 
@@ -164,12 +164,12 @@ mod tests {
                 config: c.as_deref().map(Clean::from_untrusted),
             };
             let chains = vec![links.iter().map(link).collect::<Vec<_>>(); lines];
-            prop_assert_eq!(parse(&shown(&chains)).unwrap(), chains);
+            prop_assert_eq!(parse_chains(&shown(&chains)).unwrap(), chains);
         }
 
         #[test]
         fn no_body_panics(body in "(?s).{0,80}") {
-            let _ = parse(&body);
+            let _ = parse_chains(&body);
         }
     }
 }

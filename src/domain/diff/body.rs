@@ -3,37 +3,47 @@
 use serde_json::{Number, Value};
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 
-use super::{Comparison, Ignored, Path, Place, path::Step};
+use super::{Comparison, DifferencePlace, Ignored, JsonPath, path::PathStep};
 
 /// Longer texts are compared line by line without alignment, which would take too long.
-const MOST_ALIGNED: usize = 2000;
+const MAX_ALIGNED_LINES: usize = 2000;
 
-pub(super) fn compare(base: &[u8], gray: &[u8], ignored: &Ignored, found: &mut Comparison) {
-    if base == gray || ignored.has_path(&Path::default()) {
+pub(super) fn compare_bodies(base: &[u8], gray: &[u8], ignored: &Ignored, found: &mut Comparison) {
+    if base == gray || ignored.has_path(&JsonPath::default()) {
         return;
     }
     let [old, new] = [base, gray].map(|body| serde_json::from_slice::<Value>(body).ok());
     if let (Some(old), Some(new)) = (old, new) {
-        return values(&mut Path::default(), &old, &new, ignored, found);
+        return compare_values(&mut JsonPath::default(), &old, &new, ignored, found);
     }
     let before = found.count();
     let [old, new] = [base, gray].map(String::from_utf8_lossy);
-    lines(&old, &new, found);
+    compare_lines(&old, &new, found);
     if found.count() == before {
         // The bytes differ but not as text, so the bodies are binary.
         let at = base.iter().zip(gray).take_while(|(a, b)| a == b).count();
         let [old, new] = [base, gray].map(|body| body.get(at).map(|byte| format!("{byte:02x}")));
-        found.add(Place::Byte(at + 1), old.as_deref(), new.as_deref());
+        found.add_difference(
+            DifferencePlace::Byte(at + 1),
+            old.as_deref(),
+            new.as_deref(),
+        );
     }
 }
 
-fn values(at: &mut Path, base: &Value, gray: &Value, ignored: &Ignored, found: &mut Comparison) {
+fn compare_values(
+    at: &mut JsonPath,
+    base: &Value,
+    gray: &Value,
+    ignored: &Ignored,
+    found: &mut Comparison,
+) {
     match (base, gray) {
         (Value::Object(old), Value::Object(new)) => {
             for (name, value) in old {
-                child(
+                compare_child(
                     at,
-                    Step::Name(name.clone()),
+                    PathStep::Name(name.clone()),
                     Some(value),
                     new.get(name),
                     ignored,
@@ -41,9 +51,9 @@ fn values(at: &mut Path, base: &Value, gray: &Value, ignored: &Ignored, found: &
                 );
             }
             for (name, value) in new.iter().filter(|(name, _)| !old.contains_key(*name)) {
-                child(
+                compare_child(
                     at,
-                    Step::Name(name.clone()),
+                    PathStep::Name(name.clone()),
                     None,
                     Some(value),
                     ignored,
@@ -53,22 +63,29 @@ fn values(at: &mut Path, base: &Value, gray: &Value, ignored: &Ignored, found: &
         }
         (Value::Array(old), Value::Array(new)) => {
             for i in 0..old.len().max(new.len()) {
-                child(at, Step::Index(i), old.get(i), new.get(i), ignored, found);
+                compare_child(
+                    at,
+                    PathStep::Index(i),
+                    old.get(i),
+                    new.get(i),
+                    ignored,
+                    found,
+                );
             }
         }
-        (Value::Number(old), Value::Number(new)) if is_same(old, new) => {}
+        (Value::Number(old), Value::Number(new)) if is_same_number(old, new) => {}
         (old, new) if old == new => {}
-        (old, new) => found.add(
-            Place::Path(at.clone()),
+        (old, new) => found.add_difference(
+            DifferencePlace::Path(at.clone()),
             Some(&old.to_string()),
             Some(&new.to_string()),
         ),
     }
 }
 
-fn child(
-    at: &mut Path,
-    step: Step,
+fn compare_child(
+    at: &mut JsonPath,
+    step: PathStep,
     base: Option<&Value>,
     gray: Option<&Value>,
     ignored: &Ignored,
@@ -77,10 +94,14 @@ fn child(
     at.0.push(step);
     if !ignored.has_path(at) {
         match (base, gray) {
-            (Some(old), Some(new)) => values(at, old, new, ignored, found),
+            (Some(old), Some(new)) => compare_values(at, old, new, ignored, found),
             (old, new) => {
                 let [old, new] = [old, new].map(|v| v.map(ToString::to_string));
-                found.add(Place::Path(at.clone()), old.as_deref(), new.as_deref());
+                found.add_difference(
+                    DifferencePlace::Path(at.clone()),
+                    old.as_deref(),
+                    new.as_deref(),
+                );
             }
         }
     }
@@ -88,7 +109,7 @@ fn child(
 }
 
 /// Whether two numbers are equal, regardless of notation: 1 and 1.0.
-fn is_same(a: &Number, b: &Number) -> bool {
+fn is_same_number(a: &Number, b: &Number) -> bool {
     match (a.as_i128(), b.as_i128()) {
         (Some(a), Some(b)) => a == b,
         (None, None) => a.as_f64() == b.as_f64(),
@@ -105,7 +126,7 @@ fn is_whole(number: &Number, whole: i128) -> bool {
         .is_some_and(|f| f.fract() == 0.0 && f.abs() < 1e20 && f as i128 == whole)
 }
 
-fn lines(base: &str, gray: &str, found: &mut Comparison) {
+fn compare_lines(base: &str, gray: &str, found: &mut Comparison) {
     let [old, new] = [base, gray].map(|text| text.split('\n').collect::<Vec<_>>());
     let same = |(a, b): &(&&str, &&str)| a == b;
     let start = old.iter().zip(&new).take_while(same).count();
@@ -125,11 +146,11 @@ fn lines(base: &str, gray: &str, found: &mut Comparison) {
             let (a, b) = (old.get(i).copied(), new.get(i).copied());
             if a != b {
                 let number = if a.is_some() { at.0 } else { at.1 } + i + start + 1;
-                found.add(Place::Line(number), a, b);
+                found.add_difference(DifferencePlace::Line(number), a, b);
             }
         }
     };
-    if old.len().max(new.len()) > MOST_ALIGNED {
+    if old.len().max(new.len()) > MAX_ALIGNED_LINES {
         return block((0, 0), old, new);
     }
     for op in capture_diff_slices(Algorithm::Myers, old, new) {

@@ -1,12 +1,12 @@
 //! What to ignore in a comparison.
 
-use super::{Header, Path, PathError};
+use super::{Header, JsonPath, JsonPathError};
 
 /// Headers and paths of a JSON body that may differ.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ignored {
     headers: Vec<Header>,
-    paths: Vec<Path>,
+    paths: Vec<JsonPath>,
 }
 
 /// A text that names nothing that could be ignored.
@@ -14,7 +14,7 @@ pub struct Ignored {
 pub enum IgnoredError {
     /// Not a valid JSON path.
     #[error(transparent)]
-    Path(#[from] PathError),
+    Path(#[from] JsonPathError),
     /// A header that is not compared.
     #[error(
         "{0:?} is neither a JSON path ($.time) nor a header that is compared (content-type, cache-control, location)"
@@ -47,7 +47,7 @@ impl Ignored {
     }
 
     /// Whether a path is ignored, together with everything below it.
-    pub(super) fn has_path(&self, place: &Path) -> bool {
-        self.paths.iter().any(|p| p.names(place))
+    pub(super) fn has_path(&self, place: &JsonPath) -> bool {
+        self.paths.iter().any(|p| p.matches_place(place))
     }
 }

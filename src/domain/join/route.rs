@@ -4,7 +4,7 @@
 use crate::{
     api::LaneGroup,
     domain::{
-        request::under,
+        request::is_under_prefix,
         routes::{app_route, entry_route},
         span::Span,
         world::LaneGroups,
@@ -14,12 +14,12 @@ use crate::{
 /// Finds the lane group and the app of a span's route. Gateways name a route after its HTTPRoute,
 /// with additions: Traefik `httproute-NAMESPACE-NAME-…`, Envoy Gateway
 /// `httproute/NAMESPACE/NAME/rule/0/…`, Istio `NAMESPACE.NAME.0`.
-pub(super) fn app_of_route<'a>(span: &Span, groups: &'a LaneGroups) -> Option<(&'a str, &'a str)> {
+pub(super) fn app_for_route<'a>(span: &Span, groups: &'a LaneGroups) -> Option<(&'a str, &'a str)> {
     let route = span.route.as_deref()?;
     let mut best: Option<(usize, &str, &str)> = None;
     for (name, group) in groups.iter() {
         let at_entry = is_named(route, &entry_route(name))
-            .then(|| app_at(group, &span.path))
+            .then(|| app_for_path(group, &span.path))
             .flatten();
         let mut found: Vec<(usize, &str)> = at_entry
             .into_iter()
@@ -50,13 +50,13 @@ fn is_named(route: &str, name: &str) -> bool {
 }
 
 /// App of the longest entry path that covers the path.
-fn app_at<'a>(group: &'a LaneGroup, path: &str) -> Option<&'a str> {
+fn app_for_path<'a>(group: &'a LaneGroup, path: &str) -> Option<&'a str> {
     let path = path.split('?').next().unwrap_or_default();
     let fits = group
         .spec
         .entry
         .routes
         .iter()
-        .filter(|r| under(path, &r.path));
+        .filter(|r| is_under_prefix(path, &r.path));
     fits.max_by_key(|r| r.path.len()).map(|r| r.app.as_str())
 }

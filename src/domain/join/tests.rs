@@ -6,10 +6,10 @@ use super::*;
 use crate::{
     api::{AccessLog, EntryRoute, Lane, LaneApp, LaneGroup, LaneGroupSpec, LaneSpec, LogFormat},
     domain::{
-        access_log::Reader,
-        chain::{Chains, Verdict, assemble},
+        access_log::AccessLogReader,
+        chain::{Chains, Verdict, assemble_chains},
         span::{Emitter, TagKeys},
-        world::{Key, Pod, World},
+        world::{ObjectKey, Pod, World},
     },
 };
 
@@ -31,7 +31,7 @@ fn world() -> World {
         rewrite: None,
     }];
     let pod = |(app, end, gray): (&str, u8, bool)| {
-        let key = Key::of(
+        let key = ObjectKey::in_context(
             None,
             "demo",
             &format!("{app}-{}", if gray { "gray" } else { "prod" }),
@@ -67,7 +67,9 @@ fn now() -> Timestamp {
 
 fn join(spans: impl IntoIterator<Item = Span>) -> Vec<Hop> {
     let mut joiner = Joiner::default();
-    spans.into_iter().for_each(|span| joiner.take(span, now()));
+    spans
+        .into_iter()
+        .for_each(|span| joiner.add_span(span, now()));
     settle(&mut joiner, now() + SignedDuration::from_secs(10))
 }
 
@@ -88,7 +90,7 @@ fn join_slowly(spans: impl IntoIterator<Item = (Span, i64)>) -> Vec<Hop> {
         }
     };
     for (span, pause) in spans {
-        joiner.take(span, at);
+        joiner.add_span(span, at);
         at += SignedDuration::from_millis(pause);
         told(settle(&mut joiner, at));
     }
@@ -99,10 +101,10 @@ fn join_slowly(spans: impl IntoIterator<Item = (Span, i64)>) -> Vec<Hop> {
 
 fn settle(joiner: &mut Joiner, at: Timestamp) -> Vec<Hop> {
     let world = world();
-    let pods = PodIndex::of(world.pods.values());
-    let hops = joiner.settle(
+    let pods = PodIndex::from_pods(world.pods.values());
+    let hops = joiner.settle_traces(
         at,
-        Known {
+        JoinContext {
             pods: &pods,
             groups: &world.groups,
         },
@@ -154,7 +156,7 @@ fn traefiks() -> Vec<Span> {
         format: LogFormat::Traefik,
         ..AccessLog::default()
     };
-    let reader = Reader::new(
+    let reader = AccessLogReader::new(
         &log,
         &keys,
         Emitter {
@@ -163,7 +165,7 @@ fn traefiks() -> Vec<Span> {
         },
     );
     let lines = include_str!("../access_log/tests/traefik-three-hops.jsonl").lines();
-    lines.map(|line| reader.read(line).unwrap()).collect()
+    lines.map(|line| reader.parse_line(line).unwrap()).collect()
 }
 
 /// A span of one trace, with its start and its duration in milliseconds.
@@ -212,7 +214,7 @@ fn to(address: &str, span: Span) -> Span {
 
 fn tagged(tag: &str, span: Span) -> Span {
     Span {
-        tag: Tag::told(tag),
+        tag: Tag::from_reported(tag),
         ..span
     }
 }
@@ -297,7 +299,7 @@ fn traefiks_log_alone_gives_the_whole_chain() {
             .all(|h| h.group.as_deref() == Some("g") && h.namespace == "demo" && !h.tag_unknown)
     );
     let hops: Vec<Arc<Hop>> = hops.into_iter().map(Arc::new).collect();
-    let chains = assemble(&hops, &world(), Timestamp::MAX);
+    let chains = assemble_chains(&hops, &world(), Timestamp::MAX);
     assert_eq!(chains.len(), 1);
     assert_eq!(
         chains[0].steps.iter().map(|s| s.depth).collect::<Vec<_>>(),
@@ -540,12 +542,15 @@ fn hops_are_told_once_when_their_trace_is_quiet_and_late_spans_complete_them() {
     let mut joiner = Joiner::default();
     let mut at = now();
     for span in traefiks() {
-        joiner.take(span.clone(), at);
-        joiner.take(span, at);
+        joiner.add_span(span.clone(), at);
+        joiner.add_span(span, at);
         at += SignedDuration::from_millis(100);
     }
     assert_eq!(settle(&mut joiner, at).len(), 0);
-    assert_eq!(joiner.due(), Some(at + SignedDuration::from_millis(50)));
+    assert_eq!(
+        joiner.next_due(),
+        Some(at + SignedDuration::from_millis(50))
+    );
     let hops = settle(&mut joiner, at + SignedDuration::from_millis(50));
     assert_eq!(told(&hops), expected(STORY));
     // c's own span comes later, and so does a span of a hop that no log reported.
@@ -555,7 +560,7 @@ fn hops_are_told_once_when_their_trace_is_quiet_and_late_spans_complete_them() {
         time,
         ..s
     };
-    joiner.take(
+    joiner.add_span(
         of_trace(
             by_pod("c", span(Side::Server, "own", "", 0, 0)),
             hops[2].time,
@@ -566,7 +571,7 @@ fn hops_are_told_once_when_their_trace_is_quiet_and_late_spans_complete_them() {
         "127.0.0.11",
         tagged("gray", by_pod("c", span(Side::Client, "late", "own", 0, 0))),
     );
-    joiner.take(of_trace(late, hops[2].time), at);
+    joiner.add_span(of_trace(late, hops[2].time), at);
     let more = settle(&mut joiner, at + SignedDuration::from_secs(6));
     assert_eq!(
         (more.len(), &*more[0].app, more[0].parent.as_deref()),
@@ -596,13 +601,13 @@ fn a_caller_that_is_told_late_is_who_called() {
 #[test]
 fn memory_is_bounded_whatever_comes() {
     let mut joiner = Joiner::default();
-    for n in 0..3 * MOST_SPANS {
+    for n in 0..3 * MAX_SPANS {
         let trace = if n % 2 == 0 {
             "one".to_owned()
         } else {
             format!("t{n}")
         };
-        joiner.take(
+        joiner.add_span(
             Span {
                 trace,
                 span: n.to_string(),
@@ -611,12 +616,12 @@ fn memory_is_bounded_whatever_comes() {
             now(),
         );
     }
-    assert!(joiner.held <= MOST_SPANS && joiner.order.len() == joiner.traces.len());
+    assert!(joiner.held <= MAX_SPANS && joiner.order.len() == joiner.traces.len());
     assert_eq!(
         joiner.traces.values().map(|t| t.spans.len()).sum::<usize>(),
         joiner.held
     );
-    assert!(joiner.dropped() > 0);
+    assert!(joiner.dropped_spans() > 0);
     settle(&mut joiner, now() + SignedDuration::from_secs(100));
     assert_eq!((joiner.held, joiner.due.len()), (0, 0));
 }
@@ -683,7 +688,7 @@ proptest! {
         // Of two spans with the same key only the first counts, so keep one of each here.
         let mut unique: Vec<Span> = vec![];
         for span in spans {
-            if !unique.iter().any(|s| key_of(s) == key_of(&span)) {
+            if !unique.iter().any(|s| span_key(s) == span_key(&span)) {
                 unique.push(span);
             }
         }
@@ -701,7 +706,7 @@ proptest! {
         let doubled = unique.iter().any(|s| unique.iter().any(|o| o.span == s.span && o.side != s.side));
         prop_assert!(ids.len() == all || doubled);
         let hops: Vec<Arc<Hop>> = hops.into_iter().map(Arc::new).collect();
-        assemble(&hops, &world(), Timestamp::MAX);
+        assemble_chains(&hops, &world(), Timestamp::MAX);
     }
 }
 
@@ -840,14 +845,14 @@ proptest! {
         silent in prop::collection::vec(any::<bool>(), 12),
     ) {
         let mut world = open_world();
-        let pods = PodIndex::of(world.pods.values());
+        let pods = PodIndex::from_pods(world.pods.values());
         let (mut joiner, mut chains, mut at) = (Joiner::default(), Chains::new(10), now());
         let mut look = |joiner: &mut Joiner, at: Timestamp| {
-            let hops = joiner.settle(at, Known { pods: &pods, groups: &world.groups });
+            let hops = joiner.settle_traces(at, JoinContext { pods: &pods, groups: &world.groups });
             world.hops_seen += hops.len() as u64;
             Arc::make_mut(&mut world.hops).extend(hops);
-            chains.follow(&world, at);
-            for chain in chains.list() {
+            chains.follow_world(&world, at);
+            for chain in chains.all_chains() {
                 for (at, step) in chain.steps.iter().enumerate() {
                     let right = match step.verdict {
                         Verdict::Lost => lost > 0 && place(&step.app) >= lost && at > 0,
@@ -864,7 +869,7 @@ proptest! {
             if silent[who * 3 + kind] {
                 span.tag = Tag::Unknown;
             }
-            joiner.take(span, at);
+            joiner.add_span(span, at);
             at += SignedDuration::from_millis(pause);
             look(&mut joiner, at)?;
         }

@@ -1,32 +1,33 @@
 //! Finds and describes problems with the lanes of a group before they are saved.
 
 use super::{
-    Means, Problem, Rules, Severity, coloured,
-    compile::{name, ordered},
-    express::ways,
-    facts::{Branch, Facts},
-    never, taken_before,
-    text::print,
-    to_basis_points,
+    GatewayFeatures, Problem, Rules, Severity, build_coloured_rules,
+    compile::{enabled_lanes, lane_name},
+    constraints::{Branch, LaneConstraints},
+    describe_preceding_routes,
+    gateway_match::expand_conditions,
+    percent_to_basis_points,
+    text::format_condition,
+    unmatchable,
 };
 use crate::{
     api::{Condition, ConditionOn, Lane, LaneGroup, LaneMode, Operator},
-    domain::request::under,
+    domain::request::is_under_prefix,
 };
 
 /// Maximum number of pairs of lanes that are reported, so that a large group does not get hundreds
 /// of problems.
-const MOST_PAIRS: usize = 100;
+const MAX_REPORTED_PAIRS: usize = 100;
 
 /// All problems of the lanes of the group called `group_name`; `group` is `None` if it does not
 /// exist. Disabled lanes are checked on their own, not against others.
-pub fn check(group_name: &str, group: Option<&LaneGroup>, lanes: &[Lane]) -> Vec<Problem> {
+pub fn check_lanes(group_name: &str, group: Option<&LaneGroup>, lanes: &[Lane]) -> Vec<Problem> {
     let mut problems = vec![];
     for lane in lanes.iter().filter(|l| l.spec.group == group_name) {
         let mut add = |severity, place: &str, text: String| {
             problems.push(Problem {
                 severity,
-                lane: name(lane).into(),
+                lane: lane_name(lane).into(),
                 place: place.into(),
                 text,
             });
@@ -37,55 +38,57 @@ pub fn check(group_name: &str, group: Option<&LaneGroup>, lanes: &[Lane]) -> Vec
                 "group",
                 format!("there is no lane group {group_name:?}"),
             ),
-            Some(group) => paths(lane, group, &mut add),
+            Some(group) => check_paths(lane, group, &mut add),
         }
-        tag(lane, group, &mut add);
-        shares(lane, &mut add);
-        nevers(lane, &mut add);
-        contradictions(lane, &mut add);
-        methods(lane, &mut add);
+        check_tag(lane, group, &mut add);
+        check_share(lane, &mut add);
+        check_unmatchable(lane, &mut add);
+        check_contradictions(lane, &mut add);
+        check_method_case(lane, &mut add);
         let mut alone = lane.clone();
         alone.spec.enabled = true;
         problems.extend(Rules::compile(group_name, &[alone]).1);
     }
-    sums(group_name, lanes, &mut problems);
-    pairs(group_name, lanes, &mut problems);
+    check_share_sum(group_name, lanes, &mut problems);
+    check_lane_pairs(group_name, lanes, &mut problems);
     if let Some(group) = group {
-        at_gateway(group, lanes, &mut problems);
+        check_gateway(group, lanes, &mut problems);
     }
     problems
 }
 
 /// Problems of the lane called `own` after a change, and problems of other lanes that the change
 /// introduces.
-pub fn introduced(
+pub fn find_new_problems(
     group: &str,
     of: Option<&LaneGroup>,
     before: &[Lane],
     after: &[Lane],
     own: &str,
 ) -> Vec<Problem> {
-    let old = check(group, of, before);
-    check(group, of, after)
+    let old = check_lanes(group, of, before);
+    check_lanes(group, of, after)
         .into_iter()
         .filter(|p| p.lane == own || !old.contains(p))
         .collect()
 }
 
 /// Checks what the entry's gateway cannot do, and which other routes come first there.
-fn at_gateway(group: &LaneGroup, lanes: &[Lane], problems: &mut Vec<Problem>) {
+fn check_gateway(group: &LaneGroup, lanes: &[Lane], problems: &mut Vec<Problem>) {
     let own = || {
         lanes
             .iter()
             .filter(|l| Some(&l.spec.group) == group.metadata.name.as_ref())
     };
-    if let Some(means) = Means::of(group) {
-        problems.extend(coloured(group, lanes, &means).1);
+    if let Some(means) = GatewayFeatures::from_group(group) {
+        problems.extend(build_coloured_rules(group, lanes, &means).1);
         for lane in own().filter(|l| !l.spec.enabled) {
-            let wrong = ways(&lane.spec, &means).err().unwrap_or_default();
+            let wrong = expand_conditions(&lane.spec, &means)
+                .err()
+                .unwrap_or_default();
             let told = |(place, text)| Problem {
                 severity: Severity::Error,
-                lane: name(lane).into(),
+                lane: lane_name(lane).into(),
                 place,
                 text,
             };
@@ -93,11 +96,11 @@ fn at_gateway(group: &LaneGroup, lanes: &[Lane], problems: &mut Vec<Problem>) {
         }
     }
     for lane in own() {
-        for text in taken_before(group, Some(lane)) {
+        for text in describe_preceding_routes(group, Some(lane)) {
             let place = "match".to_owned();
             problems.push(Problem {
                 severity: Severity::Warning,
-                lane: name(lane).into(),
+                lane: lane_name(lane).into(),
                 place,
                 text,
             });
@@ -105,7 +108,7 @@ fn at_gateway(group: &LaneGroup, lanes: &[Lane], problems: &mut Vec<Problem>) {
     }
 }
 
-fn tag(lane: &Lane, group: Option<&LaneGroup>, add: &mut impl FnMut(Severity, &str, String)) {
+fn check_tag(lane: &Lane, group: Option<&LaneGroup>, add: &mut impl FnMut(Severity, &str, String)) {
     let tag = lane.spec.tag.as_str();
     let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
     let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
@@ -133,14 +136,14 @@ fn tag(lane: &Lane, group: Option<&LaneGroup>, add: &mut impl FnMut(Severity, &s
     }
 }
 
-fn paths(lane: &Lane, group: &LaneGroup, add: &mut impl FnMut(Severity, &str, String)) {
+fn check_paths(lane: &Lane, group: &LaneGroup, add: &mut impl FnMut(Severity, &str, String)) {
     for (i, path) in lane.spec.rule.paths.iter().enumerate() {
         let met = group
             .spec
             .entry
             .routes
             .iter()
-            .any(|r| under(path, &r.path) || under(&r.path, path));
+            .any(|r| is_under_prefix(path, &r.path) || is_under_prefix(&r.path, path));
         if path.starts_with('/') && !met {
             add(
                 Severity::Warning,
@@ -151,7 +154,7 @@ fn paths(lane: &Lane, group: &LaneGroup, add: &mut impl FnMut(Severity, &str, St
     }
 }
 
-fn shares(lane: &Lane, add: &mut impl FnMut(Severity, &str, String)) {
+fn check_share(lane: &Lane, add: &mut impl FnMut(Severity, &str, String)) {
     let rule = &lane.spec.rule;
     match lane.spec.share {
         Some(_) if !(rule.all.is_empty() && rule.any.is_empty()) => {
@@ -161,7 +164,7 @@ fn shares(lane: &Lane, add: &mut impl FnMut(Severity, &str, String)) {
                 "a share stands instead of conditions, not beside them".into(),
             );
         }
-        Some(share) if to_basis_points(share) == Some(0) => {
+        Some(share) if percent_to_basis_points(share) == Some(0) => {
             add(
                 Severity::Warning,
                 "share",
@@ -179,13 +182,13 @@ fn shares(lane: &Lane, add: &mut impl FnMut(Severity, &str, String)) {
     }
 }
 
-fn sums(group: &str, lanes: &[Lane], problems: &mut Vec<Problem>) {
+fn check_share_sum(group: &str, lanes: &[Lane], problems: &mut Vec<Problem>) {
     let mut sum = 0;
-    for lane in ordered(group, lanes) {
+    for lane in enabled_lanes(group, lanes) {
         let share = lane
             .spec
             .share
-            .and_then(to_basis_points)
+            .and_then(percent_to_basis_points)
             .unwrap_or_default();
         sum += share;
         if share > 0 && sum > 10_000 {
@@ -194,7 +197,7 @@ fn sums(group: &str, lanes: &[Lane], problems: &mut Vec<Problem>) {
                 format!("the shares of the group's lanes come to {total} %, more than 100 %");
             problems.push(Problem {
                 severity: Severity::Error,
-                lane: name(lane).into(),
+                lane: lane_name(lane).into(),
                 place: "share".into(),
                 text,
             });
@@ -203,51 +206,54 @@ fn sums(group: &str, lanes: &[Lane], problems: &mut Vec<Problem>) {
     }
 }
 
-fn contradictions(lane: &Lane, add: &mut impl FnMut(Severity, &str, String)) {
+fn check_contradictions(lane: &Lane, add: &mut impl FnMut(Severity, &str, String)) {
     let mut all = Branch::default();
     let mut tell = |branch: &Branch, condition: &Condition, place: String| {
-        if let Some(other) = branch.clash(condition) {
-            let what = print(condition);
+        if let Some(other) = branch.find_conflict(condition) {
+            let what = format_condition(condition);
             add(
                 Severity::Error,
                 &place,
                 match other == *condition {
                     true => format!("'{what}' can never hold"),
-                    false => format!("'{what}' can never hold together with '{}'", print(&other)),
+                    false => format!(
+                        "'{what}' can never hold together with '{}'",
+                        format_condition(&other)
+                    ),
                 },
             );
         }
     };
     for (i, condition) in lane.spec.rule.all.iter().enumerate() {
         tell(&all, condition, format!("match.all[{i}]"));
-        all.add(condition);
+        all.add_condition(condition);
     }
     for (i, condition) in lane.spec.rule.any.iter().enumerate() {
         tell(&all, condition, format!("match.any[{i}]"));
     }
 }
 
-fn nevers(lane: &Lane, add: &mut impl FnMut(Severity, &str, String)) {
+fn check_unmatchable(lane: &Lane, add: &mut impl FnMut(Severity, &str, String)) {
     let rule = &lane.spec.rule;
     for (i, path) in rule.paths.iter().enumerate() {
-        if let Some((severity, text)) = never::path(path) {
+        if let Some((severity, text)) = unmatchable::check_path(path) {
             add(severity, &format!("match.paths[{i}]"), text);
         }
     }
     for (list, conditions) in [("match.all", &rule.all), ("match.any", &rule.any)] {
         for (i, condition) in conditions.iter().enumerate() {
-            if let Some((severity, text)) = never::condition(condition) {
+            if let Some((severity, text)) = unmatchable::check_condition(condition) {
                 add(
                     severity,
                     &format!("{list}[{i}]"),
-                    format!("'{}': {text}", print(condition)),
+                    format!("'{}': {text}", format_condition(condition)),
                 );
             }
         }
     }
 }
 
-fn methods(lane: &Lane, add: &mut impl FnMut(Severity, &str, String)) {
+fn check_method_case(lane: &Lane, add: &mut impl FnMut(Severity, &str, String)) {
     let rule = &lane.spec.rule;
     let lists = [("match.all", &rule.all), ("match.any", &rule.any)];
     for (list, conditions) in lists {
@@ -268,15 +274,18 @@ fn methods(lane: &Lane, add: &mut impl FnMut(Severity, &str, String)) {
     }
 }
 
-fn pairs(group: &str, lanes: &[Lane], problems: &mut Vec<Problem>) {
-    let facts: Vec<Facts> = ordered(group, lanes).into_iter().map(Facts::of).collect();
+fn check_lane_pairs(group: &str, lanes: &[Lane], problems: &mut Vec<Problem>) {
+    let facts: Vec<LaneConstraints> = enabled_lanes(group, lanes)
+        .into_iter()
+        .map(LaneConstraints::from_lane)
+        .collect();
     let mut told = 0;
     for (j, later) in facts.iter().enumerate() {
         for earlier in &facts[..j] {
-            let (first, own) = (name(earlier.lane), name(later.lane));
-            let text = if later.within(earlier) {
+            let (first, own) = (lane_name(earlier.lane), lane_name(later.lane));
+            let text = if later.is_subset_of(earlier) {
                 format!("takes no request: lane {first} comes before it and takes all of them")
-            } else if earlier.lane.spec.tag != later.lane.spec.tag && earlier.overlaps(later) {
+            } else if earlier.lane.spec.tag != later.lane.spec.tag && earlier.overlaps_with(later) {
                 format!("lane {first} can take the same request, and comes first")
             } else {
                 continue;
@@ -288,7 +297,7 @@ fn pairs(group: &str, lanes: &[Lane], problems: &mut Vec<Problem>) {
                 text,
             });
             told += 1;
-            if told >= MOST_PAIRS {
+            if told >= MAX_REPORTED_PAIRS {
                 return;
             }
         }

@@ -7,97 +7,100 @@
 
 use super::{
     Problem, Severity,
-    compile::{name, ordered},
-    express::{Asked, Both, MOST_WAYS, Value, ways},
-    means::{Means, REWRITES},
+    compile::{enabled_lanes, lane_name},
+    gateway_features::{GatewayFeatures, PATH_REWRITE},
+    gateway_match::{CombinedMatch, MAX_ALTERNATIVES, MatchCriteria, ValueTest, expand_conditions},
 };
 use crate::{
     api::{EntryRoute, Lane, LaneGroup, gateway_api::RouteMatch},
-    domain::request::under,
+    domain::request::is_under_prefix,
 };
 
 /// Maximum number of rules, from the definition of HTTPRoute.
-pub const MOST_RULES: usize = 16;
+pub const MAX_RULES: usize = 16;
 /// Maximum number of matches of all rules of a route.
-pub const MOST_MATCHES: usize = MOST_WAYS;
-const MOST_OF_A_RULE: usize = 64;
+pub const MAX_MATCHES: usize = MAX_ALTERNATIVES;
+const MAX_MATCHES_PER_RULE: usize = 64;
 
 /// What happens to a request's tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Tag {
+pub enum TagAction {
     /// The lane's tag is set.
     Set(String),
     /// The client may tag, and sent this tag.
-    Own(String),
+    Client(String),
     /// No lane takes the request, and its own tag, if any, has no meaning.
     None,
 }
 
 /// One rule of an entry route.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Coloured {
+pub struct ColouredRule {
     /// Matches, one of which must hold.
     pub matches: Vec<RouteMatch>,
     /// What happens to the tag.
-    pub tag: Tag,
+    pub tag: TagAction,
     /// Replacement for the matched path prefix.
     pub rewrite: Option<String>,
 }
 
 /// Rules of each entry path (by its index in the group), and the problems. Lanes with errors take
 /// no request.
-pub fn coloured(
+pub fn build_coloured_rules(
     group: &LaneGroup,
     lanes: &[Lane],
-    means: &Means,
-) -> (Vec<Vec<Coloured>>, Vec<Problem>) {
+    means: &GatewayFeatures,
+) -> (Vec<Vec<ColouredRule>>, Vec<Problem>) {
     let mut problems = vec![];
     let mut said = vec![];
-    for lane in ordered(group.metadata.name.as_deref().unwrap_or_default(), lanes) {
-        match ways(&lane.spec, means) {
+    for lane in enabled_lanes(group.metadata.name.as_deref().unwrap_or_default(), lanes) {
+        match expand_conditions(&lane.spec, means) {
             Ok(ways) => said.push((lane, ways)),
             Err(wrong) => problems.extend(
                 wrong
                     .into_iter()
-                    .map(|(place, text)| problem(lane, &place, text)),
+                    .map(|(place, text)| lane_error(lane, &place, text)),
             ),
         }
     }
     loop {
-        let found: Result<Vec<_>, Full> = (0..group.spec.entry.routes.len())
-            .map(|at| entry(group, at, &said))
+        let found: Result<Vec<_>, ColourError> = (0..group.spec.entry.routes.len())
+            .map(|at| build_entry_rules(group, at, &said))
             .collect();
         match found {
             Ok(rules) => return (rules, problems),
-            Err(Full::Unsaid(first, second, key)) => {
+            Err(ColourError::Inexpressible(first, second, key)) => {
                 // The later lane gives way.
-                let other = name(said[first].0);
+                let other = lane_name(said[first].0);
                 let text = format!(
                     "a request that lane {other} takes first could be taken by this one: an HTTPRoute asks one thing \
                      only of {key}. Use == or in, or another key"
                 );
-                problems.push(problem(said[second].0, "match", text));
+                problems.push(lane_error(said[second].0, "match", text));
                 said.remove(second);
             }
-            Err(Full::Room(path)) => {
+            Err(ColourError::NoRoom(path)) => {
                 let text = format!(
-                    "has no room: the lanes at {path} come to more than an HTTPRoute takes ({MOST_RULES} rules, \
-                     {MOST_MATCHES} matches). Name fewer values, or fewer lanes"
+                    "has no room: the lanes at {path} come to more than an HTTPRoute takes ({MAX_RULES} rules, \
+                     {MAX_MATCHES} matches). Name fewer values, or fewer lanes"
                 );
                 let Some((lane, _)) = said.pop() else {
                     return (vec![], problems);
                 };
-                problems.push(problem(lane, "match", text));
+                problems.push(lane_error(lane, "match", text));
             }
         }
     }
 }
 
 /// Problems of the group itself: what its gateway cannot do.
-pub fn group_problems(group: &LaneGroup, means: &Means) -> Vec<String> {
+pub fn group_problems(group: &LaneGroup, means: &GatewayFeatures) -> Vec<String> {
     let mut problems = vec![];
     let rewritten = group.spec.entry.routes.iter().any(|r| r.rewrite.is_some());
-    if let Some(words) = rewritten.then(|| means.lacks(REWRITES)).flatten() {
+    if let Some(words) = rewritten
+        .then(|| means.describe_missing(PATH_REWRITE))
+        .flatten()
+    {
         problems.push(format!(
             "entry.routes: {words}: leave the rewrite out, and let the services answer at that path"
         ));
@@ -105,49 +108,49 @@ pub fn group_problems(group: &LaneGroup, means: &Means) -> Vec<String> {
     if let Some(member) = &group.spec.propagation.baggage {
         problems.push(format!(
             "propagation.baggage: {} cannot change the member {member} of baggage: only the header {} is set",
-            means.who(),
+            means.describe_class(),
             group.spec.propagation.header
         ));
     }
     problems
 }
 
-enum Full {
-    Room(String),
-    Unsaid(usize, usize, String),
+enum ColourError {
+    NoRoom(String),
+    Inexpressible(usize, usize, String),
 }
 
-fn problem(lane: &Lane, place: &str, text: String) -> Problem {
+fn lane_error(lane: &Lane, place: &str, text: String) -> Problem {
     Problem {
         severity: Severity::Error,
-        lane: name(lane).into(),
+        lane: lane_name(lane).into(),
         place: place.into(),
         text,
     }
 }
 
 /// One match and its tag.
-struct Way {
-    asked: Asked,
-    tag: Tag,
+struct TaggedMatch {
+    asked: MatchCriteria,
+    tag: TagAction,
     lane: usize,
 }
 
-fn entry(
+fn build_entry_rules(
     group: &LaneGroup,
     at: usize,
-    said: &[(&Lane, Vec<Asked>)],
-) -> Result<Vec<Coloured>, Full> {
+    said: &[(&Lane, Vec<MatchCriteria>)],
+) -> Result<Vec<ColouredRule>, ColourError> {
     let route = &group.spec.entry.routes[at];
-    let root = trimmed(&route.path);
-    let plain = Asked {
+    let root = trim_slashes(&route.path);
+    let plain = MatchCriteria {
         path: root.clone(),
-        ..Asked::default()
+        ..MatchCriteria::default()
     };
     // The baseline comes last; before it, where clients may tag, come the clients' own tags.
-    let mut below = vec![Way {
+    let mut below = vec![TaggedMatch {
         asked: plain.clone(),
-        tag: Tag::None,
+        tag: TagAction::None,
         lane: usize::MAX,
     }];
     if group.spec.client_may_tag {
@@ -156,23 +159,23 @@ fn entry(
         tags.sort();
         tags.dedup();
         let own = tags.into_iter().map(|tag| {
-            let headers = [(header.clone(), Value::Exact(tag.clone()))].into();
-            Way {
-                asked: Asked {
+            let headers = [(header.clone(), ValueTest::Exact(tag.clone()))].into();
+            TaggedMatch {
+                asked: MatchCriteria {
                     headers,
                     ..plain.clone()
                 },
-                tag: Tag::Own(tag.clone()),
+                tag: TagAction::Client(tag.clone()),
                 lane: usize::MAX,
             }
         });
         below.splice(0..0, own);
     }
     for (lane, (spec, ways)) in said.iter().enumerate().rev() {
-        let tag = Tag::Set(spec.spec.tag.clone());
-        let mut here: Vec<Asked> = vec![];
-        for path in paths(group, route, spec) {
-            let whole = |w: &Asked| Asked {
+        let tag = TagAction::Set(spec.spec.tag.clone());
+        let mut here: Vec<MatchCriteria> = vec![];
+        for path in lane_paths(group, route, spec) {
+            let whole = |w: &MatchCriteria| MatchCriteria {
                 path: path.clone(),
                 ..w.clone()
             };
@@ -185,22 +188,26 @@ fn entry(
                 .iter()
                 .filter(|w| w.tag != tag && own.rank() <= w.asked.rank())
             {
-                match own.and(&other.asked) {
-                    Both::Never => {}
-                    Both::As(both) => also.push(both),
+                match own.combine_with(&other.asked) {
+                    CombinedMatch::Never => {}
+                    CombinedMatch::Match(both) => also.push(both),
                     // A client's own tag is one exact value: only lanes can ask for two things of
                     // one key.
-                    Both::Unsaid(key) => {
-                        return Err(Full::Unsaid(lane, other.lane.min(said.len() - 1), key));
+                    CombinedMatch::Inexpressible(key) => {
+                        return Err(ColourError::Inexpressible(
+                            lane,
+                            other.lane.min(said.len() - 1),
+                            key,
+                        ));
                     }
                 }
-                if also.len() + here.len() + below.len() > 4 * MOST_MATCHES {
-                    return Err(Full::Room(route.path.clone()));
+                if also.len() + here.len() + below.len() > 4 * MAX_MATCHES {
+                    return Err(ColourError::NoRoom(route.path.clone()));
                 }
             }
         }
         here.extend(also);
-        let mut kept: Vec<Asked> = vec![];
+        let mut kept: Vec<MatchCriteria> = vec![];
         for asked in here {
             if !kept.contains(&asked) {
                 kept.push(asked);
@@ -212,27 +219,27 @@ fn entry(
         below.retain(|w| !kept.contains(&w.asked));
         below.splice(
             0..0,
-            kept.into_iter().map(|asked| Way {
+            kept.into_iter().map(|asked| TaggedMatch {
                 asked,
                 tag: tag.clone(),
                 lane,
             }),
         );
     }
-    if below.len() > MOST_MATCHES {
-        return Err(Full::Room(route.path.clone()));
+    if below.len() > MAX_MATCHES {
+        return Err(ColourError::NoRoom(route.path.clone()));
     }
-    let rules = rules(route, &root, &below);
-    if rules.len() > MOST_RULES {
-        Err(Full::Room(route.path.clone()))
+    let rules = merge_rules(route, &root, &below);
+    if rules.len() > MAX_RULES {
+        Err(ColourError::NoRoom(route.path.clone()))
     } else {
         Ok(rules)
     }
 }
 
 /// Merges neighbours with the same tag and rewrite into one rule.
-fn rules(route: &EntryRoute, root: &str, ways: &[Way]) -> Vec<Coloured> {
-    let mut rules: Vec<Coloured> = vec![];
+fn merge_rules(route: &EntryRoute, root: &str, ways: &[TaggedMatch]) -> Vec<ColouredRule> {
+    let mut rules: Vec<ColouredRule> = vec![];
     for way in ways {
         // What is matched beyond the entry's own path stays in the path.
         let rest = way.asked.path.strip_prefix(root).unwrap_or_default();
@@ -240,16 +247,16 @@ fn rules(route: &EntryRoute, root: &str, ways: &[Way]) -> Vec<Coloured> {
             "" => to.clone(),
             rest => format!("{}{rest}", to.trim_end_matches('/')),
         });
-        let found = way.asked.route_match();
+        let found = way.asked.to_route_match();
         match rules.last_mut() {
             Some(last)
                 if last.tag == way.tag
                     && last.rewrite == rewrite
-                    && last.matches.len() < MOST_OF_A_RULE =>
+                    && last.matches.len() < MAX_MATCHES_PER_RULE =>
             {
                 last.matches.push(found);
             }
-            _ => rules.push(Coloured {
+            _ => rules.push(ColouredRule {
                 matches: vec![found],
                 tag: way.tag.clone(),
                 rewrite,
@@ -261,25 +268,33 @@ fn rules(route: &EntryRoute, root: &str, ways: &[Way]) -> Vec<Coloured> {
 
 /// Paths at or below an entry path where a lane takes requests. A deeper entry path has rules of
 /// its own.
-pub(super) fn paths(group: &LaneGroup, route: &EntryRoute, lane: &Lane) -> Vec<String> {
-    let root = trimmed(&route.path);
+pub(super) fn lane_paths(group: &LaneGroup, route: &EntryRoute, lane: &Lane) -> Vec<String> {
+    let root = trim_slashes(&route.path);
     let asked = &lane.spec.rule.paths;
-    if asked.is_empty() || asked.iter().any(|p| under(&root, &trimmed(p))) {
+    if asked.is_empty()
+        || asked
+            .iter()
+            .any(|p| is_under_prefix(&root, &trim_slashes(p)))
+    {
         return vec![root];
     }
     let deeper = |p: &&String| {
-        let own = trimmed(p);
+        let own = trim_slashes(p);
         let nearer = |r: &EntryRoute| {
-            let other = trimmed(&r.path);
-            other.len() > root.len() && under(&own, &other)
+            let other = trim_slashes(&r.path);
+            other.len() > root.len() && is_under_prefix(&own, &other)
         };
-        under(&own, &root) && !group.spec.entry.routes.iter().any(nearer)
+        is_under_prefix(&own, &root) && !group.spec.entry.routes.iter().any(nearer)
     };
-    asked.iter().filter(deeper).map(|p| trimmed(p)).collect()
+    asked
+        .iter()
+        .filter(deeper)
+        .map(|p| trim_slashes(p))
+        .collect()
 }
 
 /// Removes trailing slashes: `/A/` becomes `/A`, and `/` becomes empty.
-pub(super) fn trimmed(path: &str) -> String {
+pub(super) fn trim_slashes(path: &str) -> String {
     path.trim_end_matches('/').to_owned()
 }
 

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, request::Parts};
 use super::{Decision, Rules};
 use crate::{
     api::{Lane, LaneGroup, OnLoss},
-    domain::request::{Look, Seen},
+    domain::request::{InFlightRequest, RequestView},
 };
 
 /// How requests of a lane group get their tag.
@@ -43,21 +43,21 @@ impl Colouring {
     }
 
     /// Lane that takes a request; `None` also if its tag is not a valid header value.
-    pub fn decide(&self, request: &impl Look) -> Option<Decision<'_>> {
+    pub fn decide_lane(&self, request: &impl RequestView) -> Option<Decision<'_>> {
         self.rules
-            .decide(request)
+            .decide_lane(request)
             .filter(|d| HeaderValue::from_str(d.tag).is_ok())
     }
 
     /// Sets, keeps or removes the tag of a request.
-    pub fn apply(&self, parts: &mut Parts, trace: &str) {
+    pub fn apply_tag(&self, parts: &mut Parts, trace: &str) {
         let tag = self
-            .decide(&Seen { parts, trace })
+            .decide_lane(&InFlightRequest { parts, trace })
             .and_then(|d| HeaderValue::from_str(d.tag).ok());
         match tag {
             Some(tag) => {
                 if let Some(member) = &self.baggage {
-                    set_member(&mut parts.headers, member, Some(&tag));
+                    set_baggage_member(&mut parts.headers, member, Some(&tag));
                 }
                 parts.headers.insert(&self.header, tag);
             }
@@ -65,7 +65,7 @@ impl Colouring {
             None => {
                 parts.headers.remove(&self.header);
                 if let Some(member) = &self.baggage {
-                    set_member(&mut parts.headers, member, None);
+                    set_baggage_member(&mut parts.headers, member, None);
                 }
             }
         }
@@ -83,7 +83,7 @@ pub fn tag_header(group: &LaneGroup) -> HeaderName {
 }
 
 /// Sets or removes one member of W3C `baggage` and keeps the others.
-fn set_member(headers: &mut HeaderMap, member: &str, value: Option<&HeaderValue>) {
+fn set_baggage_member(headers: &mut HeaderMap, member: &str, value: Option<&HeaderValue>) {
     let name = |entry: &str| {
         entry
             .split(['=', ';'])
@@ -121,17 +121,17 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append("baggage", HeaderValue::from_static("a=1;p=x, lane=old;q"));
         headers.append("baggage", HeaderValue::from_static("b=2"));
-        set_member(
+        set_baggage_member(
             &mut headers,
             "lane",
             Some(&HeaderValue::from_static("gray")),
         );
         assert_eq!(headers["baggage"], "a=1;p=x,b=2,lane=gray");
-        set_member(&mut headers, "lane", None);
+        set_baggage_member(&mut headers, "lane", None);
         assert_eq!(headers["baggage"], "a=1;p=x,b=2");
         let mut headers = HeaderMap::new();
         headers.append("baggage", HeaderValue::from_static("lane=old"));
-        set_member(&mut headers, "lane", None);
+        set_baggage_member(&mut headers, "lane", None);
         assert!(headers.get("baggage").is_none());
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use regex::{Regex, RegexBuilder};
 
-use super::{basis_points, to_basis_points};
+use super::{hash_to_basis_points, percent_to_basis_points};
 use crate::api::{Condition, ConditionOn, Operator};
 
 /// Maximum memory of a compiled regex, so that a pattern from a form cannot bring the gateway down.
@@ -12,7 +12,7 @@ const REGEX_BYTES: usize = 1 << 18;
 
 /// Test of a value.
 #[derive(Clone, Debug)]
-pub(super) enum Test {
+pub(super) enum ConditionTest {
     Equal(Box<str>),
     NotEqual(Box<str>),
     In(HashSet<Box<str>>),
@@ -26,7 +26,7 @@ pub(super) enum Test {
     Never,
 }
 
-impl Test {
+impl ConditionTest {
     pub(super) fn holds(&self, value: &str) -> bool {
         match self {
             Self::Equal(v) => **v == *value,
@@ -36,17 +36,17 @@ impl Test {
             Self::Prefix(p) => value.starts_with(&**p),
             Self::Regex(r) => r.is_match(value),
             Self::Exists => true,
-            Self::Percent(bp) => basis_points(value) < *bp,
+            Self::Percent(bp) => hash_to_basis_points(value) < *bp,
             Self::Never => false,
         }
     }
 }
 
 /// Compiles the test of a condition, or explains why it is invalid.
-pub(super) fn compile(condition: &Condition) -> Result<Test, String> {
+pub(super) fn compile_test(condition: &Condition) -> Result<ConditionTest, String> {
     match (condition.on, condition.key.as_deref()) {
         (ConditionOn::Method, _) => {}
-        (on, None | Some("")) => return Err(format!("the {}'s name is missing", on.word())),
+        (on, None | Some("")) => return Err(format!("the {}'s name is missing", on.as_str())),
         (ConditionOn::Header, Some(key)) if !is_token(key) => {
             return Err(format!("{key:?} cannot be the name of a header"));
         }
@@ -55,25 +55,25 @@ pub(super) fn compile(condition: &Condition) -> Result<Test, String> {
     let op = condition.op;
     let one = || match condition.values.as_slice() {
         [value] => Ok(Box::<str>::from(value.as_str())),
-        [] => Err(format!("{} needs a value", op.word())),
+        [] => Err(format!("{} needs a value", op.as_str())),
         _ => Err(format!(
             "{} takes one value; use {} for several",
-            op.word(),
-            list_of(op)
+            op.as_str(),
+            list_operator(op)
         )),
     };
     let several = || match condition.values.as_slice() {
-        [] => Err(format!("{} needs at least one value", op.word())),
+        [] => Err(format!("{} needs at least one value", op.as_str())),
         values => Ok(values.iter().map(|v| v.as_str().into()).collect()),
     };
     Ok(match op {
-        Operator::Equal => Test::Equal(one()?),
-        Operator::NotEqual => Test::NotEqual(one()?),
-        Operator::In => Test::In(several()?),
-        Operator::NotIn => Test::NotIn(several()?),
-        Operator::Prefix => Test::Prefix(one()?),
-        Operator::Regex => Test::Regex(regex(&one()?)?),
-        Operator::Exists if condition.values.is_empty() => Test::Exists,
+        Operator::Equal => ConditionTest::Equal(one()?),
+        Operator::NotEqual => ConditionTest::NotEqual(one()?),
+        Operator::In => ConditionTest::In(several()?),
+        Operator::NotIn => ConditionTest::NotIn(several()?),
+        Operator::Prefix => ConditionTest::Prefix(one()?),
+        Operator::Regex => ConditionTest::Regex(compile_regex(&one()?)?),
+        Operator::Exists if condition.values.is_empty() => ConditionTest::Exists,
         Operator::Exists => return Err("exists takes no value".into()),
         Operator::Percent => {
             let text = one()?;
@@ -82,14 +82,16 @@ pub(super) fn compile(condition: &Condition) -> Result<Test, String> {
                 .trim()
                 .parse()
                 .ok()
-                .and_then(to_basis_points);
-            Test::Percent(number.ok_or_else(|| format!("{text:?} is no percentage from 0 to 100"))?)
+                .and_then(percent_to_basis_points);
+            ConditionTest::Percent(
+                number.ok_or_else(|| format!("{text:?} is no percentage from 0 to 100"))?,
+            )
         }
     })
 }
 
 /// Compiles a regex that must match the whole value.
-fn regex(pattern: &str) -> Result<Regex, String> {
+fn compile_regex(pattern: &str) -> Result<Regex, String> {
     let build = |p: &str| {
         RegexBuilder::new(p)
             .size_limit(REGEX_BYTES)
@@ -114,7 +116,7 @@ fn last_line(text: &str) -> &str {
         .trim_start_matches("error: ")
 }
 
-fn list_of(op: Operator) -> &'static str {
+fn list_operator(op: Operator) -> &'static str {
     match op {
         Operator::NotEqual => "notIn",
         _ => "in, or several conditions,",

@@ -10,8 +10,10 @@ use std::{
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::condition::Test;
-use crate::domain::request::{Look, cookies, decoded, pairs, under};
+use super::condition::ConditionTest;
+use crate::domain::request::{
+    RequestView, cookie_pairs, decode_query_part, is_under_prefix, query_pairs,
+};
 
 /// Compiled lanes of one group.
 #[derive(Clone, Debug, Default)]
@@ -26,14 +28,14 @@ pub(super) struct Rule {
     pub(super) name: Box<str>,
     pub(super) tag: Box<str>,
     pub(super) paths: Vec<Box<str>>,
-    pub(super) all: Vec<(u32, Test)>,
-    pub(super) any: Vec<(u32, Test)>,
+    pub(super) all: Vec<(u32, ConditionTest)>,
+    pub(super) any: Vec<(u32, ConditionTest)>,
     pub(super) share: Option<Range<u32>>,
 }
 
 /// Kinds of keys that conditions test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum KeyKind {
     Parameter,
     Header,
     Cookie,
@@ -43,7 +45,7 @@ pub(super) enum Kind {
 /// Index from the keys and values of requests to rules.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
-    pub(super) fields: Vec<Field>,
+    pub(super) fields: Vec<KeyField>,
     /// By kind: hash of a name to the fields with that name.
     pub(super) names: [ByHash; 4],
     /// By kind: fields that rules are indexed under.
@@ -54,8 +56,8 @@ pub(super) struct Index {
 
 /// One key that some lane tests.
 #[derive(Clone, Debug)]
-pub(super) struct Field {
-    pub(super) kind: Kind,
+pub(super) struct KeyField {
+    pub(super) kind: KeyKind,
     pub(super) key: Box<str>,
     /// Hash of a value to the rules that ask for it, in order of evaluation.
     pub(super) values: ByHash,
@@ -63,13 +65,13 @@ pub(super) struct Field {
     pub(super) with: Vec<u32>,
 }
 
-pub(super) type ByHash = HashMap<u64, Vec<u32>, BuildHasherDefault<Already>>;
+pub(super) type ByHash = HashMap<u64, Vec<u32>, BuildHasherDefault<IdentityHasher>>;
 
 /// Hasher for keys that are hashes already.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Already(u64);
+pub(super) struct IdentityHasher(u64);
 
-impl Hasher for Already {
+impl Hasher for IdentityHasher {
     fn finish(&self) -> u64 {
         self.0
     }
@@ -83,7 +85,7 @@ impl Hasher for Already {
     }
 }
 
-pub(super) fn hash(text: &str) -> u64 {
+pub(super) fn hash_text(text: &str) -> u64 {
     xxh3_64(text.as_bytes())
 }
 
@@ -97,11 +99,11 @@ pub struct Decision<'r> {
 }
 
 /// With fewer keys than this to look up, a look-up of each is cheaper than a scan of the request.
-const FEW: usize = 8;
+const SCAN_THRESHOLD: usize = 8;
 
 impl Rules {
     /// Lane that takes a request, if any.
-    pub fn decide(&self, request: &impl Look) -> Option<Decision<'_>> {
+    pub fn decide_lane(&self, request: &impl RequestView) -> Option<Decision<'_>> {
         if self.rules.is_empty() {
             return None;
         }
@@ -111,15 +113,15 @@ impl Rules {
                 if i >= best {
                     break;
                 }
-                if self.takes(&self.rules[i as usize], request) {
+                if self.matches_rule(&self.rules[i as usize], request) {
                     best = i;
                     break;
                 }
             }
         };
-        self.each_present(request, &mut |field, value| {
+        self.for_each_present(request, &mut |field, value| {
             if !field.values.is_empty()
-                && let Some(rules) = field.values.get(&hash(value))
+                && let Some(rules) = field.values.get(&hash_text(value))
             {
                 consider(rules);
             }
@@ -137,43 +139,53 @@ impl Rules {
         self.rules.is_empty()
     }
 
-    pub(super) fn takes(&self, rule: &Rule, request: &impl Look) -> bool {
+    pub(super) fn matches_rule(&self, rule: &Rule, request: &impl RequestView) -> bool {
         let path = request.path();
-        let holds = |(field, test): &(u32, Test)| {
+        let holds = |(field, test): &(u32, ConditionTest)| {
             let field = &self.index.fields[*field as usize];
-            value(field.kind, &field.key, request).is_some_and(|v| test.holds(&v))
+            find_value(field.kind, &field.key, request).is_some_and(|v| test.holds(&v))
         };
-        (rule.paths.is_empty() || rule.paths.iter().any(|p| under(path, p)))
+        (rule.paths.is_empty() || rule.paths.iter().any(|p| is_under_prefix(path, p)))
             && rule.all.iter().all(holds)
             && (rule.any.is_empty() || rule.any.iter().any(holds))
             && rule
                 .share
                 .as_ref()
-                .is_none_or(|s| s.contains(&request.share()))
+                .is_none_or(|s| s.contains(&request.share_position()))
     }
 
     /// Calls `each` with every indexed field that the request has.
-    fn each_present(&self, request: &impl Look, each: &mut dyn FnMut(&Field, &str)) {
-        let filed = |kind: Kind| self.index.filed[kind as usize].as_slice();
-        for kind in [Kind::Parameter, Kind::Header, Kind::Cookie, Kind::Method] {
-            if filed(kind).len() < FEW {
+    fn for_each_present(&self, request: &impl RequestView, each: &mut dyn FnMut(&KeyField, &str)) {
+        let filed = |kind: KeyKind| self.index.filed[kind as usize].as_slice();
+        for kind in [
+            KeyKind::Parameter,
+            KeyKind::Header,
+            KeyKind::Cookie,
+            KeyKind::Method,
+        ] {
+            if filed(kind).len() < SCAN_THRESHOLD {
                 for field in filed(kind).iter().map(|f| &self.index.fields[*f as usize]) {
-                    if let Some(value) = value(kind, &field.key, request) {
+                    if let Some(value) = find_value(kind, &field.key, request) {
                         each(field, &value);
                     }
                 }
             } else {
-                self.each_of_many(kind, request, each);
+                self.for_each_of_many(kind, request, each);
             }
         }
     }
 
     /// Does the same for many keys by a scan of the request. A repeated key may be found twice,
     /// which at worst yields too many candidates, because only first values are tested in the end.
-    fn each_of_many(&self, kind: Kind, request: &impl Look, each: &mut dyn FnMut(&Field, &str)) {
+    fn for_each_of_many(
+        &self,
+        kind: KeyKind,
+        request: &impl RequestView,
+        each: &mut dyn FnMut(&KeyField, &str),
+    ) {
         let mut found = |key: &str, value: &str| {
             let fields = self.index.names[kind as usize]
-                .get(&hash(key))
+                .get(&hash_text(key))
                 .map(Vec::as_slice)
                 .unwrap_or_default();
             fields
@@ -183,26 +195,25 @@ impl Rules {
                 .for_each(|f| each(f, value));
         };
         match kind {
-            Kind::Parameter => {
-                pairs(request.query()).for_each(|(k, v)| found(&decoded(k), &decoded(v)))
-            }
-            Kind::Header => request.headers(&mut |k, v| found(k, v)),
-            Kind::Cookie => request.headers(&mut |k, v| {
+            KeyKind::Parameter => query_pairs(request.query())
+                .for_each(|(k, v)| found(&decode_query_part(k), &decode_query_part(v))),
+            KeyKind::Header => request.for_each_header(&mut |k, v| found(k, v)),
+            KeyKind::Cookie => request.for_each_header(&mut |k, v| {
                 if k == "cookie" {
-                    cookies(v).for_each(|(k, v)| found(k, v));
+                    cookie_pairs(v).for_each(|(k, v)| found(k, v));
                 }
             }),
-            Kind::Method => found("", request.method()),
+            KeyKind::Method => found("", request.method()),
         }
     }
 }
 
 /// Value of a key that counts: the first one.
-fn value<'a>(kind: Kind, key: &str, request: &'a impl Look) -> Option<Cow<'a, str>> {
+fn find_value<'a>(kind: KeyKind, key: &str, request: &'a impl RequestView) -> Option<Cow<'a, str>> {
     match kind {
-        Kind::Parameter => request.parameter(key),
-        Kind::Header => request.header(key).map(Cow::Borrowed),
-        Kind::Cookie => request.cookie(key).map(Cow::Borrowed),
-        Kind::Method => Some(Cow::Borrowed(request.method())),
+        KeyKind::Parameter => request.parameter(key),
+        KeyKind::Header => request.header(key).map(Cow::Borrowed),
+        KeyKind::Cookie => request.cookie(key).map(Cow::Borrowed),
+        KeyKind::Method => Some(Cow::Borrowed(request.method())),
     }
 }

@@ -11,7 +11,7 @@ use kube::ResourceExt;
 
 use super::{
     Colouring, Decision, Rules,
-    compile::{name, ordered},
+    compile::{enabled_lanes, lane_name},
     condition, text,
 };
 use crate::{
@@ -21,14 +21,17 @@ use crate::{
         label,
     },
     domain::{
-        request::{Look, Refused, RequestParts, Seen, admit, parse_traceparent, under},
+        request::{
+            InFlightRequest, RequestParts, RequestRefusal, RequestView, admit_request,
+            is_under_prefix, parse_traceparent,
+        },
         routes,
-        routing::{Host, Match, in_order, matches, without_port},
+        routing::{HostPattern, Match, compile_matches, sort_matches, strip_port},
     },
 };
 
 /// Entry of a group, as far as it is known.
-pub struct Entrance<'a> {
+pub struct EntryContext<'a> {
     /// Lane group of the entry.
     pub group: &'a LaneGroup,
     /// All lanes; those of other groups are ignored.
@@ -41,20 +44,20 @@ pub struct Entrance<'a> {
 
 /// What the entry does with a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum EntryOutcome {
     /// The gateway answers it itself.
-    Refused(Refused),
+    Refused(RequestRefusal),
     /// A route that does not belong to the group takes it: `namespace/name`.
-    Elsewhere(String),
+    OtherRoute(String),
     /// It is forwarded.
-    Taken(Taken),
+    Forwarded(LaneChoice),
     /// The lane depends on a random trace id; each choice with its share in basis points.
-    Drawn(Vec<(u32, Taken)>),
+    Random(Vec<(u32, LaneChoice)>),
 }
 
 /// How a request is forwarded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Taken {
+pub struct LaneChoice {
     /// Lane that takes it; `None` for the baseline.
     pub lane: Option<String>,
     /// Tag that it carries: the lane's, or the client's own where clients may tag.
@@ -63,18 +66,18 @@ pub struct Taken {
 
 /// The decision on one request, with everything that was checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Explained {
+pub struct Explanation {
     /// What the entry does with the request.
-    pub outcome: Outcome,
+    pub outcome: EntryOutcome,
     /// Reasons lane by lane in order of evaluation; disabled lanes come last.
-    pub reasons: Vec<Reason>,
+    pub reasons: Vec<LaneReason>,
     /// What was assumed because the request does not say it: `Host: shop.example`.
     pub assumed: Vec<String>,
 }
 
 /// One thing that a lane asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reason {
+pub struct LaneReason {
     /// Name of the lane.
     pub lane: String,
     /// Place in the lane, such as `match.all[0]`.
@@ -87,10 +90,10 @@ pub struct Reason {
     pub held: Option<bool>,
 }
 
-impl Outcome {
+impl EntryOutcome {
     /// Lane and tag, if they are certain.
-    pub fn taken(&self) -> Option<&Taken> {
-        if let Self::Taken(taken) = self {
+    pub fn as_forwarded(&self) -> Option<&LaneChoice> {
+        if let Self::Forwarded(taken) = self {
             Some(taken)
         } else {
             None
@@ -98,7 +101,7 @@ impl Outcome {
     }
 
     /// Describes the outcome in one sentence; `group` is the name of the lane group.
-    pub fn words(&self, group: &str) -> String {
+    pub fn describe_outcome(&self, group: &str) -> String {
         match self {
             Self::Refused(r) => {
                 format!(
@@ -107,10 +110,10 @@ impl Outcome {
                     r.words
                 )
             }
-            Self::Elsewhere(route) => {
+            Self::OtherRoute(route) => {
                 format!("takes no lane of {group}: HTTPRoute {route} takes it")
             }
-            Self::Taken(Taken {
+            Self::Forwarded(LaneChoice {
                 lane: Some(lane),
                 tag,
             }) => {
@@ -119,15 +122,15 @@ impl Outcome {
                     tag.as_deref().unwrap_or_default()
                 )
             }
-            Self::Taken(Taken {
+            Self::Forwarded(LaneChoice {
                 lane: None,
                 tag: Some(tag),
             }) => {
                 format!("takes no lane of {group}: the client's own tag {tag} stays")
             }
-            Self::Taken(_) => format!("takes no lane of {group}: the baseline"),
-            Self::Drawn(ways) => {
-                let way = |(share, taken): &(u32, Taken)| {
+            Self::Forwarded(_) => format!("takes no lane of {group}: the baseline"),
+            Self::Random(ways) => {
+                let way = |(share, taken): &(u32, LaneChoice)| {
                     format!("{taken} in {} of 100", f64::from(*share) / 100.0)
                 };
                 let all: Vec<String> = ways.iter().map(way).collect();
@@ -140,7 +143,7 @@ impl Outcome {
     }
 }
 
-impl fmt::Display for Taken {
+impl fmt::Display for LaneChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.lane, &self.tag) {
             (Some(lane), Some(tag)) => write!(f, "lane {lane} (tag {tag})"),
@@ -151,22 +154,24 @@ impl fmt::Display for Taken {
 }
 
 /// Explains what the entry does with a request.
-pub fn explain(entrance: &Entrance, request: &RequestParts) -> Explained {
+pub fn explain_request(entrance: &EntryContext, request: &RequestParts) -> Explanation {
     let group = entrance.group;
     let colouring = Colouring::new(group, entrance.lanes);
     let mut assumed = vec![];
-    let local = local(group);
+    let local = default_host(group);
     if request.header("host").is_none() && request.authority().is_none() {
         assumed.push(format!("Host: {local}"));
     }
-    let admitted = parts(request, request.authority().unwrap_or(&local)).and_then(|mut parts| {
-        admit(&mut parts, &local, std::slice::from_ref(&colouring.header)).map(|_| parts)
-    });
+    let admitted =
+        build_parts(request, request.authority().unwrap_or(&local)).and_then(|mut parts| {
+            admit_request(&mut parts, &local, std::slice::from_ref(&colouring.header))
+                .map(|_| parts)
+        });
     let parts = match admitted {
         Ok(parts) => parts,
         Err(refused) => {
-            return Explained {
-                outcome: Outcome::Refused(refused),
+            return Explanation {
+                outcome: EntryOutcome::Refused(refused),
                 reasons: vec![],
                 assumed,
             };
@@ -180,18 +185,18 @@ pub fn explain(entrance: &Entrance, request: &RequestParts) -> Explained {
     let trace = brought
         .map(|(id, ..)| id)
         .or(Some(request.trace.as_str()).filter(|t| !t.is_empty()));
-    let seen = Seen {
+    let seen = InFlightRequest {
         parts: &parts,
         trace: trace.unwrap_or_default(),
     };
-    let outcome = outcome(entrance, &colouring, &seen, trace.is_some());
+    let outcome = determine_outcome(entrance, &colouring, &seen, trace.is_some());
     let reasons = match outcome {
-        Outcome::Taken(_) | Outcome::Drawn(_) => {
-            reasons(group, entrance.lanes, &seen, trace.is_some())
+        EntryOutcome::Forwarded(_) | EntryOutcome::Random(_) => {
+            collect_reasons(group, entrance.lanes, &seen, trace.is_some())
         }
-        Outcome::Refused(_) | Outcome::Elsewhere(_) => vec![],
+        EntryOutcome::Refused(_) | EntryOutcome::OtherRoute(_) => vec![],
     };
-    Explained {
+    Explanation {
         outcome,
         reasons,
         assumed,
@@ -199,7 +204,7 @@ pub fn explain(entrance: &Entrance, request: &RequestParts) -> Explained {
 }
 
 /// Host for a request that names none.
-fn local(group: &LaneGroup) -> String {
+fn default_host(group: &LaneGroup) -> String {
     let address = || {
         group
             .status
@@ -215,24 +220,29 @@ fn local(group: &LaneGroup) -> String {
 }
 
 /// Head of the request as it would be sent, with this host if it names none.
-fn parts(request: &RequestParts, host: &str) -> Result<Parts, Refused> {
+fn build_parts(request: &RequestParts, host: &str) -> Result<Parts, RequestRefusal> {
     let mut made = Request::builder()
         .method(request.method.as_str())
-        .uri(request.target());
+        .uri(request.request_target());
     if request.header("host").is_none() {
         made = made.header(header::HOST, host);
     }
     for (name, value) in &request.headers {
         made = made.header(name, value);
     }
-    let wrong = |e: http::Error| Refused {
+    let wrong = |e: http::Error| RequestRefusal {
         status: StatusCode::BAD_REQUEST,
         words: format!("no request of HTTP: {e}"),
     };
     made.body(()).map(|r| r.into_parts().0).map_err(wrong)
 }
 
-fn outcome(entrance: &Entrance, colouring: &Colouring, seen: &Seen, traced: bool) -> Outcome {
+fn determine_outcome(
+    entrance: &EntryContext,
+    colouring: &Colouring,
+    seen: &InFlightRequest,
+    traced: bool,
+) -> EntryOutcome {
     let planned;
     let all = match entrance.routes {
         Some(routes) => routes,
@@ -241,10 +251,10 @@ fn outcome(entrance: &Entrance, colouring: &Colouring, seen: &Seen, traced: bool
             planned.as_slice()
         }
     };
-    let host = seen.header("host").map(without_port).unwrap_or_default();
-    let found = routed(entrance, all)
+    let host = seen.header("host").map(strip_port).unwrap_or_default();
+    let found = entry_matches(entrance, all)
         .into_iter()
-        .find(|m| m.takes(host, seen));
+        .find(|m| m.takes_request(host, seen));
     let Some(found) = found else {
         let words = format!(
             "no route of Gateway {} takes {} {}",
@@ -252,22 +262,24 @@ fn outcome(entrance: &Entrance, colouring: &Colouring, seen: &Seen, traced: bool
             seen.method(),
             seen.path()
         );
-        return Outcome::Refused(Refused {
+        return EntryOutcome::Refused(RequestRefusal {
             status: StatusCode::NOT_FOUND,
             words,
         });
     };
     let (route, rule) = found.rule;
-    match tagging(
+    match classify_tagging(
         entrance.group,
         &all[route],
         &all[route].spec.rules[rule].filters,
     ) {
-        Tagging::Lanes => by_lanes(colouring, seen, traced),
-        Tagging::Fixed(tag) => Outcome::Taken(by_tag(entrance, colouring, seen, tag)),
+        Tagging::Lanes => choose_by_lanes(colouring, seen, traced),
+        Tagging::Fixed(tag) => {
+            EntryOutcome::Forwarded(choose_by_tag(entrance, colouring, seen, tag))
+        }
         Tagging::None => {
             let route = &all[route];
-            Outcome::Elsewhere(format!(
+            EntryOutcome::OtherRoute(format!(
                 "{}/{}",
                 route.namespace().unwrap_or_default(),
                 route.name_any()
@@ -277,7 +289,7 @@ fn outcome(entrance: &Entrance, colouring: &Colouring, seen: &Seen, traced: bool
 }
 
 /// Matches at the entry in order of evaluation, each with the indexes of its route and rule.
-fn routed(entrance: &Entrance, all: &[HttpRoute]) -> Vec<Match<(usize, usize)>> {
+fn entry_matches(entrance: &EntryContext, all: &[HttpRoute]) -> Vec<Match<(usize, usize)>> {
     let home = entrance.group.metadata.namespace.as_deref();
     let mut found = vec![];
     for (r, route) in all.iter().enumerate() {
@@ -295,20 +307,23 @@ fn routed(entrance: &Entrance, all: &[HttpRoute]) -> Vec<Match<(usize, usize)>> 
             names => names.iter().map(|n| Some(n.as_str())).collect(),
         };
         for parent in route.spec.parent_refs.iter().filter(here) {
-            for listener in listeners(entrance.gateway, parent) {
-                for host in names.iter().filter_map(|n| Host::of(*n).and(&listener)) {
-                    found.extend(matches(route, &host, &|rule| (r, rule)));
+            for listener in listener_hosts(entrance.gateway, parent) {
+                for host in names
+                    .iter()
+                    .filter_map(|n| HostPattern::from_hostname(*n).intersect_with(&listener))
+                {
+                    found.extend(compile_matches(route, &host, &|rule| (r, rule)));
                 }
             }
         }
     }
-    in_order(found)
+    sort_matches(found)
 }
 
 /// Hosts of the listeners that a route is attached to.
-fn listeners(gateway: Option<&Gateway>, parent: &ParentRef) -> Vec<Host> {
+fn listener_hosts(gateway: Option<&Gateway>, parent: &ParentRef) -> Vec<HostPattern> {
     let Some(gateway) = gateway else {
-        return vec![Host::Any];
+        return vec![HostPattern::Any];
     };
     let fits = |l: &&crate::api::gateway_api::Listener| {
         l.protocol == "HTTP"
@@ -320,7 +335,7 @@ fn listeners(gateway: Option<&Gateway>, parent: &ParentRef) -> Vec<Host> {
         .listeners
         .iter()
         .filter(fits)
-        .map(|l| Host::of(l.hostname.as_deref()))
+        .map(|l| HostPattern::from_hostname(l.hostname.as_deref()))
         .collect()
 }
 
@@ -335,7 +350,7 @@ enum Tagging {
     None,
 }
 
-fn tagging(group: &LaneGroup, route: &HttpRoute, filters: &[RouteFilter]) -> Tagging {
+fn classify_tagging(group: &LaneGroup, route: &HttpRoute, filters: &[RouteFilter]) -> Tagging {
     let own = group.metadata.name.as_deref();
     let coloured = filters.iter().filter_map(|f| f.extension_ref.as_ref());
     if coloured
@@ -365,52 +380,57 @@ fn tagging(group: &LaneGroup, route: &HttpRoute, filters: &[RouteFilter]) -> Tag
 }
 
 /// Lane whose tag a gateway other than graylane's own sets.
-fn by_tag(entrance: &Entrance, colouring: &Colouring, seen: &Seen, tag: Option<String>) -> Taken {
+fn choose_by_tag(
+    entrance: &EntryContext,
+    colouring: &Colouring,
+    seen: &InFlightRequest,
+    tag: Option<String>,
+) -> LaneChoice {
     let Some(tag) = tag else {
-        return untagged(colouring, seen);
+        return choose_baseline(colouring, seen);
     };
     let decided = colouring
-        .decide(seen)
+        .decide_lane(seen)
         .filter(|d| d.tag == tag)
         .map(|d| d.lane.to_owned());
     let group = entrance.group.metadata.name.as_deref().unwrap_or_default();
     let first = || {
-        ordered(group, entrance.lanes)
+        enabled_lanes(group, entrance.lanes)
             .into_iter()
             .find(|l| l.spec.tag == tag)
-            .map(|l| name(l).to_owned())
+            .map(|l| lane_name(l).to_owned())
     };
-    Taken {
+    LaneChoice {
         lane: decided.or_else(first),
         tag: Some(tag),
     }
 }
 
-fn untagged(colouring: &Colouring, seen: &Seen) -> Taken {
+fn choose_baseline(colouring: &Colouring, seen: &InFlightRequest) -> LaneChoice {
     let own = seen
-        .named(&colouring.header)
+        .header_by_name(&colouring.header)
         .filter(|t| colouring.client_may_tag && !t.is_empty());
-    Taken {
+    LaneChoice {
         lane: None,
         tag: own.map(str::to_owned),
     }
 }
 
-fn by_lanes(colouring: &Colouring, seen: &Seen, traced: bool) -> Outcome {
+fn choose_by_lanes(colouring: &Colouring, seen: &InFlightRequest, traced: bool) -> EntryOutcome {
     let taken = |decision: Option<Decision>| match decision {
-        Some(d) => Taken {
+        Some(d) => LaneChoice {
             lane: Some(d.lane.to_owned()),
             tag: Some(d.tag.to_owned()),
         },
-        None => untagged(colouring, seen),
+        None => choose_baseline(colouring, seen),
     };
     if traced {
-        return Outcome::Taken(taken(colouring.decide(seen)));
+        return EntryOutcome::Forwarded(taken(colouring.decide_lane(seen)));
     }
-    let mut ways: Vec<(u32, Taken)> = vec![];
+    let mut ways: Vec<(u32, LaneChoice)> = vec![];
     let edges = colouring.rules.share_edges();
     for pair in edges.windows(2) {
-        let way = taken(colouring.decide(&At {
+        let way = taken(colouring.decide_lane(&RequestAtShare {
             seen,
             share: pair[0],
         }));
@@ -421,8 +441,8 @@ fn by_lanes(colouring: &Colouring, seen: &Seen, traced: bool) -> Outcome {
         }
     }
     match ways.as_slice() {
-        [(_, only)] => Outcome::Taken(only.clone()),
-        _ => Outcome::Drawn(ways),
+        [(_, only)] => EntryOutcome::Forwarded(only.clone()),
+        _ => EntryOutcome::Random(ways),
     }
 }
 
@@ -444,12 +464,12 @@ impl Rules {
 }
 
 /// A request whose trace lies at this position within the shares.
-struct At<'a> {
-    seen: &'a Seen<'a>,
+struct RequestAtShare<'a> {
+    seen: &'a InFlightRequest<'a>,
     share: u32,
 }
 
-impl Look for At<'_> {
+impl RequestView for RequestAtShare<'_> {
     fn method(&self) -> &str {
         self.seen.method()
     }
@@ -466,29 +486,34 @@ impl Look for At<'_> {
         self.seen.header(name)
     }
 
-    fn headers<'a>(&'a self, each: &mut dyn FnMut(&'a str, &'a str)) {
-        self.seen.headers(each);
+    fn for_each_header<'a>(&'a self, each: &mut dyn FnMut(&'a str, &'a str)) {
+        self.seen.for_each_header(each);
     }
 
-    fn trace(&self) -> &str {
-        self.seen.trace()
+    fn trace_id(&self) -> &str {
+        self.seen.trace_id()
     }
 
-    fn share(&self) -> u32 {
+    fn share_position(&self) -> u32 {
         self.share
     }
 }
 
 /// Lists what each lane asks for, and which of it holds.
-fn reasons(group: &LaneGroup, lanes: &[Lane], request: &Seen, traced: bool) -> Vec<Reason> {
+fn collect_reasons(
+    group: &LaneGroup,
+    lanes: &[Lane],
+    request: &InFlightRequest,
+    traced: bool,
+) -> Vec<LaneReason> {
     let group = group.metadata.name.as_deref().unwrap_or_default();
     let (rules, problems) = Rules::compile(group, lanes);
     let mut reasons = vec![];
-    for (rule, lane) in rules.rules.iter().zip(ordered(group, lanes)) {
+    for (rule, lane) in rules.rules.iter().zip(enabled_lanes(group, lanes)) {
         let mut add =
             |place: String, condition: String, saw: Option<String>, held: Option<bool>| {
-                reasons.push(Reason {
-                    lane: name(lane).into(),
+                reasons.push(LaneReason {
+                    lane: lane_name(lane).into(),
                     place,
                     condition,
                     saw,
@@ -497,7 +522,11 @@ fn reasons(group: &LaneGroup, lanes: &[Lane], request: &Seen, traced: bool) -> V
             };
         let spec = &lane.spec;
         if !spec.rule.paths.is_empty() {
-            let held = spec.rule.paths.iter().any(|p| under(request.path(), p));
+            let held = spec
+                .rule
+                .paths
+                .iter()
+                .any(|p| is_under_prefix(request.path(), p));
             let saw = Some(request.path().to_owned());
             add(
                 "match.paths".into(),
@@ -511,11 +540,11 @@ fn reasons(group: &LaneGroup, lanes: &[Lane], request: &Seen, traced: bool) -> V
                 let place = format!("{list}[{i}]");
                 let broken = problems
                     .iter()
-                    .find(|p| p.lane == name(lane) && p.place == place);
-                let words = text::print(c);
-                let saw = seen(c, request);
-                let held =
-                    condition::compile(c).is_ok_and(|t| saw.as_deref().is_some_and(|v| t.holds(v)));
+                    .find(|p| p.lane == lane_name(lane) && p.place == place);
+                let words = text::format_condition(c);
+                let saw = observed_value(c, request);
+                let held = condition::compile_test(c)
+                    .is_ok_and(|t| saw.as_deref().is_some_and(|v| t.holds(v)));
                 add(
                     place,
                     broken.map_or(words.clone(), |p| format!("{words} ({})", p.text)),
@@ -525,7 +554,7 @@ fn reasons(group: &LaneGroup, lanes: &[Lane], request: &Seen, traced: bool) -> V
             }
         }
         if let (Some(share), Some(range)) = (spec.share, &rule.share) {
-            let at = request.share();
+            let at = request.share_position();
             let saw = match traced {
                 true => format!("{} of 100", f64::from(at) / 100.0),
                 false => "no traceparent: drawn at random".to_owned(),
@@ -546,8 +575,8 @@ fn reasons(group: &LaneGroup, lanes: &[Lane], request: &Seen, traced: bool) -> V
         .filter(|l| l.spec.group == group && !l.spec.enabled)
     {
         let (condition, held) = ("enabled".to_owned(), Some(false));
-        reasons.push(Reason {
-            lane: name(lane).into(),
+        reasons.push(LaneReason {
+            lane: lane_name(lane).into(),
             place: "enabled".into(),
             condition,
             saw: None,
@@ -557,7 +586,7 @@ fn reasons(group: &LaneGroup, lanes: &[Lane], request: &Seen, traced: bool) -> V
     reasons
 }
 
-fn seen(condition: &Condition, request: &impl Look) -> Option<String> {
+fn observed_value(condition: &Condition, request: &impl RequestView) -> Option<String> {
     let key = condition.key.as_deref().unwrap_or_default();
     match condition.on {
         ConditionOn::Parameter => request.parameter(key).map(|v| v.into_owned()),
@@ -569,7 +598,7 @@ fn seen(condition: &Condition, request: &impl Look) -> Option<String> {
 
 /// A request that a change of lanes moves. Lanes are given by name; `None` is the baseline.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Move {
+pub struct LaneMove {
     /// Index of the request.
     pub request: usize,
     /// Lane that takes it before the change.
@@ -579,13 +608,18 @@ pub struct Move {
 }
 
 /// Finds the recent requests that a change of lanes moves.
-pub fn preview(group: &str, before: &[Lane], after: &[Lane], recent: &[RequestParts]) -> Vec<Move> {
+pub fn preview_moves(
+    group: &str,
+    before: &[Lane],
+    after: &[Lane],
+    recent: &[RequestParts],
+) -> Vec<LaneMove> {
     let (before, _) = Rules::compile(group, before);
     let (after, _) = Rules::compile(group, after);
-    let lane = |rules: &Rules, request| rules.decide(request).map(|d| d.lane.to_owned());
+    let lane = |rules: &Rules, request| rules.decide_lane(request).map(|d| d.lane.to_owned());
     let moved = |(i, request)| {
         let (from, to) = (lane(&before, request), lane(&after, request));
-        (from != to).then_some(Move {
+        (from != to).then_some(LaneMove {
             request: i,
             from,
             to,

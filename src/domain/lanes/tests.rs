@@ -6,12 +6,15 @@ use crate::{
         Condition, ConditionOn, Entry, EntryRoute, Lane, LaneGroup, LaneGroupSpec, LaneMatch,
         LaneSpec, Operator,
     },
-    domain::request::{self, Look, RequestParts, under},
+    domain::request::{self, RequestParts, RequestView, is_under_prefix},
 };
 
 fn lane(name: &str, all: &[&str]) -> Lane {
     let rule = LaneMatch {
-        all: all.iter().map(|c| text::parse(c).unwrap()).collect(),
+        all: all
+            .iter()
+            .map(|c| text::parse_condition(c).unwrap())
+            .collect(),
         ..LaneMatch::default()
     };
     Lane::new(
@@ -31,7 +34,7 @@ fn taken(lanes: &[Lane], line: &str, headers: &[&str]) -> Option<String> {
     let (rules, problems) = Rules::compile("g", lanes);
     assert_eq!(problems, []);
     rules
-        .decide(&request::parse(line, &headers, &[]).unwrap())
+        .decide_lane(&request::parse_request(line, &headers, &[]).unwrap())
         .map(|d| d.lane.to_owned())
 }
 
@@ -40,7 +43,7 @@ fn hashes_are_pinned() {
     // A key must stay in its lane across releases of graylane: these values must never change.
     assert_eq!(xxhash_rust::xxh3::xxh3_64(b""), 0x2d06_8005_38d3_94c2);
     assert_eq!(
-        ["", "user-1", "user-2", "灰度用户"].map(basis_points),
+        ["", "user-1", "user-2", "灰度用户"].map(hash_to_basis_points),
         GOLDEN
     );
 }
@@ -107,7 +110,7 @@ fn shares_lie_side_by_side() {
             path: "/".into(),
             ..RequestParts::default()
         };
-        counts[match rules.decide(&request).map(|d| d.lane) {
+        counts[match rules.decide_lane(&request).map(|d| d.lane) {
             Some("a") => 0,
             Some(_) => 1,
             None => 2,
@@ -137,7 +140,7 @@ fn problems(lanes: &[Lane]) -> Vec<String> {
             ..LaneGroupSpec::default()
         },
     );
-    check("g", Some(&group), lanes)
+    check_lanes("g", Some(&group), lanes)
         .iter()
         .map(ToString::to_string)
         .collect()
@@ -221,7 +224,7 @@ fn what_is_wrong_is_told_in_words() {
             .join(";")
             .contains("come to 120 %")
     );
-    let strange = check(
+    let strange = check_lanes(
         "x",
         None,
         &[Lane::new(
@@ -265,15 +268,18 @@ fn group(routes: &[&str], host: Option<&str>) -> LaneGroup {
     )
 }
 
-fn explained(group: &LaneGroup, lanes: &[Lane], line: &str, headers: &[&str]) -> Explained {
+fn explained(group: &LaneGroup, lanes: &[Lane], line: &str, headers: &[&str]) -> Explanation {
     let headers: Vec<String> = headers.iter().map(|h| (*h).to_owned()).collect();
-    let entrance = Entrance {
+    let entrance = EntryContext {
         group,
         lanes,
         routes: None,
         gateway: None,
     };
-    explain(&entrance, &request::parse(line, &headers, &[]).unwrap())
+    explain_request(
+        &entrance,
+        &request::parse_request(line, &headers, &[]).unwrap(),
+    )
 }
 
 #[test]
@@ -283,7 +289,10 @@ fn an_explanation_names_each_condition() {
         lane("b", &["parameter x == 1"]),
     ];
     let told = explained(&group(&["/"], None), &lanes, "/?x=1", &[]);
-    assert_eq!(told.outcome.words("g"), "takes lane b of g: tag b");
+    assert_eq!(
+        told.outcome.describe_outcome("g"),
+        "takes lane b of g: tag b"
+    );
     let held: Vec<_> = told
         .reasons
         .iter()
@@ -347,7 +356,9 @@ fn an_explanation_says_what_the_entry_answers() {
         ),
     ] {
         assert_eq!(
-            explained(&entry, &lanes, line, headers).outcome.words("g"),
+            explained(&entry, &lanes, line, headers)
+                .outcome
+                .describe_outcome("g"),
             want,
             "{line}"
         );
@@ -356,7 +367,7 @@ fn an_explanation_says_what_the_entry_answers() {
     assert_eq!(
         explained(&hosted, &lanes, "/A?group=gray", &[])
             .outcome
-            .words("g"),
+            .describe_outcome("g"),
         gray
     );
     assert_eq!(
@@ -371,17 +382,21 @@ fn an_explanation_says_what_the_entry_answers() {
             &["Host: Shop.Example:8080"]
         )
         .outcome
-        .words("g"),
+        .describe_outcome("g"),
         gray
     );
     let other = explained(&hosted, &lanes, "/A?group=gray", &["Host: other.example"]);
     assert!(
-        matches!(other.outcome, Outcome::Refused(_)) && other.assumed.is_empty(),
+        matches!(other.outcome, EntryOutcome::Refused(_)) && other.assumed.is_empty(),
         "{other:?}"
     );
     // Hop-by-hop headers are removed before lanes are evaluated.
     let hop = [lane("l", &["header x-hop exists"])];
-    let words = |headers: &[&str]| explained(&entry, &hop, "/A", headers).outcome.words("g");
+    let words = |headers: &[&str]| {
+        explained(&entry, &hop, "/A", headers)
+            .outcome
+            .describe_outcome("g")
+    };
     assert_eq!(words(&["x-hop: 1"]), "takes lane l of g: tag l");
     assert_eq!(
         words(&["x-hop: 1", "connection: close, X-Hop"]),
@@ -390,7 +405,9 @@ fn an_explanation_says_what_the_entry_answers() {
     // The host is a header with HTTP/2 too, and there is always one.
     let hosts = [lane("l", &["header host == shop.example"])];
     assert_eq!(
-        explained(&hosted, &hosts, "/A", &[]).outcome.words("g"),
+        explained(&hosted, &hosts, "/A", &[])
+            .outcome
+            .describe_outcome("g"),
         "takes lane l of g: tag l"
     );
 }
@@ -405,9 +422,9 @@ fn a_share_goes_by_the_trace_and_without_one_by_chance() {
     for i in 1..200_u128 {
         let header = format!("traceparent: 00-{i:032x}-00000000000000aa-01");
         let told = explained(&entry, &lanes, "/A", &[&header]);
-        let wanted = basis_points(&format!("{i:032x}")) < 2500;
+        let wanted = hash_to_basis_points(&format!("{i:032x}")) < 2500;
         assert_eq!(
-            told.outcome.taken().unwrap().lane.is_some(),
+            told.outcome.as_forwarded().unwrap().lane.is_some(),
             wanted,
             "{told:?}"
         );
@@ -420,13 +437,16 @@ fn a_share_goes_by_the_trace_and_without_one_by_chance() {
         let words = "takes lane s (tag s) in 25 of 100, the baseline in 75 of 100: drawn at random, for the request \
                      brings no traceparent";
         assert_eq!(
-            (told.outcome.words("g").as_str(), told.reasons[0].held),
+            (
+                told.outcome.describe_outcome("g").as_str(),
+                told.reasons[0].held
+            ),
             (words, None)
         );
         let told = explained(&entry, &lanes, "/A?x=1", headers);
         assert!(
             told.outcome
-                .words("g")
+                .describe_outcome("g")
                 .contains("lane t (tag t) in 75 of 100"),
             "{told:?}"
         );
@@ -435,7 +455,10 @@ fn a_share_goes_by_the_trace_and_without_one_by_chance() {
     let mut first = lane("a", &["parameter x == 1"]);
     first.spec.priority = -1;
     let told = explained(&entry, &[first, lanes[0].clone()], "/A?x=1", &[]);
-    assert_eq!(told.outcome.taken().unwrap().lane.as_deref(), Some("a"));
+    assert_eq!(
+        told.outcome.as_forwarded().unwrap().lane.as_deref(),
+        Some("a")
+    );
 }
 
 #[test]
@@ -469,22 +492,22 @@ fn cookies_lose_quotes_around_a_whole_value_only() {
 fn a_preview_tells_who_moves() {
     let recent: Vec<RequestParts> = ["/?x=1", "/?x=2", "/"]
         .iter()
-        .map(|l| request::parse(l, &[], &[]).unwrap())
+        .map(|l| request::parse_request(l, &[], &[]).unwrap())
         .collect();
     let (before, after) = (
         [lane("a", &["parameter x == 1"])],
         [lane("b", &["parameter x == 2"])],
     );
-    let moves = preview("g", &before, &after, &recent);
+    let moves = preview_moves("g", &before, &after, &recent);
     assert_eq!(
         moves,
         [
-            Move {
+            LaneMove {
                 request: 0,
                 from: Some("a".into()),
                 to: None
             },
-            Move {
+            LaneMove {
                 request: 1,
                 from: None,
                 to: Some("b".into())
@@ -507,8 +530,9 @@ fn reference(lanes: &[Lane], request: &RequestParts) -> Option<String> {
         let from = shared;
         shared = (shared + share.unwrap_or(0)).min(10_000);
         let holds = |c: &Condition| naive(c, request);
-        let in_share = share.is_none() || (from..shared).contains(&basis_points(&request.trace));
-        if (rule.paths.is_empty() || rule.paths.iter().any(|p| under(&request.path, p)))
+        let in_share =
+            share.is_none() || (from..shared).contains(&hash_to_basis_points(&request.trace));
+        if (rule.paths.is_empty() || rule.paths.iter().any(|p| is_under_prefix(&request.path, p)))
             && rule.all.iter().all(holds)
             && (rule.any.is_empty() || rule.any.iter().any(holds))
             && in_share
@@ -541,7 +565,7 @@ fn naive(c: &Condition, request: &RequestParts) -> bool {
             .is_ok_and(|r| r.find(&value).is_some_and(|m| m.len() == value.len())),
         Operator::Percent => c.values[0]
             .parse::<u32>()
-            .is_ok_and(|p| p <= 100 && basis_points(&value) < p * 100),
+            .is_ok_and(|p| p <= 100 && hash_to_basis_points(&value) < p * 100),
     }
 }
 
@@ -650,18 +674,18 @@ proptest! {
     fn decides_as_the_reference_does(lanes in lanes(), requests in prop::collection::vec(requests(), 1..8)) {
         let (rules, _) = Rules::compile("g", &lanes);
         for request in &requests {
-            let lane = rules.decide(request).map(|d| d.lane.to_owned());
+            let lane = rules.decide_lane(request).map(|d| d.lane.to_owned());
             prop_assert_eq!(&lane, &reference(&lanes, request));
             let entry = group(&["/"], None);
-            let told = explain(&Entrance { group: &entry, lanes: &lanes, routes: None, gateway: None }, request);
-            prop_assert_eq!(&lane, &told.outcome.taken().and_then(|t| t.lane.clone()));
+            let told = explain_request(&EntryContext { group: &entry, lanes: &lanes, routes: None, gateway: None }, request);
+            prop_assert_eq!(&lane, &told.outcome.as_forwarded().and_then(|t| t.lane.clone()));
         }
     }
 
     /// What the check reports about a lane is true for every request.
     #[test]
     fn checks_tell_the_truth(lanes in lanes(), requests in prop::collection::vec(requests(), 1..16)) {
-        let told = check("g", None, &lanes);
+        let told = check_lanes("g", None, &lanes);
         let of = |lane: &Lane, words: &str| told.iter().any(|p| Some(&p.lane) == lane.metadata.name.as_ref() && p.text.contains(words));
         for request in &requests {
             let alone = |lane: &Lane| { let mut l = lane.clone(); l.spec.enabled = true; reference(&[l], request).is_some() };

@@ -26,12 +26,12 @@ const OPERATORS: [Operator; 8] = [
 ];
 
 /// Parses a condition.
-pub fn parse(text: &str) -> Result<Condition, ConditionError> {
+pub fn parse_condition(text: &str) -> Result<Condition, ConditionError> {
     let wrong = |why: String| ConditionError {
         text: text.to_owned(),
         why,
     };
-    let (on, rest) = word(text);
+    let (on, rest) = split_word(text);
     let on = match on {
         "parameter" | "param" => ConditionOn::Parameter,
         "header" => ConditionOn::Header,
@@ -46,22 +46,22 @@ pub fn parse(text: &str) -> Result<Condition, ConditionError> {
     let (key, rest) = if on == ConditionOn::Method {
         (None, rest)
     } else {
-        some_word(rest)
+        split_optional_word(rest)
     };
     if on != ConditionOn::Method && key.is_none() {
-        return Err(wrong(format!("after {} comes its name", on.word())));
+        return Err(wrong(format!("after {} comes its name", on.as_str())));
     }
-    let (op, rest) = word(rest);
-    let all = || OPERATORS.map(Operator::word).join(" ");
+    let (op, rest) = split_word(rest);
+    let all = || OPERATORS.map(Operator::as_str).join(" ");
     let op = OPERATORS
         .into_iter()
-        .find(|o| o.word().eq_ignore_ascii_case(op) || (op == "=" && *o == Operator::Equal))
+        .find(|o| o.as_str().eq_ignore_ascii_case(op) || (op == "=" && *o == Operator::Equal))
         .ok_or_else(|| wrong(format!("{op:?} is no comparison; there are: {}", all())))?;
     let values = match op {
         Operator::Exists if rest.is_empty() => vec![],
         Operator::Exists => return Err(wrong("exists takes no value".into())),
-        Operator::In | Operator::NotIn => list(rest).map_err(wrong)?,
-        _ => vec![unquoted(rest).map_err(wrong)?],
+        Operator::In | Operator::NotIn => parse_list(rest).map_err(wrong)?,
+        _ => vec![parse_value(rest).map_err(wrong)?],
     };
     Ok(Condition {
         on,
@@ -72,19 +72,19 @@ pub fn parse(text: &str) -> Result<Condition, ConditionError> {
 }
 
 /// Formats a condition so that it can be parsed again.
-pub fn print(condition: &Condition) -> String {
-    let mut out = condition.on.word().to_owned();
+pub fn format_condition(condition: &Condition) -> String {
+    let mut out = condition.on.as_str().to_owned();
     if let Some(key) = &condition.key {
         out.push(' ');
         out.push_str(key);
     }
     out.push(' ');
-    out.push_str(condition.op.word());
+    out.push_str(condition.op.as_str());
     let is_list = matches!(condition.op, Operator::In | Operator::NotIn);
     let values: Vec<String> = condition
         .values
         .iter()
-        .map(|v| quoted(v, is_list))
+        .map(|v| quote_value(v, is_list))
         .collect();
     if !values.is_empty() {
         out.push(' ');
@@ -93,18 +93,18 @@ pub fn print(condition: &Condition) -> String {
     out
 }
 
-fn word(text: &str) -> (&str, &str) {
+fn split_word(text: &str) -> (&str, &str) {
     let text = text.trim();
     text.split_once(char::is_whitespace)
         .map_or((text, ""), |(w, rest)| (w, rest.trim()))
 }
 
-fn some_word(text: &str) -> (Option<&str>, &str) {
-    let (w, rest) = word(text);
+fn split_optional_word(text: &str) -> (Option<&str>, &str) {
+    let (w, rest) = split_word(text);
     (Some(w).filter(|w| !w.is_empty()), rest)
 }
 
-fn quoted(value: &str, in_list: bool) -> String {
+fn quote_value(value: &str, in_list: bool) -> String {
     let plain = !value.is_empty() && value.trim() == value && !value.starts_with('"');
     if plain && !(in_list && value.contains([',', '"'])) {
         return value.to_owned();
@@ -113,7 +113,7 @@ fn quoted(value: &str, in_list: bool) -> String {
 }
 
 /// Parses one value, plain or in quotes.
-fn unquoted(text: &str) -> Result<String, String> {
+fn parse_value(text: &str) -> Result<String, String> {
     if !text.starts_with('"') {
         return if text.is_empty() {
             Err("the value is missing".into())
@@ -121,7 +121,7 @@ fn unquoted(text: &str) -> Result<String, String> {
             Ok(text.to_owned())
         };
     }
-    let (value, rest) = string(text)?;
+    let (value, rest) = parse_quoted(text)?;
     if rest.trim().is_empty() {
         Ok(value)
     } else {
@@ -129,12 +129,12 @@ fn unquoted(text: &str) -> Result<String, String> {
     }
 }
 
-fn list(text: &str) -> Result<Vec<String>, String> {
+fn parse_list(text: &str) -> Result<Vec<String>, String> {
     let mut values = vec![];
     let mut rest = text.trim();
     loop {
         let (value, after) = if rest.starts_with('"') {
-            let (value, after) = string(rest)?;
+            let (value, after) = parse_quoted(rest)?;
             (value, after.trim_start())
         } else {
             let end = rest.find(',').unwrap_or(rest.len());
@@ -153,7 +153,7 @@ fn list(text: &str) -> Result<Vec<String>, String> {
 }
 
 /// Parses a quoted text and returns it with what follows.
-fn string(text: &str) -> Result<(String, &str), String> {
+fn parse_quoted(text: &str) -> Result<(String, &str), String> {
     let mut value = String::new();
     let mut chars = text.char_indices().skip(1);
     while let Some((i, c)) = chars.next() {
@@ -234,7 +234,7 @@ mod tests {
         ] {
             let values = values.iter().map(|v| (*v).to_owned()).collect();
             assert_eq!(
-                parse(text),
+                parse_condition(text),
                 Ok(Condition {
                     on,
                     key: key.map(Into::into),
@@ -267,7 +267,7 @@ mod tests {
             ("header x exists y", "exists takes no value"),
             ("header x == \"a", "the closing quote is missing"),
         ] {
-            assert_eq!(parse(text).unwrap_err().why, why);
+            assert_eq!(parse_condition(text).unwrap_err().why, why);
         }
     }
 
@@ -281,12 +281,12 @@ mod tests {
             let count = match op { Operator::Exists => 0, Operator::In | Operator::NotIn => values.len(), _ => 1 };
             let key = (on != ConditionOn::Method).then_some(key);
             let condition = Condition { on, key, op, values: values[..count].to_vec() };
-            prop_assert_eq!(parse(&print(&condition)), Ok(condition.clone()), "{}", print(&condition));
+            prop_assert_eq!(parse_condition(&format_condition(&condition)), Ok(condition.clone()), "{}", format_condition(&condition));
         }
 
         #[test]
         fn no_text_panics(text in ".{0,60}") {
-            let _ = parse(&text);
+            let _ = parse_condition(&text);
         }
     }
 }

@@ -8,11 +8,11 @@ use k8s_openapi::api::{
 
 use crate::{
     api::label,
-    domain::{batches::is_on, text::Clean},
+    domain::{batches::is_latch_on, text::Clean},
 };
 
 /// Longest text shown, in characters.
-const MOST: usize = 300;
+const MAX_TEXT_CHARS: usize = 300;
 
 /// A reason as Kubernetes names it, and its message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ impl Cause {
     fn new(reason: Option<&str>, or: &str, message: Option<&str>) -> Self {
         let reason = reason.filter(|r| !r.is_empty()).unwrap_or(or);
         let message = message
-            .map(|m| Clean::bounded(m, MOST))
+            .map(|m| Clean::bounded(m, MAX_TEXT_CHARS))
             .filter(|m| !m.is_empty());
         Self {
             reason: Clean::bounded(reason, 60),
@@ -36,9 +36,9 @@ impl Cause {
     }
 
     /// Reason and message, such as `FailedCreate: pods "web-1" is forbidden: exceeded quota`.
-    pub fn words(&self) -> Clean {
+    pub fn to_text(&self) -> Clean {
         match &self.message {
-            Some(message) => Clean::bounded(&format!("{}: {message}", self.reason), MOST),
+            Some(message) => Clean::bounded(&format!("{}: {message}", self.reason), MAX_TEXT_CHARS),
             None => self.reason.clone(),
         }
     }
@@ -52,7 +52,7 @@ pub fn of_deployment(live: &Deployment) -> Option<Cause> {
         .annotations
         .as_ref()
         .is_some_and(|a| a.contains_key(label::LATCH))
-        || is_on(live);
+        || is_latch_on(live);
     let all = || {
         live.status
             .iter()
@@ -101,12 +101,12 @@ pub fn of_pod(pod: &Pod) -> Option<Cause> {
             not.message.as_deref(),
         ));
     }
-    containers(status)
+    container_statuses(status)
         .find_map(of_container)
         .or_else(|| of_conditions(status))
 }
 
-fn containers(status: &PodStatus) -> impl Iterator<Item = &ContainerStatus> {
+fn container_statuses(status: &PodStatus) -> impl Iterator<Item = &ContainerStatus> {
     status
         .init_container_statuses
         .iter()
@@ -131,8 +131,8 @@ fn of_container(container: &ContainerStatus) -> Option<Cause> {
             .map(|last| {
                 let message = last.message.as_deref().filter(|m| !m.is_empty());
                 message.map_or_else(
-                    || ended(last),
-                    |message| format!("{} ({message})", ended(last)),
+                    || describe_exit(last),
+                    |message| format!("{} ({message})", describe_exit(last)),
                 )
             });
         let words: Vec<String> = message
@@ -151,14 +151,14 @@ fn of_container(container: &ContainerStatus) -> Option<Cause> {
         return None;
     }
     Some(Cause::new(
-        Some(&ended(terminated)),
+        Some(&describe_exit(terminated)),
         "",
         terminated.message.as_deref(),
     ))
 }
 
 /// How a container ended, such as `OOMKilled, exit code 137`.
-fn ended(state: &k8s_openapi::api::core::v1::ContainerStateTerminated) -> String {
+fn describe_exit(state: &k8s_openapi::api::core::v1::ContainerStateTerminated) -> String {
     format!(
         "{}, exit code {}",
         state
@@ -175,7 +175,7 @@ fn of_conditions(status: &PodStatus) -> Option<Cause> {
     let not = |c: &&k8s_openapi::api::core::v1::PodCondition| c.status == "False";
     let all = || status.conditions.iter().flatten();
     // A container that runs but is not ready: its probe has not passed.
-    let lame = containers(status)
+    let lame = container_statuses(status)
         .find(|c| !c.ready && c.state.as_ref().is_some_and(|s| s.running.is_some()));
     if let Some(lame) = lame {
         let probe = if lame.started == Some(false) {
@@ -256,7 +256,7 @@ mod tests {
     fn pod(status: Value) -> String {
         let pod: Pod =
             serde_json::from_value(json!({"metadata": {"name": "p"}, "status": status})).unwrap();
-        of_pod(&pod).map_or_else(String::new, |c| c.words().to_string())
+        of_pod(&pod).map_or_else(String::new, |c| c.to_text().to_string())
     }
 
     fn container(state: Value, more: Value) -> Value {
@@ -391,7 +391,7 @@ mod tests {
             };
             let conditions: Vec<Value> = conditions.as_array().unwrap()[..count].to_vec();
             let live = json!({"metadata": {"annotations": annotations}, "status": {"conditions": conditions}});
-            of_deployment(&serde_json::from_value(live).unwrap()).map(|c| c.words().to_string())
+            of_deployment(&serde_json::from_value(live).unwrap()).map(|c| c.to_text().to_string())
         };
         assert_eq!(of(3, true), Some(format!("FailedCreate: {forbidden}")));
         assert_eq!(
@@ -409,7 +409,7 @@ mod tests {
         );
         let set = json!({"metadata": {}, "status": {"replicas": 0, "conditions": [conditions[2]]}});
         let set: ReplicaSet = serde_json::from_value(set).unwrap();
-        assert!(of_set(&set).unwrap().words().contains("exceeded quota"));
+        assert!(of_set(&set).unwrap().to_text().contains("exceeded quota"));
     }
 
     #[test]
@@ -427,7 +427,7 @@ mod tests {
             event("Warning", "2026-01-01T00:00:01Z", "old"),
             event("Normal", "2026-01-01T00:00:03Z", "pulled"),
         ];
-        let told = of_events(&all).unwrap().words().to_string();
+        let told = of_events(&all).unwrap().to_text().to_string();
         assert_eq!(
             told,
             "Unhealthy: Readiness probe failed: HTTP probe failed with statuscode: 503"

@@ -14,11 +14,11 @@ use k8s_openapi::api::core::v1::{Pod, PodCondition};
 /// Ready pods by uid, each with its current period of readiness.
 #[derive(Debug, Default)]
 pub struct ReadyWatch {
-    seen: HashMap<String, Stretch>,
+    seen: HashMap<String, ReadyPeriod>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Stretch {
+struct ReadyPeriod {
     /// Timestamp of its beginning in the pod's condition.
     stamp: Option<Timestamp>,
     /// When it was first seen, by the watcher's clock.
@@ -27,23 +27,23 @@ struct Stretch {
 
 impl ReadyWatch {
     /// How long a pod has been Ready at `now`, a time on a monotonic clock.
-    pub fn lasted(&mut self, pod: &Pod, now: Duration) -> SignedDuration {
+    pub fn ready_duration(&mut self, pod: &Pod, now: Duration) -> SignedDuration {
         let uid = pod.metadata.uid.as_deref().unwrap_or_default();
-        let Some(ready) = condition(pod) else {
+        let Some(ready) = ready_condition(pod) else {
             self.seen.remove(uid);
             return SignedDuration::ZERO;
         };
         let stamp = ready.last_transition_time.as_ref().map(|t| t.0);
         let stretch = match self.seen.get(uid).filter(|s| s.stamp == stamp) {
             Some(known) => *known,
-            None => Stretch { stamp, from: now },
+            None => ReadyPeriod { stamp, from: now },
         };
         self.seen.insert(uid.to_owned(), stretch);
         SignedDuration::try_from(now.saturating_sub(stretch.from)).unwrap_or(SignedDuration::MAX)
     }
 
     /// Forgets pods that no longer exist.
-    pub fn keep(&mut self, is_there: impl Fn(&str) -> bool) {
+    pub fn retain_pods(&mut self, is_there: impl Fn(&str) -> bool) {
         self.seen.retain(|uid, _| is_there(uid));
     }
 
@@ -59,7 +59,7 @@ impl ReadyWatch {
 }
 
 /// The condition Ready, if it is true.
-pub(super) fn condition(pod: &Pod) -> Option<&PodCondition> {
+pub(super) fn ready_condition(pod: &Pod) -> Option<&PodCondition> {
     let mut all = pod
         .status
         .iter()
@@ -90,7 +90,7 @@ mod tests {
         let at = Duration::from_secs;
         for (first, second) in [(EARLY, LATE), (LATE, EARLY)] {
             let mut watch = ReadyWatch::default();
-            let mut lasted = |pod: &Pod, seconds| watch.lasted(pod, at(seconds)).as_secs();
+            let mut lasted = |pod: &Pod, seconds| watch.ready_duration(pod, at(seconds)).as_secs();
             assert_eq!(lasted(&pod(false, first), 5), 0);
             assert_eq!(
                 (lasted(&pod(true, first), 10), lasted(&pod(true, first), 17)),
@@ -108,7 +108,7 @@ mod tests {
             );
             assert_eq!(lasted(&pod(false, second), 22), 0);
             assert_eq!(lasted(&pod(true, second), 30), 0, "{second}");
-            watch.keep(|uid| uid != "u");
+            watch.retain_pods(|uid| uid != "u");
             assert!(watch.is_empty());
         }
     }

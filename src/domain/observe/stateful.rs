@@ -9,14 +9,17 @@ use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Pod};
 
 use jiff::SignedDuration;
 
-use super::{PodSeen, Side, count, finished, observed, owned_by, pod_seen, replicas};
-use crate::domain::batches::Mark;
+use super::{
+    PodSeen, VersionPods, is_finished, is_observed, is_owned_by, observe_pod, replicas_or_default,
+    to_u32,
+};
+use crate::domain::batches::RolloutMark;
 
 /// Label of a pod that names its revision.
-pub const REVISION: &str = "controller-revision-hash";
+pub const REVISION_LABEL: &str = "controller-revision-hash";
 
 /// Most replicas that are looked at one by one; no cluster holds so many pods.
-pub const MOST: u32 = 100_000;
+pub const MAX_STATEFUL_REPLICAS: u32 = 100_000;
 
 /// One StatefulSet with its pods.
 #[derive(Clone, Debug, Default)]
@@ -24,16 +27,16 @@ pub struct StatefulSeen {
     /// The StatefulSet as read from the API server.
     pub live: StatefulSet,
     /// Pods of the current template that are neither finished nor terminating, in wanted positions.
-    pub new: Side,
+    pub new: VersionPods,
     /// Such pods of all other templates.
-    pub old: Side,
+    pub old: VersionPods,
     /// Pods that still exist in positions that are no longer wanted.
     pub beyond: u32,
 }
 
 /// Content of one position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place<'a> {
+pub enum PodSlot<'a> {
     /// No pod, or one that is finished or terminating.
     Empty,
     /// Pod of an older version.
@@ -44,7 +47,7 @@ pub enum Place<'a> {
 
 /// Combines a StatefulSet with its pods. `pods` may include pods of other owners; `ready` says how
 /// long a Ready pod has been Ready.
-pub fn stateful<'a>(
+pub fn observe_stateful_set<'a>(
     live: &StatefulSet,
     pods: impl IntoIterator<Item = &'a Pod>,
     ready: &dyn Fn(&Pod) -> SignedDuration,
@@ -54,17 +57,17 @@ pub fn stateful<'a>(
         ..StatefulSeen::default()
     };
     let update = live.status.as_ref().and_then(|s| s.update_revision.clone());
-    seen.new.hash = if seen.observed() {
+    seen.new.hash = if seen.is_observed() {
         update
     } else {
-        known_before(live)
+        known_revision(live)
     };
     for pod in pods
         .into_iter()
-        .filter(|p| owned_by(&p.metadata, &live.metadata))
+        .filter(|p| is_owned_by(&p.metadata, &live.metadata))
     {
-        let told = pod_seen(pod, ready);
-        match seen.place_of(&told.name) {
+        let told = observe_pod(pod, ready);
+        match seen.slot_of(&told.name) {
             Some(place) if place < seen.replicas() => {}
             Some(_) => {
                 seen.beyond += 1;
@@ -72,33 +75,37 @@ pub fn stateful<'a>(
             }
             None => continue,
         }
-        if pod.metadata.deletion_timestamp.is_some() || finished(pod) {
+        if pod.metadata.deletion_timestamp.is_some() || is_finished(pod) {
             continue;
         }
-        let revision = pod.metadata.labels.as_ref().and_then(|l| l.get(REVISION));
+        let revision = pod
+            .metadata
+            .labels
+            .as_ref()
+            .and_then(|l| l.get(REVISION_LABEL));
         let is_new = revision.is_some() && revision == seen.new.hash.as_ref();
         let side = if is_new { &mut seen.new } else { &mut seen.old };
         side.pods.push(told);
     }
     for side in [&mut seen.new, &mut seen.old] {
-        side.wanted = count(side.pods.len());
+        side.wanted = to_u32(side.pods.len());
     }
     seen
 }
 
 /// Revision that an earlier step of the rollout has recorded.
-fn known_before(live: &StatefulSet) -> Option<String> {
-    Mark::of(&live.metadata).ok().flatten()?.hash
+fn known_revision(live: &StatefulSet) -> Option<String> {
+    RolloutMark::from_meta(&live.metadata).ok().flatten()?.hash
 }
 
 impl StatefulSeen {
     /// `spec.replicas` of the StatefulSet.
     pub fn replicas(&self) -> u32 {
-        replicas(self.live.spec.as_ref().and_then(|s| s.replicas))
+        replicas_or_default(self.live.spec.as_ref().and_then(|s| s.replicas))
     }
 
     /// Position of a pod, from its name.
-    pub fn place_of(&self, pod: &str) -> Option<u32> {
+    pub fn slot_of(&self, pod: &str) -> Option<u32> {
         let name = self.live.metadata.name.as_deref()?;
         let ordinal: u32 = pod.strip_prefix(name)?.strip_prefix('-')?.parse().ok()?;
         let start = self
@@ -115,27 +122,27 @@ impl StatefulSeen {
         )
     }
 
-    /// Content of all wanted positions, from 0; at most [`MOST`].
-    pub fn places(&self) -> Vec<Place<'_>> {
-        let mut places = vec![Place::Empty; self.replicas().min(MOST) as usize];
+    /// Content of all wanted positions, from 0; at most [`MAX_STATEFUL_REPLICAS`].
+    pub fn pod_slots(&self) -> Vec<PodSlot<'_>> {
+        let mut places = vec![PodSlot::Empty; self.replicas().min(MAX_STATEFUL_REPLICAS) as usize];
         let mut put = |pod: &PodSeen, what| {
             let place = self
-                .place_of(&pod.name)
+                .slot_of(&pod.name)
                 .and_then(|p| places.get_mut(p as usize));
             place.into_iter().for_each(|place| *place = what);
         };
         for pod in &self.old.pods {
-            put(pod, Place::Old(pod));
+            put(pod, PodSlot::Old(pod));
         }
         for pod in &self.new.pods {
-            put(pod, Place::New(pod));
+            put(pod, PodSlot::New(pod));
         }
         places
     }
 
     /// Whether the controller has observed the current spec.
-    pub fn observed(&self) -> bool {
-        observed(
+    pub fn is_observed(&self) -> bool {
+        is_observed(
             &self.live.metadata,
             self.live
                 .status
@@ -153,7 +160,7 @@ mod tests {
     use crate::api::label;
 
     fn pod(name: &str, revision: &str, more: Value) -> Pod {
-        let mut pod = json!({"metadata": {"name": name, "labels": {REVISION: revision}, "ownerReferences":
+        let mut pod = json!({"metadata": {"name": name, "labels": {REVISION_LABEL: revision}, "ownerReferences":
             [{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": "u", "controller": true}]}});
         json_patch::merge(&mut pod, &more);
         serde_json::from_value(pod).unwrap()
@@ -181,24 +188,24 @@ mod tests {
         let stranger = json!({"metadata": {"ownerReferences": null}});
         pods.push(pod("db-6", "db-1", stranger));
         let told = |seen: &StatefulSeen| -> String {
-            let sign = |p: &Place| match p {
-                Place::Empty => '.',
-                Place::Old(_) => 'o',
-                Place::New(_) => 'n',
+            let sign = |p: &PodSlot| match p {
+                PodSlot::Empty => '.',
+                PodSlot::Old(_) => 'o',
+                PodSlot::New(_) => 'n',
             };
-            seen.places().iter().map(sign).collect()
+            seen.pod_slots().iter().map(sign).collect()
         };
-        let seen = stateful(&live(3, json!({})), &pods, &|_| SignedDuration::ZERO);
+        let seen = observe_stateful_set(&live(3, json!({})), &pods, &|_| SignedDuration::ZERO);
         assert_eq!((told(&seen).as_str(), seen.beyond), ("o..n", 2));
         assert_eq!(
-            told(&stateful(&live(4, json!({})), &pods, &|_| {
+            told(&observe_stateful_set(&live(4, json!({})), &pods, &|_| {
                 SignedDuration::ZERO
             })),
             "o..o",
             "what is new is not known yet"
         );
         assert_eq!(
-            told(&stateful(
+            told(&observe_stateful_set(
                 &live(
                     4,
                     json!({"release": "r", "releaseUid": "u", "task": "t", "batches": [], "hash": "db-2"})

@@ -20,10 +20,10 @@ fn item() -> InventoryItem {
     }
 }
 
-fn marks(labels: Value, annotations: Value, more: Value) -> Marks {
+fn marks(labels: Value, annotations: Value, more: Value) -> OwnershipMarks {
     let mut meta = json!({"labels": labels, "annotations": annotations});
     json_patch::merge(&mut meta, &more);
-    Marks::of(&serde_json::from_value(meta).unwrap())
+    OwnershipMarks::from_metadata(&serde_json::from_value(meta).unwrap())
 }
 
 /// Every combination of an object's marks and of inventories, with the expected owner.
@@ -48,7 +48,7 @@ fn an_object_is_ours_by_its_labels_or_by_inventory_and_manager_and_else_is_not_t
     let ours = Some(me());
     let theirs = Some(other("b", "prod"));
     let (is_ours, is_nobodys) = ("ours", "belongs to no App");
-    let table: Vec<(&str, Marks, Option<&Owner>, &str)> = vec![
+    let table: Vec<(&str, OwnershipMarks, Option<&Owner>, &str)> = vec![
         (
             "labels",
             marks(labels("a", "prod"), none.clone(), none.clone()),
@@ -181,8 +181,9 @@ fn an_object_is_ours_by_its_labels_or_by_inventory_and_manager_and_else_is_not_t
         ),
     ];
     for (case, marks, noted, want) in table {
-        let whose = whose(&marks, &me(), noted);
-        let told = refusal(&item(), &whose, &marks, &me()).unwrap_or_else(|| is_ours.to_owned());
+        let whose = determine_ownership(&marks, &me(), noted);
+        let told =
+            explain_refusal(&item(), &whose, &marks, &me()).unwrap_or_else(|| is_ours.to_owned());
         assert!(told.contains(want), "{case}: {told}");
         if told != is_ours {
             assert!(
@@ -204,7 +205,13 @@ fn how_to_adopt_is_told_and_never_runs_what_a_name_says() {
             name: name.into(),
             ..item()
         };
-        refusal(&item, &Whose::Nobodys, &Marks::default(), &me()).unwrap()
+        explain_refusal(
+            &item,
+            &Ownership::Unowned,
+            &OwnershipMarks::default(),
+            &me(),
+        )
+        .unwrap()
     };
     assert!(
         told("s").contains("`graylane adopt service/s --app a --environment prod`"),
@@ -315,10 +322,10 @@ fn two_that_name_one_object_are_told_of_each_other() {
     ];
     let is_home = |context: &str| context == "home";
     for (case, a, b, want) in table {
-        let mut taken = Taken::new(&is_home, &|_| None);
+        let mut taken = ClaimedNames::new(&is_home, &|_| None);
         taken.add_rendered(&a);
         taken.add_rendered(&b);
-        let told = taken.clashes(&a, |_| true);
+        let told = taken.find_clashes(&a, |_| true);
         assert_eq!(told.is_empty(), want.is_none(), "{case}: {told:?}");
         assert!(
             told.iter().all(|t| want.is_some_and(|w| t.contains(w))),
@@ -329,14 +336,18 @@ fn two_that_name_one_object_are_told_of_each_other() {
     let mut b = app("b", &service("t"), one("demo"));
     let noted = json!({"environments": {"prod": {"inventory": [{"apiVersion": "v1", "kind": "Service", "namespace": "demo", "name": "s", "uid": "u"}]}}});
     b.status = Some(serde_json::from_value(noted).unwrap());
-    let mut taken = Taken::new(&is_home, &|_| None);
+    let mut taken = ClaimedNames::new(&is_home, &|_| None);
     taken.add_applied(&b);
-    let told = taken.clashes(&app("a", &service("s"), one("demo")), |_| true);
+    let told = taken.find_clashes(&app("a", &service("s"), one("demo")), |_| true);
     assert!(
         matches!(told.as_slice(), [one] if one.contains("environment prod of app b")),
         "{told:?}"
     );
-    assert_eq!(taken.clashes(&b, |_| true), Vec::<String>::new(), "its own");
+    assert_eq!(
+        taken.find_clashes(&b, |_| true),
+        Vec::<String>::new(),
+        "its own"
+    );
     let same = |uid: &str| noted_of(&b, uid);
     assert_eq!(
         (same("u").map(|o| o.app), same("v"), same("")),
@@ -345,5 +356,5 @@ fn two_that_name_one_object_are_told_of_each_other() {
 }
 
 fn noted_of(app: &App, uid: &str) -> Option<Owner> {
-    noted([app], &item(), uid)
+    find_in_inventories([app], &item(), uid)
 }

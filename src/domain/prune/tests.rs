@@ -47,10 +47,10 @@ fn told(
     all: &[Release],
     app: &App,
     stands: &dyn Fn(&InventoryItem) -> bool,
-) -> Vec<(String, Reason)> {
+) -> Vec<(String, PruneReason)> {
     let app_of = |name: &str| (name == "a").then_some(app);
     let all: Vec<&Release> = all.iter().collect();
-    let found = prune(
+    let found = releases_to_prune(
         &all,
         &Surroundings {
             app_of: &app_of,
@@ -60,7 +60,7 @@ fn told(
     );
     found
         .into_iter()
-        .map(|(release, why)| (name(release).to_owned(), why))
+        .map(|(release, why)| (release_name(release).to_owned(), why))
         .collect()
 }
 
@@ -94,12 +94,12 @@ fn what_finished_too_long_ago_goes_and_a_clock_that_is_behind_takes_none() {
         release.status.as_mut().unwrap().finished_at = Some(at.into());
     }
     assert_eq!(
-        describe(&week.spec.history),
+        describe_history(&week.spec.history),
         "20 of each stage, finished within 168h"
     );
     assert_eq!(
         told(&all, &week, &|_| true),
-        [("a-1".to_owned(), Reason::Ttl(7 * 86_400))]
+        [("a-1".to_owned(), PruneReason::Ttl(7 * 86_400))]
     );
 }
 
@@ -176,7 +176,9 @@ fn what_is_still_needed_stays_whatever_the_limit_says() {
         now: now(),
     };
     assert!(
-        prune(&refs, &around).iter().any(|(r, _)| name(r) == "a-1"),
+        releases_to_prune(&refs, &around)
+            .iter()
+            .any(|(r, _)| release_name(r) == "a-1"),
         "the workload is gone"
     );
     all[2].status.as_mut().unwrap().tasks = all[0].status.as_ref().unwrap().tasks.clone();
@@ -198,10 +200,10 @@ fn a_name_that_looks_like_another_apps_keeps_that_apps_numbers() {
     assert_eq!(gone(&all, &none), ["a-2"]);
     assert_eq!(
         [
-            number("a", "a-12"),
-            number("a", "a-b-1"),
-            number("a", "a-+1"),
-            number("a", "ab-1")
+            release_number("a", "a-12"),
+            release_number("a", "a-b-1"),
+            release_number("a", "a-+1"),
+            release_number("a", "ab-1")
         ],
         [Some(12), None, None, None]
     );
@@ -259,10 +261,10 @@ proptest! {
     #[test]
     fn nothing_that_runs_or_is_needed_goes_and_names_never_come_twice((mut all, app) in any_history(), seed in any::<u64>()) {
         let found = gone(&all, &app);
-        let left: Vec<&Release> = all.iter().filter(|r| !found.iter().any(|g| g == name(r))).collect();
-        let gone_ones: Vec<&Release> = all.iter().filter(|r| found.iter().any(|g| g == name(r))).collect();
+        let left: Vec<&Release> = all.iter().filter(|r| !found.iter().any(|g| g == release_name(r))).collect();
+        let gone_ones: Vec<&Release> = all.iter().filter(|r| found.iter().any(|g| g == release_name(r))).collect();
         prop_assert!(gone_ones.iter().all(|r| is_final(r)));
-        let highest = |of: &[&Release]| of.iter().filter_map(|r| number("a", name(r))).max();
+        let highest = |of: &[&Release]| of.iter().filter_map(|r| release_number("a", release_name(r))).max();
         prop_assert_eq!(highest(&left), highest(&all.iter().collect::<Vec<_>>()));
         for stage in ["s", "t"] {
             let good = |r: &&&Release| r.spec.stage == stage && r.status.as_ref().unwrap().phase == ReleasePhase::Succeeded;

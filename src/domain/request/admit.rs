@@ -10,11 +10,11 @@ use http::{
     uri::PathAndQuery,
 };
 
-use super::{authority::host_of, hop_by_hop::strip_hop_by_hop, path::without_dot_segments};
+use super::{authority::parse_host, hop_by_hop::strip_hop_by_hop, path::remove_dot_segments};
 
 /// A refusal; the client gets all of it as the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
+pub struct RequestRefusal {
     /// Status of the answer.
     pub status: StatusCode,
     /// Why the request is refused.
@@ -30,9 +30,13 @@ pub struct Admitted {
 
 /// Checks a request and normalizes its head for routes and lanes. `local` is the host for an
 /// HTTP/1.0 request, which may leave it out; `tags` are the headers that carry lane tags.
-pub fn admit(parts: &mut Parts, local: &str, tags: &[HeaderName]) -> Result<Admitted, Refused> {
+pub fn admit_request(
+    parts: &mut Parts,
+    local: &str,
+    tags: &[HeaderName],
+) -> Result<Admitted, RequestRefusal> {
     let refused = |status, words: &str| {
-        Err(Refused {
+        Err(RequestRefusal {
             status,
             words: words.to_owned(),
         })
@@ -44,8 +48,8 @@ pub fn admit(parts: &mut Parts, local: &str, tags: &[HeaderName]) -> Result<Admi
         );
     }
     check_transfer_coding(&parts.headers)?;
-    let host = host(parts, local)?;
-    set_target(parts)?;
+    let host = determine_host(parts, local)?;
+    normalize_target(parts)?;
     parts.headers.insert(header::HOST, host);
     // RFC 9110 §10.1.1: an unknown expectation may be refused; if forwarded, it would not be met.
     if parts
@@ -68,19 +72,19 @@ pub fn admit(parts: &mut Parts, local: &str, tags: &[HeaderName]) -> Result<Admi
 
 /// Accepts chunked once, or nothing: a coding that is not undone would reach the pod as if it were
 /// the content (RFC 9112 §6.1).
-fn check_transfer_coding(headers: &HeaderMap) -> Result<(), Refused> {
+fn check_transfer_coding(headers: &HeaderMap) -> Result<(), RequestRefusal> {
     if !headers.contains_key(header::TRANSFER_ENCODING) {
         return Ok(());
     }
-    let codings = codings(headers);
+    let codings = transfer_codings(headers);
     match codings.iter().find(|c| !c.eq_ignore_ascii_case("chunked")) {
-        Some(other) => Err(Refused {
+        Some(other) => Err(RequestRefusal {
             status: StatusCode::NOT_IMPLEMENTED,
             words: format!("the transfer coding {other:?} is not served, only chunked"),
         }),
         None if codings.len() != 1 => {
             let words = "Transfer-Encoding must name chunked once".to_owned();
-            Err(Refused {
+            Err(RequestRefusal {
                 status: StatusCode::BAD_REQUEST,
                 words,
             })
@@ -90,7 +94,7 @@ fn check_transfer_coding(headers: &HeaderMap) -> Result<(), Refused> {
 }
 
 /// Transfer codings of a message, in order.
-pub fn codings(headers: &HeaderMap) -> Vec<String> {
+pub fn transfer_codings(headers: &HeaderMap) -> Vec<String> {
     let lines = headers.get_all(header::TRANSFER_ENCODING).iter();
     let text = |v: &HeaderValue| String::from_utf8_lossy(v.as_bytes()).into_owned();
     let all = lines.map(text).flat_map(|v| {
@@ -103,8 +107,8 @@ pub fn codings(headers: &HeaderMap) -> Vec<String> {
 
 /// Host that is asked for: that of an absolute target or `:authority` comes before `Host` (RFC 9112
 /// §3.2.2).
-fn host(parts: &Parts, local: &str) -> Result<HeaderValue, Refused> {
-    let wrong = |words: &str| Refused {
+fn determine_host(parts: &Parts, local: &str) -> Result<HeaderValue, RequestRefusal> {
+    let wrong = |words: &str| RequestRefusal {
         status: StatusCode::BAD_REQUEST,
         words: words.to_owned(),
     };
@@ -113,7 +117,7 @@ fn host(parts: &Parts, local: &str) -> Result<HeaderValue, Refused> {
     if lines.next().is_some() {
         return Err(wrong("there is more than one Host"));
     }
-    if line.is_some_and(|line| line.to_str().ok().and_then(host_of).is_none()) {
+    if line.is_some_and(|line| line.to_str().ok().and_then(parse_host).is_none()) {
         return Err(wrong("Host is no name or address with an optional port"));
     }
     let authority = parts.uri.authority().map(|a| a.as_str());
@@ -126,7 +130,7 @@ fn host(parts: &Parts, local: &str) -> Result<HeaderValue, Refused> {
             None => Err(wrong("there is no Host")),
         };
     };
-    if host_of(authority).is_none() {
+    if parse_host(authority).is_none() {
         return Err(wrong(
             "the target's authority is no name or address with an optional port",
         ));
@@ -138,7 +142,7 @@ fn host(parts: &Parts, local: &str) -> Result<HeaderValue, Refused> {
             Some("https") => {
                 let words =
                     "an https target was asked for over a connection without TLS".to_owned();
-                return Err(Refused {
+                return Err(RequestRefusal {
                     status: StatusCode::MISDIRECTED_REQUEST,
                     words,
                 });
@@ -157,8 +161,8 @@ fn host(parts: &Parts, local: &str) -> Result<HeaderValue, Refused> {
 }
 
 /// Normalizes the target to an unambiguous path and an optional query.
-fn set_target(parts: &mut Parts) -> Result<(), Refused> {
-    let wrong = |words: &str| Refused {
+fn normalize_target(parts: &mut Parts) -> Result<(), RequestRefusal> {
+    let wrong = |words: &str| RequestRefusal {
         status: StatusCode::BAD_REQUEST,
         words: words.to_owned(),
     };
@@ -177,7 +181,7 @@ fn set_target(parts: &mut Parts) -> Result<(), Refused> {
     if path != "*" && !path.starts_with('/') {
         return Err(wrong("the target is no path"));
     }
-    let plain = without_dot_segments(path).map_err(wrong)?;
+    let plain = remove_dot_segments(path).map_err(wrong)?;
     match plain {
         std::borrow::Cow::Owned(plain) => {
             let query = parts
@@ -199,7 +203,7 @@ fn set_target(parts: &mut Parts) -> Result<(), Refused> {
 
 /// Decrements `Max-Forwards` of TRACE and OPTIONS, and refuses to forward them at 0 (RFC 9110
 /// §7.6.2). The field has no meaning for other methods.
-fn count_forwards(parts: &mut Parts) -> Result<(), Refused> {
+fn count_forwards(parts: &mut Parts) -> Result<(), RequestRefusal> {
     const NAME: HeaderName = header::MAX_FORWARDS;
     if !matches!(parts.method, Method::TRACE | Method::OPTIONS) || !parts.headers.contains_key(NAME)
     {
@@ -212,7 +216,7 @@ fn count_forwards(parts: &mut Parts) -> Result<(), Refused> {
         .map(HeaderValue::as_bytes)
         .collect();
     let refused = |status, words: &str| {
-        Err(Refused {
+        Err(RequestRefusal {
             status,
             words: words.to_owned(),
         })

@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 
 /// Host without its port; `None` if the text is not `host [":" port]`, if the host is empty, which
 /// `http` does not allow (RFC 9110 §4.2.1), or if there is user information before an `@` (§4.2.4).
-pub fn host_of(authority: &str) -> Option<&str> {
+pub fn parse_host(authority: &str) -> Option<&str> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
             let (address, after) = rest.split_once(']')?;
@@ -17,7 +17,7 @@ pub fn host_of(authority: &str) -> Option<&str> {
         }
         None => {
             let (host, port) = authority.split_once(':').unwrap_or((authority, ""));
-            (is_name(host) && !host.is_empty()).then_some((host, port))?
+            (is_reg_name(host) && !host.is_empty()).then_some((host, port))?
         }
     };
     let number =
@@ -27,7 +27,7 @@ pub fn host_of(authority: &str) -> Option<&str> {
 
 /// Whether the text is a `reg-name`: letters, digits, `-._~`, the sub-delimiters, and percent signs
 /// with two hex digits.
-fn is_name(host: &str) -> bool {
+fn is_reg_name(host: &str) -> bool {
     let bytes = host.as_bytes();
     let mut at = 0;
     while let Some(&b) = bytes.get(at) {
@@ -83,7 +83,7 @@ mod tests {
             ("http://shop", None),
             ("灰度", None),
         ] {
-            assert_eq!(host_of(authority), host, "{authority:?}");
+            assert_eq!(parse_host(authority), host, "{authority:?}");
         }
     }
 }

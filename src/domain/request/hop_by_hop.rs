@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// Headers that are hop-by-hop whether or not `Connection` names them (RFC 9110 §7.6.1; `Proxy-*`
 /// is for the next proxy, §11.7; the gateway answers `Expect`, §10.1.1). `Trailer` no longer is.
-const OF_ONE_HOP: [HeaderName; 9] = [
+const HOP_BY_HOP_HEADERS: [HeaderName; 9] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -20,7 +20,7 @@ const OF_ONE_HOP: [HeaderName; 9] = [
 /// Whether a header never goes further than one connection, so that nothing behind the gateway sees
 /// it.
 pub fn is_hop_by_hop(name: &HeaderName) -> bool {
-    OF_ONE_HOP.contains(name) || *name == header::TRANSFER_ENCODING
+    HOP_BY_HOP_HEADERS.contains(name) || *name == header::TRANSFER_ENCODING
 }
 
 /// Whether `Connection` must not name a header because it is for all recipients of the message
@@ -63,7 +63,7 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap, tags: &[HeaderName]) {
             headers.remove(name);
         }
     }
-    for name in OF_ONE_HOP {
+    for name in HOP_BY_HOP_HEADERS {
         headers.remove(name);
     }
     headers.remove(header::TRANSFER_ENCODING);

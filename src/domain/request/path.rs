@@ -6,7 +6,7 @@ use std::borrow::Cow;
 /// equivalent (§6.2.2.2). Everything else stays as the client wrote it. Ambiguous paths are errors:
 /// those that lead above the root, and those with dots that only some servers take for a segment
 /// (next to an encoded slash, a backslash, or parameters).
-pub fn without_dot_segments(path: &str) -> Result<Cow<'_, str>, &'static str> {
+pub fn remove_dot_segments(path: &str) -> Result<Cow<'_, str>, &'static str> {
     // Almost every path returns here: only others can contain dot segments.
     if !path.contains("/.") && !path.contains(['%', '\\']) {
         return Ok(Cow::Borrowed(path));
@@ -18,7 +18,7 @@ pub fn without_dot_segments(path: &str) -> Result<Cow<'_, str>, &'static str> {
     let mut changed = false;
     let last = rest.split('/').count() - 1;
     for (i, segment) in rest.split('/').enumerate() {
-        match dots(segment)? {
+        match count_dots(segment)? {
             0 => kept.push(segment),
             n => {
                 changed = true;
@@ -39,7 +39,7 @@ pub fn without_dot_segments(path: &str) -> Result<Cow<'_, str>, &'static str> {
 }
 
 /// Number of dots of a dot segment; 0 if it is not a dot segment.
-fn dots(segment: &str) -> Result<usize, &'static str> {
+fn count_dots(segment: &str) -> Result<usize, &'static str> {
     if !segment.contains(['.', '%']) {
         return Ok(0);
     }
@@ -114,17 +114,17 @@ mod tests {
             ("/A/%2e%2e%3bx/C", None),
             ("/A/.;/C", None),
         ] {
-            assert_eq!(without_dot_segments(path).ok().as_deref(), want, "{path}");
+            assert_eq!(remove_dot_segments(path).ok().as_deref(), want, "{path}");
         }
     }
 
     proptest! {
         #[test]
         fn no_dot_segment_is_left(path in "(/(\\.|%2e|%2E|a|;|%2f|\\\\|){0,4}){0,6}") {
-            if let Ok(plain) = without_dot_segments(&path) {
+            if let Ok(plain) = remove_dot_segments(&path) {
                 let decoded = plain.replace("%2e", ".").replace("%2E", ".");
                 prop_assert!(!decoded.split('/').any(|s| s == "." || s == ".."), "{path} {plain}");
-                prop_assert_eq!(without_dot_segments(&plain).ok(), Some(plain.clone()), "{}", path);
+                prop_assert_eq!(remove_dot_segments(&plain).ok(), Some(plain.clone()), "{}", path);
             }
         }
     }

@@ -20,7 +20,7 @@ pub enum RequestError {
 }
 
 /// Parses a request. The default method is GET.
-pub fn parse(
+pub fn parse_request(
     line: &str,
     headers: &[String],
     cookies: &[String],
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn reads_what_people_write() {
-        let parts = parse(
+        let parts = parse_request(
             "post /A/a?group=a+b%21&x",
             &["X-User: 7".into()],
             &["uid=1; b=2".into()],
@@ -124,7 +124,7 @@ mod tests {
             (parts.cookie("uid"), parts.cookie("b"), parts.cookie("c")),
             (Some("1"), Some("2"), None)
         );
-        assert_eq!(parse("/", &[], &[]).unwrap().method, "GET");
+        assert_eq!(parse_request("/", &[], &[]).unwrap().method, "GET");
     }
 
     #[test]
@@ -154,7 +154,7 @@ mod tests {
             ("CONNECT h:1", "CONNECT", "", "h:1", ""),
             ("M-SEARCH /A", "M-SEARCH", "", "/A", ""),
         ] {
-            let parts = parse(line, &[], &[]).unwrap();
+            let parts = parse_request(line, &[], &[]).unwrap();
             let got = (
                 parts.method.as_str(),
                 parts.origin.as_str(),
@@ -179,16 +179,16 @@ mod tests {
             "- /x",
         ] {
             assert_eq!(
-                parse(wrong, &[], &[]),
+                parse_request(wrong, &[], &[]),
                 Err(RequestError::Line(wrong.into()))
             );
         }
         assert_eq!(
-            parse("/", &["x".into()], &[]),
+            parse_request("/", &["x".into()], &[]),
             Err(RequestError::Header("x".into()))
         );
         assert_eq!(
-            parse("/", &[], &["=x".into()]),
+            parse_request("/", &[], &["=x".into()]),
             Err(RequestError::Cookie("=x".into()))
         );
     }
@@ -205,7 +205,7 @@ mod tests {
             ("/x", "/", true),
             ("/", "/", true),
         ] {
-            assert_eq!(under(path, prefix), is, "{path} under {prefix}");
+            assert_eq!(is_under_prefix(path, prefix), is, "{path} under {prefix}");
         }
     }
 }

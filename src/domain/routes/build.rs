@@ -13,7 +13,7 @@ use crate::{
         },
         label,
     },
-    domain::lanes::{Coloured, MOST_MATCHES, MOST_RULES, Tag},
+    domain::lanes::{ColouredRule, MAX_MATCHES, MAX_RULES, TagAction},
 };
 
 /// Name of the entry route of a group.
@@ -27,13 +27,13 @@ pub fn app_name(group: &str, app: &str) -> String {
 }
 
 /// Name of the internal Gateway of a group in `gateway` mode.
-pub fn internal_gateway(group: &LaneGroup) -> String {
+pub fn internal_gateway_name(group: &LaneGroup) -> String {
     format!("{}-internal", group.spec.entry.gateway)
 }
 
 /// Gateway between the services, in `gateway` mode, with the class of the entry's Gateway unless
 /// the group says otherwise.
-pub fn gateway(group: &LaneGroup) -> Option<Gateway> {
+pub fn build_gateway(group: &LaneGroup) -> Option<Gateway> {
     let seen = group.status.as_ref().and_then(|s| s.gateway.as_ref());
     let internal = group.spec.internal.clone().unwrap_or_default();
     let class = internal
@@ -51,8 +51,8 @@ pub fn gateway(group: &LaneGroup) -> Option<Gateway> {
         listeners: vec![listener],
         ..GatewaySpec::default()
     };
-    let mut gateway = Gateway::new(&internal_gateway(group), spec);
-    gateway.metadata.namespace = Some(namespace(group).into());
+    let mut gateway = Gateway::new(&internal_gateway_name(group), spec);
+    gateway.metadata.namespace = Some(group_namespace(group).into());
     let name = group.metadata.name.clone().unwrap_or_default();
     gateway.metadata.labels = Some(BTreeMap::from([(label::LANE_GROUP.to_owned(), name)]));
     (group.spec.mode == LaneMode::Gateway).then_some(gateway)
@@ -62,9 +62,9 @@ pub fn gateway(group: &LaneGroup) -> Option<Gateway> {
 /// routed directly to the version that serves a tag now, because no specification says whether it
 /// would follow the routes of a Service. `serves` says whether an app (by its index) has such a
 /// version. If there are several routes, each holds whole entry paths.
-pub fn coloured(
+pub fn build_coloured_routes(
     group: &LaneGroup,
-    rules: &[Vec<Coloured>],
+    rules: &[Vec<ColouredRule>],
     serves: &dyn Fn(usize, &str) -> bool,
 ) -> Vec<HttpRoute> {
     let name = group.metadata.name.as_deref().unwrap_or_default();
@@ -78,11 +78,11 @@ pub fn coloured(
         }
         let next: Vec<RouteRule> = of_entry
             .iter()
-            .map(|rule| coloured_rule(group, at, rule, serves))
+            .map(|rule| build_coloured_rule(group, at, rule, serves))
             .collect();
         let matches = |rules: &[RouteRule]| rules.iter().map(|r| r.matches.len()).sum::<usize>();
         let room = |last: &&mut Vec<RouteRule>| {
-            last.len() + next.len() <= MOST_RULES && matches(last) + matches(&next) <= MOST_MATCHES
+            last.len() + next.len() <= MAX_RULES && matches(last) + matches(&next) <= MAX_MATCHES
         };
         match packed.last_mut().filter(room) {
             Some(last) => last.extend(next),
@@ -100,21 +100,21 @@ pub fn coloured(
             hostnames: group.spec.entry.host.iter().cloned().collect(),
             rules,
         };
-        HttpRoute::of_group(namespace(group), &own, name, spec)
+        HttpRoute::for_lane_group(group_namespace(group), &own, name, spec)
     };
     packed.into_iter().enumerate().map(route).collect()
 }
 
-fn coloured_rule(
+fn build_coloured_rule(
     group: &LaneGroup,
     at: usize,
-    rule: &Coloured,
+    rule: &ColouredRule,
     serves: &dyn Fn(usize, &str) -> bool,
 ) -> RouteRule {
     let app = &group.spec.apps[at];
     let header = &group.spec.propagation.header;
     let change = match &rule.tag {
-        Tag::Set(tag) => {
+        TagAction::Set(tag) => {
             let set = vec![HeaderValuePair {
                 name: header.clone(),
                 value: tag.clone(),
@@ -124,11 +124,11 @@ fn coloured_rule(
                 ..HeaderModifier::default()
             })
         }
-        Tag::None if !group.spec.client_may_tag => Some(HeaderModifier {
+        TagAction::None if !group.spec.client_may_tag => Some(HeaderModifier {
             remove: vec![header.clone()],
             ..HeaderModifier::default()
         }),
-        Tag::Own(_) | Tag::None => None,
+        TagAction::Client(_) | TagAction::None => None,
     };
     let modify = |change| RouteFilter {
         kind: "RequestHeaderModifier".into(),
@@ -136,7 +136,7 @@ fn coloured_rule(
         ..RouteFilter::default()
     };
     let service = match &rule.tag {
-        Tag::Set(tag) | Tag::Own(tag) if serves(at, tag) => app.lane_service(tag),
+        TagAction::Set(tag) | TagAction::Client(tag) if serves(at, tag) => app.lane_service(tag),
         _ => app.service().to_owned(),
     };
     RouteRule {
@@ -144,7 +144,7 @@ fn coloured_rule(
         filters: change
             .map(modify)
             .into_iter()
-            .chain(rule.rewrite.as_deref().map(rewrite))
+            .chain(rule.rewrite.as_deref().map(rewrite_filter))
             .collect(),
         backend_refs: vec![BackendRef::service(&service, app.port)],
         ..RouteRule::default()
@@ -154,7 +154,7 @@ fn coloured_rule(
 /// Route at an entry of graylane's own gateway: it colours by the group's lanes, rewrites, and
 /// forwards to the app's Service. `None` while the group has no entry path that leads to one of its
 /// apps.
-pub fn entry(group: &LaneGroup) -> (Option<HttpRoute>, Vec<String>) {
+pub fn build_entry_route(group: &LaneGroup) -> (Option<HttpRoute>, Vec<String>) {
     let name = group.metadata.name.as_deref().unwrap_or_default();
     let (mut rules, mut problems) = (vec![], vec![]);
     for (i, route) in group.spec.entry.routes.iter().enumerate() {
@@ -172,8 +172,8 @@ pub fn entry(group: &LaneGroup) -> (Option<HttpRoute>, Vec<String>) {
             ));
             continue;
         }
-        let mut filters = vec![colour(name)];
-        filters.extend(route.rewrite.as_deref().map(rewrite));
+        let mut filters = vec![colour_filter(name)];
+        filters.extend(route.rewrite.as_deref().map(rewrite_filter));
         rules.push(RouteRule {
             matches: vec![RouteMatch {
                 path: Some(PathMatch {
@@ -197,8 +197,8 @@ pub fn entry(group: &LaneGroup) -> (Option<HttpRoute>, Vec<String>) {
         rules,
     };
     (
-        Some(HttpRoute::of_group(
-            namespace(group),
+        Some(HttpRoute::for_lane_group(
+            group_namespace(group),
             &entry_name(name),
             name,
             spec,
@@ -208,9 +208,12 @@ pub fn entry(group: &LaneGroup) -> (Option<HttpRoute>, Vec<String>) {
 }
 
 /// Route of one app: a rule for each tag, and the baseline last.
-pub fn app(group: &LaneGroup, app: &LaneApp, tags: &[String]) -> HttpRoute {
+pub fn build_app_route(group: &LaneGroup, app: &LaneApp, tags: &[String]) -> HttpRoute {
     let name = group.metadata.name.as_deref().unwrap_or_default();
-    let mut rules: Vec<RouteRule> = tags.iter().map(|tag| lane_rule(group, app, tag)).collect();
+    let mut rules: Vec<RouteRule> = tags
+        .iter()
+        .map(|tag| build_lane_rule(group, app, tag))
+        .collect();
     let baseline = BackendRef::service(app.service(), app.port);
     rules.push(RouteRule {
         backend_refs: vec![baseline],
@@ -218,8 +221,8 @@ pub fn app(group: &LaneGroup, app: &LaneApp, tags: &[String]) -> HttpRoute {
     });
     let (parent, hostnames) = match group.spec.mode {
         LaneMode::Gateway => (
-            ParentRef::gateway(&internal_gateway(group)),
-            hostnames(group, app),
+            ParentRef::gateway(&internal_gateway_name(group)),
+            service_hostnames(group, app),
         ),
         LaneMode::Mesh | LaneMode::Agent => (ParentRef::service(app.service(), app.port), vec![]),
     };
@@ -228,10 +231,15 @@ pub fn app(group: &LaneGroup, app: &LaneApp, tags: &[String]) -> HttpRoute {
         hostnames,
         rules,
     };
-    HttpRoute::of_group(namespace(group), &app_name(name, &app.app), name, spec)
+    HttpRoute::for_lane_group(
+        group_namespace(group),
+        &app_name(name, &app.app),
+        name,
+        spec,
+    )
 }
 
-fn lane_rule(group: &LaneGroup, app: &LaneApp, tag: &str) -> RouteRule {
+fn build_lane_rule(group: &LaneGroup, app: &LaneApp, tag: &str) -> RouteRule {
     let header = ValueMatch {
         kind: "Exact".into(),
         name: group.spec.propagation.header.clone(),
@@ -247,7 +255,7 @@ fn lane_rule(group: &LaneGroup, app: &LaneApp, tag: &str) -> RouteRule {
     }
 }
 
-fn colour(group: &str) -> RouteFilter {
+fn colour_filter(group: &str) -> RouteFilter {
     let reference = LocalRef {
         group: GROUP.into(),
         kind: "LaneGroup".into(),
@@ -260,7 +268,7 @@ fn colour(group: &str) -> RouteFilter {
     }
 }
 
-fn rewrite(to: &str) -> RouteFilter {
+fn rewrite_filter(to: &str) -> RouteFilter {
     let path = PathRewrite {
         kind: "ReplacePrefixMatch".into(),
         replace_prefix_match: Some(to.to_owned()),
@@ -276,8 +284,8 @@ fn rewrite(to: &str) -> RouteFilter {
     }
 }
 
-fn hostnames(group: &LaneGroup, app: &LaneApp) -> Vec<String> {
-    let (service, namespace) = (app.service(), namespace(group));
+fn service_hostnames(group: &LaneGroup, app: &LaneApp) -> Vec<String> {
+    let (service, namespace) = (app.service(), group_namespace(group));
     vec![
         service.into(),
         format!("{service}.{namespace}"),
@@ -285,6 +293,6 @@ fn hostnames(group: &LaneGroup, app: &LaneApp) -> Vec<String> {
     ]
 }
 
-fn namespace(group: &LaneGroup) -> &str {
+fn group_namespace(group: &LaneGroup) -> &str {
     group.metadata.namespace.as_deref().unwrap_or("default")
 }

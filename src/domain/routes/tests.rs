@@ -40,12 +40,12 @@ fn lane(name: &str, tag: &str, on_loss: OnLoss) -> Lane {
     )
 }
 
-fn served(plan: &Plan, lane: &str) -> String {
+fn served(plan: &RoutePlan, lane: &str) -> String {
     let word = |s: &LaneAppStatus| if s.served == Served::Gray { 'g' } else { 'b' };
     plan.lanes[lane].iter().map(word).collect()
 }
 
-fn gray_rules(plan: &Plan, app: &str) -> Vec<String> {
+fn gray_rules(plan: &RoutePlan, app: &str) -> Vec<String> {
     let route = plan
         .routes
         .iter()
@@ -82,8 +82,8 @@ fn planned(
     on_loss: OnLoss,
     version: impl Fn(&str) -> LaneVersion,
     open: impl Fn(&str) -> bool,
-) -> Plan {
-    plan(&Inputs {
+) -> RoutePlan {
+    plan_routes(&RouteInputs {
         group: &group(),
         lanes: &[lane("gray", "gray", on_loss)],
         version: &|app, _| version(app),
@@ -185,7 +185,7 @@ fn a_lost_version_follows_the_policy() {
 fn an_entry_to_a_strange_app_is_a_problem_at_its_place() {
     let mut group = group();
     group.spec.entry.routes[0].app = "x".into();
-    let plan = plan(&Inputs {
+    let plan = plan_routes(&RouteInputs {
         group: &group,
         lanes: &[],
         version: &|_, _| UP,
@@ -226,7 +226,7 @@ proptest! {
         let index = |app: &str, tag: &str| usize::from(app.as_bytes()[0] - b'a') + if tag == "g1" { 0 } else { 3 };
         let mut lanes = [lane("one", "g1", policy[0]), lane("two", "g2", policy[1])];
         for (lane, on) in lanes.iter_mut().zip(&enabled) { lane.spec.enabled = *on; }
-        let plan = plan(&Inputs {
+        let plan = plan_routes(&RouteInputs {
             group: &group(), lanes: &lanes,
             version: &|app, tag| seen[index(app, tag)],
             open: &|app, tag| if open[index(app, tag)] { Ok(()) } else { Err("shut".into()) },

@@ -1,28 +1,28 @@
 //! Decides whether a new version is worse than the old one beside it.
 //!
-//! There is no result from fewer than [`LEAST`] requests of either version. The new version *fails
+//! There is no result from fewer than [`MIN_REQUESTS`] requests of either version. The new version *fails
 //! more* if chance alone would give it that many of the failures with a probability below
-//! [`CHANCE`]: if both versions were alike, each failure would hit the new one as often as any
+//! [`MAX_CHANCE`]: if both versions were alike, each failure would hit the new one as often as any
 //! request does (Fisher's exact test, one-sided). Few requests therefore decide only clear cases: 4
 //! failures that all hit a new version with a fifth of the requests are enough, 4 failures with
 //! half of the requests are not.
 //!
-//! It *is slower*, with at least [`LEAST_FOR_LATENCY`] requests of each version, if its 95th
+//! It *is slower*, with at least [`MIN_REQUESTS_FOR_LATENCY`] requests of each version, if its 95th
 //! percentile is at least half as long again, and more of its requests than chance explains took
 //! longer than the old version's 95th percentile (up to one in ten counts as chance, because that
 //! percentile is itself an estimate).
 
 use std::time::Duration;
 
-use super::reading::Reading;
+use super::window_stats::WindowStats;
 
 /// Minimum number of requests of each version for a result.
-pub const LEAST: u64 = 5;
+pub const MIN_REQUESTS: u64 = 5;
 /// The same for latencies: with fewer, there are not three requests above a 95th percentile.
-pub const LEAST_FOR_LATENCY: u64 = 60;
+pub const MIN_REQUESTS_FOR_LATENCY: u64 = 60;
 /// Probability below which chance is ruled out. It is this small because the comparison is repeated
 /// often.
-pub const CHANCE: f64 = 0.002;
+pub const MAX_CHANCE: f64 = 0.002;
 
 /// Result of comparing a new version with the old one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl Comparison {
 
     /// Message for people; `name` is the new version: `new is worse: 9 of 9 failures met C new`.
     /// `None` if it is not worse.
-    pub fn words(self, name: &str) -> Option<String> {
+    pub fn describe_comparison(self, name: &str) -> Option<String> {
         match self {
             Self::TooFew | Self::Alike => None,
             Self::Failing { met, all } => {
@@ -63,8 +63,8 @@ impl Comparison {
             }
             Self::Slower { old, new } => {
                 let (old, new) = (
-                    crate::domain::text::duration(old),
-                    crate::domain::text::duration(new),
+                    crate::domain::text::format_duration(old),
+                    crate::domain::text::format_duration(new),
                 );
                 Some(format!(
                     "new is slower: p95 of {name} is {new}, of the old {old}"
@@ -75,12 +75,12 @@ impl Comparison {
 }
 
 /// Compares a new version with the old one.
-pub fn compare(old: &Reading, new: &Reading) -> Comparison {
-    if old.requests < LEAST || new.requests < LEAST {
+pub fn compare_versions(old: &WindowStats, new: &WindowStats) -> Comparison {
+    if old.requests < MIN_REQUESTS || new.requests < MIN_REQUESTS {
         return Comparison::TooFew;
     }
     let all = old.failed.saturating_add(new.failed);
-    if chance_of_failures(old, new) < CHANCE {
+    if chance_of_failures(old, new) < MAX_CHANCE {
         return Comparison::Failing {
             met: new.failed,
             all,
@@ -89,10 +89,10 @@ pub fn compare(old: &Reading, new: &Reading) -> Comparison {
     let (Some(before), Some(after)) = (old.p95(), new.p95()) else {
         return Comparison::Alike;
     };
-    let many = old.requests >= LEAST_FOR_LATENCY && new.requests >= LEAST_FOR_LATENCY;
+    let many = old.requests >= MIN_REQUESTS_FOR_LATENCY && new.requests >= MIN_REQUESTS_FOR_LATENCY;
     if many
         && after.as_micros() * 2 >= before.as_micros() * 3
-        && chance_of_slow(before, new) < CHANCE
+        && chance_of_slow(before, new) < MAX_CHANCE
     {
         return Comparison::Slower {
             old: before,
@@ -103,7 +103,7 @@ pub fn compare(old: &Reading, new: &Reading) -> Comparison {
 }
 
 /// Probability that chance gives the new version at least that many of all failures.
-fn chance_of_failures(old: &Reading, new: &Reading) -> f64 {
+fn chance_of_failures(old: &WindowStats, new: &WindowStats) -> f64 {
     let (requests, failed) = (old.requests + new.requests, old.failed + new.failed);
     if failed == 0 || new.failed as f64 * requests as f64 <= failed as f64 * new.requests as f64 {
         return 1.0;
@@ -111,7 +111,7 @@ fn chance_of_failures(old: &Reading, new: &Reading) -> f64 {
     let ways = |n: u64, k: u64| ln_choose(n, k);
     let first = ways(failed, new.failed) + ways(requests - failed, new.requests - new.failed);
     let first = (first - ways(requests, new.requests)).exp();
-    tail(first, new.failed, failed.min(new.requests), |k| {
+    sum_tail(first, new.failed, failed.min(new.requests), |k| {
         let ahead = (failed - k) as f64 * (new.requests - k) as f64;
         ahead / ((k + 1) as f64 * (requests - failed + k + 1 - new.requests) as f64)
     })
@@ -119,22 +119,25 @@ fn chance_of_failures(old: &Reading, new: &Reading) -> f64 {
 
 /// Probability that at least that many of the new version's requests take longer than `latency` if
 /// one in ten does.
-fn chance_of_slow(latency: Duration, new: &Reading) -> f64 {
+fn chance_of_slow(latency: Duration, new: &WindowStats) -> f64 {
     const SHARE: f64 = 0.1;
-    let (all, slow) = (new.requests, new.slower_than(latency).min(new.requests));
+    let (all, slow) = (
+        new.requests,
+        new.count_slower_than(latency).min(new.requests),
+    );
     if slow as f64 <= SHARE * all as f64 {
         return 1.0;
     }
     let first =
         ln_choose(all, slow) + slow as f64 * SHARE.ln() + (all - slow) as f64 * (1.0 - SHARE).ln();
-    tail(first.exp(), slow, all, |k| {
+    sum_tail(first.exp(), slow, all, |k| {
         (all - k) as f64 / (k + 1) as f64 * SHARE / (1.0 - SHARE)
     })
 }
 
 /// Sums a decreasing sequence from member number `from`, which is `first`, to number `to`;
 /// `ratio(k)` is the quotient of members `k + 1` and `k`.
-fn tail(first: f64, from: u64, to: u64, ratio: impl Fn(u64) -> f64) -> f64 {
+fn sum_tail(first: f64, from: u64, to: u64, ratio: impl Fn(u64) -> f64) -> f64 {
     let (mut sum, mut member) = (first, first);
     for k in from..to {
         member *= ratio(k);
@@ -166,17 +169,17 @@ mod tests {
 
     use super::*;
 
-    fn told(requests: u64, failed: u64) -> Reading {
-        Reading {
+    fn told(requests: u64, failed: u64) -> WindowStats {
+        WindowStats {
             requests,
             failed,
             seconds: 300.0,
-            ..Reading::default()
+            ..WindowStats::default()
         }
     }
 
     /// Counts all combinations, for small numbers.
-    fn exact(old: &Reading, new: &Reading) -> f64 {
+    fn exact(old: &WindowStats, new: &WindowStats) -> f64 {
         fn choose(n: u64, k: u64) -> f64 {
             if k > n {
                 0.0
@@ -198,32 +201,43 @@ mod tests {
     #[test]
     fn the_rule_as_it_is_told() {
         assert_eq!(
-            compare(&told(80, 0), &told(20, 4)),
+            compare_versions(&told(80, 0), &told(20, 4)),
             Comparison::Failing { met: 4, all: 4 }
         );
-        assert_eq!(compare(&told(50, 0), &told(50, 4)), Comparison::Alike);
         assert_eq!(
-            compare(&told(30, 0), &told(10, 9)).words("C new").unwrap(),
+            compare_versions(&told(50, 0), &told(50, 4)),
+            Comparison::Alike
+        );
+        assert_eq!(
+            compare_versions(&told(30, 0), &told(10, 9))
+                .describe_comparison("C new")
+                .unwrap(),
             "new is worse: 9 of 9 failures met C new"
         );
         assert_eq!(
-            compare(&told(4, 0), &told(50, 50)),
+            compare_versions(&told(4, 0), &told(50, 50)),
             Comparison::TooFew,
             "nothing to hold it against"
         );
-        assert_eq!(compare(&told(500, 0), &told(4, 4)), Comparison::TooFew);
         assert_eq!(
-            compare(&told(100, 50), &told(100, 50)),
+            compare_versions(&told(500, 0), &told(4, 4)),
+            Comparison::TooFew
+        );
+        assert_eq!(
+            compare_versions(&told(100, 50), &told(100, 50)),
             Comparison::Alike,
             "both fail alike"
         );
         assert_eq!(
-            compare(&told(100, 60), &told(100, 5)),
+            compare_versions(&told(100, 60), &told(100, 5)),
             Comparison::Alike,
             "the new one is better"
         );
-        assert_eq!(compare(&told(100, 0), &told(100, 0)), Comparison::Alike);
-        assert!(compare(&told(9_000_000, 90), &told(1_000_000, 900_000)).is_worse());
+        assert_eq!(
+            compare_versions(&told(100, 0), &told(100, 0)),
+            Comparison::Alike
+        );
+        assert!(compare_versions(&told(9_000_000, 90), &told(1_000_000, 900_000)).is_worse());
     }
 
     proptest! {

@@ -3,21 +3,21 @@
 use hdrhistogram::Histogram;
 use jiff::Timestamp;
 
-use super::Reading;
+use super::WindowStats;
 
 /// Length of one slot in seconds.
-pub const SLOT: i64 = 10;
+pub const SLOT_SECONDS: i64 = 10;
 /// Number of slots: five minutes, the current one, and one for a clock that runs ahead.
-pub(super) const SLOTS: usize = 32;
+pub(super) const SLOT_COUNT: usize = 32;
 /// Maximum latency in microseconds; longer ones count as this.
-const LONGEST: u64 = 60_000_000;
+const MAX_LATENCY_MICROS: u64 = 60_000_000;
 /// Significant digits of a latency: one digit is exact within 6 % and keeps a slot within a
 /// kilobyte.
-const DIGITS: u8 = 1;
+const SIGNIFICANT_DIGITS: u8 = 1;
 
 /// One answered request, as it is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Request {
+pub struct RequestSample {
     /// When it arrived.
     pub time: Timestamp,
     /// Microseconds until it was answered.
@@ -38,7 +38,7 @@ pub enum Window {
 }
 
 impl Window {
-    const fn slots(self) -> i64 {
+    const fn slot_count(self) -> i64 {
         match self {
             Self::Minute => 6,
             Self::FiveMinutes => 30,
@@ -47,8 +47,8 @@ impl Window {
 
     /// Seconds of the window in which hops were received: its slots up to now, or less if that
     /// began later.
-    pub fn seconds(self, since: Option<Timestamp>, now: Timestamp) -> f64 {
-        let begun = (slot(now) - self.slots() + 1) * SLOT;
+    pub fn observed_seconds(self, since: Option<Timestamp>, now: Timestamp) -> f64 {
+        let begun = (slot_number(now) - self.slot_count() + 1) * SLOT_SECONDS;
         let looked = now.as_millisecond() - begun * 1000;
         let listened = since.map_or(i64::MAX, |since| {
             now.as_millisecond() - since.as_millisecond()
@@ -87,32 +87,32 @@ struct Slot {
 }
 
 /// Slot of a time.
-pub(super) fn slot(time: Timestamp) -> i64 {
-    time.as_second().div_euclid(SLOT)
+pub(super) fn slot_number(time: Timestamp) -> i64 {
+    time.as_second().div_euclid(SLOT_SECONDS)
 }
 
 /// Whether a request of that time is counted: neither too old nor too far ahead.
 pub(super) fn is_within(time: Timestamp, now: Timestamp) -> bool {
-    is_kept(slot(time), now)
+    is_kept(slot_number(time), now)
 }
 
 fn is_kept(number: i64, now: Timestamp) -> bool {
-    let newest = slot(now);
-    number > newest - Window::FiveMinutes.slots() && number <= newest + 1
+    let newest = slot_number(now);
+    number > newest - Window::FiveMinutes.slot_count() && number <= newest + 1
 }
 
 impl Series {
     /// Counts a request in the slot of its own time. Returns false if it is older than the window,
     /// or more than one slot ahead.
-    pub fn add(&mut self, request: Request, now: Timestamp) -> bool {
-        let number = slot(request.time);
+    pub fn add_request(&mut self, request: RequestSample, now: Timestamp) -> bool {
+        let number = slot_number(request.time);
         if !is_kept(number, now) {
             return false;
         }
         if self.slots.is_empty() {
-            self.slots.resize_with(SLOTS, Slot::default);
+            self.slots.resize_with(SLOT_COUNT, Slot::default);
         }
-        let Some(found) = place(&mut self.slots, number) else {
+        let Some(found) = slot_mut(&mut self.slots, number) else {
             return false;
         };
         if found.number != number {
@@ -126,49 +126,52 @@ impl Series {
         found.failed = found.failed.saturating_add(u32::from(request.failed));
         found.sampled = found.sampled.saturating_add(u32::from(request.sampled));
         if found.latency.is_none() {
-            found.latency = Histogram::new_with_bounds(1, LONGEST, DIGITS)
+            found.latency = Histogram::new_with_bounds(1, MAX_LATENCY_MICROS, SIGNIFICANT_DIGITS)
                 .ok()
                 .map(Box::new);
         }
         if let Some(latency) = &mut found.latency {
-            latency.saturating_record(request.micros.clamp(1, LONGEST));
+            latency.saturating_record(request.micros.clamp(1, MAX_LATENCY_MICROS));
         }
         true
     }
 
     /// Removes a counted request, because more is known about it now.
-    pub fn take_back(&mut self, request: Request) {
-        let number = slot(request.time);
-        let found = place(&mut self.slots, number).filter(|s| s.number == number && s.requests > 0);
+    pub fn remove_request(&mut self, request: RequestSample) {
+        let number = slot_number(request.time);
+        let found =
+            slot_mut(&mut self.slots, number).filter(|s| s.number == number && s.requests > 0);
         let Some(found) = found else { return };
         found.requests -= 1;
         found.failed = found.failed.saturating_sub(u32::from(request.failed));
         found.sampled = found.sampled.saturating_sub(u32::from(request.sampled));
         if let Some(latency) = &mut found.latency
-            && let Ok(mut one) = Histogram::<u16>::new_with_bounds(1, LONGEST, DIGITS)
+            && let Ok(mut one) =
+                Histogram::<u16>::new_with_bounds(1, MAX_LATENCY_MICROS, SIGNIFICANT_DIGITS)
         {
-            one.saturating_record(request.micros.clamp(1, LONGEST));
+            one.saturating_record(request.micros.clamp(1, MAX_LATENCY_MICROS));
             // It fails only for a value that is not recorded; then there is nothing to remove.
             let _ = latency.subtract(&one);
         }
     }
 
     /// Adds the requests within the window to a reading.
-    pub fn read(&self, reading: &mut Reading, window: Window, now: Timestamp) {
-        let newest = slot(now);
-        let within = |s: &&Slot| s.number > newest - window.slots() && s.number <= newest;
+    pub fn add_to_stats(&self, reading: &mut WindowStats, window: Window, now: Timestamp) {
+        let newest = slot_number(now);
+        let within = |s: &&Slot| s.number > newest - window.slot_count() && s.number <= newest;
         for slot in self.slots.iter().filter(within) {
             reading.requests += u64::from(slot.requests);
             reading.failed += u64::from(slot.failed);
             reading.sampled |= slot.sampled > 0;
             let Some(told) = &slot.latency else { continue };
             if reading.latency.is_none() {
-                reading.latency = Histogram::new_with_bounds(1, LONGEST, DIGITS).ok();
+                reading.latency =
+                    Histogram::new_with_bounds(1, MAX_LATENCY_MICROS, SIGNIFICANT_DIGITS).ok();
             }
             if let Some(latency) = &mut reading.latency {
                 for value in told.iter_recorded() {
                     latency.saturating_record_n(
-                        value.value_iterated_to().min(LONGEST),
+                        value.value_iterated_to().min(MAX_LATENCY_MICROS),
                         value.count_at_value().into(),
                     );
                 }
@@ -178,8 +181,8 @@ impl Series {
 
     /// Adds the requests of the last complete slots to `columns`, oldest first. The result stays
     /// the same until the next slot is complete.
-    pub fn columns(&self, columns: &mut [Column], now: Timestamp) {
-        let first = slot(now) - i64::try_from(columns.len()).unwrap_or(i64::MAX);
+    pub fn add_to_columns(&self, columns: &mut [Column], now: Timestamp) {
+        let first = slot_number(now) - i64::try_from(columns.len()).unwrap_or(i64::MAX);
         for slot in &self.slots {
             let at = usize::try_from(slot.number - first).ok();
             if let Some(column) = at.and_then(|at| columns.get_mut(at)) {
@@ -197,13 +200,13 @@ impl Series {
     }
 
     /// Newest slot with requests.
-    pub(super) const fn newest(&self) -> Option<i64> {
+    pub(super) const fn newest_slot(&self) -> Option<i64> {
         self.newest
     }
 
     /// Approximate size in bytes.
     #[cfg(test)]
-    pub(super) fn bytes(&self) -> usize {
+    pub(super) fn memory_bytes(&self) -> usize {
         let histogram = |h: &Histogram<u16>| {
             size_of::<Histogram<u16>>() + h.distinct_values() * size_of::<u16>()
         };
@@ -216,7 +219,7 @@ impl Series {
     }
 }
 
-fn place(slots: &mut [Slot], number: i64) -> Option<&mut Slot> {
-    let at = usize::try_from(number.rem_euclid(SLOTS as i64)).ok()?;
+fn slot_mut(slots: &mut [Slot], number: i64) -> Option<&mut Slot> {
+    let at = usize::try_from(number.rem_euclid(SLOT_COUNT as i64)).ok()?;
     slots.get_mut(at)
 }

@@ -18,8 +18,8 @@ fn base(hash: &str) -> Version {
     }
 }
 
-fn request(second: i64, micros: u64, failed: bool) -> Request {
-    Request {
+fn request(second: i64, micros: u64, failed: bool) -> RequestSample {
+    RequestSample {
         time: at(second),
         micros,
         failed,
@@ -30,7 +30,7 @@ fn request(second: i64, micros: u64, failed: bool) -> Request {
 /// Whether a time is within the window's slots up to now.
 fn is_in(window: Window, second: i64) -> bool {
     let slots = if window == Window::Minute { 6 } else { 30 };
-    let age = NOW.div_euclid(SLOT) - second.div_euclid(SLOT);
+    let age = NOW.div_euclid(SLOT_SECONDS) - second.div_euclid(SLOT_SECONDS);
     (0..slots).contains(&age)
 }
 
@@ -51,13 +51,13 @@ proptest! {
         let mut signals = Signals::default();
         let hashes = ["old", "new", "other"];
         for (ago, micros, failed, version) in &all {
-            signals.add("a", base(hashes[*version]), request(NOW + ago, *micros, *failed), at(NOW));
+            signals.add_request("a", base(hashes[*version]), request(NOW + ago, *micros, *failed), at(NOW));
         }
         for window in [Window::Minute, Window::FiveMinutes] {
             for hash in hashes {
                 let own = all.iter().filter(|(ago, _, _, v)| hashes[*v] == hash && is_in(window, NOW + ago));
                 let own: Vec<_> = own.collect();
-                let read = signals.read("a", |v| *v == base(hash), window, at(NOW));
+                let read = signals.read_window("a", |v| *v == base(hash), window, at(NOW));
                 prop_assert_eq!(read.requests, own.len() as u64);
                 prop_assert_eq!(read.failed, own.iter().filter(|(_, _, failed, _)| *failed).count() as u64);
                 let mut micros: Vec<u64> = own.iter().map(|(_, micros, ..)| (*micros).min(60_000_000)).collect();
@@ -72,9 +72,9 @@ proptest! {
                 }
             }
         }
-        let columns = signals.columns("a", |_| true, 30, at(NOW));
+        let columns = signals.read_columns("a", |_| true, 30, at(NOW));
         let complete = all.iter().filter(|(ago, ..)| {
-            let age = NOW.div_euclid(SLOT) - (NOW + ago).div_euclid(SLOT);
+            let age = NOW.div_euclid(SLOT_SECONDS) - (NOW + ago).div_euclid(SLOT_SECONDS);
             (1..30).contains(&age)
         });
         prop_assert_eq!(columns.iter().map(|c| c.requests).sum::<u64>(), complete.count() as u64);
@@ -87,12 +87,12 @@ proptest! {
     ) {
         let (mut both, mut only) = (Series::default(), Series::default());
         let of = |(ago, micros, failed): &(i64, u64, bool)| request(NOW + ago, *micros, *failed);
-        kept.iter().for_each(|r| assert!(both.add(of(r), at(NOW)) && only.add(of(r), at(NOW))));
-        taken.iter().for_each(|r| assert!(both.add(of(r), at(NOW))));
-        taken.iter().for_each(|r| both.take_back(of(r)));
+        kept.iter().for_each(|r| assert!(both.add_request(of(r), at(NOW)) && only.add_request(of(r), at(NOW))));
+        taken.iter().for_each(|r| assert!(both.add_request(of(r), at(NOW))));
+        taken.iter().for_each(|r| both.remove_request(of(r)));
         let read = |series: &Series| {
-            let mut reading = Reading::default();
-            series.read(&mut reading, Window::FiveMinutes, at(NOW));
+            let mut reading = WindowStats::default();
+            series.add_to_stats(&mut reading, Window::FiveMinutes, at(NOW));
             (reading.requests, reading.failed, reading.p50(), reading.p95(), reading.p99())
         };
         prop_assert_eq!(read(&both), read(&only));
@@ -104,10 +104,10 @@ proptest! {
         let mut signals = Signals::default();
         for (app, hash, ago) in names {
             let (app, hash) = (format!("app-{}", app % 500), format!("{}", hash % 30));
-            signals.add(&app, base(&hash), request(NOW + ago, u64::from(hash.len() as u32) * 977, false), at(NOW));
+            signals.add_request(&app, base(&hash), request(NOW + ago, u64::from(hash.len() as u32) * 977, false), at(NOW));
         }
         prop_assert_eq!(signals.versions, signals.apps.values().map(Vec::len).sum::<usize>());
-        prop_assert!(signals.versions <= MOST && signals.apps.len() <= MOST);
+        prop_assert!(signals.versions <= MAX_VERSIONS && signals.apps.len() <= MAX_VERSIONS);
     }
 }
 
@@ -115,11 +115,11 @@ proptest! {
 #[test]
 fn the_most_that_it_can_hold() {
     let mut signals = Signals::default();
-    for n in 0..MOST + 50 {
+    for n in 0..MAX_VERSIONS + 50 {
         for slot in 0..30 {
             for micros in [1, 900, 40_000, 59_000_000] {
-                let request = request(NOW - slot * SLOT, micros, true);
-                signals.add(
+                let request = request(NOW - slot * SLOT_SECONDS, micros, true);
+                signals.add_request(
                     &format!("app-{}", n / 3),
                     base(&n.to_string()),
                     request,
@@ -132,19 +132,23 @@ fn the_most_that_it_can_hold() {
         .apps
         .values()
         .flatten()
-        .map(|(_, series)| series.bytes())
+        .map(|(_, series)| series.memory_bytes())
         .sum();
-    assert_eq!(signals.versions, MOST);
-    assert!(bytes / MOST < 30_000, "{} a version", bytes / MOST);
+    assert_eq!(signals.versions, MAX_VERSIONS);
+    assert!(
+        bytes / MAX_VERSIONS < 30_000,
+        "{} a version",
+        bytes / MAX_VERSIONS
+    );
     assert!(bytes < 12_000_000, "{bytes}");
 }
 
 #[test]
 fn the_one_that_was_silent_for_longest_is_forgotten_first() {
     let mut signals = Signals::default();
-    signals.add("quiet", base("x"), request(NOW - 200, 1, false), at(NOW));
-    for n in 0..MOST {
-        signals.add("a", base(&n.to_string()), request(NOW, 1, false), at(NOW));
+    signals.add_request("quiet", base("x"), request(NOW - 200, 1, false), at(NOW));
+    for n in 0..MAX_VERSIONS {
+        signals.add_request("a", base(&n.to_string()), request(NOW, 1, false), at(NOW));
     }
     assert_eq!(signals.apps().collect::<Vec<_>>(), ["a"]);
 }
@@ -153,9 +157,13 @@ fn the_one_that_was_silent_for_longest_is_forgotten_first() {
 fn rates_are_of_the_time_that_somebody_listened() {
     let mut signals = Signals::default();
     for n in 0..20 {
-        signals.add("a", base("x"), request(NOW - 19 + n, 1000, false), at(NOW));
+        signals.add_request("a", base("x"), request(NOW - 19 + n, 1000, false), at(NOW));
     }
-    let rate = |now| signals.read("a", |_| true, Window::Minute, at(now)).rate();
+    let rate = |now| {
+        signals
+            .read_window("a", |_| true, Window::Minute, at(now))
+            .rate()
+    };
     assert!((rate(NOW) - 20.0 / 19.0).abs() < 1e-9, "{}", rate(NOW));
     // Five complete slots and four seconds of the sixth, with 16 of the requests.
     assert!(
@@ -164,7 +172,7 @@ fn rates_are_of_the_time_that_somebody_listened() {
         rate(NOW + 39)
     );
     assert_eq!(rate(NOW + 400), 0.0);
-    assert_eq!(signals.versions("a", at(NOW + 400)).count(), 0);
+    assert_eq!(signals.active_versions("a", at(NOW + 400)).count(), 0);
 }
 
 fn hop(pod: &str, status: u16, source: Option<Source>) -> Hop {
@@ -182,7 +190,7 @@ fn hop(pod: &str, status: u16, source: Option<Source>) -> Hop {
 
 fn world(hops: Vec<Hop>) -> World {
     let pod = |name: &str, hash: &str| {
-        let key = Key {
+        let key = ObjectKey {
             namespace: "demo".into(),
             name: name.into(),
         };
@@ -222,9 +230,9 @@ fn hops_are_counted_once_and_by_the_version_of_their_pod() {
     ];
     let mut world = world(hops);
     let mut signals = Signals::default();
-    assert!(signals.follow(&world, at(NOW)));
-    assert!(!signals.follow(&world, at(NOW)), "twice");
-    let versions: Vec<Version> = signals.versions("a", at(NOW)).cloned().collect();
+    assert!(signals.follow_world(&world, at(NOW)));
+    assert!(!signals.follow_world(&world, at(NOW)), "twice");
+    let versions: Vec<Version> = signals.active_versions("a", at(NOW)).cloned().collect();
     let unknown = Version::Base {
         environment: None,
         hash: None,
@@ -236,10 +244,10 @@ fn hops_are_counted_once_and_by_the_version_of_their_pod() {
             base("new"),
             unknown,
             Version::Lane("gray".into()),
-            Version::Nobody
+            Version::Unknown
         ]
     );
-    let read = signals.read("a", |_| true, Window::Minute, at(NOW));
+    let read = signals.read_window("a", |_| true, Window::Minute, at(NOW));
     assert_eq!((read.requests, read.failed, read.sampled), (5, 2, false));
     assert_eq!(
         read.p50()
@@ -251,16 +259,16 @@ fn hops_are_counted_once_and_by_the_version_of_their_pod() {
     let mut more = (*world.hops).clone();
     more.push(hop("p-old", 200, Some(Source::Traefik)).into());
     (world.hops, world.hops_seen) = (more.clone().into(), 6);
-    signals.follow(&world, at(NOW));
+    signals.follow_world(&world, at(NOW));
     let is_sampled = |signals: &Signals| {
         signals
-            .read("a", |v| *v == base("old"), Window::Minute, at(NOW))
+            .read_window("a", |v| *v == base("old"), Window::Minute, at(NOW))
             .sampled
     };
     assert!(!is_sampled(&signals));
     more.push(hop("p-old", 200, Some(Source::Otlp)).into());
     (world.hops, world.hops_seen) = (more.into(), 7);
-    signals.follow(&world, at(NOW));
+    signals.follow_world(&world, at(NOW));
     assert!(is_sampled(&signals));
 }
 
@@ -268,18 +276,18 @@ fn hops_are_counted_once_and_by_the_version_of_their_pod() {
 fn where_hops_were_lost_on_the_way_nothing_is_exact() {
     let mut world = world(vec![hop("p-old", 200, None)]);
     let mut signals = Signals::default();
-    signals.follow(&world, at(NOW));
+    signals.follow_world(&world, at(NOW));
     let is_sampled = |signals: &Signals| {
         signals
-            .read("a", |_| true, Window::FiveMinutes, at(NOW))
+            .read_window("a", |_| true, Window::FiveMinutes, at(NOW))
             .sampled
     };
     assert!(!is_sampled(&signals));
     let mut missed = signals.clone();
     world.hops_seen = 40;
-    missed.follow(&world, at(NOW));
+    missed.follow_world(&world, at(NOW));
     assert!(is_sampled(&missed), "the world did not hold them all");
     (world.hops_seen, world.hops_dropped) = (1, 1);
-    signals.follow(&world, at(NOW));
+    signals.follow_world(&world, at(NOW));
     assert!(is_sampled(&signals), "they came too fast");
 }

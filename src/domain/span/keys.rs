@@ -20,7 +20,7 @@ pub struct TagKeys {
 
 impl TagKeys {
     /// Collects the keys of these lane groups and lanes.
-    pub fn of<'a>(
+    pub fn from_groups<'a>(
         groups: impl IntoIterator<Item = &'a LaneGroup>,
         lanes: impl IntoIterator<Item = &'a Lane>,
     ) -> Self {
@@ -47,7 +47,7 @@ impl TagKeys {
     }
 
     /// Removes the parameters that no lane tests from a path and query.
-    pub fn cut_query(&self, path: &str) -> String {
+    pub fn filter_query(&self, path: &str) -> String {
         let Some((path, query)) = path.split_once('?') else {
             return path.to_owned();
         };
@@ -71,7 +71,7 @@ impl TagKeys {
     }
 
     /// Tag in a `baggage` header; empty if the member is empty.
-    pub fn member_of(&self, baggage: &str) -> Option<String> {
+    pub fn tag_in_baggage(&self, baggage: &str) -> Option<String> {
         let pairs = baggage
             .split(',')
             .filter_map(|member| member.split(';').next()?.split_once('='));
@@ -109,7 +109,7 @@ mod tests {
                 ..LaneSpec::default()
             },
         );
-        let keys = TagKeys::of(&[], &[lane]);
+        let keys = TagKeys::from_groups(&[], &[lane]);
         for (path, cut) in [
             ("/A/a", "/A/a"),
             ("/A/a?group=gray", "/A/a?group=gray"),
@@ -119,7 +119,7 @@ mod tests {
             ("/A/a?", "/A/a"),
             ("", ""),
         ] {
-            assert_eq!(keys.cut_query(path), cut, "{path}");
+            assert_eq!(keys.filter_query(path), cut, "{path}");
         }
     }
 
@@ -136,13 +136,14 @@ mod tests {
                 ..LaneGroupSpec::default()
             },
         );
-        let keys = TagKeys::of(&[group.clone(), group], &[]);
+        let keys = TagKeys::from_groups(&[group.clone(), group], &[]);
         assert_eq!((keys.headers.len(), keys.members.len()), (1, 1));
         assert_eq!(
-            keys.member_of("user=7, lane = gray%20one;ttl=3").as_deref(),
+            keys.tag_in_baggage("user=7, lane = gray%20one;ttl=3")
+                .as_deref(),
             Some("gray one")
         );
-        assert_eq!(keys.member_of("lane=").as_deref(), Some(""));
-        assert_eq!(keys.member_of("lanes=x,;,=").as_deref(), None);
+        assert_eq!(keys.tag_in_baggage("lane=").as_deref(), Some(""));
+        assert_eq!(keys.tag_in_baggage("lanes=x,;,=").as_deref(), None);
     }
 }

@@ -22,7 +22,7 @@ const MAX_OUTPUT: usize = 8 << 20;
 const MAX_DEPTH: usize = 300;
 
 /// How Go prints a missing value, also after `html`, `js` and `urlquery`.
-const NOTHING: [&str; 5] = [
+const NIL_TEXTS: [&str; 5] = [
     "<no value>",
     "<nil>",
     "&lt;no value&gt;",
@@ -31,12 +31,13 @@ const NOTHING: [&str; 5] = [
 ];
 
 /// Renders a parsed template, or returns every problem in it.
-pub(super) fn run(
+pub(super) fn run_template(
     source: &str,
     parsed: &Parsed<'_>,
     context: &Context,
 ) -> Result<Rendered, Vec<Problem>> {
-    let data = Value::from_json(&context.data()).map_err(|why| vec![Problem::new(0, why)])?;
+    let data =
+        Value::from_json(&context.template_data()).map_err(|why| vec![Problem::new(0, why)])?;
     let mut run = Run {
         source,
         parsed,
@@ -50,13 +51,13 @@ pub(super) fn run(
         iterations: 0,
         depth: 0,
     };
-    let ended = run.list(&parsed.main, &data);
-    if let (Err(Stop(problem)), []) = (ended, &run.problems[..]) {
+    let ended = run.exec_list(&parsed.main, &data);
+    if let (Err(OverBudget(problem)), []) = (ended, &run.problems[..]) {
         // Reported only when nothing else is wrong, since other problems usually cause it.
         run.problems.push(problem);
     }
     if run.problems.is_empty() {
-        run.problems = run.out.nothing();
+        run.problems = run.out.find_no_value();
     }
     if run.problems.is_empty() {
         Ok(run.out)
@@ -66,12 +67,12 @@ pub(super) fn run(
 }
 
 /// The budget is exceeded: rendering ends with this problem.
-struct Stop(Problem);
+struct OverBudget(Problem);
 
 /// How a list of nodes ended.
 #[derive(PartialEq)]
 enum Flow {
-    On,
+    Normal,
     Break,
     Continue,
 }
@@ -93,31 +94,31 @@ struct Run<'p, 's> {
 }
 
 impl<'p, 's> Run<'p, 's> {
-    fn note(&mut self, problem: Problem) -> Value {
+    fn note_problem(&mut self, problem: Problem) -> Value {
         if self.places.insert(problem.offset) {
             self.problems.push(problem);
         }
         Value::Unknown
     }
 
-    fn step(&mut self, at: usize, cost: usize) -> Result<(), Stop> {
+    fn charge_steps(&mut self, at: usize, cost: usize) -> Result<(), OverBudget> {
         self.steps = self.steps.saturating_add(cost);
         if self.steps > MAX_STEPS {
             let problem = Problem::new(
                 at,
                 format!("the template takes more than {MAX_STEPS} steps"),
             );
-            return Err(Stop(
-                problem.help("a manifest is not a program: make its loops shorter"),
+            return Err(OverBudget(
+                problem.with_help("a manifest is not a program: make its loops shorter"),
             ));
         }
         Ok(())
     }
 
-    fn enter(&mut self, at: usize) -> Result<(), Stop> {
+    fn increase_depth(&mut self, at: usize) -> Result<(), OverBudget> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
-            return Err(Stop(Problem::new(
+            return Err(OverBudget(Problem::new(
                 at,
                 "the templates call each other without end, or nest too deeply",
             )));
@@ -125,93 +126,98 @@ impl<'p, 's> Run<'p, 's> {
         Ok(())
     }
 
-    fn write(&mut self, text: &str, at: usize, copied: bool) -> Result<(), Stop> {
+    fn write_text(&mut self, text: &str, at: usize, copied: bool) -> Result<(), OverBudget> {
         if self.out.text.len() + text.len() > MAX_OUTPUT {
-            return Err(Stop(Problem::new(
+            return Err(OverBudget(Problem::new(
                 at,
                 format!("the template renders more than {MAX_OUTPUT} bytes"),
             )));
         }
-        self.out.write(text, at, copied);
+        self.out.push_text(text, at, copied);
         Ok(())
     }
 
-    fn list(&mut self, list: &'p List<'s>, dot: &Value) -> Result<Flow, Stop> {
+    fn exec_list(&mut self, list: &'p List<'s>, dot: &Value) -> Result<Flow, OverBudget> {
         for node in list {
-            match self.node(node, dot)? {
-                Flow::On => {}
+            match self.exec_node(node, dot)? {
+                Flow::Normal => {}
                 ended => return Ok(ended),
             }
         }
-        Ok(Flow::On)
+        Ok(Flow::Normal)
     }
 
-    fn node(&mut self, node: &'p Node<'s>, dot: &Value) -> Result<Flow, Stop> {
+    fn exec_node(&mut self, node: &'p Node<'s>, dot: &Value) -> Result<Flow, OverBudget> {
         match node {
-            Node::Text { at, text } => self.write(text, *at, true)?,
+            Node::Text { at, text } => self.write_text(text, *at, true)?,
             Node::Action(pipe) => {
-                let value = self.pipe(pipe, dot)?;
+                let value = self.eval_pipe(pipe, dot)?;
                 if pipe.vars.is_empty() {
-                    self.print(&value, pipe.at)?;
+                    self.print_value(&value, pipe.at)?;
                 }
             }
             Node::If(branch) => {
                 let scope = self.vars.len();
-                let value = self.pipe(&branch.pipe, dot)?;
-                let flow = self.branch(branch, &value, dot, dot)?;
+                let value = self.eval_pipe(&branch.pipe, dot)?;
+                let flow = self.exec_branch(branch, &value, dot, dot)?;
                 self.vars.truncate(scope);
                 return Ok(flow);
             }
             Node::With(branch) => {
                 let scope = self.vars.len();
-                let value = self.pipe(&branch.pipe, dot)?;
-                let flow = self.branch(branch, &value, &value, dot)?;
+                let value = self.eval_pipe(&branch.pipe, dot)?;
+                let flow = self.exec_branch(branch, &value, &value, dot)?;
                 self.vars.truncate(scope);
                 return Ok(flow);
             }
             Node::Range(branch) => {
                 let scope = self.vars.len();
-                let flow = self.range(branch, dot)?;
+                let flow = self.exec_range(branch, dot)?;
                 self.vars.truncate(scope);
                 return Ok(flow);
             }
             Node::Template { at, name, pipe } => {
                 let data = pipe
                     .as_ref()
-                    .map_or(Ok(Value::Nil), |pipe| self.pipe(pipe, dot))?;
-                self.named(*at, name, data)?;
+                    .map_or(Ok(Value::Nil), |pipe| self.eval_pipe(pipe, dot))?;
+                self.exec_named_template(*at, name, data)?;
             }
             Node::Break => return Ok(Flow::Break),
             Node::Continue => return Ok(Flow::Continue),
         }
-        Ok(Flow::On)
+        Ok(Flow::Normal)
     }
 
     /// Executes the body or the `else` list; neither when the condition is unknown.
-    fn branch(
+    fn exec_branch(
         &mut self,
         branch: &'p Branch<'s>,
         test: &Value,
         inside: &Value,
         dot: &Value,
-    ) -> Result<Flow, Stop> {
-        self.enter(branch.at)?;
+    ) -> Result<Flow, OverBudget> {
+        self.increase_depth(branch.at)?;
         let flow = match test {
-            Value::Unknown => Flow::On,
-            test if test.is_true() => self.list(&branch.body, inside)?,
-            _ => self.list(&branch.otherwise, dot)?,
+            Value::Unknown => Flow::Normal,
+            test if test.is_true() => self.exec_list(&branch.body, inside)?,
+            _ => self.exec_list(&branch.otherwise, dot)?,
         };
         self.depth -= 1;
         Ok(flow)
     }
 
-    fn named(&mut self, at: usize, name: &Rc<str>, data: Value) -> Result<(), Stop> {
-        self.step(at, 1)?;
-        self.enter(at)?;
+    fn exec_named_template(
+        &mut self,
+        at: usize,
+        name: &Rc<str>,
+        data: Value,
+    ) -> Result<(), OverBudget> {
+        self.charge_steps(at, 1)?;
+        self.increase_depth(at)?;
         if let Some(body) = self.parsed.named.get(name) {
             let base = std::mem::replace(&mut self.base, self.vars.len());
             self.vars.push(("$", data.clone()));
-            self.list(body, &data)?;
+            self.exec_list(body, &data)?;
             self.vars.truncate(self.base);
             self.base = base;
         }
@@ -219,9 +225,9 @@ impl<'p, 's> Run<'p, 's> {
         Ok(())
     }
 
-    fn range(&mut self, branch: &'p Branch<'s>, dot: &Value) -> Result<Flow, Stop> {
-        let value = self.pipe(&branch.pipe, dot)?;
-        self.enter(branch.at)?;
+    fn exec_range(&mut self, branch: &'p Branch<'s>, dot: &Value) -> Result<Flow, OverBudget> {
+        let value = self.eval_pipe(&branch.pipe, dot)?;
+        self.increase_depth(branch.at)?;
         let over = match &value {
             Value::Unknown => Some(0),
             Value::Nil => None,
@@ -229,7 +235,7 @@ impl<'p, 's> Run<'p, 's> {
             Value::Map(map) => Some(map.entries.len()).filter(|n| *n > 0),
             number if number.as_int().is_some() && branch.pipe.vars.len() > 1 => {
                 let what = "`range` over a number has one variable";
-                self.note(Problem::new(branch.pipe.at, what));
+                self.note_problem(Problem::new(branch.pipe.at, what));
                 Some(0)
             }
             other => match other.as_int() {
@@ -237,25 +243,30 @@ impl<'p, 's> Run<'p, 's> {
                 None => {
                     let what = format!(
                         "`range` goes over lists, maps and whole numbers, and this is {}",
-                        other.article()
+                        other.describe_type()
                     );
-                    self.note(Problem::new(branch.pipe.at, what));
+                    self.note_problem(Problem::new(branch.pipe.at, what));
                     Some(0)
                 }
             },
         };
         let flow = match over {
-            None => self.list(&branch.otherwise, dot)?,
+            None => self.exec_list(&branch.otherwise, dot)?,
             Some(count) => {
-                self.iterate(branch, &value, count)?;
-                Flow::On
+                self.iterate_range(branch, &value, count)?;
+                Flow::Normal
             }
         };
         self.depth -= 1;
         Ok(flow)
     }
 
-    fn iterate(&mut self, branch: &'p Branch<'s>, over: &Value, count: usize) -> Result<(), Stop> {
+    fn iterate_range(
+        &mut self,
+        branch: &'p Branch<'s>,
+        over: &Value,
+        count: usize,
+    ) -> Result<(), OverBudget> {
         let scope = self.vars.len();
         let mut entries = match over {
             Value::Map(map) => Some(map.entries.iter()),
@@ -266,9 +277,9 @@ impl<'p, 's> Run<'p, 's> {
             if self.iterations > MAX_ITERATIONS {
                 let what =
                     format!("`range` runs more than {MAX_ITERATIONS} times in this template");
-                return Err(Stop(Problem::new(branch.at, what)));
+                return Err(OverBudget(Problem::new(branch.at, what)));
             }
-            self.step(branch.at, 1)?;
+            self.charge_steps(branch.at, 1)?;
             let number = i64::try_from(i).unwrap_or(i64::MAX);
             let (index, item) = match (over, entries.as_mut().and_then(Iterator::next)) {
                 (Value::List(list), _) => (
@@ -285,10 +296,10 @@ impl<'p, 's> Run<'p, 's> {
             let vars = &branch.pipe.vars;
             if branch.pipe.assigns {
                 if let [first, second] = vars[..] {
-                    self.assign(branch.at, first, index);
-                    self.assign(branch.at, second, item.clone());
+                    self.assign_variable(branch.at, first, index);
+                    self.assign_variable(branch.at, second, item.clone());
                 } else if let [only] = vars[..] {
-                    self.assign(branch.at, only, item.clone());
+                    self.assign_variable(branch.at, only, item.clone());
                 }
             } else {
                 let values = [item.clone(), index];
@@ -296,7 +307,7 @@ impl<'p, 's> Run<'p, 's> {
                     slot.1 = value;
                 }
             }
-            let flow = self.list(&branch.body, &item)?;
+            let flow = self.exec_list(&branch.body, &item)?;
             self.vars.truncate(scope);
             if flow == Flow::Break {
                 break;
@@ -305,7 +316,7 @@ impl<'p, 's> Run<'p, 's> {
         Ok(())
     }
 
-    fn print(&mut self, value: &Value, at: usize) -> Result<(), Stop> {
+    fn print_value(&mut self, value: &Value, at: usize) -> Result<(), OverBudget> {
         let written = || {
             let rest = &self.source[at..];
             rest[..super::lex::end_of_action(rest).unwrap_or(rest.len())]
@@ -314,19 +325,19 @@ impl<'p, 's> Run<'p, 's> {
         let problem = match value {
             Value::Unknown => return Ok(()),
             Value::Nil => Problem::new(at, format!("`{}` has no value to print", written()))
-                .help("give it one, or write `default …` behind it"),
+                .with_help("give it one, or write `default …` behind it"),
             Value::Map(_) | Value::List(_) => {
                 let what = format!(
                     "`{}` is {}, Go would print it as no YAML",
                     written(),
-                    value.article()
+                    value.describe_type()
                 );
-                Problem::new(at, what).help(format!(
+                Problem::new(at, what).with_help(format!(
                     "write `{{{{ {} | toJson }}}}`, or `toYaml` with `nindent`",
                     written()
                 ))
             }
-            Value::Text(s) if NOTHING.iter().any(|nothing| s.contains(nothing)) => Problem::new(
+            Value::Text(s) if NIL_TEXTS.iter().any(|nothing| s.contains(nothing)) => Problem::new(
                 at,
                 format!("`{}` prints a value that is not there", written()),
             ),
@@ -344,16 +355,16 @@ impl<'p, 's> Run<'p, 's> {
             Value::Float(f) if !f.is_finite() => {
                 Problem::new(at, format!("`{}` is no number", written()))
             }
-            Value::Text(text) => return self.write(text, at, false),
+            Value::Text(text) => return self.write_text(text, at, false),
             other => {
-                return self.write(
+                return self.write_text(
                     &super::format::print(std::slice::from_ref(other)),
                     at,
                     false,
                 );
             }
         };
-        self.note(problem);
+        self.note_problem(problem);
         Ok(())
     }
 }

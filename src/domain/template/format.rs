@@ -6,7 +6,7 @@ mod quote;
 mod verb;
 
 pub(super) use float::shortest_decimal;
-pub(super) use quote::quoted;
+pub(super) use quote::quote_text;
 
 use super::value::Value;
 use verb::{Flags, Printer};
@@ -25,7 +25,7 @@ pub(super) fn print(values: &[Value]) -> String {
         if !was_text && !is_text {
             printer.out.push(' ');
         }
-        printer.value(value, 'v');
+        printer.write_value(value, 'v');
         was_text = is_text;
     }
     printer.out
@@ -51,7 +51,7 @@ pub(super) fn printf(format: &str, args: &[Value]) -> Result<String, String> {
         good: true,
         printer: Printer::default(),
     };
-    run.all()?;
+    run.write_all()?;
     Ok(run.printer.out)
 }
 
@@ -68,7 +68,7 @@ struct Printf<'a> {
 }
 
 impl Printf<'_> {
-    fn all(&mut self) -> Result<(), String> {
+    fn write_all(&mut self) -> Result<(), String> {
         while self.at < self.format.len() {
             let rest = &self.format[self.at..];
             let text = &rest[..rest.find('%').unwrap_or(rest.len())];
@@ -77,7 +77,7 @@ impl Printf<'_> {
             if self.at < self.format.len() {
                 self.at += 1;
                 self.good = true;
-                self.directive()?;
+                self.write_directive()?;
             }
             if self.printer.out.len() > MAX_TEXT {
                 return Err("that text would be too long".into());
@@ -88,20 +88,20 @@ impl Printf<'_> {
             self.printer.out.push_str("%!(EXTRA ");
             for (i, arg) in self.args[self.arg..].iter().enumerate() {
                 self.printer.out.push_str(if i > 0 { ", " } else { "" });
-                self.printer.typed(arg);
+                self.printer.write_typed(arg);
             }
             self.printer.out.push(')');
         }
         Ok(())
     }
 
-    fn peek(&self) -> Option<u8> {
+    fn peek_byte(&self) -> Option<u8> {
         self.format.as_bytes().get(self.at).copied()
     }
 
-    fn directive(&mut self) -> Result<(), String> {
+    fn write_directive(&mut self) -> Result<(), String> {
         self.printer.flags = Flags::default();
-        while let Some(c @ (b'#' | b'0' | b'+' | b'-' | b' ')) = self.peek() {
+        while let Some(c @ (b'#' | b'0' | b'+' | b'-' | b' ')) = self.peek_byte() {
             let flags = &mut self.printer.flags;
             match c {
                 b'#' => flags.sharp = true,
@@ -112,10 +112,10 @@ impl Printf<'_> {
             }
             self.at += 1;
         }
-        let mut after_index = self.argument_number();
-        if self.peek() == Some(b'*') {
+        let mut after_index = self.parse_argument_index();
+        if self.peek_byte() == Some(b'*') {
             self.at += 1;
-            match self.number_of_argument() {
+            match self.take_int_argument() {
                 Some(width) => {
                     self.printer.flags.width = usize::try_from(width.unsigned_abs()).ok();
                     if width < 0 {
@@ -127,20 +127,20 @@ impl Printf<'_> {
             }
             after_index = false;
         } else {
-            self.printer.flags.width = self.number();
+            self.printer.flags.width = self.parse_number();
             if after_index && self.printer.flags.width.is_some() {
                 self.good = false;
             }
         }
-        if self.peek() == Some(b'.') && self.at + 1 < self.format.len() {
+        if self.peek_byte() == Some(b'.') && self.at + 1 < self.format.len() {
             self.at += 1;
             if after_index {
                 self.good = false;
             }
-            after_index = self.argument_number();
-            if self.peek() == Some(b'*') {
+            after_index = self.parse_argument_index();
+            if self.peek_byte() == Some(b'*') {
                 self.at += 1;
-                match self.number_of_argument() {
+                match self.take_int_argument() {
                     Some(precision) if precision >= 0 => {
                         self.printer.flags.precision = usize::try_from(precision).ok();
                     }
@@ -148,11 +148,11 @@ impl Printf<'_> {
                 }
                 after_index = false;
             } else {
-                self.printer.flags.precision = Some(self.number().unwrap_or(0));
+                self.printer.flags.precision = Some(self.parse_number().unwrap_or(0));
             }
         }
         if !after_index {
-            self.argument_number();
+            self.parse_argument_index();
         }
         let Some(verb) = self
             .format
@@ -179,7 +179,7 @@ impl Printf<'_> {
                     // `%+v` prints field names, which no value here has.
                     flags.plus = false;
                 }
-                self.printer.argument(arg, verb);
+                self.printer.write_argument(arg, verb);
                 self.arg += 1;
             }
         }
@@ -188,9 +188,9 @@ impl Printf<'_> {
 
     /// Reads digits. When the number is too large, skips to the end of the format and returns
     /// `None`.
-    fn number(&mut self) -> Option<usize> {
+    fn parse_number(&mut self) -> Option<usize> {
         let mut number = None;
-        while let Some(digit @ b'0'..=b'9') = self.peek() {
+        while let Some(digit @ b'0'..=b'9') = self.peek_byte() {
             let before = number.unwrap_or(0);
             if before > MAX_NUMBER {
                 self.at = self.format.len();
@@ -203,8 +203,8 @@ impl Printf<'_> {
     }
 
     /// Reads an argument index `[N]`, if there is one here; whether one was read.
-    fn argument_number(&mut self) -> bool {
-        if self.peek() != Some(b'[') {
+    fn parse_argument_index(&mut self) -> bool {
+        if self.peek_byte() != Some(b'[') {
             return false;
         }
         self.reordered = true;
@@ -240,7 +240,7 @@ impl Printf<'_> {
     }
 
     /// Takes the next argument as the integer for `*`.
-    fn number_of_argument(&mut self) -> Option<i64> {
+    fn take_int_argument(&mut self) -> Option<i64> {
         let arg = self.args.get(self.arg)?;
         self.arg += 1;
         arg.as_int()

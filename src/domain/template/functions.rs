@@ -57,7 +57,7 @@ impl Function {
         }
     }
 
-    const fn more(mut self, rest: Type) -> Self {
+    const fn with_rest(mut self, rest: Type) -> Self {
         self.rest = Some(rest);
         self
     }
@@ -68,11 +68,11 @@ impl Function {
             .map_or(self.usage, |(name, _)| name)
     }
 
-    pub fn takes(&self) -> String {
+    pub fn usage_hint(&self) -> String {
         format!("it is used as `{}`", self.usage)
     }
 
-    pub fn wants(&self, argument: usize) -> Type {
+    pub fn argument_type(&self, argument: usize) -> Type {
         self.params
             .get(argument)
             .copied()
@@ -82,17 +82,17 @@ impl Function {
 }
 
 /// Functions that handle missing keys, so a missing key in their arguments is no error.
-const FORGIVING: [&str; 4] = ["default", "coalesce", "empty", "required"];
+const MISSING_KEY_FUNCTIONS: [&str; 4] = ["default", "coalesce", "empty", "required"];
 
-pub(super) fn forgives(name: &str) -> bool {
-    FORGIVING.contains(&name)
+pub(super) fn allows_missing_key(name: &str) -> bool {
+    MISSING_KEY_FUNCTIONS.contains(&name)
 }
 
-pub(super) fn find(name: &str) -> Option<&'static Function> {
-    all().find(|f| f.name() == name)
+pub(super) fn find_function(name: &str) -> Option<&'static Function> {
+    all_functions().find(|f| f.name() == name)
 }
 
-fn all() -> impl Iterator<Item = &'static Function> {
+fn all_functions() -> impl Iterator<Item = &'static Function> {
     let families = [
         builtin::FUNCTIONS,
         compare::FUNCTIONS,
@@ -108,7 +108,7 @@ fn all() -> impl Iterator<Item = &'static Function> {
 }
 
 /// What to use instead of a function that does not exist.
-pub(super) fn instead(name: &str) -> String {
+pub(super) fn suggest_instead(name: &str) -> String {
     match name {
         "include" => "`include` is Helm's: write `{{ template \"name\" . }}`".into(),
         "tpl" | "lookup" => {
@@ -124,7 +124,7 @@ pub(super) fn instead(name: &str) -> String {
                 "a manifest must render the same each time, so there is no `{name}`: put the result into a value"
             )
         }
-        name => match nearest(name, all().map(Function::name)) {
+        name => match find_nearest(name, all_functions().map(Function::name)) {
             Some(near) => format!("did you mean `{near}`?"),
             None => "known are Go's own functions and the common ones of Sprig".into(),
         },
@@ -132,7 +132,7 @@ pub(super) fn instead(name: &str) -> String {
 }
 
 /// The closest candidate, if it is close enough to be meant by a typo.
-pub(super) fn nearest<'a>(
+pub(super) fn find_nearest<'a>(
     name: &str,
     candidates: impl Iterator<Item = &'a str>,
 ) -> Option<&'a str> {
@@ -140,7 +140,7 @@ pub(super) fn nearest<'a>(
     candidates
         .map(|candidate| {
             (
-                distance(&name.to_lowercase(), &candidate.to_lowercase()),
+                edit_distance(&name.to_lowercase(), &candidate.to_lowercase()),
                 candidate,
             )
         })
@@ -150,7 +150,7 @@ pub(super) fn nearest<'a>(
 }
 
 /// Edit distance between two words: insertions, deletions, substitutions and swaps of neighbours.
-fn distance(a: &str, b: &str) -> usize {
+fn edit_distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
     for i in 0..a.len() {
@@ -170,7 +170,7 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 /// Argument `i`, which is declared as a text.
-fn text(args: &[Value], i: usize) -> &str {
+fn text_argument(args: &[Value], i: usize) -> &str {
     match args.get(i) {
         Some(Value::Text(text)) => text,
         _ => "",
@@ -178,7 +178,7 @@ fn text(args: &[Value], i: usize) -> &str {
 }
 
 /// Argument `i`, which is declared as an integer.
-fn int(args: &[Value], i: usize) -> i64 {
+fn int_argument(args: &[Value], i: usize) -> i64 {
     args.get(i).and_then(Value::as_int).unwrap_or(0)
 }
 
@@ -191,11 +191,11 @@ fn to_text(value: &Value) -> String {
 }
 
 /// Makes a text value; an error when the text is too long.
-fn bounded(text: String) -> Result<Value, String> {
+fn bounded_text(text: String) -> Result<Value, String> {
     if text.len() > super::format::MAX_TEXT {
         Err(too_long())
     } else {
-        Ok(Value::text(text))
+        Ok(Value::from_text(text))
     }
 }
 

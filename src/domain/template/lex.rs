@@ -1,7 +1,7 @@
 //! Splits a template into tokens by Go's rules: only space, tab, carriage return and line feed are
 //! white space, words end only where Go ends them, and a comment is alone in its action.
 //!
-//! A lexical error ends its action: the token [`Kind::Bad`] holds the reason, and text continues
+//! A lexical error ends its action: the token [`TokenKind::Bad`] holds the reason, and text continues
 //! after the next `}}`.
 
 use super::characters::is_word;
@@ -9,7 +9,7 @@ use super::characters::is_word;
 const SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum TokenKind {
     Text,
     /// `{{`, also with its trim marker.
     Open,
@@ -27,7 +27,7 @@ pub(super) enum Kind {
     Number,
     Character,
     /// A text in double quotes.
-    Text2,
+    Quoted,
     /// A text in back quotes.
     Raw,
     Declare,
@@ -44,7 +44,7 @@ pub(super) enum Kind {
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Token<'s> {
-    pub kind: Kind,
+    pub kind: TokenKind,
     pub at: usize,
     pub text: &'s str,
 }
@@ -54,15 +54,15 @@ pub(super) const KEYWORDS: [&str; 11] = [
 ];
 
 /// Every token up to the end of the source.
-pub(super) fn tokens(source: &str) -> Vec<Token<'_>> {
+pub(super) fn tokenize(source: &str) -> Vec<Token<'_>> {
     let mut lexer = Lexer {
         source,
         at: 0,
         parens: 0,
         out: Vec::with_capacity(source.len() / 8),
     };
-    while lexer.text() {}
-    lexer.push(Kind::End, source.len());
+    while lexer.lex_text() {}
+    lexer.push(TokenKind::End, source.len());
     lexer.out
 }
 
@@ -83,7 +83,7 @@ impl<'s> Lexer<'s> {
     }
 
     /// Adds a token from `start` to the current position.
-    fn push(&mut self, kind: Kind, start: usize) {
+    fn push(&mut self, kind: TokenKind, start: usize) {
         self.out.push(Token {
             kind,
             at: start,
@@ -92,13 +92,13 @@ impl<'s> Lexer<'s> {
     }
 
     /// Reads text up to the next action, and that action; false at the end of the source.
-    fn text(&mut self) -> bool {
+    fn lex_text(&mut self) -> bool {
         let rest = self.rest();
         let Some(length) = rest.find("{{") else {
             let start = self.at;
             self.at = self.source.len();
             if start < self.at {
-                self.push(Kind::Text, start);
+                self.push(TokenKind::Text, start);
             }
             return false;
         };
@@ -111,33 +111,33 @@ impl<'s> Lexer<'s> {
         };
         if !text.is_empty() {
             self.out.push(Token {
-                kind: Kind::Text,
+                kind: TokenKind::Text,
                 at: self.at,
                 text,
             });
         }
         self.at = open + 2 + if marker { 2 } else { 0 };
         if self.rest().starts_with("/*") {
-            return self.comment(open);
+            return self.lex_comment(open);
         }
         self.out.push(Token {
-            kind: Kind::Open,
+            kind: TokenKind::Open,
             at: open,
             text: "{{",
         });
         self.parens = 0;
-        self.action(open)
+        self.lex_action(open)
     }
 
-    fn comment(&mut self, open: usize) -> bool {
+    fn lex_comment(&mut self, open: usize) -> bool {
         self.at += 2;
         let Some(length) = self.rest().find("*/") else {
-            return self.bad(open, open, "");
+            return self.push_bad(open, open, "");
         };
         self.at += length + 2;
-        if !self.close() {
+        if !self.skip_close() {
             let from = self.at;
-            return self.bad(
+            return self.push_bad(
                 open,
                 from,
                 "a comment stands alone between `{{/*` and `*/}}`",
@@ -147,7 +147,7 @@ impl<'s> Lexer<'s> {
     }
 
     /// Skips `}}`, or ` -}}` and the white space after it; whether either was there.
-    fn close(&mut self) -> bool {
+    fn skip_close(&mut self) -> bool {
         let rest = self.rest();
         if let Some(behind) = trimmed_close(rest) {
             self.at = self.source.len() - behind.trim_start_matches(SPACE).len();
@@ -162,11 +162,11 @@ impl<'s> Lexer<'s> {
 
     /// Adds an error token at `from` and skips the rest of the action that began at `open`. If the
     /// action never ends, or `why` is empty, reports it as not closed and returns false.
-    fn bad(&mut self, open: usize, from: usize, why: &'static str) -> bool {
+    fn push_bad(&mut self, open: usize, from: usize, why: &'static str) -> bool {
         match end_of_action(&self.source[from..]).filter(|_| !why.is_empty()) {
             Some(length) => {
                 self.out.push(Token {
-                    kind: Kind::Bad(why),
+                    kind: TokenKind::Bad(why),
                     at: from,
                     text: &self.source[from..from + length],
                 });
@@ -175,95 +175,104 @@ impl<'s> Lexer<'s> {
             }
             None => {
                 self.at = self.source.len();
-                self.push(Kind::Bad(""), open);
+                self.push(TokenKind::Bad(""), open);
                 false
             }
         }
     }
 
     /// Reads the tokens of one action; false when it is never closed.
-    fn action(&mut self, open: usize) -> bool {
+    fn lex_action(&mut self, open: usize) -> bool {
         loop {
             let start = self.at;
             if self.rest().starts_with("}}") || trimmed_close(self.rest()).is_some() {
                 if self.parens > 0 {
-                    return self.bad(open, start, "a `(` is not closed");
+                    return self.push_bad(open, start, "a `(` is not closed");
                 }
-                self.close();
+                self.skip_close();
                 self.out.push(Token {
-                    kind: Kind::Close,
+                    kind: TokenKind::Close,
                     at: start,
                     text: "}}",
                 });
                 return true;
             }
             let Some(c) = self.peek() else {
-                return self.bad(open, start, "");
+                return self.push_bad(open, start, "");
             };
             self.at += c.len_utf8();
             let kind = match c {
-                c if SPACE.contains(&c) => self.space(),
-                '=' => Ok(Kind::Assign),
+                c if SPACE.contains(&c) => self.lex_space(),
+                '=' => Ok(TokenKind::Assign),
                 ':' if self.peek() == Some('=') => {
                     self.at += 1;
-                    Ok(Kind::Declare)
+                    Ok(TokenKind::Declare)
                 }
                 ':' => Err("`:=` is expected"),
-                '|' => Ok(Kind::Pipe),
-                ',' => Ok(Kind::Comma),
-                '"' => self.quoted(
+                '|' => Ok(TokenKind::Pipe),
+                ',' => Ok(TokenKind::Comma),
+                '"' => self.lex_quoted(
                     '"',
-                    Kind::Text2,
+                    TokenKind::Quoted,
                     "a text in quotes is not closed on its line",
                 ),
-                '\'' => self.quoted('\'', Kind::Character, "a character in quotes is not closed"),
+                '\'' => self.lex_quoted(
+                    '\'',
+                    TokenKind::Character,
+                    "a character in quotes is not closed",
+                ),
                 '`' => match self.rest().find('`') {
                     Some(length) => {
                         self.at += length + 1;
-                        Ok(Kind::Raw)
+                        Ok(TokenKind::Raw)
                     }
                     None => Err("a text in back quotes is not closed"),
                 },
-                '$' => self.name(Kind::Variable, Kind::Variable),
+                '$' => self.lex_name(TokenKind::Variable, TokenKind::Variable),
                 '.' if !self.peek().is_some_and(|c| c.is_ascii_digit()) => {
-                    self.name(Kind::Dot, Kind::Field)
+                    self.lex_name(TokenKind::Dot, TokenKind::Field)
                 }
                 '.' | '+' | '-' | '0'..='9' => {
                     self.at = start;
-                    self.number()
+                    self.lex_number()
                 }
-                c if is_word(c) => self.word(start),
+                c if is_word(c) => self.lex_word(start),
                 '(' => {
                     self.parens += 1;
-                    Ok(Kind::LeftParen)
+                    Ok(TokenKind::LeftParen)
                 }
                 ')' if self.parens == 0 => Err("this `)` closes nothing"),
                 ')' => {
                     self.parens -= 1;
-                    Ok(Kind::RightParen)
+                    Ok(TokenKind::RightParen)
                 }
-                c if c.is_ascii_graphic() => Ok(Kind::Other),
+                c if c.is_ascii_graphic() => Ok(TokenKind::Other),
                 _ => Err("no character for an action"),
             };
             match kind {
                 Ok(kind) => self.push(kind, start),
-                Err(why) => return self.bad(open, start, why),
+                Err(why) => return self.push_bad(open, start, why),
             }
         }
     }
 
     /// Reads white space, except a space that belongs to ` -}}`.
-    fn space(&mut self) -> Result<Kind, &'static str> {
+    fn lex_space(&mut self) -> Result<TokenKind, &'static str> {
         let rest = self.rest();
         self.at += rest.len() - rest.trim_start_matches(SPACE).len();
         // The white space before the marker is one byte.
         if trimmed_close(&self.source[self.at - 1..]).is_some() {
             self.at -= 1;
         }
-        Ok(Kind::Space)
+        Ok(TokenKind::Space)
     }
 
-    fn quoted(&mut self, quote: char, kind: Kind, why: &'static str) -> Result<Kind, &'static str> {
+    fn lex_quoted(
+        &mut self,
+        quote: char,
+        kind: TokenKind,
+        why: &'static str,
+    ) -> Result<TokenKind, &'static str> {
         let mut chars = self.rest().char_indices();
         while let Some((i, c)) = chars.next() {
             match c {
@@ -280,7 +289,7 @@ impl<'s> Lexer<'s> {
     }
 
     /// Reads what follows `.` or `$`: nothing, or a name.
-    fn name(&mut self, alone: Kind, named: Kind) -> Result<Kind, &'static str> {
+    fn lex_name(&mut self, alone: TokenKind, named: TokenKind) -> Result<TokenKind, &'static str> {
         if self.at_terminator() {
             return Ok(alone);
         }
@@ -297,15 +306,15 @@ impl<'s> Lexer<'s> {
         self.at += rest.find(|c| !is_word(c)).unwrap_or(rest.len());
     }
 
-    fn word(&mut self, start: usize) -> Result<Kind, &'static str> {
+    fn lex_word(&mut self, start: usize) -> Result<TokenKind, &'static str> {
         self.skip_word();
         if !self.at_terminator() {
             return Err("a space is missing here, or this is no name");
         }
         Ok(match &self.source[start..self.at] {
-            word if KEYWORDS.contains(&word) => Kind::Keyword,
-            "true" | "false" => Kind::Bool,
-            _ => Kind::Identifier,
+            word if KEYWORDS.contains(&word) => TokenKind::Keyword,
+            "true" | "false" => TokenKind::Bool,
+            _ => TokenKind::Identifier,
         })
     }
 
@@ -316,9 +325,9 @@ impl<'s> Lexer<'s> {
         }
     }
 
-    fn number(&mut self) -> Result<Kind, &'static str> {
-        self.accept("+-");
-        let digits = if self.accept("0") {
+    fn lex_number(&mut self) -> Result<TokenKind, &'static str> {
+        self.accept_one("+-");
+        let digits = if self.accept_one("0") {
             match self.peek() {
                 Some('x' | 'X') => "0123456789abcdefABCDEF_",
                 Some('o' | 'O') => "01234567_",
@@ -332,36 +341,36 @@ impl<'s> Lexer<'s> {
             self.at += 1;
         }
         self.accept_all(digits);
-        if self.accept(".") {
+        if self.accept_one(".") {
             self.accept_all(digits);
         }
         let exponent = match digits.len() {
-            11 => self.accept("eE"),
-            23 => self.accept("pP"),
+            11 => self.accept_one("eE"),
+            23 => self.accept_one("pP"),
             _ => false,
         };
         if exponent {
-            self.accept("+-");
+            self.accept_one("+-");
             self.accept_all("0123456789_");
         }
-        if self.accept("i") || matches!(self.peek(), Some('+' | '-')) {
+        if self.accept_one("i") || matches!(self.peek(), Some('+' | '-')) {
             return Err("no number; complex ones are of no use in a manifest");
         }
         if self.peek().is_some_and(is_word) {
             Err("no number")
         } else {
-            Ok(Kind::Number)
+            Ok(TokenKind::Number)
         }
     }
 
-    fn accept(&mut self, any: &str) -> bool {
+    fn accept_one(&mut self, any: &str) -> bool {
         let yes = self.peek().is_some_and(|c| any.contains(c));
         self.at += usize::from(yes);
         yes
     }
 
     fn accept_all(&mut self, any: &str) {
-        while self.accept(any) {}
+        while self.accept_one(any) {}
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) enum Ideal {
     TooLarge,
 }
 
-pub(super) fn number(text: &str) -> Result<Number, &'static str> {
+pub(super) fn parse_number(text: &str) -> Result<Number, &'static str> {
     let unsigned = parse_unsigned(text);
     let mut int = parse_signed(text);
     let hex = text.len() > 2
@@ -59,11 +59,11 @@ fn written_as_float(text: &str, hex: bool) -> bool {
 }
 
 /// A character literal such as `'a'`, which is a number in Go.
-pub(super) fn character(text: &str) -> Result<Number, &'static str> {
+pub(super) fn parse_character(text: &str) -> Result<Number, &'static str> {
     const WRONG: &str = "no character in quotes";
     let inside = text.strip_prefix('\'').ok_or(WRONG)?;
     let mut bytes = Vec::new();
-    let (code, rest) = unescape(inside, '\'', &mut bytes).ok_or(WRONG)?;
+    let (code, rest) = unescape_char(inside, '\'', &mut bytes).ok_or(WRONG)?;
     if rest != "'" {
         return Err("one character stands between single quotes");
     }
@@ -88,7 +88,7 @@ pub(super) fn unquote(text: &str) -> Result<String, &'static str> {
     }
     let mut bytes = Vec::with_capacity(rest.len());
     while !rest.is_empty() {
-        let (_, behind) = unescape(rest, '"', &mut bytes)
+        let (_, behind) = unescape_char(rest, '"', &mut bytes)
             .ok_or("an escape that Go does not know; in back quotes a backslash is itself")?;
         rest = behind;
     }
@@ -96,7 +96,7 @@ pub(super) fn unquote(text: &str) -> Result<String, &'static str> {
 }
 
 /// Reads one character or escape and appends its bytes; returns its code and the remaining text.
-fn unescape<'t>(text: &'t str, quote: char, bytes: &mut Vec<u8>) -> Option<(u32, &'t str)> {
+fn unescape_char<'t>(text: &'t str, quote: char, bytes: &mut Vec<u8>) -> Option<(u32, &'t str)> {
     let mut chars = text.chars();
     let c = chars.next()?;
     if c != '\\' {

@@ -21,7 +21,7 @@ struct Segment {
 }
 
 impl Rendered {
-    pub fn write(&mut self, text: &str, source: usize, copied: bool) {
+    pub fn push_text(&mut self, text: &str, source: usize, copied: bool) {
         if !text.is_empty() {
             self.segments.push(Segment {
                 start: self.text.len(),
@@ -67,7 +67,7 @@ impl Rendered {
     }
 
     /// Finds every `<no value>`, Go's text for a missing value, which must never reach a cluster.
-    pub fn nothing(&self) -> Vec<Problem> {
+    pub fn find_no_value(&self) -> Vec<Problem> {
         let found = self.text.match_indices("<no value>");
         found
             .map(|(at, _)| Problem::new(self.source_at(at), "this renders `<no value>`"))

@@ -4,9 +4,9 @@
 
 mod pipeline;
 
-use super::glued;
-use super::lex::{self, Kind, Token};
+use super::lex::{self, Token, TokenKind};
 use super::literal;
+use super::missing_spaces;
 use super::tree::{Branch, List, Node, Parsed, Pipe};
 use super::{Problem, functions};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +20,7 @@ const MAX_DEPTH: usize = 40;
 /// Limit on the source in bytes; larger than any object a cluster would accept.
 const MAX_SOURCE: usize = 2 << 20;
 
-pub(super) fn parse(source: &str) -> Result<Parsed<'_>, Vec<Problem>> {
+pub(super) fn parse_template(source: &str) -> Result<Parsed<'_>, Vec<Problem>> {
     if source.len() > MAX_SOURCE {
         return Err(vec![Problem::new(
             0,
@@ -35,7 +35,7 @@ pub(super) fn parse(source: &str) -> Result<Parsed<'_>, Vec<Problem>> {
         )]);
     }
     let mut parser = Parser::new(source);
-    match parser.document() {
+    match parser.parse_document() {
         Ok(main) if parser.problems.is_empty() => Ok(Parsed {
             main,
             named: parser.named,
@@ -50,7 +50,7 @@ pub(super) fn parse(source: &str) -> Result<Parsed<'_>, Vec<Problem>> {
                 at,
                 format!("this nests in a depth of more than {MAX_DEPTH}"),
             )
-            .help("say it flatter, or with a named template"),
+            .with_help("say it flatter, or with a named template"),
         ]),
     }
 }
@@ -83,7 +83,7 @@ struct Parser<'s> {
 
 impl<'s> Parser<'s> {
     fn new(source: &'s str) -> Self {
-        let tokens = lex::tokens(source);
+        let tokens = lex::tokenize(source);
         Parser {
             source,
             tokens,
@@ -102,14 +102,14 @@ impl<'s> Parser<'s> {
         self.tokens[self.next.min(self.tokens.len() - 1)]
     }
 
-    fn take(&mut self) -> Token<'s> {
+    fn take_token(&mut self) -> Token<'s> {
         let token = self.peek();
         self.next += 1;
         token
     }
 
     fn skip_space(&mut self) {
-        while self.peek().kind == Kind::Space {
+        while self.peek().kind == TokenKind::Space {
             self.next += 1;
         }
     }
@@ -121,10 +121,10 @@ impl<'s> Parser<'s> {
 
     fn take_word(&mut self) -> Token<'s> {
         self.skip_space();
-        self.take()
+        self.take_token()
     }
 
-    fn note(&mut self, problem: Problem) {
+    fn note_problem(&mut self, problem: Problem) {
         self.problems.push(problem);
     }
 
@@ -132,19 +132,23 @@ impl<'s> Parser<'s> {
     fn skip_action(&mut self) {
         while !matches!(
             self.peek().kind,
-            Kind::Close | Kind::Bad(_) | Kind::End | Kind::Text | Kind::Open
+            TokenKind::Close
+                | TokenKind::Bad(_)
+                | TokenKind::End
+                | TokenKind::Text
+                | TokenKind::Open
         ) {
             self.next += 1;
         }
-        if matches!(self.peek().kind, Kind::Close | Kind::Bad(_)) {
+        if matches!(self.peek().kind, TokenKind::Close | TokenKind::Bad(_)) {
             self.next += 1;
         }
     }
 
-    fn document(&mut self) -> Result<List<'s>, TooDeep> {
+    fn parse_document(&mut self) -> Result<List<'s>, TooDeep> {
         let mut main = Vec::new();
         loop {
-            match self.list(&mut main, true)? {
+            match self.parse_list(&mut main, true)? {
                 Ending::Source => break,
                 Ending::End | Ending::Else(_) => {}
             }
@@ -154,71 +158,75 @@ impl<'s> Parser<'s> {
         self.named
             .values()
             .chain([&main])
-            .for_each(|list| undefined(list, &known, &mut unknown));
+            .for_each(|list| find_undefined(list, &known, &mut unknown));
         self.unknown.append(&mut unknown);
         Ok(main)
     }
 
     /// Parses nodes up to an `end`, an `else` or the end of the source. At the `top` level there is
     /// no block that `end` or `else` could belong to.
-    fn list(&mut self, out: &mut List<'s>, top: bool) -> Result<Ending, TooDeep> {
+    fn parse_list(&mut self, out: &mut List<'s>, top: bool) -> Result<Ending, TooDeep> {
         loop {
-            let token = self.take();
+            let token = self.take_token();
             match token.kind {
-                Kind::Text => out.push(Node::Text {
+                TokenKind::Text => out.push(Node::Text {
                     at: token.at,
                     text: token.text,
                 }),
-                Kind::Open => {
-                    if let Some(ending) = self.action(token.at, out, top)? {
+                TokenKind::Open => {
+                    if let Some(ending) = self.parse_action(token.at, out, top)? {
                         return Ok(ending);
                     }
                 }
-                Kind::Bad(why) => self.note(bad(token.at, why)),
-                Kind::End => return Ok(Ending::Source),
+                TokenKind::Bad(why) => self.note_problem(explain_bad_token(token.at, why)),
+                TokenKind::End => return Ok(Ending::Source),
                 // Not reached: an action is always read to its end.
                 _ => {}
             }
         }
     }
 
-    fn action(
+    fn parse_action(
         &mut self,
         open: usize,
         out: &mut List<'s>,
         top: bool,
     ) -> Result<Option<Ending>, TooDeep> {
         let first = self.peek_word();
-        if first.kind == Kind::Keyword && first.text != "nil" {
+        if first.kind == TokenKind::Keyword && first.text != "nil" {
             self.next += 1;
-            return self.keyword(first, open, out, top);
+            return self.parse_keyword(first, open, out, top);
         }
-        if first.kind == Kind::Identifier && functions::find(first.text).is_none() {
+        if first.kind == TokenKind::Identifier && functions::find_function(first.text).is_none() {
             if matches!(first.text, "endif" | "endrange" | "endwith") {
                 let what = format!("there is no `{}`", first.text);
-                self.note(Problem::new(open, what).help("every block ends with `{{ end }}`"));
+                self.note_problem(
+                    Problem::new(open, what).with_help("every block ends with `{{ end }}`"),
+                );
                 self.skip_action();
                 return Ok((!top).then_some(Ending::End));
             }
-            if let Some((keyword, problem)) = self.glued(open) {
-                self.note(problem);
+            if let Some((keyword, problem)) = self.find_missing_spaces(open) {
+                self.note_problem(problem);
                 self.skip_action();
                 return match keyword {
-                    "define" | "block" => {
-                        self.definition(Rc::from(""), open, keyword).map(|()| None)
-                    }
+                    "define" | "block" => self
+                        .parse_definition(Rc::from(""), open, keyword)
+                        .map(|()| None),
                     "" | "template" | "elseif" => Ok(None),
-                    _ => self.branch(keyword, open, Pipe::default()).map(|_| None),
+                    _ => self
+                        .parse_branch(keyword, open, Pipe::default())
+                        .map(|_| None),
                 };
             }
         }
-        if let Some(pipe) = self.whole_pipeline(open, "an action")? {
+        if let Some(pipe) = self.parse_whole_pipeline(open, "an action")? {
             out.push(Node::Action(pipe));
         }
         Ok(None)
     }
 
-    fn keyword(
+    fn parse_keyword(
         &mut self,
         word: Token<'s>,
         open: usize,
@@ -227,27 +235,27 @@ impl<'s> Parser<'s> {
     ) -> Result<Option<Ending>, TooDeep> {
         match word.text {
             "end" => {
-                self.close(open, "`end`");
+                self.expect_close(open, "`end`");
                 if top {
-                    self.note(
+                    self.note_problem(
                         Problem::new(open, "this `end` closes nothing")
-                            .help("remove it, or open its block"),
+                            .with_help("remove it, or open its block"),
                     );
                 }
                 return Ok((!top).then_some(Ending::End));
             }
             "else" => {
                 if top {
-                    self.stray_else(open);
+                    self.note_stray_else(open);
                     self.skip_action();
                     return Ok(None);
                 }
                 return Ok(Some(Ending::Else(open)));
             }
             "break" | "continue" => {
-                self.close(open, word.text);
+                self.expect_close(open, word.text);
                 if self.ranges == 0 {
-                    self.note(Problem::new(
+                    self.note_problem(Problem::new(
                         open,
                         format!("`{}` outside a `range`", word.text),
                     ));
@@ -259,13 +267,13 @@ impl<'s> Parser<'s> {
                 });
             }
             "template" => {
-                if let Some(name) = self.template_name(open) {
+                if let Some(name) = self.parse_template_name(open) {
                     let at = self.peek_word();
-                    let pipe = if at.kind == Kind::Close {
+                    let pipe = if at.kind == TokenKind::Close {
                         self.next += 1;
                         None
                     } else {
-                        self.whole_pipeline(open, "`template`")?
+                        self.parse_whole_pipeline(open, "`template`")?
                     };
                     out.push(Node::Template {
                         at: word.at,
@@ -277,21 +285,21 @@ impl<'s> Parser<'s> {
             "define" => {
                 if !top {
                     let problem = Problem::new(open, "a `define` inside another block");
-                    self.note(problem.help("move it to the top level"));
+                    self.note_problem(problem.with_help("move it to the top level"));
                 }
-                let name = self.template_name(open);
+                let name = self.parse_template_name(open);
                 if name.is_some() {
-                    self.close(open, "`define`");
+                    self.expect_close(open, "`define`");
                 }
-                self.definition(name.unwrap_or_default(), word.at, "define")?;
+                self.parse_definition(name.unwrap_or_default(), word.at, "define")?;
             }
             "block" => {
-                let name = self.template_name(open);
+                let name = self.parse_template_name(open);
                 let pipe = match name {
-                    Some(_) => self.whole_pipeline(open, "`block`")?,
+                    Some(_) => self.parse_whole_pipeline(open, "`block`")?,
                     None => None,
                 };
-                self.definition(name.clone().unwrap_or_default(), word.at, "block")?;
+                self.parse_definition(name.clone().unwrap_or_default(), word.at, "block")?;
                 out.extend(name.map(|name| Node::Template {
                     at: word.at,
                     name,
@@ -300,8 +308,10 @@ impl<'s> Parser<'s> {
             }
             keyword => {
                 let scope = self.vars.len();
-                let pipe = self.whole_pipeline(open, keyword)?.unwrap_or_default();
-                let branch = self.branch(keyword, open, pipe)?;
+                let pipe = self
+                    .parse_whole_pipeline(open, keyword)?
+                    .unwrap_or_default();
+                let branch = self.parse_branch(keyword, open, pipe)?;
                 self.vars.truncate(scope);
                 out.push(match keyword {
                     "if" => Node::If(branch),
@@ -313,7 +323,7 @@ impl<'s> Parser<'s> {
         Ok(None)
     }
 
-    fn enter(&mut self, at: usize) -> Result<(), TooDeep> {
+    fn increase_depth(&mut self, at: usize) -> Result<(), TooDeep> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
             Err(TooDeep(at))
@@ -323,13 +333,13 @@ impl<'s> Parser<'s> {
     }
 
     /// Parses what follows the opening action of `if`, `with` or `range`.
-    fn branch(
+    fn parse_branch(
         &mut self,
         keyword: &str,
         open: usize,
         pipe: Pipe<'s>,
     ) -> Result<Branch<'s>, TooDeep> {
-        self.enter(open)?;
+        self.increase_depth(open)?;
         let scope = self.vars.len();
         let mut branch = Branch {
             at: open,
@@ -339,7 +349,7 @@ impl<'s> Parser<'s> {
         };
         let loops = usize::from(keyword == "range");
         self.ranges += loops;
-        let mut ending = self.list(&mut branch.body, false)?;
+        let mut ending = self.parse_list(&mut branch.body, false)?;
         self.ranges -= loops;
         let mut has_else = false;
         loop {
@@ -347,26 +357,29 @@ impl<'s> Parser<'s> {
                 Ending::End => break,
                 Ending::Source => {
                     let what = format!("this `{keyword}` is never closed");
-                    self.note(Problem::new(open, what).help("add `{{ end }}` where it should end"));
+                    self.note_problem(
+                        Problem::new(open, what).with_help("add `{{ end }}` where it should end"),
+                    );
                     break;
                 }
                 Ending::Else(at) => {
                     let word = self.peek_word();
                     if has_else {
-                        self.note(Problem::new(
+                        self.note_problem(Problem::new(
                             at,
                             format!("this `{keyword}` has an `else` already"),
                         ));
                     }
-                    if word.kind == Kind::Keyword && word.text == keyword && keyword != "range" {
+                    if word.kind == TokenKind::Keyword && word.text == keyword && keyword != "range"
+                    {
                         self.next += 1;
                         // One `end` closes both.
-                        self.keyword(word, at, &mut branch.otherwise, false)?;
+                        self.parse_keyword(word, at, &mut branch.otherwise, false)?;
                         break;
                     }
-                    self.close(at, "`else`");
+                    self.expect_close(at, "`else`");
                     has_else = true;
-                    ending = self.list(&mut branch.otherwise, false)?;
+                    ending = self.parse_list(&mut branch.otherwise, false)?;
                 }
             }
         }
@@ -376,24 +389,26 @@ impl<'s> Parser<'s> {
     }
 
     /// Parses what follows the opening action of `define` or `block`.
-    fn definition(&mut self, name: Rc<str>, at: usize, keyword: &str) -> Result<(), TooDeep> {
-        self.enter(at)?;
+    fn parse_definition(&mut self, name: Rc<str>, at: usize, keyword: &str) -> Result<(), TooDeep> {
+        self.increase_depth(at)?;
         let outer = (
             std::mem::replace(&mut self.vars, vec!["$"]),
             std::mem::take(&mut self.ranges),
         );
         let mut body = Vec::new();
         loop {
-            match self.list(&mut body, false)? {
+            match self.parse_list(&mut body, false)? {
                 Ending::End => break,
                 Ending::Source => {
                     let open = self.source[..at].rfind("{{").unwrap_or(at);
                     let what = format!("this `{keyword}` is never closed");
-                    self.note(Problem::new(open, what).help("add `{{ end }}` where it should end"));
+                    self.note_problem(
+                        Problem::new(open, what).with_help("add `{{ end }}` where it should end"),
+                    );
                     break;
                 }
                 Ending::Else(at) => {
-                    self.stray_else(at);
+                    self.note_stray_else(at);
                     self.skip_action();
                 }
             }
@@ -404,7 +419,7 @@ impl<'s> Parser<'s> {
         match self.named.get(&name) {
             Some(before) if !is_empty(before) => {
                 if !is_empty(&body) && !name.is_empty() {
-                    self.note(Problem::new(
+                    self.note_problem(Problem::new(
                         at,
                         format!("the template {:?} is defined twice", &*name),
                     ));
@@ -417,21 +432,21 @@ impl<'s> Parser<'s> {
         Ok(())
     }
 
-    fn stray_else(&mut self, at: usize) {
-        self.note(Problem::new(
+    fn note_stray_else(&mut self, at: usize) {
+        self.note_problem(Problem::new(
             at,
             "this `else` belongs to no `if`, `with` or `range`",
         ));
     }
 
     /// Expects the end of an action that takes no more arguments.
-    fn close(&mut self, open: usize, what: &str) {
+    fn expect_close(&mut self, open: usize, what: &str) {
         let token = self.take_word();
         match token.kind {
-            Kind::Close => return,
-            Kind::Bad(why) => {
+            TokenKind::Close => return,
+            TokenKind::Bad(why) => {
                 self.next -= 1;
-                self.note(bad(token.at, why));
+                self.note_problem(explain_bad_token(token.at, why));
             }
             _ => {
                 let problem = Problem::new(
@@ -439,28 +454,32 @@ impl<'s> Parser<'s> {
                     format!("{what} stands alone, and here follows `{}`", token.text),
                 );
                 self.next -= 1;
-                let problem = self.glued(open).map_or(problem, |(_, problem)| problem);
-                self.note(problem);
+                let problem = self
+                    .find_missing_spaces(open)
+                    .map_or(problem, |(_, problem)| problem);
+                self.note_problem(problem);
             }
         }
         self.skip_action();
     }
 
-    fn template_name(&mut self, open: usize) -> Option<Rc<str>> {
+    fn parse_template_name(&mut self, open: usize) -> Option<Rc<str>> {
         let token = self.take_word();
         let name = match token.kind {
-            Kind::Text2 | Kind::Raw => {
+            TokenKind::Quoted | TokenKind::Raw => {
                 literal::unquote(token.text).map_err(|why| Problem::new(token.at, why))
             }
-            Kind::Bad(why) => Err(bad(token.at, why)),
+            TokenKind::Bad(why) => Err(explain_bad_token(token.at, why)),
             _ => Err(Problem::new(token.at, "a template's name stands in quotes")),
         };
         match name {
             Ok(name) => Some(name.into()),
             Err(problem) => {
                 self.next -= 1;
-                let problem = self.glued(open).map_or(problem, |(_, problem)| problem);
-                self.note(problem);
+                let problem = self
+                    .find_missing_spaces(open)
+                    .map_or(problem, |(_, problem)| problem);
+                self.note_problem(problem);
                 self.skip_action();
                 None
             }
@@ -469,13 +488,19 @@ impl<'s> Parser<'s> {
 
     /// Parses a pipeline up to the end of the action. On a syntax error, records it and returns
     /// `None`.
-    fn whole_pipeline(&mut self, open: usize, context: &str) -> Result<Option<Pipe<'s>>, TooDeep> {
-        match self.pipeline(context, Kind::Close) {
+    fn parse_whole_pipeline(
+        &mut self,
+        open: usize,
+        context: &str,
+    ) -> Result<Option<Pipe<'s>>, TooDeep> {
+        match self.parse_pipeline(context, TokenKind::Close) {
             Ok(pipe) => Ok(Some(pipe)),
-            Err(pipeline::Stop::TooDeep(at)) => Err(TooDeep(at)),
-            Err(pipeline::Stop::Problem(problem)) => {
-                let problem = self.glued(open).map_or(problem, |(_, problem)| problem);
-                self.note(problem);
+            Err(pipeline::PipelineError::TooDeep(at)) => Err(TooDeep(at)),
+            Err(pipeline::PipelineError::Problem(problem)) => {
+                let problem = self
+                    .find_missing_spaces(open)
+                    .map_or(problem, |(_, problem)| problem);
+                self.note_problem(problem);
                 self.next -= 1;
                 self.skip_action();
                 Ok(None)
@@ -484,20 +509,23 @@ impl<'s> Parser<'s> {
     }
 
     /// The problem and its suggested fix for an action whose spaces are missing.
-    fn glued(&self, open: usize) -> Option<(&'static str, Problem)> {
+    fn find_missing_spaces(&self, open: usize) -> Option<(&'static str, Problem)> {
         let body = self.source[open..].strip_prefix("{{")?;
         let inside = &body[..lex::end_of_action(body)?];
         let inside = inside.strip_prefix("- ").unwrap_or(inside);
         let inside = inside.strip_suffix(" -").unwrap_or(inside).trim();
-        let (keyword, meant) = glued::intended(inside)?;
+        let (keyword, meant) = missing_spaces::suggest_spaced(inside)?;
         let problem = Problem::new(open, format!("`{inside}` has lost its spaces"));
-        Some((keyword, problem.help(format!("did you mean `{meant}`?"))))
+        Some((
+            keyword,
+            problem.with_help(format!("did you mean `{meant}`?")),
+        ))
     }
 }
 
-fn bad(at: usize, why: &str) -> Problem {
+fn explain_bad_token(at: usize, why: &str) -> Problem {
     match why {
-        "" => Problem::new(at, "this `{{` is never closed").help("add `}}`"),
+        "" => Problem::new(at, "this `{{` is never closed").with_help("add `}}`"),
         why => Problem::new(at, format!("this is no Go template: {why}")),
     }
 }
@@ -508,20 +536,20 @@ fn is_empty(list: &List<'_>) -> bool {
         .all(|node| matches!(node, Node::Text { text, .. } if text.trim().is_empty()))
 }
 
-fn undefined(list: &List<'_>, known: &BTreeSet<Rc<str>>, problems: &mut Vec<Problem>) {
+fn find_undefined(list: &List<'_>, known: &BTreeSet<Rc<str>>, problems: &mut Vec<Problem>) {
     for node in list {
         match node {
             Node::Template { at, name, .. } if !known.contains(name) => {
-                let near = functions::nearest(name, known.iter().map(|k| &**k));
+                let near = functions::find_nearest(name, known.iter().map(|k| &**k));
                 let problem = Problem::new(*at, format!("no template {:?} is defined", &**name));
                 problems.push(match near {
-                    Some(near) => problem.help(format!("did you mean {near:?}?")),
-                    None => problem.help("add it: `{{ define \"…\" }} … {{ end }}`"),
+                    Some(near) => problem.with_help(format!("did you mean {near:?}?")),
+                    None => problem.with_help("add it: `{{ define \"…\" }} … {{ end }}`"),
                 });
             }
             Node::If(branch) | Node::With(branch) | Node::Range(branch) => {
-                undefined(&branch.body, known, problems);
-                undefined(&branch.otherwise, known, problems);
+                find_undefined(&branch.body, known, problems);
+                find_undefined(&branch.otherwise, known, problems);
             }
             _ => {}
         }

@@ -1,7 +1,7 @@
 //! Finds the keys that a template may read, with their positions, without rendering it.
 
-use super::tree::{Branch, Command, Kind, List, Node, Operand, Parsed, Pipe};
-use super::{TemplateError, errors, line_column, parse};
+use super::tree::{Branch, Command, List, Node, Operand, OperandKind, Parsed, Pipe};
+use super::{TemplateError, line_column, parse, to_template_errors};
 use std::collections::BTreeSet;
 
 /// A key that a template reads, at one position.
@@ -19,14 +19,14 @@ pub struct Placeholder {
 /// Finds every position where the template reads a key of its context, in order. Inside `with`,
 /// `range`, variables and named templates, keys are traced back to the context as far as possible
 /// without rendering.
-pub fn placeholders(name: &str, source: &str) -> Result<Vec<Placeholder>, TemplateError> {
-    let parsed = parse::parse(source).and_then(|parsed| match &parsed.problems[..] {
+pub fn find_placeholders(name: &str, source: &str) -> Result<Vec<Placeholder>, TemplateError> {
+    let parsed = parse::parse_template(source).and_then(|parsed| match &parsed.problems[..] {
         [] => Ok(parsed),
         unknown => Err(unknown.to_vec()),
     });
     let parsed = parsed.map_err(|problems| {
         // There is at least one; the first is the one to fix first.
-        let mut all = errors(name, source, problems);
+        let mut all = to_template_errors(name, source, problems);
         all.swap_remove(0)
     })?;
     let mut walk = Walk {
@@ -36,7 +36,7 @@ pub fn placeholders(name: &str, source: &str) -> Result<Vec<Placeholder>, Templa
         root: Some(Vec::new()),
         vars: Vec::new(),
     };
-    walk.list(&parsed.main, &Some(Vec::new()));
+    walk.walk_list(&parsed.main, &Some(Vec::new()));
     let place = |(offset, path): (usize, String)| {
         let (line, column) = line_column(source, offset);
         Placeholder { line, column, path }
@@ -45,36 +45,36 @@ pub fn placeholders(name: &str, source: &str) -> Result<Vec<Placeholder>, Templa
 }
 
 /// Keys from the root of the context; `None` when the value is unknown.
-type Path = Option<Vec<String>>;
+type KeyPath = Option<Vec<String>>;
 
 struct Walk<'p, 's> {
     parsed: &'p Parsed<'s>,
     found: BTreeSet<(usize, String)>,
     /// Named templates already walked, with the path of the data they were called with.
-    entered: BTreeSet<(String, Path)>,
+    entered: BTreeSet<(String, KeyPath)>,
     /// Path of `$`.
-    root: Path,
-    vars: Vec<(&'s str, Path)>,
+    root: KeyPath,
+    vars: Vec<(&'s str, KeyPath)>,
 }
 
 impl<'p, 's> Walk<'p, 's> {
-    fn list(&mut self, list: &'p List<'s>, dot: &Path) {
+    fn walk_list(&mut self, list: &'p List<'s>, dot: &KeyPath) {
         let scope = self.vars.len();
         for node in list {
-            self.node(node, dot);
+            self.walk_node(node, dot);
         }
         self.vars.truncate(scope);
     }
 
-    fn node(&mut self, node: &'p Node<'s>, dot: &Path) {
+    fn walk_node(&mut self, node: &'p Node<'s>, dot: &KeyPath) {
         match node {
             Node::Action(pipe) => {
-                let path = self.pipe(pipe, dot);
-                self.declare(pipe, &[path]);
+                let path = self.walk_pipe(pipe, dot);
+                self.declare_variables(pipe, &[path]);
             }
-            Node::If(branch) => self.branch(branch, dot, |_| dot.clone()),
-            Node::With(branch) => self.branch(branch, dot, Clone::clone),
-            Node::Range(branch) => self.branch(branch, dot, |list| {
+            Node::If(branch) => self.walk_branch(branch, dot, |_| dot.clone()),
+            Node::With(branch) => self.walk_branch(branch, dot, Clone::clone),
+            Node::Range(branch) => self.walk_branch(branch, dot, |list| {
                 list.clone().map(|mut path| {
                     if let Some(last) = path.last_mut() {
                         last.push_str("[]");
@@ -83,7 +83,7 @@ impl<'p, 's> Walk<'p, 's> {
                 })
             }),
             Node::Template { name, pipe, .. } => {
-                let path = pipe.as_ref().and_then(|pipe| self.pipe(pipe, dot));
+                let path = pipe.as_ref().and_then(|pipe| self.walk_pipe(pipe, dot));
                 if let Some(body) = self.parsed.named.get(name)
                     && self.entered.insert((name.to_string(), path.clone()))
                     && self.entered.len() < 200
@@ -92,7 +92,7 @@ impl<'p, 's> Walk<'p, 's> {
                         std::mem::replace(&mut self.root, path.clone()),
                         std::mem::take(&mut self.vars),
                     );
-                    self.list(body, &path);
+                    self.walk_list(body, &path);
                     (self.root, self.vars) = outer;
                 }
             }
@@ -100,20 +100,25 @@ impl<'p, 's> Walk<'p, 's> {
         }
     }
 
-    fn branch(&mut self, branch: &'p Branch<'s>, dot: &Path, inner: impl Fn(&Path) -> Path) {
+    fn walk_branch(
+        &mut self,
+        branch: &'p Branch<'s>,
+        dot: &KeyPath,
+        inner: impl Fn(&KeyPath) -> KeyPath,
+    ) {
         let scope = self.vars.len();
-        let path = self.pipe(&branch.pipe, dot);
+        let path = self.walk_pipe(&branch.pipe, dot);
         let inside = inner(&path);
         match branch.pipe.vars.len() {
-            2 => self.declare(&branch.pipe, &[None, inside.clone()]),
-            _ => self.declare(&branch.pipe, std::slice::from_ref(&inside)),
+            2 => self.declare_variables(&branch.pipe, &[None, inside.clone()]),
+            _ => self.declare_variables(&branch.pipe, std::slice::from_ref(&inside)),
         }
-        self.list(&branch.body, &inside);
-        self.list(&branch.otherwise, dot);
+        self.walk_list(&branch.body, &inside);
+        self.walk_list(&branch.otherwise, dot);
         self.vars.truncate(scope);
     }
 
-    fn declare(&mut self, pipe: &Pipe<'s>, paths: &[Path]) {
+    fn declare_variables(&mut self, pipe: &Pipe<'s>, paths: &[KeyPath]) {
         for (name, path) in pipe.vars.iter().zip(paths) {
             // After an assignment, the variable may hold either value.
             let path = if pipe.assigns { None } else { path.clone() };
@@ -122,39 +127,39 @@ impl<'p, 's> Walk<'p, 's> {
     }
 
     /// Records the keys that a pipeline reads; returns the path of its value when it is just a key.
-    fn pipe(&mut self, pipe: &'p Pipe<'s>, dot: &Path) -> Path {
+    fn walk_pipe(&mut self, pipe: &'p Pipe<'s>, dot: &KeyPath) -> KeyPath {
         let mut value = None;
         for command in &pipe.commands {
-            value = self.command(command, dot);
+            value = self.walk_command(command, dot);
         }
         value.filter(|_| pipe.commands.len() == 1)
     }
 
-    fn command(&mut self, command: &'p Command<'s>, dot: &Path) -> Path {
-        let value = self.operand(&command.head, dot);
+    fn walk_command(&mut self, command: &'p Command<'s>, dot: &KeyPath) -> KeyPath {
+        let value = self.walk_operand(&command.head, dot);
         for arg in &command.args {
-            self.operand(arg, dot);
+            self.walk_operand(arg, dot);
         }
         value.filter(|_| command.args.is_empty())
     }
 
-    fn operand(&mut self, operand: &'p Operand<'s>, dot: &Path) -> Path {
+    fn walk_operand(&mut self, operand: &'p Operand<'s>, dot: &KeyPath) -> KeyPath {
         let (of, fields) = match &operand.kind {
-            Kind::Dot => (dot.clone(), &[][..]),
-            Kind::Field(fields) => (dot.clone(), &fields[..]),
-            Kind::Variable("$", fields) => (self.root.clone(), &fields[..]),
-            Kind::Variable(name, fields) => {
+            OperandKind::Dot => (dot.clone(), &[][..]),
+            OperandKind::Field(fields) => (dot.clone(), &fields[..]),
+            OperandKind::Variable("$", fields) => (self.root.clone(), &fields[..]),
+            OperandKind::Variable(name, fields) => {
                 let known = self.vars.iter().rev().find(|(n, _)| n == name);
                 (known.and_then(|(_, path)| path.clone()), &fields[..])
             }
-            Kind::Chain(inner, fields) => (self.operand(inner, dot), &fields[..]),
-            Kind::Pipe(pipe) => return self.pipe(pipe, dot),
-            Kind::Function(_)
-            | Kind::Nil
-            | Kind::Bool(_)
-            | Kind::Number(_)
-            | Kind::Text(_)
-            | Kind::Unknown => {
+            OperandKind::Chain(inner, fields) => (self.walk_operand(inner, dot), &fields[..]),
+            OperandKind::Pipe(pipe) => return self.walk_pipe(pipe, dot),
+            OperandKind::Function(_)
+            | OperandKind::Nil
+            | OperandKind::Bool(_)
+            | OperandKind::Number(_)
+            | OperandKind::Text(_)
+            | OperandKind::Unknown => {
                 return None;
             }
         };

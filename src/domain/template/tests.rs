@@ -3,8 +3,8 @@
 
 mod article;
 mod budget;
+mod errors;
 mod go;
-mod holes;
 mod properties;
 mod sprig;
 

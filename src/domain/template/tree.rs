@@ -65,11 +65,11 @@ pub(super) struct Command<'s> {
 #[derive(Debug)]
 pub(super) struct Operand<'s> {
     pub at: usize,
-    pub kind: Kind<'s>,
+    pub kind: OperandKind<'s>,
 }
 
 #[derive(Debug)]
-pub(super) enum Kind<'s> {
+pub(super) enum OperandKind<'s> {
     Dot,
     Nil,
     Bool(bool),
@@ -91,7 +91,7 @@ impl<'s> Command<'s> {
     /// The function it calls.
     pub fn function(&self) -> Option<&'static Function> {
         match &self.head.kind {
-            Kind::Function(function) => Some(function),
+            OperandKind::Function(function) => Some(function),
             _ => None,
         }
     }

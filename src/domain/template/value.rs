@@ -34,7 +34,7 @@ pub(super) enum Value {
 
 /// Go's element type of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Items {
+pub(super) enum ListType {
     Any,
     Texts,
     Ints,
@@ -42,7 +42,7 @@ pub(super) enum Items {
 
 #[derive(Debug)]
 pub(super) struct List {
-    pub kind: Items,
+    pub kind: ListType,
     pub items: Vec<Value>,
     depth: u32,
     size: usize,
@@ -56,16 +56,16 @@ pub(super) struct Dict {
 }
 
 impl Value {
-    pub fn text(text: impl AsRef<str>) -> Value {
+    pub fn from_text(text: impl AsRef<str>) -> Value {
         Value::Text(text.as_ref().into())
     }
 
-    pub fn list(items: Vec<Value>) -> Result<Value, String> {
-        Value::list_of(Items::Any, items)
+    pub fn from_list(items: Vec<Value>) -> Result<Value, String> {
+        Value::from_typed_list(ListType::Any, items)
     }
 
-    pub fn list_of(kind: Items, items: Vec<Value>) -> Result<Value, String> {
-        let (depth, size) = measure(items.iter())?;
+    pub fn from_typed_list(kind: ListType, items: Vec<Value>) -> Result<Value, String> {
+        let (depth, size) = measure_items(items.iter())?;
         Ok(Value::List(Rc::new(List {
             kind,
             items,
@@ -74,8 +74,8 @@ impl Value {
         })))
     }
 
-    pub fn map(entries: BTreeMap<Rc<str>, Value>) -> Result<Value, String> {
-        let (depth, size) = measure(entries.values())?;
+    pub fn from_map(entries: BTreeMap<Rc<str>, Value>) -> Result<Value, String> {
+        let (depth, size) = measure_items(entries.values())?;
         Ok(Value::Map(Rc::new(Dict {
             entries,
             depth,
@@ -142,16 +142,16 @@ impl Value {
             Value::Float(_) => "float64",
             Value::Text(_) => "string",
             Value::List(list) => match list.kind {
-                Items::Any => "[]interface {}",
-                Items::Texts => "[]string",
-                Items::Ints => "[]int",
+                ListType::Any => "[]interface {}",
+                ListType::Texts => "[]string",
+                ListType::Ints => "[]int",
             },
             Value::Map(_) => "map[string]interface {}",
         }
     }
 
     /// The type with its article, for error messages.
-    pub fn article(&self) -> &'static str {
+    pub fn describe_type(&self) -> &'static str {
         match self {
             Value::Nil | Value::Unknown => "nothing",
             Value::Bool(_) => "a boolean",
@@ -173,8 +173,8 @@ impl Value {
                 (_, Some(u)) => Value::Uint(u),
                 _ => Value::Float(n.as_f64().unwrap_or(f64::NAN)),
             },
-            Json::String(s) => Value::text(s),
-            Json::Array(items) => Value::list(
+            Json::String(s) => Value::from_text(s),
+            Json::Array(items) => Value::from_list(
                 items
                     .iter()
                     .map(Value::from_json)
@@ -183,7 +183,7 @@ impl Value {
             Json::Object(map) => {
                 let entry =
                     |(k, v): (&String, &Json)| Ok((k.as_str().into(), Value::from_json(v)?));
-                Value::map(map.iter().map(entry).collect::<Result<_, String>>()?)?
+                Value::from_map(map.iter().map(entry).collect::<Result<_, String>>()?)?
             }
         })
     }
@@ -224,7 +224,7 @@ impl PartialEq for Value {
     }
 }
 
-fn measure<'a>(items: impl Iterator<Item = &'a Value>) -> Result<(u32, usize), String> {
+fn measure_items<'a>(items: impl Iterator<Item = &'a Value>) -> Result<(u32, usize), String> {
     let (mut depth, mut size) = (0, 0usize);
     for item in items {
         depth = depth.max(item.depth());

@@ -5,16 +5,16 @@ use std::time::Duration;
 
 /// Formats the time since `then` as kubectl does (`45s`, `3m12s`, `2h5m`, `4d`). A future instant
 /// becomes `in 45s`, except within a few seconds of clock skew, which becomes `0s`.
-pub fn age(now: Timestamp, then: Timestamp) -> String {
+pub fn format_age(now: Timestamp, then: Timestamp) -> String {
     let seconds = now.as_second().saturating_sub(then.as_second());
     match seconds {
-        ..-5 => format!("in {}", long(seconds.unsigned_abs())),
-        _ => long(seconds.max(0).unsigned_abs()),
+        ..-5 => format!("in {}", format_seconds(seconds.unsigned_abs())),
+        _ => format_seconds(seconds.max(0).unsigned_abs()),
     }
 }
 
-/// Formats a duration: `0`, `850µs`, `12ms`, `1.2s`, and longer ones like [`age`].
-pub fn duration(length: Duration) -> String {
+/// Formats a duration: `0`, `850µs`, `12ms`, `1.2s`, and longer ones like [`format_age`].
+pub fn format_duration(length: Duration) -> String {
     let micros = length.as_micros();
     match micros {
         0 => "0".into(),
@@ -24,12 +24,12 @@ pub fn duration(length: Duration) -> String {
             tenths if tenths % 10 == 0 => format!("{}s", tenths / 10),
             tenths => format!("{}.{}s", tenths / 10, tenths % 10),
         },
-        _ => long(length.as_secs()),
+        _ => format_seconds(length.as_secs()),
     }
 }
 
 /// Formats seconds with at most two units; omits the second unit when it is zero.
-fn long(seconds: u64) -> String {
+fn format_seconds(seconds: u64) -> String {
     const MINUTE: u64 = 60;
     const HOUR: u64 = 60 * MINUTE;
     const DAY: u64 = 24 * HOUR;
@@ -55,7 +55,7 @@ fn long(seconds: u64) -> String {
 }
 
 /// Formats a size in bytes: `512B`, `1.5KiB`, `12MiB`.
-pub fn bytes(count: u64) -> String {
+pub fn format_bytes(count: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     if count < 1024 {
         return format!("{count}B");
@@ -67,11 +67,11 @@ pub fn bytes(count: u64) -> String {
         value /= 1024.0;
         unit += 1;
     }
-    format!("{}{}", short(value), UNITS[unit])
+    format!("{}{}", format_short(value), UNITS[unit])
 }
 
 /// Formats events per second: `0/s`, `0.3/s`, `12/s`, `1.2k/s`.
-pub fn rate(per_second: f64) -> String {
+pub fn format_rate(per_second: f64) -> String {
     if !per_second.is_finite() || per_second < 0.0 {
         return "?/s".into();
     }
@@ -83,12 +83,12 @@ pub fn rate(per_second: f64) -> String {
     };
     match value {
         v if v > 0.0 && v < 0.05 => "<0.1/s".into(),
-        v => format!("{}{unit}/s", short(v)),
+        v => format!("{}{unit}/s", format_short(v)),
     }
 }
 
 /// Formats with one decimal below ten, unless the decimal is zero.
-fn short(value: f64) -> String {
+fn format_short(value: f64) -> String {
     let tenths = (value * 10.0).round();
     if tenths < 100.0 && tenths % 10.0 != 0.0 {
         format!("{:.1}", tenths / 10.0)
@@ -121,7 +121,7 @@ mod tests {
             (-90, "in 90s"),
         ] {
             let now = Timestamp::from_second(1_700_000_000 + seconds).unwrap();
-            assert_eq!(age(now, then), shown, "{seconds}");
+            assert_eq!(format_age(now, then), shown, "{seconds}");
         }
     }
 
@@ -136,7 +136,7 @@ mod tests {
             (9_999_999, "9.9s"),
             (75_000_000, "75s"),
         ] {
-            assert_eq!(duration(Duration::from_micros(micros)), shown);
+            assert_eq!(format_duration(Duration::from_micros(micros)), shown);
         }
         for (count, shown) in [
             (0, "0B"),
@@ -147,7 +147,7 @@ mod tests {
             (12 << 20, "12MiB"),
             (u64::MAX, "16EiB"),
         ] {
-            assert_eq!(bytes(count), shown);
+            assert_eq!(format_bytes(count), shown);
         }
         for (value, shown) in [
             (0.0, "0/s"),
@@ -159,16 +159,16 @@ mod tests {
             (38_000.0, "38k/s"),
             (f64::NAN, "?/s"),
         ] {
-            assert_eq!(rate(value), shown);
+            assert_eq!(format_rate(value), shown);
         }
     }
 
     proptest! {
         #[test]
         fn numbers_stay_short(count in any::<u64>(), micros in any::<u64>(), value in 0.0..1e12f64) {
-            prop_assert!(bytes(count).len() <= 7, "{}", bytes(count));
-            prop_assert!(rate(value).len() <= 8, "{}", rate(value));
-            let length = duration(Duration::from_micros(micros));
+            prop_assert!(format_bytes(count).len() <= 7, "{}", format_bytes(count));
+            prop_assert!(format_rate(value).len() <= 8, "{}", format_rate(value));
+            let length = format_duration(Duration::from_micros(micros));
             prop_assert!(length.chars().count() <= 7, "{}", length);
         }
     }

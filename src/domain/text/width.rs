@@ -7,7 +7,7 @@ use unicode_width::UnicodeWidthStr;
 const ELLIPSIS: &str = "…";
 
 /// Number of columns that sanitised one-line text takes.
-pub fn width(text: &str) -> usize {
+pub fn display_width(text: &str) -> usize {
     if text.is_ascii() {
         text.len()
     } else {
@@ -17,19 +17,19 @@ pub fn width(text: &str) -> usize {
 
 /// Truncates to `cols` columns, with `…` at the end.
 pub fn truncate(text: &str, cols: usize) -> Cow<'_, str> {
-    if width(text) <= cols {
+    if display_width(text) <= cols {
         return Cow::Borrowed(text);
     }
     match cols {
         0 => Cow::Borrowed(""),
-        _ => Cow::Owned(format!("{}{ELLIPSIS}", head(text, cols - 1))),
+        _ => Cow::Owned(format!("{}{ELLIPSIS}", take_first_columns(text, cols - 1))),
     }
 }
 
 /// Truncates to `cols` columns, with `…` in the middle: for names that differ at their ends (pods,
 /// images, paths).
-pub fn middle_ellipsis(text: &str, cols: usize) -> Cow<'_, str> {
-    if width(text) <= cols {
+pub fn truncate_middle(text: &str, cols: usize) -> Cow<'_, str> {
+    if display_width(text) <= cols {
         return Cow::Borrowed(text);
     }
     let Some(left) = cols.checked_sub(1) else {
@@ -37,26 +37,26 @@ pub fn middle_ellipsis(text: &str, cols: usize) -> Cow<'_, str> {
     };
     Cow::Owned(format!(
         "{}{ELLIPSIS}{}",
-        head(text, left.div_ceil(2)),
-        tail(text, left / 2)
+        take_first_columns(text, left.div_ceil(2)),
+        take_last_columns(text, left / 2)
     ))
 }
 
 /// Makes text exactly `cols` columns wide: truncates it, or adds spaces on the right.
-pub fn pad(text: &str, cols: usize) -> String {
+pub fn pad_right(text: &str, cols: usize) -> String {
     let text = truncate(text, cols);
-    let fill = cols - width(&text);
+    let fill = cols - display_width(&text);
     format!("{text}{:fill$}", "")
 }
 
 /// Makes text exactly `cols` columns wide: truncates it, or adds spaces on the left.
 pub fn pad_left(text: &str, cols: usize) -> String {
     let text = truncate(text, cols);
-    let fill = cols - width(&text);
+    let fill = cols - display_width(&text);
     format!("{:fill$}{text}", "")
 }
 
-fn head(text: &str, cols: usize) -> &str {
+fn take_first_columns(text: &str, cols: usize) -> &str {
     let mut used = 0;
     let end = text.grapheme_indices(true).find(|(_, grapheme)| {
         used += grapheme.width();
@@ -65,7 +65,7 @@ fn head(text: &str, cols: usize) -> &str {
     end.map_or(text, |(at, _)| &text[..at])
 }
 
-fn tail(text: &str, cols: usize) -> &str {
+fn take_last_columns(text: &str, cols: usize) -> &str {
     let mut used = 0;
     let end = text.grapheme_indices(true).rev().find(|(_, grapheme)| {
         used += grapheme.width();
@@ -89,7 +89,7 @@ mod tests {
             ("🚀", 2),
             ("…", 1),
         ] {
-            assert_eq!(width(text), columns, "{text}");
+            assert_eq!(display_width(text), columns, "{text}");
         }
     }
 
@@ -114,21 +114,21 @@ mod tests {
             ("abcd", 0, ""),
             ("灰度发布", 6, "灰…布"),
         ] {
-            assert_eq!(middle_ellipsis(text, cols), cut, "{text} in {cols}");
+            assert_eq!(truncate_middle(text, cols), cut, "{text} in {cols}");
         }
-        assert_eq!(pad("灰", 4), "灰  ");
+        assert_eq!(pad_right("灰", 4), "灰  ");
         assert_eq!(pad_left("12", 4), "  12");
-        assert_eq!(pad("灰度", 3), "灰…");
+        assert_eq!(pad_right("灰度", 3), "灰…");
     }
 
     proptest! {
         #[test]
         fn nothing_is_wider_than_asked(text in "[a-z灰度发é\u{301}🚀 ]{0,30}", cols in 0usize..20) {
-            prop_assert!(width(&truncate(&text, cols)) <= cols);
-            prop_assert!(width(&middle_ellipsis(&text, cols)) <= cols);
-            prop_assert_eq!(width(&pad(&text, cols)), cols);
-            prop_assert_eq!(width(&pad_left(&text, cols)), cols);
-            if width(&text) <= cols {
+            prop_assert!(display_width(&truncate(&text, cols)) <= cols);
+            prop_assert!(display_width(&truncate_middle(&text, cols)) <= cols);
+            prop_assert_eq!(display_width(&pad_right(&text, cols)), cols);
+            prop_assert_eq!(display_width(&pad_left(&text, cols)), cols);
+            if display_width(&text) <= cols {
                 prop_assert_eq!(truncate(&text, cols), text.as_str());
             }
         }

@@ -25,8 +25,8 @@ fn finder<'a>(groups: &'a [VariableGroup]) -> impl Fn(&str) -> Option<&'a Variab
     }
 }
 
-fn of(app: &App, groups: &[VariableGroup]) -> Result<Vec<Effective>, Vec<Unresolved>> {
-    effective("a", &app.spec, &app.spec.environments[0], finder(groups))
+fn of(app: &App, groups: &[VariableGroup]) -> Result<Vec<EffectiveValue>, Vec<UnresolvedGroup>> {
+    resolve_effective_values("a", &app.spec, &app.spec.environments[0], finder(groups))
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn the_environment_wins_over_the_apps_group_over_the_namespaces_and_the_later_am
 }
 
 fn shared_of(app: &App, groups: &[VariableGroup]) -> Values {
-    shared("a", &app.spec, &app.spec.environments[0], finder(groups)).unwrap()
+    resolve_shared_values("a", &app.spec, &app.spec.environments[0], finder(groups)).unwrap()
 }
 
 #[test]
@@ -102,7 +102,8 @@ fn what_cannot_be_resolved_is_told_at_its_place_all_at_once() {
         json!([{"name": "x", "namespace": "n"}, {"name": "e", "namespace": "n"}]),
     );
     app.spec.environments[1].variable_groups = serde_json::from_value(named).unwrap();
-    let told = shared("a", &app.spec, &app.spec.environments[1], finder(&groups)).unwrap_err();
+    let told = resolve_shared_values("a", &app.spec, &app.spec.environments[1], finder(&groups))
+        .unwrap_err();
     let told: Vec<String> = told.iter().map(ToString::to_string).collect();
     let at = |n: usize| format!("app a, environment e, spec.environments[1].variableGroups[{n}]: ");
     assert_eq!(
@@ -137,7 +138,7 @@ fn a_group_reaches_who_names_it_and_what_is_hidden_there_is_told() {
             json!([{"name": "prod", "namespace": "n", "variableGroups": ["shared"]}, {"name": "test", "namespace": "n"}]),
         ),
     ];
-    let told: Vec<String> = reached("shared", &apps, finder(&groups))
+    let told: Vec<String> = find_reached("shared", &apps, finder(&groups))
         .iter()
         .map(ToString::to_string)
         .collect();
@@ -145,7 +146,7 @@ fn a_group_reaches_who_names_it_and_what_is_hidden_there_is_told() {
         told,
         ["a/prod", "b/gray (not its port)", "b/prod (not its level)"]
     );
-    assert_eq!(reached("nobody", &apps, finder(&groups)), []);
+    assert_eq!(find_reached("nobody", &apps, finder(&groups)), []);
 }
 
 proptest! {

@@ -6,12 +6,15 @@
 use jiff::SignedDuration;
 
 use super::{
-    Step,
-    environment::{LEFT, away, delete, drained, left_alone, seen, set, told, unseen},
+    ReleaseStep,
+    environment::{
+        LEFT_ALONE_PREFIX, check_drained, delete_items, describe_left_alone, describe_unreachable,
+        describe_unreadable, environment_status, find_owned_object, set_status,
+    },
     gate,
-    objects::{annotate, key, placed},
-    run::Run,
-    timers::Lasting,
+    objects::{object_key, render_placed_objects, set_annotation},
+    reconciliation::Reconciliation,
+    timers::TimerKind,
 };
 use crate::{
     api::{
@@ -20,7 +23,7 @@ use crate::{
     },
     domain::{
         account::Account,
-        batches::{Undo, restored},
+        batches::{UndoAction, restore_object},
         owner::is_same,
         revision::FrozenApp,
         text::Clean,
@@ -28,11 +31,11 @@ use crate::{
 };
 
 /// Seconds to wait for objects that the server refuses to show; after that, the rest is enough.
-const PATIENCE: i64 = 20;
+const HIDDEN_WAIT_SECONDS: i64 = 20;
 
-pub(super) fn decide(run: &mut Run) {
+pub(super) fn decide_abort(run: &mut Reconciliation) {
     if run.status.phase != ReleasePhase::Aborting {
-        enter(run);
+        enter_abort(run);
         return;
     }
     let mut left = None;
@@ -42,8 +45,8 @@ pub(super) fn decide(run: &mut Run) {
             continue;
         }
         let undone = match task.kind.as_str() {
-            "deploy" if gate::has_begun(task) => deploy(run, index),
-            "cleanUp" if gate::has_begun(task) => clean_up(run, index).map(|()| None),
+            "deploy" if gate::has_begun(task) => undo_deploy(run, index),
+            "cleanUp" if gate::has_begun(task) => stop_clean_up(run, index).map(|()| None),
             _ => Ok(None),
         };
         match undone {
@@ -57,19 +60,19 @@ pub(super) fn decide(run: &mut Run) {
     }
     match left {
         Some(why) => {
-            let words = run.o.trouble.map_or(why, |t| t.message.clone());
+            let words = run.observed.trouble.map_or(why, |t| t.message.clone());
             run.status.message = Some(words);
-            run.look_in(SignedDuration::from_secs(5));
+            run.requeue_after(SignedDuration::from_secs(5));
         }
         None => {
-            let why = reason(run);
+            let why = abort_reason(run);
             run.finish(ReleasePhase::Aborted, Some(why));
         }
     }
 }
 
 /// Why it was rolled back: who asked for it, what had failed, and what was left behind.
-fn reason(run: &Run) -> String {
+fn abort_reason(run: &Reconciliation) -> String {
     let clean = |text: &str| Clean::from_untrusted(text).to_string();
     let wish = run
         .spec()
@@ -120,11 +123,11 @@ fn reason(run: &Run) -> String {
 }
 
 /// Only records that the release is being aborted; this closes the lanes.
-fn enter(run: &mut Run) {
+fn enter_abort(run: &mut Reconciliation) {
     run.status.phase = ReleasePhase::Aborting;
     run.status.message = Some("rolls back".into());
-    run.history("engine", "abort", None, None);
-    let at = run.at();
+    run.add_history("engine", "abort", None, None);
+    let at = run.format_now();
     for task in &mut run.status.tasks {
         if task.kind == "deploy" && gate::has_begun(task) {
             task.phase = TaskPhase::Running;
@@ -138,21 +141,21 @@ fn enter(run: &mut Run) {
     for index in 0..run.status.tasks.len() {
         if let Some(job) = running_job(run, index) {
             let by = Account::deployer(&job.namespace);
-            run.steps.push(Step::Delete { item: job, by });
+            run.steps.push(ReleaseStep::Delete { item: job, by });
         }
     }
-    run.look_in(SignedDuration::ZERO);
+    run.requeue_after(SignedDuration::ZERO);
 }
 
-fn running_job(run: &Run, index: usize) -> Option<InventoryItem> {
+fn running_job(run: &Reconciliation, index: usize) -> Option<InventoryItem> {
     let task = &run.status.tasks[index];
-    let seen = run.o.jobs.get(task.job.as_ref()?)?;
+    let seen = run.observed.jobs.get(task.job.as_ref()?)?;
     (task.phase == TaskPhase::Running && !seen.succeeded && seen.failed.is_none())
         .then(|| seen.item.clone())
 }
 
 /// `Err` says what is still to do; `Ok` carries the final message.
-fn deploy(run: &mut Run, index: usize) -> Result<Option<String>, String> {
+fn undo_deploy(run: &mut Reconciliation, index: usize) -> Result<Option<String>, String> {
     let task = run.status.tasks[index].clone();
     let name = task.environment.clone().unwrap_or_default();
     let Ok(app) = run.app() else {
@@ -161,34 +164,35 @@ fn deploy(run: &mut Run, index: usize) -> Result<Option<String>, String> {
     let Some(environment) = app.spec.environment(&name) else {
         return Ok(None);
     };
-    if let Some(why) = away(run, app, &name) {
+    if let Some(why) = describe_unreachable(run, app, &name) {
         // Time in which the context could not be reached does not count.
-        run.status.tasks[index].started_at = Some(run.at());
+        run.status.tasks[index].started_at = Some(run.format_now());
         return Err(why);
     }
-    let before = as_restored(run, index, told(app, &name));
+    let before = with_restored_uids(run, index, environment_status(app, &name));
     let gray = environment.lane.is_some();
     let most = i64::from(environment.rollout.timeout_seconds)
         + i64::from(environment.rollout.drain_seconds);
-    let late = run.spent(index, Lasting::Task) > most;
+    let late = run.seconds_spent(index, TimerKind::Task) > most;
     let there: Vec<InventoryItem> = before
         .inventory
         .iter()
-        .filter(|i| seen(run, &name, i).is_some())
+        .filter(|i| find_owned_object(run, &name, i).is_some())
         .cloned()
         .collect();
-    let made_here = |run: &Run, item: &InventoryItem| {
-        seen(run, &name, item).is_some_and(|s| s.created_by.as_deref() == Some(run.uid()))
+    let made_here = |run: &Reconciliation, item: &InventoryItem| {
+        find_owned_object(run, &name, item)
+            .is_some_and(|s| s.created_by.as_deref() == Some(run.uid()))
     };
     let (made, kept): (Vec<_>, Vec<_>) = there.into_iter().partition(|i| made_here(run, i));
-    let hidden = unseen(run, &before.inventory);
-    let patient = run.spent(index, Lasting::Task) <= PATIENCE;
+    let hidden = describe_unreadable(run, &before.inventory);
+    let patient = run.seconds_spent(index, TimerKind::Task) <= HIDDEN_WAIT_SECONDS;
     let mut waits = Vec::from_iter(hidden.clone().filter(|_| patient));
-    match drained(run, index, environment, &before.inventory) {
+    match check_drained(run, index, environment, &before.inventory) {
         Err(why) => waits.push(why),
         Ok(()) => {
-            waits.extend(restore(run, index, app, environment));
-            for item in &in_hand(run, index, &kept, if gray { &made } else { &[] }) {
+            waits.extend(restore_missing(run, index, app, environment));
+            for item in &affected_workloads(run, index, &kept, if gray { &made } else { &[] }) {
                 let Some(seen) = run.workload(item) else {
                     continue;
                 };
@@ -196,42 +200,48 @@ fn deploy(run: &mut Run, index: usize) -> Result<Option<String>, String> {
                     uid: String::new(),
                     ..item.clone()
                 };
-                let by = Account::of(environment, item);
-                if run.o.objects.get(&workload).is_some_and(|o| o.terminating) {
+                let by = Account::for_object(environment, item);
+                if run
+                    .observed
+                    .objects
+                    .get(&workload)
+                    .is_some_and(|o| o.terminating)
+                {
                     waits.push(format!(
                         "waits for the old {} {} to be gone",
                         item.kind, item.name
                     ));
                     continue;
                 }
-                match seen.undo(run.uid(), &run.known(index, item).records()) {
-                    Undo::Patch(patch) => {
+                match seen.undo(run.uid(), &run.known_records(index, item).as_records()) {
+                    UndoAction::Patch(patch) => {
                         waits.push(format!("{} goes back to its old version", item.name));
                         let why = "back, with the user's own settings";
-                        run.steps.push(Step::Patch {
+                        run.steps.push(ReleaseStep::Patch {
                             workload,
                             patch,
                             why,
                             by,
                         });
                     }
-                    Undo::Delete(pod, why) => {
+                    UndoAction::Delete(pod, why) => {
                         waits.push(why.clone());
-                        run.steps.push(Step::delete_pod(&workload, *pod, why, by));
+                        run.steps
+                            .push(ReleaseStep::delete_pod(&workload, *pod, why, by));
                     }
-                    Undo::Wait(why, again) => {
-                        again.into_iter().for_each(|a| run.look_in(a));
+                    UndoAction::Wait(why, again) => {
+                        again.into_iter().for_each(|a| run.requeue_after(a));
                         waits.push(format!("{}: {why}", item.name));
                     }
-                    Undo::Done => {}
+                    UndoAction::Done => {}
                 }
             }
             if gray && !(made.is_empty() && kept.is_empty()) {
                 // Pods that were there before stay.
-                let left = delete(run, &name, &made);
+                let left = delete_items(run, &name, &made);
                 waits.extend(left.filter(|_| kept.is_empty() || !made.is_empty()));
             } else if gray {
-                waits.extend(delete(run, &name, &[]));
+                waits.extend(delete_items(run, &name, &[]));
             }
         }
     }
@@ -244,7 +254,7 @@ fn deploy(run: &mut Run, index: usize) -> Result<Option<String>, String> {
     } else {
         [kept.clone(), made.clone()].concat()
     };
-    let stays = |i: &&InventoryItem| left.contains(i) || unseen(run, [*i]).is_some();
+    let stays = |i: &&InventoryItem| left.contains(i) || describe_unreadable(run, [*i]).is_some();
     let inventory: Vec<_> = before.inventory.iter().filter(stays).cloned().collect();
     let release = Some(run.name().to_owned());
     let status = if late {
@@ -287,8 +297,8 @@ fn deploy(run: &mut Run, index: usize) -> Result<Option<String>, String> {
         }
     } else if let Some(why) = kept
         .iter()
-        .find_map(|item| elsewhere(run, item))
-        .or_else(|| of_another(run, index))
+        .find_map(|item| describe_other_rollout(run, item))
+        .or_else(|| describe_recreated(run, index))
     {
         EnvironmentStatus {
             state: EnvironmentState::Error,
@@ -309,8 +319,8 @@ fn deploy(run: &mut Run, index: usize) -> Result<Option<String>, String> {
         }
     };
     // After the status is written, the old inventory is no longer known.
-    let noted = task.message.filter(|m| m.starts_with(LEFT));
-    let left = left_alone(run, &name, &before.inventory).or(noted);
+    let noted = task.message.filter(|m| m.starts_with(LEFT_ALONE_PREFIX));
+    let left = describe_left_alone(run, &name, &before.inventory).or(noted);
     let message = status
         .message
         .clone()
@@ -318,14 +328,18 @@ fn deploy(run: &mut Run, index: usize) -> Result<Option<String>, String> {
         .chain(left.clone())
         .collect::<Vec<_>>()
         .join("; ");
-    if !set(run, app, &name, status) {
+    if !set_status(run, app, &name, status) {
         return Err(left.unwrap_or_else(|| "rolled back".into()));
     }
     Ok(Some(message).filter(|m| !m.is_empty()))
 }
 
 /// Updates the uids of restored workloads.
-fn as_restored(run: &Run, index: usize, mut told: EnvironmentStatus) -> EnvironmentStatus {
+fn with_restored_uids(
+    run: &Reconciliation,
+    index: usize,
+    mut told: EnvironmentStatus,
+) -> EnvironmentStatus {
     let task = &run.status.tasks[index];
     // A record that still has the uid was patched back, not recreated.
     let made = |r: &&RolloutRecord| r.state == RolloutState::Restores && r.workload.uid.is_empty();
@@ -343,8 +357,8 @@ fn as_restored(run: &Run, index: usize, mut told: EnvironmentStatus) -> Environm
 
 /// Workloads that this task may have in progress: what was there before and what it has records of,
 /// except what is being deleted.
-fn in_hand(
-    run: &Run,
+fn affected_workloads(
+    run: &Reconciliation,
     index: usize,
     kept: &[InventoryItem],
     going: &[InventoryItem],
@@ -358,9 +372,14 @@ fn in_hand(
 }
 
 /// Recreates missing workloads with their old version; returns what is being done about it.
-fn restore(run: &mut Run, index: usize, app: &FrozenApp, environment: &Environment) -> Vec<String> {
+fn restore_missing(
+    run: &mut Reconciliation,
+    index: usize,
+    app: &FrozenApp,
+    environment: &Environment,
+) -> Vec<String> {
     let gone = |r: &&RolloutRecord| {
-        run.workload(&r.workload).is_none() && unseen(run, [&r.workload]).is_none()
+        run.workload(&r.workload).is_none() && describe_unreadable(run, [&r.workload]).is_none()
     };
     let known = |r: &&RolloutRecord| r.state != RolloutState::Gone;
     let gone: Vec<RolloutRecord> = run.status.tasks[index]
@@ -379,7 +398,7 @@ fn restore(run: &mut Run, index: usize, app: &FrozenApp, environment: &Environme
         .get(&environment.name)
         .cloned()
         .unwrap_or_default();
-    let objects = match placed(app, environment, &shared, &run.status.images) {
+    let objects = match render_placed_objects(app, environment, &shared, &run.status.images) {
         Ok(objects) => objects,
         Err(all) => {
             return vec![format!(
@@ -392,17 +411,19 @@ fn restore(run: &mut Run, index: usize, app: &FrozenApp, environment: &Environme
     let mut waits = vec![];
     for record in gone {
         let InventoryItem { kind, name, .. } = &record.workload;
-        let object = objects.iter().find(|o| is_same(&key(o), &record.workload));
-        let Some(mut object) = object.and_then(|o| restored(o, &record.latch)) else {
+        let object = objects
+            .iter()
+            .find(|o| is_same(&object_key(o), &record.workload));
+        let Some(mut object) = object.and_then(|o| restore_object(o, &record.latch)) else {
             waits.push(format!(
                 "{kind} {name} is gone, and the manifests no longer make it"
             ));
             continue;
         };
-        annotate(&mut object, label::RELEASE, run.name());
+        set_annotation(&mut object, label::RELEASE, run.name());
         waits.push(format!("makes {kind} {name} again, with its old version"));
-        let by = Account::of(environment, &record.workload);
-        run.steps.push(Step::Apply {
+        let by = Account::for_object(environment, &record.workload);
+        run.steps.push(ReleaseStep::Apply {
             object,
             seen: None,
             force: false,
@@ -412,7 +433,7 @@ fn restore(run: &mut Run, index: usize, app: &FrozenApp, environment: &Environme
             uid: String::new(),
             ..record.workload.clone()
         };
-        run.keep(
+        run.keep_record(
             index,
             RolloutRecord {
                 workload,
@@ -425,7 +446,7 @@ fn restore(run: &mut Run, index: usize, app: &FrozenApp, environment: &Environme
 }
 
 /// Describes a workload that somebody else recreated while it was in progress: it is left alone.
-fn of_another(run: &Run, index: usize) -> Option<String> {
+fn describe_recreated(run: &Reconciliation, index: usize) -> Option<String> {
     let another = |r: &&RolloutRecord| {
         let uid = run
             .workload(&r.workload)
@@ -440,7 +461,7 @@ fn of_another(run: &Run, index: usize) -> Option<String> {
 }
 
 /// Describes a workload that is half-way in another release: it is left alone.
-fn elsewhere(run: &Run, item: &InventoryItem) -> Option<String> {
+fn describe_other_rollout(run: &Reconciliation, item: &InventoryItem) -> Option<String> {
     let mark = run
         .workload(item)?
         .mark()
@@ -452,7 +473,7 @@ fn elsewhere(run: &Run, item: &InventoryItem) -> Option<String> {
 }
 
 /// A stopped clean-up leaves what it has not deleted yet.
-fn clean_up(run: &mut Run, index: usize) -> Result<(), String> {
+fn stop_clean_up(run: &mut Reconciliation, index: usize) -> Result<(), String> {
     let task = run.status.tasks[index].clone();
     let name = task.environment.unwrap_or_default();
     let deployed =
@@ -464,14 +485,14 @@ fn clean_up(run: &mut Run, index: usize) -> Result<(), String> {
     if deployed || app.spec.environment(&name).is_none() {
         return Ok(());
     }
-    if let Some(why) = away(run, app, &name) {
+    if let Some(why) = describe_unreachable(run, app, &name) {
         return Err(why);
     }
-    let before = told(app, &name);
+    let before = environment_status(app, &name);
     let whole = before
         .inventory
         .iter()
-        .all(|i| seen(run, &name, i).is_some_and(|s| !s.terminating));
+        .all(|i| find_owned_object(run, &name, i).is_some_and(|s| !s.terminating));
     let release = Some(run.name().to_owned());
     let status = if before.inventory.is_empty() {
         return Ok(());
@@ -491,7 +512,7 @@ fn clean_up(run: &mut Run, index: usize) -> Result<(), String> {
             ..before
         }
     };
-    if set(run, app, &name, status) {
+    if set_status(run, app, &name, status) {
         Ok(())
     } else {
         Err("the clean-up is stopped".into())

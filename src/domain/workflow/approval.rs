@@ -7,8 +7,8 @@ use jiff::SignedDuration;
 
 use super::{
     proposal::bound_images,
-    run::{Flow, Run},
-    timers::Lasting,
+    reconciliation::{Flow, Reconciliation},
+    timers::TimerKind,
 };
 use crate::{
     api::{
@@ -18,31 +18,41 @@ use crate::{
     domain::text::Clean,
 };
 
-pub(super) fn look(run: &mut Run, index: usize, task: &ApprovalTask) -> Flow {
-    run.start(index);
+pub(super) fn reconcile_approval(
+    run: &mut Reconciliation,
+    index: usize,
+    task: &ApprovalTask,
+) -> Flow {
+    run.start_task(index);
     let told = run.status.tasks[index].clone();
     if told.phase == TaskPhase::Failed {
         return Flow::Stay;
     }
     let app = run.app().map_err(|why| vec![why]);
     let digest = app.and_then(|app| {
-        run.o
+        run.observed
             .rendered
-            .digest(app, run.spec(), &run.status, Some(&told.name))
+            .digest_proposal(app, run.spec(), &run.status, Some(&told.name))
     });
     let digest = match digest {
         Ok(digest) => digest,
         // What cannot be applied cannot be approved.
         Err(all) => {
-            run.fail(index, all.join("\n"));
+            run.fail_task(index, all.join("\n"));
             return Flow::Stay;
         }
     };
     run.status.tasks[index].digest = Some(digest);
     let requester = &run.spec().requester;
     let told = run.status.tasks[index].clone();
-    let (said, passed_over) = weigh(run.o.approvals, run.o.release, &run.status, &told, task);
-    tell(run, &told.name, &said);
+    let (said, passed_over) = weigh_decisions(
+        run.observed.approvals,
+        run.observed.release,
+        &run.status,
+        &told,
+        task,
+    );
+    record_decisions(run, &told.name, &said);
     if let Some((by, no)) = said
         .iter()
         .find(|(_, a)| a.spec.decision == Decision::Refuse)
@@ -52,16 +62,16 @@ pub(super) fn look(run: &mut Run, index: usize, task: &ApprovalTask) -> Flow {
             .comment
             .as_deref()
             .map_or(String::new(), |c| format!(": {}", Clean::from_untrusted(c)));
-        run.fail(
+        run.fail_task(
             index,
             format!("refused by {}{comment}", Clean::from_untrusted(by)),
         );
         return Flow::Stay;
     }
-    let needed = match needed(task, requester) {
+    let needed = match needed_approvals(task, requester) {
         Ok(needed) => needed,
         Err(why) => {
-            run.fail(index, why);
+            run.fail_task(index, why);
             return Flow::Stay;
         }
     };
@@ -69,9 +79,9 @@ pub(super) fn look(run: &mut Run, index: usize, task: &ApprovalTask) -> Flow {
         run.set_phase(index, TaskPhase::Succeeded, None);
         return Flow::Next;
     }
-    let left = i64::from(task.timeout_seconds) - run.lasted(index, Lasting::Task);
+    let left = i64::from(task.timeout_seconds) - run.seconds_lasted(index, TimerKind::Task);
     if left <= 0 {
-        run.fail(
+        run.fail_task(
             index,
             format!(
                 "nobody decided within {} s ({} of {needed} approved)",
@@ -81,7 +91,7 @@ pub(super) fn look(run: &mut Run, index: usize, task: &ApprovalTask) -> Flow {
         );
         return Flow::Stay;
     }
-    run.look_in(SignedDuration::from_secs(left));
+    run.requeue_after(SignedDuration::from_secs(left));
     let who = if task.approvers.is_empty() {
         String::new()
     } else {
@@ -99,7 +109,7 @@ pub(super) fn look(run: &mut Run, index: usize, task: &ApprovalTask) -> Flow {
 }
 
 /// Decisions on a task's attempt that count, by approver; and why others do not count.
-fn weigh<'a>(
+fn weigh_decisions<'a>(
     approvals: &[&'a Approval],
     release: &Release,
     status: &ReleaseStatus,
@@ -154,20 +164,20 @@ fn weigh<'a>(
 
 /// How many people have approved a waiting task (0 if somebody has refused), and whose decisions do
 /// not count and why.
-pub(super) fn given(
+pub(super) fn count_given(
     approvals: &[&Approval],
     release: &Release,
     told: &TaskStatus,
     task: &ApprovalTask,
 ) -> (usize, Vec<String>) {
     let status = release.status.clone().unwrap_or_default();
-    let (said, passed_over) = weigh(approvals, release, &status, told, task);
+    let (said, passed_over) = weigh_decisions(approvals, release, &status, told, task);
     let refused = said.values().any(|a| a.spec.decision == Decision::Refuse);
     (if refused { 0 } else { said.len() }, passed_over)
 }
 
 /// A person's decision on a task (name and attempt), bound to what the release is about to apply.
-pub fn decision(
+pub fn new_decision(
     release: &Release,
     (task, attempt): (&str, u32),
     by: &str,
@@ -189,7 +199,7 @@ pub fn decision(
     }
 }
 
-pub(super) fn needed(task: &ApprovalTask, requester: &str) -> Result<usize, String> {
+pub(super) fn needed_approvals(task: &ApprovalTask, requester: &str) -> Result<usize, String> {
     let may = |a: &&String| task.requester_may_approve || *a != requester;
     let able = task.approvers.iter().filter(may).count();
     let needed = match task.mode {
@@ -208,7 +218,7 @@ pub(super) fn needed(task: &ApprovalTask, requester: &str) -> Result<usize, Stri
 
 /// Approver and action of a decision as the history has them, and whether the history has it
 /// already.
-fn in_history(approval: &Approval, status: &ReleaseStatus) -> (String, String, bool) {
+fn history_entry(approval: &Approval, status: &ReleaseStatus) -> (String, String, bool) {
     let word = if approval.spec.decision == Decision::Pass {
         "approved"
     } else {
@@ -231,7 +241,7 @@ fn in_history(approval: &Approval, status: &ReleaseStatus) -> (String, String, b
 
 /// Whether an Approval exists that no engine has counted yet, on the current attempt of a task that
 /// still waits.
-pub fn is_undecided(release: &Release, approvals: &[Approval]) -> bool {
+pub fn has_uncounted_decision(release: &Release, approvals: &[Approval]) -> bool {
     let Some(status) = &release.status else {
         return false;
     };
@@ -254,19 +264,19 @@ pub fn is_undecided(release: &Release, approvals: &[Approval]) -> bool {
     approvals
         .iter()
         .filter(own)
-        .any(|a| waits(a) && !in_history(a, status).2)
+        .any(|a| waits(a) && !history_entry(a, status).2)
 }
 
-fn tell(run: &mut Run, task: &str, said: &BTreeMap<&str, &Approval>) {
+fn record_decisions(run: &mut Reconciliation, task: &str, said: &BTreeMap<&str, &Approval>) {
     for approval in said.values() {
-        let (by, action, known) = in_history(approval, &run.status);
+        let (by, action, known) = history_entry(approval, &run.status);
         if !known {
             let comment = approval
                 .spec
                 .comment
                 .as_deref()
                 .map(|c| Clean::from_untrusted(c).to_string());
-            run.history(&by, action, Some(task), comment);
+            run.add_history(&by, action, Some(task), comment);
         }
     }
 }

@@ -7,21 +7,21 @@ use kube::Resource;
 use serde_json::{Value, json};
 
 use super::{
-    Step,
+    ReleaseStep,
     objects::short_name,
-    run::{Flow, Run},
-    timers::Lasting,
+    reconciliation::{Flow, Reconciliation},
+    timers::TimerKind,
 };
 use crate::{
     api::{BuildTask, TaskPhase, label},
     domain::{
-        account::check_is_not_ours,
+        account::check_not_own_object,
         template::{self, Context},
         text::Clean,
     },
 };
 
-pub(super) fn look(run: &mut Run, index: usize, task: &BuildTask) -> Flow {
+pub(super) fn reconcile_build(run: &mut Reconciliation, index: usize, task: &BuildTask) -> Flow {
     if let Some(existing) = run.spec().images.get(&task.image) {
         let words = format!(
             "takes the existing image {}",
@@ -30,17 +30,17 @@ pub(super) fn look(run: &mut Run, index: usize, task: &BuildTask) -> Flow {
         run.set_phase(index, TaskPhase::Succeeded, Some(words));
         return Flow::Next;
     }
-    run.start(index);
-    match build(run, index, task) {
+    run.start_task(index);
+    match run_build(run, index, task) {
         Ok(flow) => flow,
         Err(why) => {
-            run.fail(index, why);
+            run.fail_task(index, why);
             Flow::Stay
         }
     }
 }
 
-fn build(run: &mut Run, index: usize, task: &BuildTask) -> Result<Flow, String> {
+fn run_build(run: &mut Reconciliation, index: usize, task: &BuildTask) -> Result<Flow, String> {
     let told = run.status.tasks[index].clone();
     let app = run.app()?;
     let source = app
@@ -50,14 +50,14 @@ fn build(run: &mut Run, index: usize, task: &BuildTask) -> Result<Flow, String> 
         .ok_or_else(|| format!("the App has no image {:?}", task.image))?;
     let tag = task
         .tag
-        .replace("${DATETIME}", &datetime(told.started_at.as_deref()));
+        .replace("${DATETIME}", &format_datetime(told.started_at.as_deref()));
     let image = format!("{}:{tag}", source.repository);
     let job = short_name(
         &format!("{}-{}-{}", run.name(), told.name, told.attempt),
         63,
     );
     run.status.tasks[index].job = Some(job.clone());
-    if let Some(seen) = run.o.jobs.get(&job) {
+    if let Some(seen) = run.observed.jobs.get(&job) {
         if seen.succeeded {
             // The release deploys exactly what was built, even if the tag moves later.
             let pinned = seen
@@ -78,28 +78,28 @@ fn build(run: &mut Run, index: usize, task: &BuildTask) -> Result<Flow, String> 
             return Err(format!("Job {job}: {}", Clean::from_untrusted(why)));
         }
     }
-    let left = i64::from(task.timeout_seconds) - run.spent(index, Lasting::Task);
+    let left = i64::from(task.timeout_seconds) - run.seconds_spent(index, TimerKind::Task);
     if left <= 0 {
         return Err(format!(
             "Job {job} has not ended within {} s",
             task.timeout_seconds
         ));
     }
-    run.look_in(SignedDuration::from_secs(left));
-    if let Some(trouble) = run.o.trouble {
+    run.requeue_after(SignedDuration::from_secs(left));
+    if let Some(trouble) = run.observed.trouble {
         if trouble.permanent {
-            return Err(run.refused(trouble));
+            return Err(run.describe_refusal(trouble));
         }
         run.set_phase(index, TaskPhase::Running, Some(trouble.message.clone()));
     } else {
-        let how = run.o.jobs.get(&job).and_then(|j| j.message.clone());
+        let how = run.observed.jobs.get(&job).and_then(|j| j.message.clone());
         let words = how.map_or_else(
             || format!("builds {image}"),
             |how| format!("builds {image}: {how}"),
         );
         run.set_phase(index, TaskPhase::Running, Some(words));
     }
-    if !run.o.jobs.contains_key(&job) {
+    if !run.observed.jobs.contains_key(&job) {
         let build = BTreeMap::from([
             ("image".to_owned(), image),
             ("tag".to_owned(), tag),
@@ -112,21 +112,27 @@ fn build(run: &mut Run, index: usize, task: &BuildTask) -> Result<Flow, String> 
                 source.dockerfile.clone().unwrap_or_default(),
             ),
         ]);
-        let object = rendered(run, task, &told.name, &job, build)?;
-        run.steps.push(Step::CreateJob(object));
+        let object = render_job(run, task, &told.name, &job, build)?;
+        run.steps.push(ReleaseStep::CreateJob(object));
     }
     Ok(Flow::Stay)
 }
 
 /// Renders the Job, whose name is always the same for one attempt.
-fn rendered(
-    run: &Run,
+fn render_job(
+    run: &Reconciliation,
     task: &BuildTask,
     name: &str,
     job: &str,
     build: BTreeMap<String, String>,
 ) -> Result<Value, String> {
-    let namespace = run.o.release.metadata.namespace.clone().unwrap_or_default();
+    let namespace = run
+        .observed
+        .release
+        .metadata
+        .namespace
+        .clone()
+        .unwrap_or_default();
     let context = Context {
         app: run.spec().app.clone(),
         namespace: namespace.clone(),
@@ -135,7 +141,7 @@ fn rendered(
         ..Context::default()
     };
     let objects =
-        template::manifests(&format!("{name}/job"), &task.job, &context).map_err(|all| {
+        template::render_manifests(&format!("{name}/job"), &task.job, &context).map_err(|all| {
             all.iter()
                 .map(ToString::to_string)
                 .collect::<Vec<_>>()
@@ -153,7 +159,7 @@ fn rendered(
             object["apiVersion"], object["kind"]
         ));
     }
-    check_is_not_ours(object, "").map_err(|why| format!("{name}/job: {why}"))?;
+    check_not_own_object(object, "").map_err(|why| format!("{name}/job: {why}"))?;
     let mut object = object.clone();
     object["metadata"]["name"] = job.into();
     object["metadata"]["namespace"] = namespace.into();
@@ -162,7 +168,7 @@ fn rendered(
     object["metadata"]["annotations"][label::CREATED_BY] = run.uid().into();
     // The Job is garbage-collected with its release. `blockOwnerDeletion` stays off: it would
     // require a right on the release's finalizers.
-    let owner = json!(run.o.release.owner_ref(&()));
+    let owner = json!(run.observed.release.owner_ref(&()));
     match object["metadata"]["ownerReferences"].as_array_mut() {
         Some(owners) => owners.push(owner),
         None => object["metadata"]["ownerReferences"] = json!([owner]),
@@ -171,7 +177,7 @@ fn rendered(
 }
 
 /// Timestamp as `yyyyMMddHHmmss`, in UTC.
-pub(super) fn datetime(at: Option<&str>) -> String {
+pub(super) fn format_datetime(at: Option<&str>) -> String {
     let at: Timestamp = at.and_then(|t| t.parse().ok()).unwrap_or_default();
     at.strftime("%Y%m%d%H%M%S").to_string()
 }

@@ -2,25 +2,35 @@
 
 use super::{
     environment::{
-        AWAY, LEFT, away, delete, drained, left_alone, left_behind, locked, set, told, unseen,
+        LEFT_ALONE_PREFIX, RETRY_INTERVAL, check_drained, delete_items, describe_left_alone,
+        describe_lock, describe_unreachable, describe_unreadable, environment_status,
+        removed_environment, set_status,
     },
     gate,
-    run::{Flow, Run},
-    timers::Lasting,
+    reconciliation::{Flow, Reconciliation},
+    timers::TimerKind,
 };
 use crate::api::{CleanUpTask, EnvironmentState, EnvironmentStatus, TaskPhase};
 
-pub(super) fn look(run: &mut Run, index: usize, task: &CleanUpTask) -> Flow {
-    match clean_up(run, index, task) {
+pub(super) fn reconcile_clean_up(
+    run: &mut Reconciliation,
+    index: usize,
+    task: &CleanUpTask,
+) -> Flow {
+    match run_clean_up(run, index, task) {
         Ok(flow) => flow,
         Err(why) => {
-            run.fail(index, why);
+            run.fail_task(index, why);
             Flow::Stay
         }
     }
 }
 
-fn clean_up(run: &mut Run, index: usize, task: &CleanUpTask) -> Result<Flow, String> {
+fn run_clean_up(
+    run: &mut Reconciliation,
+    index: usize,
+    task: &CleanUpTask,
+) -> Result<Flow, String> {
     let app = run.app()?;
     let name = task.environment.as_str();
     let begun = run.status.tasks[index].started_at.is_some();
@@ -33,7 +43,7 @@ fn clean_up(run: &mut Run, index: usize, task: &CleanUpTask) -> Result<Flow, Str
             return Ok(Flow::Next);
         }
         None if begun || app.left_behind(name).is_some() => {
-            left = left_behind(run, app, name);
+            left = removed_environment(run, app, name);
             &left
         }
         None => {
@@ -43,7 +53,7 @@ fn clean_up(run: &mut Run, index: usize, task: &CleanUpTask) -> Result<Flow, Str
             ));
         }
     };
-    if let Some(why) = away(run, app, name) {
+    if let Some(why) = describe_unreachable(run, app, name) {
         run.set_phase(
             index,
             if begun {
@@ -53,32 +63,34 @@ fn clean_up(run: &mut Run, index: usize, task: &CleanUpTask) -> Result<Flow, Str
             },
             Some(why),
         );
-        run.look_in(AWAY);
+        run.requeue_after(RETRY_INTERVAL);
         return Ok(Flow::Stay);
     }
-    if let Some(why) = locked(environment) {
+    if let Some(why) = describe_lock(environment) {
         run.set_phase(index, TaskPhase::Waiting, Some(why));
         return Ok(Flow::Stay);
     }
     if !begun {
-        if let Some(holder) = gate::holder(&run.spec().app, name, run.uid(), run.o.others) {
+        if let Some(holder) =
+            gate::find_holder(&run.spec().app, name, run.uid(), run.observed.others)
+        {
             let why = format!(
                 "{name} is held by release {holder}: this one goes on when that one is over"
             );
             run.set_phase(index, TaskPhase::Pending, Some(why));
             return Ok(Flow::Stay);
         }
-        run.start(index);
+        run.start_task(index);
     }
-    let before = told(app, name);
+    let before = environment_status(app, name);
     let inventory = before.inventory.clone();
     let nothing_left = before.state == EnvironmentState::Cleaned && inventory.is_empty();
     let mut told = run.status.tasks[index]
         .message
         .clone()
-        .filter(|m| m.starts_with(LEFT));
+        .filter(|m| m.starts_with(LEFT_ALONE_PREFIX));
     if !nothing_left {
-        let ready = drained(run, index, environment, &inventory);
+        let ready = check_drained(run, index, environment, &inventory);
         let working = EnvironmentStatus {
             state: EnvironmentState::Deploying,
             message: None,
@@ -87,27 +99,29 @@ fn clean_up(run: &mut Run, index: usize, task: &CleanUpTask) -> Result<Flow, Str
         };
         let mut left = match ready {
             Err(why) => {
-                set(run, app, name, working);
+                set_status(run, app, name, working);
                 Some(why)
             }
             // Only what is known to be gone counts as gone.
-            Ok(()) => delete(run, name, &inventory).or_else(|| unseen(run, &inventory)),
+            Ok(()) => {
+                delete_items(run, name, &inventory).or_else(|| describe_unreadable(run, &inventory))
+            }
         };
-        if let Some(trouble) = run.o.trouble.filter(|_| left.is_some()) {
+        if let Some(trouble) = run.observed.trouble.filter(|_| left.is_some()) {
             left = Some(trouble.message.clone());
         }
         if let Some(why) = left {
             let most = i64::from(environment.rollout.timeout_seconds)
                 + i64::from(environment.rollout.drain_seconds);
-            if run.spent(index, Lasting::Task) > most {
+            if run.seconds_spent(index, TimerKind::Task) > most {
                 return Err(format!("not clean within {most} s: {why}"));
             }
-            let again = if unseen(run, &inventory).is_some() {
-                AWAY
+            let again = if describe_unreadable(run, &inventory).is_some() {
+                RETRY_INTERVAL
             } else {
                 jiff::SignedDuration::from_secs(most)
             };
-            run.look_in(again);
+            run.requeue_after(again);
             run.set_phase(index, TaskPhase::Running, Some(why));
             return Ok(Flow::Stay);
         }
@@ -116,15 +130,16 @@ fn clean_up(run: &mut Run, index: usize, task: &CleanUpTask) -> Result<Flow, Str
             release: Some(run.name().into()),
             ..EnvironmentStatus::default()
         };
-        told = left_alone(run, name, &inventory);
-        if !set(run, app, name, cleaned) {
+        told = describe_left_alone(run, name, &inventory);
+        if !set_status(run, app, name, cleaned) {
             let words = told.unwrap_or_else(|| "nothing is left of it".into());
             run.set_phase(index, TaskPhase::Running, Some(words));
             return Ok(Flow::Stay);
         }
     }
     if task.remove_environment && app.still_has(name) {
-        run.steps.push(super::Step::RemoveEnvironment(name.into()));
+        run.steps
+            .push(super::ReleaseStep::RemoveEnvironment(name.into()));
         run.set_phase(
             index,
             TaskPhase::Running,

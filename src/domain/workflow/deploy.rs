@@ -1,8 +1,8 @@
 //! Deploys the images to an environment: objects in their order, Deployments and StatefulSets batch
 //! by batch, a lane's Service only when its pods are ready.
 
-mod gone;
-mod tell;
+mod missing;
+mod report;
 mod workloads;
 
 use std::collections::BTreeSet;
@@ -10,19 +10,22 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{
-    ObjectSeen, Step,
-    build::datetime,
-    environment::{AWAY, away, locked, set, told, unseen},
+    ObjectSeen, ReleaseStep,
+    build::format_datetime,
+    environment::{
+        RETRY_INTERVAL, describe_lock, describe_unreachable, describe_unreadable,
+        environment_status, set_status,
+    },
     gate,
-    objects::{annotate, key, placed},
-    run::{Flow, Run},
+    objects::{object_key, render_placed_objects, set_annotation},
+    reconciliation::{Flow, Reconciliation},
 };
 use crate::{
     api::{Environment, EnvironmentState, EnvironmentStatus, TaskPhase, label},
     domain::{
         account::Account,
-        batches::{By, Manifest, is_rolled, template::digest},
-        owner::refusal,
+        batches::{Manifest, RolloutId, is_batched, template::short_digest},
+        owner::explain_refusal,
         revision::FrozenApp,
         text::Clean,
     },
@@ -30,10 +33,10 @@ use crate::{
 
 /// One pass of a deploy task. `held` means that somebody paused the release, or that the task has
 /// failed: nothing goes on, but an open latch is closed.
-pub(super) fn look(run: &mut Run, index: usize, held: bool) -> Flow {
+pub(super) fn reconcile_deploy(run: &mut Reconciliation, index: usize, held: bool) -> Flow {
     let before = run.steps.len();
     let looked = Deploy::new(run, index).and_then(|deploy| match deploy {
-        Some(deploy) => deploy.look(run, held),
+        Some(deploy) => deploy.reconcile_objects(run, held),
         None => Ok(Flow::Stay),
     });
     match looked {
@@ -41,28 +44,32 @@ pub(super) fn look(run: &mut Run, index: usize, held: bool) -> Flow {
         Err(why) if held => {
             // What somebody has done since the failure may have made its message wrong.
             if run.status.tasks[index].phase == TaskPhase::Failed {
-                failed(run, index, &why);
+                fail_deploy(run, index, &why);
             }
             Flow::Stay
         }
         Err(why) => {
             // A failing pass takes no steps: what they would create is in no inventory yet.
             run.steps.truncate(before);
-            failed(run, index, &why);
+            fail_deploy(run, index, &why);
             Flow::Stay
         }
     }
 }
 
 /// Whether this task has moved some workload away from its old version.
-pub(super) fn is_half_way(run: &Run, index: usize) -> bool {
+pub(super) fn is_half_way(run: &Reconciliation, index: usize) -> bool {
     let task = &run.status.tasks[index].name;
     let begun = run.status.tasks[index].started_at.is_some();
     let name = run.status.tasks[index]
         .environment
         .as_deref()
         .unwrap_or_default();
-    if begun && run.app().is_ok_and(|app| away(run, app, name).is_some()) {
+    if begun
+        && run
+            .app()
+            .is_ok_and(|app| describe_unreachable(run, app, name).is_some())
+    {
         return true;
     }
     if run.status.tasks[index]
@@ -72,31 +79,31 @@ pub(super) fn is_half_way(run: &Run, index: usize) -> bool {
     {
         return true;
     }
-    run.o.workloads.iter().any(|(item, seen)| {
-        let known = run.known(index, item);
+    run.observed.workloads.iter().any(|(item, seen)| {
+        let known = run.known_records(index, item);
         let latched = seen
-            .mark_of(run.uid(), &known.records())
+            .mark_of(run.uid(), &known.as_records())
             .is_some_and(|m| m.task == *task);
-        let by = By::of(seen.meta());
+        let by = RolloutId::from_meta(seen.meta());
         latched || by.is_some_and(|by| by.release_uid == run.uid() && by.task == *task)
     })
 }
 
-fn failed(run: &mut Run, index: usize, why: &str) {
+fn fail_deploy(run: &mut Reconciliation, index: usize, why: &str) {
     let name = run.status.tasks[index]
         .environment
         .clone()
         .unwrap_or_default();
     let begun = run.status.tasks[index].started_at.is_some();
-    run.fail(index, why);
+    run.fail_task(index, why);
     if let (Ok(app), true) = (run.app(), begun) {
         let message = Some(why.to_owned());
         let status = EnvironmentStatus {
             state: EnvironmentState::Error,
             message,
-            ..told(app, &name)
+            ..environment_status(app, &name)
         };
-        set(run, app, &name, status);
+        set_status(run, app, &name, status);
     }
 }
 
@@ -108,7 +115,7 @@ struct Deploy<'a> {
 }
 
 impl<'a> Deploy<'a> {
-    fn new(run: &mut Run<'a>, index: usize) -> Result<Option<Self>, String> {
+    fn new(run: &mut Reconciliation<'a>, index: usize) -> Result<Option<Self>, String> {
         let name = run.status.tasks[index]
             .environment
             .clone()
@@ -119,8 +126,8 @@ impl<'a> Deploy<'a> {
             .environment(&name)
             .ok_or_else(|| format!("app {} has no environment {name:?}", run.spec().app))?;
         let shared = run.status.variables.get(&name).cloned().unwrap_or_default();
-        let objects =
-            placed(app, environment, &shared, &run.status.images).map_err(|all| all.join("\n"))?;
+        let objects = render_placed_objects(app, environment, &shared, &run.status.images)
+            .map_err(|all| all.join("\n"))?;
         Ok(Some(Self {
             index,
             app,
@@ -129,9 +136,9 @@ impl<'a> Deploy<'a> {
         }))
     }
 
-    fn look(&self, run: &mut Run, held: bool) -> Result<Flow, String> {
+    fn reconcile_objects(&self, run: &mut Reconciliation, held: bool) -> Result<Flow, String> {
         let index = self.index;
-        if let Some(why) = away(run, self.app, &self.environment.name) {
+        if let Some(why) = describe_unreachable(run, self.app, &self.environment.name) {
             if !held {
                 let begun = run.status.tasks[index].started_at.is_some();
                 run.set_phase(
@@ -144,13 +151,13 @@ impl<'a> Deploy<'a> {
                     Some(why),
                 );
                 run.restart_batch(index);
-                run.look_in(AWAY);
+                run.requeue_after(RETRY_INTERVAL);
             }
             return Ok(Flow::Stay);
         }
         // An object that cannot be read cannot be applied correctly; an open latch is still closed.
-        let items: Vec<_> = self.objects.iter().map(key).collect();
-        if let Some(why) = unseen(run, &items).filter(|_| !held) {
+        let items: Vec<_> = self.objects.iter().map(object_key).collect();
+        if let Some(why) = describe_unreadable(run, &items).filter(|_| !held) {
             let begun = run.status.tasks[index].started_at.is_some();
             run.set_phase(
                 index,
@@ -162,42 +169,44 @@ impl<'a> Deploy<'a> {
                 Some(why),
             );
             run.restart_batch(index);
-            run.look_in(AWAY);
+            run.requeue_after(RETRY_INTERVAL);
             return Ok(Flow::Stay);
         }
-        let lock = locked(self.environment);
-        if run.status.tasks[index].started_at.is_none() && !self.begin(run, held, lock.clone())? {
+        let lock = describe_lock(self.environment);
+        if run.status.tasks[index].started_at.is_none()
+            && !self.begin_deploy(run, held, lock.clone())?
+        {
             return Ok(Flow::Stay);
         }
         // Somebody may have taken over one of them since.
-        self.owned(run)?;
-        if let Some(trouble) = run.o.trouble.filter(|t| t.permanent && !held) {
-            return Err(run.refused(trouble));
+        self.check_ownership(run)?;
+        if let Some(trouble) = run.observed.trouble.filter(|t| t.permanent && !held) {
+            return Err(run.describe_refusal(trouble));
         }
         let task = &run.status.tasks[index];
         if task.phase == TaskPhase::Waiting && lock.is_none() {
             run.restart_batch(index);
         }
         let hold = held || lock.is_some();
-        let noted = told(self.app, &self.environment.name);
+        let noted = environment_status(self.app, &self.environment.name);
         let finished = noted.state == EnvironmentState::Running
             && noted.release.as_deref() == Some(run.name())
             && noted.version == run.status.tasks[index].new_version;
         if !hold && !finished {
-            tell::note_inventory(self, run, EnvironmentState::Deploying);
+            report::note_inventory(self, run, EnvironmentState::Deploying);
         }
         let lane = self.environment.lane.is_some();
-        let phase = |o: &Value| match key(o) {
-            item if is_rolled(&item) => 1,
+        let phase = |o: &Value| match object_key(o) {
+            item if is_batched(&item) => 1,
             item if lane && item.kind == "Service" => 2,
             _ => 0,
         };
         let mut waits = vec![];
         let mut first_done = true;
         for object in self.objects.iter().filter(|o| phase(o) == 0) {
-            first_done &= self.applied(run, object, hold, &mut waits);
+            first_done &= self.ensure_applied(run, object, hold, &mut waits);
         }
-        let looked = workloads::look(self, run, hold)?;
+        let looked = workloads::reconcile_workloads(self, run, hold)?;
         let failed = run.status.tasks[index].phase == TaskPhase::Failed;
         if let Some(why) = looked.stops.first().filter(|_| !held || failed) {
             return Err(why.clone());
@@ -213,21 +222,26 @@ impl<'a> Deploy<'a> {
         let mut done = first_done && looked.all_done;
         if done {
             for object in self.objects.iter().filter(|o| phase(o) == 2) {
-                done &= self.applied(run, object, hold, &mut waits);
+                done &= self.ensure_applied(run, object, hold, &mut waits);
             }
         }
         if done {
-            if tell::note_inventory(self, run, EnvironmentState::Running) {
+            if report::note_inventory(self, run, EnvironmentState::Running) {
                 run.set_phase(index, TaskPhase::Succeeded, None);
                 return Ok(Flow::Next);
             }
             waits.push("all is up".into());
         }
-        tell::tell(self, run, waits, looked.acting)
+        report::report_progress(self, run, waits, looked.acting)
     }
 
     /// Begins the task; false when it may not begin yet.
-    fn begin(&self, run: &mut Run, held: bool, lock: Option<String>) -> Result<bool, String> {
+    fn begin_deploy(
+        &self,
+        run: &mut Reconciliation,
+        held: bool,
+        lock: Option<String>,
+    ) -> Result<bool, String> {
         let index = self.index;
         if held {
             return Ok(false);
@@ -237,51 +251,53 @@ impl<'a> Deploy<'a> {
             return Ok(false);
         }
         let name = &self.environment.name;
-        if let Some(holder) = gate::holder(&run.spec().app, name, run.uid(), run.o.others) {
+        if let Some(holder) =
+            gate::find_holder(&run.spec().app, name, run.uid(), run.observed.others)
+        {
             let why = format!(
                 "{name} is held by release {holder}: this one goes on when that one is over"
             );
             run.set_phase(index, TaskPhase::Pending, Some(why));
             return Ok(false);
         }
-        self.owned(run)?;
-        run.start(index);
-        let before = told(self.app, name);
+        self.check_ownership(run)?;
+        run.start_task(index);
+        let before = environment_status(self.app, name);
         let number = run
             .name()
             .rsplit('-')
             .next()
             .and_then(|n| n.parse::<u64>().ok());
         let number = number.unwrap_or_else(|| {
-            u64::from_str_radix(&digest(&run.name().into())[..8], 16).unwrap_or(0)
+            u64::from_str_radix(&short_digest(&run.name().into())[..8], 16).unwrap_or(0)
         });
         let images = run.status.images.clone();
         let task = &mut run.status.tasks[index];
         task.new_version = Some(format!(
             "{}-{:03}",
-            datetime(task.started_at.as_deref()),
+            format_datetime(task.started_at.as_deref()),
             number % 1000
         ));
         task.new_images = images;
         task.old_images = before.images;
         task.old_version = before.version;
-        let message = self.warning(run);
+        let message = self.preview_warnings(run);
         run.set_phase(index, TaskPhase::Running, message);
         Ok(true)
     }
 
     /// Checks that every object to be written belongs to this environment or does not exist yet;
     /// `Err` names those that do not.
-    fn owned(&self, run: &Run) -> Result<(), String> {
+    fn check_ownership(&self, run: &Reconciliation) -> Result<(), String> {
         let environment = &self.environment.name;
-        let me = run.owner(environment);
+        let me = run.acting_owner(environment);
         let told = |object: &Value| {
-            let item = key(object);
+            let item = object_key(object);
             // A terminating object is waited for.
-            let seen = run.o.objects.get(&item).filter(|s| !s.terminating)?;
-            refusal(
+            let seen = run.observed.objects.get(&item).filter(|s| !s.terminating)?;
+            explain_refusal(
                 &item,
-                &run.whose(environment, &item, seen),
+                &run.classify_owner(environment, &item, seen),
                 &seen.marks,
                 &me,
             )
@@ -295,12 +311,12 @@ impl<'a> Deploy<'a> {
     }
 
     /// Warnings that are shown before the rollout.
-    fn warning(&self, run: &Run) -> Option<String> {
+    fn preview_warnings(&self, run: &Reconciliation) -> Option<String> {
         let mut told = vec![];
         for (object, seen) in self
             .objects
             .iter()
-            .filter_map(|o| Some((o, run.workload(&key(o))?)))
+            .filter_map(|o| Some((o, run.workload(&object_key(o))?)))
         {
             let meta = seen.meta();
             let gitops = meta
@@ -317,11 +333,11 @@ impl<'a> Deploy<'a> {
                 let label = Clean::from_untrusted(label);
                 format!("{label}: a GitOps tool may take the rollout for drift and undo it")
             }));
-            told.extend(seen.cost().map(str::to_owned));
+            told.extend(seen.describe_cost().map(str::to_owned));
             told.extend(
-                Manifest::of(object)
+                Manifest::from_object(object)
                     .ok()
-                    .and_then(|m| m.told_beforehand(seen)),
+                    .and_then(|m| m.warn_beforehand(seen)),
             );
         }
         let mut known = BTreeSet::new();
@@ -331,10 +347,16 @@ impl<'a> Deploy<'a> {
 
     /// Applies an object that differs from its manifest or does not exist; true when it is as it
     /// should be.
-    fn applied(&self, run: &mut Run, object: &Value, hold: bool, waits: &mut Vec<String>) -> bool {
-        let item = key(object);
-        let seen = run.o.objects.get(&item);
-        if seen.is_some_and(|s| !s.terminating && s.applied.as_deref() == digest_of(object)) {
+    fn ensure_applied(
+        &self,
+        run: &mut Reconciliation,
+        object: &Value,
+        hold: bool,
+        waits: &mut Vec<String>,
+    ) -> bool {
+        let item = object_key(object);
+        let seen = run.observed.objects.get(&item);
+        if seen.is_some_and(|s| !s.terminating && s.applied.as_deref() == applied_digest(object)) {
             return true;
         }
         if seen.is_some_and(|s| s.terminating) {
@@ -345,12 +367,12 @@ impl<'a> Deploy<'a> {
         } else if !hold {
             waits.push(format!("applies {} {}", item.kind, item.name));
             let version = seen.map(|s| s.version.clone());
-            let object = marked(run, object, seen);
-            let by = Account::of(self.environment, &item);
-            run.steps.push(Step::Apply {
+            let object = with_release_marks(run, object, seen);
+            let by = Account::for_object(self.environment, &item);
+            run.steps.push(ReleaseStep::Apply {
                 object,
                 seen: version,
-                force: run.takes_over(self.index),
+                force: run.may_take_over(self.index),
                 by,
             });
         }
@@ -360,21 +382,21 @@ impl<'a> Deploy<'a> {
 
 /// The object with the release's marks; an existing object keeps the annotation that says who
 /// created it.
-fn marked(run: &Run, object: &Value, seen: Option<&ObjectSeen>) -> Value {
+fn with_release_marks(run: &Reconciliation, object: &Value, seen: Option<&ObjectSeen>) -> Value {
     let mut object = object.clone();
-    annotate(&mut object, label::RELEASE, run.name());
+    set_annotation(&mut object, label::RELEASE, run.name());
     // Not part of the digest: objects applied by older versions of graylane need no new apply for
     // it.
-    let home = run.o.release.metadata.namespace.as_deref();
+    let home = run.observed.release.metadata.namespace.as_deref();
     home.into_iter()
-        .for_each(|home| annotate(&mut object, label::HOME, home));
+        .for_each(|home| set_annotation(&mut object, label::HOME, home));
     let maker = seen.map_or(Some(run.uid()), |s| s.created_by.as_deref());
     maker
         .into_iter()
-        .for_each(|uid| annotate(&mut object, label::CREATED_BY, uid));
+        .for_each(|uid| set_annotation(&mut object, label::CREATED_BY, uid));
     object
 }
 
-fn digest_of(object: &Value) -> Option<&str> {
+fn applied_digest(object: &Value) -> Option<&str> {
     object["metadata"]["annotations"][label::APPLIED].as_str()
 }

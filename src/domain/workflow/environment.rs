@@ -2,18 +2,18 @@
 
 use jiff::SignedDuration;
 
-use super::{ObjectSeen, Step, run::Run, timers::Lasting};
+use super::{ObjectSeen, ReleaseStep, reconciliation::Reconciliation, timers::TimerKind};
 use crate::{
     api::{App, Environment, EnvironmentStatus, InventoryItem, label},
     domain::{
-        owner::{Whose, named},
+        owner::{Ownership, describe_item},
         text::Clean,
-        world::place,
+        world::split_context,
     },
 };
 
 /// Status of an environment as the App has it.
-pub(super) fn told(app: &App, environment: &str) -> EnvironmentStatus {
+pub(super) fn environment_status(app: &App, environment: &str) -> EnvironmentStatus {
     app.status
         .as_ref()
         .and_then(|s| s.environments.get(environment))
@@ -23,14 +23,14 @@ pub(super) fn told(app: &App, environment: &str) -> EnvironmentStatus {
 
 /// An environment that the App no longer has, although its status still lists objects: it is torn
 /// down like any other.
-pub(super) fn left_behind(run: &Run, app: &App, name: &str) -> Environment {
+pub(super) fn removed_environment(run: &Reconciliation, app: &App, name: &str) -> Environment {
     let tag = |item: &InventoryItem| {
         run.workload(item)?
-            .labels_of_pods()?
+            .pod_labels()?
             .get(label::SERVICE_TAG)
             .cloned()
     };
-    let lane = told(app, name).inventory.iter().find_map(tag);
+    let lane = environment_status(app, name).inventory.iter().find_map(tag);
     Environment {
         name: name.into(),
         lane,
@@ -39,22 +39,28 @@ pub(super) fn left_behind(run: &Run, app: &App, name: &str) -> Environment {
 }
 
 /// Time until something that could not be reached is tried again.
-pub(super) const AWAY: SignedDuration = SignedDuration::from_secs(5);
+pub(super) const RETRY_INTERVAL: SignedDuration = SignedDuration::from_secs(5);
 
 /// Why nothing is known of the environment now: its context, or one where it still has objects, is
 /// unreachable.
-pub(super) fn away(run: &Run, app: &App, environment: &str) -> Option<String> {
+pub(super) fn describe_unreachable(
+    run: &Reconciliation,
+    app: &App,
+    environment: &str,
+) -> Option<String> {
     let own = app
         .spec
         .environment(environment)
         .and_then(|e| e.context.clone());
-    let before = told(app, environment);
+    let before = environment_status(app, environment);
     let held = before
         .inventory
         .iter()
-        .filter_map(|i| place(&i.namespace).0.map(str::to_owned));
+        .filter_map(|i| split_context(&i.namespace).0.map(str::to_owned));
     let contexts = own.into_iter().chain(held).collect::<Vec<_>>();
-    let (context, why) = contexts.iter().find_map(|c| run.o.away.get_key_value(c))?;
+    let (context, why) = contexts
+        .iter()
+        .find_map(|c| run.observed.away.get_key_value(c))?;
     Some(format!(
         "waits for context {}: {}",
         Clean::from_untrusted(context),
@@ -63,8 +69,8 @@ pub(super) fn away(run: &Run, app: &App, environment: &str) -> Option<String> {
 }
 
 /// Which of these objects the server refuses to show, and why. Whether it exists is not known.
-pub(super) fn unseen<'i>(
-    run: &Run,
+pub(super) fn describe_unreadable<'i>(
+    run: &Reconciliation,
     items: impl IntoIterator<Item = &'i InventoryItem>,
 ) -> Option<String> {
     let plain = |item: &InventoryItem| InventoryItem {
@@ -73,7 +79,7 @@ pub(super) fn unseen<'i>(
     };
     let (item, why) = items
         .into_iter()
-        .find_map(|i| run.o.unseen.get_key_value(&plain(i)))?;
+        .find_map(|i| run.observed.unseen.get_key_value(&plain(i)))?;
     Some(format!(
         "{} {} cannot be looked at: {}",
         item.kind,
@@ -83,22 +89,22 @@ pub(super) fn unseen<'i>(
 }
 
 /// Sets the environment's status in the App; true when it is set already.
-pub(super) fn set(
-    run: &mut Run,
+pub(super) fn set_status(
+    run: &mut Reconciliation,
     app: &App,
     environment: &str,
     mut wanted: EnvironmentStatus,
 ) -> bool {
-    let before = told(app, environment);
+    let before = environment_status(app, environment);
     wanted.changed_at = if wanted.state == before.state {
         before.changed_at.clone()
     } else {
-        Some(run.at())
+        Some(run.format_now())
     };
     if wanted == before {
         return true;
     }
-    run.steps.push(Step::SetEnvironment {
+    run.steps.push(ReleaseStep::SetEnvironment {
         environment: environment.into(),
         status: Box::new(wanted),
     });
@@ -106,7 +112,7 @@ pub(super) fn set(
 }
 
 /// Says who locked the environment, if it is locked.
-pub(super) fn locked(environment: &Environment) -> Option<String> {
+pub(super) fn describe_lock(environment: &Environment) -> Option<String> {
     let lock = environment.lock.as_ref()?;
     let (by, reason) = (
         Clean::from_untrusted(&lock.by),
@@ -122,54 +128,63 @@ pub(super) fn locked(environment: &Environment) -> Option<String> {
 
 /// The object behind an inventory item, if it is still the same one: an object of the same name
 /// that somebody else created does not count.
-pub(super) fn seen<'a>(
-    run: &Run<'a>,
+pub(super) fn find_owned_object<'a>(
+    run: &Reconciliation<'a>,
     environment: &str,
     item: &InventoryItem,
 ) -> Option<&'a ObjectSeen> {
-    let seen = run.o.objects.get(&InventoryItem {
+    let seen = run.observed.objects.get(&InventoryItem {
         uid: String::new(),
         ..item.clone()
     })?;
     // Without a uid, the object was applied but its uid was never recorded.
     let same = item.uid.is_empty() || item.uid == seen.uid;
-    (same && run.whose(environment, item, seen) == Whose::Ours).then_some(seen)
+    (same && run.classify_owner(environment, item, seen) == Ownership::Ours).then_some(seen)
 }
 
-/// First words of the message of [`left_alone`].
-pub(super) const LEFT: &str = "left alone";
+/// First words of the message of [`describe_left_alone`].
+pub(super) const LEFT_ALONE_PREFIX: &str = "left alone";
 
 /// Names the existing objects among these that now belong to somebody else; they are left alone.
-pub(super) fn left_alone(run: &Run, environment: &str, items: &[InventoryItem]) -> Option<String> {
+pub(super) fn describe_left_alone(
+    run: &Reconciliation,
+    environment: &str,
+    items: &[InventoryItem],
+) -> Option<String> {
     let told = |item: &InventoryItem| {
-        let seen = run.o.objects.get(&InventoryItem {
+        let seen = run.observed.objects.get(&InventoryItem {
             uid: String::new(),
             ..item.clone()
         })?;
         if seen.uid != item.uid {
             return None;
         }
-        Some(match run.whose(environment, item, seen) {
-            Whose::Ours => return None,
-            Whose::Theirs(owner) => {
+        Some(match run.classify_owner(environment, item, seen) {
+            Ownership::Ours => return None,
+            Ownership::Theirs(owner) => {
                 format!(
                     "{}, which belongs to {}",
-                    named(item),
-                    owner.words(run.o.release.metadata.namespace.as_deref())
+                    describe_item(item),
+                    owner.describe_owner(run.observed.release.metadata.namespace.as_deref())
                 )
             }
-            Whose::Made(maker) => format!("{}, which is made by {maker}", named(item)),
-            Whose::Nobodys => format!("{}, from which somebody took the App's labels", named(item)),
+            Ownership::Managed(maker) => {
+                format!("{}, which is made by {maker}", describe_item(item))
+            }
+            Ownership::Unowned => format!(
+                "{}, from which somebody took the App's labels",
+                describe_item(item)
+            ),
         })
     };
     let told: Vec<String> = items.iter().filter_map(told).collect();
-    (!told.is_empty()).then(|| format!("{LEFT}: {}", told.join("; ")))
+    (!told.is_empty()).then(|| format!("{LEFT_ALONE_PREFIX}: {}", told.join("; ")))
 }
 
 /// Whether the routes to these Services have been closed for as long as the drain requires; `Err`
 /// says what is waited for. A baseline has no lane routes to close.
-pub(super) fn drained(
-    run: &mut Run,
+pub(super) fn check_drained(
+    run: &mut Reconciliation,
     index: usize,
     environment: &Environment,
     inventory: &[InventoryItem],
@@ -179,7 +194,7 @@ pub(super) fn drained(
     }
     let service = |i: &&InventoryItem| i.kind == "Service" && i.api_version == "v1";
     let routed = inventory.iter().filter(service).find(|i| {
-        run.o
+        run.observed
             .routes
             .backends
             .contains(&(i.namespace.clone(), i.name.clone()))
@@ -187,9 +202,9 @@ pub(super) fn drained(
     if let Some(service) = routed {
         run.status.tasks[index].drain_since = None;
         // The reason why a route stays is known a little later.
-        run.look_in(AWAY);
+        run.requeue_after(RETRY_INTERVAL);
         let why = run
-            .o
+            .observed
             .routes
             .troubles
             .get(&(service.namespace.clone(), service.name.clone()));
@@ -199,14 +214,15 @@ pub(super) fn drained(
             service.name
         ));
     }
-    if run.o.routes.pending && run.status.tasks[index].drain_since.is_none() {
+    if run.observed.routes.pending && run.status.tasks[index].drain_since.is_none() {
         return Err("waits for the gateways to take the closed routes".into());
     }
-    let at = run.at();
+    let at = run.format_now();
     run.status.tasks[index].drain_since.get_or_insert(at);
-    let left = i64::from(environment.rollout.drain_seconds) - run.watched(index, Lasting::Drain);
+    let left =
+        i64::from(environment.rollout.drain_seconds) - run.seconds_watched(index, TimerKind::Drain);
     if left > 0 {
-        run.look_in(SignedDuration::from_secs(left));
+        run.requeue_after(SignedDuration::from_secs(left));
         return Err(format!(
             "the routes are closed; requests under way have {} s",
             environment.rollout.drain_seconds
@@ -216,16 +232,20 @@ pub(super) fn drained(
 }
 
 /// Deletes what still exists of these items; says what remains.
-pub(super) fn delete(run: &mut Run, environment: &str, items: &[InventoryItem]) -> Option<String> {
+pub(super) fn delete_items(
+    run: &mut Reconciliation,
+    environment: &str,
+    items: &[InventoryItem],
+) -> Option<String> {
     let mut left = vec![];
     for item in items.iter().rev() {
-        let Some(seen) = seen(run, environment, item) else {
+        let Some(seen) = find_owned_object(run, environment, item) else {
             continue;
         };
         left.push(format!("{} {}", item.kind, item.name));
         if !seen.terminating {
             let by = run.account(environment, item);
-            run.steps.push(Step::Delete {
+            run.steps.push(ReleaseStep::Delete {
                 item: InventoryItem {
                     uid: seen.uid.clone(),
                     ..item.clone()
@@ -234,7 +254,7 @@ pub(super) fn delete(run: &mut Run, environment: &str, items: &[InventoryItem]) 
             });
         }
     }
-    let pods = run.o.pods.get(environment).copied().unwrap_or(0);
+    let pods = run.observed.pods.get(environment).copied().unwrap_or(0);
     match (left.is_empty(), pods) {
         (true, 0) => None,
         (true, 1) => Some("1 pod still ends".into()),

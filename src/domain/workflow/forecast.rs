@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 
 use super::{
     approval, gate,
-    objects::{key, placed},
+    objects::{object_key, render_placed_objects},
     plan,
-    proposal::to_be,
+    proposal::expected_images,
 };
 use crate::{
     api::{
@@ -19,8 +19,8 @@ use crate::{
         TaskKind, TaskPhase, TaskStatus, label,
     },
     domain::{
-        batches::{self, Manifest, is_rolled},
-        wishes::{is_retried, is_skippable},
+        batches::{self, Manifest, is_batched},
+        release_intents::{is_retried, is_skippable},
         world::Workload,
     },
 };
@@ -50,7 +50,7 @@ pub enum ForecastStep {
         image: String,
     },
     /// Uses an existing image instead of building it.
-    Take {
+    UseImage {
         /// Name of the task.
         task: String,
         /// Reference of the image.
@@ -82,7 +82,7 @@ pub enum ForecastStep {
         size: u32,
     },
     /// Deploys what already runs there: no pod moves.
-    Same {
+    Unchanged {
         /// Name of the task.
         task: String,
         /// Name of the environment.
@@ -115,7 +115,7 @@ pub enum ForecastStep {
 
 /// Where the release stops next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Stop {
+pub enum ForecastStop {
     /// Waits for approvals.
     Approval {
         /// Name of the task.
@@ -171,7 +171,7 @@ pub struct Forecast {
     /// Steps until then, in order.
     pub steps: Vec<ForecastStep>,
     /// Where it stops.
-    pub stop: Stop,
+    pub stop: ForecastStop,
 }
 
 impl ForecastStep {
@@ -188,14 +188,14 @@ impl ForecastStep {
 
 impl Forecast {
     /// Whether pods of an environment move or are removed.
-    pub fn moves(&self, environment: &str) -> bool {
+    pub fn moves_pods_of(&self, environment: &str) -> bool {
         self.steps
             .iter()
             .any(|d| d.environment() == Some(environment))
     }
 
     /// Environments that get new pods, in order.
-    pub fn deploys(&self) -> Vec<&str> {
+    pub fn deployed_environments(&self) -> Vec<&str> {
         let mut all: Vec<&str> = vec![];
         for step in &self.steps {
             if let ForecastStep::Batch { environment, .. } = step
@@ -212,29 +212,29 @@ impl Forecast {
 pub fn forecast_release(known: &ForecastInput) -> Forecast {
     let status = known.release.status.clone().unwrap_or_default();
     let mut steps = vec![];
-    let stop = walk(known, &status, &mut steps);
+    let stop = forecast_tasks(known, &status, &mut steps);
     Forecast {
         steps,
-        stop: stop.unwrap_or(Stop::End),
+        stop: stop.unwrap_or(ForecastStop::End),
     }
 }
 
-fn walk(
+fn forecast_tasks(
     known: &ForecastInput,
     status: &ReleaseStatus,
     steps: &mut Vec<ForecastStep>,
-) -> Option<Stop> {
+) -> Option<ForecastStop> {
     let (spec, control) = (&known.release.spec, &known.release.spec.control);
     if control.paused {
-        return Some(Stop::Held);
+        return Some(ForecastStop::Held);
     }
     let failed = |task: &str, why: &str| {
-        Some(Stop::Failed {
+        Some(ForecastStop::Failed {
             task: task.into(),
             why: why.into(),
         })
     };
-    let specs = match plan::specs(known.app, spec) {
+    let specs = match plan::task_specs(known.app, spec) {
         Ok(specs) => specs,
         Err(why) => return failed("", &why),
     };
@@ -255,7 +255,7 @@ fn walk(
             Some(TaskKind::Build(t)) => {
                 let task = name;
                 steps.push(match spec.images.get(&t.image) {
-                    Some(image) => ForecastStep::Take {
+                    Some(image) => ForecastStep::UseImage {
                         task,
                         image: image.clone(),
                     },
@@ -269,13 +269,13 @@ fn walk(
             Some(TaskKind::Approval(t)) => {
                 // Only the current task can have decisions already.
                 let given =
-                    current.then(|| approval::given(known.approvals, known.release, told, t));
+                    current.then(|| approval::count_given(known.approvals, known.release, told, t));
                 let (given, passed_over) = given.unwrap_or_default();
-                let needed = match approval::needed(t, &spec.requester) {
+                let needed = match approval::needed_approvals(t, &spec.requester) {
                     Ok(needed) => needed,
                     Err(why) => return failed(&name, &why),
                 };
-                (given < needed).then_some(Stop::Approval {
+                (given < needed).then_some(ForecastStop::Approval {
                     task: name,
                     given,
                     needed,
@@ -284,7 +284,7 @@ fn walk(
             }
             Some(TaskKind::Proceed(t)) => {
                 let open = control.allow.get(&name).is_some_and(|level| *level >= 1);
-                (!open).then(|| Stop::Proceed {
+                (!open).then(|| ForecastStop::Proceed {
                     task: name,
                     prompt: t.prompt.clone(),
                 })
@@ -299,7 +299,7 @@ fn walk(
             }
             Some(TaskKind::CleanUp(t)) => {
                 let environment = t.environment.clone();
-                enter(known, told, &environment, steps).or_else(|| {
+                enter_environment(known, told, &environment, steps).or_else(|| {
                     steps.push(ForecastStep::TakeDown {
                         task: name,
                         environment,
@@ -309,8 +309,8 @@ fn walk(
                 })
             }
             Some(TaskKind::Deploy(t)) => {
-                let entered = enter(known, told, &t.environment, steps);
-                entered.or_else(|| deploy(known, status, told, &t.environment, steps))
+                let entered = enter_environment(known, told, &t.environment, steps);
+                entered.or_else(|| forecast_deploy(known, status, told, &t.environment, steps))
             }
         };
         if stop.is_some() {
@@ -322,12 +322,12 @@ fn walk(
 }
 
 /// A task that changes an environment waits for other releases there, and stops at a lock.
-fn enter(
+fn enter_environment(
     known: &ForecastInput,
     told: &TaskStatus,
     environment: &str,
     steps: &mut Vec<ForecastStep>,
-) -> Option<Stop> {
+) -> Option<ForecastStop> {
     let task = told.name.clone();
     if known
         .app
@@ -335,14 +335,15 @@ fn enter(
         .environment(environment)
         .is_some_and(|e| e.lock.is_some())
     {
-        return Some(Stop::Locked {
+        return Some(ForecastStop::Locked {
             task,
             environment: environment.into(),
         });
     }
     let uid = known.release.metadata.uid.as_deref().unwrap_or_default();
     if told.started_at.is_none()
-        && let Some(holder) = gate::holder(&known.release.spec.app, environment, uid, known.others)
+        && let Some(holder) =
+            gate::find_holder(&known.release.spec.app, environment, uid, known.others)
     {
         steps.push(ForecastStep::Wait {
             task,
@@ -353,16 +354,16 @@ fn enter(
     None
 }
 
-fn deploy(
+fn forecast_deploy(
     known: &ForecastInput,
     status: &ReleaseStatus,
     told: &TaskStatus,
     environment: &str,
     steps: &mut Vec<ForecastStep>,
-) -> Option<Stop> {
+) -> Option<ForecastStop> {
     let task = told.name.clone();
     let failed = |why: String| {
-        Some(Stop::Failed {
+        Some(ForecastStop::Failed {
             task: told.name.clone(),
             why,
         })
@@ -373,7 +374,7 @@ fn deploy(
             known.release.spec.app
         ));
     };
-    let workloads = match workloads(known, status, found) {
+    let workloads = match forecast_workloads(known, status, found) {
         Ok(workloads) => workloads,
         Err(why) => return failed(why),
     };
@@ -383,8 +384,8 @@ fn deploy(
         told.batches.iter().map(|b| b.target).collect()
     } else {
         let sizes: Vec<u32> = there().map(|w| w.size).collect();
-        sum(
-            &batches::batches(&found.rollout.batches, &sizes),
+        sum_targets(
+            &batches::plan_batches(&found.rollout.batches, &sizes),
             &workloads,
         )
     };
@@ -397,7 +398,7 @@ fn deploy(
         .count();
     let environment = environment.to_owned();
     if !begun && !workloads.is_empty() && workloads.iter().all(|w| w.same) {
-        steps.push(ForecastStep::Same { task, environment });
+        steps.push(ForecastStep::Unchanged { task, environment });
         return None;
     }
     let level = known
@@ -408,7 +409,7 @@ fn deploy(
         .get(&told.name)
         .copied()
         .unwrap_or(0);
-    let allowed = batches::allowed(found.rollout.pause, level, targets.len());
+    let allowed = batches::last_allowed_batch(found.rollout.pause, level, targets.len());
     let reached = |n: usize| {
         n.checked_sub(1)
             .and_then(|i| targets.get(i))
@@ -431,7 +432,7 @@ fn deploy(
     for n in done + 1..=targets.len() {
         let (task, environment, number) = (task.clone(), environment.clone(), count(n));
         if n > allowed {
-            return Some(Stop::Batch {
+            return Some(ForecastStop::Batch {
                 task,
                 environment,
                 number,
@@ -452,7 +453,7 @@ fn deploy(
 }
 
 /// A workload of an environment as it will be rolled out.
-struct Rolled<'a> {
+struct ForecastWorkload<'a> {
     live: Option<&'a Workload>,
     /// Pods that the rollout covers.
     size: u32,
@@ -462,45 +463,46 @@ struct Rolled<'a> {
     same: bool,
 }
 
-fn workloads<'a>(
+fn forecast_workloads<'a>(
     known: &ForecastInput<'a>,
     status: &ReleaseStatus,
     environment: &Environment,
-) -> Result<Vec<Rolled<'a>>, String> {
-    let images: BTreeMap<String, String> = to_be(known.app, &known.release.spec, status);
+) -> Result<Vec<ForecastWorkload<'a>>, String> {
+    let images: BTreeMap<String, String> = expected_images(known.app, &known.release.spec, status);
     let shared = status
         .variables
         .get(&environment.name)
         .cloned()
         .unwrap_or_default();
-    let objects = placed(known.app, environment, &shared, &images).map_err(|all| all.join("; "))?;
+    let objects = render_placed_objects(known.app, environment, &shared, &images)
+        .map_err(|all| all.join("; "))?;
     let rolled = |object: &serde_json::Value| {
-        let manifest = Manifest::of(object)?;
-        let live = (known.workload_of)(&key(object));
+        let manifest = Manifest::from_object(object)?;
+        let live = (known.workload_of)(&object_key(object));
         let applied = object["metadata"]["annotations"][label::APPLIED].as_str();
         let same = live.is_some_and(|w| {
             !w.latched && w.applied.as_deref().is_some_and(|a| Some(a) == applied)
         });
-        let size = manifest.size_of(live);
-        Ok(Rolled {
+        let size = manifest.rollout_size_from_watch(live);
+        Ok(ForecastWorkload {
             live,
             size,
-            at_once: live.is_some_and(|w| w.recreates) || manifest.recreates(),
+            at_once: live.is_some_and(|w| w.recreates) || manifest.uses_recreate(),
             same,
         })
     };
     objects
         .iter()
-        .filter(|o| is_rolled(&key(o)))
+        .filter(|o| is_batched(&object_key(o)))
         .map(rolled)
         .collect()
 }
 
 /// New pods of all workloads after each batch.
-fn sum(amounts: &[Amount], all: &[Rolled]) -> Vec<u32> {
+fn sum_targets(amounts: &[Amount], all: &[ForecastWorkload]) -> Vec<u32> {
     let each: Vec<Vec<u32>> = all
         .iter()
-        .map(|w| batches::targets(amounts, w.size))
+        .map(|w| batches::compute_targets(amounts, w.size))
         .collect();
     (0..amounts.len())
         .map(|i| each.iter().fold(0, |sum: u32, t| sum.saturating_add(t[i])))

@@ -4,7 +4,7 @@ use crate::api::{App, Release, ReleasePhase, TaskPhase, TaskStatus};
 
 /// Name of another release that has begun to change an App's environment and is not over: it may
 /// still roll back, so no other release changes anything there.
-pub fn holder<'a>(
+pub fn find_holder<'a>(
     app: &str,
     environment: &str,
     own_uid: &str,
@@ -26,7 +26,7 @@ pub fn holder<'a>(
 ///
 /// A lane is closed while its environment is being changed. In a window, it opens only when every
 /// release that deploys something to this lane has done so.
-pub fn lane_open<'a>(
+pub fn check_lane_open<'a>(
     app: &str,
     tag: &str,
     app_of: &dyn Fn(&str) -> Option<&'a App>,
@@ -55,7 +55,7 @@ pub fn lane_open<'a>(
         });
     };
     for release in under_way().filter(|r| r.spec.app == app) {
-        if let Some(doing) = at_work(release, &own) {
+        if let Some(doing) = current_work(release, &own) {
             return Err(format!("release {} {doing}", name(release)));
         }
     }
@@ -97,11 +97,11 @@ pub fn lane_open<'a>(
 }
 
 /// Whether a release is changing an environment right now.
-pub fn is_at_work(release: &Release, environment: &str) -> bool {
-    is_under_way(release) && at_work(release, environment).is_some()
+pub fn is_changing(release: &Release, environment: &str) -> bool {
+    is_under_way(release) && current_work(release, environment).is_some()
 }
 
-fn at_work(release: &Release, environment: &str) -> Option<&'static str> {
+fn current_work(release: &Release, environment: &str) -> Option<&'static str> {
     let begun = || {
         tasks(release)
             .iter()

@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use crate::{
     api::{App, Environment, InventoryItem, Release, VariableGroup, label},
     domain::{
-        account::{Account, check_is_not_ours},
-        batches::{Manifest, is_rolled, template::digest},
+        account::{Account, check_not_own_object},
+        batches::{Manifest, is_batched, template::short_digest},
         owner::is_same,
         template::{self, Context},
         variables::{self, Values},
-        world::Key,
+        world::ObjectKey,
     },
 };
 
@@ -36,24 +36,24 @@ const CLUSTER_SCOPED: [&str; 12] = [
 /// and the digest of the manifest, and in the environment's namespace unless they name one.
 /// `shared` are the values of the environment's variable groups. All errors are returned at once,
 /// each with its place.
-pub fn rendered(
+pub fn render_objects(
     app: &App,
     environment: &Environment,
     shared: &Values,
     images: &BTreeMap<String, String>,
 ) -> Result<Vec<Value>, Vec<String>> {
     let name = app.metadata.name.clone().unwrap_or_default();
-    let context = Context::of(&name, environment, shared, images.clone());
+    let context = Context::for_environment(&name, environment, shared, images.clone());
     let mut manifests: Vec<_> = app.spec.manifests.iter().collect();
     manifests.sort_by_key(|m| m.priority);
     let (mut objects, mut errors, mut known) = (vec![], vec![], Vec::<InventoryItem>::new());
     for manifest in manifests {
-        match template::manifests(&manifest.name, &manifest.template, &context) {
+        match template::render_manifests(&manifest.name, &manifest.template, &context) {
             Err(all) => errors.extend(all.iter().map(ToString::to_string)),
             Ok(all) => {
                 for object in all {
-                    let done = ours(object, &name, environment).and_then(|object| {
-                        let key = key(&object);
+                    let done = label_object(object, &name, environment).and_then(|object| {
+                        let key = object_key(&object);
                         // The same object in another API version counts as the same.
                         if known.iter().any(|k| is_same(k, &key)) {
                             return Err(format!(
@@ -82,26 +82,27 @@ pub fn rendered(
     }
 }
 
-/// Like [`rendered`], but for an environment in another context the namespace becomes
+/// Like [`render_objects`], but for an environment in another context the namespace becomes
 /// `CONTEXT/NAMESPACE` (`CONTEXT/` for cluster-scoped objects). The digest does not depend on it.
-pub fn placed(
+pub fn render_placed_objects(
     app: &App,
     environment: &Environment,
     shared: &Values,
     images: &BTreeMap<String, String>,
 ) -> Result<Vec<Value>, Vec<String>> {
-    let mut objects = rendered(app, environment, shared, images)?;
+    let mut objects = render_objects(app, environment, shared, images)?;
     if environment.context.is_some() {
         for object in &mut objects {
             let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
-            let place = Key::of(environment.context.as_deref(), namespace, "").namespace;
+            let place =
+                ObjectKey::in_context(environment.context.as_deref(), namespace, "").namespace;
             object["metadata"]["namespace"] = place.into();
         }
     }
     Ok(objects)
 }
 
-fn ours(mut object: Value, app: &str, environment: &Environment) -> Result<Value, String> {
+fn label_object(mut object: Value, app: &str, environment: &Environment) -> Result<Value, String> {
     let text = |path: &str| {
         object
             .pointer(path)
@@ -116,7 +117,7 @@ fn ours(mut object: Value, app: &str, environment: &Environment) -> Result<Value
     if name.is_empty() {
         return Err(format!("a {kind} has no metadata.name"));
     }
-    check_is_not_ours(
+    check_not_own_object(
         &object,
         environment
             .service_account_name
@@ -161,16 +162,16 @@ fn ours(mut object: Value, app: &str, environment: &Environment) -> Result<Value
             map.insert(key.into(), value.into());
         }
     }
-    if is_rolled(&key(&object)) {
-        Manifest::of(&object)?;
+    if is_batched(&object_key(&object)) {
+        Manifest::from_object(&object)?;
     }
-    let digest = digest(&object);
-    annotate(&mut object, label::APPLIED, &digest);
+    let digest = short_digest(&object);
+    set_annotation(&mut object, label::APPLIED, &digest);
     Ok(object)
 }
 
 /// Sets an annotation.
-pub(super) fn annotate(object: &mut Value, key: &str, value: &str) {
+pub(super) fn set_annotation(object: &mut Value, key: &str, value: &str) {
     if !object["metadata"]["annotations"].is_object() {
         object["metadata"]["annotations"] = json!({});
     }
@@ -178,7 +179,7 @@ pub(super) fn annotate(object: &mut Value, key: &str, value: &str) {
 }
 
 /// Identifies an object: an inventory item without a uid.
-pub fn key(object: &Value) -> InventoryItem {
+pub fn object_key(object: &Value) -> InventoryItem {
     let text = |path: &str| {
         object
             .pointer(path)
@@ -195,9 +196,9 @@ pub fn key(object: &Value) -> InventoryItem {
     }
 }
 
-/// All objects that [`super::decide`] needs for a release, and the account to read each with: what
+/// All objects that [`super::decide_steps`] needs for a release, and the account to read each with: what
 /// its environments hold, and what they will hold.
-pub fn looked_at(
+pub fn objects_to_observe(
     release: &Release,
     app: &App,
     groups: &BTreeMap<String, VariableGroup>,
@@ -236,15 +237,18 @@ pub fn looked_at(
         }));
         if let Some(environment) = environment {
             let shared = if status.tasks.is_empty() {
-                variables::shared(&release.spec.app, &app.spec, environment, |name| {
-                    groups.get(name)
-                })
+                variables::resolve_shared_values(
+                    &release.spec.app,
+                    &app.spec,
+                    environment,
+                    |name| groups.get(name),
+                )
                 .unwrap_or_default()
             } else {
                 status.variables.get(name).cloned().unwrap_or_default()
             };
-            let named = names(app, environment, &shared, &status.images).into_iter();
-            all.extend(named.map(|item| (item.clone(), Account::of(environment, &item))));
+            let named = render_names(app, environment, &shared, &status.images).into_iter();
+            all.extend(named.map(|item| (item.clone(), Account::for_object(environment, &item))));
         }
     }
     all
@@ -252,17 +256,18 @@ pub fn looked_at(
 
 /// Names of an App's objects in an environment, whatever its images; empty when its manifests are
 /// wrong.
-pub fn named_by<'g>(
+pub fn object_names<'g>(
     app: &App,
     environment: &Environment,
     group_of: impl Fn(&str) -> Option<&'g VariableGroup>,
 ) -> Vec<InventoryItem> {
     let name = app.metadata.name.as_deref().unwrap_or_default();
-    let shared = variables::shared(name, &app.spec, environment, group_of).unwrap_or_default();
-    names(app, environment, &shared, &BTreeMap::new())
+    let shared = variables::resolve_shared_values(name, &app.spec, environment, group_of)
+        .unwrap_or_default();
+    render_names(app, environment, &shared, &BTreeMap::new())
 }
 
-fn names(
+fn render_names(
     app: &App,
     environment: &Environment,
     shared: &Values,
@@ -275,10 +280,10 @@ fn names(
             .entry(image.clone())
             .or_insert_with(|| format!("{image}:none"));
     }
-    placed(app, environment, shared, &images)
+    render_placed_objects(app, environment, shared, &images)
         .into_iter()
         .flatten()
-        .map(|o| key(&o))
+        .map(|o| object_key(&o))
         .collect()
 }
 
@@ -293,7 +298,7 @@ pub(super) fn short_name(name: &str, most: usize) -> String {
     if plain == name && plain.len() <= most {
         return plain;
     }
-    let hash = &digest(&Value::from(name))[..8];
+    let hash = &short_digest(&Value::from(name))[..8];
     let cut: String = plain.chars().take(most.saturating_sub(9)).collect();
     format!("{}-{hash}", cut.trim_end_matches('-'))
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 
-use super::{build::datetime, run::Run};
+use super::{build::format_datetime, reconciliation::Reconciliation};
 use crate::{
     api::{
         App, CleanUpTask, Environment, ReleasePhase, ReleaseSpec, ReleaseStatus, Task, TaskKind,
@@ -22,7 +22,7 @@ const TEARDOWN: &str = "teardown";
 
 /// What is fixed when a release begins.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Plan {
+pub struct ReleasePlan {
     /// Tasks in order.
     pub tasks: Vec<TaskStatus>,
     /// Image name to reference: chosen by the release, or the default of an image that no task
@@ -34,12 +34,12 @@ pub struct Plan {
 
 /// Plans a release of an App that begins `at`. Whatever would keep one of its deploys from being
 /// rendered (a missing group or key, a mistake in a manifest) keeps the release from beginning.
-pub fn plan<'g>(
+pub fn plan_release<'g>(
     app: &App,
     spec: &ReleaseSpec,
     group_of: impl Fn(&str) -> Option<&'g VariableGroup>,
     at: &str,
-) -> Result<Plan, Vec<String>> {
+) -> Result<ReleasePlan, Vec<String>> {
     let images = &app.spec.images;
     if let Some(unknown) = spec.images.keys().find(|i| !images.contains_key(*i)) {
         let known = images
@@ -52,7 +52,7 @@ pub fn plan<'g>(
             spec.app
         )]);
     }
-    let specs = specs(app, spec).map_err(|why| vec![why])?;
+    let specs = task_specs(app, spec).map_err(|why| vec![why])?;
     if specs.is_empty() {
         return Err(vec![format!(
             "stage {:?} of app {} has no tasks",
@@ -76,47 +76,49 @@ pub fn plan<'g>(
         }
         tasks.push(TaskStatus {
             name: task.name.clone(),
-            kind: kind.word().into(),
+            kind: kind.as_str().into(),
             environment: environment_of(kind).map(str::to_owned),
             attempt: 1,
             ..TaskStatus::default()
         });
     }
-    let variables = values(app, spec, group_of, at)?;
-    Ok(Plan {
+    let variables = resolve_variables(app, spec, group_of, at)?;
+    Ok(ReleasePlan {
         tasks,
-        images: chosen(app, spec, &specs),
+        images: choose_images(app, spec, &specs),
         variables,
     })
 }
 
 /// Values of the variable groups for the deploys of a release that begins `at`, by environment; or
 /// all errors that would keep a deploy from being rendered, each with its place.
-pub fn values<'g>(
+pub fn resolve_variables<'g>(
     app: &App,
     spec: &ReleaseSpec,
     group_of: impl Fn(&str) -> Option<&'g VariableGroup>,
     at: &str,
 ) -> Result<BTreeMap<String, Values>, Vec<String>> {
-    let specs = specs(app, spec).unwrap_or_default();
+    let specs = task_specs(app, spec).unwrap_or_default();
     let images = &app.spec.images;
-    let mut to_be = chosen(app, spec, &specs);
+    let mut to_be = choose_images(app, spec, &specs);
     for build in specs.iter().filter_map(|t| t.build.as_ref()) {
         if let Some(source) = images.get(&build.image) {
-            let tag = build.tag.replace("${DATETIME}", &datetime(Some(at)));
+            let tag = build.tag.replace("${DATETIME}", &format_datetime(Some(at)));
             to_be
                 .entry(build.image.clone())
                 .or_insert_with(|| format!("{}:{tag}", source.repository));
         }
     }
     let (mut variables, mut problems) = (BTreeMap::new(), vec![]);
-    for environment in deployed_to(app, &specs) {
-        match variables::shared(&spec.app, &app.spec, environment, &group_of) {
+    for environment in deployed_environments(app, &specs) {
+        match variables::resolve_shared_values(&spec.app, &app.spec, environment, &group_of) {
             Ok(shared) => {
-                let context = Context::of(&spec.app, environment, &shared, to_be.clone());
+                let context =
+                    Context::for_environment(&spec.app, environment, &shared, to_be.clone());
                 for manifest in &app.spec.manifests {
                     let wrong =
-                        template::manifests(&manifest.name, &manifest.template, &context).err();
+                        template::render_manifests(&manifest.name, &manifest.template, &context)
+                            .err();
                     let told = |e: &template::TemplateError| {
                         format!("environment {}: {e}", environment.name)
                     };
@@ -138,14 +140,17 @@ pub fn values<'g>(
 
 /// Names of the variable groups that a release of an App reads when it begins.
 pub fn group_names(app: &App, spec: &ReleaseSpec) -> BTreeSet<String> {
-    let specs = specs(app, spec).unwrap_or_default();
-    deployed_to(app, &specs)
+    let specs = task_specs(app, spec).unwrap_or_default();
+    deployed_environments(app, &specs)
         .flat_map(|e| e.variable_groups.clone())
         .collect()
 }
 
 /// Environments that these tasks deploy to.
-fn deployed_to<'a>(app: &'a App, specs: &[Task]) -> impl Iterator<Item = &'a Environment> {
+fn deployed_environments<'a>(
+    app: &'a App,
+    specs: &[Task],
+) -> impl Iterator<Item = &'a Environment> {
     let named: BTreeSet<String> = specs
         .iter()
         .filter_map(|t| t.deploy.as_ref())
@@ -158,7 +163,7 @@ fn deployed_to<'a>(app: &'a App, specs: &[Task]) -> impl Iterator<Item = &'a Env
 }
 
 /// Images of a release: named by it, or the default of an image that none of its tasks builds.
-fn chosen(app: &App, spec: &ReleaseSpec, specs: &[Task]) -> BTreeMap<String, String> {
+fn choose_images(app: &App, spec: &ReleaseSpec, specs: &[Task]) -> BTreeMap<String, String> {
     let mut images = spec.images.clone();
     let built = |name: &String| {
         specs
@@ -176,9 +181,9 @@ fn chosen(app: &App, spec: &ReleaseSpec, specs: &[Task]) -> BTreeMap<String, Str
     images
 }
 
-impl Plan {
+impl ReleasePlan {
     /// Status of a release that begins with this plan.
-    pub fn status(self) -> ReleaseStatus {
+    pub fn into_status(self) -> ReleaseStatus {
         let (tasks, images, variables) = (self.tasks, self.images, self.variables);
         ReleaseStatus {
             phase: ReleasePhase::Running,
@@ -190,24 +195,30 @@ impl Plan {
     }
 }
 
-impl Run<'_> {
+impl Reconciliation<'_> {
     /// Begins the release with its tasks as they are now; false when there is nothing to run.
-    pub fn begin(&mut self) -> bool {
-        let at = self.at();
+    pub fn begin_release(&mut self) -> bool {
+        let at = self.format_now();
         let planned = self
             .app()
             .map_err(|why| vec![why])
-            .and_then(|app| plan(app, self.spec(), |name| self.o.groups.get(name), &at))
+            .and_then(|app| {
+                plan_release(app, self.spec(), |name| self.observed.groups.get(name), &at)
+            })
             .map_err(|all| all.join("\n"));
         match planned {
             Ok(plan) => {
                 self.status.started_at = Some(at);
-                self.status.revision = self.o.app.ok().map(|app| app.revision().name().to_owned());
+                self.status.revision = self
+                    .observed
+                    .app
+                    .ok()
+                    .map(|app| app.revision().name().to_owned());
                 self.status.tasks = plan.tasks;
                 self.status.phase = ReleasePhase::Running;
                 self.status.images = plan.images;
                 self.status.variables = plan.variables;
-                self.history("engine", "begin", None, None);
+                self.add_history("engine", "begin", None, None);
                 true
             }
             // Aborted before it had anything to run.
@@ -218,7 +229,7 @@ impl Run<'_> {
             Err(why) => {
                 self.status.phase = ReleasePhase::Failed;
                 self.status.message = Some(why);
-                self.look_in(SignedDuration::from_secs(10));
+                self.requeue_after(SignedDuration::from_secs(10));
                 false
             }
         }
@@ -227,11 +238,11 @@ impl Run<'_> {
     /// Freezes the App for a release that began before revisions existed, as the App is now. Its
     /// approvals were not bound to objects, so they are asked for again, unless a deploy is
     /// half-way.
-    pub fn bind_late(&mut self) {
+    pub fn freeze_late(&mut self) {
         let Ok(app) = self.app() else { return };
         self.status.revision = Some(app.revision().name().to_owned());
         let words = "begun before releases were frozen: from now on it is of the App as it is now";
-        self.history("engine", "freeze", None, Some(words.into()));
+        self.add_history("engine", "freeze", None, Some(words.into()));
         let tasks = &self.status.tasks;
         let deploys = |t: &&TaskStatus| t.kind == "deploy" && !t.phase.is_passed();
         let half_way = tasks.iter().filter(deploys).any(|t| t.started_at.is_some());
@@ -251,15 +262,15 @@ impl Run<'_> {
         }
         for task in again {
             let words = "what was approved was bound to no objects: it must be approved again";
-            self.history("engine", "asked again", Some(&task), Some(words.into()));
+            self.add_history("engine", "asked again", Some(&task), Some(words.into()));
         }
     }
 
     /// Spec of one of the release's tasks. For a release that began before it was frozen, the App
     /// may have changed.
-    pub fn task(&self, index: usize) -> Result<Task, String> {
+    pub fn task_spec(&self, index: usize) -> Result<Task, String> {
         let told = &self.status.tasks[index];
-        let found = specs(self.app()?, self.spec())?
+        let found = task_specs(self.app()?, self.spec())?
             .into_iter()
             .find(|t| t.name == told.name);
         let changed = || {
@@ -270,12 +281,13 @@ impl Run<'_> {
         };
         let task = found.ok_or_else(changed)?;
         let kind = task.kind().ok_or_else(changed)?;
-        let same = kind.word() == told.kind && environment_of(kind) == told.environment.as_deref();
+        let same =
+            kind.as_str() == told.kind && environment_of(kind) == told.environment.as_deref();
         if same { Ok(task) } else { Err(changed()) }
     }
 }
 
-pub(super) fn specs(app: &App, spec: &ReleaseSpec) -> Result<Vec<Task>, String> {
+pub(super) fn task_specs(app: &App, spec: &ReleaseSpec) -> Result<Vec<Task>, String> {
     if let Some(CleanUpTask { environment, .. }) = &spec.teardown {
         let clean_up = spec.teardown.clone();
         // The task itself may have removed it: then it is done.

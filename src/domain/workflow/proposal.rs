@@ -11,14 +11,14 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::objects::rendered;
+use super::objects::render_objects;
 use crate::{
     api::{
         App, EnvironmentState, Release, ReleasePhase, ReleaseSpec, ReleaseStatus, TaskPhase,
         TaskStatus, label,
     },
     domain::{
-        digest::sha256,
+        digest::hash_json,
         revision::{FrozenApp, Revision},
         yaml,
     },
@@ -38,13 +38,13 @@ pub struct Proposal {
 /// # Errors
 ///
 /// All reasons why one of its deploys cannot be rendered, each with its place.
-pub fn proposal(
+pub fn render_proposal(
     app: &FrozenApp,
     spec: &ReleaseSpec,
     status: &ReleaseStatus,
     after: Option<&str>,
 ) -> Result<Proposal, Vec<String>> {
-    Inputs::of(app, spec, status, after).render(app)
+    Inputs::from_release(app, spec, status, after).render(app)
 }
 
 /// Everything that a proposal depends on.
@@ -60,7 +60,7 @@ struct Inputs {
 }
 
 impl Inputs {
-    fn of(
+    fn from_release(
         app: &FrozenApp,
         spec: &ReleaseSpec,
         status: &ReleaseStatus,
@@ -83,7 +83,7 @@ impl Inputs {
             revision: app.revision().name().to_owned(),
             app: spec.app.clone(),
             environments,
-            images: to_be(app, spec, status),
+            images: expected_images(app, spec, status),
             variables: status.variables.clone(),
         }
     }
@@ -96,7 +96,7 @@ impl Inputs {
                 continue;
             };
             let shared = self.variables.get(name).cloned().unwrap_or_default();
-            match rendered(app, environment, &shared, &self.images) {
+            match render_objects(app, environment, &shared, &self.images) {
                 Ok(objects) => environments.push((name.clone(), objects)),
                 Err(all) => {
                     problems.extend(all.iter().map(|why| format!("environment {name}: {why}")))
@@ -109,7 +109,7 @@ impl Inputs {
         let all = environments
             .iter()
             .map(|(name, objects)| json!({"environment": name, "objects": objects}));
-        let digest = format!("sha256:{}", sha256(&Value::Array(all.collect())));
+        let digest = format!("sha256:{}", hash_json(&Value::Array(all.collect())));
         Ok(Proposal {
             environments,
             digest,
@@ -123,20 +123,20 @@ type Digest = Result<String, Vec<String>>;
 /// Caches the digest of what a release lets through. It is needed in every pass while people
 /// decide, and rendered again only when one of its inputs has changed.
 #[derive(Debug, Default)]
-pub struct Rendered {
+pub struct ProposalCache {
     last: Mutex<Option<(Inputs, Digest)>>,
     times: AtomicUsize,
 }
 
-impl Rendered {
-    pub(super) fn digest(
+impl ProposalCache {
+    pub(super) fn digest_proposal(
         &self,
         app: &FrozenApp,
         spec: &ReleaseSpec,
         status: &ReleaseStatus,
         after: Option<&str>,
     ) -> Digest {
-        let inputs = Inputs::of(app, spec, status, after);
+        let inputs = Inputs::from_release(app, spec, status, after);
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, digest)) = last.as_ref().filter(|(of, _)| *of == inputs) {
             return digest.clone();
@@ -148,13 +148,13 @@ impl Rendered {
     }
 
     /// How often the proposal was rendered.
-    pub fn times(&self) -> usize {
+    pub fn render_count(&self) -> usize {
         self.times.load(Relaxed)
     }
 }
 
 /// Images of a release; for one that is not built yet, the reference as far as it is known.
-pub(super) fn to_be(
+pub(super) fn expected_images(
     app: &App,
     spec: &ReleaseSpec,
     status: &ReleaseStatus,
@@ -208,7 +208,7 @@ pub fn bound_images(status: &ReleaseStatus) -> BTreeMap<String, String> {
 
 /// What a proposal changes in one environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct EnvironmentChange {
     /// Name of the environment.
     pub environment: String,
     /// Objects of the release that runs there now, as YAML; `None` when they are not known.
@@ -219,22 +219,22 @@ pub struct Change {
 
 /// Compares a proposal with what the last release that was not rolled back has applied in each
 /// environment. `releases` are those of the App.
-pub fn changes<'r>(
+pub fn list_changes<'r>(
     app: &App,
     proposal: &Proposal,
     releases: impl Iterator<Item = &'r Release> + Clone,
     revision_of: impl Fn(&str) -> Option<Arc<Revision>>,
-) -> Vec<Change> {
-    let change = |(environment, objects): &(String, Vec<Value>)| Change {
+) -> Vec<EnvironmentChange> {
+    let change = |(environment, objects): &(String, Vec<Value>)| EnvironmentChange {
         environment: environment.clone(),
-        before: running(app, environment, releases.clone(), &revision_of)
-            .map(|objects| yaml(&objects)),
-        after: yaml(objects),
+        before: running_objects(app, environment, releases.clone(), &revision_of)
+            .map(|objects| to_yaml(&objects)),
+        after: to_yaml(objects),
     };
     proposal.environments.iter().map(change).collect()
 }
 
-fn running<'r>(
+fn running_objects<'r>(
     app: &App,
     environment: &str,
     releases: impl Iterator<Item = &'r Release>,
@@ -260,13 +260,13 @@ fn running<'r>(
         (!went_back).then_some((task.finished_at.as_deref(), status, task))
     });
     let (_, status, task) = deployed.max_by_key(|(at, ..)| *at)?;
-    let frozen = FrozenApp::of(app, &revision_of(status.revision.as_deref()?)?);
+    let frozen = FrozenApp::for_revision(app, &revision_of(status.revision.as_deref()?)?);
     let shared = status
         .variables
         .get(environment)
         .cloned()
         .unwrap_or_default();
-    rendered(
+    render_objects(
         &frozen,
         frozen.spec.environment(environment)?,
         &shared,
@@ -276,7 +276,7 @@ fn running<'r>(
 }
 
 /// YAML without the digests, which mean nothing to people.
-fn yaml(objects: &[Value]) -> String {
+fn to_yaml(objects: &[Value]) -> String {
     let text = |object: &Value| {
         let mut object = object.clone();
         if let Some(annotations) = object
@@ -290,7 +290,7 @@ fn yaml(objects: &[Value]) -> String {
                     .map(|m| m.shift_remove("annotations"));
             }
         }
-        format!("---\n{}", yaml::text(&object))
+        format!("---\n{}", yaml::to_yaml(&object))
     };
     objects.iter().map(text).collect()
 }

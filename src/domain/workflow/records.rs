@@ -2,20 +2,20 @@
 //! workload is touched, and read when somebody else has removed the workload's annotation, or the
 //! workload itself.
 
-use super::run::Run;
+use super::reconciliation::Reconciliation;
 use crate::{
     api::{InventoryItem, RolloutRecord, RolloutState, label},
     domain::batches::{Records, WorkloadSeen},
 };
 
 /// What is recorded about one workload, as an owned copy.
-pub(super) struct Known<'a> {
+pub(super) struct KnownRecords<'a> {
     pub(super) kept: Option<RolloutRecord>,
     under_way: Vec<&'a str>,
 }
 
-impl Known<'_> {
-    pub(super) fn records(&self) -> Records<'_> {
+impl KnownRecords<'_> {
+    pub(super) fn as_records(&self) -> Records<'_> {
         Records {
             kept: self.kept.as_ref(),
             under_way: &self.under_way,
@@ -28,7 +28,7 @@ impl Known<'_> {
     }
 }
 
-fn names(record: &RolloutRecord, item: &InventoryItem) -> bool {
+fn is_record_of(record: &RolloutRecord, item: &InventoryItem) -> bool {
     InventoryItem {
         uid: String::new(),
         ..record.workload.clone()
@@ -38,10 +38,10 @@ fn names(record: &RolloutRecord, item: &InventoryItem) -> bool {
     }
 }
 
-impl<'a> Run<'a> {
+impl<'a> Reconciliation<'a> {
     /// What is recorded about a workload: by this task, by another task of this release, or by an
     /// earlier release.
-    pub(super) fn known(&self, index: usize, item: &InventoryItem) -> Known<'a> {
+    pub(super) fn known_records(&self, index: usize, item: &InventoryItem) -> KnownRecords<'a> {
         let own = self.status.tasks[index].rollouts.iter();
         let mut all = own.chain(self.status.tasks.iter().flat_map(|t| &t.rollouts));
         let item = &InventoryItem {
@@ -49,30 +49,30 @@ impl<'a> Run<'a> {
             ..item.clone()
         };
         let kept = all
-            .find(|r| names(r, item))
-            .or_else(|| self.o.records.get(item))
+            .find(|r| is_record_of(r, item))
+            .or_else(|| self.observed.records.get(item))
             .cloned();
         let under_way = self
-            .o
+            .observed
             .others
             .iter()
             .filter_map(|r| r.metadata.uid.as_deref())
             .collect();
-        Known { kept, under_way }
+        KnownRecords { kept, under_way }
     }
 
     /// This task's own record of a workload.
-    pub(super) fn record(&self, index: usize, item: &InventoryItem) -> Option<&RolloutRecord> {
+    pub(super) fn find_record(&self, index: usize, item: &InventoryItem) -> Option<&RolloutRecord> {
         self.status.tasks[index]
             .rollouts
             .iter()
-            .find(|r| names(r, item))
+            .find(|r| is_record_of(r, item))
     }
 
     /// Adds or replaces the record of a workload.
-    pub(super) fn keep(&mut self, index: usize, record: RolloutRecord) {
+    pub(super) fn keep_record(&mut self, index: usize, record: RolloutRecord) {
         let all = &mut self.status.tasks[index].rollouts;
-        match all.iter_mut().find(|r| names(r, &record.workload)) {
+        match all.iter_mut().find(|r| is_record_of(r, &record.workload)) {
             Some(known) => *known = record,
             None => all.push(record),
         }
@@ -92,7 +92,7 @@ impl<'a> Run<'a> {
             return;
         }
         let uid = meta.uid.clone().unwrap_or_default();
-        let before = self.record(index, item);
+        let before = self.find_record(index, item);
         let another =
             before.is_some_and(|r| r.state == RolloutState::Begun && r.workload.uid != uid);
         // The annotation is that of an older attempt, not what the new one wrote.
@@ -106,7 +106,7 @@ impl<'a> Run<'a> {
             uid,
             ..item.clone()
         };
-        self.keep(
+        self.keep_record(
             index,
             RolloutRecord {
                 workload,
@@ -130,9 +130,9 @@ impl<'a> Run<'a> {
             return;
         };
         let attempt = self.status.tasks[index].attempt;
-        let known = self.known(index, item);
-        let shows = seen.is_some_and(|s| s.mark_of(self.uid(), &known.records()).is_some());
-        let state = match self.record(index, item).map(|r| (r.state, r.attempt)) {
+        let known = self.known_records(index, item);
+        let shows = seen.is_some_and(|s| s.mark_of(self.uid(), &known.as_records()).is_some());
+        let state = match self.find_record(index, item).map(|r| (r.state, r.attempt)) {
             Some((RolloutState::Begun | RolloutState::Takes, before)) if before < attempt => {
                 RolloutState::Takes
             }
@@ -151,7 +151,7 @@ impl<'a> Run<'a> {
             uid,
             ..item.clone()
         };
-        self.keep(
+        self.keep_record(
             index,
             RolloutRecord {
                 workload,
@@ -176,7 +176,7 @@ impl<'a> Run<'a> {
             uid,
             ..item.clone()
         };
-        self.keep(
+        self.keep_record(
             index,
             RolloutRecord {
                 workload,

@@ -14,7 +14,7 @@ use crate::api::{ReleaseStatus, TaskStatus};
 
 /// What is timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Lasting {
+pub enum TimerKind {
     /// Attempt of a task.
     Task,
     /// Batch at this index.
@@ -25,15 +25,15 @@ pub enum Lasting {
 
 /// Identifies one beginning in a status.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Beginning {
+struct TimerKey {
     task: String,
-    of: Lasting,
+    of: TimerKind,
     /// Timestamp as it is in the status.
     since: String,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Seen {
+struct TimerEntry {
     first: Duration,
     /// Since this time the engine has observed without a gap.
     awake: Duration,
@@ -44,17 +44,17 @@ struct Seen {
 /// Timers of one release.
 #[derive(Clone, Debug, Default)]
 pub struct Timers {
-    seen: BTreeMap<Beginning, Seen>,
+    seen: BTreeMap<TimerKey, TimerEntry>,
 }
 
 impl Timers {
     /// Starts timers for what the status says has begun, and drops those that it no longer has.
     /// `now` is the time on a monotonic clock, `wall` the wall-clock time.
-    pub fn follow(&mut self, status: &ReleaseStatus, now: Duration, wall: Timestamp) {
-        let told: BTreeMap<Beginning, ()> = status
+    pub fn track_status(&mut self, status: &ReleaseStatus, now: Duration, wall: Timestamp) {
+        let told: BTreeMap<TimerKey, ()> = status
             .tasks
             .iter()
-            .flat_map(beginnings)
+            .flat_map(timer_keys)
             .map(|b| (b, ()))
             .collect();
         self.seen
@@ -64,7 +64,7 @@ impl Timers {
             let before = stamp
                 .and_then(|at| Duration::try_from(wall.duration_since(at)).ok())
                 .unwrap_or_default();
-            self.seen.entry(beginning).or_insert(Seen {
+            self.seen.entry(beginning).or_insert(TimerEntry {
                 first: now,
                 awake: now,
                 before,
@@ -77,46 +77,46 @@ impl Timers {
         self.seen.values_mut().for_each(|seen| seen.awake = now);
     }
 
-    fn find(&self, task: &TaskStatus, of: Lasting) -> Option<&Seen> {
-        beginnings(task)
+    fn find_timer(&self, task: &TaskStatus, of: TimerKind) -> Option<&TimerEntry> {
+        timer_keys(task)
             .find(|b| b.of == of)
             .and_then(|b| self.seen.get(&b))
     }
 
     /// How long this engine was able to act on it; time limits use this.
-    pub(super) fn spent(&self, task: &TaskStatus, of: Lasting, now: Duration) -> Duration {
-        self.find(task, of)
+    pub(super) fn spent(&self, task: &TaskStatus, of: TimerKind, now: Duration) -> Duration {
+        self.find_timer(task, of)
             .map_or(Duration::ZERO, |seen| now.saturating_sub(seen.awake))
     }
 
     /// How long ago this engine first saw it.
-    pub(super) fn watched(&self, task: &TaskStatus, of: Lasting, now: Duration) -> Duration {
-        self.find(task, of)
+    pub(super) fn watched(&self, task: &TaskStatus, of: TimerKind, now: Duration) -> Duration {
+        self.find_timer(task, of)
             .map_or(Duration::ZERO, |seen| now.saturating_sub(seen.first))
     }
 
     /// How long it has lasted, including the time before this engine: for what people do while no
     /// engine runs.
-    pub(super) fn lasted(&self, task: &TaskStatus, of: Lasting, now: Duration) -> Duration {
-        self.find(task, of).map_or(Duration::ZERO, |seen| {
+    pub(super) fn lasted(&self, task: &TaskStatus, of: TimerKind, now: Duration) -> Duration {
+        self.find_timer(task, of).map_or(Duration::ZERO, |seen| {
             seen.before + now.saturating_sub(seen.first)
         })
     }
 }
 
-fn beginnings(task: &TaskStatus) -> impl Iterator<Item = Beginning> {
+fn timer_keys(task: &TaskStatus) -> impl Iterator<Item = TimerKey> {
     let batches = task
         .batches
         .iter()
         .enumerate()
-        .map(|(i, b)| (Lasting::Batch(i), b.started_at.as_ref()));
+        .map(|(i, b)| (TimerKind::Batch(i), b.started_at.as_ref()));
     let others = [
-        (Lasting::Task, task.started_at.as_ref()),
-        (Lasting::Drain, task.drain_since.as_ref()),
+        (TimerKind::Task, task.started_at.as_ref()),
+        (TimerKind::Drain, task.drain_since.as_ref()),
     ];
     let all = others.into_iter().chain(batches);
     all.filter_map(|(of, since)| {
-        Some(Beginning {
+        Some(TimerKey {
             task: task.name.clone(),
             of,
             since: since?.clone(),
@@ -152,14 +152,14 @@ mod tests {
             let mut timers = Timers::default();
             let told = status(noon);
             let task = &told.tasks[0];
-            assert_eq!(timers.spent(task, Lasting::Task, at(7)), at(0));
-            timers.follow(&told, at(10), wall.parse().unwrap());
+            assert_eq!(timers.spent(task, TimerKind::Task, at(7)), at(0));
+            timers.track_status(&told, at(10), wall.parse().unwrap());
             // Then the local clock is set, either way.
             for set in ["1970-01-01T00:00:00Z", "2100-01-01T00:00:00Z"] {
-                timers.follow(&told, at(15), set.parse().unwrap());
+                timers.track_status(&told, at(15), set.parse().unwrap());
             }
             let all = |timers: &Timers, now| {
-                let of = Lasting::Task;
+                let of = TimerKind::Task;
                 (
                     timers.spent(task, of, now),
                     timers.watched(task, of, now),
@@ -173,13 +173,13 @@ mod tests {
             );
             timers.skip_gap(at(100));
             assert_eq!(all(&timers, at(101)), (at(1), at(91), at(before + 91)));
-            timers.follow(
+            timers.track_status(
                 &status("2026-01-01T12:00:01Z"),
                 at(102),
                 wall.parse().unwrap(),
             );
             assert_eq!(
-                timers.spent(task, Lasting::Task, at(110)),
+                timers.spent(task, TimerKind::Task, at(110)),
                 at(0),
                 "another beginning"
             );

@@ -3,9 +3,9 @@
 use jiff::SignedDuration;
 
 use super::{
-    Step,
-    run::{Flow, Run},
-    timers::Lasting,
+    ReleaseStep,
+    reconciliation::{Flow, Reconciliation},
+    timers::TimerKind,
 };
 use crate::{
     api::{TaskPhase, VerifyTask},
@@ -13,21 +13,21 @@ use crate::{
 };
 
 /// Seconds between two rounds of probes.
-const PAUSE: u64 = 1;
+const PROBE_INTERVAL_SECONDS: u64 = 1;
 
-pub(super) fn look(run: &mut Run, index: usize, task: &VerifyTask) -> Flow {
+pub(super) fn reconcile_verify(run: &mut Reconciliation, index: usize, task: &VerifyTask) -> Flow {
     // Requests for a closed lane go to the baseline: probes would pass without testing the new
     // version.
-    let closed = run.o.routes.closed.get(&task.lane_group);
+    let closed = run.observed.routes.closed.get(&task.lane_group);
     if let Some(closed) = closed.filter(|c| c.waits && run.status.tasks[index].started_at.is_none())
     {
         run.set_phase(index, TaskPhase::Pending, Some(closed.why.clone()));
         return Flow::Stay;
     }
-    run.start(index);
+    run.start_task(index);
     let told = run.status.tasks[index].clone();
     let mine = run
-        .o
+        .observed
         .probes
         .filter(|p| p.task == told.name && p.attempt == told.attempt);
     // Results from before this attempt began, or before the engine started, prove nothing.
@@ -57,19 +57,21 @@ pub(super) fn look(run: &mut Run, index: usize, task: &VerifyTask) -> Flow {
         (None, Some((_, Err(why)))) => Clean::from_untrusted(why).to_string(),
         (None, None) => "probes are on their way".to_owned(),
     };
-    let left = i64::from(task.timeout_seconds) - run.spent(index, Lasting::Task);
+    let left = i64::from(task.timeout_seconds) - run.seconds_spent(index, TimerKind::Task);
     if left <= 0 {
-        run.fail(
+        run.fail_task(
             index,
             format!("not as expected within {} s: {words}", task.timeout_seconds),
         );
         return Flow::Stay;
     }
     run.set_phase(index, TaskPhase::Running, Some(words));
-    run.look_in(SignedDuration::from_secs(left.min(PAUSE.cast_signed())));
-    let rested = last.is_none_or(|(ago, _)| ago.as_secs() >= PAUSE);
+    run.requeue_after(SignedDuration::from_secs(
+        left.min(PROBE_INTERVAL_SECONDS.cast_signed()),
+    ));
+    let rested = last.is_none_or(|(ago, _)| ago.as_secs() >= PROBE_INTERVAL_SECONDS);
     if rested && closed.is_none() && !mine.is_some_and(|p| p.running) {
-        run.steps.push(Step::RunProbes {
+        run.steps.push(ReleaseStep::RunProbes {
             task: told.name,
             attempt: told.attempt,
             group: task.lane_group.clone(),

@@ -18,7 +18,7 @@ pub enum Link {
         /// When the first watch failed.
         since: Timestamp,
         /// Kind of problem.
-        trouble: Trouble,
+        trouble: LinkTrouble,
         /// Explanation.
         why: Clean,
     },
@@ -26,7 +26,7 @@ pub enum Link {
 
 impl Link {
     /// Since when the data is out of date, and why. `None` while it is current.
-    pub const fn stale(&self) -> Option<(Timestamp, Trouble, &Clean)> {
+    pub const fn stale_since(&self) -> Option<(Timestamp, LinkTrouble, &Clean)> {
         match self {
             Self::Stale {
                 since,
@@ -40,7 +40,7 @@ impl Link {
 
 /// Problem with the connection to a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Trouble {
+pub enum LinkTrouble {
     /// The server does not answer.
     Offline,
     /// This machine was suspended, and nothing has been received since.
@@ -59,9 +59,9 @@ pub enum Trouble {
     Missing,
 }
 
-impl Trouble {
+impl LinkTrouble {
     /// One or two words for a badge.
-    pub const fn word(self) -> &'static str {
+    pub const fn badge_text(self) -> &'static str {
         match self {
             Self::Offline => "OFFLINE",
             Self::Slept => "SLEPT",
@@ -75,7 +75,7 @@ impl Trouble {
     }
 
     /// Explanation in a short sentence.
-    pub const fn told(self) -> &'static str {
+    pub const fn as_sentence(self) -> &'static str {
         match self {
             Self::Offline => "the cluster does not answer",
             Self::Slept => "this machine slept",
@@ -105,30 +105,30 @@ impl Trouble {
 
 /// Resource that cannot be watched while other watches work.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Gap {
+pub struct WatchGap {
     /// Context. `None` is the home cluster.
     pub context: Option<String>,
     /// Plural with its group, as in RBAC: `pods`, `deployments.apps`.
     pub resource: &'static str,
     /// Namespace of the watch.
     pub namespace: String,
-    /// [`Trouble::Forbidden`] or [`Trouble::Missing`].
-    pub trouble: Trouble,
+    /// [`LinkTrouble::Forbidden`] or [`LinkTrouble::Missing`].
+    pub trouble: LinkTrouble,
     /// Since when it cannot be watched.
     pub since: Timestamp,
     /// Message of the server.
     pub why: Clean,
 }
 
-impl Gap {
+impl WatchGap {
     /// Description for users: `not permitted: list pods in demo-test`
-    pub fn words(&self) -> String {
+    pub fn describe_gap(&self) -> String {
         let place = self
             .context
             .as_ref()
             .map_or_else(String::new, |c| format!(" of {c}"));
         match self.trouble {
-            Trouble::Missing => format!("not installed: {}{place}", self.resource),
+            LinkTrouble::Missing => format!("not installed: {}{place}", self.resource),
             _ => format!(
                 "not permitted: list {} in {}{place}",
                 self.resource, self.namespace
@@ -139,7 +139,7 @@ impl Gap {
 
 /// Number of requests that this process has sent to the API.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Asked {
+pub struct ApiUsage {
     /// All requests.
     pub total: u64,
     /// Requests in the last minute.

@@ -1,6 +1,6 @@
 //! Converts one YAML document to the JSON that kubectl would send for it.
 
-use super::scalar::{Scalar, resolve, shortest};
+use super::scalar::{Scalar, choose_notation, resolve_scalar};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use granit_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag};
@@ -17,15 +17,15 @@ const CORE: &str = "tag:yaml.org,2002:";
 
 /// An error with its position: line and column from 1.
 #[derive(Debug)]
-pub(super) struct Wrong {
+pub(super) struct ReadError {
     pub line: usize,
     pub column: usize,
     pub message: String,
 }
 
-impl Wrong {
-    fn new(span: Span, message: impl Into<String>) -> Wrong {
-        Wrong {
+impl ReadError {
+    fn new(span: Span, message: impl Into<String>) -> ReadError {
+        ReadError {
             line: span.start.line(),
             column: span.start.col() + 1,
             message: message.into(),
@@ -64,10 +64,13 @@ impl Node {
     }
 
     /// Converts to JSON. The last of duplicate keys wins; every repetition is added to `twice`.
-    fn value(self, twice: &mut Vec<Doubled>) -> Value {
+    fn into_value(self, twice: &mut Vec<DuplicateKey>) -> Value {
         match self {
             Node::Leaf(value) => value,
-            Node::List(items) => items.into_iter().map(|node| node.value(twice)).collect(),
+            Node::List(items) => items
+                .into_iter()
+                .map(|node| node.into_value(twice))
+                .collect(),
             Node::Map(entries) => {
                 let mut map = Map::with_capacity(entries.len());
                 for Entry {
@@ -77,9 +80,9 @@ impl Node {
                     ..
                 } in entries
                 {
-                    let value = value.value(twice);
+                    let value = value.into_value(twice);
                     if map.contains_key(&key) {
-                        twice.push(Doubled {
+                        twice.push(DuplicateKey {
                             line,
                             column,
                             key: key.clone(),
@@ -95,20 +98,20 @@ impl Node {
 
 /// A repeated key in a map, with its position: line and column from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Doubled {
+pub struct DuplicateKey {
     pub line: usize,
     pub column: usize,
     pub key: String,
 }
 
 /// Reads a document; also returns the keys that occur twice in one map.
-pub(super) fn read(text: &str) -> Result<(Value, Vec<Doubled>), Wrong> {
+pub(super) fn read_document(text: &str) -> Result<(Value, Vec<DuplicateKey>), ReadError> {
     let mut twice = Vec::new();
-    let value = node(text)?.value(&mut twice);
+    let value = read_root(text)?.into_value(&mut twice);
     Ok((value, twice))
 }
 
-fn node(text: &str) -> Result<Node, Wrong> {
+fn read_root(text: &str) -> Result<Node, ReadError> {
     let mut reader = Reader {
         parser: Parser::new_from_str(text),
         anchors: BTreeMap::new(),
@@ -118,17 +121,17 @@ fn node(text: &str) -> Result<Node, Wrong> {
     };
     let mut found = None;
     loop {
-        let (event, span) = reader.next()?;
+        let (event, span) = reader.next_event()?;
         match event {
             Event::StreamEnd => return Ok(found.unwrap_or(Node::Leaf(Value::Null))),
             Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
             _ if found.is_some() => {
-                return Err(Wrong::new(
+                return Err(ReadError::new(
                     span,
                     "a second document begins here without `---`",
                 ));
             }
-            event => found = Some(reader.node(event, span)?),
+            event => found = Some(reader.read_node(event, span)?),
         }
     }
 }
@@ -144,7 +147,7 @@ struct Reader<'t> {
 type Tagged<'a> = Option<Cow<'a, Tag>>;
 
 impl<'t> Reader<'t> {
-    fn next(&mut self) -> Result<(Event<'t>, Span), Wrong> {
+    fn next_event(&mut self) -> Result<(Event<'t>, Span), ReadError> {
         loop {
             match self.parser.next_event() {
                 Some(Ok((Event::Comment(..), _))) => {}
@@ -154,7 +157,7 @@ impl<'t> Reader<'t> {
                 }
                 Some(Err(error)) => {
                     let (line, column) = (error.marker().line(), error.marker().col() + 1);
-                    return Err(Wrong {
+                    return Err(ReadError {
                         line,
                         column,
                         message: error.info(),
@@ -165,10 +168,10 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn count(&mut self, span: Span, nodes: usize) -> Result<(), Wrong> {
+    fn count_nodes(&mut self, span: Span, nodes: usize) -> Result<(), ReadError> {
         self.nodes = self.nodes.saturating_add(nodes);
         if self.nodes > MAX_NODES {
-            return Err(Wrong::new(
+            return Err(ReadError::new(
                 span,
                 format!("the document holds more than {MAX_NODES} values"),
             ));
@@ -176,29 +179,32 @@ impl<'t> Reader<'t> {
         Ok(())
     }
 
-    fn node(&mut self, event: Event<'t>, span: Span) -> Result<Node, Wrong> {
-        self.count(span, 1)?;
+    fn read_node(&mut self, event: Event<'t>, span: Span) -> Result<Node, ReadError> {
+        self.count_nodes(span, 1)?;
         self.depth += 1;
         if self.depth > MAX_DEPTH {
-            return Err(Wrong::new(
+            return Err(ReadError::new(
                 span,
                 format!("lists and maps nest in a depth of more than {MAX_DEPTH}"),
             ));
         }
         let (value, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
-                (Node::Leaf(scalar(&text, style, tag, span)?), anchor)
+                (Node::Leaf(read_scalar(&text, style, tag, span)?), anchor)
             }
-            Event::SequenceStart(_, anchor, _) => (self.list()?, anchor),
-            Event::MappingStart(_, anchor, _) => (self.map()?, anchor),
+            Event::SequenceStart(_, anchor, _) => (self.read_list()?, anchor),
+            Event::MappingStart(_, anchor, _) => (self.read_map()?, anchor),
             Event::Alias(anchor) => {
                 let Some(value) = self.anchors.get(&anchor).cloned() else {
-                    return Err(Wrong::new(span, "this alias stands within what it names"));
+                    return Err(ReadError::new(
+                        span,
+                        "this alias stands within what it names",
+                    ));
                 };
-                self.count(span, value.size())?;
+                self.count_nodes(span, value.size())?;
                 (value, 0)
             }
-            _ => return Err(Wrong::new(span, "a value is expected here")),
+            _ => return Err(ReadError::new(span, "a value is expected here")),
         };
         if anchor > 0 {
             self.anchors.insert(anchor, value.clone());
@@ -207,20 +213,20 @@ impl<'t> Reader<'t> {
         Ok(value)
     }
 
-    fn list(&mut self) -> Result<Node, Wrong> {
+    fn read_list(&mut self) -> Result<Node, ReadError> {
         let mut items = Vec::new();
         loop {
-            match self.next()? {
+            match self.next_event()? {
                 (Event::SequenceEnd, _) => return Ok(Node::List(items)),
-                (event, span) => items.push(self.node(event, span)?),
+                (event, span) => items.push(self.read_node(event, span)?),
             }
         }
     }
 
-    fn map(&mut self) -> Result<Node, Wrong> {
+    fn read_map(&mut self) -> Result<Node, ReadError> {
         let mut map = Entries::default();
         loop {
-            let (event, at) = self.next()?;
+            let (event, at) = self.next_event()?;
             if matches!(event, Event::MappingEnd) {
                 return Ok(Node::Map(map.all));
             }
@@ -229,14 +235,14 @@ impl<'t> Reader<'t> {
             let key = if merges {
                 String::new()
             } else {
-                self.key(event, at)?
+                self.read_key(event, at)?
             };
-            let (event, span) = self.next()?;
-            let value = self.node(event, span)?;
+            let (event, span) = self.next_event()?;
+            let value = self.read_node(event, span)?;
             if merges {
-                map.merge(value, span)?;
+                map.merge_entries(value, span)?;
             } else {
-                map.add(Entry {
+                map.add_entry(Entry {
                     key,
                     value,
                     at: (at.start.line(), at.start.col() + 1),
@@ -247,21 +253,21 @@ impl<'t> Reader<'t> {
     }
 
     /// Reads a map key. JSON keys are texts, so numbers and booleans are converted to text.
-    fn key(&mut self, event: Event<'t>, span: Span) -> Result<String, Wrong> {
+    fn read_key(&mut self, event: Event<'t>, span: Span) -> Result<String, ReadError> {
         if let Event::Scalar(text, ScalarStyle::Plain, 0, None) = &event
-            && let Scalar::Float(number) = resolve(text)
+            && let Scalar::Float(number) = resolve_scalar(text)
         {
             return Ok(float_key(number as f32));
         }
-        match self.node(event, span)? {
+        match self.read_node(event, span)? {
             Node::Leaf(Value::String(text)) => Ok(text),
             Node::Leaf(Value::Bool(b)) => Ok(b.to_string()),
             Node::Leaf(Value::Number(number)) => Ok(number.to_string()),
-            Node::Leaf(Value::Null) => Err(Wrong::new(
+            Node::Leaf(Value::Null) => Err(ReadError::new(
                 span,
                 "a key that is nothing; write it in quotes",
             )),
-            _ => Err(Wrong::new(span, "a list or a map cannot be a key")),
+            _ => Err(ReadError::new(span, "a list or a map cannot be a key")),
         }
     }
 }
@@ -272,7 +278,7 @@ fn float_key(number: f32) -> String {
         n if n.is_nan() => ".nan".into(),
         f32::INFINITY => ".inf".into(),
         f32::NEG_INFINITY => "-.inf".into(),
-        n => shortest(&format!("{n:e}"), n.to_string()),
+        n => choose_notation(&format!("{n:e}"), n.to_string()),
     }
 }
 
@@ -287,7 +293,7 @@ struct Entries {
 impl Entries {
     /// Adds an entry. It replaces an entry of the same key if either of them is merged; two written
     /// entries of the same key are both kept.
-    fn add(&mut self, entry: Entry) {
+    fn add_entry(&mut self, entry: Entry) {
         match self.places.get(&entry.key).map(|at| &mut self.all[*at]) {
             Some(there) if there.merged || entry.merged => {
                 let merged = there.merged && entry.merged;
@@ -301,11 +307,11 @@ impl Entries {
     }
 
     /// Merges the keys of a map, or of a list of maps, where the first map wins.
-    fn merge(&mut self, node: Node, span: Span) -> Result<(), Wrong> {
+    fn merge_entries(&mut self, node: Node, span: Span) -> Result<(), ReadError> {
         match node {
             Node::Map(entries) => {
                 entries.into_iter().for_each(|entry| {
-                    self.add(Entry {
+                    self.add_entry(Entry {
                         merged: true,
                         ..entry
                     })
@@ -315,24 +321,31 @@ impl Entries {
             Node::List(maps) if maps.iter().all(|n| matches!(n, Node::Map(_))) => maps
                 .into_iter()
                 .rev()
-                .try_for_each(|map| self.merge(map, span)),
-            _ => Err(Wrong::new(span, "`<<` merges a map, or a list of maps")),
+                .try_for_each(|map| self.merge_entries(map, span)),
+            _ => Err(ReadError::new(span, "`<<` merges a map, or a list of maps")),
         }
     }
 }
 
-fn scalar(text: &str, style: ScalarStyle, tag: Tagged<'_>, span: Span) -> Result<Value, Wrong> {
+fn read_scalar(
+    text: &str,
+    style: ScalarStyle,
+    tag: Tagged<'_>,
+    span: Span,
+) -> Result<Value, ReadError> {
     let tag = tag.map(|tag| format!("{}{}", tag.handle(), tag.suffix()));
     let wanted = tag.as_deref().and_then(|tag| tag.strip_prefix(CORE));
     let is = match (&tag, wanted) {
         (None, _) if style != ScalarStyle::Plain => Scalar::Text,
-        (None, _) | (_, Some("bool" | "int" | "float" | "null" | "timestamp")) => resolve(text),
+        (None, _) | (_, Some("bool" | "int" | "float" | "null" | "timestamp")) => {
+            resolve_scalar(text)
+        }
         (_, Some("binary")) => {
             let bytes = BASE64_STANDARD
                 .decode(text.replace(['\n', '\r', ' '], ""))
                 .ok();
             let inside = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
-            let wrong = || Wrong::new(span, "`!!binary` holds no text in base64");
+            let wrong = || ReadError::new(span, "`!!binary` holds no text in base64");
             return inside.map(Value::String).ok_or_else(wrong);
         }
         _ => Scalar::Text,
@@ -346,7 +359,7 @@ fn scalar(text: &str, style: ScalarStyle, tag: Tagged<'_>, span: Span) -> Result
         _ => true,
     };
     if !fits {
-        return Err(Wrong::new(
+        return Err(ReadError::new(
             span,
             format!("`{text}` is no !!{}", wanted.unwrap_or_default()),
         ));
@@ -356,15 +369,14 @@ fn scalar(text: &str, style: ScalarStyle, tag: Tagged<'_>, span: Span) -> Result
         Scalar::Bool(b) => Value::Bool(b),
         Scalar::Int(i) => Value::from(i),
         Scalar::Uint(u) => Value::from(u),
-        Scalar::Float(f) => {
-            float(f).ok_or_else(|| Wrong::new(span, format!("JSON has no number like {text}")))?
-        }
+        Scalar::Float(f) => float_to_json(f)
+            .ok_or_else(|| ReadError::new(span, format!("JSON has no number like {text}")))?,
         Scalar::Timestamp | Scalar::Text => Value::from(text),
     })
 }
 
 /// Converts a float to JSON; integers become integers however they are written: 1e3 becomes 1000.
-fn float(number: f64) -> Option<Value> {
+fn float_to_json(number: f64) -> Option<Value> {
     if number.fract() == 0.0 && number.abs() < 9.2e18 {
         return Some(Value::from(number as i64));
     }

@@ -15,7 +15,7 @@ pub(super) enum Scalar {
     Text,
 }
 
-pub(super) fn resolve(plain: &str) -> Scalar {
+pub(super) fn resolve_scalar(plain: &str) -> Scalar {
     match plain {
         "" | "~" | "null" | "Null" | "NULL" => return Scalar::Null,
         "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => {
@@ -33,12 +33,12 @@ pub(super) fn resolve(plain: &str) -> Scalar {
     }
     match plain.as_bytes()[0] {
         b'.' => parse_float(plain).map_or(Scalar::Text, Scalar::Float),
-        b'+' | b'-' | b'0'..=b'9' => number(plain),
+        b'+' | b'-' | b'0'..=b'9' => resolve_number(plain),
         _ => Scalar::Text,
     }
 }
 
-fn number(text: &str) -> Scalar {
+fn resolve_number(text: &str) -> Scalar {
     if is_timestamp(text) {
         return Scalar::Timestamp;
     }
@@ -91,15 +91,15 @@ pub(super) fn is_timestamp(text: &str) -> bool {
         return false;
     };
     let date = year.len() == 4
-        && part(year, 4, 9999).is_some_and(|year| {
-            part(month, 2, 12).is_some_and(|month| {
+        && parse_part(year, 4, 9999).is_some_and(|year| {
+            parse_part(month, 2, 12).is_some_and(|month| {
                 let days = match month {
                     4 | 6 | 9 | 11 => 30,
                     2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
                     2 => 28,
                     _ => 31,
                 };
-                month > 0 && part(day, 2, days).is_some_and(|day| day > 0)
+                month > 0 && parse_part(day, 2, days).is_some_and(|day| day > 0)
             })
         });
     date && match time {
@@ -110,8 +110,9 @@ pub(super) fn is_timestamp(text: &str) -> bool {
             None => time.rfind(['+', '-']).is_some_and(|at| {
                 let zone = &time[at + 1..];
                 let (hours, minutes) = zone.split_once(':').unwrap_or((zone, ""));
-                let zone = hours.len() == 2 && minutes.len() == 2 && part(hours, 2, 24).is_some();
-                zone && part(minutes, 2, 59).is_some() && is_time(&time[..at])
+                let zone =
+                    hours.len() == 2 && minutes.len() == 2 && parse_part(hours, 2, 24).is_some();
+                zone && parse_part(minutes, 2, 59).is_some() && is_time(&time[..at])
             }),
         },
     }
@@ -124,15 +125,15 @@ fn is_time(text: &str) -> bool {
         return false;
     };
     let (seconds, fraction) = seconds.split_once(['.', ',']).unwrap_or((seconds, "0"));
-    part(hours, 2, 23).is_some()
-        && part(minutes, 2, 59).is_some()
-        && part(seconds, 2, 59).is_some()
+    parse_part(hours, 2, 23).is_some()
+        && parse_part(minutes, 2, 59).is_some()
+        && parse_part(seconds, 2, 59).is_some()
         && !fraction.is_empty()
         && fraction.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// Parses a number of up to `digits` digits that is at most `most`.
-fn part(text: &str, digits: usize, most: u32) -> Option<u32> {
+fn parse_part(text: &str, digits: usize, most: u32) -> Option<u32> {
     let plain =
         !text.is_empty() && text.len() <= digits && text.bytes().all(|b| b.is_ascii_digit());
     text.parse().ok().filter(|n| plain && *n <= most)
@@ -147,7 +148,7 @@ pub(super) fn is_base_60(text: &str) -> bool {
     let mut rest: Vec<&str> = parts.collect();
     let Some(last) = rest.pop() else { return false };
     let (last, fraction) = last.split_once('.').unwrap_or((last, ""));
-    let sixty = |t: &str| part(t, 2, 59).is_some();
+    let sixty = |t: &str| parse_part(t, 2, 59).is_some();
     first.starts_with(|c: char| c.is_ascii_digit())
         && digits(first)
         && rest.into_iter().all(sixty)
@@ -157,7 +158,7 @@ pub(super) fn is_base_60(text: &str) -> bool {
 
 /// Chooses between two notations of a number as Go does: with an exponent when it is very large or
 /// very small.
-pub(super) fn shortest(scientific: &str, plain: String) -> String {
+pub(super) fn choose_notation(scientific: &str, plain: String) -> String {
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
     if (-4..6).contains(&exponent) {

@@ -2,14 +2,14 @@
 //! be read as another type is quoted, and multi-line text is a block that keeps its trailing
 //! newlines.
 
-use super::scalar::{Scalar, is_base_60, resolve, shortest};
+use super::scalar::{Scalar, choose_notation, is_base_60, resolve_scalar};
 use serde_json::Value;
 use std::cmp::Ordering;
 
 /// Writes a value as YAML, ending with a newline.
-pub fn text(value: &Value) -> String {
+pub fn to_yaml(value: &Value) -> String {
     let mut writer = Writer { out: String::new() };
-    writer.root(value);
+    writer.write_root(value);
     writer.out
 }
 
@@ -18,15 +18,15 @@ struct Writer {
 }
 
 impl Writer {
-    fn root(&mut self, value: &Value) {
+    fn write_root(&mut self, value: &Value) {
         match value {
-            Value::Array(items) if !items.is_empty() => self.list(items, 0),
-            Value::Object(map) if !map.is_empty() => self.map(map, 0),
-            other => self.line(other, 2),
+            Value::Array(items) if !items.is_empty() => self.write_list(items, 0),
+            Value::Object(map) if !map.is_empty() => self.write_map(map, 0),
+            other => self.write_line(other, 2),
         }
     }
 
-    fn indent(&mut self, columns: usize) {
+    fn write_indent(&mut self, columns: usize) {
         if !self.out.is_empty() && !self.out.ends_with('\n') {
             self.out.push('\n');
         }
@@ -34,87 +34,87 @@ impl Writer {
     }
 
     /// Writes each item on its own line, the first one on the current line.
-    fn list(&mut self, items: &[Value], columns: usize) {
+    fn write_list(&mut self, items: &[Value], columns: usize) {
         for (i, item) in items.iter().enumerate() {
             if i > 0 {
-                self.indent(columns);
+                self.write_indent(columns);
             }
             self.out.push_str("- ");
             match item {
-                Value::Array(items) if !items.is_empty() => self.list(items, columns + 2),
-                Value::Object(map) if !map.is_empty() => self.map(map, columns + 2),
-                other => self.line(other, columns + 2),
+                Value::Array(items) if !items.is_empty() => self.write_list(items, columns + 2),
+                Value::Object(map) if !map.is_empty() => self.write_map(map, columns + 2),
+                other => self.write_line(other, columns + 2),
             }
         }
     }
 
-    fn map(&mut self, map: &serde_json::Map<String, Value>, columns: usize) {
+    fn write_map(&mut self, map: &serde_json::Map<String, Value>, columns: usize) {
         let mut entries: Vec<(&String, &Value)> = map.iter().collect();
-        entries.sort_by(|a, b| natural(a.0, b.0));
+        entries.sort_by(|a, b| compare_natural(a.0, b.0));
         for (i, (key, value)) in entries.into_iter().enumerate() {
             if i > 0 {
-                self.indent(columns);
+                self.write_indent(columns);
             }
-            self.key(key);
+            self.write_key(key);
             self.out.push(':');
             match value {
                 // A list is indented like its key.
                 Value::Array(items) if !items.is_empty() => {
-                    self.indent(columns);
-                    self.list(items, columns);
+                    self.write_indent(columns);
+                    self.write_list(items, columns);
                 }
                 Value::Object(map) if !map.is_empty() => {
-                    self.indent(columns + 2);
-                    self.map(map, columns + 2);
+                    self.write_indent(columns + 2);
+                    self.write_map(map, columns + 2);
                 }
                 other => {
                     self.out.push(' ');
-                    self.line(other, columns + 2);
+                    self.write_line(other, columns + 2);
                 }
             }
         }
     }
 
-    fn line(&mut self, value: &Value, columns: usize) {
-        self.scalar(value, columns);
+    fn write_line(&mut self, value: &Value, columns: usize) {
+        self.write_scalar(value, columns);
         if !self.out.ends_with('\n') {
             self.out.push('\n');
         }
     }
 
-    fn key(&mut self, key: &str) {
+    fn write_key(&mut self, key: &str) {
         // Unquoted, this key would merge a map.
         let style = if key == "<<" {
             Style::Double
         } else {
-            style(key)
+            choose_style(key)
         };
-        Flow {
+        FlowWriter {
             out: &mut self.out,
             columns: None,
         }
-        .write(key, style);
+        .write_text(key, style);
     }
 
-    fn scalar(&mut self, value: &Value, columns: usize) {
+    fn write_scalar(&mut self, value: &Value, columns: usize) {
         match value {
-            Value::String(text) => match style(text) {
-                Style::Block => self.block(text, columns),
-                style => Flow {
+            Value::String(text) => match choose_style(text) {
+                Style::Block => self.write_block(text, columns),
+                style => FlowWriter {
                     out: &mut self.out,
                     columns: Some(columns),
                 }
-                .write(text, style),
+                .write_text(text, style),
             },
             Value::Number(number) => match number.as_f64().filter(|_| number.is_f64()) {
-                Some(float) => self.out.push_str(&self::number(float)),
+                Some(float) => self.out.push_str(&self::format_number(float)),
                 None => self.out.push_str(&number.to_string()),
             },
             other => self.out.push_str(&other.to_string()),
         }
     }
 
-    fn block(&mut self, text: &str, columns: usize) {
+    fn write_block(&mut self, text: &str, columns: usize) {
         self.out.push('|');
         if text.starts_with([' ', '\n']) {
             self.out.push('2');
@@ -140,11 +140,11 @@ impl Writer {
 
 /// Formats a float with the fewest digits that read back as the same number. Integers up to the
 /// 64-bit range have no exponent.
-fn number(number: f64) -> String {
+fn format_number(number: f64) -> String {
     if number.fract() == 0.0 && number.abs() < 1.8e19 {
         return (number + 0.0).to_string();
     }
-    shortest(&format!("{number:e}"), number.to_string())
+    choose_notation(&format!("{number:e}"), number.to_string())
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -155,7 +155,7 @@ enum Style {
     Block,
 }
 
-fn style(text: &str) -> Style {
+fn choose_style(text: &str) -> Style {
     let blank = |c: char| matches!(c, ' ' | '\t');
     let special = text.contains(|c| c != '\n' && !is_printable(c));
     if text.contains('\n') {
@@ -166,7 +166,7 @@ fn style(text: &str) -> Style {
             Style::Block
         };
     }
-    if resolve(text) != Scalar::Text || is_base_60(text) || special {
+    if resolve_scalar(text) != Scalar::Text || is_base_60(text) || special {
         return Style::Double;
     }
     let indicator = text.starts_with("---")
@@ -197,17 +197,17 @@ fn is_printable(c: char) -> bool {
 }
 
 /// A space after this column may become a line break.
-const WIDTH: usize = 80;
+const LINE_WIDTH: usize = 80;
 
 /// Writes a scalar in one of the flow styles.
-struct Flow<'a> {
+struct FlowWriter<'a> {
     out: &'a mut String,
     /// Indentation of the lines after the first; `None` for a key, which is never wrapped.
     columns: Option<usize>,
 }
 
-impl Flow<'_> {
-    fn write(&mut self, text: &str, style: Style) {
+impl FlowWriter<'_> {
+    fn write_text(&mut self, text: &str, style: Style) {
         let quote = match style {
             Style::Plain => "",
             Style::Single => "'",
@@ -222,14 +222,14 @@ impl Flow<'_> {
                 && !first
                 && !after_space
                 && next.is_some_and(|n| n != ' ' || style == Style::Double)
-                && self.wraps()
+                && self.wrap_if_long()
             {
                 if next == Some(' ') {
                     self.out.push('\\');
                 }
             } else {
                 match style {
-                    Style::Double | Style::Block => escape(self.out, c),
+                    Style::Double | Style::Block => escape_char(self.out, c),
                     Style::Single if c == '\'' => self.out.push_str("''"),
                     _ => self.out.push(c),
                 }
@@ -240,10 +240,10 @@ impl Flow<'_> {
     }
 
     /// Starts a new line if the current one is long; whether it did.
-    fn wraps(&mut self) -> bool {
+    fn wrap_if_long(&mut self) -> bool {
         let start = self.out.rfind('\n').map_or(0, |at| at + 1);
         match self.columns {
-            Some(columns) if self.out[start..].chars().count() > WIDTH => {
+            Some(columns) if self.out[start..].chars().count() > LINE_WIDTH => {
                 self.out.push('\n');
                 self.out.extend(std::iter::repeat_n(' ', columns));
                 true
@@ -253,7 +253,7 @@ impl Flow<'_> {
     }
 }
 
-fn escape(out: &mut String, c: char) {
+fn escape_char(out: &mut String, c: char) {
     let short = match c {
         '\0' => '0',
         '\u{7}' => 'a',
@@ -283,7 +283,7 @@ fn escape(out: &mut String, c: char) {
 }
 
 /// Natural order of keys, as in go-yaml: letters after all other characters, numbers by value.
-fn natural(a: &str, b: &str) -> Ordering {
+fn compare_natural(a: &str, b: &str) -> Ordering {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let Some(i) = (0..a.len().min(b.len())).find(|i| a[*i] != b[*i]) else {
         return a.len().cmp(&b.len());

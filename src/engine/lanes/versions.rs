@@ -7,16 +7,16 @@ use kube::{ResourceExt, runtime::reflector::ObjectRef};
 
 use crate::{
     api::{App, EnvironmentState, LaneApp, LaneGroup, label},
-    domain::{lanes::Means, routes::LaneVersion},
-    engine::cache::{Cache, SERVICE},
+    domain::{lanes::GatewayFeatures, routes::LaneVersion},
+    engine::cache::{Cache, SERVICE_NAME_LABEL},
 };
 
 /// How long a foreign gateway gets to learn of new pods before it gets their route. Counted from
 /// when this engine has observed them, regardless of their timestamps.
-pub(super) const SETTLE: Duration = Duration::from_secs(1);
+pub(super) const SETTLE_TIME: Duration = Duration::from_secs(1);
 
 /// Apps of a group whose baseline was never deployed.
-pub(super) fn coming<'a>(group: &'a LaneGroup, apps: &[Arc<App>]) -> Vec<&'a str> {
+pub(super) fn apps_without_baseline<'a>(group: &'a LaneGroup, apps: &[Arc<App>]) -> Vec<&'a str> {
     let is_coming = |name: &str| {
         let app = apps.iter().find(|a| a.name_any() == name);
         app.is_some_and(|app| {
@@ -39,13 +39,13 @@ pub(super) fn coming<'a>(group: &'a LaneGroup, apps: &[Arc<App>]) -> Vec<&'a str
 }
 
 /// Reports Services of baselines that also select gray pods, which untagged requests may reach.
-pub(super) fn mixed(cache: &Cache, group: &LaneGroup) -> Vec<String> {
+pub(super) fn find_mixed_services(cache: &Cache, group: &LaneGroup) -> Vec<String> {
     let home = group.namespace().unwrap_or_default();
     let slices = cache.slices.state();
     let of_baseline = |app: &LaneApp| {
         let own = |s: &&Arc<EndpointSlice>| {
             s.namespace().as_deref() == Some(&home)
-                && s.labels().get(SERVICE).map(String::as_str) == Some(app.service())
+                && s.labels().get(SERVICE_NAME_LABEL).map(String::as_str) == Some(app.service())
         };
         let pods = slices.iter().filter(own).flat_map(|s| &s.endpoints);
         let gray = pods
@@ -74,7 +74,7 @@ pub(super) fn mixed(cache: &Cache, group: &LaneGroup) -> Vec<String> {
 /// say it is ready, because gateways only reach these. A foreign gateway learns of pods through its
 /// own watch, so for such a gateway pods count a moment later, and no route is older than its
 /// endpoints. Also returns whether some pods do not count yet.
-pub(super) fn version(
+pub(super) fn observe_version(
     cache: &Cache,
     group: &LaneGroup,
     app: Option<&App>,
@@ -94,14 +94,16 @@ pub(super) fn version(
     let there = cache.services.get(&ObjectRef::new(&service).within(&home));
     let slices = cache.slices.state();
     let own = slices.iter().filter(|s| {
-        s.namespace().as_deref() == Some(&home) && s.labels().get(SERVICE) == Some(&service)
+        s.namespace().as_deref() == Some(&home)
+            && s.labels().get(SERVICE_NAME_LABEL) == Some(&service)
     });
     let ready = own.flat_map(|s| s.endpoints.iter()).filter(|e| {
         let c = e.conditions.clone().unwrap_or_default();
         c.ready.unwrap_or(true) && c.terminating != Some(true)
     });
-    let opens = opens && Means::of(group).is_some();
-    let young = |name: &str, state: &str| opens && cache.since.lasted(name, state) < SETTLE;
+    let opens = opens && GatewayFeatures::from_group(group).is_some();
+    let young =
+        |name: &str, state: &str| opens && cache.state_ages.state_age(name, state) < SETTLE_TIME;
     let pods = &cache.workloads.pods;
     let settled = |e: &Endpoint| {
         let Some(target) = e.target_ref.as_ref() else {

@@ -20,16 +20,16 @@ use crate::{
     },
     cluster::error,
     domain::{
-        account::Account, batches::template::digest, command_line::CommandLine, owner::Marks,
-        routes::same, text::Clean, workflow::key,
+        account::Account, batches::template::short_digest, command_line::CommandLine,
+        owner::OwnershipMarks, routes::is_same_spec, text::Clean, workflow::object_key,
     },
     engine::{Options, act, cache::Cache},
 };
 
-const MOST_WORDS: usize = 400;
+const MAX_REFUSAL_CHARS: usize = 400;
 
 /// Changes `live` into what is wanted. Returns the names of the routes that failed, and why.
-pub(super) async fn routes(
+pub(super) async fn write_routes(
     options: &Options,
     cache: &Cache,
     group: &LaneGroup,
@@ -41,17 +41,17 @@ pub(super) async fn routes(
         let mut route = route.clone();
         route.metadata.owner_references = group.controller_owner_ref(&()).map(|o| vec![o]);
         let mut object = serde_json::to_value(&route).map_err(kube::Error::SerdeError)?;
-        let digest = digest(&object);
+        let digest = short_digest(&object);
         let there = live.iter().find(|r| r.name_any() == route.name_any());
         let as_applied =
             there.is_some_and(|r| r.annotations().get(label::APPLIED) == Some(&digest));
-        if as_applied && there.is_some_and(|r| same(&r.spec, &route.spec)) {
+        if as_applied && there.is_some_and(|r| is_same_spec(&r.spec, &route.spec)) {
             continue;
         }
         object["metadata"]["annotations"][label::APPLIED] = Value::from(digest);
         let namesake = ObjectRef::new(&route.name_any()).within(&options.namespace);
         let namesake = cache.routes.get(&namesake).filter(|_| there.is_none());
-        if let Some(whose) = namesake.map(|r| whose(&r)) {
+        if let Some(whose) = namesake.map(|r| describe_namesake_owner(&r)) {
             let why = format!(
                 "it is there and not ours, but {whose}: rename that one, or the lane group"
             );
@@ -59,14 +59,14 @@ pub(super) async fn routes(
             continue;
         }
         let version = there.and_then(|r| r.resource_version());
-        let why = put(options, cache, &object, version.as_deref()).await?;
+        let why = apply_planned(options, cache, &object, version.as_deref()).await?;
         refused.extend(why.map(|why| (route.name_any(), format!("not as it ought to be: {why}"))));
     }
     for route in live
         .iter()
         .filter(|r| !wanted.iter().any(|w| w.name_any() == r.name_any()))
     {
-        let why = delete::<HttpRoute>(options, &route.name_any()).await?;
+        let why = delete_object::<HttpRoute>(options, &route.name_any()).await?;
         refused.extend(why.map(|why| (route.name_any(), format!("cannot be deleted: {why}"))));
     }
     Ok(refused)
@@ -74,29 +74,31 @@ pub(super) async fn routes(
 
 /// Applies an object unless another manager reverted the same write too often. Returns why it
 /// failed.
-async fn put(
+async fn apply_planned(
     options: &Options,
     cache: &Cache,
     object: &Value,
     seen: Option<&str>,
 ) -> kube::Result<Option<String>> {
-    let item = key(object);
+    let item = object_key(object);
     let by = Account::deployer(&item.namespace);
-    if let Err(undone) = cache.fights.may(&item, object, Instant::now()) {
-        return Ok(Some(
-            undone.words(&item, &act::managers(options, &item, &by).await),
-        ));
+    if let Err(undone) = cache.conflicts.begin_write(&item, object, Instant::now()) {
+        return Ok(Some(undone.describe_conflict(
+            &item,
+            &act::other_managers(options, &item, &by).await,
+        )));
     }
-    let applied = act::apply(&act::api(options, &item, &by), object, seen, false).await;
+    let applied =
+        act::apply_object(&act::object_api(options, &item, &by), object, seen, false).await;
     if !matches!(applied, Ok(true)) {
-        cache.fights.forget(&item, object);
+        cache.conflicts.cancel_write(&item, object);
     }
-    words(applied.map(drop), &item)
+    refusal_text(applied.map(drop), &item)
 }
 
 /// Describes the owner of another object with the same name.
-fn whose(route: &HttpRoute) -> String {
-    let marks = Marks::of(route.meta());
+fn describe_namesake_owner(route: &HttpRoute) -> String {
+    let marks = OwnershipMarks::from_metadata(route.meta());
     let group = marks
         .lane_group
         .as_ref()
@@ -104,7 +106,7 @@ fn whose(route: &HttpRoute) -> String {
     let app = || {
         marks
             .owner()
-            .map(|o| format!("of {}", o.words(route.namespace().as_deref())))
+            .map(|o| format!("of {}", o.describe_owner(route.namespace().as_deref())))
     };
     group
         .or_else(app)
@@ -115,7 +117,7 @@ fn whose(route: &HttpRoute) -> String {
 }
 
 /// Records in the route statuses why writes failed.
-pub(super) fn tell(
+pub(super) fn note_refused_routes(
     routes: &mut Vec<RouteStatus>,
     refused: BTreeMap<String, String>,
     group: &LaneGroup,
@@ -154,7 +156,7 @@ pub(super) fn tell(
 }
 
 /// Applies the Gateway between the services. Returns why it failed.
-pub(super) async fn gateway(
+pub(super) async fn write_gateway(
     options: &Options,
     cache: &Cache,
     group: &LaneGroup,
@@ -172,7 +174,7 @@ pub(super) async fn gateway(
     }
     wanted.metadata.owner_references = group.controller_owner_ref(&()).map(|o| vec![o]);
     let mut object = serde_json::to_value(&wanted).map_err(kube::Error::SerdeError)?;
-    let digest = digest(&object);
+    let digest = short_digest(&object);
     let applied = there
         .as_ref()
         .and_then(|g| g.annotations().get(label::APPLIED).cloned());
@@ -184,7 +186,7 @@ pub(super) async fn gateway(
         return Ok(None);
     }
     object["metadata"]["annotations"][label::APPLIED] = Value::from(digest);
-    let why = put(
+    let why = apply_planned(
         options,
         cache,
         &object,
@@ -195,12 +197,12 @@ pub(super) async fn gateway(
 }
 
 /// Deletes a Gateway between services that is no longer needed. Returns why it failed.
-pub(super) async fn no_gateway(options: &Options, name: &str) -> kube::Result<Option<String>> {
-    let why = delete::<Gateway>(options, name).await?;
+pub(super) async fn delete_gateway(options: &Options, name: &str) -> kube::Result<Option<String>> {
+    let why = delete_object::<Gateway>(options, name).await?;
     Ok(why.map(|why| format!("Gateway {name}: cannot be deleted: {why}")))
 }
 
-async fn delete<K>(options: &Options, name: &str) -> kube::Result<Option<String>>
+async fn delete_object<K>(options: &Options, name: &str) -> kube::Result<Option<String>>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone
@@ -209,22 +211,22 @@ where
 {
     let client = options
         .clusters
-        .acting_as(&Account::deployer(&options.namespace));
+        .client_acting_as(&Account::deployer(&options.namespace));
     let api: Api<K> = Api::namespaced(client, &options.namespace);
     match api.delete(name, &DeleteParams::default()).await {
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
-        done => words(done.map(drop), &InventoryItem::default()),
+        done => refusal_text(done.map(drop), &InventoryItem::default()),
     }
 }
 
 /// Message of the server if it refused a request. An error if it did not answer.
-fn words(done: kube::Result<()>, item: &InventoryItem) -> kube::Result<Option<String>> {
+fn refusal_text(done: kube::Result<()>, item: &InventoryItem) -> kube::Result<Option<String>> {
     let Err(why) = done else { return Ok(None) };
     let kube::Error::Api(status) = &why else {
         return Err(why);
     };
-    let mut words = Clean::bounded(&error::words(&why), MOST_WORDS).to_string();
-    if act::conflicts(status) {
+    let mut words = Clean::bounded(&error::describe_error(&why), MAX_REFUSAL_CHARS).to_string();
+    if act::is_manager_conflict(status) {
         let InventoryItem {
             kind,
             namespace,

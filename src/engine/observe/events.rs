@@ -13,16 +13,16 @@ use tokio::time::Instant;
 
 use crate::domain::{
     batches::WorkloadSeen,
-    observe::{Side, cause},
+    observe::{VersionPods, cause},
     text::Clean,
 };
 
 /// How long an answer is cached.
-const HOLDS: Duration = Duration::from_secs(10);
+const ANSWER_TTL: Duration = Duration::from_secs(10);
 /// How many pods of a side are queried; one that lags is typical of all.
-const PODS: usize = 1;
+const MAX_PODS_PER_SIDE: usize = 1;
 /// Timeout of a query. After that there is no explanation.
-const ANSWER: Duration = Duration::from_secs(2);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// By UID: time and content of the last answer.
 #[derive(Default)]
@@ -31,41 +31,46 @@ pub(in crate::engine) struct Events(Mutex<HashMap<String, (Instant, Option<Clean
 impl Events {
     /// Adds explanations from events to the lagging pods of a workload, and to pods that it cannot
     /// create.
-    pub(super) async fn tell(&self, client: &Client, namespace: &str, seen: &mut WorkloadSeen) {
+    pub(super) async fn add_causes(
+        &self,
+        client: &Client,
+        namespace: &str,
+        seen: &mut WorkloadSeen,
+    ) {
         let uid = seen.meta().uid.clone().unwrap_or_default();
         let (replicas, sides, has_conditions) = match seen {
             WorkloadSeen::Deployment(d) => (d.new.wanted, [&mut d.new, &mut d.old], true),
             WorkloadSeen::StatefulSet(s) => (s.replicas(), [&mut s.new, &mut s.old], false),
         };
-        let there: u32 = sides.iter().map(|s| s.active()).sum();
+        let there: u32 = sides.iter().map(|s| s.active_pods()).sum();
         let [new, old] = sides;
-        self.pods(client, namespace, new).await;
-        self.pods(client, namespace, old).await;
+        self.add_pod_causes(client, namespace, new).await;
+        self.add_pod_causes(client, namespace, old).await;
         // A StatefulSet has no conditions; only events report that it cannot create a pod.
         if !has_conditions && there < replicas && new.trouble.is_none() {
-            new.trouble = self.of(client, namespace, &uid).await;
+            new.trouble = self.find_cause(client, namespace, &uid).await;
         }
     }
 
-    async fn pods(&self, client: &Client, namespace: &str, side: &mut Side) {
+    async fn add_pod_causes(&self, client: &Client, namespace: &str, side: &mut VersionPods) {
         for pod in side
             .pods
             .iter_mut()
             .filter(|p| p.ready.is_none() && p.is_vague)
-            .take(PODS)
+            .take(MAX_PODS_PER_SIDE)
         {
-            if let Some(words) = self.of(client, namespace, &pod.uid).await {
+            if let Some(words) = self.find_cause(client, namespace, &pod.uid).await {
                 pod.trouble = Some(words);
             }
         }
     }
 
-    async fn of(&self, client: &Client, namespace: &str, uid: &str) -> Option<Clean> {
+    async fn find_cause(&self, client: &Client, namespace: &str, uid: &str) -> Option<Clean> {
         let now = Instant::now();
         if let Some((_, words)) = self
             .lock()
             .get(uid)
-            .filter(|(at, _)| now.duration_since(*at) < HOLDS)
+            .filter(|(at, _)| now.duration_since(*at) < ANSWER_TTL)
         {
             return words.clone();
         }
@@ -74,15 +79,15 @@ impl Events {
             .fields(&format!("involvedObject.uid={uid}"))
             .limit(50);
         // Without the right to read events there is no explanation.
-        let found = tokio::time::timeout(ANSWER, api.list(&params))
+        let found = tokio::time::timeout(ANSWER_TIMEOUT, api.list(&params))
             .await
             .ok()
             .and_then(Result::ok);
         let words = found
             .and_then(|all| cause::of_events(&all.items))
-            .map(|c| c.words());
+            .map(|c| c.to_text());
         let mut all = self.lock();
-        all.retain(|_, (at, _)| now.duration_since(*at) < HOLDS);
+        all.retain(|_, (at, _)| now.duration_since(*at) < ANSWER_TTL);
         all.insert(uid.to_owned(), (now, words.clone()));
         words
     }

@@ -18,7 +18,7 @@ use crate::{
     api::{App, Approval, InventoryItem, Release, ReleasePhase, label},
     cluster::{agent::Agent, clusters::Clusters, install, owner},
     domain::owner::Owner,
-    engine::{Options, Telemetry, run},
+    engine::{Options, Telemetry, run_engine},
     pocket::rest::ApiServer,
 };
 
@@ -35,14 +35,14 @@ impl Fleet {
         let dir = tempfile::tempdir().unwrap();
         let server = ApiServer::open(dir.path()).unwrap();
         let client = server.client();
-        install::definitions(&client).await.unwrap();
+        install::apply_definitions(&client).await.unwrap();
         let service = tower::service_fn(move |request: Request<Body>| {
             let server = server.clone();
             async move {
                 if request.method() == Method::GET && request.uri().path().ends_with(hangs) {
                     std::future::pending::<()>().await;
                 }
-                Ok::<_, tower::BoxError>(server.handle(request).await)
+                Ok::<_, tower::BoxError>(server.handle_request(request).await)
             }
         });
         let engines = Client::new(service, HOME);
@@ -56,7 +56,7 @@ impl Fleet {
             hops: crate::engine::HopReport::default(),
         };
         let stop = CancellationToken::new();
-        tokio::spawn(run(options, stop.clone()));
+        tokio::spawn(run_engine(options, stop.clone()));
         Self {
             client,
             _stop: stop.drop_guard(),
@@ -274,7 +274,7 @@ async fn what_nobody_has_adopted_is_not_written_over_until_somebody_does() {
         app: "a".into(),
         environment: "e".into(),
     };
-    owner::adopt(fleet.client.clone(), &item, &me, None)
+    owner::adopt_object(fleet.client.clone(), &item, &me, None)
         .await
         .unwrap();
     fleet.control("a-1", json!({"retry": {"deploy": 1}})).await;

@@ -125,7 +125,10 @@ async fn many_go_some_at_each_look_with_what_is_theirs_and_the_newest_stay() {
         .unwrap();
     rig.shown("that job", |c| c.jobs.state().len() == 41).await;
     assert!(
-        prune::look(&rig.options, &rig.cache).await.unwrap().more,
+        prune::prune_releases(&rig.options, &rig.cache)
+            .await
+            .unwrap()
+            .more,
         "not all at once"
     );
     let some = names::<Release>(&rig).await;
@@ -134,20 +137,27 @@ async fn many_go_some_at_each_look_with_what_is_theirs_and_the_newest_stay() {
         "the oldest go first: {some:?}"
     );
     left(&rig, 8).await;
-    assert!(!prune::look(&rig.options, &rig.cache).await.unwrap().more);
+    assert!(
+        !prune::prune_releases(&rig.options, &rig.cache)
+            .await
+            .unwrap()
+            .more
+    );
     assert_eq!(names::<Release>(&rig).await, ["a-39", "a-40"]);
     assert_eq!(names::<Approval>(&rig).await, ["a-39", "a-40"]);
     assert_eq!(names::<Job>(&rig).await, ["a-39", "a-40", "own"]);
     left(&rig, 2).await;
-    prune::look(&rig.options, &rig.cache).await.unwrap();
+    prune::prune_releases(&rig.options, &rig.cache)
+        .await
+        .unwrap();
     assert_eq!(names::<Release>(&rig).await, ["a-39", "a-40"]);
     assert!(
         rig.options
             .telemetry
-            .text()
+            .to_open_metrics()
             .contains("graylane_pruned_releases_total 38"),
         "{}",
-        rig.options.telemetry.text()
+        rig.options.telemetry.to_open_metrics()
     );
 }
 
@@ -165,7 +175,9 @@ async fn who_was_quicker_is_no_trouble_and_what_changed_is_looked_at_again() {
         .patch("a-2", &PatchParams::default(), &Patch::Merge(&noted))
         .await
         .unwrap();
-    prune::look(&rig.options, &rig.cache).await.unwrap();
+    prune::prune_releases(&rig.options, &rig.cache)
+        .await
+        .unwrap();
     rig.shown("the change", |c| {
         c.releases.state().iter().all(|r| r.name_any() != "a-1")
     })
@@ -175,10 +187,14 @@ async fn who_was_quicker_is_no_trouble_and_what_changed_is_looked_at_again() {
     })
     .await;
     // Then it is deleted, and so is what another person's deletion left behind.
-    prune::look(&rig.options, &rig.cache).await.unwrap();
+    prune::prune_releases(&rig.options, &rig.cache)
+        .await
+        .unwrap();
     rig.shown("the end", |c| c.releases.state().len() <= 2)
         .await;
-    prune::look(&rig.options, &rig.cache).await.unwrap();
+    prune::prune_releases(&rig.options, &rig.cache)
+        .await
+        .unwrap();
     assert_eq!(
         names::<Release>(&rig).await,
         ["a-4"],
@@ -193,7 +209,10 @@ async fn a_missing_right_is_told_with_what_gives_it() {
     let rig =
         Rig::barred(|method, path| method == Method::DELETE && path.contains("/releases/")).await;
     seed(&rig, 0, 3).await;
-    let told = prune::look(&rig.options, &rig.cache).await.err().unwrap();
+    let told = prune::prune_releases(&rig.options, &rig.cache)
+        .await
+        .err()
+        .unwrap();
     assert!(
         told.contains("deleting release a-") && told.contains("graylane install"),
         "{told}"

@@ -9,8 +9,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Deserializer, de};
 
 use super::{
-    Decoded, Decoder, Facts, Ids, Lasted, MOST_ATTRIBUTES, Malformed, Own, ReadLine, Unusable,
-    Value, logs::Record, value::MOST_LISTED, wire::side,
+    Decoded, Decoder, EmitterAttributes, MOST_ATTRIBUTES, Malformed, ReadLine, SpanAttributes,
+    SpanIds, Timing, Unusable, Value, logs::AccessRecord, protobuf::span_side, value::MOST_LISTED,
 };
 use crate::domain::span::Span;
 
@@ -177,13 +177,16 @@ impl<'de> Deserialize<'de> for Number {
 }
 
 impl Number {
-    fn nanos(self) -> u64 {
+    fn to_nanos(self) -> u64 {
         u64::try_from(self.0).unwrap_or_default()
     }
 }
 
 /// A number, or the name of one.
-fn named<'de, D: Deserializer<'de>>(deserializer: D, names: &[&str]) -> Result<u64, D::Error> {
+fn number_or_name<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    names: &[&str],
+) -> Result<u64, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Word {
@@ -191,7 +194,7 @@ fn named<'de, D: Deserializer<'de>>(deserializer: D, names: &[&str]) -> Result<u
         Name(String),
     }
     Ok(match Word::deserialize(deserializer)? {
-        Word::Number(number) => number.nanos(),
+        Word::Number(number) => number.to_nanos(),
         Word::Name(name) => names
             .iter()
             .position(|n| name.ends_with(n))
@@ -204,7 +207,7 @@ struct Kind(u64);
 
 impl<'de> Deserialize<'de> for Kind {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        named(
+        number_or_name(
             deserializer,
             &[
                 "UNSPECIFIED",
@@ -224,7 +227,7 @@ struct StatusCode(u64);
 
 impl<'de> Deserialize<'de> for StatusCode {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        named(deserializer, &["UNSET", "OK", "ERROR"]).map(Self)
+        number_or_name(deserializer, &["UNSET", "OK", "ERROR"]).map(Self)
     }
 }
 
@@ -235,11 +238,11 @@ struct Id(Vec<u8>);
 impl<'de> Deserialize<'de> for Id {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Option::<Cow<'de, str>>::deserialize(deserializer)?.unwrap_or_default();
-        Ok(Self(id(&text).unwrap_or_default()))
+        Ok(Self(decode_id(&text).unwrap_or_default()))
     }
 }
 
-fn id(text: &str) -> Option<Vec<u8>> {
+fn decode_id(text: &str) -> Option<Vec<u8>> {
     // Sixteen bytes take 24 characters in base64, eight bytes take 12.
     let is_hex = text.len() <= 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
     if !is_hex {
@@ -255,7 +258,7 @@ fn id(text: &str) -> Option<Vec<u8>> {
 }
 
 impl AnyValue {
-    fn read(&self) -> Value<'_> {
+    fn to_value(&self) -> Value<'_> {
         if let Some(text) = &self.string_value {
             return Value::from(text.as_str());
         }
@@ -278,15 +281,18 @@ impl AnyValue {
 }
 
 impl KeyValue {
-    fn read(&self) -> (&str, Value<'_>) {
+    fn to_pair(&self) -> (&str, Value<'_>) {
         (
             &self.key,
-            self.value.as_ref().map(AnyValue::read).unwrap_or_default(),
+            self.value
+                .as_ref()
+                .map(AnyValue::to_value)
+                .unwrap_or_default(),
         )
     }
 }
 
-fn read(bytes: &[u8]) -> Result<Request, Malformed> {
+fn parse_request(bytes: &[u8]) -> Result<Request, Malformed> {
     // This also counts braces in strings: no message of a thousand spans comes near the limit.
     if bytes.iter().filter(|b| **b == b'{').count() > MOST_OBJECTS {
         return Err(Malformed::TooManyObjects(MOST_OBJECTS));
@@ -294,81 +300,84 @@ fn read(bytes: &[u8]) -> Result<Request, Malformed> {
     serde_json::from_slice(bytes).map_err(|e| Malformed::Json(e.to_string()))
 }
 
-fn first<'a>(
+fn bounded_attributes<'a>(
     attributes: &'a [KeyValue],
     decoded: &mut Decoded,
 ) -> impl Iterator<Item = (&'a str, Value<'a>)> + use<'a> {
     decoded.dropped.attributes += attributes.len().saturating_sub(MOST_ATTRIBUTES) as u64;
-    attributes.iter().take(MOST_ATTRIBUTES).map(KeyValue::read)
+    attributes
+        .iter()
+        .take(MOST_ATTRIBUTES)
+        .map(KeyValue::to_pair)
 }
 
 impl OfResource {
-    fn own(&self, decoded: &mut Decoded) -> Own<'_> {
-        let mut own = Own::default();
-        for (key, value) in first(&self.resource.attributes, decoded) {
-            own.take(key, &value);
+    fn emitter_attributes(&self, decoded: &mut Decoded) -> EmitterAttributes<'_> {
+        let mut own = EmitterAttributes::default();
+        for (key, value) in bounded_attributes(&self.resource.attributes, decoded) {
+            own.take_attribute(key, &value);
         }
         own
     }
 }
 
-pub(super) fn traces(decoder: &Decoder<'_>, bytes: &[u8]) -> Result<Decoded, Malformed> {
-    let request = read(bytes)?;
+pub(super) fn decode_traces(decoder: &Decoder<'_>, bytes: &[u8]) -> Result<Decoded, Malformed> {
+    let request = parse_request(bytes)?;
     let mut decoded = Decoded::default();
     for resource in &request.resource_spans {
-        let own = resource.own(&mut decoded);
+        let own = resource.emitter_attributes(&mut decoded);
         for one in resource.scope_spans.iter().flat_map(|scope| &scope.spans) {
             if decoded.is_full(decoder) {
                 decoded.dropped.too_many += 1;
                 continue;
             }
-            let span = span(decoder, &own, one, &mut decoded);
-            decoded.add(span);
+            let span = decode_span(decoder, &own, one, &mut decoded);
+            decoded.add_span(span);
         }
     }
     Ok(decoded)
 }
 
-fn span<'a>(
+fn decode_span<'a>(
     decoder: &Decoder<'_>,
-    resource: &Own<'a>,
+    resource: &EmitterAttributes<'a>,
     one: &'a OneSpan,
     decoded: &mut Decoded,
 ) -> Result<Span, Unusable> {
-    let (mut facts, mut own) = (Facts::default(), Cow::Borrowed(resource));
-    for (key, value) in first(&one.attributes, decoded) {
-        if Own::is_key(key) {
-            own.to_mut().take(key, &value);
+    let (mut facts, mut own) = (SpanAttributes::default(), Cow::Borrowed(resource));
+    for (key, value) in bounded_attributes(&one.attributes, decoded) {
+        if EmitterAttributes::is_key(key) {
+            own.to_mut().take_attribute(key, &value);
         }
-        facts.take(decoder.keys, key, value);
+        facts.take_attribute(decoder.keys, key, value);
     }
     if one.status.code.0 == 2 {
-        facts.failed(Cow::Borrowed(&one.status.message));
+        facts.set_failed(Cow::Borrowed(&one.status.message));
     }
-    let ids = Ids::of_bytes(&one.trace_id.0, &one.span_id.0, &one.parent_span_id.0)?;
-    let lasted = Lasted::between(
-        one.start_time_unix_nano.nanos(),
-        one.end_time_unix_nano.nanos(),
+    let ids = SpanIds::from_bytes(&one.trace_id.0, &one.span_id.0, &one.parent_span_id.0)?;
+    let lasted = Timing::from_nanos(
+        one.start_time_unix_nano.to_nanos(),
+        one.end_time_unix_nano.to_nanos(),
     )?;
     Ok(facts.into_span(
         decoder.keys,
         decoder.source,
-        side(one.kind.0),
-        own.emitter(),
+        span_side(one.kind.0),
+        own.to_emitter(),
         ids,
         lasted,
     ))
 }
 
-pub(super) fn logs(
+pub(super) fn decode_logs(
     decoder: &Decoder<'_>,
     bytes: &[u8],
     line: &ReadLine<'_>,
 ) -> Result<Decoded, Malformed> {
-    let request = read(bytes)?;
+    let request = parse_request(bytes)?;
     let mut decoded = Decoded::default();
     for resource in &request.resource_spans {
-        let own = resource.own(&mut decoded);
+        let own = resource.emitter_attributes(&mut decoded);
         for one in resource
             .scope_spans
             .iter()
@@ -378,18 +387,22 @@ pub(super) fn logs(
                 decoded.dropped.too_many += 1;
                 continue;
             }
-            let attributes = first(&one.attributes, &mut decoded);
-            let record = Record {
-                time: one.time_unix_nano.nanos(),
-                observed: one.observed_time_unix_nano.nanos(),
+            let attributes = bounded_attributes(&one.attributes, &mut decoded);
+            let record = AccessRecord {
+                time: one.time_unix_nano.to_nanos(),
+                observed: one.observed_time_unix_nano.to_nanos(),
                 trace: Cow::Borrowed(&one.trace_id.0),
                 span: Cow::Borrowed(&one.span_id.0),
-                body: one.body.as_ref().map(AnyValue::read).unwrap_or_default(),
+                body: one
+                    .body
+                    .as_ref()
+                    .map(AnyValue::to_value)
+                    .unwrap_or_default(),
                 attributes: attributes
                     .map(|(key, value)| (Cow::Borrowed(key), value))
                     .collect(),
             };
-            record.add(&own, line, &mut decoded);
+            record.add_span_to(&own, line, &mut decoded);
         }
     }
     Ok(decoded)
@@ -402,19 +415,19 @@ mod tests {
     #[test]
     fn ids_are_hex_or_base64() {
         assert_eq!(
-            id("00f067aa0ba902b7"),
+            decode_id("00f067aa0ba902b7"),
             Some(vec![0, 0xf0, 0x67, 0xaa, 0x0b, 0xa9, 0x02, 0xb7])
         );
         assert_eq!(
-            id("f067aa0ba902b7"),
+            decode_id("f067aa0ba902b7"),
             Some(vec![0xf0, 0x67, 0xaa, 0x0b, 0xa9, 0x02, 0xb7]),
             "zeros were lost"
         );
-        assert_eq!(id("APBnqgupArc="), id("00f067aa0ba902b7"));
-        assert_eq!(id("FFFF"), Some(vec![0xff, 0xff]));
+        assert_eq!(decode_id("APBnqgupArc="), decode_id("00f067aa0ba902b7"));
+        assert_eq!(decode_id("FFFF"), Some(vec![0xff, 0xff]));
         for none in ["zz", "灰", &"f".repeat(33), &"Z".repeat(25)] {
-            assert_eq!(id(none), None, "{none}");
+            assert_eq!(decode_id(none), None, "{none}");
         }
-        assert!(id("").unwrap_or_default().is_empty());
+        assert!(decode_id("").unwrap_or_default().is_empty());
     }
 }

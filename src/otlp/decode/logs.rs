@@ -5,12 +5,14 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value as Json};
 
-use super::{Decoded, Own, ReadLine, Unusable, Value, text::hex, time::instant};
+use super::{
+    Decoded, EmitterAttributes, ReadLine, Unusable, Value, text::hex_id, time::valid_timestamp,
+};
 use crate::domain::span::Emitter;
 
 /// One log record.
 #[derive(Debug, Default)]
-pub(super) struct Record<'a> {
+pub(super) struct AccessRecord<'a> {
     /// Nanoseconds since 1970; 0 when unknown.
     pub(super) time: u64,
     /// When a collector observed it, in nanoseconds since 1970.
@@ -21,26 +23,34 @@ pub(super) struct Record<'a> {
     pub(super) attributes: Vec<(Cow<'a, str>, Value<'a>)>,
 }
 
-impl Record<'_> {
+impl AccessRecord<'_> {
     /// Adds the span of this record.
-    pub(super) fn add(&self, own: &Own<'_>, line: &ReadLine<'_>, decoded: &mut Decoded) {
+    pub(super) fn add_span_to(
+        &self,
+        own: &EmitterAttributes<'_>,
+        line: &ReadLine<'_>,
+        decoded: &mut Decoded,
+    ) {
         let body = self
             .body
-            .text()
+            .as_text()
             .map(str::trim)
             .filter(|text| text.starts_with('{'));
-        let Some(mut span) = body.and_then(line).or_else(|| line(&self.fields()?)) else {
+        let Some(mut span) = body
+            .and_then(line)
+            .or_else(|| line(&self.fields_as_json()?))
+        else {
             decoded.dropped.no_access_log += 1;
             return;
         };
         if span.trace.is_empty() {
-            span.trace = hex(&self.trace, 16).unwrap_or_default();
+            span.trace = hex_id(&self.trace, 16).unwrap_or_default();
         }
         if span.by == Emitter::default() {
-            span.by = own.emitter();
+            span.by = own.to_emitter();
         }
-        let can_be = instant(span.time.as_nanosecond()).is_some();
-        decoded.add(if can_be {
+        let can_be = valid_timestamp(span.time.as_nanosecond()).is_some();
+        decoded.add_span(if can_be {
             Ok(span)
         } else {
             Err(Unusable::Time)
@@ -48,7 +58,7 @@ impl Record<'_> {
     }
 
     /// The attributes as a line in JSON, with time and ids from the record.
-    fn fields(&self) -> Option<String> {
+    fn fields_as_json(&self) -> Option<String> {
         if self.attributes.is_empty() {
             return None;
         }
@@ -57,18 +67,18 @@ impl Record<'_> {
             let value = match value {
                 Value::Number(n) => Json::from(*n),
                 Value::Flag(flag) => Json::from(*flag),
-                Value::Text(_) | Value::List(_) => Json::from(value.text()),
+                Value::Text(_) | Value::List(_) => Json::from(value.as_text()),
                 Value::Other => continue,
             };
             line.insert(key.clone().into_owned(), value);
         }
         let time = [self.time, self.observed]
             .into_iter()
-            .find_map(|nanos| instant(nanos.into()));
+            .find_map(|nanos| valid_timestamp(nanos.into()));
         let known = [
             ("start_time", time.map(|t| t.to_string())),
-            ("trace_id", hex(&self.trace, 16)),
-            ("span_id", hex(&self.span, 8)),
+            ("trace_id", hex_id(&self.trace, 16)),
+            ("span_id", hex_id(&self.span, 8)),
         ];
         for (key, value) in known {
             if let (Some(value), false) = (value, line.contains_key(key)) {

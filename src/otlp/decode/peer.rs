@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 /// The IP address in `IP`, `IP:port` or `[IP]:port`; `None` for anything else.
-pub(super) fn ip(text: &str) -> Option<String> {
+pub(super) fn parse_ip(text: &str) -> Option<String> {
     let text = text.trim();
     let address = text
         .parse::<IpAddr>()
@@ -26,7 +26,7 @@ mod tests {
             ("fd00:0::1", "fd00::1"),
             ("::ffff:10.0.0.1", "10.0.0.1"),
         ] {
-            assert_eq!(ip(text).as_deref(), Some(expected));
+            assert_eq!(parse_ip(text).as_deref(), Some(expected));
         }
         for none in [
             "",
@@ -37,7 +37,7 @@ mod tests {
             "10.0.0.1:99999",
             "unix:/a",
         ] {
-            assert_eq!(ip(none), None, "{none}");
+            assert_eq!(parse_ip(none), None, "{none}");
         }
     }
 }

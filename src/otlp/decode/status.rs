@@ -1,6 +1,6 @@
 //! How a request ended.
 
-use super::text::told;
+use super::text::clean_bounded;
 
 /// HTTP status and name of each gRPC status.
 /// <https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto>
@@ -42,7 +42,7 @@ const FLAGS: [(&str, &str); 12] = [
 ];
 
 /// The HTTP status for a gRPC status (given as number or name), and the name of the gRPC status.
-pub(super) fn of_grpc(code: &str) -> Option<(u16, &'static str)> {
+pub(super) fn grpc_status(code: &str) -> Option<(u16, &'static str)> {
     let code = code.trim();
     let by_name = || {
         GRPC.into_iter()
@@ -55,7 +55,7 @@ pub(super) fn of_grpc(code: &str) -> Option<(u16, &'static str)> {
 }
 
 /// A description of Envoy's response flags; `None` when nothing went wrong.
-pub(super) fn of_flags(flags: &str) -> Option<String> {
+pub(super) fn describe_flags(flags: &str) -> Option<String> {
     if matches!(flags, "" | "-") {
         return None;
     }
@@ -71,9 +71,9 @@ pub(super) fn of_flags(flags: &str) -> Option<String> {
         .filter_map(known)
         .collect();
     Some(if words.is_empty() {
-        told(&format!("Envoy: {flags}"))
+        clean_bounded(&format!("Envoy: {flags}"))
     } else {
-        format!("{} ({})", words.join(", "), told(flags))
+        format!("{} ({})", words.join(", "), clean_bounded(flags))
     })
 }
 
@@ -83,16 +83,16 @@ mod tests {
 
     #[test]
     fn codes_and_flags_have_words() {
-        assert_eq!(of_grpc("14"), Some((503, "UNAVAILABLE")));
-        assert_eq!(of_grpc("NOT_FOUND"), Some((404, "NOT_FOUND")));
+        assert_eq!(grpc_status("14"), Some((503, "UNAVAILABLE")));
+        assert_eq!(grpc_status("NOT_FOUND"), Some((404, "NOT_FOUND")));
         for none in ["17", "-1", "", "x"] {
-            assert_eq!(of_grpc(none), None);
+            assert_eq!(grpc_status(none), None);
         }
-        assert_eq!(of_flags("-"), None);
+        assert_eq!(describe_flags("-"), None);
         assert_eq!(
-            of_flags("UF,URX").unwrap(),
+            describe_flags("UF,URX").unwrap(),
             "connection to the upstream failed, retries used up (UF,URX)"
         );
-        assert_eq!(of_flags("ZZ").unwrap(), "Envoy: ZZ");
+        assert_eq!(describe_flags("ZZ").unwrap(), "Envoy: ZZ");
     }
 }

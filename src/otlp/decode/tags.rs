@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use super::{Value, text::told};
+use super::{Value, text::clean_bounded};
 use crate::domain::span::{Tag, TagKeys};
 
 /// Prefix of attributes with captured request headers, before the header's name.
@@ -12,7 +12,7 @@ const BAGGAGE: &str = "baggage";
 
 /// How an attribute holds the tag; the first in this order counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Way {
+pub(super) enum TagLocation {
     /// Named as the header: a custom tag of Envoy.
     Custom,
     /// The captured header.
@@ -28,29 +28,35 @@ pub(super) enum Way {
 /// The attributes that may hold the lane tag.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AttributeKeys {
-    ways: HashMap<String, Way>,
+    ways: HashMap<String, TagLocation>,
     keys: TagKeys,
 }
 
 impl AttributeKeys {
     /// From the headers and baggage members that carry tags.
-    pub fn of(keys: TagKeys) -> Self {
+    pub fn from_tag_keys(keys: TagKeys) -> Self {
         let mut this = Self {
             ways: HashMap::new(),
             keys,
         };
         for header in &this.keys.headers {
             let lower = header.to_ascii_lowercase();
-            this.ways.insert(header.to_owned(), Way::Custom);
-            this.ways.insert(lower.clone(), Way::Custom);
-            this.ways.insert(format!("{HEADER}{lower}"), Way::Header);
+            this.ways.insert(header.to_owned(), TagLocation::Custom);
+            this.ways.insert(lower.clone(), TagLocation::Custom);
             this.ways
-                .insert(format!("{HEADER}{}", lower.replace('-', "_")), Way::Header);
-            this.ways.insert("http.headers".into(), Way::Lines);
+                .insert(format!("{HEADER}{lower}"), TagLocation::Header);
+            this.ways.insert(
+                format!("{HEADER}{}", lower.replace('-', "_")),
+                TagLocation::Header,
+            );
+            this.ways.insert("http.headers".into(), TagLocation::Lines);
         }
         for member in &this.keys.members {
-            this.ways.entry(member.to_owned()).or_insert(Way::Member);
-            this.ways.insert(format!("{HEADER}{BAGGAGE}"), Way::Baggage);
+            this.ways
+                .entry(member.to_owned())
+                .or_insert(TagLocation::Member);
+            this.ways
+                .insert(format!("{HEADER}{BAGGAGE}"), TagLocation::Baggage);
         }
         this
     }
@@ -58,36 +64,36 @@ impl AttributeKeys {
     /// Adds an attribute, for a store that uses another name.
     #[must_use]
     pub fn and_attribute(mut self, name: &str) -> Self {
-        self.ways.insert(name.to_owned(), Way::Custom);
+        self.ways.insert(name.to_owned(), TagLocation::Custom);
         self
     }
 
     /// How an attribute may hold the tag; `None` when it cannot.
-    pub(super) fn way(&self, attribute: &str) -> Option<Way> {
+    pub(super) fn tag_location(&self, attribute: &str) -> Option<TagLocation> {
         self.ways.get(attribute).copied()
     }
 
     /// The tag in an attribute's value.
-    pub(super) fn tag(&self, way: Way, value: &Value<'_>) -> Tag {
-        let Some(text) = value.text() else {
+    pub(super) fn read_tag(&self, way: TagLocation, value: &Value<'_>) -> Tag {
+        let Some(text) = value.as_text() else {
             return Tag::Unknown;
         };
         match way {
-            Way::Custom | Way::Header | Way::Member => first(text),
-            Way::Baggage => self.of_baggage(text),
-            Way::Lines => self.of_lines(text),
+            TagLocation::Custom | TagLocation::Header | TagLocation::Member => first_tag(text),
+            TagLocation::Baggage => self.tag_from_baggage(text),
+            TagLocation::Lines => self.tag_from_lines(text),
         }
     }
 
     /// Baggage without the member says nothing: the tag may be in the header.
-    fn of_baggage(&self, text: &str) -> Tag {
+    fn tag_from_baggage(&self, text: &str) -> Tag {
         self.keys
-            .member_of(text)
-            .map_or(Tag::Unknown, |value| first(&value))
+            .tag_in_baggage(text)
+            .map_or(Tag::Unknown, |value| first_tag(&value))
     }
 
     /// Lines `NAME=VALUE`. A missing header says nothing: it may not have been collected.
-    fn of_lines(&self, text: &str) -> Tag {
+    fn tag_from_lines(&self, text: &str) -> Tag {
         let lines = text.lines().filter_map(|line| line.split_once('='));
         let ours = |name: &str| {
             self.keys
@@ -99,17 +105,19 @@ impl AttributeKeys {
             .into_iter()
             .find(|(name, _)| ours(name))
             .map(|(_, value)| value);
-        found.map_or(Tag::Unknown, |value| first(value.trim_matches(['[', ']'])))
+        found.map_or(Tag::Unknown, |value| {
+            first_tag(value.trim_matches(['[', ']']))
+        })
     }
 
     /// Path and query, with only the parameters that lanes use.
     pub(super) fn cut_query(&self, path: &str, query: &str) -> String {
-        self.keys.cut_query(&format!("{path}?{query}"))
+        self.keys.filter_query(&format!("{path}?{query}"))
     }
 }
 
 /// The first of comma-separated values, or of a JSON array in text.
-fn first(text: &str) -> Tag {
+fn first_tag(text: &str) -> Tag {
     let text = text.trim();
     let text = match text.strip_prefix('[') {
         Some(_) => serde_json::from_str::<Vec<String>>(text).map_or(Cow::Borrowed(text), |list| {
@@ -117,7 +125,9 @@ fn first(text: &str) -> Tag {
         }),
         None => Cow::Borrowed(text),
     };
-    Tag::told(&told(text.split(',').next().unwrap_or_default().trim()))
+    Tag::from_reported(&clean_bounded(
+        text.split(',').next().unwrap_or_default().trim(),
+    ))
 }
 
 #[cfg(test)]
@@ -153,13 +163,13 @@ mod tests {
                 ..LaneSpec::default()
             },
         );
-        AttributeKeys::of(TagKeys::of([&group], [&lane]))
+        AttributeKeys::from_tag_keys(TagKeys::from_groups([&group], [&lane]))
     }
 
     fn tag(attribute: &str, value: &str) -> Tag {
         let keys = keys();
-        keys.way(attribute)
-            .map_or(Tag::Unknown, |way| keys.tag(way, &value.into()))
+        keys.tag_location(attribute)
+            .map_or(Tag::Unknown, |way| keys.read_tag(way, &value.into()))
     }
 
     #[test]
@@ -195,8 +205,11 @@ mod tests {
             assert_eq!(tag(attribute, value), expected, "{attribute} {value}");
         }
         let store = keys().and_attribute("lane.tag");
-        assert_eq!(store.way("lane.tag"), Some(Way::Custom));
-        assert_eq!(keys().tag(Way::Header, &Value::Number(1)), Tag::Unknown);
+        assert_eq!(store.tag_location("lane.tag"), Some(TagLocation::Custom));
+        assert_eq!(
+            keys().read_tag(TagLocation::Header, &Value::Number(1)),
+            Tag::Unknown
+        );
     }
 
     #[test]

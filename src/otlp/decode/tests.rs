@@ -48,7 +48,7 @@ fn keys() -> AttributeKeys {
             ..LaneSpec::default()
         },
     );
-    AttributeKeys::of(TagKeys::of([&group], [&lane]))
+    AttributeKeys::from_tag_keys(TagKeys::from_groups([&group], [&lane]))
 }
 
 fn any_value(value: &Json) -> AnyValue {
@@ -158,10 +158,10 @@ fn recorded(text: &str) -> Vec<Span> {
     let mut spans = vec![];
     for line in lines(text).iter().filter(|line| line.get("kind").is_some()) {
         let request = request(&line["res"], vec![message(line)]);
-        let decoded = decoder.traces(&request.encode_to_vec()).unwrap();
+        let decoded = decoder.decode_traces(&request.encode_to_vec()).unwrap();
         assert_eq!(
             decoder
-                .traces_json(&serde_json::to_vec(&request).unwrap())
+                .decode_traces_json(&serde_json::to_vec(&request).unwrap())
                 .unwrap(),
             decoded
         );
@@ -178,7 +178,7 @@ fn one(attributes: Json, kind: i32) -> Span {
     };
     let keys = keys();
     let decoded = Decoder::new(&keys)
-        .traces(&request(&json!({}), vec![message]).encode_to_vec())
+        .decode_traces(&request(&json!({}), vec![message]).encode_to_vec())
         .unwrap();
     decoded.spans.into_iter().next().unwrap()
 }
@@ -288,12 +288,14 @@ fn access_logs_as_recorded_are_read_by_whoever_knows_their_form() {
     ] {
         for logged in lines(recorded).iter().filter(|l| l.get("kind").is_none()) {
             let request = log_request(logged);
-            let decoded = decoder.logs(&request.encode_to_vec(), &line).unwrap();
+            let decoded = decoder
+                .decode_logs(&request.encode_to_vec(), &line)
+                .unwrap();
             let json = serde_json::to_vec(&request).unwrap();
-            assert_eq!(decoder.logs_json(&json, &line).unwrap(), decoded);
+            assert_eq!(decoder.decode_logs_json(&json, &line).unwrap(), decoded);
             assert_eq!(
                 decoder
-                    .logs(&request.encode_to_vec(), &|_| None)
+                    .decode_logs(&request.encode_to_vec(), &|_| None)
                     .unwrap()
                     .dropped
                     .no_access_log,
@@ -441,11 +443,11 @@ fn how_it_ended_is_told_by_whatever_says_it() {
         let keys = keys();
         let request = request(&json!({}), vec![message]);
         let decoded = Decoder::new(&keys)
-            .traces(&request.encode_to_vec())
+            .decode_traces(&request.encode_to_vec())
             .unwrap();
         assert_eq!(
             Decoder::new(&keys)
-                .traces_json(&serde_json::to_vec(&request).unwrap())
+                .decode_traces_json(&serde_json::to_vec(&request).unwrap())
                 .unwrap(),
             decoded
         );
@@ -492,7 +494,7 @@ fn what_cannot_be_is_left_out_and_counted() {
     messages[4].parent_span_id = messages[4].span_id.clone();
     let keys = keys();
     let decoded = Decoder::new(&keys)
-        .traces(&request(&json!({}), messages).encode_to_vec())
+        .decode_traces(&request(&json!({}), messages).encode_to_vec())
         .unwrap();
     assert_eq!(
         decoded.dropped,
@@ -509,7 +511,7 @@ fn what_cannot_be_is_left_out_and_counted() {
     );
 
     let decoded = Decoder::new(&keys)
-        .traces(&request(&json!({}), vec![message(&good); 1200]).encode_to_vec())
+        .decode_traces(&request(&json!({}), vec![message(&good); 1200]).encode_to_vec())
         .unwrap();
     assert_eq!(
         (
@@ -528,7 +530,7 @@ fn what_cannot_be_is_left_out_and_counted() {
         .attributes
         .extend(attributes(&json!({"x-mse-tag": "late"})));
     let decoded = Decoder::new(&keys)
-        .traces(&request(&json!({}), vec![message]).encode_to_vec())
+        .decode_traces(&request(&json!({}), vec![message]).encode_to_vec())
         .unwrap();
     assert_eq!(
         (decoded.spans.len(), decoded.dropped.attributes),
@@ -547,7 +549,7 @@ fn json_as_stores_write_it_is_read_too() {
     }]}]}]});
     let keys = keys();
     let decoded = Decoder::new(&keys)
-        .traces_json(text.to_string().as_bytes())
+        .decode_traces_json(text.to_string().as_bytes())
         .unwrap();
     let span = &decoded.spans[0];
     assert_eq!(
@@ -570,7 +572,7 @@ fn json_of_too_many_objects_is_refused() {
     );
     let keys = AttributeKeys::default();
     let why = Decoder::new(&keys)
-        .traces_json(text.as_bytes())
+        .decode_traces_json(text.as_bytes())
         .unwrap_err();
     assert!(matches!(why, Malformed::TooManyObjects(_)), "{why}");
 }
@@ -702,11 +704,14 @@ fn any_bytes_are_bounded_clean_spans_or_an_error() {
             })
         };
         for bytes in messages {
-            let _ = decoder.logs(&bytes, &line);
-            let _ = decoder.logs_json(&bytes, &line);
-            for decoded in [decoder.traces(&bytes), decoder.traces_json(&bytes)]
-                .into_iter()
-                .flatten()
+            let _ = decoder.decode_logs(&bytes, &line);
+            let _ = decoder.decode_logs_json(&bytes, &line);
+            for decoded in [
+                decoder.decode_traces(&bytes),
+                decoder.decode_traces_json(&bytes),
+            ]
+            .into_iter()
+            .flatten()
             {
                 prop_assert!(decoded.spans.len() <= MOST_SPANS);
                 for span in &decoded.spans {

@@ -1,25 +1,25 @@
 //! Untrusted text and ids, cleaned and bounded where they enter.
 
-use crate::domain::{hop::bounded, text::Clean};
+use crate::domain::{hop::truncate_text, text::Clean};
 
 /// The text, cleaned and cut to 1 KiB.
-pub(super) fn told(text: &str) -> String {
+pub(super) fn clean_bounded(text: &str) -> String {
     if text.len() <= 64 && text.bytes().all(|b| matches!(b, 0x20..=0x7e)) {
         return text.to_owned();
     }
     // Cleaning reads all of the text and expands tabs to four spaces, so it is cut before and
     // after.
-    bounded(&Clean::from_untrusted(&bounded(text)))
+    truncate_text(&Clean::from_untrusted(&truncate_text(text)))
 }
 
 /// The same; `None` when it is empty.
-pub(super) fn some(text: &str) -> Option<String> {
-    Some(told(text)).filter(|text| !text.is_empty())
+pub(super) fn clean_non_empty(text: &str) -> Option<String> {
+    Some(clean_bounded(text)).filter(|text| !text.is_empty())
 }
 
 /// An id as `2 * bytes` lower-case hex digits, padded with leading zeros; `None` when it is zero or
 /// too long.
-pub(super) fn hex(id: &[u8], bytes: usize) -> Option<String> {
+pub(super) fn hex_id(id: &[u8], bytes: usize) -> Option<String> {
     if id.len() > bytes || id.iter().all(|b| *b == 0) {
         return None;
     }
@@ -37,21 +37,21 @@ mod tests {
 
     #[test]
     fn ids_are_padded_hex_and_zero_is_none() {
-        assert_eq!(hex(&[0xab; 8], 8).as_deref(), Some("abababababababab"));
-        assert_eq!(hex(&[1, 0xff], 8).as_deref(), Some("00000000000001ff"));
-        assert_eq!(hex(&[0xab; 16], 16).map(|t| t.len()), Some(32));
+        assert_eq!(hex_id(&[0xab; 8], 8).as_deref(), Some("abababababababab"));
+        assert_eq!(hex_id(&[1, 0xff], 8).as_deref(), Some("00000000000001ff"));
+        assert_eq!(hex_id(&[0xab; 16], 16).map(|t| t.len()), Some(32));
         for none in [&[][..], &[0; 8], &[1; 9]] {
-            assert_eq!(hex(none, 8), None);
+            assert_eq!(hex_id(none, 8), None);
         }
     }
 
     #[test]
     fn text_is_clean_and_bounded() {
-        assert_eq!(told("/A/a"), "/A/a");
-        assert_eq!(told("a\u{1b}[31mb\u{202e}"), "ab");
+        assert_eq!(clean_bounded("/A/a"), "/A/a");
+        assert_eq!(clean_bounded("a\u{1b}[31mb\u{202e}"), "ab");
         for long in ["x".repeat(3_000_000), "\t".repeat(5000), "灰".repeat(5000)] {
-            assert!(told(&long).len() <= 1024 && told(&long).ends_with('…'));
+            assert!(clean_bounded(&long).len() <= 1024 && clean_bounded(&long).ends_with('…'));
         }
-        assert_eq!(some("\u{200b}"), None);
+        assert_eq!(clean_non_empty("\u{200b}"), None);
     }
 }

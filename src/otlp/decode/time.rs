@@ -7,7 +7,7 @@ const END: i64 = 4_102_444_800;
 
 /// A time from nanoseconds since 1970. `None` at or before 1970-01-01 (senders use 0 for unknown),
 /// and from 2100 on.
-pub fn instant(nanos: i128) -> Option<Timestamp> {
+pub fn valid_timestamp(nanos: i128) -> Option<Timestamp> {
     let time = Timestamp::from_nanosecond(nanos).ok()?;
     (nanos > 0 && time.as_second() < END).then_some(time)
 }
@@ -24,10 +24,10 @@ mod tests {
     #[test]
     fn times_lie_between_1970_and_2100() {
         assert_eq!(
-            instant(1_000_000_000),
+            valid_timestamp(1_000_000_000),
             Some("1970-01-01T00:00:01Z".parse().unwrap())
         );
-        assert!(instant(i128::from(END) * 1_000_000_000 - 1).is_some());
+        assert!(valid_timestamp(i128::from(END) * 1_000_000_000 - 1).is_some());
         for wrong in [
             0,
             -1,
@@ -36,7 +36,7 @@ mod tests {
             i128::MAX,
             i128::MIN,
         ] {
-            assert_eq!(instant(wrong), None, "{wrong}");
+            assert_eq!(valid_timestamp(wrong), None, "{wrong}");
         }
         assert_eq!((micros_between(1_000, 5_999), micros_between(5, 1)), (4, 0));
     }

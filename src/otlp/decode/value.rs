@@ -23,7 +23,7 @@ pub(super) const MOST_LISTED: usize = 8;
 
 impl Value<'_> {
     /// As a string; of an array, the first one.
-    pub fn text(&self) -> Option<&str> {
+    pub fn as_text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
             Self::List(list) => list.first().map(|text| &**text),
@@ -32,16 +32,16 @@ impl Value<'_> {
     }
 
     /// As a non-negative integer, also from a string.
-    pub fn number(&self) -> Option<u64> {
+    pub fn as_number(&self) -> Option<u64> {
         match self {
             Self::Number(number) => u64::try_from(*number).ok(),
-            _ => self.text()?.trim().parse().ok(),
+            _ => self.as_text()?.trim().parse().ok(),
         }
     }
 
     /// Whether it is true, also as a string.
     pub fn is_true(&self) -> bool {
-        *self == Self::Flag(true) || self.text() == Some("true")
+        *self == Self::Flag(true) || self.as_text() == Some("true")
     }
 }
 

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::domain::{
     span::Tag,
-    world::{Key, Pod},
+    world::{ObjectKey, Pod},
 };
 
 const BASE: &str = "10.0.0.1";
@@ -16,12 +16,12 @@ const OTHER: &str = "10.9.9.9";
 
 fn pods() -> PodIndex {
     let pod = |name: &str, address: &str, tag: Option<&str>| Pod {
-        key: Key::of(None, "demo", name),
+        key: ObjectKey::in_context(None, "demo", name),
         address: Some(address.into()),
         tag: tag.map(Into::into),
         ..Pod::default()
     };
-    PodIndex::of(&[pod("base", BASE, None), pod("gray", GRAY, Some("gray"))])
+    PodIndex::from_pods(&[pod("base", BASE, None), pod("gray", GRAY, Some("gray"))])
 }
 
 fn span(trace: &str, id: &str, parent: &str, side: Side, peer: &str) -> Span {
@@ -93,7 +93,7 @@ fn what_is_about_a_lane_or_failed_is_written_and_the_rest_in_part() {
         span("ta", "second base", "", Side::Client, BASE),
         span("tb", "inner", "", Side::Inner, ""),
     ];
-    let (kept, skipped) = filter.choose(spans, &pods(), now);
+    let (kept, skipped) = filter.choose_spans(spans, &pods(), now);
     let expected = [
         "tagged",
         "failed",
@@ -126,12 +126,12 @@ fn what_ties_a_written_one_is_written_whatever_it_is() {
         span("t", "database", "entry", Side::Client, OTHER),
         span("u", "entry", "", Side::Server, ""),
     ];
-    let (kept, _) = filter.choose(spans, &pods(), now);
+    let (kept, _) = filter.choose_spans(spans, &pods(), now);
     assert_eq!(ids(&kept), ["entry", "client", "inner", "gray"]);
 
     // Later spans of a trace: those that concern our pods are wanted, and those that were named as
     // a parent.
-    let (kept, _) = filter.choose(
+    let (kept, _) = filter.choose_spans(
         vec![span("v", "late", "above", Side::Client, GRAY)],
         &pods(),
         now,
@@ -143,10 +143,10 @@ fn what_ties_a_written_one_is_written_whatever_it_is() {
         span("v", "beside", "top", Side::Inner, ""),
         span("w", "above", "", Side::Inner, ""),
     ];
-    let (kept, skipped) = filter.choose(spans, &pods(), now);
+    let (kept, skipped) = filter.choose_spans(spans, &pods(), now);
     assert_eq!(ids(&kept), ["lost", "above"]);
     assert_eq!(skipped.elsewhere, 2);
-    let (kept, _) = filter.choose(vec![span("v", "top", "", Side::Server, "")], &pods(), now);
+    let (kept, _) = filter.choose_spans(vec![span("v", "top", "", Side::Server, "")], &pods(), now);
     assert_eq!(ids(&kept), ["top"]);
 }
 
@@ -157,7 +157,7 @@ fn the_rate_is_kept_and_lanes_come_first() {
         .map(|n| span(&n.to_string(), "base", "", Side::Client, BASE))
         .collect();
     spans.extend((0..8).map(|n| span(&format!("g{n}"), "gray", "", Side::Client, GRAY)));
-    let (kept, skipped) = filter.choose(spans.clone(), &pods(), now);
+    let (kept, skipped) = filter.choose_spans(spans.clone(), &pods(), now);
     assert_eq!(kept.iter().filter(|s| s.span == "gray").count(), 8);
     assert_eq!(
         (kept.len(), skipped),
@@ -169,24 +169,27 @@ fn the_rate_is_kept_and_lanes_come_first() {
             }
         )
     );
-    assert_eq!(filter.choose(spans.clone(), &pods(), now).0.len(), 0);
+    assert_eq!(filter.choose_spans(spans.clone(), &pods(), now).0.len(), 0);
     let later = now + Duration::from_millis(500);
-    assert_eq!(filter.choose(spans.clone(), &pods(), later).0.len(), 5);
+    assert_eq!(
+        filter.choose_spans(spans.clone(), &pods(), later).0.len(),
+        5
+    );
     // Unused tokens do not accumulate, and a clock that goes back adds none.
-    let (kept, _) = filter.choose(spans.clone(), &pods(), later + Duration::from_secs(3600));
+    let (kept, _) = filter.choose_spans(spans.clone(), &pods(), later + Duration::from_secs(3600));
     assert_eq!(kept.len(), 10);
-    assert_eq!(filter.choose(spans, &pods(), now).0.len(), 0);
+    assert_eq!(filter.choose_spans(spans, &pods(), now).0.len(), 0);
 }
 
 #[test]
 fn memory_is_bounded() {
-    let mut recent = Recent::default();
-    (0..2 * REMEMBERED as u64).for_each(|n| recent.add(n));
+    let mut recent = RecentHashes::default();
+    (0..2 * REMEMBERED as u64).for_each(|n| recent.insert(n));
     assert_eq!(
         (recent.known.len(), recent.order.len()),
         (REMEMBERED, REMEMBERED)
     );
-    assert!(!recent.has(0) && recent.has(2 * REMEMBERED as u64 - 1));
+    assert!(!recent.contains(0) && recent.contains(2 * REMEMBERED as u64 - 1));
 }
 
 /// Few ids, so that they repeat and parents form loops.
@@ -226,7 +229,7 @@ fn any_spans_are_chosen_or_counted() {
                 spans.len(),
                 spans.iter().filter(|s| s.tag.value().is_some()).count(),
             );
-            let (kept, skipped) = filter.choose(spans, &pods, now);
+            let (kept, skipped) = filter.choose_spans(spans, &pods, now);
             let left_out = skipped.rate + skipped.share + skipped.elsewhere;
             prop_assert_eq!(all as u64, kept.len() as u64 + left_out);
             let tagged = kept.iter().filter(|s| s.tag.value().is_some()).count();

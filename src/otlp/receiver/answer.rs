@@ -65,7 +65,7 @@ struct Delay {
     seconds: i64,
 }
 
-fn words_of(rejected: u64) -> String {
+fn rejection_message(rejected: u64) -> String {
     format!(
         "{rejected} were left out: a request is at most {MOST_SPANS} spans and {} MiB, ids are not zero, and times lie \
          between 1970 and 2100",
@@ -74,10 +74,10 @@ fn words_of(rejected: u64) -> String {
 }
 
 /// A success; `rejected` spans were left out.
-pub(super) fn success(rejected: u64) -> Vec<u8> {
+pub(super) fn encode_success(rejected: u64) -> Vec<u8> {
     let part = |rejected| PartialSuccess {
         rejected: i64::try_from(rejected).unwrap_or(i64::MAX),
-        error_message: words_of(rejected),
+        error_message: rejection_message(rejected),
     };
     ExportResponse {
         partial_success: (rejected > 0).then(|| part(rejected)),
@@ -94,12 +94,12 @@ pub(super) fn success_json(rejected: u64, signal: Signal) -> Value {
     if rejected == 0 {
         return json!({});
     }
-    json!({"partialSuccess": {name: rejected.to_string(), "errorMessage": words_of(rejected)}})
+    json!({"partialSuccess": {name: rejected.to_string(), "errorMessage": rejection_message(rejected)}})
 }
 
 /// The status of a refusal.
-pub(super) fn status(refusal: &Refusal) -> Vec<u8> {
-    let retry = refusal.retry().map(|delay| {
+pub(super) fn encode_status(refusal: &Refusal) -> Vec<u8> {
+    let retry = refusal.retry_delay().map(|delay| {
         let seconds = i64::try_from(delay.as_secs()).unwrap_or(i64::MAX);
         let info = RetryInfo {
             retry_delay: Some(Delay { seconds }),
@@ -110,8 +110,8 @@ pub(super) fn status(refusal: &Refusal) -> Vec<u8> {
         }
     });
     let status = Status {
-        code: refusal.grpc().0,
-        message: refusal.words(),
+        code: refusal.grpc_status().0,
+        message: refusal.to_message(),
         details: retry.into_iter().collect(),
     };
     status.encode_to_vec()
@@ -119,8 +119,8 @@ pub(super) fn status(refusal: &Refusal) -> Vec<u8> {
 
 /// The same in JSON.
 pub(super) fn status_json(refusal: &Refusal) -> Value {
-    let mut status = json!({"code": refusal.grpc().0, "message": refusal.words()});
-    if let Some(delay) = refusal.retry() {
+    let mut status = json!({"code": refusal.grpc_status().0, "message": refusal.to_message()});
+    if let Some(delay) = refusal.retry_delay() {
         status["details"] =
             json!([{"@type": RETRY_INFO, "retryDelay": format!("{}s", delay.as_secs())}]);
     }
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn others_read_our_answers() {
-        let traces = ExportTraceServiceResponse::decode(&success(7)[..])
+        let traces = ExportTraceServiceResponse::decode(&encode_success(7)[..])
             .unwrap()
             .partial_success
             .unwrap();
@@ -147,12 +147,12 @@ mod tests {
             "{}",
             traces.error_message
         );
-        let logs = ExportLogsServiceResponse::decode(&success(7)[..])
+        let logs = ExportLogsServiceResponse::decode(&encode_success(7)[..])
             .unwrap()
             .partial_success
             .unwrap();
         assert_eq!(logs.rejected_log_records, 7);
-        assert!(success(0).is_empty());
+        assert!(encode_success(0).is_empty());
         // In JSON, 64-bit numbers are strings.
         for (signal, name) in [
             (Signal::Traces, "rejectedSpans"),
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn only_what_is_to_be_sent_again_says_so() {
-        let busy = Status::decode(&status(&Refusal::Busy)[..]).unwrap();
+        let busy = Status::decode(&encode_status(&Refusal::Busy)[..]).unwrap();
         assert_eq!((busy.code, busy.details.len()), (8, 1));
         assert_eq!(
             RetryInfo::decode(&busy.details[0].value[..])
@@ -181,7 +181,7 @@ mod tests {
             status_json(&Refusal::Busy)["details"][0]["retryDelay"],
             "1s"
         );
-        let large = Status::decode(&status(&Refusal::TooLarge)[..]).unwrap();
+        let large = Status::decode(&encode_status(&Refusal::TooLarge)[..]).unwrap();
         assert_eq!((large.code, large.details.len()), (8, 0));
         assert_eq!(status_json(&Refusal::TooLarge)["details"], Value::Null);
     }

@@ -12,9 +12,9 @@ use super::refusal::{MOST_BYTES, Refusal};
 
 /// Bytes of all requests that are being read or decoded. Requests over it are refused, and senders
 /// retry.
-const MOST_OF_ALL: usize = 32 << 20;
+const TOTAL_BUDGET_BYTES: usize = 32 << 20;
 /// Timeout for a body.
-const PATIENCE: Duration = Duration::from_secs(20);
+const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The bytes that all current requests may hold together.
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ pub(super) struct Budget(Arc<Semaphore>);
 
 impl Default for Budget {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(MOST_OF_ALL)))
+        Self(Arc::new(Semaphore::new(TOTAL_BUDGET_BYTES)))
     }
 }
 
@@ -32,12 +32,12 @@ impl Budget {
     /// # Errors
     ///
     /// When other requests hold too many.
-    pub(super) fn hold(&self, bytes: usize) -> Result<Held, Refusal> {
+    pub(super) fn reserve_bytes(&self, bytes: usize) -> Result<HeldBytes, Refusal> {
         let bytes = u32::try_from(bytes).map_err(|_| Refusal::TooLarge)?;
         self.0
             .clone()
             .try_acquire_many_owned(bytes)
-            .map(Held)
+            .map(HeldBytes)
             .map_err(|_| Refusal::Busy)
     }
 
@@ -50,11 +50,11 @@ impl Budget {
 
 /// Reserved bytes of the budget.
 #[derive(Debug)]
-pub(super) struct Held(OwnedSemaphorePermit);
+pub(super) struct HeldBytes(OwnedSemaphorePermit);
 
-impl Held {
+impl HeldBytes {
     /// Adds another reservation to this one.
-    pub(super) fn and(&mut self, more: Held) {
+    pub(super) fn merge_held(&mut self, more: HeldBytes) {
         self.0.merge(more.0);
     }
 }
@@ -65,7 +65,7 @@ const DRAINED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Reads on after a refusal: a sender in the middle of its body does not look for an answer, and
 /// closing the connection would lose the answer.
-pub(super) async fn drain(body: &mut Incoming) {
+pub(super) async fn drain_body(body: &mut Incoming) {
     let reading = async {
         let mut read = 0;
         while let Some(Ok(frame)) = body.frame().await {
@@ -83,29 +83,29 @@ pub(super) async fn drain(body: &mut Incoming) {
 /// # Errors
 ///
 /// When it is too long, incomplete or too slow.
-pub(super) async fn collect(
+pub(super) async fn collect_body(
     headers: &HeaderMap,
     mut body: Incoming,
     budget: &Budget,
-) -> Result<(Bytes, Held), Refusal> {
+) -> Result<(Bytes, HeldBytes), Refusal> {
     let told = headers
         .get(CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if told.is_some_and(|length| length > MOST_BYTES) {
-        drain(&mut body).await;
+        drain_body(&mut body).await;
         return Err(Refusal::TooLarge);
     }
-    let read = tokio::time::timeout(PATIENCE, read(&mut body, budget))
+    let read = tokio::time::timeout(BODY_TIMEOUT, read_body(&mut body, budget))
         .await
         .map_err(|_| Refusal::Slow)?;
     if matches!(read, Err(Refusal::TooLarge | Refusal::Busy)) {
-        drain(&mut body).await;
+        drain_body(&mut body).await;
     }
     read
 }
 
-async fn read(body: &mut Incoming, budget: &Budget) -> Result<(Bytes, Held), Refusal> {
-    let (mut bytes, mut held) = (Vec::new(), budget.hold(0)?);
+async fn read_body(body: &mut Incoming, budget: &Budget) -> Result<(Bytes, HeldBytes), Refusal> {
+    let (mut bytes, mut held) = (Vec::new(), budget.reserve_bytes(0)?);
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| Refusal::Cut)?.into_data() else {
             continue;
@@ -113,7 +113,7 @@ async fn read(body: &mut Incoming, budget: &Budget) -> Result<(Bytes, Held), Ref
         if bytes.len() + data.len() > MOST_BYTES {
             return Err(Refusal::TooLarge);
         }
-        held.and(budget.hold(data.len())?);
+        held.merge_held(budget.reserve_bytes(data.len())?);
         bytes.extend_from_slice(&data);
     }
     Ok((bytes.into(), held))

@@ -12,7 +12,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::{
     Answer,
-    answer::{status, success},
+    answer::{encode_status, encode_success},
     body,
     intake::{Form, Intake, Payload, Signal},
     refusal::Refusal,
@@ -23,7 +23,7 @@ const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 /// ASCII characters to escape in `grpc-message`; all others are always escaped.
 const PLAIN: &AsciiSet = &CONTROLS.add(b'%');
 
-pub(super) async fn answer(intake: &Arc<Intake>, request: Request<Incoming>) -> Answer {
+pub(super) async fn answer_grpc(intake: &Arc<Intake>, request: Request<Incoming>) -> Answer {
     let kind = request
         .headers()
         .get(header::CONTENT_TYPE)
@@ -35,7 +35,7 @@ pub(super) async fn answer(intake: &Arc<Intake>, request: Request<Incoming>) -> 
         *answer.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
         intake
             .metrics
-            .answered("grpc", "none", "UNSUPPORTED_MEDIA_TYPE");
+            .count_answer("grpc", "none", "UNSUPPORTED_MEDIA_TYPE");
         return answer;
     }
     let signal = match request.uri().path() {
@@ -44,24 +44,24 @@ pub(super) async fn answer(intake: &Arc<Intake>, request: Request<Incoming>) -> 
         _ => None,
     };
     let taken = match signal {
-        Some(signal) => take(intake, signal, request).await,
+        Some(signal) => take_request(intake, signal, request).await,
         None => Err(Refusal::NoSuch(
             "only TraceService/Export and LogsService/Export of OTLP v1 are served here",
         )),
     };
     let code = taken
         .as_ref()
-        .map_or_else(|refusal| refusal.grpc().1, |_| "OK");
+        .map_or_else(|refusal| refusal.grpc_status().1, |_| "OK");
     intake
         .metrics
-        .answered("grpc", signal.map_or("none", Signal::word), code);
+        .count_answer("grpc", signal.map_or("none", Signal::label_value), code);
     match taken {
-        Ok(rejected) => succeeded(&success(rejected)),
-        Err(refusal) => failed(&refusal),
+        Ok(rejected) => success_response(&encode_success(rejected)),
+        Err(refusal) => failure_response(&refusal),
     }
 }
 
-async fn take(
+async fn take_request(
     intake: &Arc<Intake>,
     signal: Signal,
     request: Request<Incoming>,
@@ -70,8 +70,8 @@ async fn take(
     if head.method != Method::POST {
         return Err(Refusal::Method);
     }
-    let (bytes, held) = body::collect(&head.headers, body, &intake.budget).await?;
-    let (packed, bytes) = message(bytes)?;
+    let (bytes, held) = body::collect_body(&head.headers, body, &intake.budget).await?;
+    let (packed, bytes) = split_message(bytes)?;
     let encoding = head.headers.get("grpc-encoding").map(HeaderValue::as_bytes);
     let gzip = match (packed, encoding) {
         (false, _) => false,
@@ -89,7 +89,7 @@ async fn take(
         }
     };
     intake
-        .take(Payload {
+        .take_payload(Payload {
             signal,
             form: Form::Protobuf,
             gzip,
@@ -100,7 +100,7 @@ async fn take(
 }
 
 /// The only message of a body, and whether it is compressed.
-fn message(mut body: Bytes) -> Result<(bool, Bytes), Refusal> {
+fn split_message(mut body: Bytes) -> Result<(bool, Bytes), Refusal> {
     let Some((&[packed, a, b, c, d], _)) = body.split_first_chunk() else {
         return Err(Refusal::BadFrame("the body holds no message"));
     };
@@ -116,7 +116,7 @@ fn message(mut body: Bytes) -> Result<(bool, Bytes), Refusal> {
     }
 }
 
-fn succeeded(message: &[u8]) -> Answer {
+fn success_response(message: &[u8]) -> Answer {
     let mut frame = Vec::with_capacity(5 + message.len());
     frame.push(0);
     frame.extend(
@@ -134,13 +134,13 @@ fn succeeded(message: &[u8]) -> Answer {
 }
 
 /// An answer that consists of trailers only.
-fn failed(refusal: &Refusal) -> Answer {
+fn failure_response(refusal: &Refusal) -> Answer {
     let mut answer = Response::new(Empty::new().boxed_unsync());
-    let words = utf8_percent_encode(&refusal.words(), PLAIN).to_string();
-    let details = STANDARD_NO_PAD.encode(status(refusal));
+    let words = utf8_percent_encode(&refusal.to_message(), PLAIN).to_string();
+    let details = STANDARD_NO_PAD.encode(encode_status(refusal));
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, GRPC);
-    headers.insert("grpc-status", refusal.grpc().0.into());
+    headers.insert("grpc-status", refusal.grpc_status().0.into());
     headers.insert(
         "grpc-accept-encoding",
         HeaderValue::from_static("identity,gzip"),
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_body_holds_one_whole_message() {
-        let of = |bytes: &'static [u8]| message(Bytes::from_static(bytes));
+        let of = |bytes: &'static [u8]| split_message(Bytes::from_static(bytes));
         let (packed, bytes) = of(b"\x01\0\0\0\x02ab").unwrap();
         assert!(packed && bytes == "ab");
         assert!(of(b"\0\0\0\0\0").is_ok_and(|(packed, bytes)| !packed && bytes.is_empty()));

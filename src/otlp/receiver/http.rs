@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 
 use super::{
     Answer,
-    answer::{status, status_json, success, success_json},
+    answer::{encode_status, encode_success, status_json, success_json},
     body,
     intake::{Form, Intake, Payload, Signal},
     refusal::Refusal,
@@ -26,8 +26,8 @@ impl Form {
     }
 }
 
-pub(super) async fn answer(intake: &Arc<Intake>, mut request: Request<Incoming>) -> Answer {
-    let form = form(request.headers());
+pub(super) async fn answer_http(intake: &Arc<Intake>, mut request: Request<Incoming>) -> Answer {
+    let form = requested_form(request.headers());
     let signal = match request.uri().path() {
         "/v1/traces" => Some(Signal::Traces),
         "/v1/logs" => Some(Signal::Logs),
@@ -35,7 +35,7 @@ pub(super) async fn answer(intake: &Arc<Intake>, mut request: Request<Incoming>)
     };
     let known = signal.is_some() && form.is_some() && *request.method() == Method::POST;
     if !known {
-        body::drain(request.body_mut()).await;
+        body::drain_body(request.body_mut()).await;
     }
     let taken = match (signal, form) {
         (None, _) => Err(Refusal::NoSuch("there are /v1/traces and /v1/logs")),
@@ -43,11 +43,11 @@ pub(super) async fn answer(intake: &Arc<Intake>, mut request: Request<Incoming>)
         (Some(_), None) => Err(Refusal::Type(
             "the Content-Type must be application/x-protobuf or application/json",
         )),
-        (Some(signal), Some(form)) => take(intake, signal, form, request).await,
+        (Some(signal), Some(form)) => take_request(intake, signal, form, request).await,
     };
     let code = match &taken {
         Ok(_) => "200",
-        Err(refusal) => match refusal.http().as_u16() {
+        Err(refusal) => match refusal.http_status().as_u16() {
             400 => "400",
             404 => "404",
             405 => "405",
@@ -60,14 +60,14 @@ pub(super) async fn answer(intake: &Arc<Intake>, mut request: Request<Incoming>)
     };
     intake
         .metrics
-        .answered("http", signal.map_or("none", Signal::word), code);
+        .count_answer("http", signal.map_or("none", Signal::label_value), code);
     // Failures are answered with a Status; in protobuf when the request's form is unknown.
     let form = form.unwrap_or(Form::Protobuf);
     let signal = signal.unwrap_or(Signal::Traces);
     let body = match (&taken, form) {
-        (Ok(rejected), Form::Protobuf) => success(*rejected),
+        (Ok(rejected), Form::Protobuf) => encode_success(*rejected),
         (Ok(rejected), Form::Json) => success_json(*rejected, signal).to_string().into_bytes(),
-        (Err(refusal), Form::Protobuf) => status(refusal),
+        (Err(refusal), Form::Protobuf) => encode_status(refusal),
         (Err(refusal), Form::Json) => status_json(refusal).to_string().into_bytes(),
     };
     let mut answer = Response::new(Full::new(Bytes::from(body)).boxed_unsync());
@@ -76,8 +76,8 @@ pub(super) async fn answer(intake: &Arc<Intake>, mut request: Request<Incoming>)
         HeaderValue::from_static(form.media_type()),
     );
     if let Err(refusal) = &taken {
-        *answer.status_mut() = refusal.http();
-        if let Some(delay) = refusal.retry() {
+        *answer.status_mut() = refusal.http_status();
+        if let Some(delay) = refusal.retry_delay() {
             answer
                 .headers_mut()
                 .insert(header::RETRY_AFTER, delay.as_secs().into());
@@ -91,7 +91,7 @@ pub(super) async fn answer(intake: &Arc<Intake>, mut request: Request<Incoming>)
     answer
 }
 
-fn form(headers: &HeaderMap) -> Option<Form> {
+fn requested_form(headers: &HeaderMap) -> Option<Form> {
     let kind = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     let kind = kind.split(';').next().unwrap_or_default().trim();
     [Form::Protobuf, Form::Json]
@@ -99,7 +99,7 @@ fn form(headers: &HeaderMap) -> Option<Form> {
         .find(|form| kind.eq_ignore_ascii_case(form.media_type()))
 }
 
-async fn take(
+async fn take_request(
     intake: &Arc<Intake>,
     signal: Signal,
     form: Form,
@@ -115,16 +115,16 @@ async fn take(
         b"" | b"identity" => false,
         b"gzip" => true,
         other => {
-            body::drain(&mut body).await;
+            body::drain_body(&mut body).await;
             return Err(Refusal::Encoding(Clean::bounded(
                 &String::from_utf8_lossy(other),
                 40,
             )));
         }
     };
-    let (bytes, held) = body::collect(&head.headers, body, &intake.budget).await?;
+    let (bytes, held) = body::collect_body(&head.headers, body, &intake.budget).await?;
     intake
-        .take(Payload {
+        .take_payload(Payload {
             signal,
             form,
             gzip,

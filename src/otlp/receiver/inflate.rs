@@ -5,25 +5,28 @@ use std::io::{ErrorKind, Read};
 use flate2::read::MultiGzDecoder;
 
 use super::{
-    body::{Budget, Held},
+    body::{Budget, HeldBytes},
     refusal::{MOST_BYTES, Refusal},
 };
 
-const STEP: usize = 64 * 1024;
+const CHUNK_BYTES: usize = 64 * 1024;
 
 /// The decompressed bytes, with their reservation in the budget.
 ///
 /// # Errors
 ///
 /// When it is no gzip, is cut off, or is larger than a request may be.
-pub(super) fn inflate(packed: &[u8], budget: &Budget) -> Result<(Vec<u8>, Held), Refusal> {
+pub(super) fn inflate(packed: &[u8], budget: &Budget) -> Result<(Vec<u8>, HeldBytes), Refusal> {
     let mut decoder = MultiGzDecoder::new(packed);
-    let (mut bytes, mut held) = (vec![], budget.hold(0)?);
+    let (mut bytes, mut held) = (vec![], budget.reserve_bytes(0)?);
     loop {
         let before = bytes.len();
-        held.and(budget.hold(STEP)?);
-        bytes.reserve_exact(STEP);
-        let read = decoder.by_ref().take(STEP as u64).read_to_end(&mut bytes);
+        held.merge_held(budget.reserve_bytes(CHUNK_BYTES)?);
+        bytes.reserve_exact(CHUNK_BYTES);
+        let read = decoder
+            .by_ref()
+            .take(CHUNK_BYTES as u64)
+            .read_to_end(&mut bytes);
         match read {
             Ok(_) if bytes.len() > MOST_BYTES => return Err(Refusal::TooLarge),
             Ok(_) if bytes.len() == before => return Ok((bytes, held)),

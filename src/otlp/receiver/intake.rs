@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 use super::{
-    body::{Budget, Held},
+    body::{Budget, HeldBytes},
     inflate::inflate,
     refusal::Refusal,
 };
@@ -29,7 +29,7 @@ const WORKERS: usize = 2;
 
 /// What a receiver needs to know about the cluster; kept up to date.
 #[derive(Debug, Default)]
-pub struct Known {
+pub struct ClusterView {
     /// The attributes that may hold the lane tag.
     pub keys: ArcSwap<AttributeKeys>,
     /// Pods of Apps.
@@ -44,7 +44,7 @@ pub(super) enum Signal {
 }
 
 impl Signal {
-    pub(super) const fn word(self) -> &'static str {
+    pub(super) const fn label_value(self) -> &'static str {
         match self {
             Self::Traces => "traces",
             Self::Logs => "logs",
@@ -66,12 +66,12 @@ pub(super) struct Payload {
     pub(super) form: Form,
     pub(super) gzip: bool,
     pub(super) bytes: Bytes,
-    pub(super) held: Held,
+    pub(super) held: HeldBytes,
 }
 
 /// Accepts requests over both protocols.
 pub struct Intake {
-    known: Arc<Known>,
+    known: Arc<ClusterView>,
     filter: Mutex<Filter>,
     sink: Sink,
     line: Box<ReadLine<'static>>,
@@ -83,7 +83,7 @@ pub struct Intake {
 impl Intake {
     /// `line` reads the access log lines in log records.
     pub fn new(
-        known: Arc<Known>,
+        known: Arc<ClusterView>,
         limits: Limits,
         sink: Sink,
         line: Box<ReadLine<'static>>,
@@ -103,7 +103,7 @@ impl Intake {
     }
 
     /// Accepts a request; returns how many of its spans were left out.
-    pub(super) async fn take(self: &Arc<Self>, payload: Payload) -> Result<u64, Refusal> {
+    pub(super) async fn take_payload(self: &Arc<Self>, payload: Payload) -> Result<u64, Refusal> {
         if self.sink.is_full() {
             return Err(Refusal::Busy);
         }
@@ -114,12 +114,12 @@ impl Intake {
         // Decompressing 4 MiB takes tens of milliseconds, which would block this thread for others.
         let taken = tokio::task::spawn_blocking(move || {
             let _worker = worker;
-            this.digest(payload)
+            this.process_payload(payload)
         });
         taken.await.unwrap_or(Err(Refusal::Fault))
     }
 
-    fn digest(&self, payload: Payload) -> Result<u64, Refusal> {
+    fn process_payload(&self, payload: Payload) -> Result<u64, Refusal> {
         let Payload {
             signal,
             form,
@@ -132,24 +132,24 @@ impl Intake {
         let keys = self.known.keys.load();
         let decoder = Decoder::new(&keys);
         let decoded = match (signal, form) {
-            (Signal::Traces, Form::Protobuf) => decoder.traces(bytes),
-            (Signal::Traces, Form::Json) => decoder.traces_json(bytes),
-            (Signal::Logs, Form::Protobuf) => decoder.logs(bytes, &*self.line),
-            (Signal::Logs, Form::Json) => decoder.logs_json(bytes, &*self.line),
+            (Signal::Traces, Form::Protobuf) => decoder.decode_traces(bytes),
+            (Signal::Traces, Form::Json) => decoder.decode_traces_json(bytes),
+            (Signal::Logs, Form::Protobuf) => decoder.decode_logs(bytes, &*self.line),
+            (Signal::Logs, Form::Json) => decoder.decode_logs_json(bytes, &*self.line),
         }?;
         // The spans own their strings, so the buffers can go.
         drop((inflated, held));
         let Decoded { spans, dropped } = decoded;
-        self.metrics.decoded(spans.len(), dropped);
+        self.metrics.count_decoded(spans.len(), dropped);
         let pods = self
             .known
             .pods
             .read()
             .unwrap_or_else(PoisonError::into_inner);
         let mut filter = self.filter.lock().unwrap_or_else(PoisonError::into_inner);
-        let (chosen, skipped) = filter.choose(spans, &pods, Instant::now());
+        let (chosen, skipped) = filter.choose_spans(spans, &pods, Instant::now());
         drop((filter, pods));
-        self.metrics.chosen(skipped);
+        self.metrics.count_skipped(skipped);
         self.sink.dropped_before(skipped.rate + dropped.rejected());
         chosen.into_iter().for_each(|span| self.sink.send(span));
         Ok(dropped.rejected())

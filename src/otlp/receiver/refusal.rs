@@ -47,7 +47,7 @@ pub(super) enum Refusal {
 
 impl Refusal {
     /// The HTTP status.
-    pub(super) const fn http(&self) -> StatusCode {
+    pub(super) const fn http_status(&self) -> StatusCode {
         match self {
             Self::Busy => StatusCode::TOO_MANY_REQUESTS,
             Self::TooLarge | Self::Malformed(Malformed::TooManyObjects(_)) => {
@@ -65,7 +65,7 @@ impl Refusal {
     }
 
     /// The gRPC status and its name.
-    pub(super) const fn grpc(&self) -> (i32, &'static str) {
+    pub(super) const fn grpc_status(&self) -> (i32, &'static str) {
         match self {
             Self::Busy | Self::TooLarge | Self::Malformed(Malformed::TooManyObjects(_)) => {
                 (8, "RESOURCE_EXHAUSTED")
@@ -80,7 +80,7 @@ impl Refusal {
     }
 
     /// When to retry; `None` means never.
-    pub(super) const fn retry(&self) -> Option<Duration> {
+    pub(super) const fn retry_delay(&self) -> Option<Duration> {
         match self {
             Self::Busy => Some(LATER),
             _ => None,
@@ -88,7 +88,7 @@ impl Refusal {
     }
 
     /// The message on one line.
-    pub(super) fn words(&self) -> String {
+    pub(super) fn to_message(&self) -> String {
         Clean::bounded(&self.to_string(), 300).into_string()
     }
 }

@@ -15,9 +15,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// `(namespace, name)`; the namespace of a cluster-wide object is empty.
-pub type Key = (String, String);
+pub type NamespacedName = (String, String);
 
-pub fn key(meta: &ObjectMeta) -> Key {
+pub fn namespaced_name(meta: &ObjectMeta) -> NamespacedName {
     (
         meta.namespace.clone().unwrap_or_default(),
         meta.name.clone().unwrap_or_default(),
@@ -28,7 +28,7 @@ pub fn key(meta: &ObjectMeta) -> Key {
 type Listener<K> = Box<dyn Fn(Option<&Arc<K>>, Option<&Arc<K>>) + Send + Sync>;
 
 struct State<K> {
-    objects: BTreeMap<Key, Arc<K>>,
+    objects: BTreeMap<NamespacedName, Arc<K>>,
     /// Newest resourceVersion that the watch has reported.
     seen: u64,
     /// Uids of objects that we deleted and whose deletion the watch has not confirmed yet.
@@ -64,7 +64,7 @@ impl<K> Default for Cache<K> {
     }
 }
 
-fn version<K: Resource>(object: &K) -> u64 {
+fn resource_version<K: Resource>(object: &K) -> u64 {
     object
         .meta()
         .resource_version
@@ -77,7 +77,7 @@ impl<K> Cache<K>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    fn state(&self) -> MutexGuard<'_, State<K>> {
+    fn lock_state(&self) -> MutexGuard<'_, State<K>> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -93,7 +93,7 @@ where
             .push(Box::new(listener));
     }
 
-    fn tell(&self, old: Option<&Arc<K>>, new: Option<&Arc<K>>) {
+    fn notify_listeners(&self, old: Option<&Arc<K>>, new: Option<&Arc<K>>) {
         for listener in self
             .0
             .listeners
@@ -105,8 +105,8 @@ where
         }
     }
 
-    pub fn get(&self, key: &Key) -> Option<Arc<K>> {
-        let state = self.state();
+    pub fn get(&self, key: &NamespacedName) -> Option<Arc<K>> {
+        let state = self.lock_state();
         let object = state.objects.get(key)?;
         let hidden = object
             .meta()
@@ -118,7 +118,7 @@ where
 
     /// Lists the objects of one namespace, or of all when `namespace` is empty.
     pub fn list(&self, namespace: &str) -> Vec<Arc<K>> {
-        let state = self.state();
+        let state = self.lock_state();
         let all = state
             .objects
             .iter()
@@ -135,20 +135,20 @@ where
     }
 
     /// Stores the answer to one of our own writes.
-    pub fn remember(&self, object: &K) {
-        let mut state = self.state();
-        if version(object) > state.seen {
+    pub fn record_write(&self, object: &K) {
+        let mut state = self.lock_state();
+        if resource_version(object) > state.seen {
             state
                 .objects
-                .insert(key(object.meta()), Arc::new(object.clone()));
+                .insert(namespaced_name(object.meta()), Arc::new(object.clone()));
         }
     }
 
     /// Hides an object that we deleted until the watch confirms the deletion.
-    pub fn forget(&self, object: &K) {
+    pub fn record_deletion(&self, object: &K) {
         if let Some(uid) = object.uid() {
-            let mut state = self.state();
-            let present = state.objects.get(&key(object.meta()));
+            let mut state = self.lock_state();
+            let present = state.objects.get(&namespaced_name(object.meta()));
             if present.is_some_and(|o| o.meta().uid.as_deref() == Some(uid.as_str())) {
                 state.hidden.insert(uid);
             }
@@ -156,22 +156,28 @@ where
     }
 
     /// Waits until the first list is complete.
-    pub async fn ready(&self) {
+    pub async fn wait_until_synced(&self) {
         let mut ready = self.0.ready.subscribe();
         let _ = ready.wait_for(|r| *r).await;
     }
 
     /// Watches all objects until `stop` is cancelled.
-    pub async fn run(self, api: Api<K>, stop: CancellationToken) {
-        self.run_with(api, watcher::Config::default(), stop).await;
+    pub async fn run_watch(self, api: Api<K>, stop: CancellationToken) {
+        self.run_filtered_watch(api, watcher::Config::default(), stop)
+            .await;
     }
 
     /// Watches the objects that `selection` matches until `stop` is cancelled.
-    pub async fn run_with(self, api: Api<K>, selection: watcher::Config, stop: CancellationToken) {
+    pub async fn run_filtered_watch(
+        self,
+        api: Api<K>,
+        selection: watcher::Config,
+        stop: CancellationToken,
+    ) {
         let strip = |o: &mut K| o.meta_mut().managed_fields = None;
         let events = watcher(api, selection).modify(strip).default_backoff();
         let mut events = std::pin::pin!(events);
-        let mut listed: BTreeMap<Key, Arc<K>> = BTreeMap::new();
+        let mut listed: BTreeMap<NamespacedName, Arc<K>> = BTreeMap::new();
         loop {
             let event = tokio::select! {
                 () = stop.cancelled() => return,
@@ -182,7 +188,7 @@ where
                 Some(Err(error)) => tracing::debug!(kind = %K::kind(&()), %error, "watch"),
                 Some(Ok(watcher::Event::Init)) => listed.clear(),
                 Some(Ok(watcher::Event::InitApply(object))) => {
-                    listed.insert(key(object.meta()), Arc::new(object));
+                    listed.insert(namespaced_name(object.meta()), Arc::new(object));
                 }
                 Some(Ok(watcher::Event::InitDone)) => {
                     self.replace(std::mem::take(&mut listed));
@@ -194,13 +200,13 @@ where
         }
     }
 
-    fn replace(&self, listed: BTreeMap<Key, Arc<K>>) {
+    fn replace(&self, listed: BTreeMap<NamespacedName, Arc<K>>) {
         let old = {
-            let mut state = self.state();
+            let mut state = self.lock_state();
             state.hidden.clear();
             state.seen = listed
                 .values()
-                .map(|o| version(o.as_ref()))
+                .map(|o| resource_version(o.as_ref()))
                 .max()
                 .unwrap_or(0)
                 .max(state.seen);
@@ -208,39 +214,45 @@ where
         };
         for (key, was) in &old {
             if !listed.contains_key(key) {
-                self.tell(Some(was), None);
+                self.notify_listeners(Some(was), None);
             }
         }
         for (key, is) in &listed {
-            self.tell(old.get(key), Some(is));
+            self.notify_listeners(old.get(key), Some(is));
         }
     }
 
     fn apply(&self, object: K) {
         let object = Arc::new(object);
         let old = {
-            let mut state = self.state();
-            let at = version(object.as_ref());
+            let mut state = self.lock_state();
+            let at = resource_version(object.as_ref());
             state.seen = state.seen.max(at);
-            let newer = |o: &Arc<K>| version(o.as_ref()) > at;
-            if state.objects.get(&key(object.meta())).is_some_and(newer) {
+            let newer = |o: &Arc<K>| resource_version(o.as_ref()) > at;
+            if state
+                .objects
+                .get(&namespaced_name(object.meta()))
+                .is_some_and(newer)
+            {
                 // A later write of our own is already stored; its event will follow.
                 None
             } else {
-                state.objects.insert(key(object.meta()), object.clone())
+                state
+                    .objects
+                    .insert(namespaced_name(object.meta()), object.clone())
             }
         };
-        self.tell(old.as_ref(), Some(&object));
+        self.notify_listeners(old.as_ref(), Some(&object));
     }
 
     fn delete(&self, object: K) {
         let old = {
-            let mut state = self.state();
-            state.seen = state.seen.max(version(&object));
+            let mut state = self.lock_state();
+            state.seen = state.seen.max(resource_version(&object));
             if let Some(uid) = &object.meta().uid {
                 state.hidden.remove(uid);
             }
-            let key = key(object.meta());
+            let key = namespaced_name(object.meta());
             // One of our own writes may already have stored a new object of the same name.
             let same = state
                 .objects
@@ -252,7 +264,7 @@ where
                 None
             }
         };
-        self.tell(Some(&old.unwrap_or_else(|| Arc::new(object))), None);
+        self.notify_listeners(Some(&old.unwrap_or_else(|| Arc::new(object))), None);
     }
 }
 
@@ -275,10 +287,10 @@ mod tests {
         let made = object("a", "1", 10);
         cache.apply(made.clone());
         cache.delete(object("a", "1", 12));
-        cache.remember(&made);
+        cache.record_write(&made);
         assert!(cache.list("").is_empty(), "the watch was already past it");
         let early = object("b", "2", 13);
-        cache.remember(&early);
+        cache.record_write(&early);
         assert_eq!(
             cache.list("").len(),
             1,
@@ -293,11 +305,11 @@ mod tests {
         let cache = Cache::<ConfigMap>::default();
         let first = object("a", "1", 10);
         cache.apply(first.clone());
-        cache.forget(&first);
+        cache.record_deletion(&first);
         assert!(cache.list("").is_empty());
-        cache.remember(&object("a", "2", 12));
+        cache.record_write(&object("a", "2", 12));
         cache.delete(object("a", "1", 11));
-        let left = cache.get(&key(&first.metadata)).unwrap();
+        let left = cache.get(&namespaced_name(&first.metadata)).unwrap();
         assert_eq!(
             left.metadata.uid.as_deref(),
             Some("2"),

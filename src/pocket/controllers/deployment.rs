@@ -1,15 +1,15 @@
 //! The Deployment reconciler: reads the objects, lets the pure plan decide, and writes the result.
 
-use super::Shared;
-use super::cache::{Key, key};
-use super::events::about;
-use super::pods::{controller, finished, selects};
-use super::queue::{Outcome, Queue};
-use super::{own, write};
+use super::ControllerContext;
+use super::cache::{NamespacedName, namespaced_name};
+use super::events::object_reference;
+use super::pods::{controller_of, is_finished, selector_matches};
+use super::queue::{ReconcileResult, WorkQueue};
+use super::{ownership, write};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, ResourceExt};
-use plan::{Action, Input};
+use plan::{Action, SyncInput};
 use serde_json::{Map, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,12 +26,14 @@ mod tests;
 
 const COMPONENT: &str = "deployment-controller";
 
-pub(super) fn watch(shared: &Shared, queue: Queue) {
+pub(super) fn enqueue_changes(shared: &ControllerContext, queue: WorkQueue) {
     let q = queue.clone();
     shared.deployments.on_change(move |old, new| {
-        q.add(key(&new.or(old).expect("a change has an object").metadata))
+        q.add(namespaced_name(
+            &new.or(old).expect("a change has an object").metadata,
+        ))
     });
-    own::watch(&shared.sets, &shared.deployments, queue.clone(), |d| {
+    ownership::enqueue_owners(&shared.sets, &shared.deployments, queue.clone(), |d| {
         Some(&d.spec.as_ref()?.selector)
     });
     // With the Recreate strategy a Deployment waits until its last old pod is gone.
@@ -41,21 +43,24 @@ pub(super) fn watch(shared: &Shared, queue: Queue) {
             return;
         };
         let namespace = pod.namespace().unwrap_or_default();
-        let Some(owner) = controller(&pod.metadata) else {
+        let Some(owner) = controller_of(&pod.metadata) else {
             return;
         };
         let set = sets.get(&(namespace.clone(), owner.name.clone()));
-        let Some(owner) = set.as_ref().and_then(|rs| controller(&rs.metadata)) else {
+        let Some(owner) = set.as_ref().and_then(|rs| controller_of(&rs.metadata)) else {
             return;
         };
         let at = (namespace, owner.name.clone());
-        if deployments.get(&at).is_some_and(|d| model::recreate(&d)) {
+        if deployments.get(&at).is_some_and(|d| model::is_recreate(&d)) {
             queue.add(at);
         }
     });
 }
 
-pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
+pub(super) async fn reconcile_deployment(
+    shared: Arc<ControllerContext>,
+    at: NamespacedName,
+) -> ReconcileResult {
     let Some(d) = shared.deployments.get(&at) else {
         return Ok(None);
     };
@@ -64,9 +69,9 @@ pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
         let matches = |rs: &ReplicaSet| {
             d.spec
                 .as_ref()
-                .is_some_and(|s| selects(&s.selector, &rs.metadata))
+                .is_some_and(|s| selector_matches(&s.selector, &rs.metadata))
         };
-        own::claim(
+        ownership::claim_objects(
             &shared.client,
             &*d,
             &shared.sets,
@@ -75,27 +80,27 @@ pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
         )
         .await?;
     }
-    let own: Vec<ReplicaSet> = own::own(&*d, &shared.sets)
+    let own: Vec<ReplicaSet> = ownership::list_owned(&*d, &shared.sets)
         .iter()
         .map(|rs| (**rs).clone())
         .collect();
     let mut pods = BTreeMap::new();
-    if model::recreate(&d) {
-        for pod in shared.pods.list(&at.0).iter().filter(|p| !finished(p)) {
-            if let Some(owner) = controller(&pod.metadata) {
+    if model::is_recreate(&d) {
+        for pod in shared.pods.list(&at.0).iter().filter(|p| !is_finished(p)) {
+            if let Some(owner) = controller_of(&pod.metadata) {
                 *pods.entry(owner.uid.clone()).or_insert(0) += 1;
             }
         }
     }
-    let input = Input {
+    let input = SyncInput {
         deployment: &d,
         sets: &own,
         pods: &pods,
         now: crate::pocket::clock::now(),
     };
-    let mut plan = plan::plan(&input);
+    let mut plan = plan::plan_sync(&input);
     for action in plan.actions {
-        if let Step::Collision(n) = act(&shared, &sets_api, action).await? {
+        if let ActionOutcome::Collision(n) = apply_action(&shared, &sets_api, action).await? {
             plan.status.collision_count = Some(
                 n.saturating_add(
                     d.status
@@ -107,9 +112,11 @@ pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
         }
     }
     for note in plan.notes {
-        shared
-            .events(COMPONENT)
-            .normal(about(&*d), "ScalingReplicaSet", note);
+        shared.event_recorder(COMPONENT).record_normal(
+            object_reference(&*d),
+            "ScalingReplicaSet",
+            note,
+        );
     }
     let api: Api<Deployment> = Api::namespaced(shared.client.clone(), &at.0);
     if let Some(revision) = plan.revision {
@@ -118,27 +125,31 @@ pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
         let done = api
             .patch(&at.1, &PatchParams::default(), &Patch::Merge(patch))
             .await;
-        if let Some(d) = write::gone_is_fine(done)? {
-            shared.deployments.remember(&d);
+        if let Some(d) = write::ignore_not_found(done)? {
+            shared.deployments.record_write(&d);
         }
     }
-    let written = write::status(&api, &*d, d.status.as_ref(), &plan.status).await;
-    if let Some(d) = write::gone_is_fine(written)?.flatten() {
-        shared.deployments.remember(&d);
+    let written = write::patch_status(&api, &*d, d.status.as_ref(), &plan.status).await;
+    if let Some(d) = write::ignore_not_found(written)?.flatten() {
+        shared.deployments.record_write(&d);
     }
     Ok(plan.requeue)
 }
 
-enum Step {
+enum ActionOutcome {
     Done,
     /// Another ReplicaSet of the same name has a different template: the hash needs a new salt.
     Collision(i32),
 }
 
-async fn act(shared: &Shared, api: &Api<ReplicaSet>, action: Action) -> Result<Step, kube::Error> {
+async fn apply_action(
+    shared: &ControllerContext,
+    api: &Api<ReplicaSet>,
+    action: Action,
+) -> Result<ActionOutcome, kube::Error> {
     match action {
         Action::Create(rs) => match api.create(&PostParams::default(), &rs).await {
-            Ok(made) => shared.sets.remember(&made),
+            Ok(made) => shared.sets.record_write(&made),
             Err(error) if write::is_code(&error, 409) => {
                 let there = api.get_opt(&rs.name_any()).await?;
                 let template = |rs: &ReplicaSet| {
@@ -149,7 +160,7 @@ async fn act(shared: &Shared, api: &Api<ReplicaSet>, action: Action) -> Result<S
                 };
                 return match there {
                     Some(other) if !model::same_template(&template(&other), &template(&rs)) => {
-                        Ok(Step::Collision(1))
+                        Ok(ActionOutcome::Collision(1))
                     }
                     _ => Err(error),
                 };
@@ -173,15 +184,15 @@ async fn act(shared: &Shared, api: &Api<ReplicaSet>, action: Action) -> Result<S
             let meta = json!({"resourceVersion": resource_version, "annotations": annotations});
             let patch = Patch::Merge(json!({"metadata": meta, "spec": spec}));
             let rs = api.patch(&name, &PatchParams::default(), &patch).await?;
-            shared.sets.remember(&rs);
+            shared.sets.record_write(&rs);
         }
         Action::Delete { name, uid } => {
             let params = DeleteParams::background().preconditions(Preconditions {
                 uid,
                 resource_version: None,
             });
-            write::gone_is_fine(api.delete(&name, &params).await)?;
+            write::ignore_not_found(api.delete(&name, &params).await)?;
         }
     }
-    Ok(Step::Done)
+    Ok(ActionOutcome::Done)
 }

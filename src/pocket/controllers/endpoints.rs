@@ -5,10 +5,10 @@
 
 mod legacy;
 
-use super::cache::{Key, key};
-use super::pods::{finished, ready};
-use super::queue::{Outcome, Queue};
-use super::{Shared, write};
+use super::cache::{NamespacedName, namespaced_name};
+use super::pods::{is_finished, is_ready};
+use super::queue::{ReconcileResult, WorkQueue};
+use super::{ControllerContext, write};
 use k8s_openapi::api::core::v1::{ObjectReference, Pod, Service};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -21,12 +21,14 @@ use std::sync::Arc;
 /// Label that names the manager of a slice.
 pub(crate) const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 pub(crate) const MANAGER: &str = "endpointslice-controller.k8s.io";
-const SERVICE: &str = "kubernetes.io/service-name";
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
-pub(super) fn watch(shared: &Shared, queue: Queue) {
+pub(super) fn enqueue_changes(shared: &ControllerContext, queue: WorkQueue) {
     let q = queue.clone();
     shared.services.on_change(move |old, new| {
-        q.add(key(&new.or(old).expect("a change has an object").metadata))
+        q.add(namespaced_name(
+            &new.or(old).expect("a change has an object").metadata,
+        ))
     });
     let q = queue.clone();
     shared.slices.on_change(move |old, new| {
@@ -37,14 +39,16 @@ pub(super) fn watch(shared: &Shared, queue: Queue) {
     });
     let q = queue.clone();
     shared.endpoints.on_change(move |old, new| {
-        q.add(key(&new.or(old).expect("a change has an object").metadata))
+        q.add(namespaced_name(
+            &new.or(old).expect("a change has an object").metadata,
+        ))
     });
     let services = shared.services.clone();
     shared.pods.on_change(move |old, new| {
         for pod in [old, new].into_iter().flatten() {
             for service in services.list(&pod.namespace().unwrap_or_default()) {
-                if selects(&service, pod) {
-                    queue.add(key(&service.metadata));
+                if service_selects(&service, pod) {
+                    queue.add(namespaced_name(&service.metadata));
                 }
             }
         }
@@ -64,14 +68,14 @@ pub(crate) fn is_own(slice: &EndpointSlice) -> bool {
 fn service_of(slice: &EndpointSlice) -> Option<&str> {
     let labels = slice.metadata.labels.as_ref()?;
     labels
-        .get(SERVICE)
+        .get(SERVICE_NAME)
         .filter(|_| is_own(slice))
         .map(String::as_str)
 }
 
 /// Whether the Service selects the pod. Endpoints of a Service without a selector are managed by
 /// someone else.
-fn selects(service: &Service, pod: &Pod) -> bool {
+fn service_selects(service: &Service, pod: &Pod) -> bool {
     let selector = service
         .spec
         .as_ref()
@@ -84,7 +88,10 @@ fn selects(service: &Service, pod: &Pod) -> bool {
     })
 }
 
-pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
+pub(super) async fn reconcile_slices(
+    shared: Arc<ControllerContext>,
+    at: NamespacedName,
+) -> ReconcileResult {
     let mut old = shared.slices.list(&at.0);
     old.retain(|s| service_of(s) == Some(at.1.as_str()));
     let service = shared
@@ -99,27 +106,27 @@ pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
     let service = service.filter(has_selector);
     let wanted = service
         .as_ref()
-        .map(|s| slices(s, &shared.pods.list(&at.0)))
+        .map(|s| build_slices(s, &shared.pods.list(&at.0)))
         .unwrap_or_default();
     let api: Api<EndpointSlice> = Api::namespaced(shared.client.clone(), &at.0);
     for slice in &wanted {
         let name = slice.name_any();
         let before = old.iter().find(|o| o.name_any() == name);
         match before {
-            Some(before) if same(before, slice) => {}
+            Some(before) if is_same_slice(before, slice) => {}
             Some(before) => {
                 let mut next = slice.clone();
                 next.metadata.resource_version = before.resource_version();
-                if let Some(next) =
-                    write::gone_is_fine(api.replace(&name, &PostParams::default(), &next).await)?
-                {
-                    shared.slices.remember(&next);
+                if let Some(next) = write::ignore_not_found(
+                    api.replace(&name, &PostParams::default(), &next).await,
+                )? {
+                    shared.slices.record_write(&next);
                 }
             }
             None => {
                 let made = api.create(&PostParams::default(), slice).await;
-                if let Some(made) = write::gone_is_fine(made)? {
-                    shared.slices.remember(&made);
+                if let Some(made) = write::ignore_not_found(made)? {
+                    shared.slices.record_write(&made);
                 }
             }
         }
@@ -132,33 +139,36 @@ pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
             uid: slice.uid(),
             resource_version: None,
         };
-        write::gone_is_fine(
+        write::ignore_not_found(
             api.delete(
                 &slice.name_any(),
                 &DeleteParams::default().preconditions(uid),
             )
             .await,
         )?;
-        shared.slices.forget(slice);
+        shared.slices.record_deletion(slice);
     }
-    legacy::reconcile(&shared, &at, service.as_deref(), &wanted).await?;
+    legacy::reconcile_endpoints(&shared, &at, service.as_deref(), &wanted).await?;
     Ok(None)
 }
 
-fn same(one: &EndpointSlice, two: &EndpointSlice) -> bool {
+fn is_same_slice(one: &EndpointSlice, two: &EndpointSlice) -> bool {
     (&one.endpoints, &one.ports, &one.metadata.labels)
         == (&two.endpoints, &two.ports, &two.metadata.labels)
 }
 
 /// Ports of a Service as resolved for a pod: name, number, protocol.
-type Ports = Vec<(Option<String>, i32, Option<String>)>;
+type ResolvedPorts = Vec<(Option<String>, i32, Option<String>)>;
 
-fn slices(service: &Service, pods: &[Arc<Pod>]) -> Vec<EndpointSlice> {
-    let mut groups: BTreeMap<Ports, Vec<Endpoint>> = BTreeMap::new();
-    for pod in pods.iter().filter(|p| selects(service, p) && !finished(p)) {
-        if let Some(endpoint) = endpoint(service, pod) {
+fn build_slices(service: &Service, pods: &[Arc<Pod>]) -> Vec<EndpointSlice> {
+    let mut groups: BTreeMap<ResolvedPorts, Vec<Endpoint>> = BTreeMap::new();
+    for pod in pods
+        .iter()
+        .filter(|p| service_selects(service, p) && !is_finished(p))
+    {
+        if let Some(endpoint) = build_endpoint(service, pod) {
             groups
-                .entry(ports(service, pod))
+                .entry(resolve_ports(service, pod))
                 .or_default()
                 .push(endpoint);
         }
@@ -169,7 +179,7 @@ fn slices(service: &Service, pods: &[Arc<Pod>]) -> Vec<EndpointSlice> {
     }
     let uid = service.uid().unwrap_or_default();
     let short: String = uid.chars().filter(|c| *c != '-').take(5).collect();
-    let slice = |(n, (ports, mut endpoints)): (usize, (Ports, Vec<Endpoint>))| {
+    let slice = |(n, (ports, mut endpoints)): (usize, (ResolvedPorts, Vec<Endpoint>))| {
         endpoints.sort_by(|a, b| a.addresses.cmp(&b.addresses));
         let suffix = if n == 0 {
             String::new()
@@ -177,7 +187,7 @@ fn slices(service: &Service, pods: &[Arc<Pod>]) -> Vec<EndpointSlice> {
             format!("-{n}")
         };
         let labels = [
-            (SERVICE, service.name_any()),
+            (SERVICE_NAME, service.name_any()),
             (MANAGED_BY, MANAGER.to_owned()),
         ];
         EndpointSlice {
@@ -197,13 +207,15 @@ fn slices(service: &Service, pods: &[Arc<Pod>]) -> Vec<EndpointSlice> {
             },
             address_type: "IPv4".into(),
             endpoints,
-            ports: Some(ports.into_iter().map(port).collect()),
+            ports: Some(ports.into_iter().map(to_endpoint_port).collect()),
         }
     };
     groups.into_iter().enumerate().map(slice).collect()
 }
 
-fn port((name, number, protocol): (Option<String>, i32, Option<String>)) -> EndpointPort {
+fn to_endpoint_port(
+    (name, number, protocol): (Option<String>, i32, Option<String>),
+) -> EndpointPort {
     EndpointPort {
         name: Some(name.unwrap_or_default()),
         port: Some(number),
@@ -212,7 +224,7 @@ fn port((name, number, protocol): (Option<String>, i32, Option<String>)) -> Endp
     }
 }
 
-fn ports(service: &Service, pod: &Pod) -> Ports {
+fn resolve_ports(service: &Service, pod: &Pod) -> ResolvedPorts {
     let all = service
         .spec
         .as_ref()
@@ -221,7 +233,7 @@ fn ports(service: &Service, pod: &Pod) -> Ports {
     let number = |p: &k8s_openapi::api::core::v1::ServicePort| match &p.target_port {
         None | Some(IntOrString::Int(0)) => Some(p.port),
         Some(IntOrString::Int(n)) => Some(*n),
-        Some(IntOrString::String(name)) => named(pod, name),
+        Some(IntOrString::String(name)) => find_named_port(pod, name),
     };
     all.iter()
         .filter_map(|p| Some((p.name.clone(), number(p)?, p.protocol.clone())))
@@ -229,7 +241,7 @@ fn ports(service: &Service, pod: &Pod) -> Ports {
 }
 
 /// Finds a container port by its name.
-fn named(pod: &Pod, name: &str) -> Option<i32> {
+fn find_named_port(pod: &Pod, name: &str) -> Option<i32> {
     let containers = pod
         .spec
         .as_ref()
@@ -241,7 +253,7 @@ fn named(pod: &Pod, name: &str) -> Option<i32> {
         .map(|p| p.container_port)
 }
 
-fn endpoint(service: &Service, pod: &Pod) -> Option<Endpoint> {
+fn build_endpoint(service: &Service, pod: &Pod) -> Option<Endpoint> {
     let address = pod
         .status
         .as_ref()?
@@ -249,7 +261,7 @@ fn endpoint(service: &Service, pod: &Pod) -> Option<Endpoint> {
         .clone()
         .filter(|a| !a.is_empty())?;
     let terminating = pod.metadata.deletion_timestamp.is_some();
-    let serving = ready(pod);
+    let serving = is_ready(pod);
     let always = service
         .spec
         .as_ref()
@@ -308,7 +320,7 @@ mod tests {
             pod("c", "127.0.0.3", true, true, json!([])),
             pod("d", "", true, false, json!([])),
         ];
-        let made = slices(&s, &pods);
+        let made = build_slices(&s, &pods);
         assert_eq!(made.len(), 1);
         assert_eq!(made[0].metadata.name.as_deref(), Some("s-12345"));
         let ready: Vec<(&str, bool)> = made[0]
@@ -347,7 +359,7 @@ mod tests {
             pod("b", "127.0.0.2", true, false, port(82)),
             pod("c", "127.0.0.3", true, false, port(81)),
         ];
-        let made = slices(&s, &pods);
+        let made = build_slices(&s, &pods);
         let shape: Vec<(i32, usize)> = made
             .iter()
             .map(|s| {
@@ -364,9 +376,9 @@ mod tests {
     #[test]
     fn nobody_is_one_empty_slice_and_no_selector_is_none_of_ours() {
         let s = service(json!({"selector": {"app": "a"}, "ports": [{"port": 80}]}));
-        let made = slices(&s, &[]);
+        let made = build_slices(&s, &[]);
         assert!(made.len() == 1 && made[0].endpoints.is_empty());
-        assert!(!selects(
+        assert!(!service_selects(
             &service(json!({"ports": []})),
             &pod("a", "127.0.0.1", true, false, json!([]))
         ));

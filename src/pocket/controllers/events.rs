@@ -12,10 +12,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// Number of distinct events that are remembered for counting repetitions.
-const REMEMBERED: usize = 4096;
+const MAX_REMEMBERED: usize = 4096;
 
 #[derive(Debug, Clone)]
-struct Said {
+struct PendingEvent {
     about: ObjectReference,
     warning: bool,
     reason: String,
@@ -27,12 +27,12 @@ struct Said {
 /// Records events; cheap to clone, and recording never waits.
 #[derive(Clone)]
 pub struct Recorder {
-    tx: mpsc::UnboundedSender<Said>,
+    tx: mpsc::UnboundedSender<PendingEvent>,
     component: &'static str,
 }
 
 /// Returns a reference to `object` for events about it.
-pub fn about<K: Resource<DynamicType = ()>>(object: &K) -> ObjectReference {
+pub fn object_reference<K: Resource<DynamicType = ()>>(object: &K) -> ObjectReference {
     let meta = object.meta();
     ObjectReference {
         api_version: Some(K::api_version(&()).into_owned()),
@@ -54,22 +54,22 @@ impl Recorder {
         stop: CancellationToken,
     ) -> Self {
         let (tx, rx) = mpsc::unbounded_channel();
-        tracker.spawn(write(client, rx, stop));
+        tracker.spawn(write_events(client, rx, stop));
         Self { tx, component }
     }
 
-    pub fn normal(&self, about: ObjectReference, reason: &str, message: impl Into<String>) {
-        self.say(about, false, reason, message.into());
+    pub fn record_normal(&self, about: ObjectReference, reason: &str, message: impl Into<String>) {
+        self.record_event(about, false, reason, message.into());
     }
 
-    pub fn warning(&self, about: ObjectReference, reason: &str, message: impl Into<String>) {
-        self.say(about, true, reason, message.into());
+    pub fn record_warning(&self, about: ObjectReference, reason: &str, message: impl Into<String>) {
+        self.record_event(about, true, reason, message.into());
     }
 
-    fn say(&self, about: ObjectReference, warning: bool, reason: &str, message: String) {
+    fn record_event(&self, about: ObjectReference, warning: bool, reason: &str, message: String) {
         let component = self.component;
         let reason = reason.to_owned();
-        let _ = self.tx.send(Said {
+        let _ = self.tx.send(PendingEvent {
             about,
             warning,
             reason,
@@ -80,10 +80,14 @@ impl Recorder {
     }
 }
 
-type Same = (Option<String>, Option<String>, String, String);
+type EventKey = (Option<String>, Option<String>, String, String);
 
-async fn write(client: Client, mut rx: mpsc::UnboundedReceiver<Said>, stop: CancellationToken) {
-    let mut known: HashMap<Same, (String, i32)> = HashMap::new();
+async fn write_events(
+    client: Client,
+    mut rx: mpsc::UnboundedReceiver<PendingEvent>,
+    stop: CancellationToken,
+) {
+    let mut known: HashMap<EventKey, (String, i32)> = HashMap::new();
     loop {
         let said = tokio::select! {
             biased;
@@ -91,7 +95,7 @@ async fn write(client: Client, mut rx: mpsc::UnboundedReceiver<Said>, stop: Canc
             () = stop.cancelled() => return,
         };
         let Some(said) = said else { return };
-        if known.len() > REMEMBERED {
+        if known.len() > MAX_REMEMBERED {
             known.clear();
         }
         if let Err(error) = write_one(&client, &mut known, &said).await {
@@ -102,8 +106,8 @@ async fn write(client: Client, mut rx: mpsc::UnboundedReceiver<Said>, stop: Canc
 
 async fn write_one(
     client: &Client,
-    known: &mut HashMap<Same, (String, i32)>,
-    said: &Said,
+    known: &mut HashMap<EventKey, (String, i32)>,
+    said: &PendingEvent,
 ) -> kube::Result<()> {
     let about = &said.about;
     let namespace = about.namespace.clone().unwrap_or_else(|| "default".into());

@@ -5,11 +5,11 @@
 //! Dependents are known from the watches. Whether an owner exists is always asked live and never
 //! taken from a cache that may be stale, because a deletion cannot be undone.
 
-use super::cache::Key;
-use super::queue::{self, Outcome, Queue};
+use super::cache::NamespacedName;
+use super::queue::{self, ReconcileResult, WorkQueue};
 use super::write;
 use futures::FutureExt;
-use graph::{FOREGROUND, Graph, Node, ORPHAN, Waits};
+use graph::{DeletionWait, FOREGROUND, Graph, Node, ORPHAN};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{
     DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, Preconditions, PropagationPolicy,
@@ -28,47 +28,47 @@ mod graph;
 mod kinds;
 
 /// How soon to retry while some kind has not been listed yet.
-const AGAIN: Duration = Duration::from_millis(100);
+const LISTING_RETRY: Duration = Duration::from_millis(100);
 
 #[derive(Default)]
 struct State {
     graph: Graph,
     served: Option<Arc<Discovery>>,
     /// Kinds whose first list is not complete yet.
-    listing: HashSet<kinds::Id>,
+    listing: HashSet<kinds::KindId>,
 }
 
-struct Garbage {
+struct GarbageCollector {
     client: Client,
     state: Mutex<State>,
-    queue: Queue,
+    queue: WorkQueue,
 }
 
 /// State of an owner, as seen from a dependent.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Owner {
-    Lives,
+enum OwnerState {
+    Exists,
     /// It is in foreground deletion and waits for its dependents.
-    Waits,
+    WaitsForDependents,
     Gone,
 }
 
 /// Runs the garbage collector until `stop` is cancelled.
 pub(super) fn spawn(client: Client, tracker: &TaskTracker, stop: &CancellationToken) {
-    let (queue, inbox) = queue::queue();
-    let garbage = Arc::new(Garbage {
+    let (queue, inbox) = queue::new_queue();
+    let garbage = Arc::new(GarbageCollector {
         client,
         state: Mutex::default(),
         queue,
     });
-    tracker.spawn(kinds::follow(
+    tracker.spawn(kinds::watch_definitions(
         garbage.clone(),
         tracker.clone(),
         stop.clone(),
     ));
     let stop = stop.clone();
-    tracker.spawn(queue::run("garbage", inbox, stop, move |key| {
-        garbage.clone().look(key).boxed()
+    tracker.spawn(queue::run_queue("garbage", inbox, stop, move |key| {
+        garbage.clone().reconcile_node(key).boxed()
     }));
 }
 
@@ -80,35 +80,35 @@ fn as_seen(meta: &ObjectMeta) -> Preconditions {
     }
 }
 
-impl Garbage {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl GarbageCollector {
+    fn lock_state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, nodes: impl IntoIterator<Item = Arc<Node>>) {
+    fn enqueue_nodes(&self, nodes: impl IntoIterator<Item = Arc<Node>>) {
         for node in nodes {
             let at = format!("{}/{}/{}", node.resource.plural, node.namespace, node.name);
             self.queue.add((at, node.uid.clone()));
         }
     }
 
-    fn all(&self, resource: &ApiResource) -> Api<DynamicObject> {
+    fn cluster_api(&self, resource: &ApiResource) -> Api<DynamicObject> {
         Api::all_with(self.client.clone(), resource)
     }
 
-    fn api(&self, resource: &ApiResource, namespace: &str) -> Api<DynamicObject> {
+    fn scoped_api(&self, resource: &ApiResource, namespace: &str) -> Api<DynamicObject> {
         match namespace {
-            "" => self.all(resource),
+            "" => self.cluster_api(resource),
             namespace => Api::namespaced_with(self.client.clone(), namespace, resource),
         }
     }
 
-    async fn look(self: Arc<Self>, (_, uid): Key) -> Outcome {
-        let Some(node) = self.state().graph.node(&uid) else {
+    async fn reconcile_node(self: Arc<Self>, (_, uid): NamespacedName) -> ReconcileResult {
+        let Some(node) = self.lock_state().graph.node(&uid) else {
             return Ok(None);
         };
         match node.waits {
-            Some(waits) => self.release(&node, waits).await,
+            Some(waits) => self.release_finalizer(&node, waits).await,
             None if node.deleting => Ok(None),
             None => self.collect(&node).await.map(|()| None),
         }
@@ -120,16 +120,16 @@ impl Garbage {
         let mut living = vec![];
         let mut waited_for = false;
         for owner in &node.owners {
-            match self.owner(owner, node).await? {
-                Owner::Lives => living.push(owner),
-                Owner::Waits => waited_for = true,
-                Owner::Gone => {}
+            match self.owner_state(owner, node).await? {
+                OwnerState::Exists => living.push(owner),
+                OwnerState::WaitsForDependents => waited_for = true,
+                OwnerState::Gone => {}
             }
         }
         if living.len() == node.owners.len() {
             return Ok(());
         }
-        let api = self.api(&node.resource, &node.namespace);
+        let api = self.scoped_api(&node.resource, &node.namespace);
         let Some(latest) = api.get_metadata_opt(&node.name).await?.map(|o| o.metadata) else {
             return Ok(());
         };
@@ -141,24 +141,24 @@ impl Garbage {
         }
         if !living.is_empty() {
             return self
-                .patch(&node.resource, &latest, json!({"ownerReferences": living}))
+                .patch_metadata(&node.resource, &latest, json!({"ownerReferences": living}))
                 .await;
         }
-        let dependents = self.state().graph.dependents(&node.uid);
+        let dependents = self.lock_state().graph.dependents(&node.uid);
         let has = |name: &str| latest.finalizers.iter().flatten().any(|f| f == name);
         let policy = if waited_for && !dependents.is_empty() {
             // Without this, a cycle of owners would wait for itself forever.
             if dependents
                 .iter()
-                .any(|d| d.waits == Some(Waits::Foreground))
-                && node.owners.iter().any(blocks)
+                .any(|d| d.waits == Some(DeletionWait::Foreground))
+                && node.owners.iter().any(blocks_owner_deletion)
             {
                 let free = node.owners.iter().map(|o| OwnerReference {
                     block_owner_deletion: None,
                     ..o.clone()
                 });
                 return self
-                    .patch(
+                    .patch_metadata(
                         &node.resource,
                         &latest,
                         json!({"ownerReferences": free.collect::<Vec<_>>()}),
@@ -177,18 +177,18 @@ impl Garbage {
             propagation_policy: Some(policy),
             ..DeleteParams::default()
         };
-        write::gone_is_fine(
+        write::ignore_not_found(
             api.delete(&node.name, &params.preconditions(as_seen(&latest)))
                 .await,
         )
         .map(drop)
     }
 
-    async fn owner(&self, owner: &OwnerReference, of: &Node) -> kube::Result<Owner> {
+    async fn owner_state(&self, owner: &OwnerReference, of: &Node) -> kube::Result<OwnerState> {
         let served = {
-            let state = self.state();
+            let state = self.lock_state();
             if state.graph.is_gone(&owner.uid) {
-                return Ok(Owner::Gone);
+                return Ok(OwnerState::Gone);
             }
             state.served.clone()
         };
@@ -202,7 +202,7 @@ impl Garbage {
         // once the kind is served.
         let Some((resource, can)) = found.filter(|(_, can)| can.supports_operation(verbs::GET))
         else {
-            return Ok(Owner::Lives);
+            return Ok(OwnerState::Exists);
         };
         let namespace = if can.scope == Scope::Cluster {
             ""
@@ -211,31 +211,35 @@ impl Garbage {
         };
         if can.scope == Scope::Namespaced && namespace.is_empty() {
             // A cluster-scoped object cannot have a namespaced owner; the object stays.
-            return Ok(Owner::Lives);
+            return Ok(OwnerState::Exists);
         }
         let there = self
-            .api(&resource, namespace)
+            .scoped_api(&resource, namespace)
             .get_metadata_opt(&owner.name)
             .await?;
         Ok(
             match there.filter(|o| o.metadata.uid.as_ref() == Some(&owner.uid)) {
-                None => Owner::Gone,
-                Some(o) if Waits::of(&o.metadata) == Some(Waits::Foreground) => Owner::Waits,
-                Some(_) => Owner::Lives,
+                None => OwnerState::Gone,
+                Some(o)
+                    if DeletionWait::from_meta(&o.metadata) == Some(DeletionWait::Foreground) =>
+                {
+                    OwnerState::WaitsForDependents
+                }
+                Some(_) => OwnerState::Exists,
             },
         )
     }
 
     /// Removes the finalizer of an owner once its dependents are released (orphan) or gone
     /// (foreground).
-    async fn release(&self, node: &Node, waits: Waits) -> Outcome {
+    async fn release_finalizer(&self, node: &Node, waits: DeletionWait) -> ReconcileResult {
         match waits {
-            Waits::Orphaning => self.let_go(node).await?,
-            Waits::Foreground => {
+            DeletionWait::Orphaning => self.orphan_dependents(node).await?,
+            DeletionWait::Foreground => {
                 let dependents = {
-                    let state = self.state();
+                    let state = self.lock_state();
                     if !state.listing.is_empty() {
-                        return Ok(Some(AGAIN));
+                        return Ok(Some(LISTING_RETRY));
                     }
                     state.graph.dependents(&node.uid)
                 };
@@ -244,20 +248,20 @@ impl Garbage {
                     .filter(|d| d.blocks(&node.uid))
                     .peekable();
                 if blocking.peek().is_some() {
-                    self.add(blocking.filter(|d| !d.deleting));
+                    self.enqueue_nodes(blocking.filter(|d| !d.deleting));
                     // Reconciled again when a blocking dependent goes.
                     return Ok(None);
                 }
             }
         }
-        let api = self.api(&node.resource, &node.namespace);
+        let api = self.scoped_api(&node.resource, &node.namespace);
         let Some(latest) = api.get_metadata_opt(&node.name).await?.map(|o| o.metadata) else {
             return Ok(None);
         };
         let mut finalizers = latest.finalizers.clone().unwrap_or_default();
         finalizers.retain(|f| f != waits.finalizer());
         if latest.uid.as_ref() == Some(&node.uid) {
-            self.patch(&node.resource, &latest, json!({"finalizers": finalizers}))
+            self.patch_metadata(&node.resource, &latest, json!({"finalizers": finalizers}))
                 .await?;
         }
         Ok(None)
@@ -266,14 +270,16 @@ impl Garbage {
     /// Removes an owner from all objects that reference it. They are listed live: a dependent that
     /// a watch reported too late would be deleted instead of orphaned. Runs only for deletions that
     /// ask to orphan.
-    async fn let_go(&self, owner: &Node) -> kube::Result<()> {
-        let served = self.state().served.clone();
-        let kinds = served.map(|s| kinds::watchable(&s)).unwrap_or_default();
+    async fn orphan_dependents(&self, owner: &Node) -> kube::Result<()> {
+        let served = self.lock_state().served.clone();
+        let kinds = served
+            .map(|s| kinds::watchable_kinds(&s))
+            .unwrap_or_default();
         for resource in kinds.values() {
             let api = if owner.namespace.is_empty() {
-                self.all(resource)
+                self.cluster_api(resource)
             } else {
-                self.api(resource, &owner.namespace)
+                self.scoped_api(resource, &owner.namespace)
             };
             let all = match api.list_metadata(&ListParams::default()).await {
                 // A different scope, or no longer served.
@@ -285,15 +291,19 @@ impl Garbage {
                 let before = owners.len();
                 owners.retain(|o| o.uid != owner.uid);
                 if owners.len() < before {
-                    self.patch(resource, &one.metadata, json!({"ownerReferences": owners}))
-                        .await?;
+                    self.patch_metadata(
+                        resource,
+                        &one.metadata,
+                        json!({"ownerReferences": owners}),
+                    )
+                    .await?;
                 }
             }
         }
         Ok(())
     }
 
-    async fn patch(
+    async fn patch_metadata(
         &self,
         resource: &ApiResource,
         seen: &ObjectMeta,
@@ -301,10 +311,10 @@ impl Garbage {
     ) -> kube::Result<()> {
         change["uid"] = json!(seen.uid);
         change["resourceVersion"] = json!(seen.resource_version);
-        let api = self.api(resource, seen.namespace.as_deref().unwrap_or_default());
+        let api = self.scoped_api(resource, seen.namespace.as_deref().unwrap_or_default());
         let patch = Patch::Merge(json!({"metadata": change}));
         let name = seen.name.as_deref().unwrap_or_default();
-        write::gone_is_fine(
+        write::ignore_not_found(
             api.patch_metadata(name, &PatchParams::default(), &patch)
                 .await,
         )
@@ -312,6 +322,6 @@ impl Garbage {
     }
 }
 
-fn blocks(owner: &OwnerReference) -> bool {
+fn blocks_owner_deletion(owner: &OwnerReference) -> bool {
     owner.block_owner_deletion == Some(true)
 }

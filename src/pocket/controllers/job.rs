@@ -1,10 +1,10 @@
 //! Jobs: runs pods until enough have succeeded or too many have failed.
 
-use super::cache::{Key, key};
-use super::events::about;
-use super::pods::{active, controlled_by, controller, phase};
-use super::queue::{Outcome, Queue};
-use super::{Shared, own, write};
+use super::cache::{NamespacedName, namespaced_name};
+use super::events::object_reference;
+use super::pods::{controller_of, is_active, is_controlled_by, phase};
+use super::queue::{ReconcileResult, WorkQueue};
+use super::{ControllerContext, ownership, write};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::{Job, JobCondition, JobStatus};
 use k8s_openapi::api::core::v1::Pod;
@@ -15,17 +15,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Delay of the next pod after the first failure; doubles with every further failure.
-const BACKOFF: Duration = Duration::from_secs(10);
-const BACKOFF_MOST: Duration = Duration::from_secs(360);
+const BACK_OFF: Duration = Duration::from_secs(10);
+const MAX_BACK_OFF: Duration = Duration::from_secs(360);
 
-pub(super) fn watch(shared: &Shared, queue: Queue) {
+pub(super) fn enqueue_changes(shared: &ControllerContext, queue: WorkQueue) {
     let q = queue.clone();
     shared.jobs.on_change(move |old, new| {
-        q.add(key(&new.or(old).expect("a change has an object").metadata))
+        q.add(namespaced_name(
+            &new.or(old).expect("a change has an object").metadata,
+        ))
     });
     shared.pods.on_change(move |old, new| {
         let pod = new.or(old).expect("a change has an object");
-        if let Some(owner) = controller(&pod.metadata).filter(|o| o.kind == "Job") {
+        if let Some(owner) = controller_of(&pod.metadata).filter(|o| o.kind == "Job") {
             queue.add((pod.namespace().unwrap_or_default(), owner.name.clone()));
         }
     });
@@ -33,7 +35,7 @@ pub(super) fn watch(shared: &Shared, queue: Queue) {
 
 /// What must be done now.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Plan {
+struct JobPlan {
     create: usize,
     /// Whether to delete all running pods.
     stop: bool,
@@ -43,14 +45,14 @@ struct Plan {
 }
 
 /// Counts of the Job's pods.
-struct Seen {
+struct PodCounts {
     active: usize,
     succeeded: usize,
     failed: usize,
     last_failure: Option<Timestamp>,
 }
 
-fn plan(job: &Job, seen: &Seen, now: Timestamp) -> Plan {
+fn plan_job(job: &Job, seen: &PodCounts, now: Timestamp) -> JobPlan {
     let spec = job.spec.clone().unwrap_or_default();
     let number = |n: Option<i32>, default: i32| usize::try_from(n.unwrap_or(default)).unwrap_or(0);
     let parallel = number(spec.parallelism, 1);
@@ -69,32 +71,32 @@ fn plan(job: &Job, seen: &Seen, now: Timestamp) -> Plan {
         |at: Timestamp| Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO);
     if seen.succeeded >= wanted {
         let message = format!("{wanted} of {wanted} pods succeeded");
-        return Plan {
+        return JobPlan {
             stop: spec.completions.is_some(),
             end: Some(("Complete", "CompletionsReached", message)),
-            ..Plan::default()
+            ..JobPlan::default()
         };
     }
     if seen.failed > limit {
         let message = "Job has reached the specified backoff limit".to_owned();
-        return Plan {
+        return JobPlan {
             stop: true,
             end: Some(("Failed", "BackoffLimitExceeded", message)),
-            ..Plan::default()
+            ..JobPlan::default()
         };
     }
     if deadline.is_some_and(|d| d <= now) {
         let message = "Job was active longer than specified deadline".to_owned();
-        return Plan {
+        return JobPlan {
             stop: true,
             end: Some(("Failed", "DeadlineExceeded", message)),
-            ..Plan::default()
+            ..JobPlan::default()
         };
     }
     if spec.suspend == Some(true) {
-        return Plan {
+        return JobPlan {
             stop: true,
-            ..Plan::default()
+            ..JobPlan::default()
         };
     }
     let due = deadline.map(until);
@@ -105,23 +107,26 @@ fn plan(job: &Job, seen: &Seen, now: Timestamp) -> Plan {
         let doublings = u32::try_from(seen.failed.saturating_sub(1))
             .unwrap_or(u32::MAX)
             .min(16);
-        let pause = (BACKOFF * 2_u32.pow(doublings)).min(BACKOFF_MOST);
+        let pause = (BACK_OFF * 2_u32.pow(doublings)).min(MAX_BACK_OFF);
         until(at.checked_add(pause).unwrap_or(at))
     });
     match pause.filter(|p| !p.is_zero() && missing > 0) {
-        Some(pause) => Plan {
+        Some(pause) => JobPlan {
             again: Some(due.map_or(pause, |d| d.min(pause))),
-            ..Plan::default()
+            ..JobPlan::default()
         },
-        None => Plan {
+        None => JobPlan {
             create: missing,
             again: due,
-            ..Plan::default()
+            ..JobPlan::default()
         },
     }
 }
 
-pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
+pub(super) async fn reconcile_job(
+    shared: Arc<ControllerContext>,
+    at: NamespacedName,
+) -> ReconcileResult {
     let Some(job) = shared
         .jobs
         .get(&at)
@@ -131,39 +136,41 @@ pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
     };
     let now = crate::pocket::clock::now();
     let whole = Timestamp::from_second(now.as_second()).unwrap_or(now);
-    if let Some(end) = ended(&job) {
-        return expire(&shared, &job, end, now).await;
+    if let Some(end) = job_end_time(&job) {
+        return delete_after_ttl(&shared, &job, end, now).await;
     }
     let api: Api<Pod> = Api::namespaced(shared.client.clone(), &at.0);
     let mut pods = shared.pods.list(&at.0);
-    pods.retain(|p| controlled_by(&p.metadata, job.metadata.uid.as_deref()));
+    pods.retain(|p| is_controlled_by(&p.metadata, job.metadata.uid.as_deref()));
     let count = |want: &str| pods.iter().filter(|p| phase(p) == want).count();
-    let running: Vec<&Arc<Pod>> = pods.iter().filter(|p| active(p)).collect();
-    let seen = Seen {
+    let running: Vec<&Arc<Pod>> = pods.iter().filter(|p| is_active(p)).collect();
+    let seen = PodCounts {
         active: running.len(),
         succeeded: count("Succeeded"),
         failed: count("Failed"),
         last_failure: pods
             .iter()
             .filter(|p| phase(p) == "Failed")
-            .filter_map(|p| finished_at(p))
+            .filter_map(|p| pod_end_time(p))
             .max(),
     };
-    let plan = plan(&job, &seen, now);
+    let plan = plan_job(&job, &seen, now);
     let mut made = 0;
     for _ in 0..plan.create {
         let pod = api.create(&PostParams::default(), &new_pod(&job)).await?;
-        shared.pods.remember(&pod);
+        shared.pods.record_write(&pod);
         made += 1;
         let text = format!("Created pod: {}", pod.name_any());
-        shared
-            .events("job-controller")
-            .normal(about(job.as_ref()), "SuccessfulCreate", text);
+        shared.event_recorder("job-controller").record_normal(
+            object_reference(job.as_ref()),
+            "SuccessfulCreate",
+            text,
+        );
     }
     if plan.stop {
         for pod in &running {
-            write::gone_is_fine(api.delete(&pod.name_any(), &DeleteParams::default()).await)?;
-            shared.pods.forget(pod);
+            write::ignore_not_found(api.delete(&pod.name_any(), &DeleteParams::default()).await)?;
+            shared.pods.record_deletion(pod);
         }
     }
     let number = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
@@ -177,28 +184,30 @@ pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
     status.ready = Some(number(
         running
             .iter()
-            .filter(|p| !plan.stop && super::pods::ready(p))
+            .filter(|p| !plan.stop && super::pods::is_ready(p))
             .count(),
     ));
     if let Some((kind, reason, message)) = plan.end {
-        end(&mut status, kind, reason, &message, whole);
-        let recorder = shared.events("job-controller");
+        set_finished(&mut status, kind, reason, &message, whole);
+        let recorder = shared.event_recorder("job-controller");
         match kind {
-            "Complete" => recorder.normal(about(job.as_ref()), "Completed", "Job completed"),
-            _ => recorder.warning(about(job.as_ref()), reason, message),
+            "Complete" => {
+                recorder.record_normal(object_reference(job.as_ref()), "Completed", "Job completed")
+            }
+            _ => recorder.record_warning(object_reference(job.as_ref()), reason, message),
         }
     }
     let jobs: Api<Job> = Api::namespaced(shared.client.clone(), &at.0);
-    let written = write::gone_is_fine(
-        write::status(&jobs, job.as_ref(), job.status.as_ref(), &status).await,
+    let written = write::ignore_not_found(
+        write::patch_status(&jobs, job.as_ref(), job.status.as_ref(), &status).await,
     )?;
     if let Some(job) = written.flatten() {
-        shared.jobs.remember(&job);
+        shared.jobs.record_write(&job);
     }
     Ok(plan.again)
 }
 
-fn end(status: &mut JobStatus, kind: &str, reason: &str, message: &str, now: Timestamp) {
+fn set_finished(status: &mut JobStatus, kind: &str, reason: &str, message: &str, now: Timestamp) {
     if kind == "Complete" {
         status.completion_time = Some(Time(now));
     }
@@ -223,7 +232,7 @@ fn end(status: &mut JobStatus, kind: &str, reason: &str, message: &str, now: Tim
 }
 
 /// When the Job ended; `None` while it runs.
-fn ended(job: &Job) -> Option<Timestamp> {
+fn job_end_time(job: &Job) -> Option<Timestamp> {
     let conditions = job.status.as_ref()?.conditions.as_ref()?;
     let end = conditions
         .iter()
@@ -236,7 +245,12 @@ fn ended(job: &Job) -> Option<Timestamp> {
 }
 
 /// Deletes an ended Job when its TTL is over.
-async fn expire(shared: &Shared, job: &Job, end: Timestamp, now: Timestamp) -> Outcome {
+async fn delete_after_ttl(
+    shared: &ControllerContext,
+    job: &Job,
+    end: Timestamp,
+    now: Timestamp,
+) -> ReconcileResult {
     let Some(ttl) = job.spec.as_ref().and_then(|s| s.ttl_seconds_after_finished) else {
         return Ok(None);
     };
@@ -255,12 +269,12 @@ async fn expire(shared: &Shared, job: &Job, end: Timestamp, now: Timestamp) -> O
         propagation_policy: Some(PropagationPolicy::Background),
         ..DeleteParams::default()
     };
-    write::gone_is_fine(api.delete(&job.name_any(), &params).await)?;
+    write::ignore_not_found(api.delete(&job.name_any(), &params).await)?;
     Ok(None)
 }
 
 /// When a pod's last container ended.
-fn finished_at(pod: &Pod) -> Option<Timestamp> {
+fn pod_end_time(pod: &Pod) -> Option<Timestamp> {
     let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
     let ended = containers
         .iter()
@@ -283,7 +297,7 @@ fn new_pod(job: &Job) -> Pod {
             namespace: job.namespace(),
             labels: Some(labels),
             annotations: meta.annotations,
-            owner_references: Some(vec![own::owner(job)]),
+            owner_references: Some(vec![ownership::controller_reference(job)]),
             ..ObjectMeta::default()
         },
         spec: template.spec,
@@ -307,8 +321,8 @@ mod tests {
         "2026-01-01T00:01:00Z".parse().unwrap()
     }
 
-    fn seen(active: usize, succeeded: usize, failed: usize) -> Seen {
-        Seen {
+    fn seen(active: usize, succeeded: usize, failed: usize) -> PodCounts {
+        PodCounts {
             active,
             succeeded,
             failed,
@@ -319,26 +333,32 @@ mod tests {
     #[test]
     fn as_many_pods_as_are_missing_and_no_more_than_at_once() {
         let j = job(json!({"template": {}, "completions": 5, "parallelism": 2}));
-        assert_eq!(plan(&j, &seen(0, 0, 0), now()).create, 2);
-        assert_eq!(plan(&j, &seen(1, 3, 0), now()).create, 1);
-        assert_eq!(plan(&j, &seen(1, 4, 0), now()).create, 0);
-        assert_eq!(plan(&j, &seen(0, 5, 0), now()).end.unwrap().0, "Complete");
+        assert_eq!(plan_job(&j, &seen(0, 0, 0), now()).create, 2);
+        assert_eq!(plan_job(&j, &seen(1, 3, 0), now()).create, 1);
+        assert_eq!(plan_job(&j, &seen(1, 4, 0), now()).create, 0);
+        assert_eq!(
+            plan_job(&j, &seen(0, 5, 0), now()).end.unwrap().0,
+            "Complete"
+        );
     }
 
     #[test]
     fn failures_back_off_and_end_it() {
         let j = job(json!({"template": {}, "backoffLimit": 1}));
-        let first = plan(&j, &seen(0, 0, 1), now());
-        assert_eq!((first.create, first.again), (0, Some(BACKOFF)));
+        let first = plan_job(&j, &seen(0, 0, 1), now());
+        assert_eq!((first.create, first.again), (0, Some(BACK_OFF)));
         let later = now() + SignedDuration::from_secs(10);
-        assert_eq!(plan(&j, &seen(0, 0, 1), later).create, 1);
-        let over = plan(&j, &seen(1, 0, 2), now());
+        assert_eq!(plan_job(&j, &seen(0, 0, 1), later).create, 1);
+        let over = plan_job(&j, &seen(1, 0, 2), now());
         assert_eq!(
             (over.stop, over.end.unwrap().1),
             (true, "BackoffLimitExceeded")
         );
         let none = job(json!({"template": {}, "backoffLimit": 0}));
-        assert_eq!(plan(&none, &seen(0, 0, 1), now()).end.unwrap().0, "Failed");
+        assert_eq!(
+            plan_job(&none, &seen(0, 0, 1), now()).end.unwrap().0,
+            "Failed"
+        );
     }
 
     #[test]
@@ -347,12 +367,12 @@ mod tests {
             let small = i32::try_from(n).unwrap_or(i32::MAX);
             let spec = json!({"template": {}, "activeDeadlineSeconds": n, "completions": small, "parallelism": small,
                 "backoffLimit": small});
-            let failed = Seen {
+            let failed = PodCounts {
                 last_failure: Some(Timestamp::MAX),
                 ..seen(1, 0, 1)
             };
             for seen in [seen(0, 0, 0), failed] {
-                plan(&job(spec.clone()), &seen, now());
+                plan_job(&job(spec.clone()), &seen, now());
             }
         }
     }
@@ -361,10 +381,10 @@ mod tests {
     fn a_deadline_ends_what_still_runs() {
         let j = job(json!({"template": {}, "activeDeadlineSeconds": 90}));
         assert_eq!(
-            plan(&j, &seen(1, 0, 0), now()).again,
+            plan_job(&j, &seen(1, 0, 0), now()).again,
             Some(Duration::from_secs(30))
         );
-        let late = plan(&j, &seen(1, 0, 0), now() + SignedDuration::from_secs(30));
+        let late = plan_job(&j, &seen(1, 0, 0), now() + SignedDuration::from_secs(30));
         assert_eq!((late.stop, late.end.unwrap().1), (true, "DeadlineExceeded"));
     }
 }

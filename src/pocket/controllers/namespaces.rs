@@ -14,11 +14,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::cache::Cache;
-use super::queue::{self, Outcome, Queue};
+use super::queue::{self, ReconcileResult, WorkQueue};
 use super::write::is_code;
 
-const ACCOUNT: &str = "default";
-const AUTHORITY: &str = "kube-root-ca.crt";
+const DEFAULT_ACCOUNT: &str = "default";
+const CA_CONFIG_MAP: &str = "kube-root-ca.crt";
 /// Annotation that Kubernetes' root-ca-certificate-publisher sets.
 const DESCRIPTION: (&str, &str) = (
     "kubernetes.io/description",
@@ -27,7 +27,7 @@ const DESCRIPTION: (&str, &str) = (
      clusters.",
 );
 
-struct Shared {
+struct NamespaceContext {
     client: Client,
     /// CA certificates of the API, PEM.
     authority: watch::Receiver<String>,
@@ -43,14 +43,14 @@ pub fn spawn(
     tracker: &TaskTracker,
     stop: &CancellationToken,
 ) {
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(NamespaceContext {
         client: client.clone(),
         authority: authority.clone(),
         namespaces: Cache::default(),
         accounts: Cache::default(),
         maps: Cache::default(),
     });
-    let (queue, inbox) = queue::queue();
+    let (queue, inbox) = queue::new_queue();
     enqueue_changes(&shared, queue.clone());
     tracker.spawn(enqueue_all(
         Arc::clone(&shared),
@@ -60,41 +60,39 @@ pub fn spawn(
     ));
     let only = |name: &str| watcher::Config::default().fields(&format!("metadata.name={name}"));
     let all = watcher::Config::default();
-    tracker.spawn(
-        shared
-            .namespaces
-            .clone()
-            .run_with(Api::all(client.clone()), all, stop.clone()),
-    );
-    tracker.spawn(shared.accounts.clone().run_with(
+    tracker.spawn(shared.namespaces.clone().run_filtered_watch(
         Api::all(client.clone()),
-        only(ACCOUNT),
+        all,
         stop.clone(),
     ));
-    tracker.spawn(
-        shared
-            .maps
-            .clone()
-            .run_with(Api::all(client), only(AUTHORITY), stop.clone()),
-    );
+    tracker.spawn(shared.accounts.clone().run_filtered_watch(
+        Api::all(client.clone()),
+        only(DEFAULT_ACCOUNT),
+        stop.clone(),
+    ));
+    tracker.spawn(shared.maps.clone().run_filtered_watch(
+        Api::all(client),
+        only(CA_CONFIG_MAP),
+        stop.clone(),
+    ));
     let stop = stop.clone();
     tracker.spawn(async move {
         let ready = async {
-            shared.namespaces.ready().await;
-            shared.accounts.ready().await;
-            shared.maps.ready().await;
+            shared.namespaces.wait_until_synced().await;
+            shared.accounts.wait_until_synced().await;
+            shared.maps.wait_until_synced().await;
         };
         if stop.run_until_cancelled(ready).await.is_none() {
             return;
         }
-        queue::run("namespaces", inbox, stop, move |key| {
+        queue::run_queue("namespaces", inbox, stop, move |key| {
             Box::pin(fill_namespace(Arc::clone(&shared), key.1))
         })
         .await;
     });
 }
 
-fn enqueue_changes(shared: &Shared, queue: Queue) {
+fn enqueue_changes(shared: &NamespaceContext, queue: WorkQueue) {
     let add = move |name: Option<String>| queue.add((String::new(), name.unwrap_or_default()));
     let (on_namespace, on_account, on_map) = (add.clone(), add.clone(), add);
     shared
@@ -110,9 +108,9 @@ fn enqueue_changes(shared: &Shared, queue: Queue) {
 
 /// Enqueues all namespaces whenever the CA changes.
 async fn enqueue_all(
-    shared: Arc<Shared>,
+    shared: Arc<NamespaceContext>,
     mut authority: watch::Receiver<String>,
-    queue: Queue,
+    queue: WorkQueue,
     stop: CancellationToken,
 ) {
     while matches!(
@@ -125,7 +123,7 @@ async fn enqueue_all(
     }
 }
 
-async fn fill_namespace(shared: Arc<Shared>, name: String) -> Outcome {
+async fn fill_namespace(shared: Arc<NamespaceContext>, name: String) -> ReconcileResult {
     let namespace = shared.namespaces.get(&(String::new(), name.clone()));
     if namespace.is_none_or(|n| n.metadata.deletion_timestamp.is_some()) {
         return Ok(None);
@@ -137,32 +135,32 @@ async fn fill_namespace(shared: Arc<Shared>, name: String) -> Outcome {
     };
     if shared
         .accounts
-        .get(&(name.clone(), ACCOUNT.into()))
+        .get(&(name.clone(), DEFAULT_ACCOUNT.into()))
         .is_none()
     {
         let account = ServiceAccount {
-            metadata: new(ACCOUNT),
+            metadata: new(DEFAULT_ACCOUNT),
             ..ServiceAccount::default()
         };
         let api: Api<ServiceAccount> = Api::namespaced(shared.client.clone(), &name);
-        there_is_fine(api.create(&PostParams::default(), &account).await)?;
+        ignore_conflict(api.create(&PostParams::default(), &account).await)?;
     }
     let data = BTreeMap::from([("ca.crt".to_owned(), shared.authority.borrow().clone())]);
     let api: Api<ConfigMap> = Api::namespaced(shared.client.clone(), &name);
-    match shared.maps.get(&(name.clone(), AUTHORITY.into())) {
+    match shared.maps.get(&(name.clone(), CA_CONFIG_MAP.into())) {
         None => {
             let annotations =
                 BTreeMap::from([(DESCRIPTION.0.to_owned(), DESCRIPTION.1.to_owned())]);
             let metadata = ObjectMeta {
                 annotations: Some(annotations),
-                ..new(AUTHORITY)
+                ..new(CA_CONFIG_MAP)
             };
             let map = ConfigMap {
                 metadata,
                 data: Some(data),
                 ..ConfigMap::default()
             };
-            there_is_fine(api.create(&PostParams::default(), &map).await)?;
+            ignore_conflict(api.create(&PostParams::default(), &map).await)?;
         }
         Some(map) if map.data.as_ref() != Some(&data) => {
             let map = ConfigMap {
@@ -170,7 +168,10 @@ async fn fill_namespace(shared: Arc<Shared>, name: String) -> Outcome {
                 binary_data: None,
                 ..(*map).clone()
             };
-            there_is_fine(api.replace(AUTHORITY, &PostParams::default(), &map).await)?;
+            ignore_conflict(
+                api.replace(CA_CONFIG_MAP, &PostParams::default(), &map)
+                    .await,
+            )?;
         }
         Some(_) => {}
     }
@@ -179,7 +180,7 @@ async fn fill_namespace(shared: Arc<Shared>, name: String) -> Outcome {
 
 /// Ignores a conflict with another writer and a namespace that is being deleted: the watch reports
 /// what remains to be done.
-fn there_is_fine<T>(written: kube::Result<T>) -> kube::Result<()> {
+fn ignore_conflict<T>(written: kube::Result<T>) -> kube::Result<()> {
     match written {
         Err(error)
             if [403, 404, 409]

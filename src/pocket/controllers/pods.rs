@@ -8,15 +8,15 @@ use kube::core::{Selector, SelectorExt};
 use std::time::Duration;
 
 /// Returns the owner reference of the object's controller.
-pub fn controller(meta: &ObjectMeta) -> Option<&OwnerReference> {
+pub fn controller_of(meta: &ObjectMeta) -> Option<&OwnerReference> {
     meta.owner_references
         .iter()
         .flatten()
         .find(|o| o.controller == Some(true))
 }
 
-pub fn controlled_by(meta: &ObjectMeta, uid: Option<&str>) -> bool {
-    controller(meta).is_some_and(|o| Some(o.uid.as_str()) == uid)
+pub fn is_controlled_by(meta: &ObjectMeta, uid: Option<&str>) -> bool {
+    controller_of(meta).is_some_and(|o| Some(o.uid.as_str()) == uid)
 }
 
 pub fn phase(pod: &Pod) -> &str {
@@ -26,13 +26,13 @@ pub fn phase(pod: &Pod) -> &str {
         .unwrap_or("Pending")
 }
 
-pub fn finished(pod: &Pod) -> bool {
+pub fn is_finished(pod: &Pod) -> bool {
     matches!(phase(pod), "Succeeded" | "Failed")
 }
 
 /// Whether the pod is neither finished nor being deleted.
-pub fn active(pod: &Pod) -> bool {
-    !finished(pod) && pod.metadata.deletion_timestamp.is_none()
+pub fn is_active(pod: &Pod) -> bool {
+    !is_finished(pod) && pod.metadata.deletion_timestamp.is_none()
 }
 
 pub fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
@@ -55,12 +55,12 @@ pub fn ready_since(pod: &Pod) -> Option<Timestamp> {
     )
 }
 
-pub fn ready(pod: &Pod) -> bool {
+pub fn is_ready(pod: &Pod) -> bool {
     ready_since(pod).is_some()
 }
 
 /// Time until the pod is available: zero if it is, `None` if it is not Ready.
-pub fn available_in(pod: &Pod, min_ready_seconds: i32, now: Timestamp) -> Option<Duration> {
+pub fn time_until_available(pod: &Pod, min_ready_seconds: i32, now: Timestamp) -> Option<Duration> {
     // Without a minimum, Ready is enough and its time is irrelevant. A timestamp in the future
     // comes from another clock and counts from now.
     let since = ready_since(pod)?;
@@ -74,7 +74,7 @@ pub fn available_in(pod: &Pod, min_ready_seconds: i32, now: Timestamp) -> Option
 }
 
 /// Whether a selector matches the labels. An invalid or empty selector matches nothing.
-pub fn selects(selector: &LabelSelector, meta: &ObjectMeta) -> bool {
+pub fn selector_matches(selector: &LabelSelector, meta: &ObjectMeta) -> bool {
     let labels = meta.labels.clone().unwrap_or_default();
     Selector::try_from(selector.clone()).is_ok_and(|s| !s.selects_all() && s.matches(&labels))
 }
@@ -93,15 +93,15 @@ mod tests {
         // Timestamps of a clock that is one hour ahead or behind.
         for now in ["2026-01-01T00:00:00Z", "2026-01-01T02:00:00Z"] {
             assert_eq!(
-                available_in(&pod, 0, now.parse().unwrap()),
+                time_until_available(&pod, 0, now.parse().unwrap()),
                 Some(Duration::ZERO),
                 "{now}"
             );
         }
-        let left = available_in(&pod, 5, "2026-01-01T01:00:02Z".parse().unwrap());
+        let left = time_until_available(&pod, 5, "2026-01-01T01:00:02Z".parse().unwrap());
         assert_eq!(left, Some(Duration::from_secs(3)));
         assert_eq!(
-            available_in(&Pod::default(), 0, Timestamp::UNIX_EPOCH),
+            time_until_available(&Pod::default(), 0, Timestamp::UNIX_EPOCH),
             None
         );
     }

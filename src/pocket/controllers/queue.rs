@@ -1,7 +1,7 @@
 //! Work queue by key: a change is handled at once, several changes of one key become one reconcile,
 //! and failures are retried with back-off.
 
-use super::cache::Key;
+use super::cache::NamespacedName;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -11,43 +11,43 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Number of keys that are reconciled at the same time.
-const AT_ONCE: usize = 16;
+const MAX_CONCURRENT: usize = 16;
 const FIRST_RETRY: Duration = Duration::from_millis(5);
-const LAST_RETRY: Duration = Duration::from_secs(15);
+const MAX_RETRY: Duration = Duration::from_secs(15);
 
 #[derive(Clone)]
-pub struct Queue(mpsc::UnboundedSender<Key>);
+pub struct WorkQueue(mpsc::UnboundedSender<NamespacedName>);
 
-pub struct Inbox(mpsc::UnboundedReceiver<Key>);
+pub struct WorkReceiver(mpsc::UnboundedReceiver<NamespacedName>);
 
-pub fn queue() -> (Queue, Inbox) {
+pub fn new_queue() -> (WorkQueue, WorkReceiver) {
     let (tx, rx) = mpsc::unbounded_channel();
-    (Queue(tx), Inbox(rx))
+    (WorkQueue(tx), WorkReceiver(rx))
 }
 
-impl Queue {
-    pub fn add(&self, key: Key) {
+impl WorkQueue {
+    pub fn add(&self, key: NamespacedName) {
         let _ = self.0.send(key);
     }
 }
 
 /// Requeue after this duration, or with `None` only when something changes.
-pub type Outcome = Result<Option<Duration>, kube::Error>;
+pub type ReconcileResult = Result<Option<Duration>, kube::Error>;
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<Key>,
-    queued: HashSet<Key>,
-    busy: HashSet<Key>,
-    again: HashSet<Key>,
-    later: BTreeMap<(Instant, u64), Key>,
-    due: HashMap<Key, (Instant, u64)>,
-    failures: HashMap<Key, u32>,
+    waiting: VecDeque<NamespacedName>,
+    queued: HashSet<NamespacedName>,
+    busy: HashSet<NamespacedName>,
+    again: HashSet<NamespacedName>,
+    later: BTreeMap<(Instant, u64), NamespacedName>,
+    due: HashMap<NamespacedName, (Instant, u64)>,
+    failures: HashMap<NamespacedName, u32>,
     serial: u64,
 }
 
 impl State {
-    fn push(&mut self, key: Key) {
+    fn push(&mut self, key: NamespacedName) {
         if self.busy.contains(&key) {
             self.again.insert(key);
         } else if self.queued.insert(key.clone()) {
@@ -55,7 +55,7 @@ impl State {
         }
     }
 
-    fn push_at(&mut self, key: Key, at: Instant) {
+    fn push_at(&mut self, key: NamespacedName, at: Instant) {
         if let Some(old) = self.due.get(&key) {
             if old.0 <= at {
                 return;
@@ -67,7 +67,7 @@ impl State {
         self.later.insert((at, self.serial), key);
     }
 
-    fn wake(&mut self, now: Instant) {
+    fn push_due(&mut self, now: Instant) {
         while let Some(entry) = self.later.first_entry() {
             if entry.key().0 > now {
                 return;
@@ -78,7 +78,7 @@ impl State {
         }
     }
 
-    fn done(&mut self, name: &str, key: Key, outcome: Outcome) {
+    fn finish_key(&mut self, name: &str, key: NamespacedName, outcome: ReconcileResult) {
         self.busy.remove(&key);
         let now = Instant::now();
         match outcome {
@@ -90,7 +90,7 @@ impl State {
             }
             Err(error) => {
                 let n = self.failures.entry(key.clone()).or_default();
-                let wait = (FIRST_RETRY * 2_u32.saturating_pow((*n).min(16))).min(LAST_RETRY);
+                let wait = (FIRST_RETRY * 2_u32.saturating_pow((*n).min(16))).min(MAX_RETRY);
                 *n += 1;
                 // Another writer was first: this is normal, and the next reconcile resolves it.
                 let conflict = matches!(&error, kube::Error::Api(s) if s.code == 409);
@@ -107,14 +107,18 @@ impl State {
 }
 
 /// Reconciles keys until `stop` is cancelled; running reconciles are finished.
-pub async fn run<F>(name: &'static str, mut inbox: Inbox, stop: CancellationToken, look: F)
-where
-    F: Fn(Key) -> BoxFuture<'static, Outcome>,
+pub async fn run_queue<F>(
+    name: &'static str,
+    mut inbox: WorkReceiver,
+    stop: CancellationToken,
+    look: F,
+) where
+    F: Fn(NamespacedName) -> BoxFuture<'static, ReconcileResult>,
 {
     let mut state = State::default();
     let mut running = FuturesUnordered::new();
     loop {
-        while running.len() < AT_ONCE
+        while running.len() < MAX_CONCURRENT
             && let Some(key) = state.waiting.pop_front()
         {
             state.queued.remove(&key);
@@ -131,7 +135,7 @@ where
         };
         tokio::select! {
             () = stop.cancelled() => break,
-            Some((key, outcome)) = running.next(), if !running.is_empty() => state.done(name, key, outcome),
+            Some((key, outcome)) = running.next(), if !running.is_empty() => state.finish_key(name, key, outcome),
             key = inbox.0.recv() => match key {
                 Some(key) => {
                     state.push(key);
@@ -141,7 +145,7 @@ where
                 }
                 None => break,
             },
-            () = alarm => state.wake(Instant::now()),
+            () = alarm => state.push_due(Instant::now()),
         }
     }
     while running.next().await.is_some() {}
@@ -154,17 +158,17 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use tokio::sync::Notify;
 
-    fn key(name: &str) -> Key {
+    fn key(name: &str) -> NamespacedName {
         (String::new(), name.to_owned())
     }
 
     #[tokio::test(start_paused = true)]
     async fn many_changes_while_busy_become_one_more_look() {
-        let (queue, inbox) = queue();
+        let (queue, inbox) = new_queue();
         let (looks, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
         let stop = CancellationToken::new();
         let (l, g) = (looks.clone(), gate.clone());
-        let task = tokio::spawn(run("t", inbox, stop.clone(), move |_| {
+        let task = tokio::spawn(run_queue("t", inbox, stop.clone(), move |_| {
             let (l, g) = (l.clone(), g.clone());
             Box::pin(async move {
                 l.fetch_add(1, Ordering::SeqCst);
@@ -192,11 +196,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_earliest_wish_to_look_again_wins_and_failures_back_off() {
-        let (queue, inbox) = queue();
+        let (queue, inbox) = new_queue();
         let times = Arc::new(std::sync::Mutex::new(vec![]));
         let stop = CancellationToken::new();
         let (t, start) = (times.clone(), Instant::now());
-        let task = tokio::spawn(run("t", inbox, stop.clone(), move |_| {
+        let task = tokio::spawn(run_queue("t", inbox, stop.clone(), move |_| {
             let t = t.clone();
             Box::pin(async move {
                 let n = {

@@ -1,12 +1,12 @@
 //! ReplicaSets: keeps the desired number of pods, selects which pods to delete, and maintains the
 //! counts that Deployments rely on.
 
-use super::Shared;
-use super::cache::{Key, key};
-use super::events::about;
-use super::pods::{active, available_in, ready, selects};
-use super::queue::{Outcome, Queue};
-use super::{own, write};
+use super::ControllerContext;
+use super::cache::{NamespacedName, namespaced_name};
+use super::events::object_reference;
+use super::pods::{is_active, is_ready, selector_matches, time_until_available};
+use super::queue::{ReconcileResult, WorkQueue};
+use super::{ownership, write};
 use futures::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus};
@@ -18,30 +18,35 @@ use kube::{Api, ResourceExt};
 use std::sync::Arc;
 use std::time::Duration;
 
-mod victims;
+mod deletion_order;
 
-pub(super) fn watch(shared: &Shared, queue: Queue) {
+pub(super) fn enqueue_changes(shared: &ControllerContext, queue: WorkQueue) {
     let q = queue.clone();
     shared.sets.on_change(move |old, new| {
-        q.add(key(&new.or(old).expect("a change has an object").metadata))
+        q.add(namespaced_name(
+            &new.or(old).expect("a change has an object").metadata,
+        ))
     });
-    own::watch(&shared.pods, &shared.sets, queue, |rs| {
+    ownership::enqueue_owners(&shared.pods, &shared.sets, queue, |rs| {
         Some(&rs.spec.as_ref()?.selector)
     });
 }
 
-pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
+pub(super) async fn reconcile_replica_set(
+    shared: Arc<ControllerContext>,
+    at: NamespacedName,
+) -> ReconcileResult {
     let Some(rs) = shared.sets.get(&at) else {
         return Ok(None);
     };
     let pods: Api<Pod> = Api::namespaced(shared.client.clone(), &at.0);
     let mut failed = None;
     if rs.metadata.deletion_timestamp.is_none() {
-        claim(&shared, &rs).await?;
-        failed = manage(&shared, &rs, &pods).await;
+        claim_pods(&shared, &rs).await?;
+        failed = manage_replicas(&shared, &rs, &pods).await;
     }
     let rs = shared.sets.get(&at).unwrap_or(rs);
-    let requeue = report(&shared, &rs, failed.as_ref()).await?;
+    let requeue = update_status(&shared, &rs, failed.as_ref()).await?;
     match failed {
         Some(error) => Err(error),
         None => Ok(requeue),
@@ -49,14 +54,14 @@ pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
 }
 
 /// Adopts and releases pods. Finished pods keep their owner.
-async fn claim(shared: &Shared, rs: &ReplicaSet) -> Result<(), kube::Error> {
+async fn claim_pods(shared: &ControllerContext, rs: &ReplicaSet) -> Result<(), kube::Error> {
     let Some(spec) = rs.spec.as_ref() else {
         return Ok(());
     };
     let mut pods = shared.pods.list(&rs.namespace().unwrap_or_default());
-    pods.retain(|p| active(p));
-    own::claim(&shared.client, rs, &shared.pods, pods, |pod: &Pod| {
-        selects(&spec.selector, &pod.metadata)
+    pods.retain(|p| is_active(p));
+    ownership::claim_objects(&shared.client, rs, &shared.pods, pods, |pod: &Pod| {
+        selector_matches(&spec.selector, &pod.metadata)
     })
     .await
 }
@@ -75,7 +80,7 @@ fn new_pod(rs: &ReplicaSet) -> Pod {
             labels: meta.labels,
             annotations: meta.annotations,
             finalizers: meta.finalizers,
-            owner_references: Some(vec![own::owner(rs)]),
+            owner_references: Some(vec![ownership::controller_reference(rs)]),
             ..ObjectMeta::default()
         },
         spec: Some(template.spec.unwrap_or_default()),
@@ -84,9 +89,13 @@ fn new_pod(rs: &ReplicaSet) -> Pod {
 }
 
 /// Creates missing pods and deletes excess ones; returns an error if one occurred.
-async fn manage(shared: &Shared, rs: &ReplicaSet, api: &Api<Pod>) -> Option<kube::Error> {
-    let mut live = own::own(rs, &shared.pods);
-    live.retain(|p| active(p));
+async fn manage_replicas(
+    shared: &ControllerContext,
+    rs: &ReplicaSet,
+    api: &Api<Pod>,
+) -> Option<kube::Error> {
+    let mut live = ownership::list_owned(rs, &shared.pods);
+    live.retain(|p| is_active(p));
     let want = usize::try_from(rs.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1)).unwrap_or(0);
     let mut failed = None;
     if live.len() < want {
@@ -96,23 +105,19 @@ async fn manage(shared: &Shared, rs: &ReplicaSet, api: &Api<Pod>) -> Option<kube
         for result in join_all(creating).await {
             match result {
                 Ok(pod) => {
-                    shared.pods.remember(&pod);
+                    shared.pods.record_write(&pod);
                     let text = format!("Created pod: {}", pod.name_any());
-                    shared.events("replicaset-controller").normal(
-                        about(rs),
-                        "SuccessfulCreate",
-                        text,
-                    );
+                    shared
+                        .event_recorder("replicaset-controller")
+                        .record_normal(object_reference(rs), "SuccessfulCreate", text);
                 }
                 Err(error) => {
                     // A terminating namespace accepts no new objects; this is expected.
-                    if !ending(&error) {
+                    if !is_namespace_terminating(&error) {
                         let text = format!("Error creating: {error}");
-                        shared.events("replicaset-controller").warning(
-                            about(rs),
-                            "FailedCreate",
-                            text,
-                        );
+                        shared
+                            .event_recorder("replicaset-controller")
+                            .record_warning(object_reference(rs), "FailedCreate", text);
                         failed = Some(error);
                     }
                 }
@@ -120,10 +125,10 @@ async fn manage(shared: &Shared, rs: &ReplicaSet, api: &Api<Pod>) -> Option<kube
         }
     } else {
         let excess = live.len() - want;
-        let deleting = victims::choose(live, excess)
+        let deleting = deletion_order::select_pods_to_delete(live, excess)
             .into_iter()
             .map(|pod| async move {
-                let done = own::delete(api, &shared.pods, &pod).await;
+                let done = ownership::delete_pod(api, &shared.pods, &pod).await;
                 (done, pod)
             });
         for (done, pod) in join_all(deleting).await {
@@ -133,22 +138,26 @@ async fn manage(shared: &Shared, rs: &ReplicaSet, api: &Api<Pod>) -> Option<kube
             }
             let text = format!("Deleted pod: {}", pod.name_any());
             shared
-                .events("replicaset-controller")
-                .normal(about(rs), "SuccessfulDelete", text);
+                .event_recorder("replicaset-controller")
+                .record_normal(object_reference(rs), "SuccessfulDelete", text);
         }
     }
     failed
 }
 
-pub(super) fn ending(error: &kube::Error) -> bool {
+pub(super) fn is_namespace_terminating(error: &kube::Error) -> bool {
     let cause = |s: &Status| s.message.contains("being terminated") || s.code == 404;
     matches!(error, kube::Error::Api(s) if cause(s))
 }
 
 /// Writes counts and conditions; requeues for the time when the next pod becomes available.
-async fn report(shared: &Shared, rs: &ReplicaSet, failed: Option<&kube::Error>) -> Outcome {
-    let mut pods = own::own(rs, &shared.pods);
-    pods.retain(|p| active(p));
+async fn update_status(
+    shared: &ControllerContext,
+    rs: &ReplicaSet,
+    failed: Option<&kube::Error>,
+) -> ReconcileResult {
+    let mut pods = ownership::list_owned(rs, &shared.pods);
+    pods.retain(|p| is_active(p));
     let now = crate::pocket::clock::now();
     let wait = rs
         .spec
@@ -169,7 +178,10 @@ async fn report(shared: &Shared, rs: &ReplicaSet, failed: Option<&kube::Error>) 
             .all(|(k, v)| own.and_then(|l| l.get(k)) == Some(v))
     };
     let (mut available, mut next) = (0, None::<Duration>);
-    for left in pods.iter().filter_map(|p| available_in(p, wait, now)) {
+    for left in pods
+        .iter()
+        .filter_map(|p| time_until_available(p, wait, now))
+    {
         if left.is_zero() {
             available += 1;
         } else {
@@ -181,17 +193,18 @@ async fn report(shared: &Shared, rs: &ReplicaSet, failed: Option<&kube::Error>) 
     let status = ReplicaSetStatus {
         replicas: count(pods.len()),
         fully_labeled_replicas: Some(count(pods.iter().filter(labeled).count())),
-        ready_replicas: Some(count(pods.iter().filter(|p| ready(p)).count())),
+        ready_replicas: Some(count(pods.iter().filter(|p| is_ready(p)).count())),
         available_replicas: Some(available),
         observed_generation: rs.metadata.generation,
-        conditions: conditions(old, failed, now),
+        conditions: failure_conditions(old, failed, now),
         terminating_replicas: None,
     };
     let api: Api<ReplicaSet> =
         Api::namespaced(shared.client.clone(), &rs.namespace().unwrap_or_default());
-    let written = write::gone_is_fine(write::status(&api, rs, old, &status).await)?.flatten();
+    let written =
+        write::ignore_not_found(write::patch_status(&api, rs, old, &status).await)?.flatten();
     if let Some(rs) = written {
-        shared.sets.remember(&rs);
+        shared.sets.record_write(&rs);
     }
     // A rollout latch of 68 years needs no timer.
     Ok(next
@@ -199,7 +212,7 @@ async fn report(shared: &Shared, rs: &ReplicaSet, failed: Option<&kube::Error>) 
         .filter(|n| *n < Duration::from_secs(86_400 * 30)))
 }
 
-fn conditions(
+fn failure_conditions(
     old: Option<&ReplicaSetStatus>,
     failed: Option<&kube::Error>,
     now: Timestamp,

@@ -3,18 +3,18 @@
 //! The history resolves the current and the update revision, the pure plan decides about the pods,
 //! and this file reads and writes.
 
-use super::Shared;
-use super::cache::{Key, key};
-use super::events::about;
-use super::queue::{Outcome, Queue};
-use super::{own, write};
+use super::ControllerContext;
+use super::cache::{NamespacedName, namespaced_name};
+use super::events::object_reference;
+use super::queue::{ReconcileResult, WorkQueue};
+use super::{ownership, write};
 use futures::future::join_all;
-use history::{Pair, Step};
+use history::{RevisionPair, RevisionStep};
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, ResourceExt};
-use plan::{Action, Input};
+use plan::{Action, ReconcileInput};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -30,35 +30,40 @@ mod tests;
 
 const COMPONENT: &str = "statefulset-controller";
 /// Limit per reconcile; each name collision takes one try.
-const TRIES: usize = 10;
+const MAX_TRIES: usize = 10;
 
-pub(super) fn watch(shared: &Shared, queue: Queue) {
+pub(super) fn enqueue_changes(shared: &ControllerContext, queue: WorkQueue) {
     let q = queue.clone();
     shared.stateful.on_change(move |old, new| {
-        q.add(key(&new.or(old).expect("a change has an object").metadata))
+        q.add(namespaced_name(
+            &new.or(old).expect("a change has an object").metadata,
+        ))
     });
-    own::watch(&shared.pods, &shared.stateful, queue, |set| {
+    ownership::enqueue_owners(&shared.pods, &shared.stateful, queue, |set| {
         Some(&set.spec.as_ref()?.selector)
     });
 }
 
-pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
+pub(super) async fn reconcile_stateful_set(
+    shared: Arc<ControllerContext>,
+    at: NamespacedName,
+) -> ReconcileResult {
     let Some(set) = shared.stateful.get(&at) else {
         return Ok(None);
     };
     if set.metadata.deletion_timestamp.is_none() {
-        claim::all(&shared, &set).await?;
+        claim::claim_pods_and_revisions(&shared, &set).await?;
     }
     let mut collisions = set
         .status
         .as_ref()
         .and_then(|s| s.collision_count)
         .unwrap_or(0);
-    let Some(pair) = revisions(&shared, &set, &mut collisions).await? else {
+    let Some(pair) = resolve_revisions(&shared, &set, &mut collisions).await? else {
         return Ok(None);
     };
-    let pods = own::own(&*set, &shared.pods);
-    let plan = plan::plan(&Input {
+    let pods = ownership::list_owned(&*set, &shared.pods);
+    let plan = plan::plan_reconcile(&ReconcileInput {
         set: &set,
         pair: &pair,
         collisions,
@@ -69,55 +74,55 @@ pub(super) async fn look(shared: Arc<Shared>, at: Key) -> Outcome {
     let done = join_all(
         plan.actions
             .into_iter()
-            .map(|action| act(&shared, &set, &api, action)),
+            .map(|action| apply_action(&shared, &set, &api, action)),
     )
     .await;
     let failed = done.into_iter().find_map(Result::err);
     let sets: Api<StatefulSet> = Api::namespaced(shared.client.clone(), &at.0);
-    let written = write::status(&sets, &*set, set.status.as_ref(), &plan.status).await;
-    if let Some(set) = write::gone_is_fine(written)?.flatten() {
-        shared.stateful.remember(&set);
+    let written = write::patch_status(&sets, &*set, set.status.as_ref(), &plan.status).await;
+    if let Some(set) = write::ignore_not_found(written)?.flatten() {
+        shared.stateful.record_write(&set);
     }
     if let Some(error) = failed {
         return Err(error);
     }
-    forget_old(&shared, &set, &pair, &pods).await?;
+    truncate_history(&shared, &set, &pair, &pods).await?;
     Ok(plan.requeue)
 }
 
-fn own_revisions(shared: &Shared, set: &StatefulSet) -> Vec<ControllerRevision> {
-    let mut own: Vec<ControllerRevision> = own::own(set, &shared.revisions)
+fn list_revisions(shared: &ControllerContext, set: &StatefulSet) -> Vec<ControllerRevision> {
+    let mut own: Vec<ControllerRevision> = ownership::list_owned(set, &shared.revisions)
         .iter()
         .map(|r| (**r).clone())
         .collect();
-    history::sort(&mut own);
+    history::sort_revisions(&mut own);
     own
 }
 
 /// Resolves the current and the update revision, and writes missing ones. `None` if the set is
 /// being deleted and has none.
-async fn revisions(
-    shared: &Shared,
+async fn resolve_revisions(
+    shared: &ControllerContext,
     set: &StatefulSet,
     collisions: &mut i32,
-) -> Result<Option<Pair>, kube::Error> {
+) -> Result<Option<RevisionPair>, kube::Error> {
     let api: Api<ControllerRevision> =
         Api::namespaced(shared.client.clone(), &set.namespace().unwrap_or_default());
     let mut last = None;
-    for _ in 0..TRIES {
-        let known = own_revisions(shared, set);
-        match history::next(set, &known, *collisions) {
-            Step::Known(pair) => return Ok(Some(*pair)),
+    for _ in 0..MAX_TRIES {
+        let known = list_revisions(shared, set);
+        match history::next_step(set, &known, *collisions) {
+            RevisionStep::Resolved(pair) => return Ok(Some(*pair)),
             _ if set.metadata.deletion_timestamp.is_some() => return Ok(None),
-            Step::Create(new) => match api.create(&PostParams::default(), &new).await {
-                Ok(made) => shared.revisions.remember(&made),
+            RevisionStep::Create(new) => match api.create(&PostParams::default(), &new).await {
+                Ok(made) => shared.revisions.record_write(&made),
                 Err(error) if write::is_code(&error, 409) => {
                     match api.get_opt(&new.name_any()).await? {
                         // As in Kubernetes, the owner does not matter: a StatefulSet that was
                         // re-created at once finds its predecessor's revision and uses it until it
                         // has its own.
-                        Some(other) if history::same(&other, &new) => {
-                            return Ok(Some(history::pair(set, &known, &other)));
+                        Some(other) if history::is_same_data(&other, &new) => {
+                            return Ok(Some(history::pair_revisions(set, &known, &other)));
                         }
                         // Another template with the same name: the hash needs a new salt.
                         Some(_) => *collisions += 1,
@@ -127,7 +132,7 @@ async fn revisions(
                 }
                 Err(error) => return Err(error),
             },
-            Step::Renumber {
+            RevisionStep::Renumber {
                 name,
                 resource_version,
                 revision,
@@ -136,7 +141,7 @@ async fn revisions(
                 let changed = api
                     .patch(&name, &PatchParams::default(), &Patch::Merge(patch))
                     .await?;
-                shared.revisions.remember(&changed);
+                shared.revisions.record_write(&changed);
             }
         }
     }
@@ -144,10 +149,10 @@ async fn revisions(
 }
 
 /// Deletes unused revisions beyond the history limit, lowest first.
-async fn forget_old(
-    shared: &Shared,
+async fn truncate_history(
+    shared: &ControllerContext,
     set: &StatefulSet,
-    pair: &Pair,
+    pair: &RevisionPair,
     pods: &[Arc<Pod>],
 ) -> Result<(), kube::Error> {
     if set.metadata.deletion_timestamp.is_some() {
@@ -155,20 +160,20 @@ async fn forget_old(
     }
     let api: Api<ControllerRevision> =
         Api::namespaced(shared.client.clone(), &set.namespace().unwrap_or_default());
-    for old in history::superfluous(set, own_revisions(shared, set), pair, pods) {
+    for old in history::superfluous_revisions(set, list_revisions(shared, set), pair, pods) {
         let uid = Preconditions {
             uid: old.uid(),
             resource_version: None,
         };
         let params = DeleteParams::default().preconditions(uid);
-        write::gone_is_fine(api.delete(&old.name_any(), &params).await)?;
-        shared.revisions.forget(&old);
+        write::ignore_not_found(api.delete(&old.name_any(), &params).await)?;
+        shared.revisions.record_deletion(&old);
     }
     Ok(())
 }
 
-async fn act(
-    shared: &Shared,
+async fn apply_action(
+    shared: &ControllerContext,
     set: &StatefulSet,
     api: &Api<Pod>,
     action: Action,
@@ -179,14 +184,14 @@ async fn act(
             (
                 Some("Create"),
                 pod.name_any(),
-                made.map(|pod| shared.pods.remember(&pod)),
+                made.map(|pod| shared.pods.record_write(&pod)),
             )
         }
         Action::Delete(pod) => {
-            let done = own::delete(api, &shared.pods, &pod).await;
+            let done = ownership::delete_pod(api, &shared.pods, &pod).await;
             (Some("Delete"), pod.name_any(), done)
         }
-        Action::Name { pod, labels } => {
+        Action::Relabel { pod, labels } => {
             let patch = json!({"metadata": {"uid": pod.uid(), "labels": labels}});
             let done = api
                 .patch(
@@ -195,28 +200,30 @@ async fn act(
                     &Patch::Merge(patch),
                 )
                 .await;
-            let done = write::gone_is_fine(done)
-                .map(|pod| pod.into_iter().for_each(|pod| shared.pods.remember(&pod)));
+            let done = write::ignore_not_found(done).map(|pod| {
+                pod.into_iter()
+                    .for_each(|pod| shared.pods.record_write(&pod))
+            });
             (None, pod.name_any(), done)
         }
     };
-    let events = shared.events(COMPONENT);
+    let events = shared.event_recorder(COMPONENT);
     match (&done, verb) {
         (Ok(()), Some(verb)) => {
             let text = format!(
                 "{verb} Pod {name} in StatefulSet {} successful",
                 set.name_any()
             );
-            events.normal(about(set), &format!("Successful{verb}"), text);
+            events.record_normal(object_reference(set), &format!("Successful{verb}"), text);
         }
         // A terminating namespace accepts no new objects; this is expected.
-        (Err(error), _) if super::replicaset::ending(error) => return Ok(()),
+        (Err(error), _) if super::replicaset::is_namespace_terminating(error) => return Ok(()),
         (Err(error), Some(verb)) if !write::is_code(error, 409) => {
             let text = format!(
                 "{verb} Pod {name} in StatefulSet {} failed error: {error}",
                 set.name_any()
             );
-            events.warning(about(set), &format!("Failed{verb}"), text);
+            events.record_warning(object_reference(set), &format!("Failed{verb}"), text);
         }
         _ => {}
     }

@@ -39,7 +39,7 @@ pub fn merge_diff(old: &Value, new: &Value) -> Option<Value> {
 /// Updates the status of `object` from `old` to `new`; writes nothing if they are equal.
 ///
 /// The patch names the object's uid, so it cannot change another object of the same name.
-pub async fn status<K, S>(
+pub async fn patch_status<K, S>(
     api: &Api<K>,
     object: &K,
     old: Option<&S>,
@@ -85,7 +85,7 @@ pub fn is_code(error: &kube::Error, code: u16) -> bool {
 
 /// Turns "not found" into `None`: a write to an object that is gone needs no retry, because the
 /// watch reports the deletion.
-pub fn gone_is_fine<T>(result: kube::Result<T>) -> kube::Result<Option<T>> {
+pub fn ignore_not_found<T>(result: kube::Result<T>) -> kube::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if is_code(&error, 404) => Ok(None),

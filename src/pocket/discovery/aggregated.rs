@@ -8,7 +8,7 @@ use crate::pocket::rest::Reply;
 use crate::pocket::rest::registry::{Registry, Resource};
 
 /// Answers for the core group alone (`/api`), or for all other groups (`/apis`).
-pub(super) fn answer(registry: &Registry, core: bool, accept: &str) -> Reply {
+pub(super) fn answer_group_list(registry: &Registry, core: bool, accept: &str) -> Reply {
     // Clients list the preferred version first; older ones know only the beta, which has the same
     // form.
     let (version, content_type) = if accept.contains("v=v2;") || accept.ends_with("v=v2") {
@@ -23,7 +23,7 @@ pub(super) fn answer(registry: &Registry, core: bool, accept: &str) -> Reply {
         )
     };
     let items: Vec<Value> = registry
-        .groups()
+        .list_groups()
         .into_iter()
         .filter(|(group, _)| group.is_empty() == core)
         .map(|(group, versions)| {

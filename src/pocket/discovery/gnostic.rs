@@ -4,39 +4,39 @@
 use serde_json::Value;
 
 /// Encodes a whole document.
-pub(super) fn document(document: &Value) -> Vec<u8> {
-    let mut out = Writer::default();
-    out.text(1, &document["swagger"]);
-    out.message(2, |info| {
-        info.text(1, &document["info"]["title"]);
-        info.text(2, &document["info"]["version"]);
+pub(super) fn encode_document(document: &Value) -> Vec<u8> {
+    let mut out = ProtobufWriter::default();
+    out.write_text(1, &document["swagger"]);
+    out.write_message(2, |info| {
+        info.write_text(1, &document["info"]["title"]);
+        info.write_text(2, &document["info"]["version"]);
     });
     // No paths are listed.
-    out.message(8, |_| {});
-    out.message(9, |definitions| {
-        named(definitions, &document["definitions"])
+    out.write_message(8, |_| {});
+    out.write_message(9, |definitions| {
+        encode_named_schemas(definitions, &document["definitions"])
     });
     out.0
 }
 
 /// Encodes schemas with their names.
-fn named(out: &mut Writer, schemas: &Value) {
+fn encode_named_schemas(out: &mut ProtobufWriter, schemas: &Value) {
     for (name, value) in schemas.as_object().into_iter().flatten() {
-        out.message(1, |entry| {
-            entry.bytes(1, name.as_bytes());
-            entry.message(2, |out| schema(out, value));
+        out.write_message(1, |entry| {
+            entry.write_bytes(1, name.as_bytes());
+            entry.write_message(2, |out| encode_schema(out, value));
         });
     }
 }
 
-fn schema(out: &mut Writer, schema: &Value) {
+fn encode_schema(out: &mut ProtobufWriter, schema: &Value) {
     for (number, field) in [(1, "$ref"), (2, "format"), (3, "title"), (4, "description")] {
-        out.text(number, &schema[field]);
+        out.write_text(number, &schema[field]);
     }
-    any(out, 5, &schema["default"]);
+    encode_any(out, 5, &schema["default"]);
     for (number, field) in [(6, "multipleOf"), (7, "maximum"), (9, "minimum")] {
         if let Some(value) = schema[field].as_f64() {
-            out.double(number, value);
+            out.write_double(number, value);
         }
     }
     for (number, field) in [
@@ -45,10 +45,10 @@ fn schema(out: &mut Writer, schema: &Value) {
         (16, "uniqueItems"),
     ] {
         if schema[field] == true {
-            out.number(number, 1);
+            out.write_uint(number, 1);
         }
     }
-    out.text(13, &schema["pattern"]);
+    out.write_text(13, &schema["pattern"]);
     for (number, field) in [
         (11, "maxLength"),
         (12, "minLength"),
@@ -58,35 +58,37 @@ fn schema(out: &mut Writer, schema: &Value) {
         (18, "minProperties"),
     ] {
         if let Some(value) = schema[field].as_u64() {
-            out.number(number, value);
+            out.write_uint(number, value);
         }
     }
     for name in schema["required"].as_array().into_iter().flatten() {
-        out.text(19, name);
+        out.write_text(19, name);
     }
     for value in schema["enum"].as_array().into_iter().flatten() {
-        any(out, 20, value);
+        encode_any(out, 20, value);
     }
     match &schema["additionalProperties"] {
-        Value::Bool(may) => out.message(21, |out| out.number(2, u64::from(*may))),
-        Value::Object(_) => out.message(21, |out| {
-            out.message(1, |out| self::schema(out, &schema["additionalProperties"]))
+        Value::Bool(may) => out.write_message(21, |out| out.write_uint(2, u64::from(*may))),
+        Value::Object(_) => out.write_message(21, |out| {
+            out.write_message(1, |out| {
+                self::encode_schema(out, &schema["additionalProperties"])
+            })
         }),
         _ => {}
     }
     if schema["type"].is_string() {
-        out.message(22, |kind| kind.text(1, &schema["type"]));
+        out.write_message(22, |kind| kind.write_text(1, &schema["type"]));
     }
     if schema["items"].is_object() {
-        out.message(23, |items| {
-            items.message(1, |out| self::schema(out, &schema["items"]))
+        out.write_message(23, |items| {
+            items.write_message(1, |out| self::encode_schema(out, &schema["items"]))
         });
     }
     for part in schema["allOf"].as_array().into_iter().flatten() {
-        out.message(24, |out| self::schema(out, part));
+        out.write_message(24, |out| self::encode_schema(out, part));
     }
     if schema["properties"].is_object() {
-        out.message(25, |out| named(out, &schema["properties"]));
+        out.write_message(25, |out| encode_named_schemas(out, &schema["properties"]));
     }
     for (name, value) in schema
         .as_object()
@@ -94,25 +96,27 @@ fn schema(out: &mut Writer, schema: &Value) {
         .flatten()
         .filter(|(name, _)| name.starts_with("x-"))
     {
-        out.message(31, |extension| {
-            extension.bytes(1, name.as_bytes());
-            any(extension, 2, value);
+        out.write_message(31, |extension| {
+            extension.write_bytes(1, name.as_bytes());
+            encode_any(extension, 2, value);
         });
     }
 }
 
 /// Encodes any value as YAML; JSON is a subset of it.
-fn any(out: &mut Writer, number: u64, value: &Value) {
+fn encode_any(out: &mut ProtobufWriter, number: u64, value: &Value) {
     if !value.is_null() {
-        out.message(number, |any| any.bytes(2, value.to_string().as_bytes()));
+        out.write_message(number, |any| {
+            any.write_bytes(2, value.to_string().as_bytes())
+        });
     }
 }
 
 #[derive(Default)]
-struct Writer(Vec<u8>);
+struct ProtobufWriter(Vec<u8>);
 
-impl Writer {
-    fn varint(&mut self, mut value: u64) {
+impl ProtobufWriter {
+    fn write_varint(&mut self, mut value: u64) {
         while value >= 0x80 {
             self.0.push((value & 0x7f) as u8 | 0x80);
             value >>= 7;
@@ -120,32 +124,32 @@ impl Writer {
         self.0.push(value as u8);
     }
 
-    fn number(&mut self, number: u64, value: u64) {
-        self.varint(number << 3);
-        self.varint(value);
+    fn write_uint(&mut self, number: u64, value: u64) {
+        self.write_varint(number << 3);
+        self.write_varint(value);
     }
 
-    fn double(&mut self, number: u64, value: f64) {
-        self.varint(number << 3 | 1);
+    fn write_double(&mut self, number: u64, value: f64) {
+        self.write_varint(number << 3 | 1);
         self.0.extend_from_slice(&value.to_le_bytes());
     }
 
-    fn bytes(&mut self, number: u64, bytes: &[u8]) {
-        self.varint(number << 3 | 2);
-        self.varint(bytes.len() as u64);
+    fn write_bytes(&mut self, number: u64, bytes: &[u8]) {
+        self.write_varint(number << 3 | 2);
+        self.write_varint(bytes.len() as u64);
         self.0.extend_from_slice(bytes);
     }
 
-    fn text(&mut self, number: u64, value: &Value) {
+    fn write_text(&mut self, number: u64, value: &Value) {
         if let Some(text) = value.as_str() {
-            self.bytes(number, text.as_bytes());
+            self.write_bytes(number, text.as_bytes());
         }
     }
 
-    fn message(&mut self, number: u64, write: impl FnOnce(&mut Writer)) {
-        let mut inside = Writer::default();
+    fn write_message(&mut self, number: u64, write: impl FnOnce(&mut ProtobufWriter)) {
+        let mut inside = ProtobufWriter::default();
         write(&mut inside);
-        self.bytes(number, &inside.0);
+        self.write_bytes(number, &inside.0);
     }
 }
 
@@ -157,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_document_is_written_as_gnostic_reads_it() {
-        let written = document(&json!({
+        let written = encode_document(&json!({
             "swagger": "2.0",
             "info": {"title": "t", "version": "v"},
             "paths": {},

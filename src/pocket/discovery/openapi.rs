@@ -9,41 +9,41 @@ use super::{gnostic, types};
 use crate::pocket::rest::registry::{Registry, Resource};
 use crate::pocket::rest::{ApiError, Reply, types as rest_types};
 
-pub(super) fn v2(registry: &Registry, accept: &str) -> Reply {
+pub(super) fn v2_document(registry: &Registry, accept: &str) -> Reply {
     let document = json!({
         "swagger": "2.0",
         "info": {"title": "pocket", "version": super::KUBERNETES.2},
         "paths": {},
-        "definitions": definitions(registry),
+        "definitions": build_definitions(registry),
     });
     if accept.contains("spec.v2@v1.0+protobuf") {
         return Reply::Bytes {
             content_type: "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
-            bytes: gnostic::document(&document).into(),
+            bytes: gnostic::encode_document(&document).into(),
         };
     }
-    Reply::json(document)
+    Reply::from_json(document)
 }
 
 /// Builds the definitions of OpenAPI v2, under Kubernetes' names for built-in kinds.
-fn definitions(registry: &Registry) -> Value {
+fn build_definitions(registry: &Registry) -> Value {
     let mut schemas = Map::new();
     for resource in &registry.resources {
-        let message = rest_types::message(&resource.group, &resource.version, &resource.kind);
-        let name = match message.filter(|_| resource.builtin().is_some()) {
-            Some(message) => types::name(message),
+        let message = rest_types::find_message(&resource.group, &resource.version, &resource.kind);
+        let name = match message.filter(|_| resource.as_builtin().is_some()) {
+            Some(message) => types::definition_name(message),
             None => schema_name(resource),
         };
-        let schema = schema(resource, &mut schemas);
+        let schema = build_schema(resource, &mut schemas);
         schemas.insert(name, schema);
     }
     let mut definitions = Value::Object(schemas);
-    refer(&mut definitions);
+    rewrite_references(&mut definitions);
     definitions
 }
 
 /// Rewrites v3 references to the places that v2 uses.
-fn refer(value: &mut Value) {
+fn rewrite_references(value: &mut Value) {
     match value {
         Value::Object(map) => {
             for (key, value) in map {
@@ -51,27 +51,27 @@ fn refer(value: &mut Value) {
                     Value::String(text) if key == "$ref" => {
                         *text = text.replace(types::SCHEMAS, "#/definitions/")
                     }
-                    value => refer(value),
+                    value => rewrite_references(value),
                 }
             }
         }
-        Value::Array(list) => list.iter_mut().for_each(refer),
+        Value::Array(list) => list.iter_mut().for_each(rewrite_references),
         _ => {}
     }
 }
 
-fn place(group: &str, version: &str) -> String {
+fn group_path(group: &str, version: &str) -> String {
     match group {
         "" => format!("api/{version}"),
         group => format!("apis/{group}/{version}"),
     }
 }
 
-pub(super) fn index(registry: &Registry) -> Value {
+pub(super) fn v3_index(registry: &Registry) -> Value {
     let mut paths = Map::new();
-    for (group, versions) in registry.groups() {
+    for (group, versions) in registry.list_groups() {
         for version in versions {
-            let place = place(group, version);
+            let place = group_path(group, version);
             let url = format!("/openapi/v3/{place}");
             paths.insert(place, json!({"serverRelativeURL": url}));
         }
@@ -79,7 +79,11 @@ pub(super) fn index(registry: &Registry) -> Value {
     json!({"paths": paths})
 }
 
-pub(super) fn document(registry: &Registry, group: &str, version: &str) -> Result<Value, ApiError> {
+pub(super) fn v3_document(
+    registry: &Registry,
+    group: &str,
+    version: &str,
+) -> Result<Value, ApiError> {
     let (mut paths, mut schemas) = (Map::new(), Map::new());
     for resource in registry
         .resources
@@ -90,7 +94,7 @@ pub(super) fn document(registry: &Registry, group: &str, version: &str) -> Resul
         if resource.verbs.contains(&"get") {
             paths.insert(path, item);
         }
-        let schema = schema(resource, &mut schemas);
+        let schema = build_schema(resource, &mut schemas);
         schemas.insert(schema_name(resource), schema);
     }
     if schemas.is_empty() {
@@ -104,7 +108,7 @@ pub(super) fn document(registry: &Registry, group: &str, version: &str) -> Resul
     }))
 }
 
-fn kind(resource: &Resource) -> Value {
+fn group_version_kind(resource: &Resource) -> Value {
     json!({"group": resource.group, "version": resource.version, "kind": resource.kind})
 }
 
@@ -123,7 +127,7 @@ fn path_item(resource: &Resource) -> (String, Value) {
     } else {
         ""
     };
-    let place = place(&resource.group, &resource.version);
+    let place = group_path(&resource.group, &resource.version);
     let path = format!("/{place}/{namespaces}{}/{{name}}", resource.plural);
     let query =
         |name: &str, kind: &str| json!({"name": name, "in": "query", "schema": {"type": kind}});
@@ -140,7 +144,7 @@ fn path_item(resource: &Resource) -> (String, Value) {
             "parameters": parameters,
             "responses": ok,
             "x-kubernetes-action": action,
-            "x-kubernetes-group-version-kind": kind(resource),
+            "x-kubernetes-group-version-kind": group_version_kind(resource),
         })
     };
     let mut patch = operation("patch", &parameters);
@@ -154,24 +158,24 @@ fn path_item(resource: &Resource) -> (String, Value) {
     )
 }
 
-fn schema(resource: &Resource, schemas: &mut Map<String, Value>) -> Value {
-    let mut schema = match resource.custom() {
+fn build_schema(resource: &Resource, schemas: &mut Map<String, Value>) -> Value {
+    let mut schema = match resource.as_custom() {
         Some(custom) if custom.schema.is_object() => custom.schema.clone(),
         _ => json!({
             "type": "object",
             "description": format!("{} as Kubernetes has it; pocket names its fields without describing them.", resource.kind),
         }),
     };
-    let message = rest_types::message_of(&resource.group, &resource.version, &resource.kind);
-    if resource.builtin().is_some()
-        && let Some(properties) = types::properties(&message, schemas)
+    let message = rest_types::message_name(&resource.group, &resource.version, &resource.kind);
+    if resource.as_builtin().is_some()
+        && let Some(properties) = types::message_properties(&message, schemas)
     {
         schema["properties"] = properties;
         for field in ["apiVersion", "kind"] {
             schema["properties"][field] = json!({"type": "string"});
         }
     }
-    if resource.custom().is_some() {
+    if resource.as_custom().is_some() {
         for (field, words) in [
             ("apiVersion", "The version of the schema of this object."),
             ("kind", "The resource this object represents."),
@@ -180,6 +184,6 @@ fn schema(resource: &Resource, schemas: &mut Map<String, Value>) -> Value {
         }
         schema["properties"]["metadata"] = json!({"type": "object", "description": "Standard object's metadata: name, labels, annotations, ..."});
     }
-    schema["x-kubernetes-group-version-kind"] = json!([kind(resource)]);
+    schema["x-kubernetes-group-version-kind"] = json!([group_version_kind(resource)]);
     schema
 }

@@ -18,12 +18,12 @@ use sha2::{Digest, Sha256};
 
 use crate::pocket::durable;
 
-type Failed = (PathBuf, io::Error);
+type PathError = (PathBuf, io::Error);
 
 /// Copies `from` to `to`, which must not exist, and returns the digest in hex.
-pub(super) fn copy(from: &Path, to: &Path) -> Result<String, Failed> {
+pub(super) fn copy_and_digest(from: &Path, to: &Path) -> Result<String, PathError> {
     let mut digest = Sha256::new();
-    folder(from, to, &mut digest)?;
+    copy_folder(from, to, &mut digest)?;
     Ok(digest
         .finalize()
         .iter()
@@ -32,7 +32,7 @@ pub(super) fn copy(from: &Path, to: &Path) -> Result<String, Failed> {
 }
 
 /// Whether `dir` contains everything in `folder` unchanged; it may contain more.
-pub(super) fn holds(dir: &Path, folder: &Path) -> io::Result<bool> {
+pub(super) fn contains_all(dir: &Path, folder: &Path) -> io::Result<bool> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let (wanted, found) = (entry.path(), dir.join(entry.file_name()));
@@ -44,7 +44,7 @@ pub(super) fn holds(dir: &Path, folder: &Path) -> io::Result<bool> {
             return Ok(false);
         }
         let same = if kind.is_dir() {
-            holds(&found, &wanted)?
+            contains_all(&found, &wanted)?
         } else if kind.is_symlink() {
             fs::read_link(&found)? == fs::read_link(&wanted)?
         } else {
@@ -76,7 +76,7 @@ fn same_bytes(one: &Path, two: &Path) -> io::Result<bool> {
     }
 }
 
-fn folder(from: &Path, to: &Path, digest: &mut Sha256) -> Result<(), Failed> {
+fn copy_folder(from: &Path, to: &Path, digest: &mut Sha256) -> Result<(), PathError> {
     let at = |path: &Path| {
         let path = path.to_owned();
         move |why| (path, why)
@@ -93,19 +93,19 @@ fn folder(from: &Path, to: &Path, digest: &mut Sha256) -> Result<(), Failed> {
     for name in names {
         let (source, target) = (from.join(&name), to.join(&name));
         let meta = fs::symlink_metadata(&source).map_err(at(&source))?;
-        part(digest, name.as_bytes());
+        digest_bytes(digest, name.as_bytes());
         if meta.is_dir() {
             digest.update(b"d");
-            folder(&source, &target, digest)?;
+            copy_folder(&source, &target, digest)?;
         } else if meta.is_symlink() {
             let points = fs::read_link(&source).map_err(at(&source))?;
             digest.update(b"l");
-            part(digest, points.as_os_str().as_bytes());
+            digest_bytes(digest, points.as_os_str().as_bytes());
             symlink(points, &target).map_err(at(&target))?;
         } else if meta.is_file() {
             let runs = meta.permissions().mode() & 0o111 != 0;
             digest.update(if runs { b"x" } else { b"f" });
-            file(&source, &target, runs, digest).map_err(at(&source))?;
+            copy_file(&source, &target, runs, digest).map_err(at(&source))?;
         } else {
             return Err((
                 source,
@@ -116,12 +116,12 @@ fn folder(from: &Path, to: &Path, digest: &mut Sha256) -> Result<(), Failed> {
     durable::sync_folder(to).map_err(at(to))
 }
 
-fn part(digest: &mut Sha256, bytes: &[u8]) {
+fn digest_bytes(digest: &mut Sha256, bytes: &[u8]) {
     digest.update((bytes.len() as u64).to_le_bytes());
     digest.update(bytes);
 }
 
-fn file(from: &Path, to: &Path, runs: bool, digest: &mut Sha256) -> io::Result<()> {
+fn copy_file(from: &Path, to: &Path, runs: bool, digest: &mut Sha256) -> io::Result<()> {
     let (mut source, mut target) = (fs::File::open(from)?, durable::create(to)?);
     let mut of_file = Sha256::new();
     let mut buffer = vec![0; 64 * 1024];

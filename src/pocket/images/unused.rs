@@ -11,14 +11,14 @@ use tokio_util::sync::CancellationToken;
 use super::Images;
 use crate::pocket::store::Store;
 
-const EVERY: Duration = Duration::from_secs(60);
+const CLEANUP_INTERVAL: Duration = Duration::from_secs(60);
 /// Events describe the past and do not count as a use.
 const EVENTS: &str = "events";
 
 /// Removes unused names periodically until `stop` is cancelled.
-pub(in crate::pocket) async fn run(store: Store, images: Images, stop: CancellationToken) {
+pub(in crate::pocket) async fn run_cleanup(store: Store, images: Images, stop: CancellationToken) {
     while stop
-        .run_until_cancelled(tokio::time::sleep(EVERY))
+        .run_until_cancelled(tokio::time::sleep(CLEANUP_INTERVAL))
         .await
         .is_some()
     {
@@ -26,7 +26,7 @@ pub(in crate::pocket) async fn run(store: Store, images: Images, stop: Cancellat
         let look = move || {
             images.forget_unused(
                 |asked| {
-                    used(
+                    find_used(
                         store
                             .all_but(&[EVENTS])
                             .iter()
@@ -50,7 +50,7 @@ pub(in crate::pocket) async fn run(store: Store, images: Images, stop: Cancellat
 }
 
 /// Returns which of the names occur in any text of any object.
-fn used(objects: impl IntoIterator<Item = Arc<Value>>, asked: &[String]) -> BTreeSet<String> {
+fn find_used(objects: impl IntoIterator<Item = Arc<Value>>, asked: &[String]) -> BTreeSet<String> {
     let mut left: Vec<&String> = asked.iter().collect();
     let mut found = BTreeSet::new();
     for object in objects {
@@ -92,7 +92,7 @@ mod tests {
         .map(Arc::new);
         let asked = ["a:1", "a:2", "a:3", "sha256:ab", "sha256:cd"].map(str::to_owned);
         let wanted = ["a:1", "a:2", "sha256:ab"].map(str::to_owned);
-        assert_eq!(used(objects, &asked), BTreeSet::from(wanted));
-        assert_eq!(used([], &asked), BTreeSet::new());
+        assert_eq!(find_used(objects, &asked), BTreeSet::from(wanted));
+        assert_eq!(find_used([], &asked), BTreeSet::new());
     }
 }

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::{Mutex, PoisonError};
 
-use super::strangers;
-use crate::pocket::leftovers;
+use super::foreign_listeners;
 use crate::pocket::network::Network;
+use crate::pocket::orphans;
 
 pub struct Addresses {
     network: Network,
@@ -14,15 +14,15 @@ pub struct Addresses {
 }
 
 /// Result of an assignment.
-pub struct Given {
+pub struct Assignment {
     /// Assigned address; `None` if none is left.
     pub ip: Option<Ipv4Addr>,
     strangers: Vec<String>,
 }
 
-impl Given {
+impl Assignment {
     /// Describes who listens at the addresses that were skipped.
-    pub fn strangers(&self) -> Option<String> {
+    pub fn describe_foreign_listeners(&self) -> Option<String> {
         let first = self.strangers.first()?;
         Some(match self.strangers.len() {
             1 => first.clone(),
@@ -49,44 +49,44 @@ impl Addresses {
     /// Assigns an address to the pod: its previous one if that belongs to this network and is free,
     /// otherwise the next one in turn, so that late packets for a deleted pod do not reach a new
     /// one.
-    pub fn give(&self, uid: &str, had: Option<Ipv4Addr>) -> Given {
+    pub fn assign_address(&self, uid: &str, had: Option<Ipv4Addr>) -> Assignment {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let mut strangers = vec![];
         if let Some(ip) = had.filter(|ip| self.network.is_pod(*ip))
             && state.given.get(&ip).is_none_or(|u| u == uid)
-            && bindable(ip, &mut strangers)
+            && is_bindable(ip, &mut strangers)
         {
             state.given.insert(ip, uid.to_owned());
-            return Given {
+            return Assignment {
                 ip: Some(ip),
                 strangers,
             };
         }
         let size = (0..)
-            .find(|n| self.network.pod(n * 254).is_none())
+            .find(|n| self.network.pod_address(n * 254).is_none())
             .unwrap_or(0)
             * 254;
         for _ in 0..size {
             let n = state.next;
             state.next = (n + 1) % size.max(1);
-            if let Some(ip) = self.network.pod(n)
+            if let Some(ip) = self.network.pod_address(n)
                 && !state.given.contains_key(&ip)
-                && bindable(ip, &mut strangers)
+                && is_bindable(ip, &mut strangers)
             {
                 state.given.insert(ip, uid.to_owned());
-                return Given {
+                return Assignment {
                     ip: Some(ip),
                     strangers,
                 };
             }
         }
-        Given {
+        Assignment {
             ip: None,
             strangers,
         }
     }
 
-    pub fn take_back(&self, uid: &str) {
+    pub fn release_address(&self, uid: &str) {
         self.state
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -95,8 +95,8 @@ impl Addresses {
     }
 }
 
-fn bindable(ip: Ipv4Addr, strangers: &mut Vec<String>) -> bool {
-    if let Some(why) = strangers::find_any(ip, leftovers::NOBODY) {
+fn is_bindable(ip: Ipv4Addr, strangers: &mut Vec<String>) -> bool {
+    if let Some(why) = foreign_listeners::find_at_any_port(ip, orphans::NO_MARK) {
         tracing::warn!(%why, "an address is not given to any pod");
         strangers.push(why);
         return false;
@@ -111,14 +111,14 @@ mod tests {
     #[test]
     fn one_address_one_pod_and_none_again_soon() {
         let dir = tempfile::tempdir().unwrap();
-        let (network, _held) = Network::take(dir.path()).unwrap();
+        let (network, _held) = Network::claim_for(dir.path()).unwrap();
         let all = Addresses::new(network);
-        let give = |uid: &str, had| all.give(uid, had).ip;
+        let give = |uid: &str, had| all.assign_address(uid, had).ip;
         let first = give("a", None).unwrap();
         assert_eq!(give("a", Some(first)), Some(first), "its own again");
         let second = give("b", Some(first)).unwrap();
         assert_ne!(first, second);
-        all.take_back("a");
+        all.release_address("a");
         assert_ne!(
             give("c", None).unwrap(),
             first,
@@ -132,11 +132,11 @@ mod tests {
     #[test]
     fn who_is_in_the_way_is_told_once_for_all() {
         let told = |strangers: &[&str]| {
-            Given {
+            Assignment {
                 ip: None,
                 strangers: strangers.iter().map(|s| (*s).to_owned()).collect(),
             }
-            .strangers()
+            .describe_foreign_listeners()
         };
         assert_eq!(told(&[]), None);
         assert_eq!(

@@ -8,40 +8,40 @@ use k8s_openapi::api::core::v1::{Container, LifecycleHandler, ObjectReference, P
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::board::{Board, ended};
-use super::probe::{self, Target, Told};
-use super::process::{Launch, Process, find};
-use super::{Node, env, strangers, volumes};
-use crate::pocket::controllers::events::about;
+use super::probe::{self, ProbeEvent, ProbeTarget};
+use super::process::{Launch, Process, find_program};
+use super::shared_status::{SharedStatus, terminated_state};
+use super::{NodeContext, env, foreign_listeners, volumes};
+use crate::pocket::controllers::events::object_reference;
 use crate::pocket::images::Image;
 use crate::pocket::shim;
 
 /// A run of this length resets the restart back-off.
-const HEALTHY: Duration = Duration::from_secs(600);
+const BACK_OFF_RESET: Duration = Duration::from_secs(600);
 
 /// Request to stop, with the grace period in seconds.
-pub type Stop = watch::Receiver<Option<u64>>;
+pub type StopSignal = watch::Receiver<Option<u64>>;
 
-pub struct Runner {
-    pub node: Arc<Node>,
+pub struct ContainerRunner {
+    pub node: Arc<NodeContext>,
     pub pod: Arc<Pod>,
     pub container: Container,
     /// Whether it is an init container: it runs to completion and has no probes.
     pub init: bool,
     pub ip: std::net::Ipv4Addr,
-    pub board: Board,
-    pub stop: Stop,
+    pub board: SharedStatus,
+    pub stop: StopSignal,
 }
 
 /// Why a run ended.
-enum Ending {
+enum EndReason {
     Exited(i32),
-    Asked(u64),
+    StopRequested(u64),
     Unhealthy(String, u64),
 }
 
-impl Runner {
-    fn reference(&self) -> ObjectReference {
+impl ContainerRunner {
+    fn event_reference(&self) -> ObjectReference {
         let list = if self.init {
             "initContainers"
         } else {
@@ -49,19 +49,23 @@ impl Runner {
         };
         ObjectReference {
             field_path: Some(format!("spec.{list}{{{}}}", self.container.name)),
-            ..about(&*self.pod)
+            ..object_reference(&*self.pod)
         }
     }
 
-    fn warn(&self, reason: &str, message: impl Into<String>) {
-        self.node.events.warning(self.reference(), reason, message);
+    fn emit_warning(&self, reason: &str, message: impl Into<String>) {
+        self.node
+            .events
+            .record_warning(self.event_reference(), reason, message);
     }
 
-    fn say(&self, reason: &str, message: impl Into<String>) {
-        self.node.events.normal(self.reference(), reason, message);
+    fn emit_event(&self, reason: &str, message: impl Into<String>) {
+        self.node
+            .events
+            .record_normal(self.event_reference(), reason, message);
     }
 
-    async fn stopped(stop: &mut Stop) -> u64 {
+    async fn wait_for_stop(stop: &mut StopSignal) -> u64 {
         match stop.wait_for(Option::is_some).await {
             Ok(grace) => grace.unwrap_or(0),
             // The sender is dropped only when the pod is gone.
@@ -70,16 +74,16 @@ impl Runner {
     }
 
     /// Sleeps for `wait`; returns `false` if asked to stop meanwhile.
-    async fn pause(&mut self, wait: Duration) -> bool {
+    async fn sleep_unless_stopped(&mut self, wait: Duration) -> bool {
         tokio::select! {
-            _ = Self::stopped(&mut self.stop) => false,
+            _ = Self::wait_for_stop(&mut self.stop) => false,
             () = sleep(wait) => true,
         }
     }
 
     /// Runs until the container must not run any more: asked to stop, or ended for good by its
     /// restart policy.
-    pub async fn run(mut self) {
+    pub async fn run_until_done(mut self) {
         let name = self.container.name.clone();
         let uid = self.pod.metadata.uid.clone().unwrap_or_default();
         let before = self.board.get(&name);
@@ -96,24 +100,24 @@ impl Runner {
         };
         let lost = was.is_some_and(|w| w.reason.as_deref() == Some("ContainerStatusUnknown"));
         if let Some(was) = was
-            && !self.again(was.exit_code)
+            && !self.should_restart(was.exit_code)
         {
             return;
         }
         let (mut wait, mut pending) = (Duration::ZERO, was.is_some() && !lost);
         loop {
-            if pending && !wait.is_zero() && !self.back_off(wait, &uid).await {
+            if pending && !wait.is_zero() && !self.wait_back_off(wait, &uid).await {
                 return;
             }
-            let Some((image, launch)) = self.prepare(&uid, number).await else {
+            let Some((image, launch)) = self.prepare_launch(&uid, number).await else {
                 return;
             };
             let started = Instant::now();
-            let code = self.once(&image, &launch, &uid, number).await;
-            if self.stop.borrow().is_some() || !self.again(code) {
+            let code = self.run_once(&image, &launch, &uid, number).await;
+            if self.stop.borrow().is_some() || !self.should_restart(code) {
                 return;
             }
-            if started.elapsed() >= HEALTHY {
+            if started.elapsed() >= BACK_OFF_RESET {
                 wait = Duration::ZERO;
             } else if pending {
                 wait = if wait.is_zero() {
@@ -126,7 +130,7 @@ impl Runner {
         }
     }
 
-    fn again(&self, code: i32) -> bool {
+    fn should_restart(&self, code: i32) -> bool {
         let policy = super::status::restart_policy(&self.pod);
         match policy {
             "Never" => false,
@@ -135,23 +139,23 @@ impl Runner {
         }
     }
 
-    async fn back_off(&mut self, wait: Duration, uid: &str) -> bool {
+    async fn wait_back_off(&mut self, wait: Duration, uid: &str) -> bool {
         let name = &self.container.name;
         let pod = self.pod.metadata.name.as_deref().unwrap_or_default();
         let namespace = self.pod.metadata.namespace.as_deref().unwrap_or_default();
         let text = format!(
             "back-off {wait:?} restarting failed container={name} pod={pod}_{namespace}({uid})"
         );
-        self.board.wait(name, "CrashLoopBackOff", Some(text));
-        self.warn(
+        self.board.set_waiting(name, "CrashLoopBackOff", Some(text));
+        self.emit_warning(
             "BackOff",
             format!("Back-off restarting failed container {name} in pod {pod}_{namespace}({uid})"),
         );
-        self.pause(wait).await
+        self.sleep_unless_stopped(wait).await
     }
 
     /// Waits for the image and the launch configuration; `None` if asked to stop first.
-    async fn prepare(&mut self, uid: &str, number: i32) -> Option<(Image, Launch)> {
+    async fn prepare_launch(&mut self, uid: &str, number: i32) -> Option<(Image, Launch)> {
         let name = self.container.name.clone();
         let wanted = self.container.image.clone().unwrap_or_default();
         let mut told = false;
@@ -161,23 +165,27 @@ impl Runner {
                 Err(why) => {
                     let why = why.to_string();
                     if told {
-                        self.board.wait(
+                        self.board.set_waiting(
                             &name,
                             "ImagePullBackOff",
                             Some(format!("Back-off pulling image {wanted:?}: {why}")),
                         );
-                        self.say("BackOff", format!("Back-off pulling image {wanted:?}"));
+                        self.emit_event("BackOff", format!("Back-off pulling image {wanted:?}"));
                     } else {
-                        self.board.wait(&name, "ErrImagePull", Some(why.clone()));
-                        self.warn("Failed", format!("Failed to pull image {wanted:?}: {why}"));
-                        self.warn("Failed", "Error: ErrImagePull");
+                        self.board
+                            .set_waiting(&name, "ErrImagePull", Some(why.clone()));
+                        self.emit_warning(
+                            "Failed",
+                            format!("Failed to pull image {wanted:?}: {why}"),
+                        );
+                        self.emit_warning("Failed", "Error: ErrImagePull");
                     }
                 }
             }
             // Checking a local folder is cheap, so a new image is used at once.
             let mut left = if told { u32::MAX } else { 10 };
             while left > 0 && self.node.images.get(&wanted).is_err() {
-                if !self.pause(Duration::from_millis(200)).await {
+                if !self.sleep_unless_stopped(Duration::from_millis(200)).await {
                     return None;
                 }
                 left -= 1;
@@ -186,30 +194,30 @@ impl Runner {
         };
         // Images are usually present, so an event is recorded only after a wait.
         if told {
-            self.say(
+            self.emit_event(
                 "Pulled",
                 format!("Container image {wanted:?} is present now"),
             );
         }
         loop {
-            match self.launch(&image, uid, number).await {
+            match self.build_launch(&image, uid, number).await {
                 Ok(launch) => return Some((image, launch)),
                 Err(why) => {
                     self.board
-                        .wait(&name, "CreateContainerConfigError", Some(why.clone()));
-                    self.warn("Failed", format!("Error: {why}"));
+                        .set_waiting(&name, "CreateContainerConfigError", Some(why.clone()));
+                    self.emit_warning("Failed", format!("Error: {why}"));
                 }
             }
-            if !self.pause(Duration::from_secs(2)).await {
+            if !self.sleep_unless_stopped(Duration::from_secs(2)).await {
                 return None;
             }
         }
     }
 
-    async fn launch(&self, image: &Image, uid: &str, number: i32) -> Result<Launch, String> {
+    async fn build_launch(&self, image: &Image, uid: &str, number: i32) -> Result<Launch, String> {
         let node = &self.node;
         let found = node
-            .references(&self.pod)
+            .list_references(&self.pod)
             .await
             .map_err(|e| e.to_string())?;
         let dir = node.pods.join(uid);
@@ -224,11 +232,11 @@ impl Runner {
         );
         base.insert("POD_IP".into(), self.ip.to_string());
         base.insert(
-            volumes::VARIABLE.into(),
+            volumes::VOLUMES_VARIABLE.into(),
             dir.join("volumes").to_string_lossy().into_owned(),
         );
         base.extend(image.manifest.env.clone());
-        let from = env::Sources {
+        let from = env::EnvSources {
             pod: &self.pod,
             pod_ip: self.ip,
             host_ip: node.ip(),
@@ -236,7 +244,7 @@ impl Runner {
             config_maps: &found.config_maps,
             secrets: &found.secrets,
         };
-        let vars = env::variables(&self.container, base, &from)?;
+        let vars = env::build_variables(&self.container, base, &from)?;
         let words = env::command_line(&self.container, image.entrypoint(&node.graylane), &vars);
         if words.is_empty() {
             return Err("no command specified".into());
@@ -249,7 +257,7 @@ impl Runner {
         let dir = dir.map_or_else(|| image.working_dir(), |d| image.dir.join(d));
         let lock = node.pods.join(uid).join(&self.container.name);
         std::fs::create_dir_all(&lock).map_err(|e| format!("{}: {e}", lock.display()))?;
-        let mark = node.marks.run(uid, &self.container.name, number);
+        let mark = node.marks.run_mark(uid, &self.container.name, number);
         Ok(Launch {
             words,
             env: vars,
@@ -260,17 +268,17 @@ impl Runner {
     }
 
     /// Runs the container once and returns its exit code.
-    async fn once(&mut self, image: &Image, launch: &Launch, uid: &str, number: i32) -> i32 {
+    async fn run_once(&mut self, image: &Image, launch: &Launch, uid: &str, number: i32) -> i32 {
         let name = self.container.name.clone();
         let missing = !launch.dir.is_dir();
-        if missing || find(&launch.words[0], &launch.env, &launch.dir).is_none() {
+        if missing || find_program(&launch.words[0], &launch.env, &launch.dir).is_none() {
             let why = match missing {
                 true => format!("working directory {} does not exist", launch.dir.display()),
                 false => format!("exec: {:?}: executable file not found", launch.words[0]),
             };
             return self.failed_to_start(number, why);
         }
-        let log = match self.node.logs.start(uid, &name, number) {
+        let log = match self.node.logs.start_run(uid, &name, number) {
             Ok(log) => log,
             Err(why) => {
                 return self.failed_to_start(number, format!("log of the container: {why}"));
@@ -280,20 +288,20 @@ impl Runner {
             Ok(process) => process,
             Err(why) => return self.failed_to_start(number, why.to_string()),
         };
-        if let Some(why) = strangers::find_any(self.ip, &launch.mark) {
-            self.warn("AddressTaken", why);
+        if let Some(why) = foreign_listeners::find_at_any_port(self.ip, &launch.mark) {
+            self.emit_warning("AddressTaken", why);
         }
         let started = crate::pocket::clock::now();
         let id = format!("pocket://{uid}/{name}/{number}");
-        self.board.run(
+        self.board.set_running(
             &name,
             &format!("{}@{}", image_name(&self.container), image.digest),
             number,
             id,
         );
         // There is no separate Created event, because creating a container is starting its process.
-        self.say("Started", format!("Started container {name}"));
-        let target = Target {
+        self.emit_event("Started", format!("Started container {name}"));
+        let target = ProbeTarget {
             ip: self.ip,
             container: self.container.clone(),
             launch: launch.clone(),
@@ -301,29 +309,34 @@ impl Runner {
             http: self.node.http.clone(),
         };
         let ending = {
-            let watching = self.watch(&target);
+            let watching = self.watch_health(&target);
             let mut stop = self.stop.clone();
             tokio::select! {
                 biased;
-                code = process.wait() => Ending::Exited(code),
-                grace = Self::stopped(&mut stop) => Ending::Asked(grace),
-                (why, grace) = watching => Ending::Unhealthy(why, grace),
+                code = process.wait() => EndReason::Exited(code),
+                grace = Self::wait_for_stop(&mut stop) => EndReason::StopRequested(grace),
+                (why, grace) = watching => EndReason::Unhealthy(why, grace),
             }
         };
         let (code, message) = match ending {
             // The failure may be due to another process that listens on the container's port.
-            Ending::Exited(code) => (code, (code != 0).then(|| target.stranger()).flatten()),
-            Ending::Asked(grace) => {
-                self.say("Killing", format!("Stopping container {name}"));
-                (self.end(&mut process, &target, grace).await, None)
+            EndReason::Exited(code) => (
+                code,
+                (code != 0)
+                    .then(|| target.find_foreign_listener())
+                    .flatten(),
+            ),
+            EndReason::StopRequested(grace) => {
+                self.emit_event("Killing", format!("Stopping container {name}"));
+                (self.stop_process(&mut process, &target, grace).await, None)
             }
-            Ending::Unhealthy(why, grace) => {
-                self.say(
+            EndReason::Unhealthy(why, grace) => {
+                self.emit_event(
                     "Killing",
                     format!("Container {name} {why}, will be restarted"),
                 );
-                self.board.container(&name, |s| s.ready = false);
-                (self.end(&mut process, &target, grace).await, None)
+                self.board.update_container(&name, |s| s.ready = false);
+                (self.stop_process(&mut process, &target, grace).await, None)
             }
         };
         let reason = match code {
@@ -331,14 +344,16 @@ impl Runner {
             c if c == i32::from(shim::CANNOT_START) => "StartError",
             _ => "Error",
         };
-        self.board
-            .end(&name, ended(code, reason, message, Some(started)));
+        self.board.set_terminated(
+            &name,
+            terminated_state(code, reason, message, Some(started)),
+        );
         code
     }
 
     fn failed_to_start(&self, number: i32, why: String) -> i32 {
         let code = i32::from(shim::CANNOT_START);
-        self.warn(
+        self.emit_warning(
             "Failed",
             format!(
                 "Error: failed to start container {:?}: {why}",
@@ -346,17 +361,17 @@ impl Runner {
             ),
         );
         self.board
-            .container(&self.container.name, |s| s.restart_count = number);
-        self.board.end(
+            .update_container(&self.container.name, |s| s.restart_count = number);
+        self.board.set_terminated(
             &self.container.name,
-            ended(code, "StartError", Some(why), None),
+            terminated_state(code, "StartError", Some(why), None),
         );
         code
     }
 
     /// Runs the preStop hook, sends TERM, and sends KILL after the grace period.
-    async fn end(&self, process: &mut Process, target: &Target, grace: u64) -> i32 {
-        let deadline = after(grace);
+    async fn stop_process(&self, process: &mut Process, target: &ProbeTarget, grace: u64) -> i32 {
+        let deadline = deadline_after(grace);
         let hook = self
             .container
             .lifecycle
@@ -365,15 +380,15 @@ impl Runner {
         if let Some(hook) = hook.filter(|_| grace > 0) {
             tokio::select! {
                 code = process.wait() => return code,
-                done = tokio::time::timeout_at(deadline, handle(target, hook)) => if let Ok(Err(why)) = done {
-                    self.warn("FailedPreStopHook", format!("PreStopHook failed: {why}"));
+                done = tokio::time::timeout_at(deadline, run_hook(target, hook)) => if let Ok(Err(why)) = done {
+                    self.emit_warning("FailedPreStopHook", format!("PreStopHook failed: {why}"));
                 },
             }
         }
         process.terminate().await;
         // As in a kubelet, two more seconds remain after a hook that used up the whole grace
         // period. A later request may shorten the time.
-        let mut until = deadline.max(after(grace.min(2)));
+        let mut until = deadline.max(deadline_after(grace.min(2)));
         let mut stop = self.stop.clone();
         loop {
             tokio::select! {
@@ -381,7 +396,7 @@ impl Runner {
                 () = tokio::time::sleep_until(until) => break,
                 Ok(()) = stop.changed() => {
                     let shorter = stop.borrow_and_update().unwrap_or(0);
-                    until = until.min(after(shorter));
+                    until = until.min(deadline_after(shorter));
                 }
             }
         }
@@ -390,7 +405,7 @@ impl Runner {
 
     /// Runs hooks and probes; returns the reason and the grace period when the container must be
     /// restarted.
-    async fn watch(&self, target: &Target) -> (String, u64) {
+    async fn watch_health(&self, target: &ProbeTarget) -> (String, u64) {
         let name = &self.container.name;
         let own_grace = self
             .pod
@@ -404,9 +419,9 @@ impl Runner {
             .lifecycle
             .as_ref()
             .and_then(|l| l.post_start.as_ref())
-            && let Err(why) = handle(target, hook).await
+            && let Err(why) = run_hook(target, hook).await
         {
-            self.warn(
+            self.emit_warning(
                 "FailedPostStartHook",
                 format!("PostStartHook failed: {why}"),
             );
@@ -418,7 +433,7 @@ impl Runner {
         let (tx, mut told) = mpsc::unbounded_channel();
         let c = &self.container;
         if let Some(probe) = &c.startup_probe {
-            let watching = probe::watch(target, probe, false, |t| drop(tx.send(t)));
+            let watching = probe::watch_probe(target, probe, false, |t| drop(tx.send(t)));
             tokio::pin!(watching);
             loop {
                 let news = tokio::select! {
@@ -426,15 +441,15 @@ impl Runner {
                     news = told.recv() => news,
                 };
                 match news {
-                    Some(Told::Now(true, _)) => break,
-                    Some(Told::Now(false, _)) => {
+                    Some(ProbeEvent::State(true, _)) => break,
+                    Some(ProbeEvent::State(false, _)) => {
                         return (
                             "failed startup probe".into(),
                             grace(probe.termination_grace_period_seconds),
                         );
                     }
-                    Some(Told::Failed(why)) => {
-                        self.warn("Unhealthy", format!("Startup probe failed: {why}"))
+                    Some(ProbeEvent::Failed(why)) => {
+                        self.emit_warning("Unhealthy", format!("Startup probe failed: {why}"))
                     }
                     None => {}
                 }
@@ -443,30 +458,30 @@ impl Runner {
         let stranger = c
             .readiness_probe
             .is_none()
-            .then(|| target.stranger())
+            .then(|| target.find_foreign_listener())
             .flatten();
-        self.board.container(name, |s| {
+        self.board.update_container(name, |s| {
             s.started = Some(true);
             s.ready = c.readiness_probe.is_none() && stranger.is_none();
         });
         let ready = async {
             let Some(probe) = &c.readiness_probe else {
                 if let Some(why) = stranger {
-                    self.warn("Unhealthy", format!("Not ready: {why}"));
-                    while target.stranger().is_some() {
+                    self.emit_warning("Unhealthy", format!("Not ready: {why}"));
+                    while target.find_foreign_listener().is_some() {
                         sleep(Duration::from_secs(1)).await;
                     }
-                    self.board.container(name, |s| s.ready = true);
+                    self.board.update_container(name, |s| s.ready = true);
                 }
                 return std::future::pending().await;
             };
-            probe::watch(target, probe, false, |told| match told {
-                Told::Now(yes, _) if self.board.get(name).ready != yes => {
-                    self.board.container(name, |s| s.ready = yes)
+            probe::watch_probe(target, probe, false, |told| match told {
+                ProbeEvent::State(yes, _) if self.board.get(name).ready != yes => {
+                    self.board.update_container(name, |s| s.ready = yes)
                 }
-                Told::Now(..) => {}
-                Told::Failed(why) => {
-                    self.warn("Unhealthy", format!("Readiness probe failed: {why}"))
+                ProbeEvent::State(..) => {}
+                ProbeEvent::Failed(why) => {
+                    self.emit_warning("Unhealthy", format!("Readiness probe failed: {why}"))
                 }
             })
             .await;
@@ -476,11 +491,13 @@ impl Runner {
             let Some(probe) = &c.liveness_probe else {
                 return std::future::pending().await;
             };
-            probe::watch(target, probe, true, |told| match told {
-                Told::Now(false, _) => drop(tx.send(grace(probe.termination_grace_period_seconds))),
-                Told::Now(true, _) => {}
-                Told::Failed(why) => {
-                    self.warn("Unhealthy", format!("Liveness probe failed: {why}"))
+            probe::watch_probe(target, probe, true, |told| match told {
+                ProbeEvent::State(false, _) => {
+                    let _ = tx.send(grace(probe.termination_grace_period_seconds));
+                }
+                ProbeEvent::State(true, _) => {}
+                ProbeEvent::Failed(why) => {
+                    self.emit_warning("Unhealthy", format!("Liveness probe failed: {why}"))
                 }
             })
             .await;
@@ -502,14 +519,14 @@ fn image_name(container: &Container) -> &str {
         .map_or(image, |(name, _)| name)
 }
 
-async fn handle(target: &Target, hook: &LifecycleHandler) -> Result<(), String> {
+async fn run_hook(target: &ProbeTarget, hook: &LifecycleHandler) -> Result<(), String> {
     if let Some(action) = &hook.exec {
         target
-            .run(action.command.as_deref().unwrap_or_default())
+            .exec_command(action.command.as_deref().unwrap_or_default())
             .await
     } else if let Some(action) = &hook.http_get {
         let limit = Duration::from_secs(30);
-        timeout(limit, target.get(action))
+        timeout(limit, target.http_get(action))
             .await
             .unwrap_or_else(|_| Err("no answer in 30 s".into()))
     } else if let Some(action) = &hook.sleep {
@@ -523,7 +540,7 @@ async fn handle(target: &Target, hook: &LifecycleHandler) -> Result<(), String> 
     }
 }
 /// Returns the instant `seconds` from now; limited to one year, because an `Instant` can overflow.
-fn after(seconds: u64) -> Instant {
+fn deadline_after(seconds: u64) -> Instant {
     Instant::now() + Duration::from_secs(seconds.min(31_536_000))
 }
 
@@ -535,7 +552,7 @@ mod tests {
     fn no_grace_is_too_long_for_a_clock() {
         let now = Instant::now();
         for seconds in [0, 30, i64::MAX as u64, u64::MAX] {
-            assert!(after(seconds) >= now);
+            assert!(deadline_after(seconds) >= now);
         }
     }
 }

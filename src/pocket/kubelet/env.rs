@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 /// Objects that the values come from.
-pub struct Sources<'a> {
+pub struct EnvSources<'a> {
     pub pod: &'a Pod,
     pub pod_ip: Ipv4Addr,
     pub host_ip: Ipv4Addr,
@@ -16,7 +16,7 @@ pub struct Sources<'a> {
 }
 
 /// Replaces `$(NAME)` by the value of NAME if there is one, and `$$` by `$`; everything else stays.
-pub fn expand(text: &str, vars: &BTreeMap<String, String>) -> String {
+pub fn expand_variables(text: &str, vars: &BTreeMap<String, String>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('$') {
@@ -45,7 +45,7 @@ pub fn expand(text: &str, vars: &BTreeMap<String, String>) -> String {
 }
 
 /// Resolves a downward API path; the error names an unsupported path.
-pub fn field(
+pub fn resolve_field(
     selector: &ObjectFieldSelector,
     pod: &Pod,
     pod_ip: Ipv4Addr,
@@ -136,10 +136,10 @@ fn secret_data(secret: &Secret) -> BTreeMap<String, String> {
 
 /// Builds the variables of a container on top of `base` (those of its image and of pocket). An
 /// error is reported as `CreateContainerConfigError`.
-pub fn variables(
+pub fn build_variables(
     container: &Container,
     base: BTreeMap<String, String>,
-    from: &Sources,
+    from: &EnvSources,
 ) -> Result<BTreeMap<String, String>, String> {
     let mut vars = base;
     let links = from
@@ -178,7 +178,7 @@ pub fn variables(
     }
     for var in container.env.iter().flatten() {
         let Some(source) = &var.value_from else {
-            let value = expand(var.value.as_deref().unwrap_or_default(), &vars);
+            let value = expand_variables(var.value.as_deref().unwrap_or_default(), &vars);
             vars.insert(var.name.clone(), value);
             continue;
         };
@@ -198,7 +198,12 @@ pub fn variables(
             (None, false) => Err(format!("{what} {name:?} not found")),
         };
         let value = if let Some(selector) = &source.field_ref {
-            Some(field(selector, from.pod, from.pod_ip, from.host_ip)?)
+            Some(resolve_field(
+                selector,
+                from.pod,
+                from.pod_ip,
+                from.host_ip,
+            )?)
         } else if let Some(r) = &source.config_map_key_ref {
             keyed(
                 "configmap",
@@ -236,10 +241,16 @@ pub fn command_line(
     vars: &BTreeMap<String, String>,
 ) -> Vec<String> {
     let own = container.command.as_ref().filter(|c| !c.is_empty());
-    let mut words = own
-        .cloned()
-        .map_or(entrypoint, |c| c.iter().map(|w| expand(w, vars)).collect());
-    words.extend(container.args.iter().flatten().map(|w| expand(w, vars)));
+    let mut words = own.cloned().map_or(entrypoint, |c| {
+        c.iter().map(|w| expand_variables(w, vars)).collect()
+    });
+    words.extend(
+        container
+            .args
+            .iter()
+            .flatten()
+            .map(|w| expand_variables(w, vars)),
+    );
     words
 }
 
@@ -269,19 +280,19 @@ mod tests {
             ("$A ${A} $", "$A ${A} $"),
             ("é$(A)é", "é1é"),
         ] {
-            assert_eq!(expand(text, &vars), want, "{text}");
+            assert_eq!(expand_variables(text, &vars), want, "{text}");
         }
     }
 
     proptest! {
         #[test]
         fn text_without_a_dollar_is_left_alone(text in "[^$]{0,40}") {
-            prop_assert_eq!(expand(&text, &BTreeMap::new()), text);
+            prop_assert_eq!(expand_variables(&text, &BTreeMap::new()), text);
         }
 
         #[test]
         fn expansion_never_panics(text in "[$()a-cé]{0,30}") {
-            expand(&text, &vars(&[("a", "$("), ("b", ")")]));
+            expand_variables(&text, &vars(&[("a", "$("), ("b", ")")]));
         }
     }
 
@@ -304,7 +315,7 @@ mod tests {
         let secret: Secret =
             serde_json::from_value(json!({"metadata": {"name": "s"}, "data": {"k": "c2VjcmV0"}}))
                 .unwrap();
-        let sources = Sources {
+        let sources = EnvSources {
             pod: &pod,
             pod_ip: Ipv4Addr::new(127, 70, 16, 1),
             host_ip: Ipv4Addr::new(127, 70, 0, 1),
@@ -326,7 +337,7 @@ mod tests {
             ],
         }))
         .unwrap();
-        let got = variables(
+        let got = build_variables(
             &container,
             vars(&[("A", "image"), ("PATH", "/bin")]),
             &sources,
@@ -354,7 +365,7 @@ mod tests {
         }))
         .unwrap();
         assert!(
-            variables(&missing, BTreeMap::new(), &sources)
+            build_variables(&missing, BTreeMap::new(), &sources)
                 .unwrap_err()
                 .contains("configmap \"none\" not found")
         );

@@ -21,7 +21,7 @@ use crate::pocket::clock;
 use crate::pocket::rest::{LogError, LogOptions, LogSource, LogStream};
 
 /// Maximum size of a log file; two files are kept per run.
-const LIMIT: u64 = 10 * 1024 * 1024;
+const MAX_FILE_SIZE: u64 = 10 * 1024 * 1024;
 
 /// Progress of a run's log: bytes written, files started, and whether it has ended.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,7 +31,7 @@ struct Progress {
     ended: bool,
 }
 
-struct Open {
+struct OpenFile {
     file: File,
     size: u64,
 }
@@ -40,7 +40,7 @@ struct Open {
 #[derive(Clone)]
 pub struct LogWriter {
     path: PathBuf,
-    open: Arc<Mutex<Option<Open>>>,
+    open: Arc<Mutex<Option<OpenFile>>>,
     progress: watch::Sender<Progress>,
     limit: u64,
 }
@@ -49,7 +49,7 @@ impl LogWriter {
     fn new(path: PathBuf, limit: u64) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(&path)?;
         let size = file.metadata()?.len();
-        let open = Arc::new(Mutex::new(Some(Open { file, size })));
+        let open = Arc::new(Mutex::new(Some(OpenFile { file, size })));
         Ok(Self {
             path,
             open,
@@ -60,7 +60,7 @@ impl LogWriter {
 
     /// Writes a line of `stdout` or `stderr`, or a part of one if `whole` is false. If the disk is
     /// full, lines are lost, but the pod goes on.
-    pub fn write(&self, stream: &str, text: &[u8], whole: bool) {
+    pub fn write_line(&self, stream: &str, text: &[u8], whole: bool) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(to) = open.as_mut() else { return };
         let mut line = format!(
@@ -72,13 +72,13 @@ impl LogWriter {
         line.extend_from_slice(text);
         line.push(b'\n');
         if to.size > 0 && to.size + line.len() as u64 > self.limit {
-            let _ = fs::rename(&self.path, rotated(&self.path));
+            let _ = fs::rename(&self.path, rotated_path(&self.path));
             match OpenOptions::new()
                 .create(true)
                 .append(true)
                 .open(&self.path)
             {
-                Ok(file) => *to = Open { file, size: 0 },
+                Ok(file) => *to = OpenFile { file, size: 0 },
                 Err(_) => return,
             }
             self.progress.send_modify(|p| p.files += 1);
@@ -90,7 +90,7 @@ impl LogWriter {
     }
 
     /// Marks the run as ended; followers end too.
-    pub fn end(&self) {
+    pub fn finish_run(&self) {
         self.open
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -99,19 +99,19 @@ impl LogWriter {
     }
 }
 
-fn rotated(path: &Path) -> PathBuf {
+fn rotated_path(path: &Path) -> PathBuf {
     path.with_extension("log.1")
 }
 
-type Runs = HashMap<(String, String), (i32, watch::Receiver<Progress>)>;
+type RunningLogs = HashMap<(String, String), (i32, watch::Receiver<Progress>)>;
 
 /// All logs under `pods/`.
-pub struct Logs {
+pub struct ContainerLogs {
     dir: PathBuf,
-    running: Mutex<Runs>,
+    running: Mutex<RunningLogs>,
 }
 
-impl Logs {
+impl ContainerLogs {
     pub fn new(pods: &Path) -> Self {
         Self {
             dir: pods.to_owned(),
@@ -119,21 +119,21 @@ impl Logs {
         }
     }
 
-    fn container(&self, uid: &str, container: &str) -> PathBuf {
+    fn container_dir(&self, uid: &str, container: &str) -> PathBuf {
         self.dir.join(uid).join(container)
     }
 
     /// Creates the log of a run and removes runs older than the previous one.
-    pub fn start(&self, uid: &str, container: &str, run: i32) -> io::Result<LogWriter> {
-        let dir = self.container(uid, container);
+    pub fn start_run(&self, uid: &str, container: &str, run: i32) -> io::Result<LogWriter> {
+        let dir = self.container_dir(uid, container);
         fs::create_dir_all(&dir)?;
-        for (n, path) in runs(&dir) {
+        for (n, path) in list_runs(&dir) {
             if n < run - 1 {
-                let _ = fs::remove_file(rotated(&path));
+                let _ = fs::remove_file(rotated_path(&path));
                 let _ = fs::remove_file(path);
             }
         }
-        let writer = LogWriter::new(dir.join(format!("{run}.log")), LIMIT)?;
+        let writer = LogWriter::new(dir.join(format!("{run}.log")), MAX_FILE_SIZE)?;
         let key = (uid.to_owned(), container.to_owned());
         let entry = (run, writer.progress.subscribe());
         self.running
@@ -151,7 +151,7 @@ impl Logs {
             .retain(|(u, _), _| u != uid);
     }
 
-    fn read(&self, pod: &Value, options: LogOptions) -> Result<LogStream, LogError> {
+    fn open_stream(&self, pod: &Value, options: LogOptions) -> Result<LogStream, LogError> {
         let text = |path: &str| {
             pod.pointer(path)
                 .and_then(Value::as_str)
@@ -163,7 +163,7 @@ impl Logs {
             text("/metadata/name"),
             options.container.clone(),
         );
-        let mut files = runs(&self.container(&uid, &container));
+        let mut files = list_runs(&self.container_dir(&uid, &container));
         if options.previous {
             files.pop();
         }
@@ -173,7 +173,7 @@ impl Logs {
             } else {
                 format!(
                     "container {container:?} in pod {name:?} is waiting to start: {}",
-                    waiting(pod, &container)
+                    waiting_reason(pod, &container)
                 )
             };
             return Err(LogError::NotAvailable(why));
@@ -189,12 +189,12 @@ impl Logs {
             .map(|(_, progress)| progress);
         let follow = live.filter(|_| options.follow);
         let start = follow.as_ref().map_or(0, |p| p.borrow().files);
-        let mut bytes = fs::read(rotated(&path)).unwrap_or_default();
+        let mut bytes = fs::read(rotated_path(&path)).unwrap_or_default();
         let mut file = File::open(&path)?;
         file.read_to_end(&mut bytes)?;
-        let mut shape = Shape::new(&options);
-        let first = shape.first(&bytes, options.tail_lines);
-        let tail = Tail {
+        let mut shape = LineFormatter::new(&options);
+        let first = shape.format_tail(&bytes, options.tail_lines);
+        let tail = LogFollower {
             path,
             file,
             files: start,
@@ -202,7 +202,7 @@ impl Logs {
             progress: follow,
             rest: Vec::new(),
         };
-        let more = stream::unfold(tail, Tail::next);
+        let more = stream::unfold(tail, LogFollower::next);
         Ok(stream::iter([Ok(first)])
             .chain(more)
             .filter(|c| std::future::ready(!matches!(c, Ok(b) if b.is_empty())))
@@ -210,7 +210,7 @@ impl Logs {
     }
 }
 
-fn waiting(pod: &Value, container: &str) -> String {
+fn waiting_reason(pod: &Value, container: &str) -> String {
     let all = ["containerStatuses", "initContainerStatuses"]
         .map(|l| pod["status"][l].as_array().cloned().unwrap_or_default());
     let status = all.iter().flatten().find(|s| s["name"] == container);
@@ -219,7 +219,7 @@ fn waiting(pod: &Value, container: &str) -> String {
 }
 
 /// Lists the runs that have logs, in order.
-fn runs(dir: &Path) -> Vec<(i32, PathBuf)> {
+fn list_runs(dir: &Path) -> Vec<(i32, PathBuf)> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     let mut all: Vec<(i32, PathBuf)> = entries
         .map(|e| e.path())
@@ -230,18 +230,18 @@ fn runs(dir: &Path) -> Vec<(i32, PathBuf)> {
     all
 }
 
-impl LogSource for Logs {
-    fn open(
+impl LogSource for ContainerLogs {
+    fn open_log(
         &self,
         pod: Arc<Value>,
         options: LogOptions,
     ) -> BoxFuture<'static, Result<LogStream, LogError>> {
-        std::future::ready(self.read(&pod, options)).boxed()
+        std::future::ready(self.open_stream(&pod, options)).boxed()
     }
 }
 
 /// Formats the lines of a file as the client requested them.
-struct Shape {
+struct LineFormatter {
     timestamps: bool,
     since: Option<Timestamp>,
     left: Option<u64>,
@@ -249,7 +249,7 @@ struct Shape {
     inside: bool,
 }
 
-impl Shape {
+impl LineFormatter {
     fn new(options: &LogOptions) -> Self {
         let LogOptions {
             timestamps,
@@ -265,14 +265,14 @@ impl Shape {
         }
     }
 
-    fn first(&mut self, bytes: &[u8], tail: Option<u64>) -> Bytes {
+    fn format_tail(&mut self, bytes: &[u8], tail: Option<u64>) -> Bytes {
         let lines: Vec<&[u8]> = bytes.split_inclusive(|b| *b == b'\n').collect();
         let mut from = 0;
         if let Some(mut wanted) = tail {
             from = lines.len();
             // Each requested line ends with a whole line; the partial lines before it belong to it.
             while from > 0 {
-                let whole = parse(lines[from - 1]).is_none_or(|(_, whole, _)| whole);
+                let whole = parse_line(lines[from - 1]).is_none_or(|(_, whole, _)| whole);
                 if whole {
                     if wanted == 0 {
                         break;
@@ -282,13 +282,13 @@ impl Shape {
                 from -= 1;
             }
         }
-        self.lines(lines[from..].iter().copied())
+        self.format_lines(lines[from..].iter().copied())
     }
 
-    fn lines<'a>(&mut self, lines: impl Iterator<Item = &'a [u8]>) -> Bytes {
+    fn format_lines<'a>(&mut self, lines: impl Iterator<Item = &'a [u8]>) -> Bytes {
         let mut out = Vec::new();
         for line in lines {
-            let Some((time, whole, text)) = parse(line) else {
+            let Some((time, whole, text)) = parse_line(line) else {
                 continue;
             };
             if self
@@ -316,7 +316,7 @@ impl Shape {
 }
 
 /// Parses `TIME STREAM F|P TEXT\n`.
-fn parse(line: &[u8]) -> Option<(&str, bool, &[u8])> {
+fn parse_line(line: &[u8]) -> Option<(&str, bool, &[u8])> {
     let line = line.strip_suffix(b"\n")?;
     let mut parts = line.splitn(4, |b| *b == b' ');
     let time = std::str::from_utf8(parts.next()?).ok()?;
@@ -324,16 +324,16 @@ fn parse(line: &[u8]) -> Option<(&str, bool, &[u8])> {
     Some((time, tag == b"F", text))
 }
 
-struct Tail {
+struct LogFollower {
     path: PathBuf,
     file: File,
     files: u32,
-    shape: Shape,
+    shape: LineFormatter,
     progress: Option<watch::Receiver<Progress>>,
     rest: Vec<u8>,
 }
 
-impl Tail {
+impl LogFollower {
     async fn next(mut self) -> Option<(io::Result<Bytes>, Self)> {
         if self.shape.left == Some(0) {
             return None;
@@ -365,7 +365,9 @@ impl Tail {
             .map_or(0, |at| at + 1);
         let rest = self.rest.split_off(end);
         let lines = std::mem::replace(&mut self.rest, rest);
-        let chunk = self.shape.lines(lines.split_inclusive(|b| *b == b'\n'));
+        let chunk = self
+            .shape
+            .format_lines(lines.split_inclusive(|b| *b == b'\n'));
         Some((Ok(chunk), self))
     }
 }
@@ -389,9 +391,9 @@ mod tests {
         }
     }
 
-    async fn text(logs: &Logs, options: LogOptions) -> String {
+    async fn text(logs: &ContainerLogs, options: LogOptions) -> String {
         let all: Vec<Bytes> = logs
-            .read(&pod(), options)
+            .open_stream(&pod(), options)
             .unwrap()
             .map(Result::unwrap)
             .collect()
@@ -402,17 +404,21 @@ mod tests {
     #[tokio::test]
     async fn what_was_written_is_read_as_asked() {
         let dir = tempfile::tempdir().unwrap();
-        let logs = Logs::new(dir.path());
-        let told = logs.read(&pod(), options()).err().unwrap().to_string();
+        let logs = ContainerLogs::new(dir.path());
+        let told = logs
+            .open_stream(&pod(), options())
+            .err()
+            .unwrap()
+            .to_string();
         assert!(
             told.contains("waiting to start: ImagePullBackOff"),
             "{told}"
         );
-        let log = logs.start("u", "c", 0).unwrap();
-        log.write("stdout", b"one", true);
-        log.write("stderr", b"two ", false);
-        log.write("stderr", b"halves", true);
-        log.write("stdout", b"three", true);
+        let log = logs.start_run("u", "c", 0).unwrap();
+        log.write_line("stdout", b"one", true);
+        log.write_line("stderr", b"two ", false);
+        log.write_line("stderr", b"halves", true);
+        log.write_line("stdout", b"three", true);
         assert_eq!(text(&logs, options()).await, "one\ntwo halves\nthree\n");
         for (n, want) in [
             (0, ""),
@@ -473,30 +479,30 @@ mod tests {
             previous: true,
             ..options()
         };
-        assert!(logs.read(&pod(), previous.clone()).is_err());
-        logs.start("u", "c", 1)
+        assert!(logs.open_stream(&pod(), previous.clone()).is_err());
+        logs.start_run("u", "c", 1)
             .unwrap()
-            .write("stdout", b"again", true);
+            .write_line("stdout", b"again", true);
         assert_eq!(text(&logs, options()).await, "again\n");
         assert!(text(&logs, previous.clone()).await.starts_with("one\n"));
-        logs.start("u", "c", 2).unwrap();
+        logs.start_run("u", "c", 2).unwrap();
         assert_eq!(
             text(&logs, previous).await,
             "again\n",
             "only the last two runs are kept"
         );
-        assert_eq!(runs(&dir.path().join("u/c")).len(), 2);
+        assert_eq!(list_runs(&dir.path().join("u/c")).len(), 2);
     }
 
     #[tokio::test]
     async fn followers_see_all_lines_over_rotations_and_end_with_the_run() {
         let dir = tempfile::tempdir().unwrap();
-        let logs = Logs::new(dir.path());
-        let mut log = logs.start("u", "c", 0).unwrap();
+        let logs = ContainerLogs::new(dir.path());
+        let mut log = logs.start_run("u", "c", 0).unwrap();
         log.limit = 4_000;
-        log.write("stdout", b"early", true);
+        log.write_line("stdout", b"early", true);
         let follow = logs
-            .read(
+            .open_stream(
                 &pod(),
                 LogOptions {
                     follow: true,
@@ -507,11 +513,11 @@ mod tests {
         let reading = tokio::spawn(follow.map(Result::unwrap).collect::<Vec<_>>());
         let mut want = "early\n".to_owned();
         for n in 0..300 {
-            log.write("stdout", format!("line {n}").as_bytes(), true);
+            log.write_line("stdout", format!("line {n}").as_bytes(), true);
             want.push_str(&format!("line {n}\n"));
             tokio::task::yield_now().await;
         }
-        log.end();
+        log.finish_run();
         let got = String::from_utf8(reading.await.unwrap().concat()).unwrap();
         assert_eq!(got, want);
         let size: u64 = fs::read_dir(dir.path().join("u/c"))

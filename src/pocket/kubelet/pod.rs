@@ -11,38 +11,38 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::board::Board;
-use super::container::Runner;
-use super::status::{exit_code, restart_policy, set, settle, time};
-use super::{NODE, Node, refuse, volumes};
-use crate::pocket::controllers::events::about;
-use crate::pocket::controllers::pods::finished;
+use super::container::ContainerRunner;
+use super::shared_status::SharedStatus;
+use super::status::{compute_status, exit_code, restart_policy, set_condition, to_kube_time};
+use super::{NODE, NodeContext, scheduling, volumes};
+use crate::pocket::controllers::events::object_reference;
+use crate::pocket::controllers::pods::is_finished;
 use crate::pocket::controllers::write;
-use crate::pocket::leftovers;
+use crate::pocket::orphans;
 
 /// Grace period in seconds when pocket itself ends, instead of the pod's own.
 const CLOSING_GRACE: u64 = 5;
 
 /// Time limit for killing the orphaned processes of a pod; what survives it hangs in the kernel.
-const LEFT_OVER: Duration = Duration::from_secs(5);
+const ORPHAN_TIMEOUT: Duration = Duration::from_secs(5);
 
-type News = watch::Receiver<Option<Arc<Pod>>>;
+type PodUpdates = watch::Receiver<Option<Arc<Pod>>>;
 
 /// Runs a pod until its object is gone or pocket ends.
-pub(super) async fn run(node: Arc<Node>, pod: Arc<Pod>, news: News) {
+pub(super) async fn run_pod(node: Arc<NodeContext>, pod: Arc<Pod>, news: PodUpdates) {
     let uid = pod.uid().unwrap_or_default();
     let closing = node.closing.clone();
-    let life = Life {
+    let life = PodWorker {
         api: Api::namespaced(node.client.clone(), &pod.namespace().unwrap_or_default()),
         node: node.clone(),
         pod,
         news: news.clone(),
     };
     // Finished pods may be kept for a long time; their run-time state is freed with the box.
-    if Box::pin(life.live()).await {
-        gone(&closing, news).await;
+    if Box::pin(life.run_lifecycle()).await {
+        wait_until_gone(&closing, news).await;
     }
-    node.addresses.take_back(&uid);
+    node.addresses.release_address(&uid);
     if !closing.is_cancelled() {
         node.logs.remove(&uid);
         let dir = node.pods.join(&uid);
@@ -50,14 +50,14 @@ pub(super) async fn run(node: Arc<Node>, pod: Arc<Pod>, news: News) {
     }
 }
 
-struct Life {
-    node: Arc<Node>,
+struct PodWorker {
+    node: Arc<NodeContext>,
     api: Api<Pod>,
     pod: Arc<Pod>,
-    news: News,
+    news: PodUpdates,
 }
 
-fn grace(pod: &Pod) -> Option<u64> {
+fn deletion_grace(pod: &Pod) -> Option<u64> {
     pod.metadata.deletion_timestamp.as_ref()?;
     let own = pod
         .spec
@@ -68,38 +68,38 @@ fn grace(pod: &Pod) -> Option<u64> {
 }
 
 /// Waits until the object is gone or pocket ends.
-async fn gone(closing: &CancellationToken, mut news: News) {
+async fn wait_until_gone(closing: &CancellationToken, mut news: PodUpdates) {
     tokio::select! {
         () = closing.cancelled() => {}
         _ = news.wait_for(Option::is_none) => {}
     }
 }
 
-impl Life {
+impl PodWorker {
     /// Runs the pod. Returns whether the object may still exist once there is nothing left to do.
-    async fn live(mut self) -> bool {
-        if finished(&self.pod) {
+    async fn run_lifecycle(mut self) -> bool {
+        if is_finished(&self.pod) {
             return true;
         }
-        if let Some(why) = refuse::reason(&self.pod, NODE) {
-            self.refused(&why).await;
+        if let Some(why) = scheduling::unschedulable_reason(&self.pod, NODE) {
+            self.report_unschedulable(&why).await;
             return true;
         }
-        if !self.place().await {
+        if !self.bind_to_node().await {
             return false;
         }
-        let board = Board::of(&self.pod);
-        let own = board.read().pod_ip.and_then(|ip| ip.parse().ok());
+        let board = SharedStatus::from_pod(&self.pod);
+        let own = board.read_status().pod_ip.and_then(|ip| ip.parse().ok());
         let host = self.pod.spec.as_ref().and_then(|s| s.host_network) == Some(true);
         let uid = self.pod.uid().unwrap_or_default();
         let ip = if host {
             self.node.ip()
         } else {
-            let given = self.node.addresses.give(&uid, own);
-            let strangers = given.strangers();
+            let given = self.node.addresses.assign_address(&uid, own);
+            let strangers = given.describe_foreign_listeners();
             let Some(ip) = given.ip else {
                 let by = strangers.map(|by| format!(": {by}")).unwrap_or_default();
-                self.refused(&format!("no address is left in the node network{by}"))
+                self.report_unschedulable(&format!("no address is left in the node network{by}"))
                     .await;
                 return true;
             };
@@ -107,11 +107,11 @@ impl Life {
                 let text = format!("{by}: this pod has another address, {ip}");
                 self.node
                     .events
-                    .warning(about(&*self.pod), "AddressTaken", text);
+                    .record_warning(object_reference(&*self.pod), "AddressTaken", text);
             }
             ip
         };
-        board.pod(|s| {
+        board.update_pod(|s| {
             s.pod_ip = Some(ip.to_string());
             s.pod_ips = Some(vec![PodIP { ip: ip.to_string() }]);
             s.host_ip = Some(self.node.ip().to_string());
@@ -119,11 +119,11 @@ impl Life {
                 ip: self.node.ip().to_string(),
             }]);
             s.start_time
-                .get_or_insert_with(|| time(crate::pocket::clock::now()));
+                .get_or_insert_with(|| to_kube_time(crate::pocket::clock::now()));
             s.qos_class.get_or_insert_with(|| "BestEffort".into());
         });
         let (order, stop) = watch::channel(None);
-        let runner = |container: &Container, init: bool| Runner {
+        let runner = |container: &Container, init: bool| ContainerRunner {
             node: self.node.clone(),
             pod: self.pod.clone(),
             container: container.clone(),
@@ -133,14 +133,14 @@ impl Life {
             stop: stop.clone(),
         };
         let spec = self.pod.spec.clone().unwrap_or_default();
-        let init: Vec<Runner> = spec
+        let init: Vec<ContainerRunner> = spec
             .init_containers
             .iter()
             .flatten()
             .map(|c| runner(c, true))
             .collect();
-        let main: Vec<Runner> = spec.containers.iter().map(|c| runner(c, false)).collect();
-        let work = containers(
+        let main: Vec<ContainerRunner> = spec.containers.iter().map(|c| runner(c, false)).collect();
+        let work = run_containers(
             self.node.clone(),
             self.pod.clone(),
             board.clone(),
@@ -148,13 +148,19 @@ impl Life {
             init,
             main,
         );
-        let closed = self.follow(work, &board, order).await;
+        let closed = self.follow_containers(work, &board, order).await;
         // All containers have ended; orphaned processes are killed before the object is deleted.
-        leftovers::end_async(self.node.marks.pod(&uid), vec![], Duration::ZERO, LEFT_OVER).await;
+        orphans::kill_processes_async(
+            self.node.marks.pod_prefix(&uid),
+            vec![],
+            Duration::ZERO,
+            ORPHAN_TIMEOUT,
+        )
+        .await;
         if closed {
             return false;
         }
-        self.write(&board).await;
+        self.write_status(&board).await;
         if self
             .news
             .borrow()
@@ -168,10 +174,10 @@ impl Life {
 
     /// Writes status changes while the containers run and forwards requests to stop. Returns
     /// whether pocket itself ended.
-    async fn follow(
+    async fn follow_containers(
         &mut self,
         work: impl Future<Output = ()>,
-        board: &Board,
+        board: &SharedStatus,
         order: watch::Sender<Option<u64>>,
     ) -> bool {
         tokio::pin!(work);
@@ -181,7 +187,7 @@ impl Life {
         loop {
             if let Some(grace) = match self.news.borrow_and_update().as_ref() {
                 None => Some(0),
-                Some(pod) => grace(pod),
+                Some(pod) => deletion_grace(pod),
             } {
                 order.send_if_modified(|now| {
                     let change = now.is_none_or(|n| grace < n);
@@ -200,7 +206,7 @@ impl Life {
                 }
                 () = board.changed.notified(), if !closed => {
                     // Changes made during a write are written in the next round.
-                    let writing = self.write(board);
+                    let writing = self.write_status(board);
                     tokio::select! {
                         () = writing => {}
                         () = &mut work => return closed,
@@ -211,28 +217,28 @@ impl Life {
         }
     }
 
-    async fn refused(&mut self, why: &str) {
+    async fn report_unschedulable(&mut self, why: &str) {
         let message = format!("0/1 nodes are available: {why}.");
         self.node
             .events
-            .warning(about(&*self.pod), "FailedScheduling", &message);
+            .record_warning(object_reference(&*self.pod), "FailedScheduling", &message);
         let mut status = self.pod.status.clone().unwrap_or_default();
         status.phase = Some("Pending".into());
-        set(
+        set_condition(
             &mut status,
             "PodScheduled",
             (false, Some("Unschedulable"), Some(message)),
             crate::pocket::clock::now(),
         );
         if let Err(error) =
-            write::status(&self.api, &*self.pod, self.pod.status.as_ref(), &status).await
+            write::patch_status(&self.api, &*self.pod, self.pod.status.as_ref(), &status).await
         {
             tracing::debug!(pod = self.pod.name_any(), %error, "status not written");
         }
     }
 
     /// Binds the pod to the node; returns `false` if it is already gone.
-    async fn place(&mut self) -> bool {
+    async fn bind_to_node(&mut self) -> bool {
         if self
             .pod
             .spec
@@ -258,7 +264,9 @@ impl Life {
                         "Successfully assigned {}/{name} to {NODE}",
                         placed.namespace().unwrap_or_default()
                     );
-                    self.node.events.normal(about(&placed), "Scheduled", text);
+                    self.node
+                        .events
+                        .record_normal(object_reference(&placed), "Scheduled", text);
                     self.pod = Arc::new(placed);
                     return true;
                 }
@@ -283,12 +291,14 @@ impl Life {
         }
     }
 
-    async fn write(&mut self, board: &Board) {
-        let mut status = board.read();
-        settle(&self.pod, &mut status, crate::pocket::clock::now());
-        board_conditions(board, &status);
+    async fn write_status(&mut self, board: &SharedStatus) {
+        let mut status = board.read_status();
+        compute_status(&self.pod, &mut status, crate::pocket::clock::now());
+        store_conditions(board, &status);
         for wait in [10, 100, 1000] {
-            match write::status(&self.api, &*self.pod, self.pod.status.as_ref(), &status).await {
+            match write::patch_status(&self.api, &*self.pod, self.pod.status.as_ref(), &status)
+                .await
+            {
                 Ok(None) => return,
                 Ok(Some(_)) => {
                     let mut pod = (*self.pod).clone();
@@ -329,21 +339,21 @@ impl Life {
 }
 
 /// Stores the computed conditions, so that their transition times are kept.
-fn board_conditions(board: &Board, status: &PodStatus) {
-    board.settled(status.conditions.clone(), status.phase.clone());
+fn store_conditions(board: &SharedStatus, status: &PodStatus) {
+    board.set_computed(status.conditions.clone(), status.phase.clone());
 }
 
 /// Runs the init containers one after the other, then all others at once, until all have ended for
 /// good.
-async fn containers(
-    node: Arc<Node>,
+async fn run_containers(
+    node: Arc<NodeContext>,
     pod: Arc<Pod>,
-    board: Board,
+    board: SharedStatus,
     stop: watch::Receiver<Option<u64>>,
-    init: Vec<Runner>,
-    main: Vec<Runner>,
+    init: Vec<ContainerRunner>,
+    main: Vec<ContainerRunner>,
 ) {
-    if !fill(&node, &pod, &board, stop.clone()).await {
+    if !fill_volumes(&node, &pod, &board, stop.clone()).await {
         return;
     }
     for runner in init {
@@ -351,7 +361,7 @@ async fn containers(
         if exit_code(&board.get(&name)) == Some(0) {
             continue;
         }
-        runner.run().await;
+        runner.run_until_done().await;
         let code = exit_code(&board.get(&name));
         if stop.borrow().is_some() || (code != Some(0) && restart_policy(&pod) == "Never") {
             return;
@@ -359,16 +369,16 @@ async fn containers(
     }
     let mut all = JoinSet::new();
     for runner in main {
-        all.spawn(runner.run());
+        all.spawn(runner.run_until_done());
     }
     while all.join_next().await.is_some() {}
 }
 
 /// Fills the volumes as soon as their sources exist; returns `false` if asked to stop first.
-async fn fill(
-    node: &Node,
+async fn fill_volumes(
+    node: &NodeContext,
     pod: &Pod,
-    board: &Board,
+    board: &SharedStatus,
     mut stop: watch::Receiver<Option<u64>>,
 ) -> bool {
     let uid = pod.uid().unwrap_or_default();
@@ -381,36 +391,37 @@ async fn fill(
         let text = format!(
             "{} cannot be mounted without root: volume {name:?} is the folder ${}/{name}",
             mount.mount_path,
-            volumes::VARIABLE,
+            volumes::VOLUMES_VARIABLE,
             name = mount.name
         );
-        node.events.warning(about(pod), "MountPathIgnored", text);
+        node.events
+            .record_warning(object_reference(pod), "MountPathIgnored", text);
     }
     if spec.volumes.as_ref().is_none_or(Vec::is_empty) {
         return stop.borrow().is_none();
     }
     loop {
         let pod_ip = board
-            .read()
+            .read_status()
             .pod_ip
             .and_then(|ip| ip.parse().ok())
             .unwrap_or(node.ip());
-        let done = match node.references(pod).await {
+        let done = match node.list_references(pod).await {
             Ok(r) => {
-                let content = volumes::Content {
+                let content = volumes::VolumeSources {
                     config_maps: &r.config_maps,
                     secrets: &r.secrets,
                     pod_ip,
                     host_ip: node.ip(),
                 };
-                volumes::make(pod, &node.pods.join(&uid).join("volumes"), &content)
+                volumes::create_volumes(pod, &node.pods.join(&uid).join("volumes"), &content)
             }
             Err(error) => Err(error.to_string()),
         };
         match done {
             Ok(()) => return stop.borrow().is_none(),
-            Err(why) => node.events.warning(
-                about(pod),
+            Err(why) => node.events.record_warning(
+                object_reference(pod),
                 "FailedMount",
                 format!("MountVolume.SetUp failed: {why}"),
             ),

@@ -13,14 +13,14 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::foreign_listeners;
 use super::process::{Launch, Process};
-use super::strangers;
 
-const EAGER: Duration = Duration::from_millis(20);
+const EAGER_INTERVAL: Duration = Duration::from_millis(20);
 
 /// How to reach a container.
 #[derive(Clone)]
-pub struct Target {
+pub struct ProbeTarget {
     pub ip: Ipv4Addr,
     pub container: Container,
     /// Environment and working directory of the container, for commands.
@@ -29,8 +29,8 @@ pub struct Target {
     pub http: reqwest::Client,
 }
 
-impl Target {
-    fn port(&self, port: &IntOrString) -> Result<u16, String> {
+impl ProbeTarget {
+    fn resolve_port(&self, port: &IntOrString) -> Result<u16, String> {
         let number = match port {
             IntOrString::Int(n) => Some(*n),
             IntOrString::String(name) => {
@@ -51,8 +51,8 @@ impl Target {
     }
 
     /// Sends a GET request; status 200 to 399 is a success.
-    pub async fn get(&self, action: &HTTPGetAction) -> Result<(), String> {
-        let port = self.port(&action.port)?;
+    pub async fn http_get(&self, action: &HTTPGetAction) -> Result<(), String> {
+        let port = self.resolve_port(&action.port)?;
         let host = action
             .host
             .clone()
@@ -76,15 +76,15 @@ impl Target {
         }
     }
 
-    pub async fn connect(&self, port: &IntOrString) -> Result<(), String> {
-        let port = self.port(port)?;
+    pub async fn tcp_connect(&self, port: &IntOrString) -> Result<(), String> {
+        let port = self.resolve_port(port)?;
         let done = TcpStream::connect((IpAddr::from(self.ip), port)).await;
         done.map(drop)
             .map_err(|e| format!("dial tcp {}:{port}: {e}", self.ip))
     }
 
     /// Runs a command with the container's environment.
-    pub async fn run(&self, command: &[String]) -> Result<(), String> {
+    pub async fn exec_command(&self, command: &[String]) -> Result<(), String> {
         let launch = Launch {
             words: command.to_vec(),
             lock: None,
@@ -108,12 +108,12 @@ impl Target {
         let Some(port) = http.or(probe.tcp_socket.as_ref().map(|a| &a.port)) else {
             return Ok(());
         };
-        let at = SocketAddrV4::new(self.ip, self.port(port)?);
-        strangers::find(at, &self.launch.mark).map_or(Ok(()), Err)
+        let at = SocketAddrV4::new(self.ip, self.resolve_port(port)?);
+        foreign_listeners::find_at(at, &self.launch.mark).map_or(Ok(()), Err)
     }
 
     /// Describes another user's process that listens on one of the container's ports.
-    pub fn stranger(&self) -> Option<String> {
+    pub fn find_foreign_listener(&self) -> Option<String> {
         let ports = self
             .container
             .ports
@@ -121,18 +121,20 @@ impl Target {
             .flatten()
             .filter(|p| p.protocol.as_deref().is_none_or(|p| p == "TCP"));
         let mut ports = ports.filter_map(|p| u16::try_from(p.container_port).ok());
-        ports.find_map(|port| strangers::find(SocketAddrV4::new(self.ip, port), &self.launch.mark))
+        ports.find_map(|port| {
+            foreign_listeners::find_at(SocketAddrV4::new(self.ip, port), &self.launch.mark)
+        })
     }
 
     async fn try_once(&self, probe: &Probe) -> Result<(), String> {
-        let limit = Duration::from_secs(seconds(probe.timeout_seconds, 1));
+        let limit = Duration::from_secs(positive_or_default(probe.timeout_seconds, 1));
         let attempt = async {
             if let Some(action) = &probe.http_get {
-                self.get(action).await
+                self.http_get(action).await
             } else if let Some(action) = &probe.tcp_socket {
-                self.connect(&action.port).await
+                self.tcp_connect(&action.port).await
             } else if let Some(action) = &probe.exec {
-                self.run(action.command.as_deref().unwrap_or_default())
+                self.exec_command(action.command.as_deref().unwrap_or_default())
                     .await
             } else {
                 Ok(())
@@ -151,7 +153,7 @@ fn root_cause(error: &dyn std::error::Error) -> String {
     cause.to_string()
 }
 
-fn seconds(value: Option<i32>, default: u64) -> u64 {
+fn positive_or_default(value: Option<i32>, default: u64) -> u64 {
     value
         .and_then(|v| u64::try_from(v).ok())
         .filter(|v| *v > 0)
@@ -160,27 +162,33 @@ fn seconds(value: Option<i32>, default: u64) -> u64 {
 
 /// Event of a probe.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Told {
+pub enum ProbeEvent {
     /// The state became true (enough successes in a row) or false (enough failures); with the
     /// message of the last failure.
-    Now(bool, String),
+    State(bool, String),
     /// A single failure, for an event.
     Failed(String),
 }
 
 /// Probes forever, starting now, with extra probes until the first success. `first` is the initial
 /// state.
-pub async fn watch(target: &Target, probe: &Probe, first: bool, mut tell: impl FnMut(Told)) {
-    let period = Duration::from_secs(seconds(probe.period_seconds, 10));
+pub async fn watch_probe(
+    target: &ProbeTarget,
+    probe: &Probe,
+    first: bool,
+    mut tell: impl FnMut(ProbeEvent),
+) {
+    let period = Duration::from_secs(positive_or_default(probe.period_seconds, 10));
     let (yes_after, no_after) = (
-        seconds(probe.success_threshold, 1),
-        seconds(probe.failure_threshold, 3),
+        positive_or_default(probe.success_threshold, 1),
+        positive_or_default(probe.failure_threshold, 3),
     );
-    let start = Instant::now() + Duration::from_secs(seconds(probe.initial_delay_seconds, 0));
+    let start =
+        Instant::now() + Duration::from_secs(positive_or_default(probe.initial_delay_seconds, 0));
     sleep_until(start).await;
     let (mut state, mut ever) = (first, first);
     let (mut good, mut bad) = (0, 0);
-    let (mut next, mut eager) = (start, EAGER);
+    let (mut next, mut eager) = (start, EAGER_INTERVAL);
     loop {
         let counted = Instant::now() >= next;
         if counted {
@@ -197,17 +205,17 @@ pub async fn watch(target: &Target, probe: &Probe, first: bool, mut tell: impl F
                 (good, bad, ever) = (good + 1, 0, true);
                 if good >= yes_after && !state {
                     state = true;
-                    tell(Told::Now(true, String::new()));
+                    tell(ProbeEvent::State(true, String::new()));
                 }
             }
             Err(why) if counted => {
                 (good, bad) = (0, bad + 1);
-                tell(Told::Failed(why.clone()));
+                tell(ProbeEvent::Failed(why.clone()));
                 if bad >= no_after {
                     // Repeated after every series of failures, because each one must restart the
                     // container.
                     state = false;
-                    tell(Told::Now(false, why));
+                    tell(ProbeEvent::State(false, why));
                     bad = 0;
                 }
             }
@@ -232,9 +240,9 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
-    fn target() -> Target {
+    fn target() -> ProbeTarget {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Target {
+        ProbeTarget {
             ip: Ipv4Addr::LOCALHOST,
             container: Container::default(),
             launch: Launch {
@@ -308,13 +316,15 @@ mod tests {
             probe(json!({"tcpSocket": {"port": free}, "periodSeconds": 3600})),
         );
         let (tx, mut rx) = tokio::sync::mpsc::unbounded_channel();
-        let task =
-            tokio::spawn(
-                async move { watch(&target, &probe, false, |told| drop(tx.send(told))).await },
-            );
-        assert!(matches!(rx.recv().await.unwrap(), Told::Failed(_)));
+        let task = tokio::spawn(async move {
+            watch_probe(&target, &probe, false, |told| drop(tx.send(told))).await
+        });
+        assert!(matches!(rx.recv().await.unwrap(), ProbeEvent::Failed(_)));
         let _listener = late.listen(1).unwrap();
-        assert_eq!(rx.recv().await.unwrap(), Told::Now(true, String::new()));
+        assert_eq!(
+            rx.recv().await.unwrap(),
+            ProbeEvent::State(true, String::new())
+        );
         task.abort();
     }
 }

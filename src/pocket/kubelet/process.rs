@@ -17,18 +17,18 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::logs::LogWriter;
-use crate::pocket::inherited::Inherited;
-use crate::pocket::leftovers::{self, Session};
+use crate::pocket::inherited::InheritedLimits;
+use crate::pocket::orphans::{self, Session};
 use crate::pocket::shim;
 
 /// Time in which a working shim reacts to a command.
-const OBEYS: Duration = Duration::from_secs(5);
+const SHIM_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time to read the rest of the pipes after all processes of a run have ended.
-const DRAIN: Duration = Duration::from_secs(10);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Exit code of a process that was ended by KILL.
-const KILLED: i32 = 137;
+const KILLED_EXIT_CODE: i32 = 137;
 /// Longer lines are written in parts.
-const LONGEST: u64 = 16 * 1024;
+const MAX_LINE: u64 = 16 * 1024;
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ pub struct Launch {
     pub dir: PathBuf,
     /// Lock file, held during a run so that two runs of one container never overlap.
     pub lock: Option<PathBuf>,
-    /// Value of [`leftovers::VARIABLE`], by which all processes of this run are found.
+    /// Value of [`orphans::MARK_VARIABLE`], by which all processes of this run are found.
     pub mark: String,
 }
 
@@ -59,11 +59,11 @@ impl Process {
     /// Starts the process; without a log its output is discarded.
     pub fn start(graylane: &Path, launch: &Launch, log: Option<LogWriter>) -> io::Result<Self> {
         let mut command = Command::new(graylane);
-        command.arg(shim::NAME);
+        command.arg(shim::SUBCOMMAND);
         if let Some(lock) = &launch.lock {
             command.arg("--lock").arg(lock);
         }
-        if let Some(found) = Inherited::found() {
+        if let Some(found) = InheritedLimits::get_original() {
             command.arg("--inherit").arg(found.to_word());
         }
         command
@@ -72,7 +72,7 @@ impl Process {
             .env_clear()
             .envs(&launch.env)
             .current_dir(&launch.dir);
-        command.env(leftovers::VARIABLE, &launch.mark);
+        command.env(orphans::MARK_VARIABLE, &launch.mark);
         let out = || {
             if log.is_some() {
                 Stdio::piped()
@@ -91,10 +91,10 @@ impl Process {
         let mut output = JoinSet::new();
         if let Some(log) = &log {
             if let Some(out) = child.stdout.take() {
-                output.spawn(pump("stdout", out, log.clone()));
+                output.spawn(pump_output("stdout", out, log.clone()));
             }
             if let Some(err) = child.stderr.take() {
-                output.spawn(pump("stderr", err, log.clone()));
+                output.spawn(pump_output("stderr", err, log.clone()));
             }
         }
         let orders = child.stdin.take();
@@ -112,14 +112,14 @@ impl Process {
 
     /// Sends TERM to its process group.
     pub async fn terminate(&mut self) {
-        self.order(b"T").await;
+        self.send_order(b"T").await;
     }
 
     /// Sends KILL to its process group, and kills a shim that does not react; returns the exit
     /// code.
     pub async fn kill(&mut self) -> i32 {
-        self.order(b"K").await;
-        if let Ok(code) = timeout(OBEYS, self.wait()).await {
+        self.send_order(b"K").await;
+        if let Ok(code) = timeout(SHIM_TIMEOUT, self.wait()).await {
             return code;
         }
         tracing::warn!(
@@ -127,7 +127,7 @@ impl Process {
             "the shim of a container does not obey, and is killed"
         );
         let _ = self.child.start_kill();
-        match timeout(OBEYS + DRAIN, self.wait()).await {
+        match timeout(SHIM_TIMEOUT + DRAIN_TIMEOUT, self.wait()).await {
             Ok(code) => code,
             Err(_) => {
                 tracing::error!(
@@ -135,20 +135,20 @@ impl Process {
                     "a process cannot be killed, and is not waited for any more"
                 );
                 self.close_log();
-                KILLED
+                KILLED_EXIT_CODE
             }
         }
     }
 
-    async fn order(&mut self, byte: &[u8]) {
-        self.wake();
+    async fn send_order(&mut self, byte: &[u8]) {
+        self.resume_shim();
         if let Some(pipe) = self.orders.as_mut() {
             let _ = pipe.write_all(byte).await;
         }
     }
 
     /// Continues the shim, because a stopped one cannot react.
-    fn wake(&self) {
+    fn resume_shim(&self) {
         // Not waited for yet, so its pid cannot have been reused.
         if let Some(pid) = self
             .child
@@ -165,43 +165,43 @@ impl Process {
         let status = self.child.wait().await.ok();
         if status.is_none_or(|s| s.signal().is_some()) {
             // The shim was killed and left its processes behind.
-            let session = self.lock.as_deref().and_then(Session::read);
-            leftovers::end_async(
+            let session = self.lock.as_deref().and_then(Session::read_file);
+            orphans::kill_processes_async(
                 self.mark.clone(),
                 session.into_iter().collect(),
                 Duration::ZERO,
-                OBEYS,
+                SHIM_TIMEOUT,
             )
             .await;
         }
         let until = *self
             .output_until
-            .get_or_insert_with(|| Instant::now() + DRAIN);
+            .get_or_insert_with(|| Instant::now() + DRAIN_TIMEOUT);
         while let Ok(Some(_)) = timeout_at(until, self.output.join_next()).await {}
         self.close_log();
-        status.and_then(|s| s.code()).unwrap_or(KILLED)
+        status.and_then(|s| s.code()).unwrap_or(KILLED_EXIT_CODE)
     }
 
     fn close_log(&mut self) {
         self.output.abort_all();
         if let Some(log) = self.log.take() {
-            log.end();
+            log.finish_run();
         }
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.wake();
+        self.resume_shim();
     }
 }
 
-async fn pump(stream: &'static str, from: impl AsyncRead + Unpin, log: LogWriter) {
-    let mut from = BufReader::with_capacity(LONGEST as usize, from);
+async fn pump_output(stream: &'static str, from: impl AsyncRead + Unpin, log: LogWriter) {
+    let mut from = BufReader::with_capacity(MAX_LINE as usize, from);
     let mut line = Vec::new();
     loop {
         line.clear();
-        let mut limited = tokio::io::AsyncReadExt::take(&mut from, LONGEST);
+        let mut limited = tokio::io::AsyncReadExt::take(&mut from, MAX_LINE);
         match limited.read_until(b'\n', &mut line).await {
             Ok(0) | Err(_) => return,
             Ok(_) => {
@@ -209,14 +209,14 @@ async fn pump(stream: &'static str, from: impl AsyncRead + Unpin, log: LogWriter
                 if whole {
                     line.pop();
                 }
-                log.write(stream, &line, whole);
+                log.write_line(stream, &line, whole);
             }
         }
     }
 }
 
 /// Finds a program as `execvp` would.
-pub fn find(program: &str, env: &BTreeMap<String, String>, dir: &Path) -> Option<PathBuf> {
+pub fn find_program(program: &str, env: &BTreeMap<String, String>, dir: &Path) -> Option<PathBuf> {
     if program.contains('/') {
         let path = dir.join(program);
         return path.is_file().then_some(path);

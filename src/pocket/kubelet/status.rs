@@ -6,12 +6,12 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 /// Converts to Kubernetes' time, which has whole seconds.
-pub fn time(at: Timestamp) -> Time {
+pub fn to_kube_time(at: Timestamp) -> Time {
     Time(Timestamp::from_second(at.as_second()).unwrap_or(at))
 }
 
 /// Computes phase and conditions of `status` from its container statuses.
-pub fn settle(pod: &Pod, status: &mut PodStatus, now: Timestamp) {
+pub fn compute_status(pod: &Pod, status: &mut PodStatus, now: Timestamp) {
     let policy = restart_policy(pod);
     let init = status.init_container_statuses.clone().unwrap_or_default();
     let all = status.container_statuses.clone().unwrap_or_default();
@@ -23,7 +23,7 @@ pub fn settle(pod: &Pod, status: &mut PodStatus, now: Timestamp) {
     } else if !initialized {
         "Pending"
     } else {
-        phase(policy, &all)
+        compute_phase(policy, &all)
     };
     status.phase = Some(phase.into());
     let unready: Vec<&str> = all
@@ -76,13 +76,13 @@ pub fn settle(pod: &Pod, status: &mut PodStatus, now: Timestamp) {
         let text = format!("containers with incomplete status: [{}]", waits.join(" "));
         (false, Some("ContainersNotInitialized"), Some(text))
     };
-    set(status, "PodScheduled", (true, None, None), now);
-    set(status, "Initialized", initialized, now);
-    set(status, "ContainersReady", containers, now);
-    set(status, "Ready", ready, now);
+    set_condition(status, "PodScheduled", (true, None, None), now);
+    set_condition(status, "Initialized", initialized, now);
+    set_condition(status, "ContainersReady", containers, now);
+    set_condition(status, "Ready", ready, now);
 }
 
-pub fn set(
+pub fn set_condition(
     status: &mut PodStatus,
     kind: &str,
     (yes, reason, message): (bool, Option<&str>, Option<String>),
@@ -94,7 +94,7 @@ pub fn set(
     match all.iter_mut().find(|c| c.type_ == kind) {
         Some(old) => {
             if old.status != state {
-                old.last_transition_time = Some(time(now));
+                old.last_transition_time = Some(to_kube_time(now));
             }
             old.status = state.into();
             old.reason = reason;
@@ -105,7 +105,7 @@ pub fn set(
             status: state.into(),
             reason,
             message,
-            last_transition_time: Some(time(now)),
+            last_transition_time: Some(to_kube_time(now)),
             ..PodCondition::default()
         }),
     }
@@ -128,7 +128,7 @@ pub fn exit_code(status: &ContainerStatus) -> Option<i32> {
         .map(|t| t.exit_code)
 }
 
-fn phase(policy: &str, all: &[ContainerStatus]) -> &'static str {
+fn compute_phase(policy: &str, all: &[ContainerStatus]) -> &'static str {
     let (mut waiting, mut running, mut stopped, mut failed) = (0, 0, 0, 0);
     for status in all {
         let state = status.state.as_ref();
@@ -228,7 +228,7 @@ mod tests {
                 json!({"initContainerStatuses": init, "containerStatuses": containers}),
             )
             .unwrap();
-            settle(&pod, &mut status, Timestamp::UNIX_EPOCH);
+            compute_status(&pod, &mut status, Timestamp::UNIX_EPOCH);
             let got = status
                 .conditions
                 .as_ref()
@@ -249,12 +249,12 @@ mod tests {
         let pod = Pod::default();
         let mut status: PodStatus =
             serde_json::from_value(json!({"containerStatuses": [running(true)]})).unwrap();
-        settle(&pod, &mut status, Timestamp::from_second(10).unwrap());
+        compute_status(&pod, &mut status, Timestamp::from_second(10).unwrap());
         let first = status.conditions.clone();
-        settle(&pod, &mut status, Timestamp::from_second(20).unwrap());
+        compute_status(&pod, &mut status, Timestamp::from_second(20).unwrap());
         assert_eq!(status.conditions, first);
         status.container_statuses.as_mut().unwrap()[0].ready = false;
-        settle(&pod, &mut status, Timestamp::from_second(30).unwrap());
+        compute_status(&pod, &mut status, Timestamp::from_second(30).unwrap());
         let ready = status
             .conditions
             .unwrap()

@@ -9,13 +9,13 @@ use std::path::Path;
 
 use k8s_openapi::api::core::v1::{ConfigMap, KeyToPath, Pod, Secret};
 
-use super::env::field;
+use super::env::resolve_field;
 
 /// Environment variable with the path of the volumes; a volume is at `$POCKET_VOLUMES/NAME`.
-pub const VARIABLE: &str = "POCKET_VOLUMES";
+pub const VOLUMES_VARIABLE: &str = "POCKET_VOLUMES";
 
 /// Objects that volumes are filled from.
-pub struct Content<'a> {
+pub struct VolumeSources<'a> {
     pub config_maps: &'a BTreeMap<String, ConfigMap>,
     pub secrets: &'a BTreeMap<String, Secret>,
     pub pod_ip: Ipv4Addr,
@@ -23,7 +23,7 @@ pub struct Content<'a> {
 }
 
 /// Creates and fills all volumes of the pod under `dir`.
-pub fn make(pod: &Pod, dir: &Path, from: &Content) -> Result<(), String> {
+pub fn create_volumes(pod: &Pod, dir: &Path, from: &VolumeSources) -> Result<(), String> {
     for volume in pod.spec.iter().flat_map(|s| s.volumes.iter().flatten()) {
         let place = dir.join(&volume.name);
         let files = if let Some(source) = &volume.config_map {
@@ -41,7 +41,7 @@ pub fn make(pod: &Pod, dir: &Path, from: &Content) -> Result<(), String> {
                         .unwrap_or_default()
                         .into_iter()
                         .map(|(k, v)| (k, v.0));
-                    chosen(text.chain(binary).collect(), source.items.as_deref())?
+                    select_items(text.chain(binary).collect(), source.items.as_deref())?
                 }
                 (None, Some(true)) => BTreeMap::new(),
                 (None, _) => return Err(format!("configmap {:?} not found", source.name)),
@@ -56,7 +56,7 @@ pub fn make(pod: &Pod, dir: &Path, from: &Content) -> Result<(), String> {
                         .unwrap_or_default()
                         .into_iter()
                         .map(|(k, v)| (k, v.0));
-                    chosen(data.collect(), source.items.as_deref())?
+                    select_items(data.collect(), source.items.as_deref())?
                 }
                 (None, Some(true)) => BTreeMap::new(),
                 (None, _) => return Err(format!("secret {name:?} not found")),
@@ -72,19 +72,19 @@ pub fn make(pod: &Pod, dir: &Path, from: &Content) -> Result<(), String> {
                 };
                 files.insert(
                     item.path.clone(),
-                    field(selector, pod, from.pod_ip, from.host_ip)?.into_bytes(),
+                    resolve_field(selector, pod, from.pod_ip, from.host_ip)?.into_bytes(),
                 );
             }
             files
         } else {
             BTreeMap::new()
         };
-        write(&place, &files).map_err(|e| format!("{}: {e}", place.display()))?;
+        write_files(&place, &files).map_err(|e| format!("{}: {e}", place.display()))?;
     }
     Ok(())
 }
 
-fn chosen(
+fn select_items(
     mut all: BTreeMap<String, Vec<u8>>,
     items: Option<&[KeyToPath]>,
 ) -> Result<BTreeMap<String, Vec<u8>>, String> {
@@ -98,7 +98,7 @@ fn chosen(
     items.iter().map(pick).collect()
 }
 
-fn write(place: &Path, files: &BTreeMap<String, Vec<u8>>) -> io::Result<()> {
+fn write_files(place: &Path, files: &BTreeMap<String, Vec<u8>>) -> io::Result<()> {
     fs::create_dir_all(place)?;
     for (path, data) in files {
         let inside = Path::new(path)
@@ -130,7 +130,7 @@ mod tests {
         let maps = BTreeMap::from([("m".to_owned(), map)]);
         let none = BTreeMap::new();
         let (pod_ip, host_ip) = (Ipv4Addr::new(127, 70, 16, 1), Ipv4Addr::LOCALHOST);
-        let from = Content {
+        let from = VolumeSources {
             config_maps: &maps,
             secrets: &none,
             pod_ip,
@@ -149,7 +149,7 @@ mod tests {
             {"name": "self", "downwardAPI": {"items": [{"path": "x", "fieldRef": {"fieldPath": "metadata.labels['x']"}}]}},
             {"name": "empty", "emptyDir": {}},
         ]));
-        make(&good, dir.path(), &from).unwrap();
+        create_volumes(&good, dir.path(), &from).unwrap();
         let read = |path: &str| fs::read_to_string(dir.path().join(path)).unwrap();
         assert_eq!(
             (read("all/b"), read("one/sub/x"), read("self/x")),
@@ -158,7 +158,7 @@ mod tests {
         assert!(dir.path().join("empty").is_dir() && dir.path().join("maybe").is_dir());
         let missing = pod(json!([{"name": "v", "secret": {"secretName": "none"}}]));
         assert!(
-            make(&missing, dir.path(), &from)
+            create_volumes(&missing, dir.path(), &from)
                 .unwrap_err()
                 .contains("not found")
         );
@@ -166,7 +166,7 @@ mod tests {
             json!([{"name": "v", "configMap": {"name": "m", "items": [{"key": "a", "path": "../x"}]}}]),
         );
         assert!(
-            make(&out, dir.path(), &from)
+            create_volumes(&out, dir.path(), &from)
                 .unwrap_err()
                 .contains("leads out")
         );

@@ -2,17 +2,17 @@
 //! `merge.Updater` and of the API server's field manager around it. Each kind has one API version
 //! here; owners recorded for other versions are read as they are.
 
-use super::fieldset::{Element, Set, path_text};
-use super::managed::{self, ApplyError, Conflict, Operation, Owner};
+use super::fieldset::{FieldSet, PathElement, format_path};
+use super::managed_fields::{self, ApplyError, Conflict, Operation, Owner};
 use super::schema::{ListKeys, Shape};
 use super::walk::{self, Comparison};
 use serde_json::{Map, Value, json};
 
 /// Owner of the fields that an object had before field ownership was tracked.
-const BEFORE: &str = "before-first-apply";
+const BEFORE_FIRST_APPLY: &str = "before-first-apply";
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// Metadata that the server sets; no field manager owns it.
-const SERVER: &[&str] = &[
+const SERVER_METADATA_FIELDS: &[&str] = &[
     "creationTimestamp",
     "selfLink",
     "uid",
@@ -24,7 +24,7 @@ const SERVER: &[&str] = &[
 
 /// Server-side apply to the main resource. `live` is `None` when the object is to be created; `now`
 /// is in RFC 3339 form.
-pub fn apply(
+pub fn apply_server_side(
     live: Option<&Value>,
     applied: &Value,
     manager: &str,
@@ -35,7 +35,7 @@ pub fn apply(
     apply_subresource(live, applied, manager, None, force, now, lists)
 }
 
-/// [`apply`] to a subresource such as `Some("status")`, which has its own entries in managedFields.
+/// [`apply_server_side`] to a subresource such as `Some("status")`, which has its own entries in managedFields.
 pub fn apply_subresource(
     live: Option<&Value>,
     applied: &Value,
@@ -45,8 +45,8 @@ pub fn apply_subresource(
     now: &str,
     lists: &ListKeys,
 ) -> Result<Value, ApplyError> {
-    let configuration = configuration(live, applied, subresource, lists)?;
-    let one = Apply {
+    let configuration = prepare_configuration(live, applied, subresource, lists)?;
+    let one = ApplyRequest {
         live,
         configuration: &configuration,
         manager,
@@ -54,7 +54,7 @@ pub fn apply_subresource(
         now,
         lists,
     };
-    let mut out = match one.run(force) {
+    let mut out = match one.apply_configuration(force) {
         // When kubectl moves from client-side to server-side apply, it already owns what its
         // last-applied annotation set.
         Err(ApplyError::Conflicts(conflicts)) if manager == "kubectl" => {
@@ -66,7 +66,7 @@ pub fn apply_subresource(
                 .filter(|c| !own.contains(&c.field))
                 .collect();
             match left.is_empty() {
-                true => one.run(true)?,
+                true => one.apply_configuration(true)?,
                 false => return Err(ApplyError::Conflicts(left)),
             }
         }
@@ -90,36 +90,36 @@ pub fn track_update(
     lists: &ListKeys,
 ) -> Value {
     let mut owners = match before {
-        _ if subresource.is_none() && managed::is_reset(after) => Vec::new(),
+        _ if subresource.is_none() && managed_fields::is_reset(after) => Vec::new(),
         Some(before) => {
             let sent = if subresource.is_none() {
-                managed::decode(after)
+                managed_fields::decode_owners(after)
             } else {
                 Vec::new()
             };
             // A client that does not send managedFields must not clear them.
             if sent.is_empty() {
-                managed::decode(before)
+                managed_fields::decode_owners(before)
             } else {
                 sent
             }
         }
-        None => managed::decode(after),
+        None => managed_fields::decode_owners(after),
     };
-    let old = before.map_or_else(|| nothing(lists), managed::strip);
-    let mut out = managed::strip(after);
+    let old = before.map_or_else(|| empty_object(lists), managed_fields::strip_entries);
+    let mut out = managed_fields::strip_entries(after);
     let api_version = out["apiVersion"].as_str().unwrap_or_default().to_owned();
     let me = Owner::new(manager, Operation::Update, &api_version, subresource);
     record_update(&mut owners, me, &old, &out, now, subresource, lists);
-    managed::encode(&mut out, owners);
+    managed_fields::encode_owners(&mut out, owners);
     out
 }
 
 /// What a new object is compared with: the top-level structs of Go's zero value for a built-in
 /// kind, nothing for a custom resource.
-fn nothing(lists: &ListKeys) -> Value {
+fn empty_object(lists: &ListKeys) -> Value {
     let mut out = Map::new();
-    if let (Shape::Struct(root), true) = (&lists.root, lists.status_apart) {
+    if let (Shape::Struct(root), true) = (&lists.root, lists.has_status_subresource) {
         for (name, field) in &lists.types[*root].fields {
             if matches!(field.shape, Shape::Struct(_)) {
                 out.insert(name.clone(), json!({}));
@@ -138,16 +138,17 @@ fn record_update(
     subresource: Option<&str>,
     lists: &ListKeys,
 ) {
-    let changes = walk::compare(lists, old, new).without(&ignored(subresource, lists));
-    let written = changes.written();
+    let changes =
+        walk::compare_objects(lists, old, new).without_fields(&ignored_fields(subresource, lists));
+    let written = changes.written_fields();
     for owner in owners.iter_mut() {
-        disown(owner, &changes, &written);
+        release_fields(owner, &changes, &written);
     }
     let written = strip_parents(written);
     if !written.is_empty() {
         me.time = Some(now.to_owned());
         me.set = written;
-        match owners.iter_mut().find(|o| o.is(&me)) {
+        match owners.iter_mut().find(|o| o.is_same_owner(&me)) {
             Some(same) => {
                 same.set.extend(&me.set);
                 same.time = me.time;
@@ -158,7 +159,7 @@ fn record_update(
     owners.retain(|o| !o.set.is_empty());
 }
 
-fn disown(owner: &mut Owner, changes: &Comparison, written: &Set) {
+fn release_fields(owner: &mut Owner, changes: &Comparison, written: &FieldSet) {
     owner.set = owner
         .set
         .difference(&owner.set.intersection(written))
@@ -166,30 +167,30 @@ fn disown(owner: &mut Owner, changes: &Comparison, written: &Set) {
 }
 
 /// Paths that nobody can own through this resource.
-fn ignored(subresource: Option<&str>, lists: &ListKeys) -> Set {
+fn ignored_fields(subresource: Option<&str>, lists: &ListKeys) -> FieldSet {
     let mut set = server_fields();
-    if lists.status_apart && subresource.is_none() {
-        set.insert(&[Element::Field("status".into())]);
+    if lists.has_status_subresource && subresource.is_none() {
+        set.insert(&[PathElement::Field("status".into())]);
     }
     set
 }
 
 /// `metadata` itself is ignored too, but not everything below it, so it is not a member here; see
 /// [`strip_parents`].
-fn server_fields() -> Set {
-    let field = |name: &str| Element::Field(name.to_owned());
-    let mut set = Set::default();
+fn server_fields() -> FieldSet {
+    let field = |name: &str| PathElement::Field(name.to_owned());
+    let mut set = FieldSet::default();
     for name in ["apiVersion", "kind"] {
         set.insert(&[field(name)]);
     }
-    for name in SERVER.iter().chain(&["name", "namespace"]) {
+    for name in SERVER_METADATA_FIELDS.iter().chain(&["name", "namespace"]) {
         set.insert(&[field("metadata"), field(name)]);
     }
     set
 }
 
 /// The configuration that is really applied: without what the server or another resource owns.
-fn configuration(
+fn prepare_configuration(
     live: Option<&Value>,
     applied: &Value,
     subresource: Option<&str>,
@@ -207,10 +208,10 @@ fn configuration(
     }
     let mut out = applied.clone();
     match subresource {
-        None if lists.status_apart => {
+        None if lists.has_status_subresource => {
             out.shift_remove("status");
         }
-        Some("status") if lists.status_apart => {
+        Some("status") if lists.has_status_subresource => {
             out.retain(|name, _| {
                 matches!(name.as_str(), "apiVersion" | "kind" | "metadata" | "status")
             });
@@ -219,16 +220,17 @@ fn configuration(
     }
     if let Some(meta) = out.get_mut("metadata").and_then(Value::as_object_mut) {
         meta.retain(|name, _| {
-            !SERVER.contains(&name.as_str()) || (live.is_none() && name != "managedFields")
+            !SERVER_METADATA_FIELDS.contains(&name.as_str())
+                || (live.is_none() && name != "managedFields")
         });
     }
     let out = Value::Object(out);
-    walk::check(lists, &out)
+    walk::check_list_items(lists, &out)
         .map_err(|e| ApplyError::Invalid(format!("failed to create typed patch object: {e}")))?;
     Ok(out)
 }
 
-struct Apply<'a> {
+struct ApplyRequest<'a> {
     live: Option<&'a Value>,
     configuration: &'a Value,
     manager: &'a str,
@@ -237,18 +239,23 @@ struct Apply<'a> {
     lists: &'a ListKeys,
 }
 
-impl Apply<'_> {
-    fn run(&self, force: bool) -> Result<Value, ApplyError> {
+impl ApplyRequest<'_> {
+    fn apply_configuration(&self, force: bool) -> Result<Value, ApplyError> {
         let lists = self.lists;
-        let live = self.live.map_or_else(|| json!({}), managed::strip);
-        let mut owners = self.live.map(managed::decode).unwrap_or_default();
+        let live = self
+            .live
+            .map_or_else(|| json!({}), managed_fields::strip_entries);
+        let mut owners = self
+            .live
+            .map(managed_fields::decode_owners)
+            .unwrap_or_default();
         if owners.is_empty() && self.live.is_some() {
             let api_version = live["apiVersion"].as_str().unwrap_or_default();
-            let before = Owner::new(BEFORE, Operation::Update, api_version, None);
+            let before = Owner::new(BEFORE_FIRST_APPLY, Operation::Update, api_version, None);
             record_update(
                 &mut owners,
                 before,
-                &nothing(lists),
+                &empty_object(lists),
                 &live,
                 self.now,
                 None,
@@ -264,36 +271,38 @@ impl Apply<'_> {
             api_version,
             self.subresource,
         );
-        let ignored = ignored(self.subresource, lists);
-        me.set = strip_parents(walk::fields(lists, self.configuration).without(&ignored));
-        let mut last = Set::default();
-        if let Some(at) = owners.iter().position(|o| o.is(&me)) {
+        let ignored = ignored_fields(self.subresource, lists);
+        me.set = strip_parents(
+            walk::collect_fields(lists, self.configuration).recursive_difference(&ignored),
+        );
+        let mut last = FieldSet::default();
+        if let Some(at) = owners.iter().position(|o| o.is_same_owner(&me)) {
             let previous = owners.remove(at);
             (last, me.time) = (previous.set, previous.time);
         }
 
-        let merged = walk::merge(lists, &live, self.configuration);
+        let merged = walk::merge_objects(lists, &live, self.configuration);
         // The name and the server's fields keep `metadata` from being removed with its last owned
         // label.
         let owned = owners
             .iter()
             .fold(me.set.union(&server_fields()), |all, o| all.union(&o.set));
-        let mut out = prune(merged, &last, &owned, lists);
+        let mut out = prune_unowned_fields(merged, &last, &owned, lists);
         match out.get_mut("metadata").filter(|_| lists.custom) {
             Some(metadata) => drop_new_nulls(metadata, live.get("metadata")),
             None => drop_new_nulls(&mut out, Some(&live)),
         }
 
-        let changes = walk::compare(lists, &live, &out).without(&ignored);
-        let written = changes.written();
+        let changes = walk::compare_objects(lists, &live, &out).without_fields(&ignored);
+        let written = changes.written_fields();
         if !force {
             let conflicts: Vec<Conflict> = owners
                 .iter()
                 .flat_map(|owner| {
-                    let taken = owner.set.intersection(&written).paths();
+                    let taken = owner.set.intersection(&written).list_paths();
                     taken
                         .into_iter()
-                        .map(move |path| Conflict::new(owner, path_text(&path)))
+                        .map(move |path| Conflict::new(owner, format_path(&path)))
                 })
                 .collect();
             if !conflicts.is_empty() {
@@ -301,39 +310,44 @@ impl Apply<'_> {
             }
         }
         for owner in &mut owners {
-            disown(owner, &changes, &written);
+            release_fields(owner, &changes, &written);
         }
         if out != live || me.time.is_none() {
             me.time = Some(self.now.to_owned());
         }
         owners.push(me);
-        managed::encode(&mut out, owners);
+        managed_fields::encode_owners(&mut out, owners);
         Ok(out)
     }
 }
 
 /// No manager owns `metadata` as a whole.
-fn strip_parents(mut set: Set) -> Set {
-    set.members.remove(&Element::Field("metadata".into()));
+fn strip_parents(mut set: FieldSet) -> FieldSet {
+    set.members.remove(&PathElement::Field("metadata".into()));
     set
 }
 
 /// Removes what this manager applied last time and no manager, including itself, owns now. Fields
 /// that nobody ever owned stay.
-fn prune(merged: Value, last: &Set, owned: &Set, lists: &ListKeys) -> Value {
+fn prune_unowned_fields(
+    merged: Value,
+    last: &FieldSet,
+    owned: &FieldSet,
+    lists: &ListKeys,
+) -> Value {
     if last.is_empty() {
         return merged;
     }
-    let named = |set: &Set| set.with_named_parents(lists, &lists.root);
-    let all = named(&walk::fields(lists, &merged));
+    let named = |set: &FieldSet| set.with_named_parents(lists, &lists.root);
+    let all = named(&walk::collect_fields(lists, &merged));
     let last = named(last);
-    let pruned = walk::remove(lists, &merged, &last);
+    let pruned = walk::remove_fields(lists, &merged, &last);
     // Restore what other managers own ...
-    let kept = named(&walk::fields(lists, &pruned)).union(&named(owned));
-    let pruned = walk::remove(lists, &merged, &all.difference(&kept));
+    let kept = named(&walk::collect_fields(lists, &pruned)).union(&named(owned));
+    let pruned = walk::remove_fields(lists, &merged, &all.difference(&kept));
     // ... and what this manager never owned.
-    let kept = named(&walk::fields(lists, &pruned));
-    walk::remove(lists, &merged, &all.difference(&kept).intersection(&last))
+    let kept = named(&walk::collect_fields(lists, &pruned));
+    walk::remove_fields(lists, &merged, &all.difference(&kept).intersection(&last))
 }
 
 /// An applied null removes the field. Nulls that the object already had stay. In a custom resource,
@@ -368,12 +382,12 @@ fn last_applied(live: &Value, lists: &ListKeys) -> Vec<String> {
     if applied["apiVersion"] != live["apiVersion"] {
         return Vec::new();
     }
-    let changes = walk::compare(lists, &applied, live);
-    let same = walk::fields(lists, &applied)
+    let changes = walk::compare_objects(lists, &applied, live);
+    let same = walk::collect_fields(lists, &applied)
         .difference(&changes.modified)
         .difference(&changes.added)
         .difference(&changes.removed);
-    same.paths().iter().map(|p| path_text(p)).collect()
+    same.list_paths().iter().map(|p| format_path(p)).collect()
 }
 
 fn sync_last_applied(object: &mut Value, configuration: &Value) {

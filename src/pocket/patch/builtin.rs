@@ -2,25 +2,25 @@
 //! key, and which fields are atomic. Neither the types of `k8s-openapi` nor its schemas contain
 //! this.
 
-use super::schema::{Field, Key, ListKeys, PatchStrategy, Shape, Struct};
+use super::schema::{KeyField, ListKeys, PatchStrategy, SchemaField, Shape, StructType};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
-static TABLE: LazyLock<Table> = LazyLock::new(|| parse(include_str!("builtin.txt")));
+static TABLE: LazyLock<Table> = LazyLock::new(|| parse_table(include_str!("builtin.txt")));
 
 pub(super) struct Table {
-    types: Arc<Vec<Struct>>,
+    types: Arc<Vec<StructType>>,
     by_name: HashMap<String, usize>,
 }
 
 /// The type of `metadata`, which is an ObjectMeta in every kind: the types it needs, and its shape.
-pub(super) fn object_meta() -> (Vec<Struct>, Shape) {
+pub(super) fn object_meta() -> (Vec<StructType>, Shape) {
     let meta = TABLE.by_name["meta/v1.ObjectMeta"];
     (vec![TABLE.types[meta].clone()], Shape::Struct(0))
 }
 
-pub(super) fn lookup(group: &str, kind: &str) -> Option<ListKeys> {
+pub(super) fn find_list_keys(group: &str, kind: &str) -> Option<ListKeys> {
     // Types are named by their Go package: the first label of the group.
     let package = match group {
         "" => "core",
@@ -32,12 +32,12 @@ pub(super) fn lookup(group: &str, kind: &str) -> Option<ListKeys> {
     Some(ListKeys {
         types: TABLE.types.clone(),
         root: Shape::Struct(root),
-        status_apart: true,
+        has_status_subresource: true,
         custom: false,
     })
 }
 
-fn parse(text: &str) -> Table {
+fn parse_table(text: &str) -> Table {
     let lines = || {
         text.lines()
             .filter(|l| !l.is_empty() && !l.starts_with('#'))
@@ -49,13 +49,13 @@ fn parse(text: &str) -> Table {
         .collect();
     // `-` is a struct of scalars, the last type in the table.
     let scalars = by_name.len();
-    let mut types = vec![Struct::default(); scalars + 1];
+    let mut types = vec![StructType::default(); scalars + 1];
     let mut current = scalars;
     for line in lines() {
         match line.strip_prefix(' ') {
             None => current = by_name[line],
             Some(line) => {
-                let (name, field) = field(line, &by_name, scalars);
+                let (name, field) = parse_field(line, &by_name, scalars);
                 types[current].fields.insert(name, field);
             }
         }
@@ -66,7 +66,11 @@ fn parse(text: &str) -> Table {
     }
 }
 
-fn field(line: &str, by_name: &HashMap<String, usize>, scalars: usize) -> (String, Field) {
+fn parse_field(
+    line: &str,
+    by_name: &HashMap<String, usize>,
+    scalars: usize,
+) -> (String, SchemaField) {
     let named = |t: &str| match t {
         "-" => Shape::Struct(scalars),
         "atomic" => Shape::Atomic,
@@ -95,18 +99,20 @@ fn field(line: &str, by_name: &HashMap<String, usize>, scalars: usize) -> (Strin
         ["map"] => Shape::Map(Box::new(Shape::Any)),
         ["map", t] => Shape::Map(Box::new(named(t))),
         ["struct", t] => named(t),
-        ["list", keys, t] => Shape::List(keys.split(',').map(key).collect(), Box::new(named(t))),
+        ["list", keys, t] => {
+            Shape::List(keys.split(',').map(parse_key).collect(), Box::new(named(t)))
+        }
         _ => unreachable!("builtin.txt: {line}"),
     };
-    (name, Field { shape, patch })
+    (name, SchemaField { shape, patch })
 }
 
-fn key(word: &str) -> Key {
+fn parse_key(word: &str) -> KeyField {
     let (name, default) = match word.split_once('=') {
         Some((name, default)) => (name, Some(Value::from(default))),
         None => (word, None),
     };
-    Key {
+    KeyField {
         name: name.to_owned(),
         default,
     }
@@ -126,13 +132,13 @@ mod tests {
             .filter(|row| row.verbs.contains(&"update"))
         {
             assert!(
-                lookup(row.group, row.kind).is_some(),
+                find_list_keys(row.group, row.kind).is_some(),
                 "{}/{}",
                 row.group,
                 row.kind
             );
         }
-        assert!(lookup("graylane.dev", "Lane").is_none());
-        assert!(lookup("apps", "Nothing").is_none());
+        assert!(find_list_keys("graylane.dev", "Lane").is_none());
+        assert!(find_list_keys("apps", "Nothing").is_none());
     }
 }

@@ -1,39 +1,41 @@
 //! The types of a custom resource, from its structural schema's `x-kubernetes-*` extensions.
 
 use super::builtin;
-use super::schema::{Field, Key, ListKeys, PatchStrategy, Shape, Struct};
+use super::schema::{KeyField, ListKeys, PatchStrategy, SchemaField, Shape, StructType};
 use serde_json::Value;
 use std::sync::Arc;
 
 pub(super) fn from_schema(schema: &Value) -> ListKeys {
     let (types, meta) = builtin::object_meta();
-    let mut reader = Reader { types, meta };
-    let root = reader.object(schema, true);
+    let mut reader = SchemaReader { types, meta };
+    let root = reader.read_object(schema, true);
     ListKeys {
         types: Arc::new(reader.types),
         root,
-        status_apart: false,
+        has_status_subresource: false,
         custom: !schema.is_null(),
     }
 }
 
-struct Reader {
-    types: Vec<Struct>,
+struct SchemaReader {
+    types: Vec<StructType>,
     meta: Shape,
 }
 
-impl Reader {
-    fn shape(&mut self, schema: &Value) -> Shape {
+impl SchemaReader {
+    fn read_shape(&mut self, schema: &Value) -> Shape {
         if schema["x-kubernetes-embedded-resource"] == true {
-            return self.object(schema, true);
+            return self.read_object(schema, true);
         }
         match schema["type"].as_str() {
-            Some("array") => self.list(schema),
+            Some("array") => self.read_list(schema),
             Some("object") => match schema["x-kubernetes-map-type"].as_str() {
                 Some("atomic") => Shape::Atomic,
                 _ => match schema.get("additionalProperties") {
-                    Some(values) if values.is_object() => Shape::Map(Box::new(self.shape(values))),
-                    _ if schema["properties"].is_object() => self.object(schema, false),
+                    Some(values) if values.is_object() => {
+                        Shape::Map(Box::new(self.read_shape(values)))
+                    }
+                    _ if schema["properties"].is_object() => self.read_object(schema, false),
                     _ => Shape::Any,
                 },
             },
@@ -42,12 +44,12 @@ impl Reader {
         }
     }
 
-    fn object(&mut self, schema: &Value, resource: bool) -> Shape {
-        let mut known = Struct::default();
+    fn read_object(&mut self, schema: &Value, resource: bool) -> Shape {
+        let mut known = StructType::default();
         if let Some(properties) = schema["properties"].as_object() {
             for (name, property) in properties {
-                let shape = self.shape(property);
-                known.fields.insert(name.clone(), field(shape));
+                let shape = self.read_shape(property);
+                known.fields.insert(name.clone(), field_from_shape(shape));
             }
         }
         known.open = schema["properties"].is_null()
@@ -55,33 +57,35 @@ impl Reader {
         if resource {
             known
                 .fields
-                .insert("metadata".into(), field(self.meta.clone()));
+                .insert("metadata".into(), field_from_shape(self.meta.clone()));
             for name in ["apiVersion", "kind"] {
-                known.fields.insert(name.into(), field(Shape::Any));
+                known
+                    .fields
+                    .insert(name.into(), field_from_shape(Shape::Any));
             }
         }
         self.types.push(known);
         Shape::Struct(self.types.len() - 1)
     }
 
-    fn list(&mut self, schema: &Value) -> Shape {
+    fn read_list(&mut self, schema: &Value) -> Shape {
         let items = &schema["items"];
         match schema["x-kubernetes-list-type"].as_str() {
             Some("set") => Shape::Set,
             Some("map") => {
-                let keys: Arc<[Key]> = schema["x-kubernetes-list-map-keys"]
+                let keys: Arc<[KeyField]> = schema["x-kubernetes-list-map-keys"]
                     .as_array()
                     .into_iter()
                     .flatten()
                     .filter_map(Value::as_str)
-                    .map(|name| Key {
+                    .map(|name| KeyField {
                         name: name.to_owned(),
                         default: items["properties"][name].get("default").cloned(),
                     })
                     .collect();
                 match keys.is_empty() {
                     true => Shape::Atomic,
-                    false => Shape::List(keys, Box::new(self.shape(items))),
+                    false => Shape::List(keys, Box::new(self.read_shape(items))),
                 }
             }
             _ => Shape::Atomic,
@@ -89,8 +93,8 @@ impl Reader {
     }
 }
 
-fn field(shape: Shape) -> Field {
-    Field {
+fn field_from_shape(shape: Shape) -> SchemaField {
+    SchemaField {
         shape,
         patch: PatchStrategy::Default,
     }

@@ -1,12 +1,12 @@
 //! `fieldsV1`: a set of paths as JSON (`f:` field, `k:` keyed item, `v:` set item, `i:` index, `.`
 //! the parent itself).
 
-use super::fieldset::{Element, Set};
+use super::fieldset::{FieldSet, PathElement};
 use serde_json::{Map, Value};
 
-pub(super) fn encode(set: &Set) -> Value {
+pub(super) fn encode_fields(set: &FieldSet) -> Value {
     let mut out = Map::new();
-    let mut elements: Vec<&Element> = set.members.iter().chain(set.children.keys()).collect();
+    let mut elements: Vec<&PathElement> = set.members.iter().chain(set.children.keys()).collect();
     elements.sort();
     elements.dedup();
     for element in elements {
@@ -15,28 +15,28 @@ pub(super) fn encode(set: &Set) -> Value {
             if set.members.contains(element) {
                 node.insert(".".into(), Value::Object(Map::new()));
             }
-            if let Value::Object(inner) = encode(child) {
+            if let Value::Object(inner) = encode_fields(child) {
                 node.extend(inner);
             }
         }
-        out.insert(text(element), Value::Object(node));
+        out.insert(encode_element(element), Value::Object(node));
     }
     Value::Object(out)
 }
 
 /// Returns `None` for anything that is not fieldsV1; an API server then resets managedFields.
-pub(super) fn decode(fields: &Value) -> Option<Set> {
-    let mut set = Set::default();
+pub(super) fn decode_fields(fields: &Value) -> Option<FieldSet> {
+    let mut set = FieldSet::default();
     for (name, node) in fields.as_object()? {
         if name == "." {
             continue;
         }
-        let element = element(name)?;
+        let element = decode_element(name)?;
         let inner = node.as_object()?;
         if inner.is_empty() || inner.contains_key(".") {
             set.members.insert(element.clone());
         }
-        let child = decode(node)?;
+        let child = decode_fields(node)?;
         if !child.is_empty() {
             set.children.insert(element, child);
         }
@@ -44,27 +44,29 @@ pub(super) fn decode(fields: &Value) -> Option<Set> {
     Some(set)
 }
 
-fn text(element: &Element) -> String {
+fn encode_element(element: &PathElement) -> String {
     match element {
-        Element::Field(name) => format!("f:{name}"),
-        Element::Key(json) => format!("k:{json}"),
-        Element::Item(json) => format!("v:{json}"),
-        Element::Index(i) => format!("i:{i}"),
+        PathElement::Field(name) => format!("f:{name}"),
+        PathElement::Key(json) => format!("k:{json}"),
+        PathElement::Item(json) => format!("v:{json}"),
+        PathElement::Index(i) => format!("i:{i}"),
     }
 }
 
-fn element(text: &str) -> Option<Element> {
+fn decode_element(text: &str) -> Option<PathElement> {
     let (kind, rest) = text.split_once(':')?;
     match kind {
-        "f" => Some(Element::Field(rest.to_owned())),
+        "f" => Some(PathElement::Field(rest.to_owned())),
         "k" => {
             let fields: Map<String, Value> = serde_json::from_str(rest).ok()?;
-            Some(Element::key(
+            Some(PathElement::from_key_fields(
                 fields.iter().map(|(k, v)| (k.as_str(), v)).collect(),
             ))
         }
-        "v" => Some(Element::item(&serde_json::from_str(rest).ok()?)),
-        "i" => rest.parse().ok().map(Element::Index),
+        "v" => Some(PathElement::from_set_item(
+            &serde_json::from_str(rest).ok()?,
+        )),
+        "i" => rest.parse().ok().map(PathElement::Index),
         _ => None,
     }
 }
@@ -80,19 +82,19 @@ mod tests {
             "f:metadata": {"f:labels": {".": {}, "f:app": {}}, "f:finalizers": {".": {}, "v:\"x/y\"": {}}},
             "f:spec": {"f:ports": {".": {}, "k:{\"port\":80,\"protocol\":\"TCP\"}": {".": {}, "f:port": {}, "f:protocol": {}}}},
         });
-        let set = decode(&real).unwrap();
+        let set = decode_fields(&real).unwrap();
         let mut path = vec![
-            Element::Field("spec".into()),
-            Element::Field("ports".into()),
-            Element::Key(r#"{"port":80,"protocol":"TCP"}"#.into()),
+            PathElement::Field("spec".into()),
+            PathElement::Field("ports".into()),
+            PathElement::Key(r#"{"port":80,"protocol":"TCP"}"#.into()),
         ];
-        assert!(set.has(&path));
-        path.push(Element::Field("port".into()));
-        assert!(set.has(&path));
-        path.push(Element::Field("no".into()));
-        assert!(!set.has(&path));
-        assert_eq!(encode(&set), real);
-        assert_eq!(decode(&encode(&set)), Some(set));
+        assert!(set.contains(&path));
+        path.push(PathElement::Field("port".into()));
+        assert!(set.contains(&path));
+        path.push(PathElement::Field("no".into()));
+        assert!(!set.contains(&path));
+        assert_eq!(encode_fields(&set), real);
+        assert_eq!(decode_fields(&encode_fields(&set)), Some(set));
     }
 
     #[test]
@@ -104,7 +106,7 @@ mod tests {
             json!({"k:[]": {}}),
             json!({"v:{": {}}),
         ] {
-            assert_eq!(decode(&bad), None, "{bad}");
+            assert_eq!(decode_fields(&bad), None, "{bad}");
         }
     }
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::PatchError;
 
 /// Applies all operations or none.
-pub fn json(target: &Value, patch: &Value) -> Result<Value, PatchError> {
+pub fn apply_json_patch(target: &Value, patch: &Value) -> Result<Value, PatchError> {
     let malformed = |e| PatchError::Malformed(format!("not a list of JSON patch operations: {e}"));
     serde_json::from_value::<json_patch::Patch>(patch.clone()).map_err(malformed)?;
     let mut out = target.clone();
@@ -85,7 +85,7 @@ mod tests {
             {"op": "add", "path": "/spec/n/-", "value": 3},
         ]);
         assert_eq!(
-            json(&target, &good),
+            apply_json_patch(&target, &good),
             Ok(json!({"spec": {"paused": true, "n": [1, 2, 3]}}))
         );
         let stale = json!([
@@ -93,11 +93,11 @@ mod tests {
             {"op": "test", "path": "/spec/paused", "value": true},
         ]);
         assert!(matches!(
-            json(&target, &stale),
+            apply_json_patch(&target, &stale),
             Err(PatchError::Inapplicable(_))
         ));
         assert!(matches!(
-            json(&target, &json!({"op": "add"})),
+            apply_json_patch(&target, &json!({"op": "add"})),
             Err(PatchError::Malformed(_))
         ));
     }
@@ -142,7 +142,11 @@ mod tests {
             ),
             (json!({"op": "test", "path": "/n/-4", "value": 1}), None),
         ] {
-            assert_eq!(json(&target, &json!([patch])).ok(), changed, "{patch}");
+            assert_eq!(
+                apply_json_patch(&target, &json!([patch])).ok(),
+                changed,
+                "{patch}"
+            );
         }
     }
 }

@@ -9,10 +9,10 @@ use std::sync::Arc;
 /// The list and map types of one kind, for strategic merge and server-side apply. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct ListKeys {
-    pub(super) types: Arc<Vec<Struct>>,
+    pub(super) types: Arc<Vec<StructType>>,
     pub(super) root: Shape,
     /// `.status` belongs to the status subresource; the main resource neither sets nor owns it.
-    pub(super) status_apart: bool,
+    pub(super) has_status_subresource: bool,
     /// A custom resource, whose schema says where a null is allowed. In a built-in kind a null is
     /// no value.
     pub(super) custom: bool,
@@ -20,14 +20,14 @@ pub struct ListKeys {
 
 /// A type with known fields; [`Shape::Struct`] refers to it by index.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Struct {
-    pub fields: HashMap<String, Field>,
+pub(super) struct StructType {
+    pub fields: HashMap<String, SchemaField>,
     /// Other fields may occur too (x-kubernetes-preserve-unknown-fields).
     pub open: bool,
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Field {
+pub(super) struct SchemaField {
     pub shape: Shape,
     pub patch: PatchStrategy,
 }
@@ -55,45 +55,45 @@ pub(super) enum Shape {
     /// A list of scalars without order or duplicates.
     Set,
     /// A list of maps, identified by these fields (never empty).
-    List(Arc<[Key]>, Box<Shape>),
+    List(Arc<[KeyField]>, Box<Shape>),
     /// Free keys, merged key by key.
     Map(Box<Shape>),
     Struct(usize),
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Key {
+pub(super) struct KeyField {
     pub name: String,
     pub default: Option<Value>,
 }
 
 impl ListKeys {
     /// The types of a built-in kind by API group (`""`, `apps`, `rbac.authorization.k8s.io`). A
-    /// kind that is not built in gets [`ListKeys::none`].
-    pub fn builtin(group: &str, kind: &str) -> ListKeys {
-        builtin::lookup(group, kind).unwrap_or_else(ListKeys::none)
+    /// kind that is not built in gets [`ListKeys::for_unknown_kind`].
+    pub fn for_builtin_kind(group: &str, kind: &str) -> ListKeys {
+        builtin::find_list_keys(group, kind).unwrap_or_else(ListKeys::for_unknown_kind)
     }
 
     /// The types of a custom resource, from its `openAPIV3Schema`. Follow with
-    /// [`ListKeys::status_subresource`].
+    /// [`ListKeys::with_status_subresource`].
     pub fn from_schema(schema: &Value) -> ListKeys {
         crd::from_schema(schema)
     }
 
     /// Types where only `metadata` is known: maps merge key by key, lists are atomic.
-    pub fn none() -> ListKeys {
+    pub fn for_unknown_kind() -> ListKeys {
         crd::from_schema(&Value::Null)
     }
 
     /// Sets whether the kind has a status subresource. If so, apply and update through the main
     /// resource leave `.status` alone. Built-in kinds have one.
-    pub fn status_subresource(mut self, has: bool) -> ListKeys {
-        self.status_apart = has;
+    pub fn with_status_subresource(mut self, has: bool) -> ListKeys {
+        self.has_status_subresource = has;
         self
     }
 
     /// A named field of a struct; `None` for free keys and unknown fields.
-    pub(super) fn field(&self, shape: &Shape, name: &str) -> Option<&Field> {
+    pub(super) fn find_field(&self, shape: &Shape, name: &str) -> Option<&SchemaField> {
         match shape {
             Shape::Struct(i) => self.types[*i].fields.get(name),
             _ => None,
@@ -101,10 +101,12 @@ impl ListKeys {
     }
 
     /// The shape of the value at `name`, for any shape that can be a map.
-    pub(super) fn child<'a>(&'a self, shape: &'a Shape, name: &str) -> &'a Shape {
+    pub(super) fn child_shape<'a>(&'a self, shape: &'a Shape, name: &str) -> &'a Shape {
         match shape {
             Shape::Map(item) => item,
-            _ => self.field(shape, name).map_or(&Shape::Any, |f| &f.shape),
+            _ => self
+                .find_field(shape, name)
+                .map_or(&Shape::Any, |f| &f.shape),
         }
     }
 
@@ -121,8 +123,8 @@ impl ListKeys {
     }
 
     /// How strategic merge treats `name` in a map of this shape.
-    pub(super) fn strategy(&self, shape: &Shape, name: &str) -> &PatchStrategy {
+    pub(super) fn patch_strategy(&self, shape: &Shape, name: &str) -> &PatchStrategy {
         const DEFAULT: &PatchStrategy = &PatchStrategy::Default;
-        self.field(shape, name).map_or(DEFAULT, |f| &f.patch)
+        self.find_field(shape, name).map_or(DEFAULT, |f| &f.patch)
     }
 }

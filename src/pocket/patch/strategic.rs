@@ -15,27 +15,31 @@ type Object = Map<String, Value>;
 
 /// Strategic merge patch. An API server supports it for built-in kinds only (415 for custom
 /// resources).
-pub fn strategic(target: &Value, patch: &Value, lists: &ListKeys) -> Result<Value, PatchError> {
+pub fn apply_strategic_patch(
+    target: &Value,
+    patch: &Value,
+    lists: &ListKeys,
+) -> Result<Value, PatchError> {
     let (Some(target), Some(patch)) = (target.as_object(), patch.as_object()) else {
-        return Err(malformed(
+        return Err(malformed_patch(
             "a strategic merge patch is an object, applied to an object",
         ));
     };
-    Merge { lists }
-        .maps(&lists.root, target.clone(), patch)
+    StrategicMerge { lists }
+        .merge_maps(&lists.root, target.clone(), patch)
         .map(Value::Object)
 }
 
-fn malformed(why: impl Into<String>) -> PatchError {
+fn malformed_patch(why: impl Into<String>) -> PatchError {
     PatchError::Malformed(why.into())
 }
 
-struct Merge<'a> {
+struct StrategicMerge<'a> {
     lists: &'a ListKeys,
 }
 
-impl Merge<'_> {
-    fn maps(
+impl StrategicMerge<'_> {
+    fn merge_maps(
         &self,
         shape: &Shape,
         mut target: Object,
@@ -46,44 +50,44 @@ impl Merge<'_> {
             Some("replace") => return Ok(without_directives(patch)),
             Some("delete") => return Ok(Object::new()),
             Some(other) => {
-                return Err(malformed(format!(
+                return Err(malformed_patch(format!(
                     "unknown {PATCH} type {other:?}: replace, merge or delete"
                 )));
             }
         }
-        retain(&mut target, patch)?;
+        apply_retain_keys(&mut target, patch)?;
         for (name, value) in patch {
             if name == PATCH || name == RETAIN || name.starts_with(ORDER) {
                 continue;
             }
             if let Some(list) = name.strip_prefix(DELETE_FROM) {
-                delete_from(&mut target, list, value)?;
+                delete_from_list(&mut target, list, value)?;
                 continue;
             }
             if value.is_null() {
                 target.shift_remove(name);
                 continue;
             }
-            let below = self.lists.child(shape, name);
-            let strategy = self.lists.strategy(shape, name);
+            let below = self.lists.child_shape(shape, name);
+            let strategy = self.lists.patch_strategy(shape, name);
             let merged = match (target.get_mut(name).map(Value::take), value) {
                 (Some(Value::Object(old)), Value::Object(new))
                     if *strategy != PatchStrategy::Replace =>
                 {
-                    Value::Object(self.maps(below, old, new)?)
+                    Value::Object(self.merge_maps(below, old, new)?)
                 }
                 (Some(Value::Array(old)), Value::Array(new)) => {
-                    Value::Array(self.lists(name, below, strategy, old, new)?)
+                    Value::Array(self.merge_lists(name, below, strategy, old, new)?)
                 }
-                (_, new) => clean(new),
+                (_, new) => strip_directives(new),
             };
             target.insert(name.clone(), merged);
         }
-        self.orders(shape, &mut target, patch)?;
+        self.apply_element_orders(shape, &mut target, patch)?;
         Ok(target)
     }
 
-    fn lists(
+    fn merge_lists(
         &self,
         name: &str,
         shape: &Shape,
@@ -93,7 +97,7 @@ impl Merge<'_> {
     ) -> Result<Vec<Value>, PatchError> {
         match strategy {
             PatchStrategy::Default | PatchStrategy::Replace => {
-                Ok(new.iter().filter_map(clean_item).collect())
+                Ok(new.iter().filter_map(strip_item_directives).collect())
             }
             PatchStrategy::MergeSet => {
                 let mut out = old;
@@ -109,12 +113,12 @@ impl Merge<'_> {
                     Shape::List(_, item) => item,
                     _ => &Shape::Any,
                 };
-                self.keyed(name, item, key, old, new)
+                self.merge_keyed_list(name, item, key, old, new)
             }
         }
     }
 
-    fn keyed(
+    fn merge_keyed_list(
         &self,
         name: &str,
         shape: &Shape,
@@ -128,16 +132,16 @@ impl Merge<'_> {
         for item in new {
             let map = item
                 .as_object()
-                .ok_or_else(|| malformed(format!("{name}: every item must be a map")))?;
+                .ok_or_else(|| malformed_patch(format!("{name}: every item must be a map")))?;
             match map.get(PATCH).map(|d| d.as_str().unwrap_or_default()) {
                 None => rest.push(map),
                 Some("delete") => {
-                    let id = key_of(name, map, key)?;
+                    let id = find_merge_key(name, map, key)?;
                     out.retain(|o| o.get(key) != Some(id));
                 }
                 Some("replace") => replace = true,
                 Some(other) => {
-                    return Err(malformed(format!(
+                    return Err(malformed_patch(format!(
                         "{name}: {PATCH} {other:?} is not known for an item: replace or delete"
                     )));
                 }
@@ -150,11 +154,11 @@ impl Merge<'_> {
                 .collect());
         }
         for map in &rest {
-            let id = key_of(name, map, key)?;
+            let id = find_merge_key(name, map, key)?;
             match out.iter_mut().find(|o| o.get(key) == Some(id)) {
                 Some(slot) => {
                     if let Value::Object(old) = slot.take() {
-                        *slot = Value::Object(self.maps(shape, old, map)?);
+                        *slot = Value::Object(self.merge_maps(shape, old, map)?);
                     }
                 }
                 None => out.push(Value::Object(without_directives(map))),
@@ -162,47 +166,52 @@ impl Merge<'_> {
         }
         // The patch's items take its order; the others keep their place between them.
         let ids: Vec<Value> = rest.iter().filter_map(|m| m.get(key)).cloned().collect();
-        Ok(ordered(out, &ids, &old, Some(key)))
+        Ok(order_items(out, &ids, &old, Some(key)))
     }
 
     /// Applies `$setElementOrder/x`: the order of a merged list, as the author of the patch sees
     /// it.
-    fn orders(&self, shape: &Shape, target: &mut Object, patch: &Object) -> Result<(), PatchError> {
+    fn apply_element_orders(
+        &self,
+        shape: &Shape,
+        target: &mut Object,
+        patch: &Object,
+    ) -> Result<(), PatchError> {
         for (name, order) in patch {
             let Some(list) = name.strip_prefix(ORDER) else {
                 continue;
             };
             let order = order
                 .as_array()
-                .ok_or_else(|| malformed(format!("{name} must be a list")))?;
+                .ok_or_else(|| malformed_patch(format!("{name} must be a list")))?;
             let Some(Value::Array(items)) = target.get_mut(list) else {
                 continue;
             };
             let before = items.clone();
-            let key = match self.lists.strategy(shape, list) {
+            let key = match self.lists.patch_strategy(shape, list) {
                 PatchStrategy::MergeBy(key) => Some(key.as_str()),
                 _ => None,
             };
-            let ids: Vec<Value> = order.iter().map(|o| id(key, o)).collect();
+            let ids: Vec<Value> = order.iter().map(|o| identify_item(key, o)).collect();
             if let Some(Value::Array(sent)) = patch.get(list)
                 && let Some(stray) = sent
                     .iter()
-                    .find(|s| s.get(PATCH).is_none() && !ids.contains(&id(key, s)))
+                    .find(|s| s.get(PATCH).is_none() && !ids.contains(&identify_item(key, s)))
             {
-                return Err(malformed(format!(
+                return Err(malformed_patch(format!(
                     "{list}: {} is in the patch but not in {name}",
-                    id(key, stray)
+                    identify_item(key, stray)
                 )));
             }
-            *items = ordered(std::mem::take(items), &ids, &before, key);
+            *items = order_items(std::mem::take(items), &ids, &before, key);
         }
         Ok(())
     }
 }
 
-fn key_of<'a>(name: &str, map: &'a Object, key: &str) -> Result<&'a Value, PatchError> {
+fn find_merge_key<'a>(name: &str, map: &'a Object, key: &str) -> Result<&'a Value, PatchError> {
     map.get(key).ok_or_else(|| {
-        malformed(format!(
+        malformed_patch(format!(
             "{name}: an item does not contain the merge key {key}: {}",
             Value::Object(map.clone())
         ))
@@ -210,7 +219,7 @@ fn key_of<'a>(name: &str, map: &'a Object, key: &str) -> Result<&'a Value, Patch
 }
 
 /// What identifies an item: its merge key, or the item itself.
-fn id(key: Option<&str>, item: &Value) -> Value {
+fn identify_item(key: Option<&str>, item: &Value) -> Value {
     key.map_or_else(
         || item.clone(),
         |key| item.get(key).cloned().unwrap_or_default(),
@@ -218,19 +227,19 @@ fn id(key: Option<&str>, item: &Value) -> Value {
 }
 
 /// Applies `$retainKeys`: only these keys may stay (in a union: one volume source, one strategy).
-fn retain(target: &mut Object, patch: &Object) -> Result<(), PatchError> {
+fn apply_retain_keys(target: &mut Object, patch: &Object) -> Result<(), PatchError> {
     let Some(keys) = patch.get(RETAIN) else {
         return Ok(());
     };
     let keys = keys
         .as_array()
-        .ok_or_else(|| malformed(format!("{RETAIN} must be a list")))?;
+        .ok_or_else(|| malformed_patch(format!("{RETAIN} must be a list")))?;
     let kept = |name: &str| keys.iter().any(|k| k == name);
     if let Some((stray, _)) = patch
         .iter()
         .find(|(n, v)| !n.starts_with('$') && !v.is_null() && !kept(n))
     {
-        return Err(malformed(format!(
+        return Err(malformed_patch(format!(
             "{stray} is in the patch but not in its {RETAIN}"
         )));
     }
@@ -238,10 +247,10 @@ fn retain(target: &mut Object, patch: &Object) -> Result<(), PatchError> {
     Ok(())
 }
 
-fn delete_from(target: &mut Object, list: &str, gone: &Value) -> Result<(), PatchError> {
+fn delete_from_list(target: &mut Object, list: &str, gone: &Value) -> Result<(), PatchError> {
     let gone = gone
         .as_array()
-        .ok_or_else(|| malformed(format!("{DELETE_FROM}{list} must be a list")))?;
+        .ok_or_else(|| malformed_patch(format!("{DELETE_FROM}{list} must be a list")))?;
     if let Some(Value::Array(items)) = target.get_mut(list) {
         items.retain(|item| !gone.contains(item));
     }
@@ -250,8 +259,13 @@ fn delete_from(target: &mut Object, list: &str, gone: &Value) -> Result<(), Patc
 
 /// Puts the items named in `order` into that order; the others stay before, between or after them,
 /// by their position in `before`.
-fn ordered(items: Vec<Value>, order: &[Value], before: &[Value], key: Option<&str>) -> Vec<Value> {
-    let id = |v: &Value| id(key, v);
+fn order_items(
+    items: Vec<Value>,
+    order: &[Value],
+    before: &[Value],
+    key: Option<&str>,
+) -> Vec<Value> {
+    let id = |v: &Value| identify_item(key, v);
     let position = |v: &Value| order.iter().position(|o| *o == id(v));
     let stood = |v: &Value| before.iter().position(|b| id(b) == id(v));
     let (mut named, mut others): (Vec<Value>, Vec<Value>) =
@@ -273,21 +287,23 @@ fn ordered(items: Vec<Value>, order: &[Value], before: &[Value], key: Option<&st
 }
 
 /// Cleans a value that is new to the object: its directives and nulls have nothing to act on.
-fn clean(value: &Value) -> Value {
+fn strip_directives(value: &Value) -> Value {
     match value {
         Value::Object(map) => Value::Object(without_directives(map)),
-        Value::Array(items) => Value::Array(items.iter().filter_map(clean_item).collect()),
+        Value::Array(items) => {
+            Value::Array(items.iter().filter_map(strip_item_directives).collect())
+        }
         other => other.clone(),
     }
 }
 
-fn clean_item(item: &Value) -> Option<Value> {
+fn strip_item_directives(item: &Value) -> Option<Value> {
     let directive = item.get(PATCH).and_then(Value::as_str);
     let only_directive = item.as_object().is_some_and(|m| m.len() == 1);
     match directive {
         Some("delete") => None,
         Some(_) if only_directive => None,
-        _ => Some(clean(item)),
+        _ => Some(strip_directives(item)),
     }
 }
 
@@ -299,6 +315,6 @@ fn without_directives(map: &Object) -> Object {
                 || name.starts_with(ORDER);
             !directive && !value.is_null()
         })
-        .map(|(name, value)| (name.clone(), clean(value)))
+        .map(|(name, value)| (name.clone(), strip_directives(value)))
         .collect()
 }

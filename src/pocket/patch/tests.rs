@@ -13,7 +13,7 @@ pub(super) const NOW: &str = "2026-11-23T10:00:00Z";
 pub(super) const LATER: &str = "2026-11-23T10:05:00Z";
 
 pub(super) fn deployments() -> ListKeys {
-    ListKeys::builtin("apps", "Deployment")
+    ListKeys::for_builtin_kind("apps", "Deployment")
 }
 
 pub(super) fn deployment(spec: Value) -> Value {
@@ -40,8 +40,8 @@ fn merge_patch_is_rfc_7386() {
     let target = json!({"a": {"b": 1, "c": [1, 2]}, "d": 1});
     let patch = json!({"a": {"b": null, "c": [3]}, "e": {"f": null}});
     assert_eq!(
-        super::merge(&target, &patch),
+        super::apply_merge_patch(&target, &patch),
         json!({"a": {"c": [3]}, "d": 1, "e": {}})
     );
-    assert_eq!(super::merge(&target, &json!({})), target);
+    assert_eq!(super::apply_merge_patch(&target, &json!({})), target);
 }

@@ -1,8 +1,8 @@
 //! Walks over values with a schema: which fields are set, what differs, merge, remove
 //! (structured-merge-diff's `typed`).
 
-use super::fieldset::{Element, Path, Set, path_text};
-use super::schema::{Key, ListKeys, Shape};
+use super::fieldset::{FieldPath, FieldSet, PathElement, format_path};
+use super::schema::{KeyField, ListKeys, Shape};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ enum Node<'a> {
     List(&'a [Value]),
 }
 
-fn node<'a>(shape: &Shape, value: &'a Value) -> Node<'a> {
+fn classify_node<'a>(shape: &Shape, value: &'a Value) -> Node<'a> {
     match (shape, value) {
         (Shape::Any | Shape::Map(_) | Shape::Struct(_), Value::Object(map)) => Node::Map(map),
         (Shape::Set | Shape::List(..), Value::Array(items)) => Node::List(items),
@@ -29,9 +29,9 @@ fn item_shape(shape: &Shape) -> &Shape {
     }
 }
 
-fn element(shape: &Shape, item: &Value) -> Result<Element, String> {
+fn to_path_element(shape: &Shape, item: &Value) -> Result<PathElement, String> {
     match shape {
-        Shape::List(keys, _) => keyed(keys, item),
+        Shape::List(keys, _) => to_key_element(keys, item),
         _ => match item {
             Value::Object(_) => {
                 Err("associative list without keys has an element that's a map type".into())
@@ -40,19 +40,19 @@ fn element(shape: &Shape, item: &Value) -> Result<Element, String> {
             Value::Null => {
                 Err("associative list without keys has an element that's an explicit null".into())
             }
-            scalar => Ok(Element::item(scalar)),
+            scalar => Ok(PathElement::from_set_item(scalar)),
         },
     }
 }
 
-fn keyed(keys: &[Key], item: &Value) -> Result<Element, String> {
+fn to_key_element(keys: &[KeyField], item: &Value) -> Result<PathElement, String> {
     let Some(map) = item.as_object() else {
         return Err(match item {
             Value::Null => "associative list with keys may not have a null element".into(),
             _ => "associative list with keys may not have non-map elements".into(),
         });
     };
-    let given = |k: &Key| map.contains_key(&k.name);
+    let given = |k: &KeyField| map.contains_key(&k.name);
     if !keys.iter().any(given) {
         let names: Vec<String> = keys.iter().map(|k| format!("{:?}", k.name)).collect();
         return Err(format!(
@@ -64,15 +64,15 @@ fn keyed(keys: &[Key], item: &Value) -> Result<Element, String> {
         .iter()
         .filter_map(|k| Some((k.name.as_str(), map.get(&k.name).or(k.default.as_ref())?)))
         .collect();
-    Ok(Element::key(fields))
+    Ok(PathElement::from_key_fields(fields))
 }
 
 /// The items of a list by path element; an element that occurs twice has two values.
-fn index<'a>(shape: &Shape, items: &'a [Value]) -> BTreeMap<Element, Vec<&'a Value>> {
-    let mut out: BTreeMap<Element, Vec<&Value>> = BTreeMap::new();
+fn index_items<'a>(shape: &Shape, items: &'a [Value]) -> BTreeMap<PathElement, Vec<&'a Value>> {
+    let mut out: BTreeMap<PathElement, Vec<&Value>> = BTreeMap::new();
     for item in items {
         // `check` refuses items without a key in requests; a stored one belongs to nobody.
-        if let Ok(element) = element(shape, item) {
+        if let Ok(element) = to_path_element(shape, item) {
             out.entry(element).or_default().push(item);
         }
     }
@@ -80,47 +80,58 @@ fn index<'a>(shape: &Shape, items: &'a [Value]) -> BTreeMap<Element, Vec<&'a Val
 }
 
 /// Refuses list items that cannot be told apart: items without a key, and duplicates.
-pub(super) fn check(lists: &ListKeys, value: &Value) -> Result<(), String> {
-    fn walk(lists: &ListKeys, shape: &Shape, value: &Value, path: &mut Path) -> Result<(), String> {
-        match node(shape, value) {
+pub(super) fn check_list_items(lists: &ListKeys, value: &Value) -> Result<(), String> {
+    fn check_value(
+        lists: &ListKeys,
+        shape: &Shape,
+        value: &Value,
+        path: &mut FieldPath,
+    ) -> Result<(), String> {
+        match classify_node(shape, value) {
             Node::Leaf => Ok(()),
             Node::Map(map) => map.iter().try_for_each(|(name, value)| {
-                path.push(Element::Field(name.clone()));
-                walk(lists, lists.child(shape, name), value, path)?;
+                path.push(PathElement::Field(name.clone()));
+                check_value(lists, lists.child_shape(shape, name), value, path)?;
                 path.pop();
                 Ok(())
             }),
             Node::List(items) => {
                 let mut seen = BTreeSet::new();
                 items.iter().enumerate().try_for_each(|(i, item)| {
-                    let element = element(shape, item)
-                        .map_err(|e| format!("{}: element {i}: {e}", path_text(path)))?;
+                    let element = to_path_element(shape, item)
+                        .map_err(|e| format!("{}: element {i}: {e}", format_path(path)))?;
                     if !seen.insert(element.clone()) {
                         return Err(format!(
                             "{}: duplicate entries for key {element}",
-                            path_text(path)
+                            format_path(path)
                         ));
                     }
                     path.push(element);
-                    walk(lists, item_shape(shape), item, path)?;
+                    check_value(lists, item_shape(shape), item, path)?;
                     path.pop();
                     Ok(())
                 })
             }
         }
     }
-    walk(lists, &lists.root, value, &mut Vec::new())
+    check_value(lists, &lists.root, value, &mut Vec::new())
 }
 
 /// Every field that `value` sets.
-pub(super) fn fields(lists: &ListKeys, value: &Value) -> Set {
-    fn walk(lists: &ListKeys, shape: &Shape, value: &Value, path: &mut Path, set: &mut Set) {
-        match node(shape, value) {
+pub(super) fn collect_fields(lists: &ListKeys, value: &Value) -> FieldSet {
+    fn collect_value_fields(
+        lists: &ListKeys,
+        shape: &Shape,
+        value: &Value,
+        path: &mut FieldPath,
+        set: &mut FieldSet,
+    ) {
+        match classify_node(shape, value) {
             Node::Leaf => set.insert(path),
             Node::Map(map) => {
                 for (name, value) in map {
-                    path.push(Element::Field(name.clone()));
-                    walk(lists, lists.child(shape, name), value, path, set);
+                    path.push(PathElement::Field(name.clone()));
+                    collect_value_fields(lists, lists.child_shape(shape, name), value, path, set);
                     let empty = value.as_object().is_some_and(Map::is_empty);
                     if value.is_null() || empty || !lists.is_named(shape, name) {
                         set.insert(path);
@@ -129,10 +140,10 @@ pub(super) fn fields(lists: &ListKeys, value: &Value) -> Set {
                 }
             }
             Node::List(items) => {
-                for (element, values) in index(shape, items) {
+                for (element, values) in index_items(shape, items) {
                     path.push(element);
                     if let [only] = values[..] {
-                        walk(lists, item_shape(shape), only, path, set);
+                        collect_value_fields(lists, item_shape(shape), only, path, set);
                     }
                     set.insert(path);
                     path.pop();
@@ -140,89 +151,91 @@ pub(super) fn fields(lists: &ListKeys, value: &Value) -> Set {
             }
         }
     }
-    let mut set = Set::default();
-    walk(lists, &lists.root, value, &mut Vec::new(), &mut set);
+    let mut set = FieldSet::default();
+    collect_value_fields(lists, &lists.root, value, &mut Vec::new(), &mut set);
     set
 }
 
 /// What changed between two objects. No path is in more than one of the sets.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Comparison {
-    pub removed: Set,
-    pub modified: Set,
-    pub added: Set,
+    pub removed: FieldSet,
+    pub modified: FieldSet,
+    pub added: FieldSet,
 }
 
 impl Comparison {
-    pub fn without(self, ignored: &Set) -> Comparison {
+    pub fn without_fields(self, ignored: &FieldSet) -> Comparison {
         Comparison {
-            removed: self.removed.without(ignored),
-            modified: self.modified.without(ignored),
-            added: self.added.without(ignored),
+            removed: self.removed.recursive_difference(ignored),
+            modified: self.modified.recursive_difference(ignored),
+            added: self.added.recursive_difference(ignored),
         }
     }
 
-    pub fn written(&self) -> Set {
+    pub fn written_fields(&self) -> FieldSet {
         self.modified.union(&self.added)
     }
 }
 
-pub(super) fn compare(lists: &ListKeys, before: &Value, after: &Value) -> Comparison {
-    let mut walker = Compare {
+pub(super) fn compare_objects(lists: &ListKeys, before: &Value, after: &Value) -> Comparison {
+    let mut walker = Comparer {
         lists,
         path: Vec::new(),
         out: Comparison::default(),
     };
-    walker.compare(&lists.root, Some(before), Some(after));
+    walker.compare_values(&lists.root, Some(before), Some(after));
     walker.out
 }
 
-struct Compare<'a> {
+struct Comparer<'a> {
     lists: &'a ListKeys,
-    path: Path,
+    path: FieldPath,
     out: Comparison,
 }
 
-impl Compare<'_> {
-    fn compare(&mut self, shape: &Shape, before: Option<&Value>, after: Option<&Value>) {
+impl Comparer<'_> {
+    fn compare_values(&mut self, shape: &Shape, before: Option<&Value>, after: Option<&Value>) {
         match (before, after) {
             (None, None) => {}
-            (Some(old), Some(new)) => match (node(shape, old), node(shape, new)) {
-                (Node::Map(old), Node::Map(new)) if !(old.is_empty() && new.is_empty()) => {
-                    self.maps(shape, Some(old), Some(new));
+            (Some(old), Some(new)) => {
+                match (classify_node(shape, old), classify_node(shape, new)) {
+                    (Node::Map(old), Node::Map(new)) if !(old.is_empty() && new.is_empty()) => {
+                        self.compare_maps(shape, Some(old), Some(new));
+                    }
+                    (Node::List(old), Node::List(new)) => self.compare_lists(shape, old, new),
+                    (Node::Leaf, Node::Leaf) if old == new => {}
+                    (Node::Map(_), Node::Map(_)) => {}
+                    // The type of the value differs: the field changed, and so did everything below it.
+                    (a, b) => {
+                        self.out.modified.insert(&self.path);
+                        self.record_subtree(shape, a, false);
+                        self.record_subtree(shape, b, true);
+                    }
                 }
-                (Node::List(old), Node::List(new)) => self.lists(shape, old, new),
-                (Node::Leaf, Node::Leaf) if old == new => {}
-                (Node::Map(_), Node::Map(_)) => {}
-                // The type of the value differs: the field changed, and so did everything below it.
-                (a, b) => {
-                    self.out.modified.insert(&self.path);
-                    self.below(shape, a, false);
-                    self.below(shape, b, true);
-                }
-            },
+            }
             (None, Some(new)) => {
-                self.below(shape, node(shape, new), true);
+                self.record_subtree(shape, classify_node(shape, new), true);
                 self.out.added.insert(&self.path);
             }
             (Some(old), None) => {
-                self.below(shape, node(shape, old), false);
+                self.record_subtree(shape, classify_node(shape, old), false);
                 self.out.removed.insert(&self.path);
             }
         }
     }
 
-    fn below(&mut self, shape: &Shape, node: Node<'_>, added: bool) {
+    fn record_subtree(&mut self, shape: &Shape, node: Node<'_>, added: bool) {
         match node {
             Node::Leaf => {}
-            Node::Map(map) if added => self.maps(shape, None, Some(map)),
-            Node::Map(map) => self.maps(shape, Some(map), None),
-            Node::List(items) if added => self.lists(shape, &[], items),
-            Node::List(items) => self.lists(shape, items, &[]),
+            Node::Map(map) if added => self.compare_maps(shape, None, Some(map)),
+            Node::Map(map) => self.compare_maps(shape, Some(map), None),
+            Node::List(items) if added => self.compare_lists(shape, &[], items),
+            Node::List(items) => self.compare_lists(shape, items, &[]),
         }
     }
 
-    fn maps(
+    fn compare_maps(
         &mut self,
         shape: &Shape,
         old: Option<&Map<String, Value>>,
@@ -234,9 +247,9 @@ impl Compare<'_> {
             .flat_map(Map::keys)
             .filter(|k| !old.is_some_and(|o| o.contains_key(*k)));
         for name in names.chain(more) {
-            self.path.push(Element::Field(name.clone()));
-            self.compare(
-                self.lists.child(shape, name),
+            self.path.push(PathElement::Field(name.clone()));
+            self.compare_values(
+                self.lists.child_shape(shape, name),
                 old.and_then(|m| m.get(name)),
                 new.and_then(|m| m.get(name)),
             );
@@ -244,9 +257,9 @@ impl Compare<'_> {
         }
     }
 
-    fn lists(&mut self, shape: &Shape, old: &[Value], new: &[Value]) {
-        let (old, new) = (index(shape, old), index(shape, new));
-        let all: BTreeSet<&Element> = old.keys().chain(new.keys()).collect();
+    fn compare_lists(&mut self, shape: &Shape, old: &[Value], new: &[Value]) {
+        let (old, new) = (index_items(shape, old), index_items(shape, new));
+        let all: BTreeSet<&PathElement> = old.keys().chain(new.keys()).collect();
         let none = Vec::new();
         for element in all {
             let (a, b) = (
@@ -256,17 +269,17 @@ impl Compare<'_> {
             self.path.push(element.clone());
             match (a.len(), b.len()) {
                 (0 | 1, 0 | 1) => {
-                    self.compare(item_shape(shape), a.first().copied(), b.first().copied());
+                    self.compare_values(item_shape(shape), a.first().copied(), b.first().copied());
                 }
                 // Duplicates are atomic together.
                 (2.., 2..) if a == b => {}
                 (2.., 2..) => self.out.modified.insert(&self.path),
                 (2.., _) => {
-                    self.compare(item_shape(shape), None, b.first().copied());
+                    self.compare_values(item_shape(shape), None, b.first().copied());
                     self.out.removed.insert(&self.path);
                 }
                 (_, _) => {
-                    self.compare(item_shape(shape), a.first().copied(), None);
+                    self.compare_values(item_shape(shape), a.first().copied(), None);
                     self.out.added.insert(&self.path);
                 }
             }
@@ -277,17 +290,17 @@ impl Compare<'_> {
 
 /// Merges `applied` into `live`: maps and associative lists merge, everything else is taken from
 /// `applied`.
-pub(super) fn merge(lists: &ListKeys, live: &Value, applied: &Value) -> Value {
+pub(super) fn merge_objects(lists: &ListKeys, live: &Value, applied: &Value) -> Value {
     merge_at(lists, &lists.root, live, applied)
 }
 
 fn merge_at(lists: &ListKeys, shape: &Shape, live: &Value, applied: &Value) -> Value {
-    match (node(shape, live), node(shape, applied)) {
+    match (classify_node(shape, live), classify_node(shape, applied)) {
         (Node::Map(live), Node::Map(applied)) => {
             let mut out = live.clone();
             for (name, value) in applied {
                 let merged = match live.get(name) {
-                    Some(old) => merge_at(lists, lists.child(shape, name), old, value),
+                    Some(old) => merge_at(lists, lists.child_shape(shape, name), old, value),
                     None => value.clone(),
                 };
                 out.insert(name.clone(), merged);
@@ -301,17 +314,21 @@ fn merge_at(lists: &ListKeys, shape: &Shape, live: &Value, applied: &Value) -> V
 
 /// The applier's items take its order; the others keep their place between them.
 fn merge_lists(lists: &ListKeys, shape: &Shape, live: &[Value], applied: &[Value]) -> Value {
-    let elements = |items: &[Value]| -> Vec<Option<Element>> {
-        items.iter().map(|i| element(shape, i).ok()).collect()
+    let elements = |items: &[Value]| -> Vec<Option<PathElement>> {
+        items
+            .iter()
+            .map(|i| to_path_element(shape, i).ok())
+            .collect()
     };
     let (left, right) = (elements(live), elements(applied));
-    let (old, new) = (index(shape, live), index(shape, applied));
+    let (old, new) = (index_items(shape, live), index_items(shape, applied));
     let mut out: Vec<Value> = Vec::with_capacity(live.len().max(applied.len()));
-    let mut done: BTreeSet<&Element> = BTreeSet::new();
+    let mut done: BTreeSet<&PathElement> = BTreeSet::new();
     let mut shared = right.iter().flatten().filter(|e| old.contains_key(*e));
     let mut next = shared.next();
     let (mut l, mut r) = (0, 0);
-    let take = |item: &Value, element: Option<&Element>| match element.and_then(|e| old.get(e)) {
+    let take = |item: &Value, element: Option<&PathElement>| match element.and_then(|e| old.get(e))
+    {
         Some(olds) if olds.len() == 1 => merge_at(lists, item_shape(shape), olds[0], item),
         _ => item.clone(),
     };
@@ -354,22 +371,22 @@ fn merge_lists(lists: &ListKeys, shape: &Shape, live: &[Value], applied: &[Value
 
 /// Returns `value` without the paths in `gone`. Maps and lists that become empty are removed too;
 /// if nothing is left, the result is an empty object.
-pub(super) fn remove(lists: &ListKeys, value: &Value, gone: &Set) -> Value {
+pub(super) fn remove_fields(lists: &ListKeys, value: &Value, gone: &FieldSet) -> Value {
     remove_at(lists, &lists.root, value, gone).unwrap_or_else(|| Value::Object(Map::new()))
 }
 
-fn remove_at(lists: &ListKeys, shape: &Shape, value: &Value, gone: &Set) -> Option<Value> {
-    match node(shape, value) {
+fn remove_at(lists: &ListKeys, shape: &Shape, value: &Value, gone: &FieldSet) -> Option<Value> {
+    match classify_node(shape, value) {
         Node::Leaf => Some(value.clone()),
         Node::Map(map) => {
             let mut out = Map::new();
             for (name, value) in map {
-                let element = Element::Field(name.clone());
+                let element = PathElement::Field(name.clone());
                 if gone.members.contains(&element) {
                     continue;
                 }
                 let kept = match gone.children.get(&element) {
-                    Some(below) => remove_at(lists, lists.child(shape, name), value, below),
+                    Some(below) => remove_at(lists, lists.child_shape(shape, name), value, below),
                     None => Some(value.clone()),
                 };
                 if let Some(kept) = kept {
@@ -381,7 +398,7 @@ fn remove_at(lists: &ListKeys, shape: &Shape, value: &Value, gone: &Set) -> Opti
         Node::List(items) => {
             let kept: Vec<Value> = items
                 .iter()
-                .filter_map(|item| match element(shape, item) {
+                .filter_map(|item| match to_path_element(shape, item) {
                     Ok(e) if gone.members.contains(&e) => None,
                     Ok(e) => match gone.children.get(&e) {
                         Some(below) => remove_at(lists, item_shape(shape), item, below),

@@ -26,13 +26,13 @@ const STORAGE: &str = "services";
 
 /// State of the address allocation.
 #[derive(Default)]
-pub(super) struct Addresses {
+pub(super) struct AddressAllocator {
     network: OnceLock<Network>,
     /// Continues after the last address assigned, so that two Services created at once never get
     /// the same one and a freed address is not reused soon.
     next: AtomicU32,
-    /// See [`ApiServer::turn`].
-    pub(super) turn: tokio::sync::Mutex<()>,
+    /// See [`ApiServer::lock_writes`].
+    pub(super) write_lock: tokio::sync::Mutex<()>,
 }
 
 impl ApiServer {
@@ -44,27 +44,27 @@ impl ApiServer {
             return Ok(());
         }
         let registry = self.registry();
-        let Some(resource) = registry.stored_as(STORAGE) else {
+        let Some(resource) = registry.find_by_storage(STORAGE) else {
             return Ok(());
         };
         for service in self.store().list(STORAGE, None).values() {
-            let own = if is_api(&service) {
-                Some(network.node())
+            let own = if is_api_service(&service) {
+                Some(network.node_address())
             } else {
                 None
             };
             let right = |a| own.map_or(network.is_service(a), |node| node == a);
-            if !needs_one(&service) || address(&service).is_some_and(right) {
+            if !needs_address(&service) || parse_cluster_ip(&service).is_some_and(right) {
                 continue;
             }
-            let fresh = own.map_or_else(|| self.free_address(network), Ok)?;
-            let key = delete::key_of(resource, &service);
-            let gone = self.change(resource, &key, false, |current| {
+            let fresh = own.map_or_else(|| self.next_free_address(network), Ok)?;
+            let key = delete::object_key(resource, &service);
+            let gone = self.change_object(resource, &key, false, |current| {
                 let Some(current) = current else {
                     return Err(ApiError::not_found(resource, &key.name));
                 };
                 let mut object = (*current.value).clone();
-                put(&mut object, fresh);
+                set_cluster_ip(&mut object, fresh);
                 Ok(Decision::Put(object))
             });
             match gone.await {
@@ -78,25 +78,25 @@ impl ApiServer {
     /// Gives a new Service an address: the one that it names, if that is free, otherwise the next
     /// free one.
     pub(super) fn assign_address(&self, resource: &Resource, object: &mut Value) -> Result<()> {
-        if !resource.is("", "Service") {
+        if !resource.is_kind("", "Service") {
             return Ok(());
         }
-        families(object);
+        set_ip_families(object);
         let Some(network) = self.inner.addresses.network.get() else {
             return Ok(());
         };
-        if !needs_one(object) {
+        if !needs_address(object) {
             return Ok(());
         }
-        if is_api(object) {
-            put(object, network.node());
+        if is_api_service(object) {
+            set_cluster_ip(object, network.node_address());
             return Ok(());
         }
         let named = object["spec"]["clusterIP"]
             .as_str()
             .filter(|t| !t.is_empty());
         let Some(named) = named else {
-            put(object, self.free_address(*network)?);
+            set_cluster_ip(object, self.next_free_address(*network)?);
             return Ok(());
         };
         let refuse = |why: &str| {
@@ -105,7 +105,7 @@ impl ApiServer {
             ApiError::invalid(
                 &resource.group,
                 &resource.kind,
-                meta::text(object, "name"),
+                meta::field_text(object, "name"),
                 &[problem],
             )
         };
@@ -114,7 +114,7 @@ impl ApiServer {
                 if self.addresses_in_use().contains(&address) {
                     return Err(refuse("provided IP is already allocated"));
                 }
-                put(object, address);
+                set_cluster_ip(object, address);
                 Ok(())
             }
             _ => Err(refuse(&format!(
@@ -123,13 +123,13 @@ impl ApiServer {
         }
     }
 
-    fn free_address(&self, network: Network) -> Result<Ipv4Addr> {
+    fn next_free_address(&self, network: Network) -> Result<Ipv4Addr> {
         let used = self.addresses_in_use();
         let next = &self.inner.addresses.next;
         // Start over once at the end of the range.
         let mut wrapped = false;
         loop {
-            match network.service(next.fetch_add(1, Ordering::Relaxed)) {
+            match network.service_address(next.fetch_add(1, Ordering::Relaxed)) {
                 Some(address) if !used.contains(&address) => return Ok(address),
                 Some(_) => {}
                 None if wrapped => {
@@ -147,15 +147,19 @@ impl ApiServer {
         self.store()
             .list(STORAGE, None)
             .values()
-            .filter_map(|s| address(&s))
+            .filter_map(|s| parse_cluster_ip(&s))
             .collect()
     }
 }
 
 /// Keeps the old address if a change names none; refuses a different one.
-pub(super) fn keep(resource: &Resource, old: &Value, object: &mut Value) -> Result<()> {
+pub(super) fn keep_allocated_fields(
+    resource: &Resource,
+    old: &Value,
+    object: &mut Value,
+) -> Result<()> {
     keep_node_ports(old, object);
-    drop_of_other_types(old, object);
+    drop_stale_type_fields(old, object);
     if object["spec"]["type"] != "ExternalName" {
         for field in ["ipFamilies", "ipFamilyPolicy"] {
             if let Some(value) = old["spec"]
@@ -188,7 +192,7 @@ pub(super) fn keep(resource: &Resource, old: &Value, object: &mut Value) -> Resu
     Err(ApiError::invalid(
         &resource.group,
         &resource.kind,
-        meta::text(old, "name"),
+        meta::field_text(old, "name"),
         &[problem],
     ))
 }
@@ -217,13 +221,13 @@ fn keep_node_ports(old: &Value, object: &mut Value) {
         if was && is && number(port) == 0 {
             port["nodePort"] = kept.into();
         } else if was && !is && number(port) == kept {
-            meta::remove(port, "nodePort");
+            meta::remove_field(port, "nodePort");
         }
     }
 }
 
 /// Drops fields that only the old type of the Service has, unless the change sets them.
-fn drop_of_other_types(old: &Value, object: &mut Value) {
+fn drop_stale_type_fields(old: &Value, object: &mut Value) {
     let spec = &mut object["spec"];
     if old["spec"]["type"] == spec["type"] {
         return;
@@ -255,14 +259,14 @@ fn drop_of_other_types(old: &Value, object: &mut Value) {
     }
     for field in fields {
         if spec.get(field).is_some() && spec.get(field) == old["spec"].get(field) {
-            meta::remove(spec, field);
+            meta::remove_field(spec, field);
         }
     }
 }
 
 /// Sets the fields that go with an address. As in Kubernetes nobody owns them, because they are set
 /// after field ownership is recorded.
-fn families(service: &mut Value) {
+fn set_ip_families(service: &mut Value) {
     let spec = &mut service["spec"];
     if spec["type"] == "ExternalName" {
         return;
@@ -282,21 +286,21 @@ fn families(service: &mut Value) {
     }
 }
 
-fn needs_one(service: &Value) -> bool {
+fn needs_address(service: &Value) -> bool {
     let spec = &service["spec"];
     spec["clusterIP"] != "None" && spec["type"] != "ExternalName"
 }
 
 /// Whether this is `default/kubernetes`: the API itself, which listens on the node's address.
-fn is_api(service: &Value) -> bool {
+fn is_api_service(service: &Value) -> bool {
     service["metadata"]["namespace"] == "default" && service["metadata"]["name"] == "kubernetes"
 }
 
-fn address(service: &Value) -> Option<Ipv4Addr> {
+fn parse_cluster_ip(service: &Value) -> Option<Ipv4Addr> {
     service["spec"]["clusterIP"].as_str()?.parse().ok()
 }
 
-fn put(service: &mut Value, address: Ipv4Addr) {
+fn set_cluster_ip(service: &mut Value, address: Ipv4Addr) {
     let spec = &mut service["spec"];
     if spec.is_null() {
         *spec = json!({});

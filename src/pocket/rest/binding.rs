@@ -10,9 +10,9 @@ use super::{ApiServer, Call, convert, decode, meta};
 use crate::pocket::patch;
 
 impl ApiServer {
-    pub(super) async fn bind(&self, call: &Call) -> Result<Reply> {
+    pub(super) async fn bind_pod(&self, call: &Call) -> Result<Reply> {
         let name = call.name()?;
-        let body = decode::parse(call)?;
+        let body = decode::parse_body(call)?;
         if !matches!(body["kind"].as_str(), None | Some("Binding")) {
             return Err(ApiError::bad_request("the body is no Binding"));
         }
@@ -21,12 +21,12 @@ impl ApiServer {
             let problem = FieldError::required("target.name", "");
             return Err(ApiError::invalid("", "Binding", name, &[problem]));
         }
-        self.change(&call.resource, &call.key(name), call.query.dry_run("CreateOptions")?, |current| {
+        self.change_object(&call.resource, &call.store_key(name), call.query.dry_run("CreateOptions")?, |current| {
             let old = current.ok_or_else(|| ApiError::not_found(&call.resource, name))?;
             let shown = convert::from_stored(&call.resource, &old.value);
             // Kubernetes names the resource with its subresource here: `pods/binding`.
             let refused = |why: String| Err(ApiError::conflict_of("pods/binding", name, &why));
-            let (given, uid) = (meta::text(&body, "uid"), meta::text(&shown, "uid"));
+            let (given, uid) = (meta::field_text(&body, "uid"), meta::field_text(&shown, "uid"));
             if !given.is_empty() && given != uid {
                 return refused(format!(
                     "Precondition failed: UID in precondition: {given}, UID in object meta: {uid}"
@@ -40,8 +40,8 @@ impl ApiServer {
             }
             let mut object = (*shown).clone();
             object["spec"]["nodeName"] = node.into();
-            scheduled(&mut object);
-            let (manager, now) = (&call.manager, meta::now());
+            mark_scheduled(&mut object);
+            let (manager, now) = (&call.manager, meta::timestamp_now());
             let lists = &call.resource.lists;
             let mut object = patch::track_update(Some(&shown), &object, manager, Some("binding"), &now, lists);
             convert::to_stored(&call.resource, &mut object);
@@ -58,9 +58,8 @@ impl ApiServer {
     }
 }
 
-fn scheduled(pod: &mut Value) {
-    let condition =
-        json!({"type": "PodScheduled", "status": "True", "lastTransitionTime": meta::now()});
+fn mark_scheduled(pod: &mut Value) {
+    let condition = json!({"type": "PodScheduled", "status": "True", "lastTransitionTime": meta::timestamp_now()});
     let status = &mut pod["status"];
     if !status["conditions"].is_array() {
         status["conditions"] = json!([]);

@@ -7,14 +7,14 @@ use serde_json::Value;
 
 use super::registry::{Definition, Resource};
 use super::{schema, typed, types};
-use crate::pocket::store::Version;
+use crate::pocket::store::ObjectVersion;
 
 /// Puts an object into the order and form in which Kubernetes writes it: that of the Go type for a
 /// built-in kind, sorted by name for a custom resource.
-pub(super) fn arrange(resource: &Resource, object: &mut Value) {
-    match types::message(&resource.group, &resource.version, &resource.kind) {
-        Some(message) if resource.builtin().is_some() => typed::arrange(message, object),
-        _ if resource.custom().is_some() => object.sort_all_objects(),
+pub(super) fn arrange_object(resource: &Resource, object: &mut Value) {
+    match types::find_message(&resource.group, &resource.version, &resource.kind) {
+        Some(message) if resource.as_builtin().is_some() => typed::arrange_message(message, object),
+        _ if resource.as_custom().is_some() => object.sort_all_objects(),
         _ => {}
     }
 }
@@ -31,11 +31,11 @@ const EVENT_FIELDS: &[(&str, &str)] = &[
 ];
 
 fn is_new_event(resource: &Resource) -> bool {
-    resource.is("events.k8s.io", "Event")
+    resource.is_kind("events.k8s.io", "Event")
 }
 
 /// Whether the resource shows every stored object as it is stored.
-fn is_as_stored(resource: &Resource) -> bool {
+fn is_served_as_stored(resource: &Resource) -> bool {
     match &resource.definition {
         Definition::Builtin(_) => !is_new_event(resource),
         Definition::Custom(custom) => {
@@ -46,15 +46,15 @@ fn is_as_stored(resource: &Resource) -> bool {
 }
 
 /// A stored object version in the form that the resource of a request shows.
-pub(super) enum Shown {
+pub(super) enum ServedObject {
     /// The text is available; the value is parsed on demand.
-    Stored(Arc<Version>),
+    Stored(Arc<ObjectVersion>),
     Converted(Arc<Value>),
 }
 
-impl Shown {
-    pub(super) fn of(resource: &Resource, version: &Arc<Version>) -> Self {
-        if is_as_stored(resource) {
+impl ServedObject {
+    pub(super) fn from_version(resource: &Resource, version: &Arc<ObjectVersion>) -> Self {
+        if is_served_as_stored(resource) {
             return Self::Stored(version.clone());
         }
         Self::Converted(from_stored(resource, &version.value()))
@@ -78,19 +78,19 @@ impl Shown {
 /// Converts a stored object to the version of the request's resource.
 pub(crate) fn from_stored(resource: &Resource, object: &Arc<Value>) -> Arc<Value> {
     let api_version = resource.api_version();
-    let custom = resource.custom();
+    let custom = resource.as_custom();
     if object["apiVersion"] == *api_version && custom.is_none_or(|c| !c.changed) {
         return object.clone();
     }
     let mut shown = (**object).clone();
     if let Some(custom) = custom {
         if custom.changed {
-            fit(&custom.stored.schema, &mut shown);
+            fit_stored_schema(&custom.stored.schema, &mut shown);
         }
-        schema::prune(&custom.schema, &mut shown, &mut Vec::new());
+        schema::prune_unknown_fields(&custom.schema, &mut shown, &mut Vec::new());
     }
     if is_new_event(resource) {
-        rename(
+        rename_fields(
             &mut shown,
             EVENT_FIELDS.iter().map(|(new, old)| (*old, *new)),
         );
@@ -101,26 +101,26 @@ pub(crate) fn from_stored(resource: &Resource, object: &Arc<Value>) -> Arc<Value
 
 /// Versions of a custom resource differ only in their schema (conversion `None`): fields that the
 /// stored version does not know are dropped, its defaults are filled in.
-fn fit(stored: &Value, object: &mut Value) {
-    schema::prune(stored, object, &mut Vec::new());
+fn fit_stored_schema(stored: &Value, object: &mut Value) {
+    schema::prune_unknown_fields(stored, object, &mut Vec::new());
     schema::apply_defaults(stored, object);
 }
 
 /// Converts an object to the stored version.
 pub(crate) fn to_stored(resource: &Resource, object: &mut Value) {
     if is_new_event(resource) {
-        rename(object, EVENT_FIELDS.iter().copied());
+        rename_fields(object, EVENT_FIELDS.iter().copied());
         object["apiVersion"] = "v1".into();
     }
-    if let Some(custom) = resource.custom()
+    if let Some(custom) = resource.as_custom()
         && object["apiVersion"] != *custom.stored.api_version
     {
-        fit(&custom.stored.schema, object);
+        fit_stored_schema(&custom.stored.schema, object);
         object["apiVersion"] = custom.stored.api_version.as_str().into();
     }
 }
 
-fn rename<'a>(object: &mut Value, names: impl Iterator<Item = (&'a str, &'a str)>) {
+fn rename_fields<'a>(object: &mut Value, names: impl Iterator<Item = (&'a str, &'a str)>) {
     let Some(map) = object.as_object_mut() else {
         return;
     };

@@ -3,40 +3,40 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::change::{Decision, Turn};
+use super::change::{Decision, WriteGuard};
 use super::decode;
 use super::error::{ApiError, FieldError, Result};
 use super::reply::Reply;
 use super::{ApiServer, Call, convert, meta, strategy, typed, types, warn};
 use crate::pocket::patch;
-use crate::pocket::store::Key;
+use crate::pocket::store::ObjectKey;
 
 impl ApiServer {
-    pub(super) async fn create(&self, call: &Call) -> Result<Reply> {
+    pub(super) async fn create_object(&self, call: &Call) -> Result<Reply> {
         let (object, mut warnings) = decode::decode_body(call)?;
-        let generated = meta::text(&object, "name").is_empty()
-            && !meta::text(&object, "generateName").is_empty();
-        let turn = self.turn(&call.resource).await;
+        let generated = meta::field_text(&object, "name").is_empty()
+            && !meta::field_text(&object, "generateName").is_empty();
+        let turn = self.lock_writes(&call.resource).await;
         let object = self.prepare_new(call, object, true)?;
         let dry_run = call.query.dry_run("CreateOptions")?;
         for attempt in 0.. {
             let mut object = object.clone();
             if attempt > 0 {
-                let name = meta::generate_name(meta::text(&object, "generateName"));
+                let name = meta::generate_name(meta::field_text(&object, "generateName"));
                 object["metadata"]["name"] = name.into();
             }
-            let key = call.key(meta::text(&object, "name"));
-            let written = self.insert(call, &turn, &key, object, dry_run).await;
+            let key = call.store_key(meta::field_text(&object, "name"));
+            let written = self.insert_object(call, &turn, &key, object, dry_run).await;
             match written {
                 // Another object has the same five random characters.
                 Err(error) if generated && error.reason == "AlreadyExists" && attempt < 8 => {}
                 Err(error) => return Err(error),
                 Ok(object) => {
                     let object = convert::from_stored(&call.resource, &object);
-                    warnings.extend(warn::of(&call.resource, &object, None));
+                    warnings.extend(warn::collect_warnings(&call.resource, &object, None));
                     return Ok(Reply::Json {
                         code: StatusCode::CREATED,
-                        value: call.view.object(&call.resource, &object),
+                        value: call.view.render_object(&call.resource, &object),
                         warnings,
                         content_type: None,
                     });
@@ -46,16 +46,16 @@ impl ApiServer {
         unreachable!("the loop ends by returning")
     }
 
-    async fn insert(
+    async fn insert_object(
         &self,
         call: &Call,
-        turn: &Turn<'_>,
-        key: &Key,
+        turn: &WriteGuard<'_>,
+        key: &ObjectKey,
         object: Value,
         dry_run: bool,
     ) -> Result<std::sync::Arc<Value>> {
         let outcome = self
-            .change_in_turn(
+            .change_object_locked(
                 turn,
                 &call.resource,
                 key,
@@ -74,7 +74,7 @@ impl ApiServer {
     pub(super) fn prepare_new(&self, call: &Call, mut object: Value, owned: bool) -> Result<Value> {
         let resource = &call.resource;
         check_namespace(call, &mut object)?;
-        let metadata = meta::of(&mut object);
+        let metadata = meta::metadata_mut(&mut object);
         let text = |field: &str| metadata.get(field).and_then(Value::as_str);
         let name = text("name").unwrap_or_default().to_owned();
         let base = text("generateName").unwrap_or_default().to_owned();
@@ -109,7 +109,7 @@ impl ApiServer {
         }
         metadata.insert("name".into(), name.clone().into());
         metadata.insert("uid".into(), uuid::Uuid::new_v4().to_string().into());
-        metadata.insert("creationTimestamp".into(), meta::now().into());
+        metadata.insert("creationTimestamp".into(), meta::timestamp_now().into());
         if resource.counts_generations() {
             metadata.insert("generation".into(), 1.into());
         }
@@ -122,7 +122,7 @@ impl ApiServer {
             && let Some(mut problem) =
                 meta::check_name("metadata.generateName", &prefix, resource.name_rule())
         {
-            problem.show(&base.as_str().into());
+            problem.set_value(&base.as_str().into());
             return Err(ApiError::invalid(
                 &resource.group,
                 &resource.kind,
@@ -138,11 +138,11 @@ impl ApiServer {
                 &[problem],
             ));
         }
-        self.check_parent(call, &name)?;
-        strategy::create(resource, &mut object)?;
-        let (manager, now) = (&call.manager, meta::now());
+        self.check_parent_namespace(call, &name)?;
+        strategy::prepare_create(resource, &mut object)?;
+        let (manager, now) = (&call.manager, meta::timestamp_now());
         if owned {
-            let empty = empty_of(resource);
+            let empty = build_empty_object(resource);
             object = patch::track_update(
                 empty.as_ref(),
                 &object,
@@ -152,34 +152,34 @@ impl ApiServer {
                 &resource.lists,
             );
         }
-        strategy::drop_disabled(resource, &mut object);
-        strategy::complete(resource, &mut object);
+        strategy::drop_disabled_fields(resource, &mut object);
+        strategy::add_generated_fields(resource, &mut object);
         self.assign_address(resource, &mut object)?;
         self.assign_node_ports(resource, &mut object)?;
         // A placeholder, so that the field has its position before the version is known.
         if !call.query.dry_run("CreateOptions").unwrap_or(false) {
             object["metadata"]["resourceVersion"] = "0".into();
         }
-        convert::arrange(resource, &mut object);
+        convert::arrange_object(resource, &mut object);
         convert::to_stored(resource, &mut object);
         Ok(object)
     }
 
     /// The namespace must exist and must not be terminating.
-    fn check_parent(&self, call: &Call, name: &str) -> Result<()> {
+    fn check_parent_namespace(&self, call: &Call, name: &str) -> Result<()> {
         let Some(namespace) = &call.namespace else {
             return Ok(());
         };
         let registry = self.registry();
-        let Some(namespaces) = registry.find("", "v1", "namespaces") else {
+        let Some(namespaces) = registry.find_resource("", "v1", "namespaces") else {
             return Err(ApiError::internal("namespaces are not served"));
         };
-        let key = Key {
+        let key = ObjectKey {
             resource: namespaces.storage.clone(),
             namespace: String::new(),
             name: namespace.clone(),
         };
-        let found = self.find(namespaces, &key)?;
+        let found = self.find_stored(namespaces, &key)?;
         if meta::is_deleting(&found.value) {
             let why = format!(
                 "unable to create new content in namespace {namespace} because it is being terminated"
@@ -198,17 +198,17 @@ impl ApiServer {
 
 /// An object of the kind with nothing set. Nobody becomes the owner of these structs, only of
 /// fields in them.
-fn empty_of(resource: &super::Resource) -> Option<Value> {
-    if resource.custom().is_some() {
+fn build_empty_object(resource: &super::Resource) -> Option<Value> {
+    if resource.as_custom().is_some() {
         return Some(json!({"metadata": {}}));
     }
     let mut empty = json!({});
-    typed::arrange(
-        types::message(&resource.group, &resource.version, &resource.kind)?,
+    typed::arrange_message(
+        types::find_message(&resource.group, &resource.version, &resource.kind)?,
         &mut empty,
     );
     // Containers are always written, even as null; nobody owns the list itself.
-    let pod = if resource.is("", "Pod") {
+    let pod = if resource.is_kind("", "Pod") {
         "/spec/containers"
     } else {
         "/spec/template/spec/containers"
@@ -221,11 +221,11 @@ fn empty_of(resource: &super::Resource) -> Option<Value> {
 
 /// The namespace of a body must match the path; a missing one is filled in.
 pub(super) fn check_namespace(call: &Call, object: &mut Value) -> Result<()> {
-    let given = meta::text(object, "namespace");
+    let given = meta::field_text(object, "namespace");
     match call.namespace.as_deref() {
         Some(namespace) if given.is_empty() => {
             let namespace = namespace.to_owned();
-            meta::of(object).insert("namespace".into(), namespace.into());
+            meta::metadata_mut(object).insert("namespace".into(), namespace.into());
             Ok(())
         }
         Some(namespace) if given != namespace => Err(ApiError::bad_request(
@@ -235,7 +235,7 @@ pub(super) fn check_namespace(call: &Call, object: &mut Value) -> Result<()> {
             "an empty namespace may not be set during creation",
         )),
         None => {
-            meta::of(object).shift_remove("namespace");
+            meta::metadata_mut(object).shift_remove("namespace");
             Ok(())
         }
         _ => Ok(()),

@@ -8,25 +8,25 @@ use super::error::{ApiError, FieldError, Result};
 use super::registry::{Definition, Resource};
 use super::tree::Tree;
 use super::{Call, defaults, protobuf, schema, typed, types};
-use crate::domain::yaml::first_with_doubled;
+use crate::domain::yaml::first_with_duplicates;
 
 /// The type that Go decodes first from a body, as its errors show it.
 const HEAD: &str = r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
 
 /// What to do about fields that the kind does not have, besides dropping them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unknown {
+pub(super) enum UnknownFields {
     Ignore,
     Warn,
     Refuse,
 }
 
-impl Unknown {
-    pub(super) fn of(call: &Call) -> Result<Unknown> {
+impl UnknownFields {
+    pub(super) fn from_call(call: &Call) -> Result<UnknownFields> {
         match call.query.get("fieldValidation") {
-            Some("Ignore") => Ok(Unknown::Ignore),
-            None | Some("Warn") => Ok(Unknown::Warn),
-            Some("Strict") => Ok(Unknown::Refuse),
+            Some("Ignore") => Ok(UnknownFields::Ignore),
+            None | Some("Warn") => Ok(UnknownFields::Warn),
+            Some("Strict") => Ok(UnknownFields::Refuse),
             Some(other) => {
                 let options = match call.method {
                     http::Method::POST => "CreateOptions",
@@ -43,25 +43,25 @@ impl Unknown {
 
 /// Findings of strict validation in a text: `unknown field` or `duplicate field` with its path, or
 /// [`YAML`] with its message.
-pub(super) type Strict = Vec<(&'static str, String)>;
+pub(super) type StrictFindings = Vec<(&'static str, String)>;
 
 /// Marks a finding in a YAML text.
 const YAML: &str = "yaml";
 
-pub(super) fn parse(call: &Call) -> Result<Value> {
-    parse_tree(call).map(|(tree, _)| tree.value())
+pub(super) fn parse_body(call: &Call) -> Result<Value> {
+    parse_tree(call).map(|(tree, _)| tree.into_json())
 }
 
 /// The body as it came, with the findings of strict validation in its text. Duplicates in JSON are
 /// still in the tree.
-pub(super) fn parse_tree(call: &Call) -> Result<(Tree, Strict)> {
+pub(super) fn parse_tree(call: &Call) -> Result<(Tree, StrictFindings)> {
     let plain = |tree| (tree, Vec::new());
     match call.content_type.as_str() {
         "" | "application/json" => serde_json::from_slice(&call.body)
             .map(plain)
             .map_err(|e| ApiError::bad_request(format!("the body is no JSON: {e}"))),
-        "application/yaml" | "application/apply-patch+yaml" => yaml(&call.body),
-        protobuf::MEDIA_TYPE => protobuf::object(&call.body)
+        "application/yaml" | "application/apply-patch+yaml" => parse_yaml(&call.body),
+        protobuf::MEDIA_TYPE => protobuf::decode_object(&call.body)
             .map(Tree::from)
             .map(plain)
             .map_err(|e| match e {
@@ -82,14 +82,14 @@ pub(super) fn parse_tree(call: &Call) -> Result<(Tree, Strict)> {
     }
 }
 
-pub(super) fn yaml(body: &[u8]) -> Result<(Tree, Strict)> {
+pub(super) fn parse_yaml(body: &[u8]) -> Result<(Tree, StrictFindings)> {
     // JSON is also YAML, and is parsed much faster as JSON.
     if let Ok(tree) = serde_json::from_slice(body) {
         return Ok((tree, Vec::new()));
     }
     let text = std::str::from_utf8(body)
         .map_err(|e| ApiError::bad_request(format!("the body is no UTF-8: {e}")))?;
-    let (value, doubled) = first_with_doubled(text).map_err(|(line, column, why)| {
+    let (value, doubled) = first_with_duplicates(text).map_err(|(line, column, why)| {
         ApiError::bad_request(format!(
             "the body is no YAML: line {line}, column {column}: {why}"
         ))
@@ -104,7 +104,7 @@ pub(super) fn yaml(body: &[u8]) -> Result<(Tree, Strict)> {
 }
 
 /// Converts a tree to a value and collects its duplicate fields for strict validation.
-pub(super) fn duplicates(tree: Tree) -> (Value, Strict) {
+pub(super) fn collect_duplicates(tree: Tree) -> (Value, StrictFindings) {
     let mut twice = Vec::new();
     let value = tree.into_value(&mut String::new(), &mut |path: &str| {
         twice.push(("duplicate field", path.to_owned()))
@@ -114,26 +114,31 @@ pub(super) fn duplicates(tree: Tree) -> (Value, Strict) {
 
 /// Checks the kind, drops unknown fields and fills in the defaults of Kubernetes or of a custom
 /// schema. Returns the object and the warnings that the client asked for.
-pub(super) fn decode(
+pub(super) fn decode_tree(
     resource: &Resource,
     tree: Tree,
-    unknown: Unknown,
+    unknown: UnknownFields,
 ) -> Result<(Value, Vec<String>)> {
-    decode_with(resource, tree, unknown, Vec::new())
+    decode_with_findings(resource, tree, unknown, Vec::new())
 }
 
 /// Parses and decodes the body of a request.
 pub(super) fn decode_body(call: &Call) -> Result<(Value, Vec<String>)> {
     let (tree, strict) = parse_tree(call)?;
-    decode_with(&call.resource, tree, Unknown::of(call)?, strict)
+    decode_with_findings(
+        &call.resource,
+        tree,
+        UnknownFields::from_call(call)?,
+        strict,
+    )
 }
 
 /// `strict` contains the findings in the text from which the tree was parsed.
-pub(super) fn decode_with(
+pub(super) fn decode_with_findings(
     resource: &Resource,
     tree: Tree,
-    unknown: Unknown,
-    mut strict: Strict,
+    unknown: UnknownFields,
+    mut strict: StrictFindings,
 ) -> Result<(Value, Vec<String>)> {
     let tree = if tree == Tree::Null {
         Tree::Object(Vec::new())
@@ -147,15 +152,15 @@ pub(super) fn decode_with(
                 .find_map(|field| match tree.get(field) {
                     None | Some(Tree::Null | Tree::Text(_)) => None,
                     Some(other) => Some((
-                        other.kind(),
+                        other.json_type(),
                         format!("Go struct field .{field} of type string"),
                     )),
                 })
         }
-        other => Some((other.kind(), format!("Go value of type {HEAD}"))),
+        other => Some((other.json_type(), format!("Go value of type {HEAD}"))),
     };
     if let Some((kind, place)) = wrong {
-        let text = tree.value().to_string();
+        let text = tree.into_json().to_string();
         let shown = match text.as_bytes() {
             [b'{', ..] if text.len() > 30 => {
                 format!("{} ...", &text[..text.floor_char_boundary(30)])
@@ -175,36 +180,38 @@ pub(super) fn decode_with(
     let mut object = match &resource.definition {
         Definition::Builtin(builtin) => {
             let mut object =
-                match types::message(&resource.group, &resource.version, &resource.kind) {
+                match types::find_message(&resource.group, &resource.version, &resource.kind) {
                     Some(message) => {
-                        let read = typed::read(message, tree).map_err(|mistake| {
-                            let words = cannot(resource, &mistake.words);
+                        let read = typed::read_object(message, tree).map_err(|mistake| {
+                            let words = format_decode_error(resource, &mistake.words);
                             let mut refusal = ApiError::bad_request(words);
-                            refusal.details = causes(&[(mistake.field.as_str(), mistake.words)]);
+                            refusal.details =
+                                build_causes(&[(mistake.field.as_str(), mistake.words)]);
                             refusal
                         })?;
                         strict.extend(read.strict);
                         read.object
                     }
                     None => {
-                        let (before, twice) = duplicates(tree);
-                        let read = (builtin.typed)(before.clone())
-                            .map_err(|e| ApiError::bad_request(cannot(resource, &e.to_string())))?;
+                        let (before, twice) = collect_duplicates(tree);
+                        let read = (builtin.typed)(before.clone()).map_err(|e| {
+                            ApiError::bad_request(format_decode_error(resource, &e.to_string()))
+                        })?;
                         strict.extend(twice);
                         let mut dropped = Vec::new();
-                        lost(&before, &read, String::new(), &mut dropped);
+                        collect_lost_fields(&before, &read, String::new(), &mut dropped);
                         strict.extend(dropped.into_iter().map(|path| ("unknown field", path)));
                         read
                     }
                 };
-            name_kind(resource, &mut object);
-            defaults::apply(resource, &mut object);
+            set_type_meta(resource, &mut object);
+            defaults::apply_defaults(resource, &mut object);
             object
         }
         Definition::Custom(custom) => {
-            let (mut object, twice) = duplicates(tree);
+            let (mut object, twice) = collect_duplicates(tree);
             strict.extend(twice);
-            name_kind(resource, &mut object);
+            set_type_meta(resource, &mut object);
             if !object["metadata"].is_object() {
                 object["metadata"] = Value::Object(Map::new());
             }
@@ -215,21 +222,21 @@ pub(super) fn decode_with(
                 ApiError::bad_request(format!("metadata of the {}: {e}", resource.kind))
             })?;
             let mut dropped = Vec::new();
-            lost(
+            collect_lost_fields(
                 &object["metadata"],
                 &metadata,
                 "metadata".into(),
                 &mut dropped,
             );
             object["metadata"] = metadata;
-            schema::prune(&custom.schema, &mut object, &mut dropped);
+            schema::prune_unknown_fields(&custom.schema, &mut object, &mut dropped);
             dropped.sort();
             strict.extend(dropped.into_iter().map(|path| ("unknown field", path)));
             schema::apply_defaults(&custom.schema, &mut object);
             object
         }
         // Objects of unserved resources are never accepted.
-        Definition::Unserved => duplicates(tree).0,
+        Definition::Unserved => collect_duplicates(tree).0,
     };
     if !object["metadata"].is_object() {
         object["metadata"] = Value::Object(Map::new());
@@ -242,27 +249,27 @@ pub(super) fn decode_with(
             .map(|(what, field)| format!("{what} \"{field}\"")),
     );
     match unknown {
-        Unknown::Refuse if !words.is_empty() => {
+        UnknownFields::Refuse if !words.is_empty() => {
             // go-yaml reports its findings as one error of several lines.
             let rest = words.split_off(of_yaml.len());
             let lines: String = words.iter().map(|line| format!("\n  {line}")).collect();
             let yaml = (!lines.is_empty()).then(|| format!("yaml: unmarshal errors:{lines}"));
             let all: Vec<String> = yaml.into_iter().chain(rest).collect();
             let strict_words = format!("strict decoding error: {}", all.join(", "));
-            let mut refusal = ApiError::bad_request(cannot(resource, &strict_words));
+            let mut refusal = ApiError::bad_request(format_decode_error(resource, &strict_words));
             let each: Vec<_> = strict
                 .iter()
                 .map(|(what, field)| (field.as_str(), (*what).to_owned()))
                 .collect();
-            refusal.details = causes(&each);
+            refusal.details = build_causes(&each);
             Err(refusal)
         }
-        Unknown::Warn => Ok((object, words)),
+        UnknownFields::Warn => Ok((object, words)),
         _ => Ok((object, Vec::new())),
     }
 }
 
-fn cannot(resource: &Resource, why: &str) -> String {
+fn format_decode_error(resource: &Resource, why: &str) -> String {
     format!(
         "{0} in version \"{1}\" cannot be handled as a {0}: {why}",
         resource.kind, resource.version
@@ -270,13 +277,13 @@ fn cannot(resource: &Resource, why: &str) -> String {
 }
 
 /// Field and reason of each problem, so that a client can point to the field.
-fn causes(each: &[(&str, String)]) -> Value {
+fn build_causes(each: &[(&str, String)]) -> Value {
     let cause = |(field, why): &(&str, String)| json!({"reason": "FieldValueInvalid", "message": why, "field": field});
     json!({"causes": each.iter().map(cause).collect::<Vec<_>>()})
 }
 
 /// Sets the kind and version of the path, which a body may omit.
-fn name_kind(resource: &Resource, object: &mut Value) {
+fn set_type_meta(resource: &Resource, object: &mut Value) {
     let Some(map) = object.as_object_mut() else {
         return;
     };
@@ -290,7 +297,7 @@ fn check_kind(resource: &Resource, tree: &Tree) -> Result<()> {
         ("kind", "kind", resource.kind.as_str()),
         ("apiVersion", "API version", api_version.as_str()),
     ] {
-        match tree.text(field).unwrap_or_default() {
+        match tree.get_text(field).unwrap_or_default() {
             "" => {}
             got if got == wanted => {}
             got => {
@@ -304,7 +311,7 @@ fn check_kind(resource: &Resource, tree: &Tree) -> Result<()> {
 }
 
 /// Collects the paths of values in `before` that `after` lacks; nulls do not count.
-fn lost(before: &Value, after: &Value, path: String, found: &mut Vec<String>) {
+fn collect_lost_fields(before: &Value, after: &Value, path: String, found: &mut Vec<String>) {
     match (before, after) {
         (Value::Object(before), Value::Object(after)) => {
             for (key, value) in before {
@@ -316,14 +323,14 @@ fn lost(before: &Value, after: &Value, path: String, found: &mut Vec<String>) {
                     path => format!("{path}.{key}"),
                 };
                 match after.get(key) {
-                    Some(after) => lost(value, after, path, found),
+                    Some(after) => collect_lost_fields(value, after, path, found),
                     None => found.push(path),
                 }
             }
         }
         (Value::Array(before), Value::Array(after)) => {
             for (at, (before, after)) in before.iter().zip(after).enumerate() {
-                lost(before, after, format!("{path}[{at}]"), found);
+                collect_lost_fields(before, after, format!("{path}[{at}]"), found);
             }
         }
         _ => {}

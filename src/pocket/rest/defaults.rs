@@ -7,55 +7,55 @@ use super::registry::Resource;
 mod pod;
 
 /// Fills in the defaults of a built-in object.
-pub(super) fn apply(resource: &Resource, object: &mut Value) {
+pub(super) fn apply_defaults(resource: &Resource, object: &mut Value) {
     match (resource.group.as_str(), resource.kind.as_str()) {
         ("", "Pod") => {
-            absent(&mut object["spec"], "enableServiceLinks", true);
-            pod::spec(&mut object["spec"]);
-            pod::request_limits(&mut object["spec"]);
+            set_if_absent(&mut object["spec"], "enableServiceLinks", true);
+            pod::default_pod_spec(&mut object["spec"]);
+            pod::copy_limits_to_requests(&mut object["spec"]);
         }
-        ("", "Service") => service(&mut object["spec"]),
-        ("", "Secret") => secret(object),
+        ("", "Service") => default_service(&mut object["spec"]),
+        ("", "Secret") => default_secret(object),
         ("", "Endpoints") => {
-            for subset in list(&mut object["subsets"]) {
-                for port in list(&mut subset["ports"]) {
-                    absent(port, "protocol", "TCP");
+            for subset in as_list_mut(&mut object["subsets"]) {
+                for port in as_list_mut(&mut subset["ports"]) {
+                    set_if_absent(port, "protocol", "TCP");
                 }
             }
         }
         ("discovery.k8s.io", "EndpointSlice") => {
-            for port in list(&mut object["ports"]) {
-                absent(port, "name", "");
-                absent(port, "protocol", "TCP");
+            for port in as_list_mut(&mut object["ports"]) {
+                set_if_absent(port, "name", "");
+                set_if_absent(port, "protocol", "TCP");
             }
         }
-        ("apps", "Deployment") => deployment(&mut object["spec"]),
+        ("apps", "Deployment") => default_deployment(&mut object["spec"]),
         ("apps", "ReplicaSet") => {
-            absent(&mut object["spec"], "replicas", 1);
-            pod::spec(&mut object["spec"]["template"]["spec"]);
+            set_if_absent(&mut object["spec"], "replicas", 1);
+            pod::default_pod_spec(&mut object["spec"]["template"]["spec"]);
         }
-        ("apps", "StatefulSet") => stateful_set(&mut object["spec"]),
-        ("batch", "Job") => job(&mut object["spec"]),
-        ("apiextensions.k8s.io", _) => definition(&mut object["spec"]),
+        ("apps", "StatefulSet") => default_stateful_set(&mut object["spec"]),
+        ("batch", "Job") => default_job(&mut object["spec"]),
+        ("apiextensions.k8s.io", _) => default_definition(&mut object["spec"]),
         _ => {}
     }
 }
 
 /// Sets a field that is missing or null.
-fn absent(object: &mut Value, field: &str, value: impl Into<Value>) {
+fn set_if_absent(object: &mut Value, field: &str, value: impl Into<Value>) {
     if object.is_object() && object[field].is_null() {
         object[field] = value.into();
     }
 }
 
 /// Sets a string that is missing or empty.
-fn empty(object: &mut Value, field: &str, value: &str) {
+fn set_if_empty(object: &mut Value, field: &str, value: &str) {
     if object.is_object() && object[field].as_str().unwrap_or_default().is_empty() {
         object[field] = value.into();
     }
 }
 
-fn list(value: &mut Value) -> &mut [Value] {
+fn as_list_mut(value: &mut Value) -> &mut [Value] {
     value
         .as_array_mut()
         .map(Vec::as_mut_slice)
@@ -63,78 +63,78 @@ fn list(value: &mut Value) -> &mut [Value] {
 }
 
 /// A list in an object; unlike `object[field]`, this adds nothing when there is none.
-fn items<'a>(object: &'a mut Value, field: &str) -> &'a mut [Value] {
-    object.get_mut(field).map(list).unwrap_or_default()
+fn list_field_mut<'a>(object: &'a mut Value, field: &str) -> &'a mut [Value] {
+    object.get_mut(field).map(as_list_mut).unwrap_or_default()
 }
 
-fn deployment(spec: &mut Value) {
+fn default_deployment(spec: &mut Value) {
     if !spec.is_object() {
         return;
     }
-    absent(spec, "replicas", 1);
-    absent(spec, "revisionHistoryLimit", 10);
-    absent(spec, "progressDeadlineSeconds", 600);
-    absent(spec, "strategy", json!({}));
+    set_if_absent(spec, "replicas", 1);
+    set_if_absent(spec, "revisionHistoryLimit", 10);
+    set_if_absent(spec, "progressDeadlineSeconds", 600);
+    set_if_absent(spec, "strategy", json!({}));
     let strategy = &mut spec["strategy"];
-    absent(strategy, "type", "RollingUpdate");
+    set_if_absent(strategy, "type", "RollingUpdate");
     if strategy["type"] == "RollingUpdate" {
-        absent(strategy, "rollingUpdate", json!({}));
-        absent(&mut strategy["rollingUpdate"], "maxUnavailable", "25%");
-        absent(&mut strategy["rollingUpdate"], "maxSurge", "25%");
+        set_if_absent(strategy, "rollingUpdate", json!({}));
+        set_if_absent(&mut strategy["rollingUpdate"], "maxUnavailable", "25%");
+        set_if_absent(&mut strategy["rollingUpdate"], "maxSurge", "25%");
     }
-    pod::spec(&mut spec["template"]["spec"]);
+    pod::default_pod_spec(&mut spec["template"]["spec"]);
 }
 
-fn stateful_set(spec: &mut Value) {
+fn default_stateful_set(spec: &mut Value) {
     if !spec.is_object() {
         return;
     }
-    absent(spec, "replicas", 1);
-    absent(spec, "revisionHistoryLimit", 10);
-    absent(spec, "serviceName", "");
-    empty(spec, "podManagementPolicy", "OrderedReady");
-    absent(spec, "updateStrategy", json!({}));
-    absent(spec, "persistentVolumeClaimRetentionPolicy", json!({}));
+    set_if_absent(spec, "replicas", 1);
+    set_if_absent(spec, "revisionHistoryLimit", 10);
+    set_if_absent(spec, "serviceName", "");
+    set_if_empty(spec, "podManagementPolicy", "OrderedReady");
+    set_if_absent(spec, "updateStrategy", json!({}));
+    set_if_absent(spec, "persistentVolumeClaimRetentionPolicy", json!({}));
     let retention = &mut spec["persistentVolumeClaimRetentionPolicy"];
-    empty(retention, "whenDeleted", "Retain");
-    empty(retention, "whenScaled", "Retain");
+    set_if_empty(retention, "whenDeleted", "Retain");
+    set_if_empty(retention, "whenScaled", "Retain");
     let strategy = &mut spec["updateStrategy"];
     // Only a strategy without a type gets a default `rollingUpdate`.
     if strategy["type"].as_str().unwrap_or_default().is_empty() {
         strategy["type"] = "RollingUpdate".into();
-        absent(strategy, "rollingUpdate", json!({}));
+        set_if_absent(strategy, "rollingUpdate", json!({}));
     }
     if strategy["type"] == "RollingUpdate" && strategy.get("rollingUpdate").is_some() {
-        absent(&mut strategy["rollingUpdate"], "partition", 0);
+        set_if_absent(&mut strategy["rollingUpdate"], "partition", 0);
     }
     if spec.get("ordinals").is_some() {
-        absent(&mut spec["ordinals"], "start", 0);
+        set_if_absent(&mut spec["ordinals"], "start", 0);
     }
     if spec.get("minReadySeconds").is_some_and(|n| *n == 0) {
         spec.as_object_mut()
             .map(|spec| spec.shift_remove("minReadySeconds"));
     }
-    pod::spec(&mut spec["template"]["spec"]);
+    pod::default_pod_spec(&mut spec["template"]["spec"]);
 }
 
-fn job(spec: &mut Value) {
+fn default_job(spec: &mut Value) {
     if !spec.is_object() {
         return;
     }
     if spec.get("completions").is_none() && spec.get("parallelism").is_none() {
-        absent(spec, "completions", 1);
+        set_if_absent(spec, "completions", 1);
     }
-    absent(spec, "parallelism", 1);
+    set_if_absent(spec, "parallelism", 1);
     // With a limit for each index, the total limit is practically unlimited.
     let indexed = spec
         .get("backoffLimitPerIndex")
         .is_some_and(|n| !n.is_null());
-    absent(spec, "backoffLimit", if indexed { i32::MAX } else { 6 });
-    absent(spec, "completionMode", "NonIndexed");
-    absent(spec, "suspend", false);
-    absent(spec, "manualSelector", false);
+    set_if_absent(spec, "backoffLimit", if indexed { i32::MAX } else { 6 });
+    set_if_absent(spec, "completionMode", "NonIndexed");
+    set_if_absent(spec, "suspend", false);
+    set_if_absent(spec, "manualSelector", false);
     let failure = spec.get("podFailurePolicy").is_some_and(Value::is_object);
-    absent(
+    set_if_absent(
         spec,
         "podReplacementPolicy",
         if failure {
@@ -145,16 +145,16 @@ fn job(spec: &mut Value) {
     );
     for rule in spec
         .get_mut("podFailurePolicy")
-        .map(|p| items(p, "rules"))
+        .map(|p| list_field_mut(p, "rules"))
         .unwrap_or_default()
     {
-        for condition in items(rule, "onPodConditions") {
-            empty(condition, "status", "True");
+        for condition in list_field_mut(rule, "onPodConditions") {
+            set_if_empty(condition, "status", "True");
         }
     }
     // The default restart policy is not valid in a Job's template, so it is not filled in.
     let policy = spec["template"]["spec"]["restartPolicy"].clone();
-    pod::spec(&mut spec["template"]["spec"]);
+    pod::default_pod_spec(&mut spec["template"]["spec"]);
     if policy.is_null()
         && let Some(pod) = spec["template"]["spec"].as_object_mut()
     {
@@ -162,25 +162,25 @@ fn job(spec: &mut Value) {
     }
 }
 
-fn service(spec: &mut Value) {
+fn default_service(spec: &mut Value) {
     if !spec.is_object() {
         return;
     }
-    absent(spec, "type", "ClusterIP");
-    absent(spec, "sessionAffinity", "None");
+    set_if_absent(spec, "type", "ClusterIP");
+    set_if_absent(spec, "sessionAffinity", "None");
     if spec["sessionAffinity"] == "None" {
-        super::meta::remove(spec, "sessionAffinityConfig");
+        super::meta::remove_field(spec, "sessionAffinityConfig");
     } else if spec["sessionAffinity"] == "ClientIP" {
-        absent(spec, "sessionAffinityConfig", json!({}));
-        absent(&mut spec["sessionAffinityConfig"], "clientIP", json!({}));
-        absent(
+        set_if_absent(spec, "sessionAffinityConfig", json!({}));
+        set_if_absent(&mut spec["sessionAffinityConfig"], "clientIP", json!({}));
+        set_if_absent(
             &mut spec["sessionAffinityConfig"]["clientIP"],
             "timeoutSeconds",
             10800,
         );
     }
-    for port in items(spec, "ports") {
-        absent(port, "protocol", "TCP");
+    for port in list_field_mut(spec, "ports") {
+        set_if_absent(port, "protocol", "TCP");
         let same = port["port"].clone();
         let unset = matches!(&port["targetPort"], Value::Null)
             || port["targetPort"] == 0
@@ -191,20 +191,20 @@ fn service(spec: &mut Value) {
     }
     let kind = spec["type"].as_str().unwrap_or_default().to_owned();
     if kind != "ExternalName" {
-        absent(spec, "internalTrafficPolicy", "Cluster");
+        set_if_absent(spec, "internalTrafficPolicy", "Cluster");
     }
     if matches!(kind.as_str(), "NodePort" | "LoadBalancer") {
-        absent(spec, "externalTrafficPolicy", "Cluster");
+        set_if_absent(spec, "externalTrafficPolicy", "Cluster");
     }
     if kind == "LoadBalancer" {
-        absent(spec, "allocateLoadBalancerNodePorts", true);
+        set_if_absent(spec, "allocateLoadBalancerNodePorts", true);
     }
 }
 
-fn secret(object: &mut Value) {
+fn default_secret(object: &mut Value) {
     use base64::Engine as _;
-    absent(object, "type", "Opaque");
-    let Some(strings) = super::meta::remove(object, "stringData") else {
+    set_if_absent(object, "type", "Opaque");
+    let Some(strings) = super::meta::remove_field(object, "stringData") else {
         return;
     };
     for (key, value) in strings.as_object().into_iter().flatten() {
@@ -214,15 +214,15 @@ fn secret(object: &mut Value) {
     }
 }
 
-fn definition(spec: &mut Value) {
-    absent(spec, "conversion", json!({"strategy": "None"}));
+fn default_definition(spec: &mut Value) {
+    set_if_absent(spec, "conversion", json!({"strategy": "None"}));
     let kind = spec["names"]["kind"]
         .as_str()
         .unwrap_or_default()
         .to_owned();
     if !kind.is_empty() {
-        absent(&mut spec["names"], "singular", kind.to_lowercase());
-        absent(&mut spec["names"], "listKind", format!("{kind}List"));
+        set_if_absent(&mut spec["names"], "singular", kind.to_lowercase());
+        set_if_absent(&mut spec["names"], "listKind", format!("{kind}List"));
     }
 }
 
@@ -233,7 +233,7 @@ mod tests {
 
     fn defaulted(kind: &str, mut object: Value) -> Value {
         let row = builtin::ALL.iter().find(|b| b.kind == kind).unwrap();
-        apply(&row.resource(), &mut object);
+        apply_defaults(&row.to_resource(), &mut object);
         object
     }
 

@@ -5,12 +5,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::change::{Decision, Outcome};
-use super::convert::Shown;
+use super::convert::ServedObject;
 use super::error::{ApiError, FieldError, Result};
 use super::registry::{CRDS, Resource};
 use super::reply::Reply;
 use super::{ApiServer, Call, convert, decode, meta};
-use crate::pocket::store::{Key, Stored};
+use crate::pocket::store::{ObjectKey, StoredObject};
 
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
@@ -19,7 +19,7 @@ pub(super) const CRD_CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io
 /// `DeleteOptions` from the body and the query.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(super) struct Options {
+pub(super) struct DeleteOptions {
     grace_period_seconds: Option<i64>,
     preconditions: Option<Preconditions>,
     propagation_policy: Option<String>,
@@ -34,16 +34,16 @@ struct Preconditions {
     resource_version: Option<String>,
 }
 
-impl Options {
-    fn of(call: &Call) -> Result<Options> {
-        let mut options: Options = if call.body.is_empty() {
-            Options::default()
+impl DeleteOptions {
+    fn from_call(call: &Call) -> Result<DeleteOptions> {
+        let mut options: DeleteOptions = if call.body.is_empty() {
+            DeleteOptions::default()
         } else {
-            let body = decode::parse(call)?;
+            let body = decode::parse_body(call)?;
             serde_json::from_value(body)
                 .map_err(|e| ApiError::bad_request(format!("no DeleteOptions: {e}")))?
         };
-        if let Some(grace) = call.query.number("gracePeriodSeconds")? {
+        if let Some(grace) = call.query.parse_number("gracePeriodSeconds")? {
             options.grace_period_seconds = Some(grace);
         }
         if let Some(policy) = call.query.get("propagationPolicy") {
@@ -65,17 +65,17 @@ impl Options {
         }
     }
 
-    fn dry_run(&self) -> bool {
+    fn is_dry_run(&self) -> bool {
         self.dry_run.as_ref().is_some_and(|d| !d.is_empty())
     }
 }
 
 impl ApiServer {
-    pub(super) async fn delete(&self, call: &Call) -> Result<Reply> {
+    pub(super) async fn delete_object(&self, call: &Call) -> Result<Reply> {
         let name = call.name()?;
-        let options = Options::of(call)?;
+        let options = DeleteOptions::from_call(call)?;
         let outcome = self
-            .remove(&call.resource, &call.key(name), &options)
+            .remove_object(&call.resource, &call.store_key(name), &options)
             .await?;
         let object = convert::from_stored(&call.resource, &outcome.object);
         let whole = matches!(
@@ -83,7 +83,9 @@ impl ApiServer {
             ("", "Pod" | "Namespace" | "Service")
         );
         if !outcome.removed || whole {
-            return Ok(Reply::json(call.view.object(&call.resource, &object)));
+            return Ok(Reply::from_json(
+                call.view.render_object(&call.resource, &object),
+            ));
         }
         let mut details = json!({
             "name": name,
@@ -93,7 +95,7 @@ impl ApiServer {
         if !call.resource.group.is_empty() {
             details["group"] = call.resource.group.as_str().into();
         }
-        Ok(Reply::json(json!({
+        Ok(Reply::from_json(json!({
             "kind": "Status",
             "apiVersion": "v1",
             "metadata": {},
@@ -103,19 +105,26 @@ impl ApiServer {
     }
 
     pub(super) async fn delete_collection(&self, call: &Call) -> Result<Reply> {
-        let selector = call.selector()?;
-        let options = Options::of(call)?;
+        let selector = call.parse_selector()?;
+        let options = DeleteOptions::from_call(call)?;
         let listing = self
             .store()
             .list(&call.resource.storage, call.namespace.as_deref());
         let mut deleted = Vec::new();
         for version in listing.items {
-            let (stored, shown) = (version.value(), Shown::of(&call.resource, &version));
+            let (stored, shown) = (
+                version.value(),
+                ServedObject::from_version(&call.resource, &version),
+            );
             if !selector.matches(&shown.value()) {
                 continue;
             }
             match self
-                .remove(&call.resource, &key_of(&call.resource, &stored), &options)
+                .remove_object(
+                    &call.resource,
+                    &object_key(&call.resource, &stored),
+                    &options,
+                )
                 .await
             {
                 Ok(_) => deleted.push(shown),
@@ -124,46 +133,51 @@ impl ApiServer {
             }
         }
         let metadata = json!({"resourceVersion": self.store().version().to_string()});
-        Ok(call.view.list(&call.resource, &deleted, metadata))
+        Ok(call.view.render_list(&call.resource, &deleted, metadata))
     }
 
     /// Deletes one object, as far as its finalizers and its grace period allow.
-    pub(super) async fn remove(
+    pub(super) async fn remove_object(
         &self,
         resource: &Resource,
-        key: &Key,
-        options: &Options,
+        key: &ObjectKey,
+        options: &DeleteOptions,
     ) -> Result<Outcome> {
-        self.change(resource, key, options.dry_run(), |current| {
+        self.change_object(resource, key, options.is_dry_run(), |current| {
             let old = current.ok_or_else(|| ApiError::not_found(resource, &key.name))?;
             check_preconditions(resource, old, options)?;
-            if resource.is("", "Namespace") && matches!(&*key.name, "default" | "kube-system") {
+            if resource.is_kind("", "Namespace") && matches!(&*key.name, "default" | "kube-system")
+            {
                 return Err(ApiError::forbidden(
                     resource,
                     &key.name,
                     "this namespace may not be deleted",
                 ));
             }
-            Ok(decide(resource, old, options, Timestamp::now()))
+            Ok(decide_deletion(resource, old, options, Timestamp::now()))
         })
         .await
     }
 }
 
-pub(super) fn key_of(resource: &Resource, object: &Value) -> Key {
-    Key {
+pub(super) fn object_key(resource: &Resource, object: &Value) -> ObjectKey {
+    ObjectKey {
         resource: resource.storage.clone(),
-        namespace: meta::text(object, "namespace").to_owned(),
-        name: meta::text(object, "name").to_owned(),
+        namespace: meta::field_text(object, "namespace").to_owned(),
+        name: meta::field_text(object, "name").to_owned(),
     }
 }
 
-fn check_preconditions(resource: &Resource, old: &Stored, options: &Options) -> Result<()> {
+fn check_preconditions(
+    resource: &Resource,
+    old: &StoredObject,
+    options: &DeleteOptions,
+) -> Result<()> {
     let Some(wanted) = &options.preconditions else {
         return Ok(());
     };
-    let name = meta::text(&old.value, "name");
-    let uid = meta::text(&old.value, "uid");
+    let name = meta::field_text(&old.value, "name");
+    let uid = meta::field_text(&old.value, "uid");
     if let Some(wanted) = wanted.uid.as_deref().filter(|w| *w != uid) {
         let why = format!(
             "the UID in the precondition ({wanted}) does not match the UID in record ({uid}). The object might have been deleted and then recreated"
@@ -180,9 +194,14 @@ fn check_preconditions(resource: &Resource, old: &Stored, options: &Options) -> 
     Ok(())
 }
 
-fn decide(resource: &Resource, old: &Stored, options: &Options, now: Timestamp) -> Decision {
+fn decide_deletion(
+    resource: &Resource,
+    old: &StoredObject,
+    options: &DeleteOptions,
+    now: Timestamp,
+) -> Decision {
     let mut object = (*old.value).clone();
-    let mut finalizers = meta::finalizers(&object);
+    let mut finalizers = meta::list_finalizers(&object);
     if let Some(policy) = options.propagation_policy.as_deref() {
         finalizers.retain(|f| f != ORPHAN && f != FOREGROUND);
         match policy {
@@ -198,13 +217,13 @@ fn decide(resource: &Resource, old: &Stored, options: &Options, now: Timestamp) 
         finalizers.push(CRD_CLEANUP.into());
     }
     if finalizers.is_empty() {
-        meta::of(&mut object).shift_remove("finalizers");
+        meta::metadata_mut(&mut object).shift_remove("finalizers");
     } else {
         object["metadata"]["finalizers"] = json!(finalizers);
     }
-    let contents =
-        resource.is("", "Namespace") && !meta::strings(&object["spec"]["finalizers"]).is_empty();
-    let grace = grace(resource, &object, options);
+    let contents = resource.is_kind("", "Namespace")
+        && !meta::to_string_list(&object["spec"]["finalizers"]).is_empty();
+    let grace = grace_seconds(resource, &object, options);
     let deadline = now
         .checked_add(SignedDuration::from_secs(grace))
         .unwrap_or(now);
@@ -222,18 +241,18 @@ fn decide(resource: &Resource, old: &Stored, options: &Options, now: Timestamp) 
             .as_str()
             .and_then(|t| t.parse::<Timestamp>().ok());
         if until.is_some_and(|until| deadline < until) {
-            object["metadata"]["deletionTimestamp"] = meta::stamp(deadline).into();
+            object["metadata"]["deletionTimestamp"] = meta::format_time(deadline).into();
         }
     } else {
         if grace == 0 && finalizers.is_empty() && !contents {
             return Decision::Remove(object);
         }
-        object["metadata"]["deletionTimestamp"] = meta::stamp(deadline).into();
+        object["metadata"]["deletionTimestamp"] = meta::format_time(deadline).into();
         object["metadata"]["deletionGracePeriodSeconds"] = grace.into();
         if let Some(generation) = object["metadata"]["generation"].as_u64() {
             object["metadata"]["generation"] = (generation + 1).into();
         }
-        if resource.is("", "Namespace") {
+        if resource.is_kind("", "Namespace") {
             object["status"]["phase"] = "Terminating".into();
         }
     }
@@ -244,8 +263,8 @@ fn decide(resource: &Resource, old: &Stored, options: &Options, now: Timestamp) 
 }
 
 /// Grace period in seconds. Only a pod on a node has one, because its containers must be stopped.
-fn grace(resource: &Resource, object: &Value, options: &Options) -> i64 {
-    if !resource.is("", "Pod") {
+fn grace_seconds(resource: &Resource, object: &Value, options: &DeleteOptions) -> i64 {
+    if !resource.is_kind("", "Pod") {
         return 0;
     }
     let over = matches!(

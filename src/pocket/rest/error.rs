@@ -38,21 +38,21 @@ impl ApiError {
     }
 
     pub fn not_found(resource: &Resource, name: &str) -> ApiError {
-        let message = format!("{} \"{name}\" not found", resource.qualified());
-        ApiError::new(StatusCode::NOT_FOUND, "NotFound", message).about(resource, name)
+        let message = format!("{} \"{name}\" not found", resource.qualified_name());
+        ApiError::new(StatusCode::NOT_FOUND, "NotFound", message).with_details(resource, name)
     }
 
     pub fn already_exists(resource: &Resource, name: &str) -> ApiError {
-        let message = format!("{} \"{name}\" already exists", resource.qualified());
-        ApiError::new(StatusCode::CONFLICT, "AlreadyExists", message).about(resource, name)
+        let message = format!("{} \"{name}\" already exists", resource.qualified_name());
+        ApiError::new(StatusCode::CONFLICT, "AlreadyExists", message).with_details(resource, name)
     }
 
     pub fn conflict(resource: &Resource, name: &str, why: &str) -> ApiError {
         let message = format!(
             "Operation cannot be fulfilled on {} \"{name}\": {why}",
-            resource.qualified()
+            resource.qualified_name()
         );
-        ApiError::new(StatusCode::CONFLICT, "Conflict", message).about(resource, name)
+        ApiError::new(StatusCode::CONFLICT, "Conflict", message).with_details(resource, name)
     }
 
     /// Conflict on something that is not a resource itself, such as `pods/binding`.
@@ -71,7 +71,7 @@ impl ApiError {
         };
         let message = format!("Operation cannot be fulfilled on {qualified} \"{name}\": {why}");
         let mut error =
-            ApiError::new(StatusCode::CONFLICT, "Conflict", message).about(resource, name);
+            ApiError::new(StatusCode::CONFLICT, "Conflict", message).with_details(resource, name);
         error.details["kind"] = resource.kind.as_str().into();
         error
     }
@@ -85,8 +85,11 @@ impl ApiError {
     }
 
     pub fn forbidden(resource: &Resource, name: &str, why: &str) -> ApiError {
-        let message = format!("{} \"{name}\" is forbidden: {why}", resource.qualified());
-        ApiError::new(StatusCode::FORBIDDEN, "Forbidden", message).about(resource, name)
+        let message = format!(
+            "{} \"{name}\" is forbidden: {why}",
+            resource.qualified_name()
+        );
+        ApiError::new(StatusCode::FORBIDDEN, "Forbidden", message).with_details(resource, name)
     }
 
     pub fn bad_request(message: impl Into<String>) -> ApiError {
@@ -149,7 +152,7 @@ impl ApiError {
         };
         let causes: Vec<Value> = problems
             .iter()
-            .map(|p| json!({"reason": p.reason, "message": p.words(), "field": p.field}))
+            .map(|p| json!({"reason": p.reason, "message": p.format_body(), "field": p.field}))
             .collect();
         let mut error = ApiError::new(
             StatusCode::UNPROCESSABLE_ENTITY,
@@ -158,7 +161,7 @@ impl ApiError {
         );
         error.details = json!({"name": name, "kind": kind, "causes": causes});
         if name.is_empty() {
-            meta::remove(&mut error.details, "name");
+            meta::remove_field(&mut error.details, "name");
         }
         if !group.is_empty() {
             error.details["group"] = group.into();
@@ -166,7 +169,7 @@ impl ApiError {
         error
     }
 
-    fn about(mut self, resource: &Resource, name: &str) -> ApiError {
+    fn with_details(mut self, resource: &Resource, name: &str) -> ApiError {
         self.details = json!({"name": name, "kind": resource.plural});
         if !resource.group.is_empty() {
             self.details["group"] = resource.group.as_str().into();
@@ -174,7 +177,7 @@ impl ApiError {
         self
     }
 
-    pub fn body(&self) -> Value {
+    pub fn to_status(&self) -> Value {
         let mut body = json!({
             "kind": "Status",
             "apiVersion": "v1",
@@ -184,7 +187,7 @@ impl ApiError {
             "reason": self.reason,
         });
         if self.reason.is_empty() {
-            meta::remove(&mut body, "reason");
+            meta::remove_field(&mut body, "reason");
         }
         if !self.details.is_null() {
             body["details"] = self.details.clone();
@@ -215,7 +218,7 @@ impl From<WriteError> for ApiError {
 
 impl std::fmt::Display for FieldError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.field, self.words())
+        write!(f, "{}: {}", self.field, self.format_body())
     }
 }
 
@@ -244,7 +247,7 @@ impl FieldError {
     }
 
     /// Replaces the value that the message shows.
-    pub(super) fn show(&mut self, value: &Value) {
+    pub(super) fn set_value(&mut self, value: &Value) {
         self.value = Some(value.clone());
     }
 
@@ -283,7 +286,7 @@ impl FieldError {
     }
 
     /// What a name refers to does not exist; `detail` says what does.
-    pub fn not_found_since(
+    pub fn not_found_with_detail(
         field: impl Into<String>,
         value: &Value,
         detail: impl Into<String>,
@@ -322,7 +325,7 @@ impl FieldError {
         FieldError::new(field, "FieldValueTooMany", None, detail)
     }
 
-    fn words(&self) -> String {
+    fn format_body(&self) -> String {
         let what = match self.reason {
             "FieldValueRequired" => "Required value",
             "FieldValueForbidden" => "Forbidden",
@@ -388,6 +391,9 @@ mod tests {
             "Service \"web\" is invalid: [spec.replicas: Invalid value: -1: must be greater than or equal to 0, \
              spec.type: Unsupported value: \"x\": supported values: \"A\", \"B\"]"
         );
-        assert_eq!(error.body()["details"]["causes"][1]["field"], "spec.type");
+        assert_eq!(
+            error.to_status()["details"]["causes"][1]["field"],
+            "spec.type"
+        );
     }
 }

@@ -42,7 +42,7 @@ pub enum LogError {
 /// Provider of container logs.
 pub trait LogSource: Send + Sync {
     /// Opens a log of `pod`. A followed stream ends when the container does.
-    fn open(
+    fn open_log(
         &self,
         pod: Arc<Value>,
         options: LogOptions,
@@ -50,15 +50,17 @@ pub trait LogSource: Send + Sync {
 }
 
 impl ApiServer {
-    pub(super) async fn logs(&self, call: &Call) -> Result<Reply> {
+    pub(super) async fn stream_logs(&self, call: &Call) -> Result<Reply> {
         let name = call.name()?;
-        let pod = self.find(&call.resource, &call.key(name))?.value;
+        let pod = self
+            .find_stored(&call.resource, &call.store_key(name))?
+            .value;
         let Some(source) = self.inner.logs.get() else {
             return Err(ApiError::not_served("logs before its kubelet has started"));
         };
         let query = &call.query;
-        let since_seconds: Option<i64> = query.number("sinceSeconds")?;
-        let since_time: Option<Timestamp> = query.number("sinceTime")?;
+        let since_seconds: Option<i64> = query.parse_number("sinceSeconds")?;
+        let since_time: Option<Timestamp> = query.parse_number("sinceTime")?;
         let since = match (since_seconds, since_time) {
             (Some(_), Some(_)) => {
                 return Err(ApiError::bad_request(
@@ -71,16 +73,16 @@ impl ApiServer {
             (None, time) => time,
         };
         let options = LogOptions {
-            container: container(&pod, name, query.get("container"))?,
-            follow: query.flag("follow"),
-            tail_lines: query.number("tailLines")?,
+            container: choose_container(&pod, name, query.get("container"))?,
+            follow: query.has_flag("follow"),
+            tail_lines: query.parse_number("tailLines")?,
             since,
-            timestamps: query.flag("timestamps"),
-            previous: query.flag("previous"),
-            limit_bytes: query.number("limitBytes")?,
+            timestamps: query.has_flag("timestamps"),
+            previous: query.has_flag("previous"),
+            limit_bytes: query.parse_number("limitBytes")?,
         };
         let stream = source
-            .open(pod, options)
+            .open_log(pod, options)
             .await
             .map_err(|error| match error {
                 LogError::NotAvailable(why) => ApiError::bad_request(why),
@@ -97,7 +99,7 @@ impl ApiServer {
     }
 }
 
-fn container(pod: &Value, name: &str, asked: Option<&str>) -> Result<String> {
+fn choose_container(pod: &Value, name: &str, asked: Option<&str>) -> Result<String> {
     let spec = &pod["spec"];
     let names = |list: &str| -> Vec<String> {
         let list = spec[list].as_array().map(Vec::as_slice).unwrap_or_default();

@@ -6,21 +6,21 @@ use serde_json::{Map, Value};
 use super::error::FieldError;
 
 /// RFC 3339 with seconds, as Kubernetes writes times.
-pub fn stamp(time: Timestamp) -> String {
+pub fn format_time(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// RFC 3339 with microseconds: a `MicroTime`.
-pub fn stamp_micro(time: Timestamp) -> String {
+pub fn format_micro_time(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
 }
 
-pub fn now() -> String {
-    stamp(Timestamp::now())
+pub fn timestamp_now() -> String {
+    format_time(Timestamp::now())
 }
 
 /// The object's metadata, added if missing. Decoding has checked that the body is an object.
-pub fn of(object: &mut Value) -> &mut Map<String, Value> {
+pub fn metadata_mut(object: &mut Value) -> &mut Map<String, Value> {
     if !object["metadata"].is_object() {
         object["metadata"] = Value::Object(Map::new());
     }
@@ -29,7 +29,7 @@ pub fn of(object: &mut Value) -> &mut Map<String, Value> {
         .expect("made an object just above")
 }
 
-pub fn text<'a>(object: &'a Value, field: &str) -> &'a str {
+pub fn field_text<'a>(object: &'a Value, field: &str) -> &'a str {
     object["metadata"][field].as_str().unwrap_or_default()
 }
 
@@ -37,11 +37,11 @@ pub fn is_deleting(object: &Value) -> bool {
     object["metadata"]["deletionTimestamp"].is_string()
 }
 
-pub fn finalizers(object: &Value) -> Vec<String> {
-    strings(&object["metadata"]["finalizers"])
+pub fn list_finalizers(object: &Value) -> Vec<String> {
+    to_string_list(&object["metadata"]["finalizers"])
 }
 
-pub fn strings(list: &Value) -> Vec<String> {
+pub fn to_string_list(list: &Value) -> Vec<String> {
     let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
     list.iter()
         .filter_map(|v| v.as_str().map(str::to_owned))
@@ -49,7 +49,7 @@ pub fn strings(list: &Value) -> Vec<String> {
 }
 
 /// Removes a field, keeping the order of the others.
-pub fn remove(object: &mut Value, field: &str) -> Option<Value> {
+pub fn remove_field(object: &mut Value, field: &str) -> Option<Value> {
     object.as_object_mut()?.shift_remove(field)
 }
 

@@ -3,14 +3,14 @@
 use serde_json::Value;
 
 use super::error::FieldError;
-use super::validate::{label_value, qualified_name};
+use super::validate::{label_value_errors, qualified_name_errors};
 
-const MOST_ANNOTATIONS: usize = 256 << 10;
+const MAX_ANNOTATION_BYTES: usize = 256 << 10;
 const OWNERS: &str = "metadata.ownerReferences";
 
-pub(super) fn check(object: &Value, problems: &mut Vec<FieldError>) {
+pub(super) fn check_metadata(object: &Value, problems: &mut Vec<FieldError>) {
     let metadata = &object["metadata"];
-    owners(&metadata["ownerReferences"], problems);
+    check_owner_references(&metadata["ownerReferences"], problems);
     let mut each = |path: &str, value: &Value, messages: Vec<String>| {
         problems.extend(
             messages
@@ -19,11 +19,15 @@ pub(super) fn check(object: &Value, problems: &mut Vec<FieldError>) {
         );
     };
     for (key, value) in metadata["labels"].as_object().into_iter().flatten() {
-        each("metadata.labels", &key.as_str().into(), qualified_name(key));
+        each(
+            "metadata.labels",
+            &key.as_str().into(),
+            qualified_name_errors(key),
+        );
         each(
             "metadata.labels",
             value,
-            label_value(value.as_str().unwrap_or_default()),
+            label_value_errors(value.as_str().unwrap_or_default()),
         );
     }
     let mut size = 0;
@@ -31,19 +35,19 @@ pub(super) fn check(object: &Value, problems: &mut Vec<FieldError>) {
         each(
             "metadata.annotations",
             &key.as_str().into(),
-            qualified_name(&key.to_lowercase()),
+            qualified_name_errors(&key.to_lowercase()),
         );
         size += key.len() + value.as_str().unwrap_or_default().len();
     }
-    if size > MOST_ANNOTATIONS {
+    if size > MAX_ANNOTATION_BYTES {
         problems.push(FieldError::too_long(
             "metadata.annotations",
-            MOST_ANNOTATIONS as u64,
+            MAX_ANNOTATION_BYTES as u64,
         ));
     }
 }
 
-fn owners(owners: &Value, problems: &mut Vec<FieldError>) {
+fn check_owner_references(owners: &Value, problems: &mut Vec<FieldError>) {
     let mut controller = None;
     for owner in owners.as_array().into_iter().flatten() {
         let text = |field: &str| owner[field].as_str().unwrap_or_default();
@@ -93,7 +97,7 @@ mod tests {
     fn labels_annotations_and_owners() {
         let wrong = |metadata: Value| {
             let mut problems = Vec::new();
-            check(&json!({"metadata": metadata}), &mut problems);
+            check_metadata(&json!({"metadata": metadata}), &mut problems);
             problems.into_iter().map(|p| p.field).collect::<Vec<_>>()
         };
         let owner = |n: i32| json!({"apiVersion": "apps/v1", "kind": "D", "name": n.to_string(), "uid": "u", "controller": true});

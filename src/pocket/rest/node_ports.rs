@@ -13,24 +13,24 @@ const LAST: i64 = 32767;
 impl ApiServer {
     /// Allocates a node port for each port of a Service whose type has node ports.
     pub(super) fn assign_node_ports(&self, resource: &Resource, object: &mut Value) -> Result<()> {
-        if !resource.is("", "Service") {
+        if !resource.is_kind("", "Service") {
             return Ok(());
         }
-        let uid = meta::text(object, "uid").to_owned();
+        let uid = meta::field_text(object, "uid").to_owned();
         let others = self.store().list(&resource.storage, None);
         let taken: Vec<i64> = others
             .values()
-            .filter(|s| meta::text(s, "uid") != uid)
-            .flat_map(|s| ports_of(&s))
+            .filter(|s| meta::field_text(s, "uid") != uid)
+            .flat_map(|s| node_ports_of(&s))
             .collect();
-        let name = meta::text(object, "name").to_owned();
-        assign(&mut object["spec"], &taken).map_err(|problem| {
+        let name = meta::field_text(object, "name").to_owned();
+        allocate_node_ports(&mut object["spec"], &taken).map_err(|problem| {
             ApiError::invalid(&resource.group, &resource.kind, &name, &[*problem])
         })
     }
 }
 
-fn ports_of(service: &Value) -> Vec<i64> {
+fn node_ports_of(service: &Value) -> Vec<i64> {
     let ports = service["spec"]["ports"].as_array().into_iter().flatten();
     ports
         .filter_map(|port| port["nodePort"].as_i64().filter(|n| *n != 0))
@@ -39,7 +39,10 @@ fn ports_of(service: &Value) -> Vec<i64> {
 
 /// `taken` are the node ports of other Services. Ports with the same number but different protocols
 /// share a node port.
-fn assign(spec: &mut Value, taken: &[i64]) -> std::result::Result<(), Box<FieldError>> {
+fn allocate_node_ports(
+    spec: &mut Value,
+    taken: &[i64],
+) -> std::result::Result<(), Box<FieldError>> {
     let kind = spec["type"].as_str().unwrap_or_default();
     let gives = kind == "NodePort"
         || (kind == "LoadBalancer" && spec["allocateLoadBalancerNodePorts"] != false);
@@ -89,7 +92,7 @@ fn assign(spec: &mut Value, taken: &[i64]) -> std::result::Result<(), Box<FieldE
         let shared = same
             .and_then(|p| p["nodePort"].as_i64())
             .filter(|n| free(&protocol, *n, &own));
-        let number = shared.or_else(|| next_free(|n| free(&protocol, n, &own)));
+        let number = shared.or_else(|| next_free_port(|n| free(&protocol, n, &own)));
         let Some(number) = number else {
             let path = format!("spec.ports[{at}].nodePort");
             return Err(FieldError::invalid_whole(path, "no node port is free").into());
@@ -101,7 +104,7 @@ fn assign(spec: &mut Value, taken: &[i64]) -> std::result::Result<(), Box<FieldE
 }
 
 /// Searches from a random start, so that a freed port is not reused soon.
-fn next_free(free: impl Fn(i64) -> bool) -> Option<i64> {
+fn next_free_port(free: impl Fn(i64) -> bool) -> Option<i64> {
     let count = LAST - FIRST + 1;
     let start = i64::from(uuid::Uuid::new_v4().as_fields().0) % count;
     (0..count)
@@ -116,7 +119,7 @@ mod tests {
     use super::*;
 
     fn given(mut spec: Value, taken: &[i64]) -> std::result::Result<Vec<i64>, String> {
-        assign(&mut spec, taken).map_err(|e| e.to_string())?;
+        allocate_node_ports(&mut spec, taken).map_err(|e| e.to_string())?;
         Ok(spec["ports"]
             .as_array()
             .unwrap()

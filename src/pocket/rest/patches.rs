@@ -19,11 +19,11 @@ pub(super) enum Patch {
 
 impl Patch {
     /// The patch, and the findings of strict validation in its text.
-    pub(super) fn of(call: &Call) -> Result<(Patch, Vec<(&'static str, String)>)> {
+    pub(super) fn from_call(call: &Call) -> Result<(Patch, Vec<(&'static str, String)>)> {
         let body = || -> Result<_> {
             let tree: Tree = serde_json::from_slice(&call.body)
                 .map_err(|e| ApiError::bad_request(format!("the patch is no JSON: {e}")))?;
-            Ok(decode::duplicates(tree))
+            Ok(decode::collect_duplicates(tree))
         };
         let known = |(value, twice), kind: fn(Value) -> Patch| Ok((kind(value), twice));
         let custom = matches!(call.resource.definition, Definition::Custom(_));
@@ -32,8 +32,8 @@ impl Patch {
             "application/json-patch+json" => known(body()?, Patch::Json),
             "application/strategic-merge-patch+json" if !custom => known(body()?, Patch::Strategic),
             "application/apply-patch+yaml" => {
-                let (tree, mut strict) = decode::yaml(&call.body)?;
-                let (applied, twice) = decode::duplicates(tree);
+                let (tree, mut strict) = decode::parse_yaml(&call.body)?;
+                let (applied, twice) = decode::collect_duplicates(tree);
                 strict.extend(twice);
                 known((applied, strict), Patch::Apply)
             }
@@ -51,21 +51,21 @@ impl Patch {
         }
     }
 
-    /// Applies the patch to an object. Server-side apply is not among these: see [`apply`].
-    pub(super) fn on(&self, resource: &Resource, target: &Value) -> Result<Value> {
+    /// Applies the patch to an object. Server-side apply is not among these: see [`super::super::patch::apply_server_side`].
+    pub(super) fn apply_to(&self, resource: &Resource, target: &Value) -> Result<Value> {
         match self {
-            Patch::Merge(body) if body.is_object() => Ok(patch::merge(target, body)),
+            Patch::Merge(body) if body.is_object() => Ok(patch::apply_merge_patch(target, body)),
             Patch::Merge(_) => Err(ApiError::bad_request("the patch is malformed: no object")),
-            Patch::Json(body) => patch::json(target, body).map_err(refused),
+            Patch::Json(body) => patch::apply_json_patch(target, body).map_err(to_api_error),
             Patch::Strategic(body) => {
-                patch::strategic(target, body, &resource.lists).map_err(refused)
+                patch::apply_strategic_patch(target, body, &resource.lists).map_err(to_api_error)
             }
             Patch::Apply(_) => Err(ApiError::internal("an apply taken for a patch")),
         }
     }
 }
 
-fn refused(error: PatchError) -> ApiError {
+fn to_api_error(error: PatchError) -> ApiError {
     match error {
         PatchError::Malformed(_) => ApiError::bad_request(error.to_string()),
         PatchError::Inapplicable(why) => ApiError::new(
@@ -77,13 +77,13 @@ fn refused(error: PatchError) -> ApiError {
 }
 
 /// Server-side apply: merges this manager's configuration into the live object, if there is one.
-pub(super) fn apply(
+pub(super) fn apply_server_side(
     call: &Call,
     live: Option<&Value>,
     applied: &Value,
     subresource: Option<&str>,
 ) -> Result<Value> {
-    let force = call.query.flag("force");
+    let force = call.query.has_flag("force");
     let resource = &call.resource;
     patch::apply_subresource(
         live,
@@ -91,7 +91,7 @@ pub(super) fn apply(
         &call.manager,
         subresource,
         force,
-        &meta::now(),
+        &meta::timestamp_now(),
         &resource.lists,
     )
     .map_err(|error| match error {

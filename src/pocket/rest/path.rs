@@ -20,7 +20,7 @@ pub struct ResourcePath {
 }
 
 /// Returns `None` when a segment is not UTF-8.
-pub fn parse(path: &str) -> Option<Target> {
+pub fn parse_path(path: &str) -> Option<Target> {
     let segments: Vec<String> = path
         .split('/')
         .filter(|s| !s.is_empty())
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     fn resource(path: &str) -> String {
-        match parse(path) {
+        match parse_path(path) {
             Some(Target::Resource(r)) => format!(
                 "{}/{} {} {} {} {}",
                 r.group,
@@ -98,7 +98,7 @@ mod tests {
             "apps/v1 demo deployments a.b scale"
         );
         assert_eq!(
-            parse("/apis/apps/v1"),
+            parse_path("/apis/apps/v1"),
             Some(Target::Other(vec![
                 "apis".into(),
                 "apps".into(),
@@ -106,9 +106,9 @@ mod tests {
             ]))
         );
         assert_eq!(
-            parse("/version/"),
+            parse_path("/version/"),
             Some(Target::Other(vec!["version".into()]))
         );
-        assert_eq!(parse("/api/v1/pods/%ff"), None);
+        assert_eq!(parse_path("/api/v1/pods/%ff"), None);
     }
 }

@@ -7,13 +7,13 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::meta;
-use super::types::{self, Field, Kind, Many, message_of};
+use super::types::{self, Cardinality, FieldKind, MessageField, message_name};
 
 mod reader;
 #[cfg(test)]
 mod tests;
 
-use reader::{Field as Wire, Reader};
+use reader::{WireReader, WireValue as Wire};
 
 pub(super) const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
 const MAGIC: &[u8] = b"k8s\0";
@@ -36,65 +36,65 @@ pub(super) enum Error {
 type Result<T> = std::result::Result<T, Error>;
 
 /// Decodes a whole body: the envelope that names the kind, and the object in it.
-pub(super) fn object(body: &[u8]) -> Result<Value> {
+pub(super) fn decode_object(body: &[u8]) -> Result<Value> {
     let envelope = body.strip_prefix(MAGIC).ok_or(Error::Magic)?;
     let (mut api_version, mut kind, mut raw) = (String::new(), String::new(), &[][..]);
-    let mut reader = Reader(envelope);
+    let mut reader = WireReader(envelope);
     while let Some((number, wire)) = reader.next()? {
         match number {
             1 => {
-                let mut reader = Reader(wire.bytes("apiVersion and kind")?);
+                let mut reader = WireReader(wire.as_bytes("apiVersion and kind")?);
                 while let Some((number, wire)) = reader.next()? {
                     match number {
-                        1 => api_version = wire.text("apiVersion")?,
-                        2 => kind = wire.text("kind")?,
+                        1 => api_version = wire.to_text("apiVersion")?,
+                        2 => kind = wire.to_text("kind")?,
                         _ => {}
                     }
                 }
             }
-            2 => raw = wire.bytes("the object")?,
+            2 => raw = wire.as_bytes("the object")?,
             _ => {}
         }
     }
     let (group, version) = api_version.rsplit_once('/').unwrap_or(("", &api_version));
-    let mut name = message_of(group, version, &kind);
+    let mut name = message_name(group, version, &kind);
     if kind == "DeleteOptions" {
         // Every group has DeleteOptions under its own name.
         name = "meta/v1.DeleteOptions".into();
     }
-    if types::fields(&name).is_none() {
+    if types::message_fields(&name).is_none() {
         return Err(Error::Kind { api_version, kind });
     }
     let mut object = Map::new();
     object.insert("apiVersion".into(), api_version.into());
     object.insert("kind".into(), kind.into());
-    message(raw, &name, &mut object)?;
+    decode_message(raw, &name, &mut object)?;
     Ok(Value::Object(object))
 }
 
-fn message(bytes: &[u8], name: &str, into: &mut Map<String, Value>) -> Result<()> {
-    let Some(fields) = types::fields(name) else {
+fn decode_message(bytes: &[u8], name: &str, into: &mut Map<String, Value>) -> Result<()> {
+    let Some(fields) = types::message_fields(name) else {
         return Ok(());
     };
-    let mut reader = Reader(bytes);
+    let mut reader = WireReader(bytes);
     while let Some((number, wire)) = reader.next()? {
         // Fields that this version does not know are dropped, as in Kubernetes.
         let Some(field) = fields.iter().find(|f| f.number == number) else {
             continue;
         };
-        if let (true, Kind::Message(name)) = (field.inline, field.kind) {
-            message(wire.bytes(field.name)?, name, into)?;
+        if let (true, FieldKind::Message(name)) = (field.inline, field.kind) {
+            decode_message(wire.as_bytes(field.name)?, name, into)?;
             continue;
         }
         match field.many {
-            Many::One => {
-                let value = value(&wire, field)?;
+            Cardinality::One => {
+                let value = decode_value(&wire, field)?;
                 if field.set || field.keep || !is_zero(&value) {
                     into.insert(field.name.into(), value);
                 }
             }
-            Many::List => {
-                let value = value(&wire, field)?;
+            Cardinality::List => {
+                let value = decode_value(&wire, field)?;
                 let list = into
                     .entry(field.name)
                     .or_insert_with(|| Value::Array(Vec::new()));
@@ -102,13 +102,13 @@ fn message(bytes: &[u8], name: &str, into: &mut Map<String, Value>) -> Result<()
                     .ok_or(Error::Type(field.name))?
                     .push(value);
             }
-            Many::Map => {
+            Cardinality::Map => {
                 let (mut key, mut item) = (String::new(), None);
-                let mut reader = Reader(wire.bytes(field.name)?);
+                let mut reader = WireReader(wire.as_bytes(field.name)?);
                 while let Some((number, wire)) = reader.next()? {
                     match number {
-                        1 => key = wire.text(field.name)?,
-                        2 => item = Some(value(&wire, field)?),
+                        1 => key = wire.to_text(field.name)?,
+                        2 => item = Some(decode_value(&wire, field)?),
                         _ => {}
                     }
                 }
@@ -125,71 +125,71 @@ fn message(bytes: &[u8], name: &str, into: &mut Map<String, Value>) -> Result<()
     Ok(())
 }
 
-fn value(wire: &Wire<'_>, field: &Field) -> Result<Value> {
+fn decode_value(wire: &Wire<'_>, field: &MessageField) -> Result<Value> {
     let name = field.name;
     Ok(match field.kind {
-        Kind::Text(_) => wire.text(name)?.into(),
-        Kind::Bytes => base64::engine::general_purpose::STANDARD
-            .encode(wire.bytes(name)?)
+        FieldKind::Text(_) => wire.to_text(name)?.into(),
+        FieldKind::Bytes => base64::engine::general_purpose::STANDARD
+            .encode(wire.as_bytes(name)?)
             .into(),
-        Kind::Int32 | Kind::Int64 => wire.int(name)?.into(),
-        Kind::Bool => (wire.int(name)? != 0).into(),
-        Kind::Time => time(wire.bytes(name)?, name)?.map_or(Value::Null, |t| meta::stamp(t).into()),
-        Kind::MicroTime => {
-            time(wire.bytes(name)?, name)?.map_or(Value::Null, |t| meta::stamp_micro(t).into())
-        }
-        Kind::Quantity => {
-            first(wire.bytes(name)?)?.map_or(Ok(Value::Null), |w| w.text(name).map(Value::from))?
-        }
-        Kind::Json => {
-            let raw = first(wire.bytes(name)?)?.map_or(Ok(&[][..]), |w| w.bytes(name))?;
+        FieldKind::Int32 | FieldKind::Int64 => wire.as_int(name)?.into(),
+        FieldKind::Bool => (wire.as_int(name)? != 0).into(),
+        FieldKind::Time => decode_time(wire.as_bytes(name)?, name)?
+            .map_or(Value::Null, |t| meta::format_time(t).into()),
+        FieldKind::MicroTime => decode_time(wire.as_bytes(name)?, name)?
+            .map_or(Value::Null, |t| meta::format_micro_time(t).into()),
+        FieldKind::Quantity => first_field(wire.as_bytes(name)?)?
+            .map_or(Ok(Value::Null), |w| w.to_text(name).map(Value::from))?,
+        FieldKind::Json => {
+            let raw =
+                first_field(wire.as_bytes(name)?)?.map_or(Ok(&[][..]), |w| w.as_bytes(name))?;
             serde_json::from_slice(raw).map_err(|_| Error::Type(name))?
         }
-        Kind::IntOrString => {
+        FieldKind::IntOrString => {
             let (mut is_text, mut int, mut text) = (false, 0, String::new());
-            let mut reader = Reader(wire.bytes(name)?);
+            let mut reader = WireReader(wire.as_bytes(name)?);
             while let Some((number, wire)) = reader.next()? {
                 match number {
-                    1 => is_text = wire.int(name)? == 1,
-                    2 => int = wire.int(name)?,
-                    3 => text = wire.text(name)?,
+                    1 => is_text = wire.as_int(name)? == 1,
+                    2 => int = wire.as_int(name)?,
+                    3 => text = wire.to_text(name)?,
                     _ => {}
                 }
             }
             if is_text { text.into() } else { int.into() }
         }
-        Kind::List => {
+        FieldKind::List => {
             let mut list = Vec::new();
-            let mut reader = Reader(wire.bytes(name)?);
+            let mut reader = WireReader(wire.as_bytes(name)?);
             while let Some((_, wire)) = reader.next()? {
-                list.push(Value::from(wire.text(name)?));
+                list.push(Value::from(wire.to_text(name)?));
             }
             list.into()
         }
-        Kind::Message(of) => {
+        FieldKind::Message(of) => {
             let mut object = Map::new();
-            message(wire.bytes(name)?, of, &mut object)?;
+            decode_message(wire.as_bytes(name)?, of, &mut object)?;
             object.into()
         }
     })
 }
 
 /// Field number 1 of a message that has no other field.
-fn first(bytes: &[u8]) -> Result<Option<Wire<'_>>> {
-    Ok(Reader(bytes)
+fn first_field(bytes: &[u8]) -> Result<Option<Wire<'_>>> {
+    Ok(WireReader(bytes)
         .next()?
         .filter(|(number, _)| *number == 1)
         .map(|(_, wire)| wire))
 }
 
 /// Seconds and nanoseconds; `None` for Go's zero time.
-fn time(bytes: &[u8], name: &'static str) -> Result<Option<Timestamp>> {
+fn decode_time(bytes: &[u8], name: &'static str) -> Result<Option<Timestamp>> {
     let (mut seconds, mut nanos) = (None, 0);
-    let mut reader = Reader(bytes);
+    let mut reader = WireReader(bytes);
     while let Some((number, wire)) = reader.next()? {
         match number {
-            1 => seconds = Some(wire.int(name)?),
-            2 => nanos = i32::try_from(wire.int(name)?).map_err(|_| Error::Type(name))?,
+            1 => seconds = Some(wire.as_int(name)?),
+            2 => nanos = i32::try_from(wire.as_int(name)?).map_err(|_| Error::Type(name))?,
             _ => {}
         }
     }

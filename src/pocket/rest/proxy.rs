@@ -18,7 +18,7 @@ use super::{
 };
 
 /// Headers of one connection only (RFC 9110 §7.6.1), or that must not reach the backend.
-const OWN: [HeaderName; 8] = [
+const UNFORWARDED_HEADERS: [HeaderName; 8] = [
     header::AUTHORIZATION,
     header::CONNECTION,
     header::HOST,
@@ -29,21 +29,27 @@ const OWN: [HeaderName; 8] = [
     header::UPGRADE,
 ];
 
-pub(super) type Onward = Client<HttpConnector, Full<Bytes>>;
+pub(super) type ProxyClient = Client<HttpConnector, Full<Bytes>>;
 
-pub(super) fn client() -> Onward {
+pub(super) fn build_client() -> ProxyClient {
     Client::builder(TokioExecutor::new()).build_http()
 }
 
 impl ApiServer {
-    pub(super) async fn proxy(&self, parts: &http::request::Parts, call: Call) -> Result<Reply> {
+    pub(super) async fn proxy_request(
+        &self,
+        parts: &http::request::Parts,
+        call: Call,
+    ) -> Result<Reply> {
         let name = call.name()?.to_owned();
         let (name, port) = name.split_once(':').unwrap_or((&name, ""));
-        let object = self.find(&call.resource, &call.key(name))?.value;
-        let to = if call.resource.is("", "Pod") {
-            pod(&object, name, port)?
+        let object = self
+            .find_stored(&call.resource, &call.store_key(name))?
+            .value;
+        let to = if call.resource.is_kind("", "Pod") {
+            resolve_pod(&object, name, port)?
         } else {
-            self.service(&call, &object, port)?
+            self.resolve_service(&call, &object, port)?
         };
         // The path stays encoded: decoding it once too often would change it.
         let rest = parts.uri.path().splitn(9, '/').nth(8).unwrap_or_default();
@@ -57,7 +63,11 @@ impl ApiServer {
             .map_err(|e| ApiError::bad_request(format!("{rest}: {e}")))?;
         let mut request = Request::new(Full::new(call.body));
         (*request.method_mut(), *request.uri_mut()) = (parts.method.clone(), uri);
-        for (key, value) in parts.headers.iter().filter(|(key, _)| !OWN.contains(key)) {
+        for (key, value) in parts
+            .headers
+            .iter()
+            .filter(|(key, _)| !UNFORWARDED_HEADERS.contains(key))
+        {
             request.headers_mut().append(key.clone(), value.clone());
         }
         let answer = self.inner.onward.request(request).await.map_err(|e| {
@@ -71,16 +81,18 @@ impl ApiServer {
             )
         })?;
         let (mut head, body) = answer.into_parts();
-        OWN.iter().for_each(|own| drop(head.headers.remove(own)));
+        UNFORWARDED_HEADERS
+            .iter()
+            .for_each(|own| drop(head.headers.remove(own)));
         let body = body.into_data_stream().map_err(BoxError::from);
-        Ok(Reply::HandedOn {
+        Ok(Reply::Proxied {
             head,
             stream: Box::pin(body),
         })
     }
 
     /// Address of a ready pod of a Service, for a port's number or name.
-    fn service(&self, call: &Call, service: &Value, port: &str) -> Result<String> {
+    fn resolve_service(&self, call: &Call, service: &Value, port: &str) -> Result<String> {
         let name = service["metadata"]["name"].as_str().unwrap_or_default();
         let none =
             |why: String| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", why);
@@ -103,7 +115,7 @@ impl ApiServer {
         })?;
         let registry = self.registry();
         let slices = registry
-            .find("discovery.k8s.io", "v1", "endpointslices")
+            .find_resource("discovery.k8s.io", "v1", "endpointslices")
             .ok_or_else(ApiError::no_such_path)?;
         let all = self
             .store()
@@ -138,7 +150,7 @@ impl ApiServer {
     }
 }
 
-fn pod(pod: &Value, name: &str, port: &str) -> Result<String> {
+fn resolve_pod(pod: &Value, name: &str, port: &str) -> Result<String> {
     let address = pod["status"]["podIP"].as_str().filter(|a| !a.is_empty());
     let address = address.ok_or_else(|| {
         ApiError::bad_request(format!("address not allowed: pod {name} has none"))

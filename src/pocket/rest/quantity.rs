@@ -3,12 +3,12 @@
 
 use std::cmp::Ordering;
 
-const WRONG: &str =
+const INVALID_FORMAT: &str =
     "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
-const SUFFIX: &str = "unable to parse quantity's suffix";
+const INVALID_SUFFIX: &str = "unable to parse quantity's suffix";
 const NANO: i128 = 1_000_000_000;
 /// Kubernetes caps quantities with a binary suffix at this amount.
-const MOST: i128 = (i64::MAX as i128) * NANO;
+const MAX_BINARY: i128 = (i64::MAX as i128) * NANO;
 /// Amounts are not counted beyond this: such an amount only compares as larger than any other.
 const HUGE: i128 = i128::MAX / 4;
 
@@ -47,7 +47,7 @@ impl Quantity {
             })
         };
         if text.is_empty() {
-            return Err(WRONG);
+            return Err(INVALID_FORMAT);
         }
         let (negative, unsigned) = match text.as_bytes()[0] {
             b'-' => (true, &text[1..]),
@@ -69,9 +69,9 @@ impl Quantity {
         let power = &suffix[letters..];
         let power = power.strip_prefix(['-', '+']).unwrap_or(power);
         if digits(power) != power.len() {
-            return Err(WRONG);
+            return Err(INVALID_FORMAT);
         }
-        let (base, power, mut format) = scale(suffix).ok_or(SUFFIX)?;
+        let (base, power, mut format) = parse_suffix(suffix).ok_or(INVALID_SUFFIX)?;
         let whole = if whole.is_empty() { "0" } else { whole };
         let all = format!("{whole}{fraction}");
         let places = i64::try_from(fraction.len()).unwrap_or(i64::MAX);
@@ -79,9 +79,9 @@ impl Quantity {
             2 => (-places, u32::try_from(power).unwrap_or(0)),
             _ => (power.saturating_sub(places), 0),
         };
-        let mut nanos = amount(all.trim_start_matches('0'), ten, two);
+        let mut nanos = scale_digits(all.trim_start_matches('0'), ten, two);
         if format == Format::Binary {
-            nanos = nanos.min(MOST);
+            nanos = nanos.min(MAX_BINARY);
             if nanos > 0 && nanos < NANO {
                 format = Format::Decimal;
             }
@@ -108,7 +108,7 @@ impl Quantity {
         let text = if (quick && in_order) || huge {
             text.to_owned()
         } else {
-            canonical(nanos, format)
+            format_canonical(nanos, format)
         };
         Ok(Quantity { nanos, text })
     }
@@ -132,7 +132,7 @@ impl std::fmt::Display for Quantity {
     }
 }
 
-fn canonical(nanos: i128, format: Format) -> String {
+fn format_canonical(nanos: i128, format: Format) -> String {
     if format == Format::Binary && nanos.abs() >= 1024 * NANO && nanos % NANO == 0 {
         let (mut number, mut at) = (nanos / NANO, 0);
         while number % 1024 == 0 && at < 6 {
@@ -158,7 +158,7 @@ fn canonical(nanos: i128, format: Format) -> String {
 }
 
 /// What a suffix means: base, power and format.
-fn scale(suffix: &str) -> Option<(u8, i64, Format)> {
+fn parse_suffix(suffix: &str) -> Option<(u8, i64, Format)> {
     let decimal = |power| Some((10, power, Format::Decimal));
     let binary = |power| Some((2, power, Format::Binary));
     match suffix {
@@ -186,7 +186,7 @@ fn scale(suffix: &str) -> Option<(u8, i64, Format)> {
 }
 
 /// `digits` times these powers of ten and two, in billionths, rounded up.
-fn amount(digits: &str, ten: i64, two: u32) -> i128 {
+fn scale_digits(digits: &str, ten: i64, two: u32) -> i128 {
     // With more digits than are ever counted, only the first ones and the number of the others
     // matter.
     let (head, tail) = digits.split_at(digits.len().min(30));
@@ -258,20 +258,20 @@ mod tests {
             ("1.1n", "2n"),
             ("100Ei", "9223372036854775807"),
             ("0.001Ki", "1024m"),
-            ("512MB", WRONG),
-            ("1core", WRONG),
-            ("abc", WRONG),
-            ("", WRONG),
-            (" 1", WRONG),
-            ("1 ", WRONG),
-            ("1Mi2x", WRONG),
-            ("1mi", SUFFIX),
-            ("1KI", WRONG),
-            ("1K", SUFFIX),
-            ("1Mi2", SUFFIX),
-            ("1e", SUFFIX),
-            ("--1", SUFFIX),
-            ("1..2", WRONG),
+            ("512MB", INVALID_FORMAT),
+            ("1core", INVALID_FORMAT),
+            ("abc", INVALID_FORMAT),
+            ("", INVALID_FORMAT),
+            (" 1", INVALID_FORMAT),
+            ("1 ", INVALID_FORMAT),
+            ("1Mi2x", INVALID_FORMAT),
+            ("1mi", INVALID_SUFFIX),
+            ("1KI", INVALID_FORMAT),
+            ("1K", INVALID_SUFFIX),
+            ("1Mi2", INVALID_SUFFIX),
+            ("1e", INVALID_SUFFIX),
+            ("--1", INVALID_SUFFIX),
+            ("1..2", INVALID_FORMAT),
             (".", "0"),
             ("-", "0"),
             ("+", "0"),
@@ -287,8 +287,8 @@ mod tests {
             ("1.5e3", "1500"),
             ("1.23456e2", "1.23456e2"),
             ("0e3", "0"),
-            ("0e", SUFFIX),
-            ("0x", WRONG),
+            ("0e", INVALID_SUFFIX),
+            ("0x", INVALID_FORMAT),
             ("00.10", "100m"),
             ("1e+3", "1e+3"),
         ] {

@@ -35,13 +35,13 @@ impl Query {
             .map(|(_, v)| v.as_str())
     }
 
-    pub fn flag(&self, key: &str) -> bool {
+    pub fn has_flag(&self, key: &str) -> bool {
         self.0
             .iter()
             .any(|(k, v)| k == key && matches!(v.as_str(), "true" | "1" | "t" | "T" | "TRUE"))
     }
 
-    pub fn number<T: std::str::FromStr>(&self, key: &str) -> Result<Option<T>> {
+    pub fn parse_number<T: std::str::FromStr>(&self, key: &str) -> Result<Option<T>> {
         let bad = |v: &str| {
             ApiError::bad_request(format!("strconv.ParseInt: parsing {v:?}: invalid syntax"))
         };
@@ -51,7 +51,7 @@ impl Query {
     }
 
     /// The resource version that a list or a watch asks for.
-    pub fn version(&self) -> Result<Option<u64>> {
+    pub fn resource_version(&self) -> Result<Option<u64>> {
         let bad = |v: &str| {
             ApiError::bad_request(format!(
                 "invalid resource version: {}",
@@ -91,11 +91,11 @@ mod tests {
         let query =
             Query::parse("labelSelector=app%20in%20(a%2Cb)&limit=5&watch=true&x=a+b&limit2=");
         assert_eq!(query.get("labelSelector"), Some("app in (a,b)"));
-        assert_eq!(query.number::<u64>("limit").unwrap(), Some(5));
-        assert_eq!(query.number::<u64>("limit2").unwrap(), None);
-        assert!(query.flag("watch") && !query.flag("follow"));
+        assert_eq!(query.parse_number::<u64>("limit").unwrap(), Some(5));
+        assert_eq!(query.parse_number::<u64>("limit2").unwrap(), None);
+        assert!(query.has_flag("watch") && !query.has_flag("follow"));
         assert_eq!(query.get("x"), Some("a b"));
-        assert!(query.number::<u64>("x").is_err());
+        assert!(query.parse_number::<u64>("x").is_err());
         assert!(
             Query::parse("dryRun=Some")
                 .dry_run("CreateOptions")

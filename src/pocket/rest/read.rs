@@ -4,24 +4,24 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use super::convert::Shown;
+use super::convert::ServedObject;
 use super::error::{ApiError, FieldError, Result};
 use super::registry::Resource;
 use super::reply::Reply;
 use super::selector::Selector;
 use super::{ApiServer, Call, convert};
-use crate::pocket::store::{Key, Stored};
+use crate::pocket::store::{ObjectKey, StoredObject};
 
 impl Call {
-    pub(super) fn key(&self, name: &str) -> Key {
-        Key {
+    pub(super) fn store_key(&self, name: &str) -> ObjectKey {
+        ObjectKey {
             resource: self.resource.storage.clone(),
             namespace: self.namespace_or_none().to_owned(),
             name: name.to_owned(),
         }
     }
 
-    pub(super) fn selector(&self) -> Result<Selector> {
+    pub(super) fn parse_selector(&self) -> Result<Selector> {
         Selector::parse(
             &self.resource,
             self.query.get("labelSelector"),
@@ -32,7 +32,7 @@ impl Call {
 
 /// Where a list continues: the version of its first page, and the last object of this page.
 #[derive(serde::Serialize, serde::Deserialize)]
-struct Continue {
+struct ContinueToken {
     rv: u64,
     namespace: String,
     name: String,
@@ -40,30 +40,32 @@ struct Continue {
 
 impl ApiServer {
     /// The stored object with this key, or a not-found error.
-    pub(super) fn find(&self, resource: &Resource, key: &Key) -> Result<Stored> {
+    pub(super) fn find_stored(&self, resource: &Resource, key: &ObjectKey) -> Result<StoredObject> {
         self.store()
             .get(key)
             .ok_or_else(|| ApiError::not_found(resource, &key.name))
     }
 
-    pub(super) fn get(&self, call: &Call) -> Result<Reply> {
-        let stored = self.find(&call.resource, &call.key(call.name()?))?;
+    pub(super) fn get_object(&self, call: &Call) -> Result<Reply> {
+        let stored = self.find_stored(&call.resource, &call.store_key(call.name()?))?;
         let object = convert::from_stored(&call.resource, &stored.value);
-        Ok(Reply::json(call.view.object(&call.resource, &object)))
+        Ok(Reply::from_json(
+            call.view.render_object(&call.resource, &object),
+        ))
     }
 
-    pub(super) fn list(&self, call: &Call) -> Result<Reply> {
-        let selector = call.selector()?;
+    pub(super) fn list_objects(&self, call: &Call) -> Result<Reply> {
+        let selector = call.parse_selector()?;
         let limit = call
             .query
-            .number("limit")?
+            .parse_number("limit")?
             .map_or(0, |n: i64| usize::try_from(n).unwrap_or(0));
         let from = match call.query.get("continue") {
             None => None,
-            Some(token) => Some(decode(token)?),
+            Some(token) => Some(decode_continue(token)?),
         };
-        let asked: Option<u64> = call.query.version()?;
-        list_options(call)?;
+        let asked: Option<u64> = call.query.resource_version()?;
+        check_list_options(call)?;
         let exact = call.query.get("resourceVersionMatch") == Some("Exact");
         let (resource, namespace) = (&call.resource, call.namespace.as_deref());
         let listing = match (&from, asked) {
@@ -76,14 +78,14 @@ impl ApiServer {
             (None, Some(rv)) if exact => self.store().list_at(&resource.storage, namespace, rv, None)?,
             (None, asked) => {
                 let listing = self.store().list(&resource.storage, namespace);
-                check_future(asked, listing.rv)?;
+                check_not_future(asked, listing.rv)?;
                 listing
             }
         };
-        let mut items: Vec<Shown> = listing
+        let mut items: Vec<ServedObject> = listing
             .items
             .iter()
-            .map(|version| Shown::of(resource, version))
+            .map(|version| ServedObject::from_version(resource, version))
             .filter(|shown| selector.is_empty() || selector.matches(&shown.value()))
             .collect();
         let mut metadata = json!({"resourceVersion": listing.rv.to_string()});
@@ -92,8 +94,8 @@ impl ApiServer {
             items.truncate(limit);
             if let Some(last) = items.last() {
                 let last = last.value();
-                let (namespace, name) = place(&last);
-                metadata["continue"] = encode(&Continue {
+                let (namespace, name) = namespace_and_name(&last);
+                metadata["continue"] = encode_continue(&ContinueToken {
                     rv: listing.rv,
                     namespace: namespace.to_owned(),
                     name: name.to_owned(),
@@ -106,12 +108,12 @@ impl ApiServer {
                 metadata["remainingItemCount"] = remaining.into();
             }
         }
-        Ok(call.view.list(resource, &items, metadata))
+        Ok(call.view.render_list(resource, &items, metadata))
     }
 }
 
 /// Checks which options of a list or a watch may be combined.
-pub(super) fn list_options(call: &Call) -> Result<()> {
+pub(super) fn check_list_options(call: &Call) -> Result<()> {
     const MATCH: &str = "resourceVersionMatch";
     const EVENTS: &str = "sendInitialEvents";
     let query = &call.query;
@@ -125,7 +127,7 @@ pub(super) fn list_options(call: &Call) -> Result<()> {
     };
     let continued = "resourceVersionMatch is forbidden when continue is provided";
     let mut known: &[&str] = &["Exact", "NotOlderThan", ""];
-    if query.flag("watch") {
+    if query.has_flag("watch") {
         known = &["NotOlderThan"];
         let needs = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
         forbid(events && matching != Some("NotOlderThan"), MATCH, needs);
@@ -145,7 +147,7 @@ pub(super) fn list_options(call: &Call) -> Result<()> {
     if let Some(unknown) = unknown {
         problems.push(FieldError::not_supported(MATCH, &unknown.into(), known));
     }
-    if !query.flag("watch") {
+    if !query.has_flag("watch") {
         let mut forbid = |when: bool, field: &str, words: &str| {
             if when {
                 problems.push(FieldError::forbidden(field, words));
@@ -173,7 +175,7 @@ pub(super) fn list_options(call: &Call) -> Result<()> {
 
 /// Refuses a future version (from another server, or from before a reset): waiting for it is
 /// useless.
-pub(super) fn check_future(asked: Option<u64>, now: u64) -> Result<()> {
+pub(super) fn check_not_future(asked: Option<u64>, now: u64) -> Result<()> {
     match asked {
         Some(asked) if asked > now => Err(ApiError::new(
             http::StatusCode::GATEWAY_TIMEOUT,
@@ -184,7 +186,7 @@ pub(super) fn check_future(asked: Option<u64>, now: u64) -> Result<()> {
     }
 }
 
-fn place(object: &Value) -> (&str, &str) {
+fn namespace_and_name(object: &Value) -> (&str, &str) {
     let metadata = &object["metadata"];
     (
         metadata["namespace"].as_str().unwrap_or_default(),
@@ -192,11 +194,11 @@ fn place(object: &Value) -> (&str, &str) {
     )
 }
 
-fn encode(at: &Continue) -> String {
+fn encode_continue(at: &ContinueToken) -> String {
     URL_SAFE_NO_PAD.encode(json!(at).to_string())
 }
 
-fn decode(token: &str) -> Result<Continue> {
+fn decode_continue(token: &str) -> Result<ContinueToken> {
     let bytes = URL_SAFE_NO_PAD.decode(token).ok();
     bytes.and_then(|b| serde_json::from_slice(&b).ok()).ok_or_else(|| {
         let words = "invalid continue token: continue key is not valid: illegal base64 data at input byte 0";

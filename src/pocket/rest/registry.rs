@@ -74,7 +74,7 @@ pub const REVIEW_VERBS: &[&str] = &["create"];
 
 impl Resource {
     /// Name as in messages: `pods`, `deployments.apps`.
-    pub fn qualified(&self) -> String {
+    pub fn qualified_name(&self) -> String {
         match self.group.as_str() {
             "" => self.plural.clone(),
             group => format!("{}.{group}", self.plural),
@@ -88,14 +88,14 @@ impl Resource {
         }
     }
 
-    pub fn builtin(&self) -> Option<&'static Builtin> {
+    pub fn as_builtin(&self) -> Option<&'static Builtin> {
         match &self.definition {
             Definition::Builtin(builtin) => Some(builtin),
             Definition::Custom(_) | Definition::Unserved => None,
         }
     }
 
-    pub fn custom(&self) -> Option<&CustomVersion> {
+    pub fn as_custom(&self) -> Option<&CustomVersion> {
         match &self.definition {
             Definition::Builtin(_) | Definition::Unserved => None,
             Definition::Custom(custom) => Some(custom),
@@ -107,7 +107,7 @@ impl Resource {
         matches!(self.definition, Definition::Unserved)
     }
 
-    pub fn is(&self, group: &str, kind: &str) -> bool {
+    pub fn is_kind(&self, group: &str, kind: &str) -> bool {
         self.group == group && self.kind == kind
     }
 }
@@ -120,18 +120,23 @@ pub struct Registry {
 }
 
 impl Registry {
-    pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Resource>> {
+    pub fn find_resource(
+        &self,
+        group: &str,
+        version: &str,
+        plural: &str,
+    ) -> Option<&Arc<Resource>> {
         let key = (group.to_owned(), version.to_owned(), plural.to_owned());
         self.by_path.get(&key).map(|at| &self.resources[*at])
     }
 
     /// The resource whose objects are stored under this name; the first of several versions.
-    pub fn stored_as(&self, storage: &str) -> Option<&Arc<Resource>> {
+    pub fn find_by_storage(&self, storage: &str) -> Option<&Arc<Resource>> {
         self.resources.iter().find(|r| &*r.storage == storage)
     }
 
     /// Groups with their versions, the preferred one first; the core group is "".
-    pub fn groups(&self) -> Vec<(&str, Vec<&str>)> {
+    pub fn list_groups(&self) -> Vec<(&str, Vec<&str>)> {
         let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
         for resource in &self.resources {
             let at = match groups.iter().position(|(g, _)| *g == resource.group) {
@@ -151,7 +156,7 @@ impl Registry {
         groups
     }
 
-    fn add(&mut self, resource: Resource) {
+    fn add_resource(&mut self, resource: Resource) {
         let key = (
             resource.group.clone(),
             resource.version.clone(),
@@ -161,17 +166,17 @@ impl Registry {
         self.resources.push(Arc::new(resource));
     }
 
-    fn build(definitions: impl Iterator<Item = Arc<Value>>) -> Registry {
+    fn from_definitions(definitions: impl Iterator<Item = Arc<Value>>) -> Registry {
         let mut registry = Registry::default();
         for builtin in builtin::ALL {
-            registry.add(builtin.resource());
+            registry.add_resource(builtin.to_resource());
         }
-        for resource in unserved::resources() {
-            registry.add(resource);
+        for resource in unserved::list_resources() {
+            registry.add_resource(resource);
         }
         for definition in definitions {
-            for resource in custom::resources(&definition) {
-                registry.add(resource);
+            for resource in custom::build_resources(&definition) {
+                registry.add_resource(resource);
             }
         }
         registry
@@ -180,11 +185,11 @@ impl Registry {
 
 /// The registry for a store's current definitions, rebuilt when one of them changes.
 #[derive(Default)]
-pub struct Cached {
+pub struct RegistryCache {
     at: Mutex<Option<(u64, Arc<Registry>)>>,
 }
 
-impl Cached {
+impl RegistryCache {
     pub fn get(&self, store: &Store) -> Arc<Registry> {
         let mut at = self
             .at
@@ -196,7 +201,7 @@ impl Cached {
         {
             return registry.clone();
         }
-        let registry = Arc::new(Registry::build(store.list(CRDS, None).values()));
+        let registry = Arc::new(Registry::from_definitions(store.list(CRDS, None).values()));
         *at = Some((version, registry.clone()));
         registry
     }

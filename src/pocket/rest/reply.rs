@@ -11,7 +11,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use serde_json::{Value, json};
 
-use super::convert::Shown;
+use super::convert::ServedObject;
 use super::error::{ApiError, Result};
 use super::query::Query;
 use super::registry::Resource;
@@ -34,7 +34,7 @@ pub(crate) enum Reply {
         bytes: Bytes,
     },
     /// What a pod or a Service answered through the proxy.
-    HandedOn {
+    Proxied {
         head: http::response::Parts,
         stream: BoxStream<'static, std::result::Result<Bytes, BoxError>>,
     },
@@ -45,7 +45,7 @@ pub(crate) enum Reply {
 }
 
 impl Reply {
-    pub(crate) fn json(value: impl Into<Arc<Value>>) -> Reply {
+    pub(crate) fn from_json(value: impl Into<Arc<Value>>) -> Reply {
         Reply::Json {
             code: StatusCode::OK,
             value: value.into(),
@@ -73,9 +73,11 @@ impl Reply {
             Reply::Bytes {
                 content_type,
                 bytes,
-            } => respond(StatusCode::OK, content_type, bytes),
-            Reply::Text(text) => respond(StatusCode::OK, "text/plain; charset=utf-8", text.into()),
-            Reply::HandedOn { head, stream } => {
+            } => build_response(StatusCode::OK, content_type, bytes),
+            Reply::Text(text) => {
+                build_response(StatusCode::OK, "text/plain; charset=utf-8", text.into())
+            }
+            Reply::Proxied { head, stream } => {
                 let body = StreamBody::new(stream.map(|chunk| chunk.map(Frame::data)));
                 Response::from_parts(head, body.boxed_unsync())
             }
@@ -103,18 +105,22 @@ pub(super) fn add_warnings(response: &mut Response<ResponseBody>, warnings: &[St
     }
 }
 
-pub fn error(error: &ApiError) -> Response<ResponseBody> {
-    json_response(error.code, &error.body())
+pub fn error_response(error: &ApiError) -> Response<ResponseBody> {
+    json_response(error.code, &error.to_status())
 }
 
 fn json_response(code: StatusCode, value: &Value) -> Response<ResponseBody> {
     // Like Go's encoder, end with a newline.
     let mut text = value.to_string();
     text.push('\n');
-    respond(code, "application/json", text.into())
+    build_response(code, "application/json", text.into())
 }
 
-fn respond(code: StatusCode, content_type: &'static str, body: Bytes) -> Response<ResponseBody> {
+fn build_response(
+    code: StatusCode,
+    content_type: &'static str,
+    body: Bytes,
+) -> Response<ResponseBody> {
     let body = Full::new(body).map_err(|never| match never {});
     let mut response = Response::new(body.boxed_unsync());
     *response.status_mut() = code;
@@ -141,7 +147,7 @@ pub(crate) enum Include {
 
 impl View {
     /// Chooses the first form in the Accept header that is served.
-    pub(crate) fn negotiate(accept: &str, query: &Query) -> Result<View> {
+    pub(crate) fn from_accept(accept: &str, query: &Query) -> Result<View> {
         if accept.trim().is_empty() {
             return Ok(View::Full);
         }
@@ -179,13 +185,13 @@ impl View {
         ))
     }
 
-    pub(crate) fn object(self, resource: &Resource, object: &Arc<Value>) -> Arc<Value> {
+    pub(crate) fn render_object(self, resource: &Resource, object: &Arc<Value>) -> Arc<Value> {
         match self {
             View::Full => object.clone(),
-            View::Partial => partial(object).into(),
+            View::Partial => to_partial_metadata(object).into(),
             View::Table(include) => {
                 let rv = object["metadata"]["resourceVersion"].clone();
-                table::table(
+                table::build_table(
                     resource,
                     [&**object],
                     include,
@@ -198,12 +204,19 @@ impl View {
     }
 
     /// Encodes item by item: building one value of the whole list would cost many times as much.
-    pub(super) fn list(self, resource: &Resource, items: &[Shown], metadata: Value) -> Reply {
+    pub(super) fn render_list(
+        self,
+        resource: &Resource,
+        items: &[ServedObject],
+        metadata: Value,
+    ) -> Reply {
         let (api_version, kind) = match self {
             View::Table(include) => {
-                let values: Vec<Arc<Value>> = items.iter().map(Shown::value).collect();
+                let values: Vec<Arc<Value>> = items.iter().map(ServedObject::value).collect();
                 let objects = values.iter().map(|value| &**value);
-                return Reply::json(table::table(resource, objects, include, metadata, true));
+                return Reply::from_json(table::build_table(
+                    resource, objects, include, metadata, true,
+                ));
             }
             View::Full => (resource.api_version(), resource.list_kind.as_str()),
             View::Partial => ("meta.k8s.io/v1".to_owned(), "PartialObjectMetadataList"),
@@ -218,7 +231,9 @@ impl View {
                 text.push(b',');
             }
             match self {
-                View::Partial => text.extend(partial(&item.value()).to_string().bytes()),
+                View::Partial => {
+                    text.extend(to_partial_metadata(&item.value()).to_string().bytes())
+                }
                 _ => text.extend_from_slice(&item.text()),
             }
         }
@@ -231,14 +246,19 @@ impl View {
     }
 
     /// The object of a watch event; a table includes its columns only in the first event.
-    pub(super) fn event(self, resource: &Resource, object: &Shown, first: bool) -> Bytes {
+    pub(super) fn render_event(
+        self,
+        resource: &Resource,
+        object: &ServedObject,
+        first: bool,
+    ) -> Bytes {
         let value = match self {
             View::Full => return object.text(),
-            View::Partial => partial(&object.value()),
+            View::Partial => to_partial_metadata(&object.value()),
             View::Table(include) => {
                 let object = object.value();
                 let rv = object["metadata"]["resourceVersion"].clone();
-                table::table(
+                table::build_table(
                     resource,
                     [&*object],
                     include,
@@ -251,7 +271,12 @@ impl View {
     }
 
     /// The object of a bookmark, which has only a version.
-    pub(crate) fn bookmark(self, resource: &Resource, metadata: Value, first: bool) -> Value {
+    pub(crate) fn render_bookmark(
+        self,
+        resource: &Resource,
+        metadata: Value,
+        first: bool,
+    ) -> Value {
         match self {
             View::Full => {
                 json!({"kind": resource.kind, "apiVersion": resource.api_version(), "metadata": metadata})
@@ -259,12 +284,12 @@ impl View {
             View::Partial => {
                 json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
             }
-            View::Table(include) => table::table(resource, [], include, metadata, first),
+            View::Table(include) => table::build_table(resource, [], include, metadata, first),
         }
     }
 }
 
-pub(crate) fn partial(object: &Value) -> Value {
+pub(crate) fn to_partial_metadata(object: &Value) -> Value {
     json!({
         "kind": "PartialObjectMetadata",
         "apiVersion": "meta.k8s.io/v1",

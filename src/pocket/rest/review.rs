@@ -13,10 +13,10 @@ use super::{ApiServer, Call};
 use crate::pocket::discovery;
 
 impl ApiServer {
-    pub(super) fn review(&self, call: &Call) -> Result<Reply> {
+    pub(super) fn answer_review(&self, call: &Call) -> Result<Reply> {
         let (mut object, warnings) = decode::decode_body(call)?;
         object["status"] = match call.resource.kind.as_str() {
-            "SelfSubjectAccessReview" => self.access(call, &object["spec"])?,
+            "SelfSubjectAccessReview" => self.review_access(call, &object["spec"])?,
             "SelfSubjectRulesReview" if call.user != User::Owner => json!({
                 "resourceRules": [], "nonResourceRules": [], "incomplete": true,
                 "evaluationError": "pocket has no roles that could be listed",
@@ -36,7 +36,7 @@ impl ApiServer {
         })
     }
 
-    fn access(&self, call: &Call, spec: &Value) -> Result<Value> {
+    fn review_access(&self, call: &Call, spec: &Value) -> Result<Value> {
         let path = &spec["nonResourceAttributes"];
         if path.is_object() {
             let allowed = matches!(path["verb"].as_str(), Some("get" | "*"));
@@ -72,7 +72,11 @@ impl ApiServer {
         let namespace = Some(text("namespace")).filter(|n| !n.is_empty());
         let served: Vec<_> = registry.resources.iter().filter(|r| served(r)).collect();
         Ok(
-            if !served.is_empty() && served.iter().all(|r| call.user.may(r, sub, namespace)) {
+            if !served.is_empty()
+                && served
+                    .iter()
+                    .all(|r| call.user.is_allowed(r, sub, namespace))
+            {
                 json!({"allowed": true, "reason": "pocket has no roles"})
             } else if !served.is_empty() {
                 json!({"allowed": false, "reason": "a service account has no such right"})

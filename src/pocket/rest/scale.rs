@@ -8,17 +8,17 @@ use super::registry::{Resource, ScalePaths};
 use super::reply::Reply;
 use super::{ApiServer, Call, convert, decode, meta};
 
-fn at<'a>(object: &'a Value, path: &str) -> &'a Value {
+fn value_at<'a>(object: &'a Value, path: &str) -> &'a Value {
     path.split('.').fold(object, |at, step| &at[step])
 }
 
-fn set(object: &mut Value, path: &str, value: Value) {
+fn set_value_at(object: &mut Value, path: &str, value: Value) {
     let place = path.split('.').fold(object, |at, step| &mut at[step]);
     *place = value;
 }
 
 /// Formats a label selector as in a query.
-fn selector_text(selector: &Value) -> String {
+fn format_selector(selector: &Value) -> String {
     let mut terms = Vec::new();
     for (key, value) in selector["matchLabels"].as_object().into_iter().flatten() {
         terms.push(format!("{key}={}", value.as_str().unwrap_or_default()));
@@ -29,7 +29,7 @@ fn selector_text(selector: &Value) -> String {
         .flatten()
     {
         let key = e["key"].as_str().unwrap_or_default();
-        let values = meta::strings(&e["values"]).join(",");
+        let values = meta::to_string_list(&e["values"]).join(",");
         terms.push(match e["operator"].as_str() {
             Some("In") => format!("{key} in ({values})"),
             Some("NotIn") => format!("{key} notin ({values})"),
@@ -41,10 +41,10 @@ fn selector_text(selector: &Value) -> String {
     terms.join(",")
 }
 
-fn scale_of(object: &Value, paths: &ScalePaths) -> Value {
+fn build_scale(object: &Value, paths: &ScalePaths) -> Value {
     let metadata = &object["metadata"];
     // Zero wanted replicas are omitted, as in Kubernetes.
-    let wanted = match at(object, &paths.spec).as_i64().unwrap_or(0) {
+    let wanted = match value_at(object, &paths.spec).as_i64().unwrap_or(0) {
         0 => json!({}),
         n => json!({"replicas": n}),
     };
@@ -59,11 +59,14 @@ fn scale_of(object: &Value, paths: &ScalePaths) -> Value {
             "creationTimestamp": metadata["creationTimestamp"],
         },
         "spec": wanted,
-        "status": {"replicas": at(object, &paths.status).as_i64().unwrap_or(0)},
+        "status": {"replicas": value_at(object, &paths.status).as_i64().unwrap_or(0)},
     });
     let selector = match &paths.selector {
-        Some(path) => at(object, path).as_str().unwrap_or_default().to_owned(),
-        None => selector_text(&object["spec"]["selector"]),
+        Some(path) => value_at(object, path)
+            .as_str()
+            .unwrap_or_default()
+            .to_owned(),
+        None => format_selector(&object["spec"]["selector"]),
     };
     if !selector.is_empty() {
         scale["status"]["selector"] = selector.into();
@@ -72,7 +75,7 @@ fn scale_of(object: &Value, paths: &ScalePaths) -> Value {
 }
 
 impl ApiServer {
-    fn paths(call: &Call) -> Result<&ScalePaths> {
+    fn scale_paths(call: &Call) -> Result<&ScalePaths> {
         call.resource
             .scale
             .as_ref()
@@ -80,33 +83,40 @@ impl ApiServer {
     }
 
     pub(super) fn get_scale(&self, call: &Call) -> Result<Reply> {
-        let stored = self.find(&call.resource, &call.key(call.name()?))?;
-        Ok(Reply::json(scale_of(&stored.value, Self::paths(call)?)))
+        let stored = self.find_stored(&call.resource, &call.store_key(call.name()?))?;
+        Ok(Reply::from_json(build_scale(
+            &stored.value,
+            Self::scale_paths(call)?,
+        )))
     }
 
     pub(super) async fn update_scale(&self, call: &Call) -> Result<Reply> {
-        let body = decode::parse(call)?;
-        self.rescale(call, |_| Ok(body.clone())).await
+        let body = decode::parse_body(call)?;
+        self.change_scale(call, |_| Ok(body.clone())).await
     }
 
     pub(super) async fn patch_scale(&self, call: &Call) -> Result<Reply> {
-        let (patch, _) = Patch::of(call)?;
-        self.rescale(call, |scale| patch.on_scale(&call.resource, scale))
+        let (patch, _) = Patch::from_call(call)?;
+        self.change_scale(call, |scale| patch.apply_to_scale(&call.resource, scale))
             .await
     }
 
-    async fn rescale(&self, call: &Call, next: impl Fn(&Value) -> Result<Value>) -> Result<Reply> {
-        let paths = Self::paths(call)?;
+    async fn change_scale(
+        &self,
+        call: &Call,
+        next: impl Fn(&Value) -> Result<Value>,
+    ) -> Result<Reply> {
+        let paths = Self::scale_paths(call)?;
         let name = call.name()?;
         let outcome = self
-            .change(
+            .change_object(
                 &call.resource,
-                &call.key(name),
+                &call.store_key(name),
                 call.query.dry_run("UpdateOptions")?,
                 |current| {
                     let old = current.ok_or_else(|| ApiError::not_found(&call.resource, name))?;
                     let shown = convert::from_stored(&call.resource, &old.value);
-                    let scale = next(&scale_of(&shown, paths))?;
+                    let scale = next(&build_scale(&shown, paths))?;
                     if scale["kind"] != "Scale" {
                         return Err(ApiError::bad_request("the body is no Scale"));
                     }
@@ -123,30 +133,30 @@ impl ApiServer {
                         return Err(ApiError::invalid("autoscaling", "Scale", name, &[problem]));
                     }
                     let mut object = (*shown).clone();
-                    set(&mut object, &paths.spec, replicas.into());
+                    set_value_at(&mut object, &paths.spec, replicas.into());
                     // Its version is that of the object: a stale Scale is refused like a stale
                     // object.
-                    let given = meta::text(&scale, "resourceVersion");
+                    let given = meta::field_text(&scale, "resourceVersion");
                     if !given.is_empty() {
                         object["metadata"]["resourceVersion"] = given.into();
                     }
-                    self.replace(call, old, object, Some("scale"), true)
+                    self.replace_object(call, old, object, Some("scale"), true)
                 },
             )
             .await?;
-        Ok(Reply::json(scale_of(&outcome.object, paths)))
+        Ok(Reply::from_json(build_scale(&outcome.object, paths)))
     }
 }
 
 impl Patch {
-    fn on_scale(&self, resource: &Resource, scale: &Value) -> Result<Value> {
+    fn apply_to_scale(&self, resource: &Resource, scale: &Value) -> Result<Value> {
         match self {
             // A Scale has no lists, so its strategic merge is a plain merge.
-            Patch::Strategic(body) => Patch::Merge(body.clone()).on(resource, scale),
+            Patch::Strategic(body) => Patch::Merge(body.clone()).apply_to(resource, scale),
             Patch::Apply(_) => Err(ApiError::not_served(
                 "server-side apply on a scale subresource",
             )),
-            other => other.on(resource, scale),
+            other => other.apply_to(resource, scale),
         }
     }
 }

@@ -8,11 +8,11 @@ mod rules;
 mod validate;
 
 pub(super) use cel::check_rules;
-pub(super) use rules::{Rules, has_rules};
-pub(super) use validate::validate;
+pub(super) use rules::{ValidationRules, has_rules};
+pub(super) use validate::validate_object;
 
 /// Drops fields that the schema does not know and adds their paths to `dropped`.
-pub(super) fn prune(schema: &Value, object: &mut Value, dropped: &mut Vec<String>) {
+pub(super) fn prune_unknown_fields(schema: &Value, object: &mut Value, dropped: &mut Vec<String>) {
     if schema.is_object() {
         prune_at(schema, object, true, String::new(), dropped);
     }
@@ -22,7 +22,7 @@ fn is_set(schema: &Value, extension: &str) -> bool {
     schema.get(extension) == Some(&Value::Bool(true))
 }
 
-fn join(path: &str, field: &str) -> String {
+fn join_path(path: &str, field: &str) -> String {
     if path.is_empty() {
         field.to_owned()
     } else {
@@ -44,7 +44,7 @@ fn prune_at(
             let keep = is_set(schema, "x-kubernetes-preserve-unknown-fields");
             let mut unknown = Vec::new();
             for (field, value) in map.iter_mut() {
-                let path = join(&path, field);
+                let path = join_path(&path, field);
                 if root && matches!(field.as_str(), "apiVersion" | "kind" | "metadata") {
                     continue;
                 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::registry::CRDS;
 use super::{meta, strategy};
-use crate::pocket::store::Key;
+use crate::pocket::store::ObjectKey;
 
 const NAMESPACES: &[&str] = &[
     "default",
@@ -26,7 +26,7 @@ const GATEWAY_API: &[&str] = &[
     include_str!("gateway_api/backendtlspolicies.json"),
 ];
 
-pub(super) fn objects() -> Vec<(Key, Value)> {
+pub(super) fn seed_objects() -> Vec<(ObjectKey, Value)> {
     let namespaces = NAMESPACES.iter().map(|name| {
         let namespace = json!({
             "apiVersion": "v1",
@@ -35,31 +35,31 @@ pub(super) fn objects() -> Vec<(Key, Value)> {
             "spec": {"finalizers": ["kubernetes"]},
             "status": {"phase": "Active"},
         });
-        new("namespaces", namespace)
+        build_entry("namespaces", namespace)
     });
-    let definitions = definitions().into_iter().map(|mut definition| {
+    let definitions = seed_definitions().into_iter().map(|mut definition| {
         definition["metadata"]["generation"] = 1.into();
         strategy::accept_definition(&mut definition);
-        new(CRDS, definition)
+        build_entry(CRDS, definition)
     });
     namespaces.chain(definitions).collect()
 }
 
 /// The definitions that every pocket starts with.
-pub(super) fn definitions() -> Vec<Value> {
+pub(super) fn seed_definitions() -> Vec<Value> {
     GATEWAY_API
         .iter()
         .filter_map(|text| serde_json::from_str(text).ok())
         .collect()
 }
 
-fn new(resource: &str, mut object: Value) -> (Key, Value) {
+fn build_entry(resource: &str, mut object: Value) -> (ObjectKey, Value) {
     object["metadata"]["uid"] = uuid::Uuid::new_v4().to_string().into();
-    object["metadata"]["creationTimestamp"] = meta::now().into();
-    let key = Key {
+    object["metadata"]["creationTimestamp"] = meta::timestamp_now().into();
+    let key = ObjectKey {
         resource: resource.into(),
         namespace: String::new(),
-        name: meta::text(&object, "name").to_owned(),
+        name: meta::field_text(&object, "name").to_owned(),
     };
     (key, object)
 }
@@ -70,7 +70,10 @@ mod tests {
 
     #[test]
     fn the_gateway_api_is_there() {
-        let names: Vec<String> = objects().into_iter().map(|(key, _)| key.name).collect();
+        let names: Vec<String> = seed_objects()
+            .into_iter()
+            .map(|(key, _)| key.name)
+            .collect();
         assert_eq!(names.len(), NAMESPACES.len() + GATEWAY_API.len());
         assert!(names.contains(&"httproutes.gateway.networking.k8s.io".to_owned()));
     }

@@ -10,7 +10,7 @@ mod labels;
 use labels::Requirement;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Field {
+struct FieldRequirement {
     path: String,
     value: String,
     equal: bool,
@@ -20,7 +20,7 @@ struct Field {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selector {
     labels: Vec<Requirement>,
-    fields: Vec<Field>,
+    fields: Vec<FieldRequirement>,
 }
 
 impl Selector {
@@ -30,7 +30,8 @@ impl Selector {
         fields: Option<&str>,
     ) -> Result<Selector> {
         Ok(Selector {
-            labels: labels::parse(labels.unwrap_or_default()).map_err(ApiError::bad_request)?,
+            labels: labels::parse_label_selector(labels.unwrap_or_default())
+                .map_err(ApiError::bad_request)?,
             fields: parse_fields(resource, fields.unwrap_or_default())?,
         })
     }
@@ -47,16 +48,16 @@ impl Selector {
         };
         self.labels
             .iter()
-            .all(|requirement| requirement.holds(label))
+            .all(|requirement| requirement.is_satisfied_by(label))
             && self
                 .fields
                 .iter()
-                .all(|f| (field(object, &f.path) == f.value) == f.equal)
+                .all(|f| (field_text(object, &f.path) == f.value) == f.equal)
     }
 }
 
 /// The text of a field as a selector sees it; empty when the field is missing.
-fn field(object: &Value, path: &str) -> String {
+fn field_text(object: &Value, path: &str) -> String {
     let mut at = object;
     for step in path.split('.') {
         at = &at[step];
@@ -68,7 +69,7 @@ fn field(object: &Value, path: &str) -> String {
     }
 }
 
-fn parse_fields(resource: &Resource, text: &str) -> Result<Vec<Field>> {
+fn parse_fields(resource: &Resource, text: &str) -> Result<Vec<FieldRequirement>> {
     let mut fields = Vec::new();
     for term in split_terms(text).into_iter().filter(|t| !t.is_empty()) {
         let operator = ["!=", "==", "="]
@@ -81,12 +82,12 @@ fn parse_fields(resource: &Resource, text: &str) -> Result<Vec<Field>> {
             )));
         };
         let (path, value) = (&term[..at], &term[at + operator.len()..]);
-        let value = unescape(value).map_err(ApiError::bad_request)?;
+        let value = unescape_value(value).map_err(ApiError::bad_request)?;
         let known = matches!(path, "metadata.name" | "metadata.namespace")
             || resource.selectable_fields.iter().any(|f| f == path);
         if !known {
             // Kinds with selectable fields of their own have a different error text.
-            let words = match (resource.builtin(), resource.selectable_fields.as_slice()) {
+            let words = match (resource.as_builtin(), resource.selectable_fields.as_slice()) {
                 (Some(_), []) => {
                     format!(
                         "{path:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
@@ -96,7 +97,7 @@ fn parse_fields(resource: &Resource, text: &str) -> Result<Vec<Field>> {
             };
             return Err(ApiError::bad_request(words));
         }
-        fields.push(Field {
+        fields.push(FieldRequirement {
             path: path.to_owned(),
             value,
             equal: operator != "!=",
@@ -123,7 +124,7 @@ fn split_terms(text: &str) -> Vec<&str> {
     terms
 }
 
-fn unescape(value: &str) -> std::result::Result<String, String> {
+fn unescape_value(value: &str) -> std::result::Result<String, String> {
     let mut out = String::with_capacity(value.len());
     let mut chars = value.chars();
     while let Some(c) = chars.next() {
@@ -160,7 +161,7 @@ mod tests {
             .iter()
             .find(|b| b.kind == "Pod")
             .unwrap()
-            .resource();
+            .to_resource();
         let pod =
             serde_json::json!({"metadata": {"name": "a,b=c"}, "status": {"phase": "Running"}});
         let selects =

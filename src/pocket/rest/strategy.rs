@@ -18,26 +18,26 @@ impl Resource {
 
     /// Whether an update may omit the resource version.
     pub(super) fn takes_unconditional_updates(&self) -> bool {
-        self.builtin()
+        self.as_builtin()
             .is_some_and(|b| !matches!(b.kind, "Lease" | "CustomResourceDefinition"))
     }
 
     /// Whether changes increase `metadata.generation`.
     pub(super) fn counts_generations(&self) -> bool {
-        self.builtin().is_none_or(|b| b.generation)
+        self.as_builtin().is_none_or(|b| b.generation)
     }
 }
 
 /// Prepares a new object for storage and validates it.
-pub(super) fn create(resource: &Resource, object: &mut Value) -> Result<()> {
+pub(super) fn prepare_create(resource: &Resource, object: &mut Value) -> Result<()> {
     if resource.status {
-        meta::remove(object, "status");
+        meta::remove_field(object, "status");
     }
     match (resource.group.as_str(), resource.kind.as_str()) {
         ("", "Namespace") => {
             object["spec"] = json!({"finalizers": ["kubernetes"]});
             object["status"] = json!({"phase": "Active"});
-            let name = meta::text(object, "name").to_owned();
+            let name = meta::field_text(object, "name").to_owned();
             object["metadata"]["labels"]["kubernetes.io/metadata.name"] = name.into();
         }
         ("", "Pod") => {
@@ -52,13 +52,13 @@ pub(super) fn create(resource: &Resource, object: &mut Value) -> Result<()> {
         ("apps", "Deployment") | ("batch", _) => object["status"] = json!({}),
         _ => {}
     }
-    finish(resource, object, None)
+    validate_change(resource, object, None)
 }
 
 /// Adds what the server generates after field ownership is recorded.
-pub(super) fn complete(resource: &Resource, object: &mut Value) {
-    if resource.is("batch", "Job") {
-        tie_job(object);
+pub(super) fn add_generated_fields(resource: &Resource, object: &mut Value) {
+    if resource.is_kind("batch", "Job") {
+        add_job_selector(object);
         let labels = object["spec"]["template"]["metadata"]["labels"].clone();
         if labels.is_object()
             && object["metadata"]["labels"]
@@ -72,26 +72,26 @@ pub(super) fn complete(resource: &Resource, object: &mut Value) {
 
 /// Silently drops fields whose feature gate is off by default in Kubernetes; the client that sent
 /// them still owns them.
-pub(super) fn drop_disabled(resource: &Resource, object: &mut Value) {
-    if resource.is("coordination.k8s.io", "Lease") {
+pub(super) fn drop_disabled_fields(resource: &Resource, object: &mut Value) {
+    if resource.is_kind("coordination.k8s.io", "Lease") {
         for field in ["strategy", "preferredHolder"] {
             object
                 .get_mut("spec")
-                .and_then(|spec| meta::remove(spec, field));
+                .and_then(|spec| meta::remove_field(spec, field));
         }
     }
-    if resource.is("apps", "StatefulSet")
+    if resource.is_kind("apps", "StatefulSet")
         && let Some(rolling) = object["spec"]["updateStrategy"].get_mut("rollingUpdate")
     {
-        meta::remove(rolling, "maxUnavailable");
+        meta::remove_field(rolling, "maxUnavailable");
     }
 }
 
 /// Ties a Job to its pods by its uid.
-fn tie_job(object: &mut Value) {
+fn add_job_selector(object: &mut Value) {
     let (name, uid) = (
-        meta::text(object, "name").to_owned(),
-        meta::text(object, "uid").to_owned(),
+        meta::field_text(object, "name").to_owned(),
+        meta::field_text(object, "uid").to_owned(),
     );
     let spec = &mut object["spec"];
     if spec["manualSelector"] == true
@@ -110,7 +110,7 @@ fn tie_job(object: &mut Value) {
 
 /// Prepares a change and validates it; `subresource` says which part of the object the client may
 /// change.
-pub(super) fn update(
+pub(super) fn prepare_update(
     resource: &Resource,
     old: &Value,
     object: &mut Value,
@@ -118,10 +118,10 @@ pub(super) fn update(
 ) -> Result<()> {
     match subresource {
         Some("status") => {
-            let status = meta::remove(object, "status");
+            let status = meta::remove_field(object, "status");
             let fields = object["metadata"]["managedFields"].take();
             *object = old.clone();
-            meta::remove(object, "status");
+            meta::remove_field(object, "status");
             if let Some(status) = status {
                 object["status"] = status;
             }
@@ -136,42 +136,42 @@ pub(super) fn update(
         }
         _ => {
             if resource.status {
-                meta::remove(object, "status");
+                meta::remove_field(object, "status");
                 if let Some(status) = old.get("status") {
                     object["status"] = status.clone();
                 }
             }
-            if resource.is("", "Namespace") {
+            if resource.is_kind("", "Namespace") {
                 object["spec"] = old["spec"].clone();
             }
-            if resource.is("", "Service") {
-                addresses::keep(resource, old, object)?;
+            if resource.is_kind("", "Service") {
+                addresses::keep_allocated_fields(resource, old, object)?;
             }
         }
     }
-    finish(resource, object, Some(old))
+    validate_change(resource, object, Some(old))
 }
 
-fn finish(resource: &Resource, object: &mut Value, old: Option<&Value>) -> Result<()> {
+fn validate_change(resource: &Resource, object: &mut Value, old: Option<&Value>) -> Result<()> {
     let mut problems: Vec<FieldError> = Vec::new();
-    metadata::check(object, &mut problems);
+    metadata::check_metadata(object, &mut problems);
     if old.is_none() {
-        problems.extend(finalizers(object));
+        problems.extend(check_finalizers(object));
     }
     if &*resource.storage == CRDS {
         accept_definition(object);
     }
     // The status, which only controllers and the kubelet write, is not validated again.
-    if resource.builtin().is_some()
+    if resource.as_builtin().is_some()
         && old.is_none_or(|old| old["spec"] != object["spec"] || old["spec"].is_null())
     {
-        problems.extend(validate::check(resource, object, old));
+        problems.extend(validate::check_object(resource, object, old));
     }
-    if let Some(custom) = resource.custom() {
-        problems.extend(schema::validate(&custom.schema, object));
+    if let Some(custom) = resource.as_custom() {
+        problems.extend(schema::validate_object(&custom.schema, object));
         // Rules may rely on the types being right.
         if !problems.iter().any(FieldError::blocks_rules) {
-            problems.extend(custom.rules.check(&custom.schema, object, old));
+            problems.extend(custom.rules.check_object(&custom.schema, object, old));
         } else if schema::has_rules(&custom.schema) {
             let words = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
             problems.push(FieldError::invalid("<nil>", &Value::Null, words));
@@ -180,7 +180,7 @@ fn finish(resource: &Resource, object: &mut Value, old: Option<&Value>) -> Resul
     if problems.is_empty() {
         return Ok(());
     }
-    let name = meta::text(object, "name");
+    let name = meta::field_text(object, "name");
     Err(ApiError::invalid(
         &resource.group,
         &resource.kind,
@@ -189,11 +189,11 @@ fn finish(resource: &Resource, object: &mut Value, old: Option<&Value>) -> Resul
     ))
 }
 
-fn finalizers(object: &Value) -> Vec<FieldError> {
+fn check_finalizers(object: &Value) -> Vec<FieldError> {
     let mut problems = Vec::new();
-    for (at, name) in meta::finalizers(object).into_iter().enumerate() {
+    for (at, name) in meta::list_finalizers(object).into_iter().enumerate() {
         let value = Value::from(name.as_str());
-        let wrong = validate::qualified_name(&name);
+        let wrong = validate::qualified_name_errors(&name);
         problems.extend(
             wrong
                 .into_iter()
@@ -217,7 +217,7 @@ fn finalizers(object: &Value) -> Vec<FieldError> {
 
 /// Accepts the names of a definition and establishes it in the same write.
 pub(super) fn accept_definition(object: &mut Value) {
-    let now = meta::now();
+    let now = meta::timestamp_now();
     let names = object["spec"]["names"].clone();
     let stored = object["spec"]["versions"]
         .as_array()
@@ -234,7 +234,7 @@ pub(super) fn accept_definition(object: &mut Value) {
          "reason": "InitialNamesAccepted", "message": "the initial names have been accepted"},
     ]);
     object["status"]["acceptedNames"] = names;
-    let mut versions = meta::strings(&object["status"]["storedVersions"]);
+    let mut versions = meta::to_string_list(&object["status"]["storedVersions"]);
     if let Some(stored) = stored.as_ref().and_then(Value::as_str)
         && !versions.iter().any(|v| v == stored)
     {

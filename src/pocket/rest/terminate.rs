@@ -7,27 +7,27 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::change::Decision;
-use super::delete::{self, CRD_CLEANUP, Options};
+use super::delete::{self, CRD_CLEANUP, DeleteOptions};
 use super::error::{ApiError, Result};
 use super::registry::CRDS;
 use super::{ApiServer, Inner, meta};
-use crate::pocket::store::Key;
+use crate::pocket::store::ObjectKey;
 
 /// How soon to try again while something waits for others (pods to stop, finalizers to be removed).
-const AGAIN: Duration = Duration::from_millis(200);
+const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Starts a task that runs until the server closes or its last handle is dropped.
-pub(super) fn start(server: &ApiServer) {
+pub(super) fn start_terminator(server: &ApiServer) {
     let Ok(runtime) = tokio::runtime::Handle::try_current() else {
         tracing::warn!("no tokio runtime: deleted namespaces will not be emptied");
         return;
     };
     let closing = server.inner.closing.clone();
     let weak = Arc::downgrade(&server.inner);
-    runtime.spawn(run(weak, closing));
+    runtime.spawn(run_terminator(weak, closing));
 }
 
-async fn run(weak: Weak<Inner>, closing: CancellationToken) {
+async fn run_terminator(weak: Weak<Inner>, closing: CancellationToken) {
     let Some((mut namespaces, mut definitions)) = weak.upgrade().map(|inner| {
         (
             inner.store.subscribe(&"namespaces".into()),
@@ -39,11 +39,11 @@ async fn run(weak: Weak<Inner>, closing: CancellationToken) {
     loop {
         let Some(inner) = weak.upgrade() else { return };
         let server = ApiServer { inner };
-        let waiting = server.empty_all().await;
+        let waiting = server.empty_terminating().await;
         drop(server);
         let again = async {
             if waiting {
-                tokio::time::sleep(AGAIN).await;
+                tokio::time::sleep(RETRY_INTERVAL).await;
             } else {
                 std::future::pending::<()>().await;
             }
@@ -59,7 +59,7 @@ async fn run(weak: Weak<Inner>, closing: CancellationToken) {
 
 impl ApiServer {
     /// One pass over everything that is being deleted; true if something is not empty yet.
-    async fn empty_all(&self) -> bool {
+    async fn empty_terminating(&self) -> bool {
         let mut waiting = false;
         for storage in ["namespaces", CRDS] {
             for object in self.store().list(storage, None).values() {
@@ -74,7 +74,7 @@ impl ApiServer {
                     Ok(true) => {}
                     Ok(false) => waiting = true,
                     Err(error) => {
-                        tracing::warn!(name = meta::text(&object, "name"), message = %error.message, "not emptied");
+                        tracing::warn!(name = meta::field_text(&object, "name"), message = %error.message, "not emptied");
                         waiting = true;
                     }
                 }
@@ -84,13 +84,13 @@ impl ApiServer {
     }
 
     async fn empty_namespace(&self, namespace: &Value) -> Result<bool> {
-        let name = meta::text(namespace, "name").to_owned();
+        let name = meta::field_text(namespace, "name").to_owned();
         let mut empty = true;
         for storage in self.store().resources_in(&name) {
             empty &= self.empty_resource(&storage, Some(&name)).await?;
         }
         if empty {
-            self.release("namespaces", &name, |object| {
+            self.release_finalizer("namespaces", &name, |object| {
                 object["spec"]["finalizers"] = json!([]);
             })
             .await?;
@@ -99,11 +99,11 @@ impl ApiServer {
     }
 
     async fn empty_definition(&self, definition: &Value) -> Result<bool> {
-        let name = meta::text(definition, "name").to_owned();
+        let name = meta::field_text(definition, "name").to_owned();
         let empty = self.empty_resource(&name, None).await?;
         if empty {
-            self.release(CRDS, &name, |object| {
-                let mut finalizers = meta::finalizers(object);
+            self.release_finalizer(CRDS, &name, |object| {
+                let mut finalizers = meta::list_finalizers(object);
                 finalizers.retain(|f| f != CRD_CLEANUP);
                 object["metadata"]["finalizers"] = json!(finalizers);
             })
@@ -120,13 +120,16 @@ impl ApiServer {
             if meta::is_deleting(&object) {
                 continue;
             }
-            let Some(resource) = registry.stored_as(storage) else {
+            let Some(resource) = registry.find_by_storage(storage) else {
                 return Err(ApiError::internal(format!(
                     "{storage} are no longer served"
                 )));
             };
-            let key = delete::key_of(resource, &object);
-            match self.remove(resource, &key, &Options::default()).await {
+            let key = delete::object_key(resource, &object);
+            match self
+                .remove_object(resource, &key, &DeleteOptions::default())
+                .await
+            {
                 Ok(_) => {}
                 Err(error) if error.reason == "NotFound" => {}
                 Err(error) => return Err(error),
@@ -136,22 +139,27 @@ impl ApiServer {
     }
 
     /// Removes pocket's own finalizer; the object is removed unless it has another one.
-    async fn release(&self, storage: &str, name: &str, unhold: impl Fn(&mut Value)) -> Result<()> {
+    async fn release_finalizer(
+        &self,
+        storage: &str,
+        name: &str,
+        unhold: impl Fn(&mut Value),
+    ) -> Result<()> {
         let registry = self.registry();
-        let Some(resource) = registry.stored_as(storage) else {
+        let Some(resource) = registry.find_by_storage(storage) else {
             return Ok(());
         };
-        let key = Key {
+        let key = ObjectKey {
             resource: resource.storage.clone(),
             namespace: String::new(),
             name: name.to_owned(),
         };
         let outcome = self
-            .change(resource, &key, false, |current| {
+            .change_object(resource, &key, false, |current| {
                 let old = current.ok_or_else(|| ApiError::not_found(resource, name))?;
                 let mut object = (*old.value).clone();
                 unhold(&mut object);
-                if !meta::finalizers(&object).is_empty() {
+                if !meta::list_finalizers(&object).is_empty() {
                     return Ok(Decision::Put(object));
                 }
                 Ok(Decision::Remove(object))

@@ -53,7 +53,7 @@ impl Tree {
         }
     }
 
-    pub(super) fn value(self) -> Value {
+    pub(super) fn into_json(self) -> Value {
         self.into_value(&mut String::new(), &mut |_| {})
     }
 
@@ -68,7 +68,7 @@ impl Tree {
             .find_map(|(key, value)| (key == field).then_some(value))
     }
 
-    pub(super) fn text(&self, field: &str) -> Option<&str> {
+    pub(super) fn get_text(&self, field: &str) -> Option<&str> {
         match self.get(field) {
             Some(Tree::Text(text)) => Some(text),
             _ => None,
@@ -76,7 +76,7 @@ impl Tree {
     }
 
     /// Go's name for the JSON type.
-    pub(super) fn kind(&self) -> &'static str {
+    pub(super) fn json_type(&self) -> &'static str {
         match self {
             Tree::Null => "null",
             Tree::Bool(_) => "bool",
@@ -107,13 +107,13 @@ impl From<Value> for Tree {
 
 impl<'de> Deserialize<'de> for Tree {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Tree, D::Error> {
-        deserializer.deserialize_any(Reader)
+        deserializer.deserialize_any(TreeVisitor)
     }
 }
 
-struct Reader;
+struct TreeVisitor;
 
-impl<'de> Visitor<'de> for Reader {
+impl<'de> Visitor<'de> for TreeVisitor {
     type Value = Tree;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

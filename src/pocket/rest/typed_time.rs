@@ -6,7 +6,7 @@ const PLAIN: &str = "2006-01-02T15:04:05Z07:00";
 const MICRO: &str = "2006-01-02T15:04:05.000000Z07:00";
 
 /// `micro` requires exactly six decimal places in the seconds, as in a `MicroTime`.
-pub(super) fn parse(text: &str, micro: bool) -> Result<Timestamp, String> {
+pub(super) fn parse_time(text: &str, micro: bool) -> Result<Timestamp, String> {
     let layout = if micro { MICRO } else { PLAIN };
     let mut rest = text;
     let wrong = |rest: &str, element: &str| {
@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn words_are_gos() {
         let said = |text: &str, micro| {
-            parse(text, micro).map_or_else(|words| words, |time| time.to_string())
+            parse_time(text, micro).map_or_else(|words| words, |time| time.to_string())
         };
         assert_eq!(said("2026-01-02T03:04:05Z", false), "2026-01-02T03:04:05Z");
         assert_eq!(
@@ -116,7 +116,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn nothing_panics(text in ".{0,40}|2026-0[1-9]-[0-3][0-9]T.{0,20}", micro: bool) {
-            let _ = parse(&text, micro);
+            let _ = parse_time(&text, micro);
         }
     }
 }

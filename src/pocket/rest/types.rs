@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Many {
+pub(crate) enum Cardinality {
     One,
     List,
     Map,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum FieldKind {
     /// With the name of its Go type, or `string`.
     Text(&'static str),
     Bytes,
@@ -30,7 +30,7 @@ pub(crate) enum Kind {
 
 /// One field of a message, by its name in JSON.
 #[derive(Debug)]
-pub(crate) struct Field {
+pub(crate) struct MessageField {
     pub(crate) number: u64,
     pub(crate) name: &'static str,
     /// Its own fields are fields of the enclosing object.
@@ -41,15 +41,15 @@ pub(crate) struct Field {
     pub(crate) keep: bool,
     /// A struct that is omitted when it is zero.
     pub(crate) omit: bool,
-    pub(crate) many: Many,
-    pub(crate) kind: Kind,
+    pub(crate) many: Cardinality,
+    pub(crate) kind: FieldKind,
 }
 
-static MESSAGES: LazyLock<HashMap<&'static str, Vec<Field>>> =
-    LazyLock::new(|| parse(include_str!("types.txt")));
+static MESSAGES: LazyLock<HashMap<&'static str, Vec<MessageField>>> =
+    LazyLock::new(|| parse_table(include_str!("types.txt")));
 
-fn parse(text: &'static str) -> HashMap<&'static str, Vec<Field>> {
-    let mut messages: HashMap<_, Vec<Field>> = HashMap::new();
+fn parse_table(text: &'static str) -> HashMap<&'static str, Vec<MessageField>> {
+    let mut messages: HashMap<_, Vec<MessageField>> = HashMap::new();
     let mut message = "";
     for line in text.lines().filter(|l| !l.starts_with('#')) {
         let Some(line) = line.strip_prefix(' ') else {
@@ -62,7 +62,7 @@ fn parse(text: &'static str) -> HashMap<&'static str, Vec<Field>> {
             unreachable!("types.txt: {line}")
         };
         let has = |flag: &str| flags.contains(&flag);
-        let field = Field {
+        let field = MessageField {
             number: number
                 .parse()
                 .unwrap_or_else(|_| unreachable!("types.txt: {line}")),
@@ -72,25 +72,25 @@ fn parse(text: &'static str) -> HashMap<&'static str, Vec<Field>> {
             keep: has("keep"),
             omit: has("omit"),
             many: match (has("list"), has("map")) {
-                (true, _) => Many::List,
-                (_, true) => Many::Map,
-                _ => Many::One,
+                (true, _) => Cardinality::List,
+                (_, true) => Cardinality::Map,
+                _ => Cardinality::One,
             },
             kind: match *kind {
-                "text" => Kind::Text("string"),
-                "bytes" => Kind::Bytes,
-                "int32" => Kind::Int32,
-                "int64" => Kind::Int64,
-                "bool" => Kind::Bool,
-                "Time" => Kind::Time,
-                "MicroTime" => Kind::MicroTime,
-                "Quantity" => Kind::Quantity,
-                "IntOrString" => Kind::IntOrString,
-                "Json" => Kind::Json,
-                "List" => Kind::List,
+                "text" => FieldKind::Text("string"),
+                "bytes" => FieldKind::Bytes,
+                "int32" => FieldKind::Int32,
+                "int64" => FieldKind::Int64,
+                "bool" => FieldKind::Bool,
+                "Time" => FieldKind::Time,
+                "MicroTime" => FieldKind::MicroTime,
+                "Quantity" => FieldKind::Quantity,
+                "IntOrString" => FieldKind::IntOrString,
+                "Json" => FieldKind::Json,
+                "List" => FieldKind::List,
                 other => other
                     .strip_prefix("text:")
-                    .map_or(Kind::Message(other), Kind::Text),
+                    .map_or(FieldKind::Message(other), FieldKind::Text),
             },
         };
         messages.entry(message).or_default().push(field);
@@ -99,7 +99,7 @@ fn parse(text: &'static str) -> HashMap<&'static str, Vec<Field>> {
 }
 
 /// Name of a kind in the table: `apps/v1.Deployment`, `discovery/v1.EndpointSlice`.
-pub(crate) fn message_of(group: &str, version: &str, kind: &str) -> String {
+pub(crate) fn message_name(group: &str, version: &str, kind: &str) -> String {
     let package = group
         .split('.')
         .next()
@@ -109,14 +109,14 @@ pub(crate) fn message_of(group: &str, version: &str, kind: &str) -> String {
 }
 
 /// The same name, if it is in the table.
-pub(crate) fn message(group: &str, version: &str, kind: &str) -> Option<&'static str> {
+pub(crate) fn find_message(group: &str, version: &str, kind: &str) -> Option<&'static str> {
     MESSAGES
-        .get_key_value(message_of(group, version, kind).as_str())
+        .get_key_value(message_name(group, version, kind).as_str())
         .map(|(name, _)| *name)
 }
 
 /// The fields of a message in Go's order; `None` if it is not in the table.
-pub(crate) fn fields(message: &str) -> Option<&'static [Field]> {
+pub(crate) fn message_fields(message: &str) -> Option<&'static [MessageField]> {
     MESSAGES.get(message).map(Vec::as_slice)
 }
 
@@ -128,7 +128,7 @@ mod tests {
     fn whatever_a_field_refers_to_is_there() {
         for (message, fields) in MESSAGES.iter() {
             for field in fields {
-                if let Kind::Message(of) = field.kind {
+                if let FieldKind::Message(of) = field.kind {
                     assert!(MESSAGES.contains_key(of), "{message} {}: {of}", field.name);
                 }
             }
@@ -138,7 +138,7 @@ mod tests {
             .filter(|b| b.kind != "CustomResourceDefinition")
         {
             assert!(
-                message(row.group, row.version, row.kind).is_some(),
+                find_message(row.group, row.version, row.kind).is_some(),
                 "{}",
                 row.kind
             );

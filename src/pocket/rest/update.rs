@@ -5,22 +5,26 @@ use serde_json::{Value, json};
 
 use super::change::{Decision, Outcome};
 use super::create::check_namespace;
-use super::decode::{self, Unknown};
+use super::decode::{self, UnknownFields};
 use super::error::{ApiError, FieldError, Result};
 use super::patches::Patch;
 use super::reply::Reply;
 use super::{ApiServer, Call, convert, meta, patches, strategy, warn};
 use crate::pocket::patch;
-use crate::pocket::store::Stored;
+use crate::pocket::store::StoredObject;
 
 impl ApiServer {
-    pub(super) async fn update(&self, call: &Call, subresource: Option<&str>) -> Result<Reply> {
+    pub(super) async fn update_object(
+        &self,
+        call: &Call,
+        subresource: Option<&str>,
+    ) -> Result<Reply> {
         let name = call.name()?;
         let (mut body, warnings) = decode::decode_body(call)?;
         check_namespace(call, &mut body)?;
         check_name(&body, name)?;
         if !call.resource.takes_unconditional_updates()
-            && matches!(meta::text(&body, "resourceVersion"), "" | "0")
+            && matches!(meta::field_text(&body, "resourceVersion"), "" | "0")
         {
             let problem = FieldError::invalid(
                 "metadata.resourceVersion",
@@ -37,29 +41,33 @@ impl ApiServer {
         }
         let mut before = None;
         let outcome = self
-            .change(
+            .change_object(
                 &call.resource,
-                &call.key(name),
+                &call.store_key(name),
                 call.query.dry_run("UpdateOptions")?,
                 |current| {
                     let old = current.ok_or_else(|| ApiError::not_found(&call.resource, name))?;
                     before = Some(old.value.clone());
-                    self.replace(call, old, body.clone(), subresource, true)
+                    self.replace_object(call, old, body.clone(), subresource, true)
                 },
             )
             .await?;
-        Ok(answer(
+        Ok(build_reply(
             call,
             &outcome,
-            warned(call, subresource, &outcome, before.as_deref(), warnings),
+            extend_warnings(call, subresource, &outcome, before.as_deref(), warnings),
         ))
     }
 
-    pub(super) async fn patch(&self, call: &Call, subresource: Option<&str>) -> Result<Reply> {
+    pub(super) async fn patch_object(
+        &self,
+        call: &Call,
+        subresource: Option<&str>,
+    ) -> Result<Reply> {
         let name = call.name()?;
-        let (patch, strict) = match Patch::of(call)? {
+        let (patch, strict) = match Patch::from_call(call)? {
             (Patch::Apply(applied), strict) => {
-                return self.apply(call, applied, strict, subresource).await;
+                return self.apply_object(call, applied, strict, subresource).await;
             }
             other => other,
         };
@@ -68,18 +76,18 @@ impl ApiServer {
                 FieldError::forbidden("force", "may not be specified for non-apply patch");
             return Err(ApiError::bad_options("PatchOptions", problem));
         }
-        let unknown = Unknown::of(call)?;
+        let unknown = UnknownFields::from_call(call)?;
         let (mut warnings, mut before) = (Vec::new(), None);
         let outcome = self
-            .change(
+            .change_object(
                 &call.resource,
-                &call.key(name),
+                &call.store_key(name),
                 call.query.dry_run("PatchOptions")?,
                 |current| {
                     let old = current.ok_or_else(|| ApiError::not_found(&call.resource, name))?;
                     before = Some(old.value.clone());
                     let shown = convert::from_stored(&call.resource, &old.value);
-                    let object = patch.on(&call.resource, &shown)?;
+                    let object = patch.apply_to(&call.resource, &shown)?;
                     if object["kind"] != shown["kind"]
                         || object["apiVersion"] != shown["apiVersion"]
                     {
@@ -92,8 +100,11 @@ impl ApiServer {
                         ));
                     }
                     check_name(&object, name)?;
-                    let (given, uid) = (meta::text(&object, "uid"), meta::text(&shown, "uid"));
-                    let version = meta::text(&object, "resourceVersion");
+                    let (given, uid) = (
+                        meta::field_text(&object, "uid"),
+                        meta::field_text(&shown, "uid"),
+                    );
+                    let version = meta::field_text(&object, "resourceVersion");
                     // A stale version is reported first.
                     if given != uid && (version.is_empty() || version == old.rv.to_string()) {
                         let problem = FieldError::invalid(
@@ -108,23 +119,27 @@ impl ApiServer {
                             &[problem],
                         ));
                     }
-                    let told =
-                        decode::decode_with(&call.resource, object.into(), unknown, strict.clone());
-                    let (object, words) = told.map_err(unfit)?;
+                    let told = decode::decode_with_findings(
+                        &call.resource,
+                        object.into(),
+                        unknown,
+                        strict.clone(),
+                    );
+                    let (object, words) = told.map_err(to_unprocessable)?;
                     warnings = words;
-                    self.replace(call, old, object, subresource, true)
+                    self.replace_object(call, old, object, subresource, true)
                 },
             )
             .await?;
-        Ok(answer(
+        Ok(build_reply(
             call,
             &outcome,
-            warned(call, subresource, &outcome, before.as_deref(), warnings),
+            extend_warnings(call, subresource, &outcome, before.as_deref(), warnings),
         ))
     }
 
     /// Server-side apply; creates the object if it does not exist.
-    async fn apply(
+    async fn apply_object(
         &self,
         call: &Call,
         mut applied: Value,
@@ -152,57 +167,64 @@ impl ApiServer {
         if applied["metadata"].is_null() {
             applied["metadata"] = json!({});
         }
-        let there = self.store().get(&call.key(name)).is_some();
-        if there && applied["metadata"].is_object() && meta::text(&applied, "name").is_empty() {
+        let there = self.store().get(&call.store_key(name)).is_some();
+        if there && applied["metadata"].is_object() && meta::field_text(&applied, "name").is_empty()
+        {
             applied["metadata"]["name"] = name.into();
         }
         // Decoded once as it came, only to find the fields that the kind does not have.
-        let told =
-            decode::decode_with(resource, applied.clone().into(), Unknown::of(call)?, strict);
+        let told = decode::decode_with_findings(
+            resource,
+            applied.clone().into(),
+            UnknownFields::from_call(call)?,
+            strict,
+        );
         let (_, warnings) = told?;
         check_name(&applied, name)?;
         let mut before = None;
         let outcome = self
-            .change(
+            .change_object(
                 resource,
-                &call.key(name),
+                &call.store_key(name),
                 call.query.dry_run("PatchOptions")?,
                 |current| {
                     before = current.map(|old| old.value.clone());
                     let live = current.map(|old| convert::from_stored(resource, &old.value));
-                    let object = patches::apply(call, live.as_deref(), &applied, subresource)?;
-                    let (object, _) = decode::decode(resource, object.into(), Unknown::Ignore)?;
+                    let object =
+                        patches::apply_server_side(call, live.as_deref(), &applied, subresource)?;
+                    let (object, _) =
+                        decode::decode_tree(resource, object.into(), UnknownFields::Ignore)?;
                     match current {
-                        Some(old) => self.replace(call, old, object, subresource, false),
+                        Some(old) => self.replace_object(call, old, object, subresource, false),
                         None if subresource.is_some() => Err(ApiError::not_found(resource, name)),
                         None => Ok(Decision::Put(self.prepare_new(call, object, false)?)),
                     }
                 },
             )
             .await?;
-        Ok(answer(
+        Ok(build_reply(
             call,
             &outcome,
-            warned(call, subresource, &outcome, before.as_deref(), warnings),
+            extend_warnings(call, subresource, &outcome, before.as_deref(), warnings),
         ))
     }
 
     /// Replaces `old` by `object`: keeps what the client may not change, and makes the changes that
     /// follow. If `owned`, the changed fields become those of the call's manager; an apply has
     /// already recorded the owners.
-    pub(super) fn replace(
+    pub(super) fn replace_object(
         &self,
         call: &Call,
-        old: &Stored,
+        old: &StoredObject,
         mut object: Value,
         subresource: Option<&str>,
         owned: bool,
     ) -> Result<Decision> {
         let resource = &call.resource;
-        let name = meta::text(&old.value, "name");
+        let name = meta::field_text(&old.value, "name");
         let shown = convert::from_stored(resource, &old.value);
         let given = |field: &str| {
-            let given = meta::text(&object, field);
+            let given = meta::field_text(&object, field);
             (!given.is_empty()).then(|| given.to_owned())
         };
         if let Some(rv) = given("resourceVersion").filter(|rv| rv.parse::<u64>().is_err()) {
@@ -212,7 +234,7 @@ impl ApiServer {
         if given("resourceVersion").is_some_and(|rv| rv != "0" && rv != old.rv.to_string()) {
             return Err(ApiError::modified(resource, name));
         }
-        let uid = meta::text(&old.value, "uid");
+        let uid = meta::field_text(&old.value, "uid");
         if let Some(given) = given("uid").filter(|given| given != uid) {
             let why = format!(
                 "Precondition failed: UID in precondition: {given}, UID in object meta: {uid}"
@@ -221,7 +243,7 @@ impl ApiServer {
         }
         if ["name", "namespace"]
             .iter()
-            .any(|f| given(f).is_some_and(|v| v != meta::text(&shown, f)))
+            .any(|f| given(f).is_some_and(|v| v != meta::field_text(&shown, f)))
         {
             let problem = FieldError::invalid(
                 "metadata.name",
@@ -235,7 +257,7 @@ impl ApiServer {
                 &[problem],
             ));
         }
-        let metadata = meta::of(&mut object);
+        let metadata = meta::metadata_mut(&mut object);
         for field in [
             "name",
             "generateName",
@@ -253,9 +275,9 @@ impl ApiServer {
             };
         }
         check_finalizers(resource, &shown, &object)?;
-        strategy::update(resource, &shown, &mut object, subresource)?;
+        strategy::prepare_update(resource, &shown, &mut object, subresource)?;
         if owned {
-            let (manager, now) = (&call.manager, meta::now());
+            let (manager, now) = (&call.manager, meta::timestamp_now());
             object = patch::track_update(
                 Some(&shown),
                 &object,
@@ -265,29 +287,31 @@ impl ApiServer {
                 &resource.lists,
             );
         }
-        strategy::drop_disabled(resource, &mut object);
+        strategy::drop_disabled_fields(resource, &mut object);
         if subresource.is_none() {
             self.assign_node_ports(resource, &mut object)?;
         }
         if object["metadata"]["resourceVersion"].is_null() {
             object["metadata"]["resourceVersion"] = shown["metadata"]["resourceVersion"].clone();
         }
-        convert::arrange(resource, &mut object);
+        convert::arrange_object(resource, &mut object);
         if object == *shown {
             return Ok(Decision::Keep(old.value.clone()));
         }
-        if resource.counts_generations() && desire(resource, &object) != desire(resource, &shown) {
+        if resource.counts_generations()
+            && desired_state(resource, &object) != desired_state(resource, &shown)
+        {
             let generation = shown["metadata"]["generation"].as_u64().unwrap_or(0);
             object["metadata"]["generation"] = (generation + 1).into();
         }
         let released = meta::is_deleting(&object)
-            && meta::finalizers(&object).is_empty()
+            && meta::list_finalizers(&object).is_empty()
             && object["metadata"]["deletionGracePeriodSeconds"]
                 .as_u64()
                 .unwrap_or(0)
                 == 0
-            && (!resource.is("", "Namespace")
-                || meta::strings(&object["spec"]["finalizers"]).is_empty());
+            && (!resource.is_kind("", "Namespace")
+                || meta::to_string_list(&object["spec"]["finalizers"]).is_empty());
         convert::to_stored(resource, &mut object);
         Ok(if released {
             Decision::Remove(object)
@@ -299,7 +323,7 @@ impl ApiServer {
 
 /// The result of a patch is not a valid object of its kind, although the body of the request is
 /// fine.
-fn unfit(mut error: ApiError) -> ApiError {
+fn to_unprocessable(mut error: ApiError) -> ApiError {
     if error.reason == "BadRequest" {
         (error.code, error.reason) = (StatusCode::UNPROCESSABLE_ENTITY, "Invalid");
     }
@@ -307,7 +331,7 @@ fn unfit(mut error: ApiError) -> ApiError {
 }
 
 fn check_name(object: &Value, name: &str) -> Result<()> {
-    let given = meta::text(object, "name");
+    let given = meta::field_text(object, "name");
     if given == name {
         return Ok(());
     }
@@ -323,14 +347,14 @@ fn check_name(object: &Value, name: &str) -> Result<()> {
 }
 
 /// The part of an object whose changes increase `metadata.generation`: all but metadata and status.
-fn desire(resource: &super::Resource, object: &Value) -> Value {
-    if resource.builtin().is_some() {
+fn desired_state(resource: &super::Resource, object: &Value) -> Value {
+    if resource.as_builtin().is_some() {
         return object["spec"].clone();
     }
     let mut desire = object.clone();
-    meta::remove(&mut desire, "metadata");
+    meta::remove_field(&mut desire, "metadata");
     if resource.status {
-        meta::remove(&mut desire, "status");
+        meta::remove_field(&mut desire, "status");
     }
     desire
 }
@@ -339,8 +363,8 @@ fn check_finalizers(resource: &super::Resource, old: &Value, new: &Value) -> Res
     if !meta::is_deleting(old) {
         return Ok(());
     }
-    let before = meta::finalizers(old);
-    let added: Vec<String> = meta::finalizers(new)
+    let before = meta::list_finalizers(old);
+    let added: Vec<String> = meta::list_finalizers(new)
         .into_iter()
         .filter(|f| !before.contains(f))
         .map(|f| format!("{f:?}"))
@@ -353,7 +377,7 @@ fn check_finalizers(resource: &super::Resource, old: &Value, new: &Value) -> Res
         added.join(", ")
     );
     let problem = FieldError::forbidden("metadata.finalizers", words);
-    let name = meta::text(old, "name");
+    let name = meta::field_text(old, "name");
     Err(ApiError::invalid(
         &resource.group,
         &resource.kind,
@@ -363,7 +387,7 @@ fn check_finalizers(resource: &super::Resource, old: &Value, new: &Value) -> Res
 }
 
 /// Adds Kubernetes' warnings about the resulting object to those about the body.
-fn warned(
+fn extend_warnings(
     call: &Call,
     subresource: Option<&str>,
     outcome: &Outcome,
@@ -371,12 +395,16 @@ fn warned(
     mut warnings: Vec<String>,
 ) -> Vec<String> {
     if subresource.is_none() {
-        warnings.extend(warn::of(&call.resource, &outcome.object, before));
+        warnings.extend(warn::collect_warnings(
+            &call.resource,
+            &outcome.object,
+            before,
+        ));
     }
     warnings
 }
 
-pub(super) fn answer(call: &Call, outcome: &Outcome, warnings: Vec<String>) -> Reply {
+pub(super) fn build_reply(call: &Call, outcome: &Outcome, warnings: Vec<String>) -> Reply {
     let object = convert::from_stored(&call.resource, &outcome.object);
     Reply::Json {
         code: if outcome.created {
@@ -384,7 +412,7 @@ pub(super) fn answer(call: &Call, outcome: &Outcome, warnings: Vec<String>) -> R
         } else {
             StatusCode::OK
         },
-        value: call.view.object(&call.resource, &object),
+        value: call.view.render_object(&call.resource, &object),
         warnings,
         content_type: None,
     }

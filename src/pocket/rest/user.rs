@@ -26,7 +26,7 @@ pub(crate) enum User {
 impl User {
     /// The user that a request is made as. Impersonating anybody but a service account is refused,
     /// because an answer for the one user would be wrong.
-    pub(super) fn of(headers: &HeaderMap) -> Result<Self> {
+    pub(super) fn from_headers(headers: &HeaderMap) -> Result<Self> {
         let mut asked = headers
             .keys()
             .filter(|name| name.as_str().starts_with("impersonate-"))
@@ -43,7 +43,7 @@ impl User {
         for name in asked {
             let whom = text(name);
             let kind = match name.as_str() {
-                "impersonate-user" if Account::parse(whom).is_some() => continue,
+                "impersonate-user" if Account::parse_user_name(whom).is_some() => continue,
                 "impersonate-user" => "users",
                 "impersonate-group" => "groups",
                 "impersonate-uid" => "uids",
@@ -60,7 +60,7 @@ impl User {
         let whom = headers
             .get("impersonate-user")
             .and_then(|v| v.to_str().ok())
-            .and_then(Account::parse);
+            .and_then(Account::parse_user_name);
         Ok(whom.map_or(Self::Owner, |(namespace, name)| Self::Account {
             namespace: namespace.into(),
             name: name.into(),
@@ -93,7 +93,7 @@ impl User {
     }
 
     /// Whether the user may access a resource, or a subresource of it, in a namespace.
-    pub(super) fn may(
+    pub(super) fn is_allowed(
         &self,
         resource: &Resource,
         subresource: &str,
@@ -112,7 +112,7 @@ impl User {
     }
 
     /// Refuses a request that the user may not make.
-    pub(super) fn check(
+    pub(super) fn check_allowed(
         &self,
         method: &Method,
         query: &Query,
@@ -120,11 +120,11 @@ impl User {
         at: &ResourcePath,
     ) -> Result<()> {
         let subresource = at.subresource.as_deref().unwrap_or_default();
-        if self.may(resource, subresource, at.namespace.as_deref()) {
+        if self.is_allowed(resource, subresource, at.namespace.as_deref()) {
             return Ok(());
         }
         let verb = match (method, &at.name) {
-            (&Method::GET, _) if query.flag("watch") => "watch",
+            (&Method::GET, _) if query.has_flag("watch") => "watch",
             (&Method::GET, Some(_)) => "get",
             (&Method::GET, None) => "list",
             (&Method::POST, _) => "create",

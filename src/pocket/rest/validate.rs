@@ -24,37 +24,43 @@ mod workload;
 
 pub(super) use resources::quality_of_service;
 use rules::IMMUTABLE;
-pub(super) use rules::{label_value, qualified_name};
+pub(super) use rules::{label_value_errors, qualified_name_errors};
 
 /// Collects all problems with an object, or with the change from `old` to it.
-pub(super) fn check(resource: &Resource, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
+pub(super) fn check_object(
+    resource: &Resource,
+    object: &Value,
+    old: Option<&Value>,
+) -> Vec<FieldError> {
     let mut problems = Vec::new();
     match (resource.group.as_str(), resource.kind.as_str()) {
-        ("", "Pod") => pod::check(object, old, &mut problems),
-        ("", "Service") => service::check(object, &mut problems),
-        ("", "ConfigMap") => data::config_map(object, old, &mut problems),
-        ("", "Secret") => data::secret(object, old, &mut problems),
-        ("", "Endpoints") => others::endpoints(object, &mut problems),
-        ("", "Event") if old.is_none() => others::event(object, &mut problems),
-        ("coordination.k8s.io", "Lease") => others::lease(object, &mut problems),
-        ("discovery.k8s.io", "EndpointSlice") => others::endpoint_slice(object, old, &mut problems),
-        ("apps", "Deployment") => workload::deployment(object, old, &mut problems),
-        ("apps", "ReplicaSet") => workload::replica_set(object, old, &mut problems),
-        ("apps", "StatefulSet") => stateful::set(object, old, &mut problems),
-        ("apps", "ControllerRevision") => stateful::revision(object, old, &mut problems),
-        ("batch", "Job") => job::check(object, old, &mut problems),
-        ("", "Node") => node(object, &mut problems),
-        ("apiextensions.k8s.io", _) => definition::check(object, &mut problems),
+        ("", "Pod") => pod::check_pod(object, old, &mut problems),
+        ("", "Service") => service::check_service(object, &mut problems),
+        ("", "ConfigMap") => data::check_config_map(object, old, &mut problems),
+        ("", "Secret") => data::check_secret(object, old, &mut problems),
+        ("", "Endpoints") => others::check_endpoints(object, &mut problems),
+        ("", "Event") if old.is_none() => others::check_event(object, &mut problems),
+        ("coordination.k8s.io", "Lease") => others::check_lease(object, &mut problems),
+        ("discovery.k8s.io", "EndpointSlice") => {
+            others::check_endpoint_slice(object, old, &mut problems)
+        }
+        ("apps", "Deployment") => workload::check_deployment(object, old, &mut problems),
+        ("apps", "ReplicaSet") => workload::check_replica_set(object, old, &mut problems),
+        ("apps", "StatefulSet") => stateful::check_stateful_set(object, old, &mut problems),
+        ("apps", "ControllerRevision") => stateful::check_revision(object, old, &mut problems),
+        ("batch", "Job") => job::check_job(object, old, &mut problems),
+        ("", "Node") => check_node(object, &mut problems),
+        ("apiextensions.k8s.io", _) => definition::check_definition(object, &mut problems),
         _ => {}
     }
     problems
 }
 
 /// Refuses settings that would have no effect.
-fn node(object: &Value, problems: &mut Vec<FieldError>) {
+fn check_node(object: &Value, problems: &mut Vec<FieldError>) {
     for field in ["unschedulable", "taints"] {
         let value = &object["spec"][field];
-        if *value == true || !array(value).is_empty() {
+        if *value == true || !as_list(value).is_empty() {
             problems.push(FieldError::forbidden(
                 format!("spec.{field}"),
                 "pocket has one node, which takes every pod",
@@ -63,7 +69,7 @@ fn node(object: &Value, problems: &mut Vec<FieldError>) {
     }
 }
 
-fn array(value: &Value) -> &[Value] {
+fn as_list(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 

@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 use super::meta::{self, NameRule, check_name};
 use super::quantity::Quantity;
 use super::registry::Resource;
-use super::validate::label_value;
+use super::validate::label_value_errors;
 
-const LABELS: [(&str, &str); 8] = [
+const DEPRECATED_LABELS: [(&str, &str); 8] = [
     (
         "beta.kubernetes.io/arch",
         "deprecated since v1.14; use \"kubernetes.io/arch\" instead",
@@ -41,7 +41,7 @@ const LABELS: [(&str, &str); 8] = [
         "use \"node-role.kubernetes.io/control-plane\" instead",
     ),
 ];
-const ANNOTATIONS: [(&str, &str); 3] = [
+const DEPRECATED_ANNOTATIONS: [(&str, &str); 3] = [
     (
         "scheduler.alpha.kubernetes.io/critical-pod",
         "non-functional in v1.16+; use the \"priorityClassName\" field instead",
@@ -55,7 +55,7 @@ const ANNOTATIONS: [(&str, &str); 3] = [
         "non-functional in v1.11+; use the \"sysctls\" field instead",
     ),
 ];
-const VOLUMES: [(&str, &str, &str); 9] = [
+const DEPRECATED_VOLUMES: [(&str, &str, &str); 9] = [
     (
         "photonPersistentDisk",
         "photonPersistentDisk",
@@ -105,34 +105,38 @@ const VOLUMES: [(&str, &str, &str); 9] = [
 const NO_SELECTOR: &str = "a null labelSelector results in matching no pod";
 
 /// Collects warnings about an object that was created, or updated from `old`.
-pub(super) fn of(resource: &Resource, object: &Value, old: Option<&Value>) -> Vec<String> {
-    let mut told = Told::default();
+pub(super) fn collect_warnings(
+    resource: &Resource,
+    object: &Value,
+    old: Option<&Value>,
+) -> Vec<String> {
+    let mut told = Warnings::default();
     // Do not warn again about what did not change.
     let changed =
         old.is_none_or(|old| old["metadata"]["generation"] != object["metadata"]["generation"]);
     let spec = &object["spec"];
     match (resource.group.as_str(), resource.kind.as_str()) {
-        ("", "Pod") if old.is_none() => pod(object, "", &mut told),
-        ("", "Service") => service(spec, object, &mut told),
-        ("", "Endpoints") => endpoints(object, &mut told),
-        ("discovery.k8s.io", "EndpointSlice") => endpoint_slice(object, &mut told),
+        ("", "Pod") if old.is_none() => warn_pod(object, "", &mut told),
+        ("", "Service") => warn_service(spec, object, &mut told),
+        ("", "Endpoints") => warn_endpoints(object, &mut told),
+        ("discovery.k8s.io", "EndpointSlice") => warn_endpoint_slice(object, &mut told),
         ("apps", "Deployment" | "ReplicaSet" | "StatefulSet") | ("batch", "Job") if changed => {
             if old.is_none() && resource.kind != "StatefulSet" {
-                name(object, &mut told);
+                warn_name(object, &mut told);
             }
             let many = |field: &str, most| spec[field].as_i64().is_some_and(|n| n > most);
             if spec["completionMode"] == "Indexed"
                 && many("completions", 100_000)
                 && many("parallelism", 10_000)
             {
-                told.say("spec", "In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, Kubernetes might not be able to track completedIndexes when a big number of indexes fail");
+                told.push_warning("spec", "In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, Kubernetes might not be able to track completedIndexes when a big number of indexes fail");
             }
-            pod(&spec["template"], "spec.template.", &mut told);
+            warn_pod(&spec["template"], "spec.template.", &mut told);
             if resource.kind == "StatefulSet"
                 && spec["revisionHistoryLimit"].as_i64().is_some_and(|n| n < 0)
             {
                 let words = "a negative value retains all historical revisions; a value >= 0 is recommended";
-                told.say("spec.revisionHistoryLimit", words);
+                told.push_warning("spec.revisionHistoryLimit", words);
             }
         }
         _ => {}
@@ -141,116 +145,122 @@ pub(super) fn of(resource: &Resource, object: &Value, old: Option<&Value>) -> Ve
 }
 
 #[derive(Default)]
-struct Told(Vec<String>);
+struct Warnings(Vec<String>);
 
-impl Told {
-    fn say(&mut self, path: impl AsRef<str>, words: impl AsRef<str>) {
+impl Warnings {
+    fn push_warning(&mut self, path: impl AsRef<str>, words: impl AsRef<str>) {
         self.0
             .push(format!("{}: {}", path.as_ref(), words.as_ref()));
     }
 }
 
-fn list(value: &Value) -> &[Value] {
+fn as_list(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-fn text(value: &Value) -> &str {
+fn as_text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-fn entries(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
+fn as_entries(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
     value.as_object().into_iter().flat_map(Map::iter)
 }
 
-fn name(object: &Value, told: &mut Told) {
-    if let Some(problem) = check_name("metadata.name", meta::text(object, "name"), NameRule::Label)
-    {
+fn warn_name(object: &Value, told: &mut Warnings) {
+    if let Some(problem) = check_name(
+        "metadata.name",
+        meta::field_text(object, "name"),
+        NameRule::Label,
+    ) {
         let words = "this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label is recommended";
-        told.say("metadata.name", format!("{words}: [{}]", problem.detail()));
+        told.push_warning("metadata.name", format!("{words}: [{}]", problem.detail()));
     }
 }
 
-fn old_label(key: &str) -> Option<&'static str> {
-    LABELS
+fn deprecated_label(key: &str) -> Option<&'static str> {
+    DEPRECATED_LABELS
         .iter()
         .find(|(label, _)| *label == key)
         .map(|(_, words)| *words)
 }
 
 /// Checks a pod, or the template whose path starts with `at`.
-fn pod(pod: &Value, at: &str, told: &mut Told) {
+fn warn_pod(pod: &Value, at: &str, told: &mut Warnings) {
     let spec = &pod["spec"];
     let path = format!("{at}spec");
-    for (key, _) in entries(&spec["nodeSelector"]) {
-        if let Some(words) = old_label(key) {
-            told.say(format!("{path}.nodeSelector[{key}]"), words);
+    for (key, _) in as_entries(&spec["nodeSelector"]) {
+        if let Some(words) = deprecated_label(key) {
+            told.push_warning(format!("{path}.nodeSelector[{key}]"), words);
         }
     }
-    node_affinity(
+    warn_node_affinity(
         &spec["affinity"]["nodeAffinity"],
         &format!("{path}.affinity.nodeAffinity"),
         told,
     );
-    for (at, constraint) in list(&spec["topologySpreadConstraints"]).iter().enumerate() {
+    for (at, constraint) in as_list(&spec["topologySpreadConstraints"])
+        .iter()
+        .enumerate()
+    {
         let path = format!("{path}.topologySpreadConstraints[{at}]");
-        let key = text(&constraint["topologyKey"]);
-        if let Some(words) = old_label(key) {
-            told.say(format!("{path}.topologyKey"), format!("{key} is {words}"));
+        let key = as_text(&constraint["topologyKey"]);
+        if let Some(words) = deprecated_label(key) {
+            told.push_warning(format!("{path}.topologyKey"), format!("{key} is {words}"));
         }
         if constraint["labelSelector"].is_null() {
-            told.say(format!("{path}.labelSelector"), NO_SELECTOR);
+            told.push_warning(format!("{path}.labelSelector"), NO_SELECTOR);
         }
     }
     let annotations = &pod["metadata"]["annotations"];
-    for (key, words) in ANNOTATIONS {
+    for (key, words) in DEPRECATED_ANNOTATIONS {
         if !annotations[key].is_null() {
-            told.say(format!("{at}metadata.annotations[{key}]"), words);
+            told.push_warning(format!("{at}metadata.annotations[{key}]"), words);
         }
     }
-    for (at, volume) in list(&spec["volumes"]).iter().enumerate() {
-        for (field, shown, words) in VOLUMES {
+    for (at, volume) in as_list(&spec["volumes"]).iter().enumerate() {
+        for (field, shown, words) in DEPRECATED_VOLUMES {
             if volume[field].is_object() {
-                told.say(format!("{path}.volumes[{at}].{shown}"), words);
+                told.push_warning(format!("{path}.volumes[{at}].{shown}"), words);
             }
         }
     }
-    repeated(spec, "hostAliases", "ip", &path, told);
-    repeated(spec, "imagePullSecrets", "name", &path, told);
-    for (at, secret) in list(&spec["imagePullSecrets"]).iter().enumerate() {
-        if text(&secret["name"]).is_empty() {
-            told.say(
+    warn_repeated(spec, "hostAliases", "ip", &path, told);
+    warn_repeated(spec, "imagePullSecrets", "name", &path, told);
+    for (at, secret) in as_list(&spec["imagePullSecrets"]).iter().enumerate() {
+        if as_text(&secret["name"]).is_empty() {
+            told.push_warning(
                 format!("{path}.imagePullSecrets[{at}].name"),
                 "invalid empty name \"\"",
             );
         }
     }
     for resource in ["memory", "ephemeral-storage"] {
-        fraction(
+        warn_fraction(
             &spec["overhead"],
             resource,
             &format!("{path}.overhead"),
             told,
         );
     }
-    containers(spec, &path, told);
+    warn_containers(spec, &path, told);
     if spec["terminationGracePeriodSeconds"]
         .as_i64()
         .is_some_and(|n| n < 0)
     {
         let words = "must be >= 0; negative values are invalid and will be treated as 1";
-        told.say(format!("{path}.terminationGracePeriodSeconds"), words);
+        told.push_warning(format!("{path}.terminationGracePeriodSeconds"), words);
     }
     for kind in ["podAffinity", "podAntiAffinity"] {
         let (of, path) = (&spec["affinity"][kind], format!("{path}.affinity.{kind}"));
         for (field, inner) in [(REQUIRED, ""), (PREFERRED, "podAffinityTerm")] {
-            for (at, term) in list(&of[field]).iter().enumerate() {
+            for (at, term) in as_list(&of[field]).iter().enumerate() {
                 let (term, dot) = if inner.is_empty() {
                     (term, "")
                 } else {
                     (&term[inner], ".")
                 };
                 if term["labelSelector"].is_null() {
-                    told.say(
+                    told.push_warning(
                         format!("{path}.{field}[{at}]{dot}{inner}.labelSelector"),
                         NO_SELECTOR,
                     );
@@ -258,31 +268,34 @@ fn pod(pod: &Value, at: &str, told: &mut Told) {
             }
         }
     }
-    for (at, server) in list(&spec["dnsConfig"]["nameservers"]).iter().enumerate() {
-        address(server, &format!("{path}.dnsConfig.nameservers[{at}]"), told);
+    for (at, server) in as_list(&spec["dnsConfig"]["nameservers"])
+        .iter()
+        .enumerate()
+    {
+        warn_address(server, &format!("{path}.dnsConfig.nameservers[{at}]"), told);
     }
-    for (at, alias) in list(&spec["hostAliases"]).iter().enumerate() {
-        address(&alias["ip"], &format!("{path}.hostAliases[{at}].ip"), told);
+    for (at, alias) in as_list(&spec["hostAliases"]).iter().enumerate() {
+        warn_address(&alias["ip"], &format!("{path}.hostAliases[{at}].ip"), told);
     }
 }
 
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
 
-fn node_affinity(affinity: &Value, path: &str, told: &mut Told) {
-    for (at, term) in list(&affinity[REQUIRED]["nodeSelectorTerms"])
+fn warn_node_affinity(affinity: &Value, path: &str, told: &mut Warnings) {
+    for (at, term) in as_list(&affinity[REQUIRED]["nodeSelectorTerms"])
         .iter()
         .enumerate()
     {
-        node_term(
+        warn_node_term(
             term,
             false,
             &format!("{path}.{REQUIRED}.nodeSelectorTerms[{at}]"),
             told,
         );
     }
-    for (at, term) in list(&affinity[PREFERRED]).iter().enumerate() {
-        node_term(
+    for (at, term) in as_list(&affinity[PREFERRED]).iter().enumerate() {
+        warn_node_term(
             &term["preference"],
             true,
             &format!("{path}.{PREFERRED}[{at}].preference"),
@@ -291,55 +304,59 @@ fn node_affinity(affinity: &Value, path: &str, told: &mut Told) {
     }
 }
 
-fn node_term(term: &Value, values: bool, path: &str, told: &mut Told) {
-    for (at, asked) in list(&term["matchExpressions"]).iter().enumerate() {
+fn warn_node_term(term: &Value, values: bool, path: &str, told: &mut Warnings) {
+    for (at, asked) in as_list(&term["matchExpressions"]).iter().enumerate() {
         let path = format!("{path}.matchExpressions[{at}]");
-        let key = text(&asked["key"]);
-        if let Some(words) = old_label(key) {
-            told.say(format!("{path}.key"), format!("{key} is {words}"));
+        let key = as_text(&asked["key"]);
+        if let Some(words) = deprecated_label(key) {
+            told.push_warning(format!("{path}.key"), format!("{key} is {words}"));
         }
-        for (at, value) in list(&asked["values"]).iter().enumerate().filter(|_| values) {
-            for words in label_value(text(value)) {
-                told.say(
+        for (at, value) in as_list(&asked["values"])
+            .iter()
+            .enumerate()
+            .filter(|_| values)
+        {
+            for words in label_value_errors(as_text(value)) {
+                told.push_warning(
                     format!("{path}.values[{at}]"),
-                    format!("{} is invalid, {words}", text(value)),
+                    format!("{} is invalid, {words}", as_text(value)),
                 );
             }
         }
     }
 }
 
-fn repeated(spec: &Value, field: &str, key: &str, path: &str, told: &mut Told) {
-    let all = list(&spec[field]);
+fn warn_repeated(spec: &Value, field: &str, key: &str, path: &str, told: &mut Warnings) {
+    let all = as_list(&spec[field]);
     for (at, item) in all.iter().enumerate() {
         if all[..at]
             .iter()
-            .any(|other| text(&other[key]) == text(&item[key]))
+            .any(|other| as_text(&other[key]) == as_text(&item[key]))
         {
-            told.say(
+            told.push_warning(
                 format!("{path}.{field}[{at}].{key}"),
-                format!("duplicate {key} {:?}", text(&item[key])),
+                format!("duplicate {key} {:?}", as_text(&item[key])),
             );
         }
     }
 }
 
-fn fraction(list: &Value, resource: &str, path: &str, told: &mut Told) {
-    let given = text(&list[resource]);
+fn warn_fraction(list: &Value, resource: &str, path: &str, told: &mut Warnings) {
+    let given = as_text(&list[resource]);
     if Quantity::parse(given).is_ok_and(|q| !q.is_whole()) {
-        told.say(
+        told.push_warning(
             format!("{path}[{resource}]"),
             format!("fractional byte value {given:?} is invalid, must be an integer"),
         );
     }
 }
 
-fn containers(spec: &Value, path: &str, told: &mut Told) {
+fn warn_containers(spec: &Value, path: &str, told: &mut Warnings) {
     // In the order in which Kubernetes checks them.
     let sorts = ["initContainers", "containers", "ephemeralContainers"];
     let all = || {
         let of = move |sort| {
-            list(&spec[sort])
+            as_list(&spec[sort])
                 .iter()
                 .enumerate()
                 .map(move |(at, one)| (format!("{path}.{sort}[{at}]"), one))
@@ -349,7 +366,7 @@ fn containers(spec: &Value, path: &str, told: &mut Told) {
     for (path, one) in all() {
         for resource in ["memory", "ephemeral-storage"] {
             for kind in ["limits", "requests"] {
-                fraction(
+                warn_fraction(
                     &one["resources"][kind],
                     resource,
                     &format!("{path}.resources.{kind}"),
@@ -357,13 +374,13 @@ fn containers(spec: &Value, path: &str, told: &mut Told) {
                 );
             }
         }
-        let variables = list(&one["env"]);
+        let variables = as_list(&one["env"]);
         for (at, variable) in variables.iter().enumerate() {
-            let name = text(&variable["name"]);
+            let name = as_text(&variable["name"]);
             let earlier = variables[..at]
                 .iter()
-                .any(|other| text(&other["name"]) == name);
-            let (value, reference) = (text(&variable["value"]), format!("$({name})"));
+                .any(|other| as_text(&other["name"]) == name);
+            let (value, reference) = (as_text(&variable["value"]), format!("$({name})"));
             let hides = variable["valueFrom"].is_object()
                 || value == reference
                 || !value.contains(&reference);
@@ -371,13 +388,13 @@ fn containers(spec: &Value, path: &str, told: &mut Told) {
                 let words = format!(
                     "hides previous definition of {name:?}, which may be dropped when using apply"
                 );
-                told.say(format!("{path}.env[{at}]"), words);
+                told.push_warning(format!("{path}.env[{at}]"), words);
             }
         }
     }
     let ports: Vec<(String, &Value)> = all()
         .flat_map(|(path, one)| {
-            list(&one["ports"])
+            as_list(&one["ports"])
                 .iter()
                 .enumerate()
                 .map(move |(at, port)| (format!("{path}.ports[{at}]"), port))
@@ -389,48 +406,49 @@ fn containers(spec: &Value, path: &str, told: &mut Told) {
         };
         for (place, other) in ports[..at].iter().filter(|(_, other)| same(other)) {
             let host = |port: &Value| port["hostPort"].as_i64().unwrap_or(0);
-            let what =
-                if text(&port["hostIP"]) == text(&other["hostIP"]) && host(port) == host(other) {
-                    "duplicate"
-                } else if host(port) == 0 || host(other) == 0 {
-                    "overlapping"
-                } else if host(port) == host(other)
-                    && text(&port["hostIP"]).is_empty() != text(&other["hostIP"]).is_empty()
-                {
-                    "dangerously ambiguous"
-                } else {
-                    continue;
-                };
-            told.say(path, format!("{what} port definition with {place}"));
+            let what = if as_text(&port["hostIP"]) == as_text(&other["hostIP"])
+                && host(port) == host(other)
+            {
+                "duplicate"
+            } else if host(port) == 0 || host(other) == 0 {
+                "overlapping"
+            } else if host(port) == host(other)
+                && as_text(&port["hostIP"]).is_empty() != as_text(&other["hostIP"]).is_empty()
+            {
+                "dangerously ambiguous"
+            } else {
+                continue;
+            };
+            told.push_warning(path, format!("{what} port definition with {place}"));
         }
     }
     for (at, (path, port)) in ports.iter().enumerate() {
-        let name = text(&port["name"]);
+        let name = as_text(&port["name"]);
         let first = ports[..at]
             .iter()
-            .find(|(_, other)| !name.is_empty() && text(&other["name"]) == name);
+            .find(|(_, other)| !name.is_empty() && as_text(&other["name"]) == name);
         if let Some((place, _)) = first {
             let words = format!(
                 "duplicate port name {name:?} with {place}, services and probes that select ports by name will use {place}"
             );
-            told.say(path, words);
+            told.push_warning(path, words);
         }
     }
 }
 
 /// Warns of an address that parsers read in different ways.
-fn address(value: &Value, path: &str, told: &mut Told) {
-    let given = text(value);
+fn warn_address(value: &Value, path: &str, told: &mut Warnings) {
+    let given = as_text(value);
     match given.parse() {
         Ok(IpAddr::V6(six)) if six.to_ipv4_mapped().is_some() => {
             let four = six.to_ipv4_mapped().unwrap_or(Ipv4Addr::UNSPECIFIED);
-            told.say(
+            told.push_warning(
                 path,
                 format!("non-standard IP address {given:?} is invalid: use \"{four}\""),
             );
         }
         Ok(IpAddr::V6(six)) if six.to_string() != given => {
-            told.say(
+            told.push_warning(
                 path,
                 format!(
                     "IPv6 address {given:?} should be in RFC 5952 canonical format (\"{six}\")"
@@ -441,7 +459,7 @@ fn address(value: &Value, path: &str, told: &mut Told) {
     }
 }
 
-fn service(spec: &Value, object: &Value, told: &mut Told) {
+fn warn_service(spec: &Value, object: &Value, told: &mut Warnings) {
     const HINTS: &str = "service.kubernetes.io/topology-aware-hints";
     if !object["metadata"]["annotations"][HINTS].is_null() {
         told.0
@@ -449,10 +467,10 @@ fn service(spec: &Value, object: &Value, told: &mut Told) {
     }
     let external = spec["type"] == "ExternalName";
     let headless = spec["type"] == "ClusterIP" && spec["clusterIP"] == "None";
-    let outside = !list(&spec["externalIPs"]).is_empty();
+    let outside = !as_list(&spec["externalIPs"]).is_empty();
     if !headless && !external {
-        for (at, ip) in list(&spec["clusterIPs"]).iter().enumerate() {
-            address(ip, &format!("spec.clusterIPs[{at}]"), told);
+        for (at, ip) in as_list(&spec["clusterIPs"]).iter().enumerate() {
+            warn_address(ip, &format!("spec.clusterIPs[{at}]"), told);
         }
     }
     let mut say = |when: bool, words: &str| {
@@ -461,7 +479,7 @@ fn service(spec: &Value, object: &Value, told: &mut Told) {
         }
     };
     say(
-        headless && !text(&spec["loadBalancerIP"]).is_empty(),
+        headless && !as_text(&spec["loadBalancerIP"]).is_empty(),
         "spec.loadBalancerIP is ignored for headless services",
     );
     say(
@@ -472,8 +490,8 @@ fn service(spec: &Value, object: &Value, told: &mut Told) {
         headless && spec["sessionAffinity"] != "None",
         "spec.SessionAffinity is ignored for headless services",
     );
-    for (at, ip) in list(&spec["externalIPs"]).iter().enumerate() {
-        address(ip, &format!("spec.externalIPs[{at}]"), told);
+    for (at, ip) in as_list(&spec["externalIPs"]).iter().enumerate() {
+        warn_address(ip, &format!("spec.externalIPs[{at}]"), told);
     }
     let mut say = |when: bool, words: &str| {
         if when {
@@ -487,33 +505,36 @@ fn service(spec: &Value, object: &Value, told: &mut Told) {
         "spec.externalIPs is ignored when spec.type is \"ExternalName\"",
     );
     let words = "spec.externalName is ignored when spec.type is not \"ExternalName\"";
-    say(!external && !text(&spec["externalName"]).is_empty(), words);
+    say(
+        !external && !as_text(&spec["externalName"]).is_empty(),
+        words,
+    );
     if spec["trafficDistribution"] == "PreferClose" {
-        told.say(
+        told.push_warning(
             "spec.trafficDistribution",
             "\"PreferClose\" is deprecated; use \"PreferSameZone\"",
         );
     }
 }
 
-fn endpoints(object: &Value, told: &mut Told) {
-    for (n, subset) in list(&object["subsets"]).iter().enumerate() {
+fn warn_endpoints(object: &Value, told: &mut Warnings) {
+    for (n, subset) in as_list(&object["subsets"]).iter().enumerate() {
         for field in ["addresses", "notReadyAddresses"] {
-            for (at, one) in list(&subset[field]).iter().enumerate() {
-                address(&one["ip"], &format!("subsets[{n}].{field}[{at}].ip"), told);
+            for (at, one) in as_list(&subset[field]).iter().enumerate() {
+                warn_address(&one["ip"], &format!("subsets[{n}].{field}[{at}].ip"), told);
             }
         }
     }
 }
 
-fn endpoint_slice(object: &Value, told: &mut Told) {
+fn warn_endpoint_slice(object: &Value, told: &mut Warnings) {
     if object["addressType"] == "FQDN" {
-        told.say("spec.addressType", "FQDN endpoints are deprecated");
+        told.push_warning("spec.addressType", "FQDN endpoints are deprecated");
         return;
     }
-    for (n, endpoint) in list(&object["endpoints"]).iter().enumerate() {
-        for (at, one) in list(&endpoint["addresses"]).iter().enumerate() {
-            address(one, &format!("endpoints[{n}].addresses[{at}]"), told);
+    for (n, endpoint) in as_list(&object["endpoints"]).iter().enumerate() {
+        for (at, one) in as_list(&endpoint["addresses"]).iter().enumerate() {
+            warn_address(one, &format!("endpoints[{n}].addresses[{at}]"), told);
         }
     }
 }

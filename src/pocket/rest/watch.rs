@@ -10,17 +10,17 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::convert::Shown;
+use super::convert::ServedObject;
 use super::error::{ApiError, Result};
 use super::registry::Resource;
 use super::reply::{BoxError, Reply, View};
 use super::selector::Selector;
 use super::{ApiServer, Call, read};
-use crate::pocket::store::{Change, ChangeKind, Store, Version};
+use crate::pocket::store::{Change, ChangeKind, ObjectVersion, Store};
 
 /// Kubernetes ends a watch without a timeout after 30 to 60 minutes.
-const LONGEST: Duration = Duration::from_secs(45 * 60);
-const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+const MAX_WATCH_DURATION: Duration = Duration::from_secs(45 * 60);
+const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
 
 struct Watch {
     store: Store,
@@ -33,38 +33,38 @@ struct Watch {
 }
 
 /// The client has disconnected.
-struct Gone;
+struct ClientGone;
 
 impl ApiServer {
-    pub(super) fn watch(&self, call: &Call) -> Result<Reply> {
-        let selector = call.selector()?;
-        let asked: Option<u64> = call.query.version().map_err(|mut error| {
+    pub(super) fn watch_objects(&self, call: &Call) -> Result<Reply> {
+        let selector = call.parse_selector()?;
+        let asked: Option<u64> = call.query.resource_version().map_err(|mut error| {
             // Kubernetes answers this with an internal error.
             error.code = http::StatusCode::INTERNAL_SERVER_ERROR;
             error.reason = "";
             error.message = error.message.replacen("invalid resource version: ", "", 1);
             error
         })?;
-        let initial = call.query.flag("sendInitialEvents");
-        let bookmarks = call.query.flag("allowWatchBookmarks");
-        read::list_options(call)?;
+        let initial = call.query.has_flag("sendInitialEvents");
+        let bookmarks = call.query.has_flag("allowWatchBookmarks");
+        read::check_list_options(call)?;
         let timeout = call
             .query
-            .number("timeoutSeconds")?
+            .parse_number("timeoutSeconds")?
             .filter(|seconds| *seconds > 0)
-            .map_or(LONGEST, Duration::from_secs);
+            .map_or(MAX_WATCH_DURATION, Duration::from_secs);
         // Subscribe before the first read, so that no change is missed in between.
         let mut latest = self.store().subscribe(&call.resource.storage);
         let namespace = call.namespace.as_deref();
         // No version, or 0, means: the current objects first, then changes.
         let start = match asked {
             Some(rv) if rv > 0 && !initial => {
-                self.store().changes(&call.resource.storage, rv)?;
+                self.store().changes_since(&call.resource.storage, rv)?;
                 Err(rv)
             }
             asked => {
                 let listing = self.store().list(&call.resource.storage, namespace);
-                read::check_future(asked, listing.rv)?;
+                read::check_not_future(asked, listing.rv)?;
                 Ok(listing)
             }
         };
@@ -83,14 +83,14 @@ impl ApiServer {
         tokio::spawn(async move {
             let deadline = Instant::now() + timeout;
             let mut bookmark =
-                tokio::time::interval_at(Instant::now() + BOOKMARK_EVERY, BOOKMARK_EVERY);
+                tokio::time::interval_at(Instant::now() + BOOKMARK_INTERVAL, BOOKMARK_INTERVAL);
             let mut rv = match start {
                 Err(rv) => rv,
                 Ok(listing) => {
-                    if send_items && watch.initial(&listing.items).await.is_err() {
+                    if send_items && watch.send_initial_events(&listing.items).await.is_err() {
                         return;
                     }
-                    if initial && watch.bookmark(listing.rv, true).await.is_err() {
+                    if initial && watch.send_bookmark(listing.rv, true).await.is_err() {
                         return;
                     }
                     listing.rv
@@ -99,14 +99,14 @@ impl ApiServer {
             loop {
                 match watch.catch_up(rv).await {
                     Ok(upto) => rv = upto,
-                    Err(Gone) => return,
+                    Err(ClientGone) => return,
                 }
                 tokio::select! {
                     changed = latest.changed() => if changed.is_err() { return },
                     _ = bookmark.tick(), if bookmarks => {
                         let Ok(upto) = watch.catch_up(rv).await else { return };
                         rv = upto;
-                        if watch.bookmark(rv, false).await.is_err() { return }
+                        if watch.send_bookmark(rv, false).await.is_err() { return }
                     }
                     () = watch.out.closed() => return,
                     () = closing.cancelled() => return,
@@ -124,7 +124,7 @@ impl ApiServer {
 
 impl Watch {
     /// `object` is JSON text.
-    async fn send(&mut self, kind: &str, object: &[u8]) -> Result<(), Gone> {
+    async fn send_line(&mut self, kind: &str, object: &[u8]) -> Result<(), ClientGone> {
         let line = [
             b"{\"type\":\"",
             kind.as_bytes(),
@@ -134,60 +134,67 @@ impl Watch {
         ]
         .concat();
         self.first = false;
-        self.out.send(line.into()).await.map_err(|_| Gone)
+        self.out.send(line.into()).await.map_err(|_| ClientGone)
     }
 
-    async fn tell(&mut self, kind: &str, object: &Shown) -> Result<(), Gone> {
-        let event = self.view.event(&self.resource, object, self.first);
-        self.send(kind, &event).await
+    async fn send_event(&mut self, kind: &str, object: &ServedObject) -> Result<(), ClientGone> {
+        let event = self.view.render_event(&self.resource, object, self.first);
+        self.send_line(kind, &event).await
     }
 
-    async fn initial(&mut self, items: &[Arc<Version>]) -> Result<(), Gone> {
+    async fn send_initial_events(
+        &mut self,
+        items: &[Arc<ObjectVersion>],
+    ) -> Result<(), ClientGone> {
         for item in items {
-            let object = Shown::of(&self.resource, item);
-            if self.selects(&object) {
-                self.tell("ADDED", &object).await?;
+            let object = ServedObject::from_version(&self.resource, item);
+            if self.is_selected(&object) {
+                self.send_event("ADDED", &object).await?;
             }
         }
         Ok(())
     }
 
-    fn selects(&self, object: &Shown) -> bool {
+    fn is_selected(&self, object: &ServedObject) -> bool {
         self.selector.is_empty() || self.selector.matches(&object.value())
     }
 
-    async fn bookmark(&mut self, rv: u64, initial_end: bool) -> Result<(), Gone> {
+    async fn send_bookmark(&mut self, rv: u64, initial_end: bool) -> Result<(), ClientGone> {
         let mut metadata = json!({"resourceVersion": rv.to_string(), "creationTimestamp": null});
         if initial_end {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
-        let object = self.view.bookmark(&self.resource, metadata, self.first);
-        self.send("BOOKMARK", object.to_string().as_bytes()).await
+        let object = self
+            .view
+            .render_bookmark(&self.resource, metadata, self.first);
+        self.send_line("BOOKMARK", object.to_string().as_bytes())
+            .await
     }
 
     /// Sends the changes after `rv`; returns the version that it has reached.
-    async fn catch_up(&mut self, rv: u64) -> Result<u64, Gone> {
-        match self.store.changes(&self.resource.storage, rv) {
+    async fn catch_up(&mut self, rv: u64) -> Result<u64, ClientGone> {
+        match self.store.changes_since(&self.resource.storage, rv) {
             Ok((changes, upto)) => {
                 for change in changes {
-                    if let Some((kind, object)) = self.seen(&change) {
-                        self.tell(kind, &object).await?;
+                    if let Some((kind, object)) = self.to_watch_event(&change) {
+                        self.send_event(kind, &object).await?;
                     }
                 }
                 Ok(upto)
             }
             // The history no longer reaches back that far: the client has to list again.
             Err(old) => {
-                let status = ApiError::from(old).body();
-                self.send("ERROR", status.to_string().as_bytes()).await?;
-                Err(Gone)
+                let status = ApiError::from(old).to_status();
+                self.send_line("ERROR", status.to_string().as_bytes())
+                    .await?;
+                Err(ClientGone)
             }
         }
     }
 
     /// The event that a change means for this watch: an object that enters its selection is ADDED,
     /// one that leaves it is DELETED.
-    fn seen(&self, change: &Change) -> Option<(&'static str, Shown)> {
+    fn to_watch_event(&self, change: &Change) -> Option<(&'static str, ServedObject)> {
         if self
             .namespace
             .as_ref()
@@ -195,12 +202,12 @@ impl Watch {
         {
             return None;
         }
-        let now = Shown::of(&self.resource, change.after());
+        let now = ServedObject::from_version(&self.resource, change.after());
         let was = change
             .before()
-            .map(|before| Shown::of(&self.resource, before));
-        let selected_before = was.as_ref().is_some_and(|was| self.selects(was));
-        let selected_now = change.kind != ChangeKind::Deleted && self.selects(&now);
+            .map(|before| ServedObject::from_version(&self.resource, before));
+        let selected_before = was.as_ref().is_some_and(|was| self.is_selected(was));
+        let selected_now = change.kind != ChangeKind::Deleted && self.is_selected(&now);
         match (selected_before, selected_now) {
             (false, true) => Some(("ADDED", now)),
             (true, true) => Some(("MODIFIED", now)),
@@ -209,7 +216,7 @@ impl Watch {
                 // The last selected state, with the version at which the object left the selection.
                 let mut last = (*was?.value()).clone();
                 last["metadata"]["resourceVersion"] = change.rv.to_string().into();
-                Some(("DELETED", Shown::Converted(Arc::new(last))))
+                Some(("DELETED", ServedObject::Converted(Arc::new(last))))
             }
             (false, false) => None,
         }

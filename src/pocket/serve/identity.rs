@@ -1,7 +1,7 @@
 //! Identity of the API and of its clients: a certificate authority (CA), a certificate for the
-//! node's address, and a token. Each has a validity and is renewed before it expires ([`lives`]).
+//! node's address, and a token. Each has a validity and is renewed before it expires ([`renewal`]).
 
-mod lives;
+mod renewal;
 
 use std::{
     fs, io,
@@ -20,7 +20,7 @@ use rustls::{
 use tokio::sync::watch;
 
 use crate::pocket::durable;
-use lives::{Kept, Renewed, renewed};
+use renewal::{Renewal, StoredIdentity, renew_identity};
 
 /// Why there is no identity.
 #[derive(Debug, thiserror::Error)]
@@ -41,16 +41,16 @@ pub enum IdentityError {
 /// Certificates of the API and tokens of its clients; clones share one identity.
 #[derive(Clone)]
 pub struct Identity {
-    kept: Arc<Mutex<Kept>>,
+    kept: Arc<Mutex<StoredIdentity>>,
     file: PathBuf,
     address: Ipv4Addr,
-    live: watch::Sender<Live>,
+    live: watch::Sender<ServingState>,
     authorities: watch::Sender<String>,
 }
 
 /// Current state for serving.
 #[derive(Clone)]
-pub(super) struct Live {
+pub(super) struct ServingState {
     /// TLS configuration of the listener.
     pub tls: Arc<ServerConfig>,
     /// Accepted tokens: the current one, and the previous one during the overlap.
@@ -59,33 +59,33 @@ pub(super) struct Live {
 
 impl Identity {
     /// Loads the identity of a state folder and renews what is no longer valid.
-    pub fn of(state: &Path, address: Ipv4Addr) -> Result<Self, IdentityError> {
-        Self::at(state, address, Timestamp::now())
+    pub fn open_or_create(state: &Path, address: Ipv4Addr) -> Result<Self, IdentityError> {
+        Self::open_at(state, address, Timestamp::now())
     }
 
-    fn at(state: &Path, address: Ipv4Addr, now: Timestamp) -> Result<Self, IdentityError> {
+    fn open_at(state: &Path, address: Ipv4Addr, now: Timestamp) -> Result<Self, IdentityError> {
         let file = state.join("identity.json");
         let read = fs::read(&file).ok();
         let kept = read
             .as_ref()
-            .and_then(|bytes| serde_json::from_slice::<Kept>(bytes).ok());
-        let kept = kept.filter(|kept| kept.is_whole() && live(kept).is_ok());
+            .and_then(|bytes| serde_json::from_slice::<StoredIdentity>(bytes).ok());
+        let kept = kept.filter(|kept| kept.is_whole() && build_serving_state(kept).is_ok());
         if read.is_some() && kept.is_none() {
             tracing::warn!(file = %file.display(), "damaged, and made anew: copies of the kubeconfig are of no use any more");
         }
-        let (kept, news) =
-            renewed(kept, address, now).map_err(|e| IdentityError::Certificate(e.to_string()))?;
+        let (kept, news) = renew_identity(kept, address, now)
+            .map_err(|e| IdentityError::Certificate(e.to_string()))?;
         let identity = Self {
-            live: watch::Sender::new(live(&kept)?),
+            live: watch::Sender::new(build_serving_state(&kept)?),
             authorities: watch::Sender::new(kept.authorities()),
             kept: Arc::new(Mutex::new(kept.clone())),
             file: file.clone(),
             address,
         };
         if news.is_some() {
-            write(&file, &kept)?;
+            write_identity(&file, &kept)?;
         }
-        tell(news);
+        log_renewal(news);
         Ok(identity)
     }
 
@@ -93,19 +93,19 @@ impl Identity {
     pub(super) fn renew(&self, now: Timestamp) -> Result<bool, IdentityError> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let wrong = |e: rcgen::Error| IdentityError::Certificate(e.to_string());
-        let (next, news) = renewed(Some(kept.clone()), self.address, now).map_err(wrong)?;
+        let (next, news) = renew_identity(Some(kept.clone()), self.address, now).map_err(wrong)?;
         if news.is_none() {
             return Ok(false);
         }
-        write(&self.file, &next)?;
-        self.live.send_replace(live(&next)?);
+        write_identity(&self.file, &next)?;
+        self.live.send_replace(build_serving_state(&next)?);
         self.authorities.send_replace(next.authorities());
         *kept = next;
-        tell(news);
+        log_renewal(news);
         Ok(true)
     }
 
-    pub(super) fn live(&self) -> Live {
+    pub(super) fn serving_state(&self) -> ServingState {
         self.live.borrow().clone()
     }
 
@@ -131,23 +131,23 @@ impl Identity {
     }
 }
 
-fn write(file: &Path, kept: &Kept) -> Result<(), IdentityError> {
+fn write_identity(file: &Path, kept: &StoredIdentity) -> Result<(), IdentityError> {
     let bytes = serde_json::to_vec(kept).unwrap_or_default();
-    durable::write(file, &bytes).map_err(|why| IdentityError::File {
+    durable::write_atomically(file, &bytes).map_err(|why| IdentityError::File {
         file: file.into(),
         why,
     })
 }
 
-fn tell(news: Option<Renewed>) {
-    if let Some(what) = news.filter(|n| *n != Renewed::First) {
-        tracing::info!("{}", what.words());
+fn log_renewal(news: Option<Renewal>) {
+    if let Some(what) = news.filter(|n| *n != Renewal::Created) {
+        tracing::info!("{}", what.log_message());
     }
 }
 
-fn live(kept: &Kept) -> Result<Live, IdentityError> {
+fn build_serving_state(kept: &StoredIdentity) -> Result<ServingState, IdentityError> {
     let wrong = |e: &dyn std::fmt::Display| IdentityError::Certificate(e.to_string());
-    let (certificate, key) = kept.shown();
+    let (certificate, key) = kept.served_certificate();
     let certificate =
         CertificateDer::from_pem_slice(certificate.as_bytes()).map_err(|e| wrong(&e))?;
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|e| wrong(&e))?;
@@ -158,7 +158,7 @@ fn live(kept: &Kept) -> Result<Live, IdentityError> {
         .with_single_cert(vec![certificate], key)
         .map_err(|e| wrong(&e))?;
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Live {
+    Ok(ServingState {
         tls: Arc::new(tls),
         tokens: kept.tokens().into(),
     })

@@ -16,25 +16,25 @@ use redb::{
 };
 use serde_json::Value;
 
-use super::{Entry, Key, StoreError, Version};
+use super::{Entry, ObjectKey, ObjectVersion, StoreError};
 use crate::pocket::durable;
 
 const OBJECTS: TableDefinition<&str, &[u8]> = TableDefinition::new("objects");
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const FORMAT: u64 = 1;
 /// Cache for the pages of the tree; objects are in memory anyway.
-const CACHE: usize = 1 << 20;
+const CACHE_BYTES: usize = 1 << 20;
 /// A smaller file is never compacted.
-const SMALL: u64 = 4 << 20;
+const MIN_COMPACT_BYTES: u64 = 4 << 20;
 
 pub(super) struct Loaded {
     pub(super) rv: u64,
-    pub(super) objects: Vec<(Key, Entry)>,
+    pub(super) objects: Vec<(ObjectKey, Entry)>,
 }
 
 /// An object to store (its text) or to remove.
 pub(super) struct Row<'a> {
-    pub(super) key: &'a Key,
+    pub(super) key: &'a ObjectKey,
     pub(super) text: Option<Bytes>,
 }
 
@@ -50,12 +50,12 @@ impl Disk {
     pub(super) fn open(path: &Path) -> Result<(Disk, Loaded), StoreError> {
         if let Some(folder) = path.parent() {
             durable::create_folder(folder).map_err(|e| io_error(folder, e))?;
-            create(path, folder).map_err(|e| io_error(path, e))?;
+            create_file(path, folder).map_err(|e| io_error(path, e))?;
         }
-        let (database, loaded) = guarded(path, || {
+        let (database, loaded) = catch_panics(path, || {
             let mut database = open_database(path)?;
-            check(&mut database, path)?;
-            let loaded = load(&database, path)?;
+            verify_checksums(&mut database, path)?;
+            let loaded = load_objects(&database, path)?;
             Ok((database, loaded))
         })?;
         let mut disk = Disk {
@@ -71,9 +71,9 @@ impl Disk {
     pub(super) fn seed(
         &mut self,
         loaded: &mut Loaded,
-        seed: Vec<(Key, Value)>,
+        seed: Vec<(ObjectKey, Value)>,
     ) -> Result<(), StoreError> {
-        let known: HashSet<&Key> = loaded.objects.iter().map(|(key, _)| key).collect();
+        let known: HashSet<&ObjectKey> = loaded.objects.iter().map(|(key, _)| key).collect();
         let mut rv = loaded.rv;
         let mut new = Vec::new();
         for (key, mut value) in seed {
@@ -84,7 +84,7 @@ impl Disk {
                     key,
                     Entry {
                         rv,
-                        version: Version::of(&Arc::new(value)),
+                        version: ObjectVersion::from_value(&Arc::new(value)),
                     },
                 ));
             }
@@ -99,14 +99,14 @@ impl Disk {
                 text: Some(entry.version.text().clone()),
             })
             .collect();
-        self.write(rv, &rows)?;
+        self.write_rows(rv, &rows)?;
         loaded.rv = rv;
         loaded.objects.extend(new);
         Ok(())
     }
 
     /// Writes a batch that brings the store to version `rv`.
-    pub(super) fn write(&mut self, rv: u64, rows: &[Row<'_>]) -> Result<(), StoreError> {
+    pub(super) fn write_rows(&mut self, rv: u64, rows: &[Row<'_>]) -> Result<(), StoreError> {
         let database = match self.database.take() {
             Some(database) => database,
             None => open_database(&self.path)?,
@@ -125,7 +125,7 @@ impl Disk {
     /// Compacts the file if most of it is unused and it has grown since the last time.
     pub(super) fn compact(&mut self) {
         let size = std::fs::metadata(&self.path).map_or(0, |m| m.len());
-        if size < SMALL.max(self.compacted * 2) {
+        if size < MIN_COMPACT_BYTES.max(self.compacted * 2) {
             return;
         }
         let Some(mut database) = self.database.take() else {
@@ -158,7 +158,7 @@ impl Disk {
 }
 
 /// Creates an empty file that only its owner can read if there is none; redb fills it.
-fn create(path: &Path, folder: &Path) -> std::io::Result<()> {
+fn create_file(path: &Path, folder: &Path) -> std::io::Result<()> {
     match std::fs::metadata(path) {
         Ok(meta) if meta.len() == 0 => {
             tracing::warn!(path = %path.display(), "the state is an empty file: everything begins anew");
@@ -186,7 +186,7 @@ fn write_batch(database: &Database, rv: u64, rows: &[Row<'_>]) -> Result<(), red
     {
         let mut objects = transaction.open_table(OBJECTS)?;
         for row in rows {
-            let key = encode(row.key);
+            let key = encode_key(row.key);
             match &row.text {
                 Some(text) => objects.insert(key.as_str(), &text[..])?,
                 None => objects.remove(key.as_str())?,
@@ -206,7 +206,7 @@ fn read_version(database: &Database) -> Result<u64, redb::Error> {
 
 fn open_database(path: &Path) -> Result<Database, StoreError> {
     Database::builder()
-        .set_cache_size(CACHE)
+        .set_cache_size(CACHE_BYTES)
         .create(path)
         .map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
@@ -231,12 +231,15 @@ thread_local! {
 
 /// Whether a panic of this thread will be turned into an error, so that a panic hook need not
 /// report it.
-pub fn is_guarded() -> bool {
+pub fn is_catching_panics() -> bool {
     GUARDED.get()
 }
 
 /// Turns a panic into an error, because redb panics on some kinds of damage.
-fn guarded<T>(path: &Path, open: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+fn catch_panics<T>(
+    path: &Path,
+    open: impl FnOnce() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
     GUARDED.set(true);
     let opened = catch_unwind(AssertUnwindSafe(open));
     GUARDED.set(false);
@@ -251,7 +254,7 @@ fn guarded<T>(path: &Path, open: impl FnOnce() -> Result<T, StoreError>) -> Resu
 }
 
 /// Verifies the checksums of all pages before the data is used.
-fn check(database: &mut Database, path: &Path) -> Result<(), StoreError> {
+fn verify_checksums(database: &mut Database, path: &Path) -> Result<(), StoreError> {
     match database.check_integrity() {
         Ok(true) => Ok(()),
         Ok(false) => {
@@ -262,7 +265,7 @@ fn check(database: &mut Database, path: &Path) -> Result<(), StoreError> {
     }
 }
 
-fn load(database: &Database, path: &Path) -> Result<Loaded, StoreError> {
+fn load_objects(database: &Database, path: &Path) -> Result<Loaded, StoreError> {
     let damaged = |detail: String| StoreError::Damaged {
         path: path.to_owned(),
         detail,
@@ -287,7 +290,7 @@ fn load(database: &Database, path: &Path) -> Result<Loaded, StoreError> {
     };
     let mut names: HashSet<Arc<str>> = HashSet::new();
     for (row, bytes) in rows().map_err(|e| redb_error(path, e))? {
-        let mut key = decode(&row).ok_or_else(|| damaged(format!("key {row:?}")))?;
+        let mut key = decode_key(&row).ok_or_else(|| damaged(format!("key {row:?}")))?;
         match names.get(&key.resource) {
             Some(known) => key.resource = known.clone(),
             None => {
@@ -304,7 +307,7 @@ fn load(database: &Database, path: &Path) -> Result<Loaded, StoreError> {
             key,
             Entry {
                 rv,
-                version: Arc::new(Version::read(bytes)),
+                version: Arc::new(ObjectVersion::from_text(bytes)),
             },
         ));
     }
@@ -333,13 +336,13 @@ fn make_tables(database: &Database) -> Result<u64, redb::Error> {
     Ok(FORMAT)
 }
 
-fn encode(key: &Key) -> String {
+fn encode_key(key: &ObjectKey) -> String {
     format!("{}\0{}\0{}", key.resource, key.namespace, key.name)
 }
 
-fn decode(row: &str) -> Option<Key> {
+fn decode_key(row: &str) -> Option<ObjectKey> {
     let mut parts = row.splitn(3, '\0');
-    Some(Key {
+    Some(ObjectKey {
         resource: parts.next()?.into(),
         namespace: parts.next()?.to_owned(),
         name: parts.next()?.to_owned(),
@@ -353,7 +356,7 @@ fn redb_error(path: &Path, error: redb::Error) -> StoreError {
             path: path.to_owned(),
             detail,
         },
-        other => match StorageCause::of(&other) {
+        other => match StorageCause::find_io_error(&other) {
             Some(source) => io_error(path, source),
             None => StoreError::Damaged {
                 path: path.to_owned(),
@@ -367,7 +370,7 @@ struct StorageCause;
 
 impl StorageCause {
     /// Returns the operating system's error inside a wrapped one.
-    fn of(error: &redb::Error) -> Option<std::io::Error> {
+    fn find_io_error(error: &redb::Error) -> Option<std::io::Error> {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
         while let Some(inner) = cause {
             if let Some(StorageError::Io(io)) = inner.downcast_ref::<StorageError>() {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::Stored;
+use super::StoredObject;
 
 /// The store could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +36,7 @@ impl StoreError {
 pub enum WriteError {
     /// The precondition did not hold; contains the current object.
     #[error("the object is not as expected")]
-    Conflict(Option<Stored>),
+    Conflict(Option<StoredObject>),
     #[error("the state could not be written: {0}")]
     Disk(String),
     #[error("the store is closed")]

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::{Key, Version};
+use super::{ObjectKey, ObjectVersion};
 
 /// Number of changes that are kept per resource; clients that need older ones list again.
 const CAPACITY: usize = 4096;
@@ -24,8 +24,8 @@ pub struct Change {
     pub kind: ChangeKind,
     pub namespace: String,
     pub name: String,
-    after: Arc<Version>,
-    before: Option<Arc<Version>>,
+    after: Arc<ObjectVersion>,
+    before: Option<Arc<ObjectVersion>>,
     /// Approximate number of bytes that only this change holds.
     bytes: usize,
 }
@@ -33,11 +33,11 @@ pub struct Change {
 impl Change {
     /// `own` says that no other change holds the text of `before`, so that it counts for this one.
     pub(super) fn new(
-        key: Key,
+        key: ObjectKey,
         rv: u64,
         kind: ChangeKind,
-        after: Arc<Version>,
-        before: Option<Arc<Version>>,
+        after: Arc<ObjectVersion>,
+        before: Option<Arc<ObjectVersion>>,
         own: bool,
     ) -> Arc<Change> {
         let own = before
@@ -57,12 +57,12 @@ impl Change {
     }
 
     /// State after the change; for a removal the final state, with the version of the removal.
-    pub fn after(&self) -> &Arc<Version> {
+    pub fn after(&self) -> &Arc<ObjectVersion> {
         &self.after
     }
 
     /// State before the change; `None` for a new object.
-    pub fn before(&self) -> Option<&Arc<Version>> {
+    pub fn before(&self) -> Option<&Arc<ObjectVersion>> {
         self.before.as_ref()
     }
 }
@@ -114,11 +114,11 @@ impl History {
     }
 
     /// Whether the change at that version is still present.
-    pub(super) fn holds(&self, rv: u64) -> bool {
+    pub(super) fn contains_version(&self, rv: u64) -> bool {
         self.changes.front().is_some_and(|oldest| rv >= oldest.rv)
     }
 
-    pub(super) fn after(&self, rv: u64) -> Result<Vec<Arc<Change>>, TooOld> {
+    pub(super) fn changes_after(&self, rv: u64) -> Result<Vec<Arc<Change>>, TooOld> {
         if rv < self.floor {
             return Err(TooOld {
                 asked: rv,
@@ -137,8 +137,8 @@ mod tests {
 
     fn change(rv: u64) -> Arc<Change> {
         let value = Arc::new(json!({"rv": rv}));
-        let after = Version::of(&value);
-        let key = Key {
+        let after = ObjectVersion::from_value(&value);
+        let key = ObjectKey {
             resource: "things".into(),
             namespace: String::new(),
             name: format!("n{rv}"),
@@ -155,7 +155,7 @@ mod tests {
         }
         let rvs = |from| {
             history
-                .after(from)
+                .changes_after(from)
                 .map(|cs| cs.iter().map(|c| c.rv).collect::<Vec<_>>())
         };
         assert_eq!(rvs(11), Ok(vec![14, 15, 20]));

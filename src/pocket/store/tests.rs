@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::*;
 
-fn key(name: &str) -> Key {
-    Key {
+fn key(name: &str) -> ObjectKey {
+    ObjectKey {
         resource: "things".into(),
         namespace: "ns".into(),
         name: name.into(),
@@ -16,9 +16,14 @@ fn thing(name: &str, size: u64) -> Value {
     json!({"metadata": {"name": name, "namespace": "ns"}, "size": size})
 }
 
-async fn put(store: &Store, name: &str, expect: Expect, size: u64) -> Result<Stored, WriteError> {
+async fn put(
+    store: &Store,
+    name: &str,
+    expect: Precondition,
+    size: u64,
+) -> Result<StoredObject, WriteError> {
     store
-        .write(key(name), expect, Write::Put(thing(name, size)))
+        .write(key(name), expect, WriteOp::Put(thing(name, size)))
         .await
 }
 
@@ -26,17 +31,19 @@ async fn put(store: &Store, name: &str, expect: Expect, size: u64) -> Result<Sto
 async fn versions_rise_and_a_stale_write_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(&dir.path().join("store.redb")).unwrap();
-    let a = put(&store, "a", Expect::Absent, 1).await.unwrap();
-    let b = put(&store, "b", Expect::Absent, 1).await.unwrap();
+    let a = put(&store, "a", Precondition::Absent, 1).await.unwrap();
+    let b = put(&store, "b", Precondition::Absent, 1).await.unwrap();
     assert!(b.rv > a.rv);
     assert_eq!(b.value["metadata"]["resourceVersion"], b.rv.to_string());
-    let a2 = put(&store, "a", Expect::Version(a.rv), 2).await.unwrap();
-    match put(&store, "a", Expect::Version(a.rv), 3).await {
+    let a2 = put(&store, "a", Precondition::Version(a.rv), 2)
+        .await
+        .unwrap();
+    match put(&store, "a", Precondition::Version(a.rv), 3).await {
         Err(WriteError::Conflict(Some(now))) => assert_eq!(now.rv, a2.rv),
         other => panic!("{other:?}"),
     }
     assert!(matches!(
-        put(&store, "a", Expect::Absent, 3).await,
+        put(&store, "a", Precondition::Absent, 3).await,
         Err(WriteError::Conflict(Some(_)))
     ));
     assert_eq!(store.get(&key("a")).unwrap().value["size"], 2);
@@ -46,10 +53,11 @@ async fn versions_rise_and_a_stale_write_is_refused() {
 async fn of_many_writers_with_one_version_one_wins() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(&dir.path().join("store.redb")).unwrap();
-    let a = put(&store, "a", Expect::Absent, 0).await.unwrap();
-    let tries =
-        futures::future::join_all((1..=50).map(|n| put(&store, "a", Expect::Version(a.rv), n)))
-            .await;
+    let a = put(&store, "a", Precondition::Absent, 0).await.unwrap();
+    let tries = futures::future::join_all(
+        (1..=50).map(|n| put(&store, "a", Precondition::Version(a.rv), n)),
+    )
+    .await;
     assert_eq!(tries.iter().filter(|t| t.is_ok()).count(), 1);
 }
 
@@ -57,18 +65,20 @@ async fn of_many_writers_with_one_version_one_wins() {
 async fn the_past_can_be_listed_and_replayed() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(&dir.path().join("store.redb")).unwrap();
-    let a = put(&store, "a", Expect::Absent, 1).await.unwrap();
-    let b = put(&store, "b", Expect::Absent, 1).await.unwrap();
-    put(&store, "a", Expect::Version(a.rv), 2).await.unwrap();
+    let a = put(&store, "a", Precondition::Absent, 1).await.unwrap();
+    let b = put(&store, "b", Precondition::Absent, 1).await.unwrap();
+    put(&store, "a", Precondition::Version(a.rv), 2)
+        .await
+        .unwrap();
     store
         .write(
             key("b"),
-            Expect::Version(b.rv),
-            Write::Remove(thing("b", 1)),
+            Precondition::Version(b.rv),
+            WriteOp::Remove(thing("b", 1)),
         )
         .await
         .unwrap();
-    put(&store, "c", Expect::Absent, 1).await.unwrap();
+    put(&store, "c", Precondition::Absent, 1).await.unwrap();
     let names = |listing: Listing| -> Vec<(String, u64)> {
         listing
             .items
@@ -101,7 +111,7 @@ async fn the_past_can_be_listed_and_replayed() {
         ),
         [("c".into(), 1)]
     );
-    let (changes, upto) = store.changes("things", b.rv).unwrap();
+    let (changes, upto) = store.changes_since("things", b.rv).unwrap();
     let kinds: Vec<_> = changes.iter().map(|c| c.kind).collect();
     assert_eq!(
         kinds,
@@ -115,21 +125,23 @@ async fn a_restart_keeps_objects_and_versions_and_forgets_the_past() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store.redb");
     let store = Store::open(&path).unwrap();
-    let a = put(&store, "a", Expect::Absent, 1).await.unwrap();
-    let a = put(&store, "a", Expect::Version(a.rv), 7).await.unwrap();
-    let b = put(&store, "b", Expect::Absent, 1).await.unwrap();
+    let a = put(&store, "a", Precondition::Absent, 1).await.unwrap();
+    let a = put(&store, "a", Precondition::Version(a.rv), 7)
+        .await
+        .unwrap();
+    let b = put(&store, "b", Precondition::Absent, 1).await.unwrap();
     let gone = store
         .write(
             key("b"),
-            Expect::Version(b.rv),
-            Write::Remove(thing("b", 1)),
+            Precondition::Version(b.rv),
+            WriteOp::Remove(thing("b", 1)),
         )
         .await
         .unwrap();
     assert!(matches!(Store::open(&path), Err(StoreError::Locked { .. })));
     store.close().await;
     assert!(matches!(
-        put(&store, "z", Expect::Absent, 1).await,
+        put(&store, "z", Precondition::Absent, 1).await,
         Err(WriteError::Closed)
     ));
 
@@ -138,9 +150,9 @@ async fn a_restart_keeps_objects_and_versions_and_forgets_the_past() {
     assert_eq!((found.rv, &found.value["size"]), (a.rv, &json!(7)));
     assert!(store.get(&key("b")).is_none());
     assert_eq!(store.version(), gone.rv);
-    assert!(store.changes("things", gone.rv).is_ok());
-    assert!(store.changes("things", a.rv).is_err());
-    assert!(store.changes("others", a.rv).is_err());
+    assert!(store.changes_since("things", gone.rv).is_ok());
+    assert!(store.changes_since("things", a.rv).is_err());
+    assert!(store.changes_since("others", a.rv).is_err());
 }
 
 /// Lost bytes are reported or were irrelevant; there is never a panic or a wrong object.
@@ -150,7 +162,7 @@ async fn damage_is_told_with_the_file_and_never_read() {
     let path = dir.path().join("store.redb");
     let store = Store::open(&path).unwrap();
     for n in 0..200 {
-        put(&store, &format!("thing-{n}"), Expect::Absent, n)
+        put(&store, &format!("thing-{n}"), Precondition::Absent, n)
             .await
             .unwrap();
     }
@@ -248,41 +260,45 @@ fn a_folder_nobody_may_write_to_is_told_apart() {
 async fn the_past_is_bounded_and_who_has_most_forgets_first() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(&dir.path().join("store.redb")).unwrap();
-    write(&store.inner.state).history = 20_000;
-    let quiet = Key {
+    write_state(&store.inner.state).history = 20_000;
+    let quiet = ObjectKey {
         resource: "quiet".into(),
         namespace: "ns".into(),
         name: "q".into(),
     };
     let start = store.version();
     store
-        .write(quiet, Expect::Absent, Write::Put(thing("q", 0)))
+        .write(quiet, Precondition::Absent, WriteOp::Put(thing("q", 0)))
         .await
         .unwrap();
     let bytes = || {
-        read(&store.inner.state)
-            .shelves
+        read_state(&store.inner.state)
+            .collections
             .values()
             .map(|s| s.history.bytes())
             .sum::<usize>()
     };
-    let mut last = put(&store, "a", Expect::Absent, 0).await.unwrap();
+    let mut last = put(&store, "a", Precondition::Absent, 0).await.unwrap();
     let first = last.rv;
     let large = "x".repeat(1000);
     for n in 0..200 {
         let value =
             json!({"metadata": {"name": "a", "namespace": "ns"}, "size": n, "large": large});
         last = store
-            .write(key("a"), Expect::Version(last.rv), Write::Put(value))
+            .write(
+                key("a"),
+                Precondition::Version(last.rv),
+                WriteOp::Put(value),
+            )
             .await
             .unwrap();
         assert!(bytes() <= 20_000, "after {n}");
     }
     assert!(
-        store.changes("things", first).is_err()
+        store.changes_since("things", first).is_err()
             && store.list_at("things", None, first, None).is_err()
     );
-    let (changes, _) = store.changes("things", last.rv - 3).unwrap();
+    let (changes, _) = store.changes_since("things", last.rv - 3).unwrap();
     let sizes: Vec<_> = changes
         .iter()
         .map(|c| {
@@ -309,7 +325,7 @@ async fn the_past_is_bounded_and_who_has_most_forgets_first() {
         198
     );
     assert_eq!(
-        store.changes("quiet", start).unwrap().0.len(),
+        store.changes_since("quiet", start).unwrap().0.len(),
         1,
         "who has little keeps it"
     );
@@ -321,17 +337,21 @@ async fn a_file_of_which_most_is_of_no_use_shrinks() {
     let path = dir.path().join("store.redb");
     let store = Store::open(&path).unwrap();
     let large = |n: u64| json!({"metadata": {"name": n.to_string(), "namespace": "ns"}, "d": "x".repeat(100_000)});
-    let kept = futures::future::join_all(
-        (0..200).map(|n| store.write(key(&n.to_string()), Expect::Absent, Write::Put(large(n)))),
-    );
-    let kept: Vec<Stored> = kept.await.into_iter().map(Result::unwrap).collect();
+    let kept = futures::future::join_all((0..200).map(|n| {
+        store.write(
+            key(&n.to_string()),
+            Precondition::Absent,
+            WriteOp::Put(large(n)),
+        )
+    }));
+    let kept: Vec<StoredObject> = kept.await.into_iter().map(Result::unwrap).collect();
     let full = std::fs::metadata(&path).unwrap().len();
     assert!(full > 20_000_000, "{full}");
     for (n, stored) in (0..195).zip(&kept) {
         let gone = store.write(
             key(&n.to_string()),
-            Expect::Version(stored.rv),
-            Write::Remove(large(n)),
+            Precondition::Version(stored.rv),
+            WriteOp::Remove(large(n)),
         );
         gone.await.unwrap();
     }
@@ -341,7 +361,7 @@ async fn a_file_of_which_most_is_of_no_use_shrinks() {
     assert_eq!(store.list("things", None).items.len(), 5);
     let after = std::fs::metadata(&path).unwrap().len();
     assert!(after < full / 4, "{after} of {full}");
-    put(&store, "new", Expect::Absent, 1).await.unwrap();
+    put(&store, "new", Precondition::Absent, 1).await.unwrap();
 }
 
 /// Unused objects are held only as text, which is what limits a pocket's memory.
@@ -350,7 +370,7 @@ async fn an_object_is_held_as_its_text_alone() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store.redb");
     let store = Store::open(&path).unwrap();
-    let a = put(&store, "a", Expect::Absent, 1).await.unwrap();
+    let a = put(&store, "a", Precondition::Absent, 1).await.unwrap();
     let held = |store: &Store| {
         store
             .list("things", None)
@@ -361,12 +381,12 @@ async fn an_object_is_held_as_its_text_alone() {
     };
     assert_eq!(held(&store), 1, "who wrote it has it");
     drop(a);
-    put(&store, "b", Expect::Absent, 1).await.unwrap();
+    put(&store, "b", Precondition::Absent, 1).await.unwrap();
     assert_eq!(held(&store), 0);
     let read = store.get(&key("a")).unwrap();
     assert_eq!((read.value["size"].as_u64(), held(&store)), (Some(1), 1));
     drop(read);
-    let (changes, _) = store.changes("things", 1).unwrap();
+    let (changes, _) = store.changes_since("things", 1).unwrap();
     let listed = store.list("things", None).items;
     let shared = changes
         .iter()

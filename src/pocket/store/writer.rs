@@ -10,10 +10,13 @@ use tokio::sync::oneshot;
 
 use super::disk::{Disk, Row};
 use super::history::{Change, ChangeKind};
-use super::{Entry, Expect, Key, State, Stored, Version, Write, WriteError, read, write};
+use super::{
+    Entry, ObjectKey, ObjectVersion, Precondition, StoreState, StoredObject, WriteError, WriteOp,
+    read_state, write_state,
+};
 
 /// Limit on the requests of one transaction, so that the first one does not wait long.
-const BATCH: usize = 256;
+const MAX_BATCH: usize = 256;
 
 pub(super) enum Message {
     Write(Box<Request>),
@@ -21,22 +24,22 @@ pub(super) enum Message {
 }
 
 pub(super) struct Request {
-    pub(super) key: Key,
-    pub(super) expect: Expect,
-    pub(super) write: Write,
-    pub(super) reply: oneshot::Sender<Result<Stored, WriteError>>,
+    pub(super) key: ObjectKey,
+    pub(super) expect: Precondition,
+    pub(super) write: WriteOp,
+    pub(super) reply: oneshot::Sender<Result<StoredObject, WriteError>>,
 }
 
 struct Staged {
-    key: Key,
+    key: ObjectKey,
     kind: ChangeKind,
-    stored: Stored,
-    version: Arc<Version>,
+    stored: StoredObject,
+    version: Arc<ObjectVersion>,
 }
 
-pub(super) fn start(
+pub(super) fn start_writer(
     disk: Disk,
-    state: Arc<RwLock<State>>,
+    state: Arc<RwLock<StoreState>>,
     requests: Receiver<Message>,
 ) -> std::io::Result<std::thread::JoinHandle<()>> {
     std::thread::Builder::new()
@@ -47,19 +50,19 @@ pub(super) fn start(
                 state,
                 doubtful: Vec::new(),
             };
-            writer.run(&requests);
+            writer.process_requests(&requests);
         })
 }
 
 struct Writer {
     disk: Disk,
-    state: Arc<RwLock<State>>,
+    state: Arc<RwLock<StoreState>>,
     /// A batch whose write failed at the last moment; it may be on disk.
     doubtful: Vec<Staged>,
 }
 
 impl Writer {
-    fn run(&mut self, requests: &Receiver<Message>) {
+    fn process_requests(&mut self, requests: &Receiver<Message>) {
         while let Ok(first) = requests.recv() {
             let mut batch = Vec::new();
             let mut close = false;
@@ -69,7 +72,7 @@ impl Writer {
                     Message::Write(request) => batch.push(*request),
                     Message::Close => close = true,
                 }
-                next = (!close && batch.len() < BATCH)
+                next = (!close && batch.len() < MAX_BATCH)
                     .then(|| requests.try_recv().ok())
                     .flatten();
             }
@@ -83,7 +86,7 @@ impl Writer {
     }
 
     fn commit(&mut self, batch: Vec<Request>) {
-        if let Err(error) = self.settle() {
+        if let Err(error) = self.resolve_doubtful() {
             for request in batch {
                 let _ = request.reply.send(Err(WriteError::Disk(error.clone())));
             }
@@ -101,10 +104,10 @@ impl Writer {
             })
             .collect();
         let rv = staged.last().map_or(0, |s| s.stored.rv);
-        match self.disk.write(rv, &rows) {
+        match self.disk.write_rows(rv, &rows) {
             Ok(()) => {
                 drop(rows);
-                let outcomes: Vec<Stored> = staged.iter().map(|s| s.stored.clone()).collect();
+                let outcomes: Vec<StoredObject> = staged.iter().map(|s| s.stored.clone()).collect();
                 self.publish(staged);
                 for (reply, stored) in replies.into_iter().zip(outcomes) {
                     let _ = reply.send(Ok(stored));
@@ -123,7 +126,7 @@ impl Writer {
     }
 
     /// Finds out whether a failed write took effect; if so, publishes it, as a restart would.
-    fn settle(&mut self) -> Result<(), String> {
+    fn resolve_doubtful(&mut self) -> Result<(), String> {
         let Some(last) = self.doubtful.last() else {
             return Ok(());
         };
@@ -143,11 +146,11 @@ impl Writer {
         batch: Vec<Request>,
     ) -> (
         Vec<Staged>,
-        Vec<oneshot::Sender<Result<Stored, WriteError>>>,
+        Vec<oneshot::Sender<Result<StoredObject, WriteError>>>,
     ) {
-        let state = read(&self.state);
+        let state = read_state(&self.state);
         let mut rv = state.rv;
-        let mut pending: HashMap<Key, Option<Entry>> = HashMap::new();
+        let mut pending: HashMap<ObjectKey, Option<Entry>> = HashMap::new();
         let mut staged = Vec::new();
         let mut replies = Vec::new();
         for request in batch {
@@ -156,28 +159,28 @@ impl Writer {
                 None => state.entry(&request.key).cloned(),
             };
             let holds = match (request.expect, &current) {
-                (Expect::Absent, None) => true,
-                (Expect::Version(wanted), Some(entry)) => entry.rv == wanted,
+                (Precondition::Absent, None) => true,
+                (Precondition::Version(wanted), Some(entry)) => entry.rv == wanted,
                 _ => false,
             };
             if !holds {
-                let _ = request
-                    .reply
-                    .send(Err(WriteError::Conflict(current.map(|entry| entry.read()))));
+                let _ = request.reply.send(Err(WriteError::Conflict(
+                    current.map(|entry| entry.to_stored()),
+                )));
                 continue;
             }
             rv += 1;
             let (kind, mut value) = match request.write {
-                Write::Put(value) if current.is_some() => (ChangeKind::Modified, value),
-                Write::Put(value) => (ChangeKind::Added, value),
-                Write::Remove(value) => (ChangeKind::Deleted, value),
+                WriteOp::Put(value) if current.is_some() => (ChangeKind::Modified, value),
+                WriteOp::Put(value) => (ChangeKind::Added, value),
+                WriteOp::Remove(value) => (ChangeKind::Deleted, value),
             };
             value["metadata"]["resourceVersion"] = Value::String(rv.to_string());
-            let stored = Stored {
+            let stored = StoredObject {
                 rv,
                 value: Arc::new(value),
             };
-            let version = Version::of(&stored.value);
+            let version = ObjectVersion::from_value(&stored.value);
             let after = (kind != ChangeKind::Deleted).then(|| Entry {
                 rv,
                 version: version.clone(),
@@ -195,22 +198,24 @@ impl Writer {
     }
 
     fn publish(&self, staged: Vec<Staged>) {
-        let mut state = write(&self.state);
+        let mut state = write_state(&self.state);
         let mut touched: HashMap<Arc<str>, u64> = HashMap::new();
         for Staged {
             key,
             kind,
-            stored: Stored { rv, .. },
+            stored: StoredObject { rv, .. },
             version,
         } in staged
         {
             state.rv = rv;
             touched.insert(key.resource.clone(), rv);
-            let shelf = state.shelf(&key.resource);
+            let shelf = state.collection_mut(&key.resource);
             let at = (key.namespace.clone(), key.name.clone());
             let before = shelf.objects.remove(&at);
             // The change that created it holds it too, unless the history dropped that change.
-            let own = before.as_ref().is_some_and(|b| !shelf.history.holds(b.rv));
+            let own = before
+                .as_ref()
+                .is_some_and(|b| !shelf.history.contains_version(b.rv));
             let before = before.map(|b| b.version);
             if kind != ChangeKind::Deleted {
                 shelf.objects.insert(
@@ -225,9 +230,9 @@ impl Writer {
                 .history
                 .push(Change::new(key, rv, kind, version, before, own));
         }
-        state.forget();
+        state.trim_history();
         for (resource, rv) in touched {
-            state.shelf(&resource).latest.send_replace(rv);
+            state.collection_mut(&resource).latest.send_replace(rv);
         }
     }
 }

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-pub(super) fn of_object(object: &Value, now: Timestamp) -> Value {
-    since(
+pub(super) fn format_age(object: &Value, now: Timestamp) -> Value {
+    format_since(
         object["metadata"]["creationTimestamp"]
             .as_str()
             .unwrap_or_default(),
@@ -12,17 +12,20 @@ pub(super) fn of_object(object: &Value, now: Timestamp) -> Value {
     )
 }
 
-pub(super) fn since(time: &str, now: Timestamp) -> Value {
-    between(time, now).map_or_else(|| "<unknown>".into(), |seconds| short(seconds).into())
+pub(super) fn format_since(time: &str, now: Timestamp) -> Value {
+    seconds_between(time, now).map_or_else(
+        || "<unknown>".into(),
+        |seconds| human_duration(seconds).into(),
+    )
 }
 
 /// Seconds from `time` to `now`; `None` if `time` is not a valid timestamp.
-pub(super) fn between(time: &str, now: Timestamp) -> Option<i64> {
+pub(super) fn seconds_between(time: &str, now: Timestamp) -> Option<i64> {
     Some(now.as_second() - time.parse::<Timestamp>().ok()?.as_second())
 }
 
 /// Formats a duration like Kubernetes' `duration.HumanDuration`.
-pub(super) fn short(seconds: i64) -> String {
+pub(super) fn human_duration(seconds: i64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
     let two = |big: i64, unit: &str, small: i64, sub: &str| match small {
         0 => format!("{big}{unit}"),

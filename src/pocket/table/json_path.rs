@@ -10,19 +10,22 @@ enum Step {
 }
 
 /// Returns the values that a path finds; none if the path is not supported.
-pub(super) fn find<'a>(object: &'a Value, path: &str) -> Vec<&'a Value> {
-    let Some(steps) = parse(path) else {
+pub(super) fn find_path<'a>(object: &'a Value, path: &str) -> Vec<&'a Value> {
+    let Some(steps) = parse_path(path) else {
         return Vec::new();
     };
     let mut found = vec![object];
     for step in &steps {
-        found = found.into_iter().flat_map(|at| follow(at, step)).collect();
+        found = found
+            .into_iter()
+            .flat_map(|at| apply_step(at, step))
+            .collect();
     }
     found.retain(|v| !v.is_null());
     found
 }
 
-fn follow<'a>(at: &'a Value, step: &Step) -> Vec<&'a Value> {
+fn apply_step<'a>(at: &'a Value, step: &Step) -> Vec<&'a Value> {
     match step {
         Step::Field(name) => at.get(name).into_iter().collect(),
         Step::Index(n) => {
@@ -53,7 +56,7 @@ fn follow<'a>(at: &'a Value, step: &Step) -> Vec<&'a Value> {
     }
 }
 
-fn parse(path: &str) -> Option<Vec<Step>> {
+fn parse_path(path: &str) -> Option<Vec<Step>> {
     let path = path
         .strip_prefix('{')
         .and_then(|p| p.strip_suffix('}'))
@@ -62,11 +65,11 @@ fn parse(path: &str) -> Option<Vec<Step>> {
     let mut steps = Vec::new();
     while !rest.is_empty() {
         if let Some(inside) = rest.strip_prefix('[') {
-            let end = closing(inside)?;
-            steps.push(bracket(&inside[..end])?);
+            let end = find_closing_bracket(inside)?;
+            steps.push(parse_bracket(&inside[..end])?);
             rest = &inside[end + 1..];
         } else {
-            let (name, left) = field(rest.strip_prefix('.').unwrap_or(rest));
+            let (name, left) = parse_field(rest.strip_prefix('.').unwrap_or(rest));
             match name.as_str() {
                 "" => return None,
                 "*" => steps.push(Step::All),
@@ -79,7 +82,7 @@ fn parse(path: &str) -> Option<Vec<Step>> {
 }
 
 /// Parses a field name; a backslash escapes the next character.
-fn field(text: &str) -> (String, &str) {
+fn parse_field(text: &str) -> (String, &str) {
     let mut name = String::new();
     let mut chars = text.char_indices();
     while let Some((at, c)) = chars.next() {
@@ -93,7 +96,7 @@ fn field(text: &str) -> (String, &str) {
 }
 
 /// Finds the closing bracket, skipping quotes and nested brackets.
-fn closing(text: &str) -> Option<usize> {
+fn find_closing_bracket(text: &str) -> Option<usize> {
     let (mut quote, mut depth) = (None, 0);
     for (at, c) in text.char_indices() {
         match (quote, c) {
@@ -109,11 +112,11 @@ fn closing(text: &str) -> Option<usize> {
     None
 }
 
-fn bracket(inside: &str) -> Option<Step> {
+fn parse_bracket(inside: &str) -> Option<Step> {
     if inside == "*" {
         return Some(Step::All);
     }
-    if let Some(name) = quoted(inside) {
+    if let Some(name) = parse_quoted(inside) {
         return Some(Step::Field(name));
     }
     if let Some(filter) = inside.strip_prefix("?(").and_then(|f| f.strip_suffix(')')) {
@@ -121,12 +124,12 @@ fn bracket(inside: &str) -> Option<Step> {
         let mut fields = Vec::new();
         let mut rest = left.trim().strip_prefix('@')?;
         while !rest.is_empty() {
-            let (name, left) = field(rest.strip_prefix('.')?);
+            let (name, left) = parse_field(rest.strip_prefix('.')?);
             fields.push(name);
             rest = left;
         }
         let right = right.trim();
-        let wanted = quoted(right)
+        let wanted = parse_quoted(right)
             .map(Value::from)
             .or_else(|| serde_json::from_str(right).ok())?;
         return Some(Step::Where(fields, wanted));
@@ -134,7 +137,7 @@ fn bracket(inside: &str) -> Option<Step> {
     inside.parse().ok().map(Step::Index)
 }
 
-fn quoted(text: &str) -> Option<String> {
+fn parse_quoted(text: &str) -> Option<String> {
     let unquote = |q: char| text.strip_prefix(q)?.strip_suffix(q);
     unquote('\'').or_else(|| unquote('"')).map(str::to_owned)
 }

@@ -2,23 +2,23 @@
 
 use serde_json::Value;
 
-use super::{Layout, age, array, column, number, wide};
+use super::{Layout, age, array_items, column, int_or_zero, wide_column};
 
-pub(super) fn sets() -> Layout<'static> {
+pub(super) fn stateful_set_layout() -> Layout<'static> {
     Layout {
         columns: vec![
             column("Name", "string:name"),
             column("Ready", "string"),
             column("Age", "string"),
-            wide("Containers", "string"),
-            wide("Images", "string"),
+            wide_column("Containers", "string"),
+            wide_column("Images", "string"),
         ],
         cells: Box::new(|object, now| {
             let ready = (
-                number(&object["status"]["readyReplicas"]),
-                number(&object["spec"]["replicas"]),
+                int_or_zero(&object["status"]["readyReplicas"]),
+                int_or_zero(&object["spec"]["replicas"]),
             );
-            let containers = array(&object["spec"]["template"]["spec"]["containers"]);
+            let containers = array_items(&object["spec"]["template"]["spec"]["containers"]);
             let each = |field: &str| -> Value {
                 let all: Vec<&str> = containers
                     .iter()
@@ -29,7 +29,7 @@ pub(super) fn sets() -> Layout<'static> {
             vec![
                 object["metadata"]["name"].clone(),
                 format!("{}/{}", ready.0, ready.1).into(),
-                age::of_object(object, now),
+                age::format_age(object, now),
                 each("name"),
                 each("image"),
             ]
@@ -37,7 +37,7 @@ pub(super) fn sets() -> Layout<'static> {
     }
 }
 
-pub(super) fn revisions() -> Layout<'static> {
+pub(super) fn revision_layout() -> Layout<'static> {
     Layout {
         columns: vec![
             column("Name", "string:name"),
@@ -49,17 +49,17 @@ pub(super) fn revisions() -> Layout<'static> {
             let name = object["metadata"]["name"].clone();
             vec![
                 name,
-                controller(object).into(),
+                format_controller(object).into(),
                 object["revision"].clone(),
-                age::of_object(object, now),
+                age::format_age(object, now),
             ]
         }),
     }
 }
 
 /// Formats the controller as `statefulset.apps/web`, or `<none>`.
-fn controller(object: &Value) -> String {
-    let Some(owner) = array(&object["metadata"]["ownerReferences"])
+fn format_controller(object: &Value) -> String {
+    let Some(owner) = array_items(&object["metadata"]["ownerReferences"])
         .iter()
         .find(|o| o["controller"] == true)
     else {

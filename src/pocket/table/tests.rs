@@ -24,7 +24,7 @@ fn ages_are_shortened_as_kubectl_does() {
         (-5, "<invalid>"),
     ];
     for (seconds, words) in cases {
-        assert_eq!(age::short(seconds), words, "{seconds}");
+        assert_eq!(age::human_duration(seconds), words, "{seconds}");
     }
 }
 
@@ -36,7 +36,7 @@ fn printer_columns_find_what_they_name() {
                    "addresses": [{"value": "1"}, {"value": "2"}]},
     });
     let find = |path: &str| -> Vec<String> {
-        json_path::find(&object, path)
+        json_path::find_path(&object, path)
             .iter()
             .map(|v| v.to_string())
             .collect()
@@ -68,23 +68,29 @@ fn one_word_for_a_pod() {
     let pod =
         |status: Value| json!({"metadata": {}, "spec": {"containers": [{}]}, "status": status});
     let state = |state: Value| json!({"phase": "Running", "containerStatuses": [{"ready": false, "state": state}]});
-    assert_eq!(pods::status(&pod(json!({"phase": "Pending"}))), "Pending");
     assert_eq!(
-        pods::status(&pod(state(
+        pods::pod_status(&pod(json!({"phase": "Pending"}))),
+        "Pending"
+    );
+    assert_eq!(
+        pods::pod_status(&pod(state(
             json!({"waiting": {"reason": "CrashLoopBackOff"}})
         ))),
         "CrashLoopBackOff"
     );
     assert_eq!(
-        pods::status(&pod(state(json!({"terminated": {"exitCode": 3}})))),
+        pods::pod_status(&pod(state(json!({"terminated": {"exitCode": 3}})))),
         "ExitCode:3"
     );
-    assert_eq!(pods::status(&pod(state(json!({"running": {}})))), "Running");
+    assert_eq!(
+        pods::pod_status(&pod(state(json!({"running": {}})))),
+        "Running"
+    );
     let mut leaving = pod(state(json!({"running": {}})));
     leaving["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
-    assert_eq!(pods::status(&leaving), "Terminating");
+    assert_eq!(pods::pod_status(&leaving), "Terminating");
     let mut starting =
         pod(json!({"phase": "Pending", "initContainerStatuses": [{"state": {"running": {}}}]}));
     starting["spec"]["initContainers"] = json!([{}, {}]);
-    assert_eq!(pods::status(&starting), "Init:0/2");
+    assert_eq!(pods::pod_status(&starting), "Init:0/2");
 }

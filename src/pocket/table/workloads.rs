@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Layout, age, array, column, number, pairs, wide};
+use super::{Layout, age, array_items, column, format_pairs, int_or_zero, wide_column};
 
-pub(super) fn layout(kind: &str) -> Option<Layout<'static>> {
+pub(super) fn layout_for_kind(kind: &str) -> Option<Layout<'static>> {
     let mut columns = vec![column("Name", "string:name")];
     let middle: &[(&str, &'static str)] = match kind {
         "Deployment" => &[
@@ -29,18 +29,18 @@ pub(super) fn layout(kind: &str) -> Option<Layout<'static>> {
         _ => return None,
     };
     columns.extend(middle.iter().map(|(name, kind)| column(name, kind)));
-    columns.extend(["Containers", "Images", "Selector"].map(|name| wide(name, "string")));
+    columns.extend(["Containers", "Images", "Selector"].map(|name| wide_column(name, "string")));
     let middle: fn(&Value, Timestamp) -> [Value; 3] = match kind {
-        "Deployment" => deployment,
-        "ReplicaSet" => replica_set,
-        _ => job,
+        "Deployment" => deployment_cells,
+        "ReplicaSet" => replica_set_cells,
+        _ => job_cells,
     };
     Some(Layout {
         columns,
         cells: Box::new(move |object, now| {
             let mut cells = vec![object["metadata"]["name"].clone()];
             cells.extend(middle(object, now));
-            let containers = array(&object["spec"]["template"]["spec"]["containers"]);
+            let containers = array_items(&object["spec"]["template"]["spec"]["containers"]);
             let each = |field: &str| -> Value {
                 let all: Vec<&str> = containers
                     .iter()
@@ -49,44 +49,44 @@ pub(super) fn layout(kind: &str) -> Option<Layout<'static>> {
                 all.join(",").into()
             };
             cells.extend([
-                age::of_object(object, now),
+                age::format_age(object, now),
                 each("name"),
                 each("image"),
-                pairs(&object["spec"]["selector"]["matchLabels"]).into(),
+                format_pairs(&object["spec"]["selector"]["matchLabels"]).into(),
             ]);
             cells
         }),
     })
 }
 
-fn deployment(object: &Value, _: Timestamp) -> [Value; 3] {
+fn deployment_cells(object: &Value, _: Timestamp) -> [Value; 3] {
     let status = &object["status"];
     let ready = format!(
         "{}/{}",
-        number(&status["readyReplicas"]),
-        number(&object["spec"]["replicas"])
+        int_or_zero(&status["readyReplicas"]),
+        int_or_zero(&object["spec"]["replicas"])
     );
     [
         ready.into(),
-        number(&status["updatedReplicas"]).into(),
-        number(&status["availableReplicas"]).into(),
+        int_or_zero(&status["updatedReplicas"]).into(),
+        int_or_zero(&status["availableReplicas"]).into(),
     ]
 }
 
-fn replica_set(object: &Value, _: Timestamp) -> [Value; 3] {
+fn replica_set_cells(object: &Value, _: Timestamp) -> [Value; 3] {
     let status = &object["status"];
     [
         &object["spec"]["replicas"],
         &status["replicas"],
         &status["readyReplicas"],
     ]
-    .map(|n| number(n).into())
+    .map(|n| int_or_zero(n).into())
 }
 
-fn job(object: &Value, now: Timestamp) -> [Value; 3] {
+fn job_cells(object: &Value, now: Timestamp) -> [Value; 3] {
     let status = &object["status"];
     let holds = |kind: &str| {
-        array(&status["conditions"])
+        array_items(&status["conditions"])
             .iter()
             .any(|c| c["type"] == kind && c["status"] == "True")
     };
@@ -101,10 +101,10 @@ fn job(object: &Value, now: Timestamp) -> [Value; 3] {
     } else {
         "Running"
     };
-    let succeeded = number(&status["succeeded"]);
+    let succeeded = int_or_zero(&status["succeeded"]);
     let completions = match (
         object["spec"]["completions"].as_i64(),
-        number(&object["spec"]["parallelism"]),
+        int_or_zero(&object["spec"]["parallelism"]),
     ) {
         (Some(wanted), _) => format!("{succeeded}/{wanted}"),
         (None, parallelism) if parallelism > 1 => format!("{succeeded}/1 of {parallelism}"),
@@ -115,11 +115,11 @@ fn job(object: &Value, now: Timestamp) -> [Value; 3] {
             .as_str()
             .and_then(|t| t.parse().ok())
             .unwrap_or(now);
-        age::between(start, end)
+        age::seconds_between(start, end)
     });
     [
         word.into(),
         completions.into(),
-        duration.map(age::short).unwrap_or_default().into(),
+        duration.map(age::human_duration).unwrap_or_default().into(),
     ]
 }

@@ -1,10 +1,10 @@
 //! Finds why an environment makes no progress: from its workloads, their pods and warning events.
 
-use super::{Facts, pods};
+use super::{Facts, environment_pods};
 use crate::domain::{text::Clean, world::World};
 
 /// The first message that explains why waiting will not help.
-pub fn cause<'a>(
+pub fn find_stall_cause<'a>(
     facts: &'a Facts,
     world: &'a World,
     app: &'a str,
@@ -22,7 +22,7 @@ pub fn cause<'a>(
         )
     };
     let pod = || {
-        let all = pods(facts, world, app, environment);
+        let all = environment_pods(facts, world, app, environment);
         all.filter(|p| !p.ready && !p.terminating && !coming(&p.state))
             .find_map(|p| p.message.as_ref())
     };
@@ -48,11 +48,11 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::domain::world::{Event, Key, Pod, Workload};
+    use crate::domain::world::{Event, ObjectKey, Pod, Workload};
 
     #[test]
     fn what_will_not_get_well_by_waiting_is_told_and_a_pod_on_its_way_is_not() {
-        let key = Key::of(None, "demo", "w");
+        let key = ObjectKey::in_context(None, "demo", "w");
         let told = |workload: Workload, pod: Option<Pod>, event: Option<Event>| {
             let (app, environment) = (Some("a".to_owned()), Some("prod".to_owned()));
             let workload = Workload {
@@ -63,7 +63,7 @@ mod tests {
                 ..workload
             };
             let pods = pod.map(|p| {
-                let key = Key::of(None, "demo", "p");
+                let key = ObjectKey::in_context(None, "demo", "p");
                 (
                     key.clone(),
                     Pod {
@@ -82,7 +82,7 @@ mod tests {
             };
             let mut facts = Facts::default();
             facts.refresh(&world, jiff::Timestamp::UNIX_EPOCH);
-            cause(&facts, &world, "a", "prod").map(ToString::to_string)
+            find_stall_cause(&facts, &world, "a", "prod").map(ToString::to_string)
         };
         let clean = |text: &str| Clean::from_untrusted(text);
         let pod = |state: &str| {

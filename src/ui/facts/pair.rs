@@ -7,46 +7,46 @@ use super::Facts;
 use crate::{
     api::{App, Release, TaskStatus},
     domain::{
-        signals::{Column, Comparison, Reading, Version, Window, compare},
-        versions::Age,
+        signals::{Column, Comparison, Version, Window, WindowStats, compare_versions},
+        versions::VersionAge,
         world::World,
     },
 };
 
 /// Sparkline columns that are kept: five minutes of ten-second columns, without the incomplete one.
-pub const COLUMNS: usize = 29;
+pub const SPARKLINE_COLUMNS: usize = 29;
 
 /// Old and new version, side by side.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Pair {
+pub struct VersionPair {
     /// Release that brings the new version.
     pub release: String,
     /// App in release.
     pub app: String,
     /// Version that served before.
-    pub old: Side,
+    pub old: VersionFigures,
     /// Version that is being rolled out.
-    pub new: Side,
+    pub new: VersionFigures,
     /// Result of comparing the two.
     pub comparison: Comparison,
 }
 
 /// Figures of one version.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Side {
+pub struct VersionFigures {
     /// `old`, `new`, `base`, or the lane's tag.
     pub name: String,
     /// Full image reference, where it is known.
     pub image: Option<String>,
     /// Figures of the last minute.
-    pub minute: Reading,
+    pub minute: WindowStats,
     /// Figures of the last five minutes.
-    pub five: Reading,
+    pub five: WindowStats,
     /// Requests per ten seconds, oldest first.
     pub columns: Vec<Column>,
 }
 
-impl Pair {
+impl VersionPair {
     /// Neither version has served a request.
     pub const fn is_silent(&self) -> bool {
         self.old.five.requests == 0 && self.new.five.requests == 0
@@ -58,18 +58,19 @@ impl Pair {
     }
 
     /// Label of the new version, with the App's short name: `C new`.
-    pub fn name(&self, facts: &Facts) -> String {
-        format!("{} {}", facts.short(&self.app), self.new.name)
+    pub fn new_version_name(&self, facts: &Facts) -> String {
+        format!("{} {}", facts.short_name(&self.app), self.new.name)
     }
 
     /// Says in what way the new version is worse; `None` when it is not.
-    pub fn words(&self, facts: &Facts) -> Option<String> {
-        self.comparison.words(&self.name(facts))
+    pub fn describe_regression(&self, facts: &Facts) -> Option<String> {
+        self.comparison
+            .describe_comparison(&self.new_version_name(facts))
     }
 }
 
 /// The deploy task that the release has reached: the last one that has started.
-fn deployment(release: &Release) -> Option<&TaskStatus> {
+fn current_deploy_task(release: &Release) -> Option<&TaskStatus> {
     let tasks = release
         .status
         .as_ref()
@@ -81,37 +82,38 @@ fn deployment(release: &Release) -> Option<&TaskStatus> {
 }
 
 /// Figures of both versions of a release's App; `None` unless both exist.
-pub(super) fn pair(
+pub(super) fn compare_pair(
     facts: &Facts,
     world: &World,
     release: &Release,
     now: Timestamp,
-) -> Option<Pair> {
-    let task = deployment(release)?;
+) -> Option<VersionPair> {
+    let task = current_deploy_task(release)?;
     let environment = task.environment.as_deref()?;
     let app = world.apps.get(&release.spec.app)?;
     let name = release.spec.app.as_str();
     let lane = app.spec.environment(environment)?.lane.as_deref();
-    let side = |name: String, image: Option<&String>, which: &dyn Fn(&Version) -> bool| Side {
-        name,
-        image: image.cloned(),
-        minute: facts
-            .signals
-            .read(&release.spec.app, which, Window::Minute, now),
-        five: facts
-            .signals
-            .read(&release.spec.app, which, Window::FiveMinutes, now),
-        columns: facts
-            .signals
-            .columns(&release.spec.app, which, COLUMNS, now),
-    };
+    let side =
+        |name: String, image: Option<&String>, which: &dyn Fn(&Version) -> bool| VersionFigures {
+            name,
+            image: image.cloned(),
+            minute: facts
+                .signals
+                .read_window(&release.spec.app, which, Window::Minute, now),
+            five: facts
+                .signals
+                .read_window(&release.spec.app, which, Window::FiveMinutes, now),
+            columns: facts
+                .signals
+                .read_columns(&release.spec.app, which, SPARKLINE_COLUMNS, now),
+        };
     let (old_image, new_image) = (
         task.old_images.values().next(),
         task.new_images.values().next(),
     );
     let (old, new) = match lane {
         Some(tag) => {
-            let production = production(app);
+            let production = production_environment(app);
             let image = production.and_then(|e| {
                 app.status
                     .as_ref()?
@@ -132,24 +134,26 @@ pub(super) fn pair(
             )
         }
         None => {
-            let templates = facts.templates(name, environment).filter(|t| t.are_two())?;
-            let of = |age: Age| {
+            let templates = facts
+                .templates(name, environment)
+                .filter(|t| t.has_both())?;
+            let of = |age: VersionAge| {
                 move |v: &Version| match v {
                     Version::Base {
                         environment: Some(of),
                         hash,
-                    } => of == environment && templates.age(hash.as_deref()) == age,
+                    } => of == environment && templates.age_of_hash(hash.as_deref()) == age,
                     _ => false,
                 }
             };
             (
-                side("old".into(), old_image, &of(Age::Old)),
-                side("new".into(), new_image, &of(Age::New)),
+                side("old".into(), old_image, &of(VersionAge::Old)),
+                side("new".into(), new_image, &of(VersionAge::New)),
             )
         }
     };
-    let comparison = compare(&old.five, &new.five);
-    Some(Pair {
+    let comparison = compare_versions(&old.five, &new.five);
+    Some(VersionPair {
         release: release.metadata.name.clone()?,
         app: name.to_owned(),
         old,
@@ -159,7 +163,7 @@ pub(super) fn pair(
 }
 
 /// The last environment in promotion order that has no lane.
-fn production(app: &App) -> Option<&str> {
+fn production_environment(app: &App) -> Option<&str> {
     app.spec
         .environments
         .iter()

@@ -2,19 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Facts, pods};
+use super::{Facts, environment_pods};
 use crate::domain::{
     signals::Version,
-    versions::{Age, Templates},
+    versions::{PodTemplates, VersionAge},
     world::{Workload, World},
 };
 
 /// Templates by App and environment.
-pub(super) type All = BTreeMap<String, BTreeMap<String, Templates>>;
+pub(super) type TemplatesByApp = BTreeMap<String, BTreeMap<String, PodTemplates>>;
 
 impl Facts {
     /// Classifies the templates of all these Apps again.
-    pub(super) fn tell_templates(&self, world: &World) -> All {
+    pub(super) fn classify_templates(&self, world: &World) -> TemplatesByApp {
         let mut workloads: HashMap<(&str, &str), Vec<&Workload>> = HashMap::new();
         for workload in world.deployments.values().chain(world.stateful.values()) {
             if let (Some(app), Some(environment)) = (&workload.app, &workload.environment) {
@@ -50,7 +50,11 @@ impl Facts {
                     .unwrap_or_default();
                 (
                     environment.clone(),
-                    Templates::of(task, own, pods(self, world, app, environment)),
+                    PodTemplates::from_pods(
+                        task,
+                        own,
+                        environment_pods(self, world, app, environment),
+                    ),
                 )
             };
             self.pods
@@ -64,32 +68,32 @@ impl Facts {
     }
 
     /// Templates of an App's environment.
-    pub fn templates(&self, app: &str, environment: &str) -> Option<&Templates> {
+    pub fn templates(&self, app: &str, environment: &str) -> Option<&PodTemplates> {
         self.templates.get(app)?.get(environment)
     }
 
     /// Whether a version is new, old or the only one in its environment.
-    pub fn age(&self, app: &str, version: &Version) -> Age {
+    pub fn version_age(&self, app: &str, version: &Version) -> VersionAge {
         match version {
             Version::Base {
                 environment: Some(environment),
                 hash,
             } => self
                 .templates(app, environment)
-                .map_or(Age::Only, |t| t.age(hash.as_deref())),
-            _ => Age::Only,
+                .map_or(VersionAge::Only, |t| t.age_of_hash(hash.as_deref())),
+            _ => VersionAge::Only,
         }
     }
 
     /// Label of a version: `new`, `old`, `base`, or the lane's tag. `None` when nobody answered.
-    pub fn version<'a>(&self, app: &str, version: &'a Version) -> Option<&'a str> {
+    pub fn version_label<'a>(&self, app: &str, version: &'a Version) -> Option<&'a str> {
         match version {
-            Version::Nobody => None,
+            Version::Unknown => None,
             Version::Lane(tag) => Some(tag),
-            Version::Base { .. } => Some(match self.age(app, version) {
-                Age::Only => "base",
-                Age::Old => "old",
-                Age::New => "new",
+            Version::Base { .. } => Some(match self.version_age(app, version) {
+                VersionAge::Only => "base",
+                VersionAge::Old => "old",
+                VersionAge::New => "new",
             }),
         }
     }

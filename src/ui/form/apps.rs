@@ -5,21 +5,21 @@ use std::collections::BTreeMap;
 use super::{Form, Remark};
 use crate::{
     api::{App, AppTemplate},
-    domain::apps::{self, Around, Setting},
+    domain::apps::{self, ExistingObjects, Setting},
     ui::{
         model::Model,
         question::{self, Question},
     },
 };
 
-struct Filled {
+struct AppsInput {
     template: String,
     names: Vec<String>,
     settings: Vec<Setting>,
 }
 
 /// Reads the fields; a setting that does not parse marks its field with the error.
-fn read(form: &mut Form) -> Filled {
+fn read_fields(form: &mut Form) -> AppsInput {
     let split = |c: char| c == ',' || c.is_whitespace();
     let names = form
         .get("names")
@@ -27,7 +27,7 @@ fn read(form: &mut Form) -> Filled {
         .filter(|n| !n.is_empty())
         .map(str::to_owned)
         .collect();
-    let parsed: Vec<Result<Setting, String>> = parts(form.get("set"))
+    let parsed: Vec<Result<Setting, String>> = split_settings(form.get("set"))
         .into_iter()
         .map(|part| part.parse::<Setting>())
         .collect();
@@ -35,7 +35,7 @@ fn read(form: &mut Form) -> Filled {
     if let Some(field) = form.fields.iter_mut().find(|f| f.id == "set") {
         field.error = wrong;
     }
-    Filled {
+    AppsInput {
         template: form.get("template").to_owned(),
         names,
         settings: parsed.into_iter().flatten().collect(),
@@ -43,7 +43,7 @@ fn read(form: &mut Form) -> Filled {
 }
 
 /// Splits settings at semicolons, but not inside quotes or brackets.
-fn parts(text: &str) -> Vec<&str> {
+fn split_settings(text: &str) -> Vec<&str> {
     let (mut parts, mut start, mut quote, mut depth) = (vec![], 0, None, 0u32);
     for (at, c) in text.char_indices() {
         match (quote, c) {
@@ -67,7 +67,7 @@ fn parts(text: &str) -> Vec<&str> {
         .collect()
 }
 
-fn made(model: &Model, filled: &Filled) -> Result<(Vec<App>, AppTemplate), Vec<String>> {
+fn build_apps(model: &Model, filled: &AppsInput) -> Result<(Vec<App>, AppTemplate), Vec<String>> {
     let world = &model.world;
     let gone = || vec![format!("template {} is gone", filled.template)];
     let template = world.templates.get(&filled.template).ok_or_else(gone)?;
@@ -76,17 +76,17 @@ fn made(model: &Model, filled: &Filled) -> Result<(Vec<App>, AppTemplate), Vec<S
         .iter()
         .map(|(name, group)| (name.as_str(), &**group))
         .collect();
-    let around = Around {
+    let around = ExistingObjects {
         apps: world.apps.values().map(|app| &**app).collect(),
         groups,
     };
-    let apps = apps::make(template, &filled.names, &filled.settings, &around)?;
+    let apps = apps::make_apps(template, &filled.names, &filled.settings, &around)?;
     Ok((apps, AppTemplate::clone(template)))
 }
 
 /// Validates the form and previews the Apps that it would create.
-pub(super) fn check(model: &Model, form: &mut Form) {
-    let filled = read(form);
+pub(super) fn check_apps(model: &Model, form: &mut Form) {
+    let filled = read_fields(form);
     let described = model
         .world
         .templates
@@ -94,7 +94,7 @@ pub(super) fn check(model: &Model, form: &mut Form) {
         .and_then(|t| t.spec.description.clone());
     form.remarks.extend(described.map(Remark::Fact));
     let typed = !filled.names.is_empty();
-    match made(model, &filled) {
+    match build_apps(model, &filled) {
         Ok((apps, _)) => form.remarks.extend(
             apps.iter()
                 .map(|app| Remark::Plus(question::app_words(app))),
@@ -113,10 +113,10 @@ pub(super) fn check(model: &Model, form: &mut Form) {
 }
 
 /// Question that shows each App to be created.
-pub(super) fn ask(model: &Model, form: &mut Form) -> Result<Question, String> {
-    let filled = read(form);
-    let (apps, template) = made(model, &filled).map_err(|all| all.join("; "))?;
-    question::new_apps(model, &apps, &template, &filled.settings)
+pub(super) fn question_from_form(model: &Model, form: &mut Form) -> Result<Question, String> {
+    let filled = read_fields(form);
+    let (apps, template) = build_apps(model, &filled).map_err(|all| all.join("; "))?;
+    question::ask_to_create_apps(model, &apps, &template, &filled.settings)
 }
 
 #[cfg(test)]
@@ -133,7 +133,7 @@ mod tests {
             (" ; ", &[]),
         ];
         for (text, wanted) in table {
-            assert_eq!(parts(text), wanted, "{text}");
+            assert_eq!(split_settings(text), wanted, "{text}");
         }
     }
 }

@@ -1,14 +1,14 @@
 //! Builds forms with their initial values.
 
-use super::{Field, Form, Kind, check};
+use super::{Form, FormField, FormKind, check_form};
 use crate::domain::apps;
 use crate::ui::{
-    keymap::{Action, Context},
+    keymap::{Action, KeyContext},
     model::Model,
 };
 
 /// Starts a release of the marked Apps, or of the selected one.
-pub fn start(model: &Model) -> Result<Form, String> {
+pub fn start_form(model: &Model) -> Result<Form, String> {
     let apps: Vec<String> = match model.marked.is_empty() {
         false => model.marked.iter().cloned().collect(),
         true => model.app.iter().cloned().collect(),
@@ -38,7 +38,7 @@ pub fn start(model: &Model) -> Result<Form, String> {
         return Err(format!("{} have no stage in common", apps.join(", ")));
     }
     let at = stages.len() - 1;
-    let mut fields = vec![Field::choice(
+    let mut fields = vec![FormField::choice(
         "stage",
         "stage",
         stages,
@@ -50,7 +50,7 @@ pub fn start(model: &Model) -> Result<Form, String> {
             continue;
         };
         for (image, source) in &app.spec.images {
-            let label = format!("{} {image}", model.facts.short(name));
+            let label = format!("{} {image}", model.facts.short_name(name));
             let hint = match &source.default {
                 Some(default) => format!("build, or an existing reference such as {default}"),
                 None => format!(
@@ -58,13 +58,13 @@ pub fn start(model: &Model) -> Result<Form, String> {
                     source.repository
                 ),
             };
-            let known = known_images(model, name, image);
+            let known = image_info(model, name, image);
             let value = if known.builds {
                 "build".to_owned()
             } else {
                 source.default.clone().unwrap_or_default()
             };
-            fields.push(Field::text(
+            fields.push(FormField::text(
                 &format!("image {name} {image}"),
                 &label,
                 &value,
@@ -72,7 +72,7 @@ pub fn start(model: &Model) -> Result<Form, String> {
             ));
         }
     }
-    fields.push(Field::text(
+    fields.push(FormField::text(
         "comment",
         "comment",
         "",
@@ -83,38 +83,40 @@ pub fn start(model: &Model) -> Result<Form, String> {
         many => format!("Release {} apps in one window", many.len()),
     };
     let mut form = Form {
-        kind: Kind::Start { apps },
+        kind: FormKind::Start { apps },
         title,
         fields,
         at: 0,
         remarks: vec![],
         tried: false,
     };
-    check(model, &mut form);
+    check_form(model, &mut form);
     Ok(form)
 }
 
 /// Creates Apps from a template.
-pub fn apps(model: &Model) -> Result<Form, String> {
+pub fn new_apps_form(model: &Model) -> Result<Form, String> {
     let templates: Vec<String> = model.world.templates.keys().cloned().collect();
     if templates.is_empty() {
         return Err("there is no template to make apps from: `graylane apply` brings one (kind AppTemplate)".into());
     }
-    let of = model.selected_app().and_then(|app| apps::origin(app));
+    let of = model
+        .selected_app()
+        .and_then(|app| apps::template_name(app));
     let at = templates
         .iter()
         .position(|t| Some(t.as_str()) == of)
         .unwrap_or(0);
     let fields = vec![
-        Field::choice(
+        FormField::choice(
             "template",
             "template",
             templates,
             at,
             "what each of them is made from",
         ),
-        Field::text("names", "names", "", "of the new apps, with blanks between"),
-        Field::text(
+        FormField::text("names", "names", "", "of the new apps, with blanks between"),
+        FormField::text(
             "set",
             "set",
             "",
@@ -122,22 +124,22 @@ pub fn apps(model: &Model) -> Result<Form, String> {
         ),
     ];
     let mut form = Form {
-        kind: Kind::Apps,
+        kind: FormKind::Apps,
         title: "New apps".into(),
         fields,
         at: 1,
         remarks: vec![],
         tried: false,
     };
-    check(model, &mut form);
+    check_form(model, &mut form);
     Ok(form)
 }
 
-struct Known {
+struct ImageInfo {
     builds: bool,
 }
 
-fn known_images(model: &Model, app: &str, image: &str) -> Known {
+fn image_info(model: &Model, app: &str, image: &str) -> ImageInfo {
     let stages = model
         .world
         .apps
@@ -148,22 +150,22 @@ fn known_images(model: &Model, app: &str, image: &str) -> Known {
         .iter()
         .flat_map(|s| &s.tasks)
         .any(|t| t.build.as_ref().is_some_and(|b| b.image == image));
-    Known { builds }
+    ImageInfo { builds }
 }
 
 /// Creates a lane, or edits the selected one.
-pub fn lane(model: &Model, edit: bool) -> Result<Form, String> {
+pub fn lane_form(model: &Model, edit: bool) -> Result<Form, String> {
     let (kind, title, name, spec) = if edit {
         let none = || {
             format!(
                 "there is no lane to edit; {} adds one",
-                model.key(Context::Lanes, Action::NewLane)
+                model.key_for(KeyContext::Lanes, Action::NewLane)
             )
         };
         let (name, lane) = model.selected_lane().ok_or_else(none)?;
         let base = Box::new(lane.spec.clone());
         (
-            Kind::Lane {
+            FormKind::Lane {
                 name: Some(name.clone()),
                 base,
             },
@@ -186,7 +188,7 @@ pub fn lane(model: &Model, edit: bool) -> Result<Form, String> {
             .max();
         spec.priority = last.map_or(10, |p| p.saturating_add(10));
         (
-            Kind::Lane {
+            FormKind::Lane {
                 name: None,
                 base: Box::new(spec.clone()),
             },
@@ -198,17 +200,17 @@ pub fn lane(model: &Model, edit: bool) -> Result<Form, String> {
     let mut form = Form {
         kind,
         title,
-        fields: super::lane::fields(model, &name, &spec, edit),
+        fields: super::lane::spec_to_fields(model, &name, &spec, edit),
         at: 0,
         remarks: vec![],
         tried: false,
     };
-    check(model, &mut form);
+    check_form(model, &mut form);
     Ok(form)
 }
 
 /// Sends a custom probe.
-pub fn probe(model: &Model) -> Result<Form, String> {
+pub fn probe_form(model: &Model) -> Result<Form, String> {
     let groups: Vec<String> = model.world.groups.keys().cloned().collect();
     if groups.is_empty() {
         return Err("there is no lane group to probe".into());
@@ -219,7 +221,7 @@ pub fn probe(model: &Model) -> Result<Form, String> {
         .position(|g| Some(g) == own.as_ref())
         .unwrap_or(0);
     let group = groups.get(at).cloned().unwrap_or_default();
-    let (tagged, _) = crate::ui::update::probes(model, &group);
+    let (tagged, _) = crate::ui::update::suggest_probes(model, &group);
     let path = tagged
         .as_ref()
         .map_or_else(|| "/".to_owned(), |t| t.path.clone());
@@ -229,48 +231,48 @@ pub fn probe(model: &Model) -> Result<Form, String> {
         .map(|(k, v)| format!("{k}: {v}"))
         .collect();
     let fields = vec![
-        Field::choice(
+        FormField::choice(
             "group",
             "lane group",
             groups,
             at,
             "at whose entry it is sent",
         ),
-        Field::text(
+        FormField::text(
             "path",
             "path",
             &path,
             "path and query at the entry: /A/a?group=gray",
         ),
-        Field::text(
+        FormField::text(
             "headers",
             "headers",
             &headers.join("; "),
             "name: value; name: value",
         ),
-        Field::text("count", "count", "1", "how many times, up to 100"),
+        FormField::text("count", "count", "1", "how many times, up to 100"),
     ];
     let mut form = Form {
-        kind: Kind::Probe,
+        kind: FormKind::Probe,
         title: "Probe".into(),
         fields,
         at: 1,
         remarks: vec![],
         tried: false,
     };
-    check(model, &mut form);
+    check_form(model, &mut form);
     Ok(form)
 }
 
 /// Asks for the reason of a lock.
-pub fn lock(model: &Model) -> Result<Form, String> {
+pub fn lock_form(model: &Model) -> Result<Form, String> {
     let app = model.app.clone().ok_or("no app is selected")?;
     let environment = model
         .selected_environment()
         .ok_or("no environment is selected")?
         .name
         .clone();
-    let fields = vec![Field::text(
+    let fields = vec![FormField::text(
         "reason",
         "reason",
         "",
@@ -278,13 +280,13 @@ pub fn lock(model: &Model) -> Result<Form, String> {
     )];
     let title = format!("Lock {environment} of {app}");
     let mut form = Form {
-        kind: Kind::Lock { app, environment },
+        kind: FormKind::Lock { app, environment },
         title,
         fields,
         at: 0,
         remarks: vec![],
         tried: false,
     };
-    check(model, &mut form);
+    check_form(model, &mut form);
     Ok(form)
 }

@@ -1,19 +1,19 @@
 //! Converts a lane spec to form fields and back. Each condition has its own field; an empty field
 //! at the end takes the next condition.
 
-use super::{Field, Form};
+use super::{Form, FormField};
 use crate::{
     api::{LaneMatch, LaneSpec, OnLoss},
     domain::lanes::text,
     ui::model::Model,
 };
 
-const LOSS: [(OnLoss, &str); 3] = [
+const ON_LOSS_CHOICES: [(OnLoss, &str); 3] = [
     (OnLoss::FallBack, "fall back"),
     (OnLoss::Hold, "hold"),
     (OnLoss::Close, "close"),
 ];
-const CONDITION: &str =
+const CONDITION_HINT: &str =
     "parameter group == gray · header x-user in a,b · cookie uid percent 10 · method == POST";
 
 fn yes_no() -> Vec<String> {
@@ -21,18 +21,23 @@ fn yes_no() -> Vec<String> {
 }
 
 /// Form fields for a spec.
-pub(super) fn fields(model: &Model, name: &str, spec: &LaneSpec, edit: bool) -> Vec<Field> {
+pub(super) fn spec_to_fields(
+    model: &Model,
+    name: &str,
+    spec: &LaneSpec,
+    edit: bool,
+) -> Vec<FormField> {
     let groups: Vec<String> = model.world.groups.keys().cloned().collect();
     let at = groups.iter().position(|g| *g == spec.group).unwrap_or(0);
     let mut fields = vec![];
     if !edit {
-        fields.push(Field::text(
+        fields.push(FormField::text(
             "name",
             "name",
             name,
             "of the Lane object: letters, digits, -",
         ));
-        fields.push(Field::choice(
+        fields.push(FormField::choice(
             "group",
             "group",
             groups,
@@ -41,31 +46,31 @@ pub(super) fn fields(model: &Model, name: &str, spec: &LaneSpec, edit: bool) -> 
         ));
     }
     let share = spec.share.map(|s| s.to_string()).unwrap_or_default();
-    let loss = LOSS
+    let loss = ON_LOSS_CHOICES
         .iter()
         .position(|(l, _)| *l == spec.on_loss)
         .unwrap_or(0);
     fields.extend([
-        Field::text(
+        FormField::text(
             "tag",
             "tag",
             &spec.tag,
             "what its requests carry; pods with that tag serve them",
         ),
-        Field::choice(
+        FormField::choice(
             "enabled",
             "enabled",
             yes_no(),
             usize::from(spec.enabled),
             "a disabled lane takes no request",
         ),
-        Field::text(
+        FormField::text(
             "priority",
             "priority",
             &spec.priority.to_string(),
             "low is asked first",
         ),
-        Field::text(
+        FormField::text(
             "paths",
             "paths",
             &spec.rule.paths.join(", "),
@@ -77,33 +82,36 @@ pub(super) fn fields(model: &Model, name: &str, spec: &LaneSpec, edit: bool) -> 
             .all
             .iter()
             .enumerate()
-            .map(|(i, c)| condition("all", i, &text::print(c))),
+            .map(|(i, c)| condition_field("all", i, &text::format_condition(c))),
     );
-    fields.push(condition("all", spec.rule.all.len(), ""));
+    fields.push(condition_field("all", spec.rule.all.len(), ""));
     fields.extend(
         spec.rule
             .any
             .iter()
             .enumerate()
-            .map(|(i, c)| condition("any", i, &text::print(c))),
+            .map(|(i, c)| condition_field("any", i, &text::format_condition(c))),
     );
-    fields.push(condition("any", spec.rule.any.len(), ""));
-    let losses = LOSS.iter().map(|(_, word)| (*word).to_owned()).collect();
+    fields.push(condition_field("any", spec.rule.any.len(), ""));
+    let losses = ON_LOSS_CHOICES
+        .iter()
+        .map(|(_, word)| (*word).to_owned())
+        .collect();
     fields.extend([
-        Field::text(
+        FormField::text(
             "share",
             "or a share",
             &share,
             "instead of conditions: percent of all requests",
         ),
-        Field::choice(
+        FormField::choice(
             "onLoss",
             "on loss",
             losses,
             loss,
             "when an app loses its last gray pod",
         ),
-        Field::choice(
+        FormField::choice(
             "strict",
             "strict",
             yes_no(),
@@ -114,27 +122,28 @@ pub(super) fn fields(model: &Model, name: &str, spec: &LaneSpec, edit: bool) -> 
     fields
 }
 
-fn condition(list: &str, i: usize, value: &str) -> Field {
+fn condition_field(list: &str, i: usize, value: &str) -> FormField {
     let label = match (list, i) {
         ("all", 0) => "all of",
         ("any", 0) => "any of",
         _ => "",
     };
-    Field::text(&format!("{list} {i}"), label, value, CONDITION)
+    FormField::text(&format!("{list} {i}"), label, value, CONDITION_HINT)
 }
 
 /// Keeps exactly one empty field at the end of each list of conditions.
-pub(super) fn tidy(form: &mut Form) {
+pub(super) fn tidy_condition_fields(form: &mut Form) {
     for list in ["all", "any"] {
         let prefix = format!("{list} ");
-        let own = |f: &Field| f.id.starts_with(&prefix);
+        let own = |f: &FormField| f.id.starts_with(&prefix);
         let here = form.fields.get(form.at).map(|f| f.id.clone());
         let Some(start) = form.fields.iter().position(own) else {
             continue;
         };
-        let mut list_fields: Vec<Field> = form.fields.iter().filter(|f| own(f)).cloned().collect();
+        let mut list_fields: Vec<FormField> =
+            form.fields.iter().filter(|f| own(f)).cloned().collect();
         let last = list_fields.len() - 1;
-        let keep = |(i, f): &(usize, Field)| {
+        let keep = |(i, f): &(usize, FormField)| {
             !f.value().is_empty() || *i == last || Some(&f.id) == here.as_ref()
         };
         list_fields = list_fields
@@ -144,13 +153,13 @@ pub(super) fn tidy(form: &mut Form) {
             .map(|(_, f)| f)
             .collect();
         if list_fields.last().is_some_and(|f| !f.value().is_empty()) {
-            list_fields.push(condition(list, last + 1, ""));
+            list_fields.push(condition_field(list, last + 1, ""));
         }
         let at_new = list_fields
             .iter()
             .position(|f| Some(&f.id) == here.as_ref());
         for (i, field) in list_fields.iter_mut().enumerate() {
-            let fresh = condition(list, i, "");
+            let fresh = condition_field(list, i, "");
             (field.id, field.label) = (fresh.id, fresh.label);
         }
         let before = form.fields.len();
@@ -167,7 +176,7 @@ pub(super) fn tidy(form: &mut Form) {
 }
 
 /// Name and spec from the form fields; a field with an invalid value gets its error set.
-pub(super) fn spec(form: &mut Form, base: &LaneSpec) -> (String, LaneSpec) {
+pub(super) fn fields_to_spec(form: &mut Form, base: &LaneSpec) -> (String, LaneSpec) {
     let mut spec = base.clone();
     let mut rule = LaneMatch::default();
     let mut name = String::new();
@@ -211,17 +220,19 @@ pub(super) fn spec(form: &mut Form, base: &LaneSpec) -> (String, LaneSpec) {
                 _ => field.error = Some("a number from 0 to 100".into()),
             },
             "onLoss" => {
-                spec.on_loss = LOSS
+                spec.on_loss = ON_LOSS_CHOICES
                     .iter()
                     .find(|(_, w)| *w == value)
                     .map(|(l, _)| *l)
                     .unwrap_or_default()
             }
-            id if !value.is_empty() => match (id.split(' ').next(), text::parse(&value)) {
-                (_, Err(why)) => field.error = Some(why.why),
-                (Some("any"), Ok(found)) => rule.any.push(found),
-                (_, Ok(found)) => rule.all.push(found),
-            },
+            id if !value.is_empty() => {
+                match (id.split(' ').next(), text::parse_condition(&value)) {
+                    (_, Err(why)) => field.error = Some(why.why),
+                    (Some("any"), Ok(found)) => rule.any.push(found),
+                    (_, Ok(found)) => rule.all.push(found),
+                }
+            }
             _ => {}
         }
     }
@@ -230,7 +241,7 @@ pub(super) fn spec(form: &mut Form, base: &LaneSpec) -> (String, LaneSpec) {
 }
 
 /// Id of the field that a problem's path refers to.
-pub(super) fn field_of(place: &str) -> String {
+pub(super) fn field_for_place(place: &str) -> String {
     let inner = place.strip_prefix("match.").unwrap_or(place);
     match inner.split_once('[') {
         Some((list @ ("all" | "any"), rest)) => {
@@ -246,7 +257,7 @@ mod tests {
     use super::*;
     use crate::{
         api::{Condition, ConditionOn},
-        ui::form::Kind,
+        ui::form::FormKind,
     };
 
     #[test]
@@ -260,30 +271,30 @@ mod tests {
         };
         spec_in.rule.paths = vec!["/A".into(), "/B".into()];
         spec_in.rule.all = vec![
-            text::parse("header x in a,\"b,c\"").unwrap(),
-            text::parse("method == GET").unwrap(),
+            text::parse_condition("header x in a,\"b,c\"").unwrap(),
+            text::parse_condition("method == GET").unwrap(),
         ];
         spec_in.rule.any = vec![Condition {
             on: ConditionOn::Parameter,
             key: Some("g".into()),
-            ..text::parse("param g == 1").unwrap()
+            ..text::parse_condition("param g == 1").unwrap()
         }];
         spec_in.on_loss = OnLoss::Close;
         spec_in.strict = true;
         let mut form = Form {
-            kind: Kind::Lane {
+            kind: FormKind::Lane {
                 name: Some("gray".into()),
                 base: Box::default(),
             },
             title: String::new(),
-            fields: fields(&model, "gray", &spec_in, true),
+            fields: spec_to_fields(&model, "gray", &spec_in, true),
             at: 0,
             remarks: vec![],
             tried: false,
         };
-        tidy(&mut form);
+        tidy_condition_fields(&mut form);
         assert_eq!(
-            spec(
+            fields_to_spec(
                 &mut form,
                 &LaneSpec {
                     group: "mse-demo".into(),
@@ -305,8 +316,8 @@ mod tests {
 
     #[test]
     fn problems_find_their_field() {
-        assert_eq!(field_of("match.all[1]"), "all 1");
-        assert_eq!(field_of("match.paths[0]"), "paths");
-        assert_eq!(field_of("tag"), "tag");
+        assert_eq!(field_for_place("match.all[1]"), "all 1");
+        assert_eq!(field_for_place("match.paths[0]"), "paths");
+        assert_eq!(field_for_place("tag"), "tag");
     }
 }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{Form, Kind, Remark, chosen_images, lane};
+use super::{Form, FormKind, Remark, chosen_images, lane};
 use crate::{
     api::{EnvironmentLock, LaneSpec, ProbeSpec, Task},
     domain::{
         intent::Intent,
-        lanes::{self, Outcome, Severity, Taken},
+        lanes::{self, EntryOutcome, LaneChoice, Severity},
         request,
     },
     ui::{
@@ -26,20 +26,20 @@ pub enum Submitted {
 }
 
 /// Validates the form and previews the change.
-pub fn check(model: &Model, form: &mut Form) {
+pub fn check_form(model: &Model, form: &mut Form) {
     form.remarks.clear();
     match form.kind.clone() {
-        Kind::Start { apps } => start(model, form, &apps),
-        Kind::Apps => super::apps::check(model, form),
-        Kind::Lane { name, base } => lane_form(model, form, name.as_deref(), &base),
-        Kind::Probe => {
-            let (_, wrong) = probe(form);
+        FormKind::Start { apps } => check_start(model, form, &apps),
+        FormKind::Apps => super::apps::check_apps(model, form),
+        FormKind::Lane { name, base } => check_lane(model, form, name.as_deref(), &base),
+        FormKind::Probe => {
+            let (_, wrong) = read_probe(form);
             let group = form.get("group").to_owned();
             form.remarks.extend(wrong.into_iter().map(Remark::Wrong));
             form.remarks
-                .extend(taken(model, form, &group).map(Remark::Fact));
+                .extend(describe_lane_choice(model, form, &group).map(Remark::Fact));
         }
-        Kind::Lock { .. } => {
+        FormKind::Lock { .. } => {
             if form.get("reason").is_empty() {
                 form.remarks.push(Remark::Doubt(
                     "without a reason others can only guess".into(),
@@ -49,7 +49,7 @@ pub fn check(model: &Model, form: &mut Form) {
     }
 }
 
-fn start(model: &Model, form: &mut Form, apps: &[String]) {
+fn check_start(model: &Model, form: &mut Form, apps: &[String]) {
     let stage = form.get("stage").to_owned();
     let mut remarks = vec![];
     for name in apps {
@@ -87,7 +87,7 @@ fn start(model: &Model, form: &mut Form, apps: &[String]) {
             let steps: Vec<&str> = found.tasks.iter().map(|t: &Task| t.name.as_str()).collect();
             remarks.push(Remark::Fact(format!(
                 "{}: {}",
-                model.facts.short(name),
+                model.facts.short_name(name),
                 steps.join(" → ")
             )));
         }
@@ -98,7 +98,7 @@ fn start(model: &Model, form: &mut Form, apps: &[String]) {
         }
         for environment in app.spec.environments.iter().filter(|e| e.lock.is_some()) {
             if let Some(lock) = &environment.lock {
-                let (short, env) = (model.facts.short(name), &environment.name);
+                let (short, env) = (model.facts.short_name(name), &environment.name);
                 remarks.push(Remark::Doubt(format!(
                     "{env} of {short} is locked by {}: {}",
                     lock.by, lock.reason
@@ -109,16 +109,16 @@ fn start(model: &Model, form: &mut Form, apps: &[String]) {
     form.remarks = remarks;
 }
 
-fn lane_form(model: &Model, form: &mut Form, old: Option<&str>, base: &LaneSpec) {
-    lane::tidy(form);
-    let (typed, spec) = lane::spec(form, base);
+fn check_lane(model: &Model, form: &mut Form, old: Option<&str>, base: &LaneSpec) {
+    lane::tidy_condition_fields(form);
+    let (typed, spec) = lane::fields_to_spec(form, base);
     let name = old.map_or(typed, str::to_owned);
     let mut remarks = vec![];
-    if let Some(why) = moved_on(model, old, base) {
+    if let Some(why) = lane_moved_on(model, old, base) {
         remarks.push(Remark::Wrong(why));
     }
-    for problem in rule::check(&model.world, &name, &spec) {
-        let id = lane::field_of(&problem.place);
+    for problem in rule::check_lane(&model.world, &name, &spec) {
+        let id = lane::field_for_place(&problem.place);
         let own = problem.lane == name;
         let field = form.fields.iter_mut().find(|f| own && f.id == id);
         match (problem.severity, field) {
@@ -134,8 +134,8 @@ fn lane_form(model: &Model, form: &mut Form, old: Option<&str>, base: &LaneSpec)
     if old.is_none() && model.world.lanes.contains_key(&name) {
         remarks.push(Remark::Wrong(format!("there is a lane {name} already")));
     }
-    let moves = rule::moves(&model.world, &spec.group, &name, Some(&spec));
-    let kinds = rule::recent(&model.world, &spec.group).len();
+    let moves = rule::describe_moves(&model.world, &spec.group, &name, Some(&spec));
+    let kinds = rule::recent_requests(&model.world, &spec.group).len();
     match (kinds, moves.len()) {
         (0, _) => {}
         (_, 0) => remarks.push(Remark::Fact(
@@ -146,12 +146,12 @@ fn lane_form(model: &Model, form: &mut Form, old: Option<&str>, base: &LaneSpec)
         ))),
     }
     remarks.extend(moves.into_iter().take(4).map(Remark::Fact));
-    remarks.extend(question::diff(old.and(Some(base)), &spec));
+    remarks.extend(question::diff_specs(old.and(Some(base)), &spec));
     form.remarks = remarks;
 }
 
 /// Error when the lane was changed or deleted while the form was open.
-fn moved_on(model: &Model, name: Option<&str>, base: &LaneSpec) -> Option<String> {
+fn lane_moved_on(model: &Model, name: Option<&str>, base: &LaneSpec) -> Option<String> {
     let name = name?;
     match model.world.lanes.get(name) {
         None => Some(format!("lane {name} is gone")),
@@ -162,7 +162,7 @@ fn moved_on(model: &Model, name: Option<&str>, base: &LaneSpec) -> Option<String
     }
 }
 
-fn probe(form: &mut Form) -> (ProbeSpec, Vec<String>) {
+fn read_probe(form: &mut Form) -> (ProbeSpec, Vec<String>) {
     let mut spec = ProbeSpec {
         path: form.get("path").to_owned(),
         count: 1,
@@ -202,40 +202,40 @@ fn probe(form: &mut Form) -> (ProbeSpec, Vec<String>) {
 }
 
 /// Says which lane would take the request.
-fn taken(model: &Model, form: &Form, group: &str) -> Option<String> {
+fn describe_lane_choice(model: &Model, form: &Form, group: &str) -> Option<String> {
     let headers: Vec<String> = form
         .get("headers")
         .split(';')
         .map(|h| h.trim().to_owned())
         .filter(|h| h.contains(':'))
         .collect();
-    let request = request::parse(form.get("path"), &headers, &[]).ok()?;
+    let request = request::parse_request(form.get("path"), &headers, &[]).ok()?;
     let lanes: Vec<crate::api::Lane> = model.world.lanes.values().map(|l| (**l).clone()).collect();
     let found = model.world.groups.get(group)?;
-    let entrance = lanes::Entrance {
+    let entrance = lanes::EntryContext {
         group: found,
         lanes: &lanes,
         routes: None,
         gateway: None,
     };
-    Some(match lanes::explain(&entrance, &request).outcome {
-        Outcome::Taken(Taken {
+    Some(match lanes::explain_request(&entrance, &request).outcome {
+        EntryOutcome::Forwarded(LaneChoice {
             lane: Some(lane),
             tag,
         }) => {
             format!("lane {lane} takes it: tag {}", tag.unwrap_or_default())
         }
-        Outcome::Taken(Taken {
+        EntryOutcome::Forwarded(LaneChoice {
             lane: None,
             tag: None,
         }) => "no lane takes it: the baseline".into(),
-        other => format!("it {}", other.words(group)),
+        other => format!("it {}", other.describe_outcome(group)),
     })
 }
 
 /// Submits the form; the error says what is wrong with it.
-pub fn submit(model: &Model, form: &mut Form) -> Result<Submitted, String> {
-    check(model, form);
+pub fn submit_form(model: &Model, form: &mut Form) -> Result<Submitted, String> {
+    check_form(model, form);
     form.tried = true;
     if let Some(wrong) = form.fields.iter().find(|f| f.error.is_some()) {
         let id = wrong.id.clone();
@@ -250,9 +250,9 @@ pub fn submit(model: &Model, form: &mut Form) -> Result<Submitted, String> {
         return Err(why.clone());
     }
     let asked = match form.kind.clone() {
-        Kind::Start { apps } => {
+        FormKind::Start { apps } => {
             let comment = Some(form.get("comment").to_owned()).filter(|c| !c.is_empty());
-            question::start(
+            question::ask_to_start(
                 model,
                 &apps,
                 form.get("stage"),
@@ -260,9 +260,9 @@ pub fn submit(model: &Model, form: &mut Form) -> Result<Submitted, String> {
                 comment,
             )
         }
-        Kind::Apps => super::apps::ask(model, form),
-        Kind::Lane { name, base } => {
-            let (typed, spec) = lane::spec(form, &base);
+        FormKind::Apps => super::apps::question_from_form(model, form),
+        FormKind::Lane { name, base } => {
+            let (typed, spec) = lane::fields_to_spec(form, &base);
             set_lane(
                 model,
                 name.as_deref().unwrap_or(&typed),
@@ -270,19 +270,19 @@ pub fn submit(model: &Model, form: &mut Form) -> Result<Submitted, String> {
                 &spec,
             )
         }
-        Kind::Probe => {
+        FormKind::Probe => {
             let group = form.get("group").to_owned();
             return Ok(Submitted::Send(Box::new(Intent::Probe {
                 group,
-                probe: probe(form).0,
+                probe: read_probe(form).0,
             })));
         }
-        Kind::Lock { app, environment } => {
+        FormKind::Lock { app, environment } => {
             let lock = EnvironmentLock {
-                by: model.world.acting().to_owned(),
+                by: model.world.acting_user().to_owned(),
                 reason: form.get("reason").to_owned(),
             };
-            question::lock(model, &app, &environment, Some(lock))
+            question::ask_to_lock(model, &app, &environment, Some(lock))
         }
     }?;
     Ok(Submitted::Ask(Box::new(asked)))

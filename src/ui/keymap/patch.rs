@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use super::{Action, Binding, Context, parse, show};
+use super::{Action, Binding, KeyContext, format_key, parse_key};
 
 /// One error in a user's keys file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -13,7 +13,7 @@ pub enum KeyFault {
     #[error("keys: {0}")]
     Form(String),
     /// Unknown context.
-    #[error("[{0}]: no such context; there are {known}", known = Context::ALL.map(Context::word).join(", "))]
+    #[error("[{0}]: no such context; there are {known}", known = KeyContext::ALL.map(KeyContext::word).join(", "))]
     Context(String),
     /// Unknown action in this context.
     #[error("[{context}] {action}: no such action here; there are {known}")]
@@ -51,7 +51,7 @@ pub enum KeyFault {
     },
     /// A context would have no key to leave it.
     #[error("[{context}] {action} needs a key: there would be no way out")]
-    Stuck {
+    NoExit {
         /// Name of the context.
         context: String,
         /// Action that needs a key.
@@ -72,7 +72,10 @@ impl fmt::Display for KeyFaults {
 
 impl std::error::Error for KeyFaults {}
 
-pub(super) fn apply(mut bindings: Vec<Binding>, text: &str) -> Result<Vec<Binding>, KeyFaults> {
+pub(super) fn apply_overrides(
+    mut bindings: Vec<Binding>,
+    text: &str,
+) -> Result<Vec<Binding>, KeyFaults> {
     let file: BTreeMap<String, BTreeMap<String, Vec<String>>> =
         toml::from_str(text).map_err(|e| {
             KeyFaults(vec![KeyFault::Form(
@@ -81,7 +84,10 @@ pub(super) fn apply(mut bindings: Vec<Binding>, text: &str) -> Result<Vec<Bindin
         })?;
     let mut faults = vec![];
     for (context_word, actions) in &file {
-        let Some(context) = Context::ALL.into_iter().find(|c| c.word() == context_word) else {
+        let Some(context) = KeyContext::ALL
+            .into_iter()
+            .find(|c| c.word() == context_word)
+        else {
             faults.push(KeyFault::Context(context_word.clone()));
             continue;
         };
@@ -108,7 +114,7 @@ pub(super) fn apply(mut bindings: Vec<Binding>, text: &str) -> Result<Vec<Bindin
             };
             let mut parsed = vec![];
             for key in keys {
-                match parse(key) {
+                match parse_key(key) {
                     Some(key) => parsed.push(key),
                     None => faults.push(KeyFault::Key {
                         context: context_word.clone(),
@@ -128,8 +134,8 @@ pub(super) fn apply(mut bindings: Vec<Binding>, text: &str) -> Result<Vec<Bindin
             }
         }
     }
-    faults.extend(duplicates(&bindings));
-    faults.extend(stuck(&bindings));
+    faults.extend(find_duplicates(&bindings));
+    faults.extend(find_missing_exits(&bindings));
     if faults.is_empty() {
         Ok(bindings)
     } else {
@@ -138,15 +144,15 @@ pub(super) fn apply(mut bindings: Vec<Binding>, text: &str) -> Result<Vec<Bindin
 }
 
 /// Keys that are bound twice in one context.
-fn duplicates(bindings: &[Binding]) -> Vec<KeyFault> {
+fn find_duplicates(bindings: &[Binding]) -> Vec<KeyFault> {
     let mut seen = BTreeMap::new();
     let mut faults = vec![];
     for binding in bindings {
         for key in &binding.keys {
-            if let Some(first) = seen.insert((binding.context, show(*key)), binding.action) {
+            if let Some(first) = seen.insert((binding.context, format_key(*key)), binding.action) {
                 faults.push(KeyFault::Duplicate {
                     context: binding.context.word().into(),
-                    key: show(*key),
+                    key: format_key(*key),
                     first: first.word().into(),
                     second: binding.action.word().into(),
                 });
@@ -157,13 +163,13 @@ fn duplicates(bindings: &[Binding]) -> Vec<KeyFault> {
 }
 
 /// Contexts that no key would leave any more.
-fn stuck(bindings: &[Binding]) -> Vec<KeyFault> {
+fn find_missing_exits(bindings: &[Binding]) -> Vec<KeyFault> {
     let ways = [
-        (Context::Global, Action::Quit),
-        (Context::Text, Action::Back),
-        (Context::Form, Action::Back),
-        (Context::Confirm, Action::Back),
-        (Context::Line, Action::Back),
+        (KeyContext::Global, Action::Quit),
+        (KeyContext::Text, Action::Back),
+        (KeyContext::Form, Action::Back),
+        (KeyContext::Confirm, Action::Back),
+        (KeyContext::Line, Action::Back),
     ];
     ways.into_iter()
         .filter(|(context, action)| {
@@ -171,7 +177,7 @@ fn stuck(bindings: &[Binding]) -> Vec<KeyFault> {
                 .iter()
                 .any(|b| b.context == *context && b.action == *action && !b.keys.is_empty())
         })
-        .map(|(context, action)| KeyFault::Stuck {
+        .map(|(context, action)| KeyFault::NoExit {
             context: context.word().into(),
             action: action.word().into(),
         })

@@ -1,6 +1,6 @@
 //! The built-in key bindings: context, keys, action.
 
-use super::{Action as A, Binding, Context as C, parse};
+use super::{Action as A, Binding, KeyContext as C, parse_key};
 
 const KEYS: &[(C, &str, A)] = &[
     (C::Apps, "space", A::Mark),
@@ -94,11 +94,11 @@ const KEYS: &[(C, &str, A)] = &[
 ];
 
 /// The built-in bindings. Keys that do not parse are skipped; a test ensures that there are none.
-pub(super) fn bindings() -> Vec<Binding> {
+pub(super) fn built_in_bindings() -> Vec<Binding> {
     KEYS.iter()
         .map(|(context, keys, action)| Binding {
             context: *context,
-            keys: keys.split(' ').filter_map(parse).collect(),
+            keys: keys.split(' ').filter_map(parse_key).collect(),
             action: *action,
         })
         .collect()
@@ -115,7 +115,7 @@ mod tests {
         let mut seen = HashSet::new();
         for (context, keys, action) in KEYS {
             for key in keys.split(' ') {
-                let parsed = parse(key).unwrap_or_else(|| panic!("{key} of {action:?}"));
+                let parsed = parse_key(key).unwrap_or_else(|| panic!("{key} of {action:?}"));
                 assert!(seen.insert((*context, parsed)), "{context:?} {key} twice");
             }
         }

@@ -10,19 +10,19 @@ use tui_input::Input;
 
 use super::{Model, Pane};
 use crate::{
-    domain::world::Key,
+    domain::world::ObjectKey,
     ui::{
-        effect::{Choice, Object, Ticket},
+        effect::{ClusterChoice, ObjectRef, Ticket},
         keymap::{Action, Danger},
     },
 };
 
 /// Maximum number of fuzzy matches. Entries that contain every typed word are not limited.
-const SCATTERED: usize = 50;
+const MAX_FUZZY_MATCHES: usize = 50;
 
 /// What a palette entry does.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Goal {
+pub enum PaletteItem {
     /// Run an action.
     Act(Action),
     /// Go to an App.
@@ -30,15 +30,15 @@ pub enum Goal {
     /// Go to an environment of an App.
     Environment(String, String),
     /// Go to a pod of an environment of an App.
-    Pod(String, String, Key),
+    Pod(String, String, ObjectKey),
     /// Go to a release of an App.
     Release(String, String),
     /// Go to a lane.
     Lane(String),
     /// Show an object as YAML.
-    Object(Object),
+    Object(ObjectRef),
     /// Show another cluster.
-    Place(Choice),
+    Cluster(ClusterChoice),
 }
 
 /// An open palette.
@@ -47,7 +47,7 @@ pub struct Palette {
     /// Search text.
     pub input: Input,
     /// All entries with their text.
-    pub all: Vec<(String, Goal)>,
+    pub all: Vec<(String, PaletteItem)>,
     /// Indexes of the matching entries, best first.
     pub found: Vec<usize>,
     /// Number of fuzzy matches that are not listed.
@@ -64,28 +64,31 @@ pub struct Palette {
 
 impl Palette {
     /// A palette of all actions available now and all objects.
-    pub fn of(
+    pub fn for_model(
         model: &Model,
         can: impl Fn(Action) -> bool,
         forbidden: impl Fn(Action) -> Option<String>,
     ) -> Self {
-        let mut all: Vec<(String, Goal)> = Action::ALL
+        let mut all: Vec<(String, PaletteItem)> = Action::ALL
             .iter()
             .filter(|a| can(**a))
             .map(|a| {
                 // An action without permission is listed too, with what is missing.
                 let words = forbidden(*a).unwrap_or_else(|| a.sentence().to_owned());
-                (format!("{}  {words}", a.word()), Goal::Act(*a))
+                (format!("{}  {words}", a.word()), PaletteItem::Act(*a))
             })
             .collect();
         let world = &model.world;
         for name in world.apps.keys() {
-            all.push((format!("app {name}"), Goal::App(name.clone())));
+            all.push((format!("app {name}"), PaletteItem::App(name.clone())));
         }
         for (name, lane) in world.lanes.iter() {
             all.push((
-                format!("lane {name}  {}", crate::ui::rule::words(&lane.spec)),
-                Goal::Lane(name.clone()),
+                format!(
+                    "lane {name}  {}",
+                    crate::ui::rule::describe_rule(&lane.spec)
+                ),
+                PaletteItem::Lane(name.clone()),
             ));
         }
         let templates = world
@@ -99,7 +102,7 @@ impl Palette {
         for (word, plural, name) in templates.chain(groups) {
             all.push((
                 format!("{word} {name}"),
-                Goal::Object(Object::ours(plural, &world.namespace, name)),
+                PaletteItem::Object(ObjectRef::own_resource(plural, &world.namespace, name)),
             ));
         }
         // Releases in progress come first: they may need somebody to act.
@@ -112,13 +115,13 @@ impl Palette {
             if let Some(release) = world.releases.get(name) {
                 all.push((
                     format!("release {name}"),
-                    Goal::Release(release.spec.app.clone(), name.clone()),
+                    PaletteItem::Release(release.spec.app.clone(), name.clone()),
                 ));
             }
         }
         for (app, found) in world.apps.iter() {
             for environment in &found.spec.environments {
-                let goal = Goal::Environment(app.clone(), environment.name.clone());
+                let goal = PaletteItem::Environment(app.clone(), environment.name.clone());
                 all.push((format!("environment {app} {}", environment.name), goal));
             }
         }
@@ -139,13 +142,13 @@ impl Palette {
             });
             let names: Vec<&str> = releases.iter().map(|(name, _)| name.as_str()).collect();
             if let Some((name, app)) = first {
-                let goal = Goal::Release((*app).clone(), (*name).clone());
+                let goal = PaletteItem::Release((*app).clone(), (*name).clone());
                 all.push((format!("window {window}  {}", names.join(", ")), goal));
             }
         }
         for (key, pod) in world.pods.iter() {
             if let (Some(app), Some(environment)) = (&pod.app, &pod.environment) {
-                let goal = Goal::Pod(app.clone(), environment.clone(), key.clone());
+                let goal = PaletteItem::Pod(app.clone(), environment.clone(), key.clone());
                 all.push((format!("pod {}", key.name), goal));
             }
         }
@@ -156,7 +159,7 @@ impl Palette {
         all.extend(later.map(|a| {
             (
                 format!("{}  {} (not now)", a.word(), a.sentence()),
-                Goal::Act(*a),
+                PaletteItem::Act(*a),
             )
         }));
         let mut palette = Self {
@@ -169,12 +172,12 @@ impl Palette {
             none: "no action and no object has these letters".into(),
             ticket: None,
         };
-        palette.find();
+        palette.update_matches();
         palette
     }
 
     /// A palette of clusters, filled by the answer to a query.
-    pub fn of_contexts(ticket: Ticket) -> Self {
+    pub fn for_contexts(ticket: Ticket) -> Self {
         Self {
             input: Input::default(),
             all: vec![],
@@ -188,26 +191,26 @@ impl Palette {
     }
 
     /// Fills the palette with clusters; the one on the screen is selected first.
-    pub fn choices(&mut self, choices: Vec<Choice>, shown: &str) {
+    pub fn set_choices(&mut self, choices: Vec<ClusterChoice>, shown: &str) {
         self.none = "no context has these letters".into();
         let at = choices.iter().position(|c| c.place == shown);
-        let words = |c: &Choice| {
+        let words = |c: &ClusterChoice| {
             let now = if c.place == shown { "shown now, " } else { "" };
             let kubectl = if c.current { "kubectl's, " } else { "" };
             format!("{}  {now}{kubectl}{} at {}", c.name, c.namespace, c.server)
         };
         self.all = choices
             .into_iter()
-            .map(|c| (words(&c), Goal::Place(c)))
+            .map(|c| (words(&c), PaletteItem::Cluster(c)))
             .collect();
-        self.find();
+        self.update_matches();
         if self.input.value().is_empty() {
             self.at = at.unwrap_or(0);
         }
     }
 
     /// Updates the matches for the search text.
-    pub fn find(&mut self) {
+    pub fn update_matches(&mut self) {
         (self.at, self.left_out) = (0, 0);
         let typed = self.input.value().trim();
         if typed.is_empty() {
@@ -236,19 +239,19 @@ impl Palette {
         // Best first. Weak fuzzy matches are cut: nobody picks from thousands of them.
         scored.sort_by(|a, b| b.0.cmp(&a.0).then(b.1.cmp(&a.1)).then(a.2.cmp(&b.2)));
         let said = scored.iter().filter(|s| s.0).count();
-        self.left_out = scored.len().saturating_sub(said + SCATTERED);
-        scored.truncate(said + SCATTERED);
+        self.left_out = scored.len().saturating_sub(said + MAX_FUZZY_MATCHES);
+        scored.truncate(said + MAX_FUZZY_MATCHES);
         self.found = scored.into_iter().map(|(_, _, i)| i).collect();
     }
 
     /// Moves the selection to the next or previous row.
-    pub fn step(&mut self, back: bool) {
+    pub fn move_selection(&mut self, back: bool) {
         let n = self.found.len().max(1);
         self.at = (self.at + if back { n - 1 } else { 1 }) % n;
     }
 
     /// The selected entry.
-    pub fn goal(&self) -> Option<Goal> {
+    pub fn selected_item(&self) -> Option<PaletteItem> {
         self.found
             .get(self.at)
             .and_then(|i| self.all.get(*i))
@@ -259,20 +262,22 @@ impl Palette {
 impl Model {
     /// Goes to an object; `false` when it no longer exists.
     #[must_use]
-    pub fn go(&mut self, goal: &Goal) -> bool {
+    pub fn go_to(&mut self, goal: &PaletteItem) -> bool {
         let world = &self.world;
         let there = match goal {
-            Goal::Act(_) | Goal::Place(_) | Goal::Object(_) => true,
-            Goal::App(app) => world.apps.contains_key(app),
-            Goal::Environment(app, name) => world
+            PaletteItem::Act(_) | PaletteItem::Cluster(_) | PaletteItem::Object(_) => true,
+            PaletteItem::App(app) => world.apps.contains_key(app),
+            PaletteItem::Environment(app, name) => world
                 .apps
                 .get(app)
                 .is_some_and(|a| a.spec.environment(name).is_some()),
-            Goal::Pod(app, _, key) => world.apps.contains_key(app) && world.pods.contains_key(key),
-            Goal::Release(app, name) => {
+            PaletteItem::Pod(app, _, key) => {
+                world.apps.contains_key(app) && world.pods.contains_key(key)
+            }
+            PaletteItem::Release(app, name) => {
                 world.apps.contains_key(app) && world.releases.contains_key(name)
             }
-            Goal::Lane(name) => world.lanes.contains_key(name),
+            PaletteItem::Lane(name) => world.lanes.contains_key(name),
         };
         if !there {
             return false;
@@ -280,30 +285,30 @@ impl Model {
         self.zoom = false;
         self.filters.clear();
         match goal {
-            Goal::Act(_) | Goal::Place(_) | Goal::Object(_) => {}
-            Goal::App(app) => {
+            PaletteItem::Act(_) | PaletteItem::Cluster(_) | PaletteItem::Object(_) => {}
+            PaletteItem::App(app) => {
                 self.pane = Pane::Apps;
                 self.select_app(Some(app.clone()));
             }
-            Goal::Environment(app, environment) => {
+            PaletteItem::Environment(app, environment) => {
                 self.pane = Pane::Environments;
                 self.select_app(Some(app.clone()));
                 self.environment = Some(environment.clone());
                 self.drilled = false;
             }
-            Goal::Pod(app, environment, key) => {
+            PaletteItem::Pod(app, environment, key) => {
                 self.pane = Pane::Environments;
                 self.select_app(Some(app.clone()));
                 self.environment = Some(environment.clone());
                 self.pod = Some(key.clone());
                 self.drilled = true;
             }
-            Goal::Release(app, release) => {
+            PaletteItem::Release(app, release) => {
                 self.pane = Pane::Rollout;
                 self.select_app(Some(app.clone()));
-                self.look_at(release.clone());
+                self.pin_release(release.clone());
             }
-            Goal::Lane(lane) => {
+            PaletteItem::Lane(lane) => {
                 self.pane = Pane::Lanes;
                 self.lane = Some(lane.clone());
             }
@@ -321,9 +326,9 @@ mod tests {
 
     fn palette(apps: u32) -> (Palette, Model) {
         let mut model = Model::new(fixture::options(), Timestamp::UNIX_EPOCH);
-        model.world = fixture::large(apps).into();
+        model.world = fixture::large_world(apps).into();
         model.facts.refresh(&model.world, model.now);
-        (Palette::of(&model, |_| true, |_| None), model)
+        (Palette::for_model(&model, |_| true, |_| None), model)
     }
 
     /// Every object of a large world is found by its name; matches that are not listed are counted.
@@ -344,14 +349,15 @@ mod tests {
         let windows = windows.collect::<std::collections::BTreeSet<_>>().len();
         assert_eq!(palette.all.len(), Action::ALL.len() + objects + windows);
         assert_eq!(palette.found.len(), palette.all.len(), "nothing is typed");
-        let all: Vec<(String, Goal)> = palette.all.clone();
+        let all: Vec<(String, PaletteItem)> = palette.all.clone();
         for (text, goal) in all.iter().step_by(997).chain(all.last()) {
             let head = text
                 .split_once("  ")
                 .map_or(text.as_str(), |(head, _)| head);
             palette.input = Input::from(head.to_owned());
-            palette.find();
-            let offered: Vec<&Goal> = palette.found.iter().map(|i| &palette.all[*i].1).collect();
+            palette.update_matches();
+            let offered: Vec<&PaletteItem> =
+                palette.found.iter().map(|i| &palette.all[*i].1).collect();
             assert!(offered.contains(&goal), "{head}");
             let all = palette
                 .all
@@ -359,14 +365,14 @@ mod tests {
                 .filter(|(t, _)| t.to_lowercase().contains(&head.to_lowercase()))
                 .count();
             assert!(
-                palette.found.len() >= all && palette.found.len() <= all + SCATTERED,
+                palette.found.len() >= all && palette.found.len() <= all + MAX_FUZZY_MATCHES,
                 "{head}: {}",
                 palette.found.len()
             );
         }
         // One name among thousands: entries that merely contain its letters are cut.
         palette.input = Input::from("service-0042");
-        palette.find();
+        palette.update_matches();
         let (text, _) = &palette.all[palette.found[0]];
         assert!(text.contains("service-0042"), "{text}");
         assert!(palette.found.len() < 100, "{}", palette.found.len());

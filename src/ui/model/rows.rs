@@ -6,14 +6,14 @@ use super::{Model, Pane};
 use crate::{
     api::{Environment, TaskStatus},
     domain::{
-        chain::{Chain, Group, Wrong},
+        chain::{Chain, ChainFault, ChainGroup},
         world::Pod,
     },
     ui::{facts, rule},
 };
 
 /// Whether a text passes a filter: case-insensitive containment; a leading `!` inverts the filter.
-pub fn matches(filter: &str, text: &str) -> bool {
+pub fn matches_filter(filter: &str, text: &str) -> bool {
     let (wanted, part) = match filter.strip_prefix('!') {
         Some(part) => (false, part),
         None => (true, filter),
@@ -23,13 +23,13 @@ pub fn matches(filter: &str, text: &str) -> bool {
 
 impl Model {
     /// Filter of a pane; empty when there is none.
-    pub fn filter(&self, pane: Pane) -> &str {
+    pub fn pane_filter(&self, pane: Pane) -> &str {
         self.filters.get(&pane).map_or("", String::as_str)
     }
 
     /// Names of the Apps that pass the filter.
-    pub fn apps(&self) -> Vec<&String> {
-        let filter = self.filter(Pane::Apps);
+    pub fn visible_apps(&self) -> Vec<&String> {
+        let filter = self.pane_filter(Pane::Apps);
         if filter.is_empty() {
             return self.world.apps.keys().collect();
         }
@@ -38,33 +38,35 @@ impl Model {
                 .facts
                 .active_of(name)
                 .and_then(|r| self.world.releases.get(r));
-            let word = turn.map(|r| facts::turn(r).word()).unwrap_or_default();
-            matches(filter, &format!("{name} {word}"))
+            let word = turn
+                .map(|r| facts::release_state(r).state_label())
+                .unwrap_or_default();
+            matches_filter(filter, &format!("{name} {word}"))
         };
         self.world.apps.keys().filter(passes).collect()
     }
 
     /// Environments of the selected App that pass the filter, in promotion order.
-    pub fn environments(&self) -> Vec<&Environment> {
-        let filter = self.filter(Pane::Environments);
+    pub fn visible_environments(&self) -> Vec<&Environment> {
+        let filter = self.pane_filter(Pane::Environments);
         let all = self
             .selected_app()
             .map(|a| a.spec.environments.as_slice())
             .unwrap_or_default();
         all.iter()
-            .filter(|e| self.drilled || matches(filter, &e.name))
+            .filter(|e| self.drilled || matches_filter(filter, &e.name))
             .collect()
     }
 
     /// Pods of the selected environment that pass the filter.
-    pub fn pods(&self) -> Vec<&Pod> {
+    pub fn visible_pods(&self) -> Vec<&Pod> {
         let (Some(app), Some(environment)) = (&self.app, self.selected_environment()) else {
             return vec![];
         };
-        let filter = self.filter(Pane::Environments);
-        facts::pods(&self.facts, &self.world, app, &environment.name)
+        let filter = self.pane_filter(Pane::Environments);
+        facts::environment_pods(&self.facts, &self.world, app, &environment.name)
             .filter(|p| {
-                matches(
+                matches_filter(
                     filter,
                     &format!(
                         "{} {} {}",
@@ -78,7 +80,7 @@ impl Model {
     }
 
     /// Tasks of the shown release.
-    pub fn tasks(&self) -> &[TaskStatus] {
+    pub fn release_tasks(&self) -> &[TaskStatus] {
         let status = self.selected_release().and_then(|(_, r)| r.status.as_ref());
         status.map(|s| s.tasks.as_slice()).unwrap_or_default()
     }
@@ -88,25 +90,31 @@ impl Model {
         let chosen = self
             .task
             .as_ref()
-            .and_then(|name| self.tasks().iter().find(|t| t.name == *name));
+            .and_then(|name| self.release_tasks().iter().find(|t| t.name == *name));
         let at = || {
             let name = self
                 .selected_release()
                 .and_then(|(_, r)| r.status.as_ref())
                 .and_then(|s| s.task.clone());
-            self.tasks().iter().find(|t| Some(&t.name) == name.as_ref())
+            self.release_tasks()
+                .iter()
+                .find(|t| Some(&t.name) == name.as_ref())
         };
-        chosen.or_else(at).or_else(|| self.tasks().first())
+        chosen.or_else(at).or_else(|| self.release_tasks().first())
     }
 
     /// Names of the lanes that pass the filter, in the order of evaluation: group, priority, name.
-    pub fn lanes(&self) -> Vec<&String> {
-        let filter = self.filter(Pane::Lanes);
+    pub fn visible_lanes(&self) -> Vec<&String> {
+        let filter = self.pane_filter(Pane::Lanes);
         let passes = |(name, lane): &(&String, &Arc<crate::api::Lane>)| {
             filter.is_empty()
-                || matches(
+                || matches_filter(
                     filter,
-                    &format!("{name} {} {}", lane.spec.tag, rule::words(&lane.spec)),
+                    &format!(
+                        "{name} {} {}",
+                        lane.spec.tag,
+                        rule::describe_rule(&lane.spec)
+                    ),
                 )
         };
         let mut all: Vec<_> = self.world.lanes.iter().filter(passes).collect();
@@ -117,95 +125,101 @@ impl Model {
     }
 
     /// Chains that pass the filter, newest first.
-    pub fn chains(&self) -> Vec<&Arc<Chain>> {
-        let filter = self.filter(Pane::Trace);
+    pub fn visible_chains(&self) -> Vec<&Arc<Chain>> {
+        let filter = self.pane_filter(Pane::Trace);
         let all = self
             .frozen
             .as_ref()
             .map_or(&self.facts.chains, |frozen| &frozen.chains);
         all.iter()
-            .filter(|c| self.inside.as_ref().is_none_or(|key| key.is_of(c)))
+            .filter(|c| self.inside.as_ref().is_none_or(|key| key.matches_chain(c)))
             .filter(|c| !self.only_wrong || c.is_wrong())
-            .filter(|c| filter.is_empty() || matches(filter, &chain_words(c)))
+            .filter(|c| filter.is_empty() || matches_filter(filter, &chain_filter_text(c)))
             .collect()
     }
 
     /// Groups of chains that pass the filter, the most urgent first.
-    pub fn groups(&self) -> Vec<&Group> {
-        let filter = self.filter(Pane::Trace);
+    pub fn visible_groups(&self) -> Vec<&ChainGroup> {
+        let filter = self.pane_filter(Pane::Trace);
         let all = self
             .frozen
             .as_ref()
-            .map_or(&self.facts.shown.groups, |frozen| &frozen.groups);
-        let words = |g: &Group| chain_words(g.worst.as_ref().map_or(&g.newest, |(_, chain)| chain));
+            .map_or(&self.facts.figures.groups, |frozen| &frozen.groups);
+        let words = |g: &ChainGroup| {
+            chain_filter_text(g.worst.as_ref().map_or(&g.newest, |(_, chain)| chain))
+        };
         all.iter()
-            .filter(|g| !self.only_wrong || g.urgency() != Wrong::Nothing)
-            .filter(|g| filter.is_empty() || matches(filter, &words(g)))
+            .filter(|g| !self.only_wrong || g.urgency() != ChainFault::Nothing)
+            .filter(|g| filter.is_empty() || matches_filter(filter, &words(g)))
             .collect()
     }
 
     /// Number of rows of a pane, and the index of the selected one.
-    pub fn place(&self, pane: Pane) -> (usize, Option<usize>) {
-        fn at<T>(rows: &[T], is: impl Fn(&T) -> bool) -> (usize, Option<usize>) {
+    pub fn row_position(&self, pane: Pane) -> (usize, Option<usize>) {
+        fn position_in<T>(rows: &[T], is: impl Fn(&T) -> bool) -> (usize, Option<usize>) {
             (rows.len(), rows.iter().position(is))
         }
         match pane {
-            Pane::Apps => at(&self.apps(), |name| Some(*name) == self.app.as_ref()),
+            Pane::Apps => position_in(&self.visible_apps(), |name| {
+                Some(*name) == self.app.as_ref()
+            }),
             Pane::Environments if self.drilled => {
-                let pods = self.pods();
-                let (n, place) = at(&pods, |p| Some(&p.key) == self.pod.as_ref());
+                let pods = self.visible_pods();
+                let (n, place) = position_in(&pods, |p| Some(&p.key) == self.pod.as_ref());
                 (n, place.or((n > 0).then_some(0)))
             }
             Pane::Environments => {
                 let own = self.selected_environment().map(|e| e.name.clone());
-                at(&self.environments(), |e| Some(&e.name) == own.as_ref())
+                position_in(&self.visible_environments(), |e| {
+                    Some(&e.name) == own.as_ref()
+                })
             }
             Pane::Rollout => {
                 let own = self.selected_task().map(|t| t.name.clone());
-                at(self.tasks(), |t| Some(&t.name) == own.as_ref())
+                position_in(self.release_tasks(), |t| Some(&t.name) == own.as_ref())
             }
             Pane::Lanes => {
                 let own = self.selected_lane().map(|(name, _)| name.clone());
-                at(&self.lanes(), |name| Some(*name) == own.as_ref())
+                position_in(&self.visible_lanes(), |name| Some(*name) == own.as_ref())
             }
             Pane::Trace if self.is_grouped() => {
-                let groups = self.groups();
-                let (n, place) = at(&groups, |g| Some(&g.key) == self.group.as_ref());
+                let groups = self.visible_groups();
+                let (n, place) = position_in(&groups, |g| Some(&g.key) == self.group.as_ref());
                 (n, place.or((n > 0).then_some(0)))
             }
             Pane::Trace => {
-                let chains = self.chains();
-                let (n, place) = at(&chains, |c| Some(&c.id) == self.chain.as_ref());
+                let chains = self.visible_chains();
+                let (n, place) = position_in(&chains, |c| Some(&c.id) == self.chain.as_ref());
                 (n, place.or((n > 0).then_some(0)))
             }
         }
     }
 
     /// Selects a row of the focused pane.
-    pub fn select(&mut self, row: usize) {
+    pub fn select_row(&mut self, row: usize) {
         match self.pane {
             Pane::Apps => {
-                let name = self.apps().get(row).map(|n| (*n).clone());
+                let name = self.visible_apps().get(row).map(|n| (*n).clone());
                 self.select_app(name);
             }
             Pane::Environments if self.drilled => {
-                self.pod = self.pods().get(row).map(|p| p.key.clone())
+                self.pod = self.visible_pods().get(row).map(|p| p.key.clone())
             }
             Pane::Environments => {
-                self.environment = self.environments().get(row).map(|e| e.name.clone());
+                self.environment = self.visible_environments().get(row).map(|e| e.name.clone());
                 self.pod = None;
             }
-            Pane::Rollout => self.task = self.tasks().get(row).map(|t| t.name.clone()),
-            Pane::Lanes => self.lane = self.lanes().get(row).map(|n| (*n).clone()),
+            Pane::Rollout => self.task = self.release_tasks().get(row).map(|t| t.name.clone()),
+            Pane::Lanes => self.lane = self.visible_lanes().get(row).map(|n| (*n).clone()),
             Pane::Trace if self.is_grouped() => {
-                self.group = self.groups().get(row).map(|g| Arc::clone(&g.key))
+                self.group = self.visible_groups().get(row).map(|g| Arc::clone(&g.key))
             }
             Pane::Trace => {
                 // The top row means "always the newest".
                 self.chain = if row == 0 {
                     None
                 } else {
-                    self.chains().get(row).map(|c| c.id.clone())
+                    self.visible_chains().get(row).map(|c| c.id.clone())
                 };
             }
         }
@@ -223,11 +237,11 @@ impl Model {
     /// The selected pod; without a choice the first one.
     pub fn selected_pod(&self) -> Option<&Pod> {
         let chosen = self.pod.as_ref().and_then(|key| self.world.pods.get(key));
-        chosen.or_else(|| self.pods().first().copied())
+        chosen.or_else(|| self.visible_pods().first().copied())
     }
 
     /// Replaces selections that the new world no longer contains by a neighbour.
-    pub fn settle(&mut self) {
+    pub fn repair_selection(&mut self) {
         let apps = &self.world.apps;
         let next = match &self.app {
             Some(name) if apps.contains_key(name) => None,
@@ -256,13 +270,13 @@ impl Model {
 }
 
 /// The text of a chain that filters search.
-fn chain_words(chain: &Chain) -> String {
+fn chain_filter_text(chain: &Chain) -> String {
     let apps: Vec<&str> = chain.steps.iter().map(|s| s.app.as_str()).collect();
     let tag = chain.tag.as_deref().unwrap_or("-");
     format!(
         "{tag} {} {} {} {}",
         apps.join(" "),
-        facts::word(chain),
+        facts::verdict_word(chain),
         chain.status,
         chain.path
     )
@@ -270,12 +284,16 @@ fn chain_words(chain: &Chain) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::matches;
+    use super::matches_filter;
 
     #[test]
     fn a_filter_finds_in_any_case_and_turns_round() {
-        assert!(matches("", "anything") && matches("!", "anything"));
-        assert!(matches("CLOUD-a", "spring-cloud-A") && !matches("b", "spring-cloud-a"));
-        assert!(!matches("!cloud", "spring-cloud-a") && matches("!x", "spring-cloud-a"));
+        assert!(matches_filter("", "anything") && matches_filter("!", "anything"));
+        assert!(
+            matches_filter("CLOUD-a", "spring-cloud-A") && !matches_filter("b", "spring-cloud-a")
+        );
+        assert!(
+            !matches_filter("!cloud", "spring-cloud-a") && matches_filter("!x", "spring-cloud-a")
+        );
     }
 }

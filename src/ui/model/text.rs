@@ -3,16 +3,16 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use crate::{
-    domain::{chain::Chain, world::Key},
+    domain::{chain::Chain, world::ObjectKey},
     ui::{
-        effect::{Fault, Object, Probed, Ticket},
+        effect::{Fault, ObjectRef, ProbeOutcome, Ticket},
         theme::Role,
-        widget::Rich,
+        widget::RichText,
     },
 };
 
 /// Maximum number of lines that are kept.
-const MOST: usize = 10_000;
+const MAX_LINES: usize = 10_000;
 
 /// Source of a text overlay.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,9 +22,9 @@ pub enum Source {
     /// All notices; computed when drawn.
     Notices,
     /// A container's log.
-    Logs(LogOf),
+    Logs(LogTarget),
     /// An object as YAML.
-    Yaml(Object),
+    Yaml(ObjectRef),
     /// A task of a release, by their names; computed when drawn.
     Task(String, String),
     /// An App compared with its template, by their names; computed when drawn.
@@ -34,16 +34,16 @@ pub enum Source {
     /// A chain; computed when drawn.
     Chain(Arc<Chain>),
     /// Events of these objects and of the objects that they own; computed when drawn.
-    Events(Vec<Key>),
+    Events(Vec<ObjectKey>),
     /// Probes sent together: id of the group, then label and result of each; computed when drawn.
-    Probe(u64, Vec<(String, Came)>),
+    Probe(u64, Vec<(String, ProbeSlot)>),
 }
 
 /// Which log to show.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LogOf {
+pub struct LogTarget {
     /// Pod whose log is shown.
-    pub pod: Key,
+    pub pod: ObjectKey,
     /// Names of its containers.
     pub containers: Vec<String>,
     /// Index of the shown container.
@@ -52,7 +52,7 @@ pub struct LogOf {
     pub previous: bool,
 }
 
-impl LogOf {
+impl LogTarget {
     /// Name of the container; `None` when the pod lists no containers.
     pub fn container(&self) -> Option<&String> {
         self.containers.get(self.at)
@@ -76,7 +76,7 @@ impl LogOf {
 }
 
 /// Result of a probe; `None` while it is in progress.
-pub type Came = Option<Result<Vec<Probed>, Fault>>;
+pub type ProbeSlot = Option<Result<Vec<ProbeOutcome>, Fault>>;
 
 /// An open text overlay.
 #[derive(Clone, Debug)]
@@ -97,7 +97,7 @@ pub struct Text {
     pub filter: String,
     /// Number of lines dropped at the front.
     pub dropped: usize,
-    pub(crate) lines: VecDeque<Rich>,
+    pub(crate) lines: VecDeque<RichText>,
 }
 
 impl Text {
@@ -116,16 +116,16 @@ impl Text {
     }
 
     /// Appends lines; drops the oldest ones when there are too many.
-    pub(crate) fn extend(&mut self, lines: impl IntoIterator<Item = Rich>) {
+    pub(crate) fn append_lines(&mut self, lines: impl IntoIterator<Item = RichText>) {
         self.lines.extend(lines);
-        let over = self.lines.len().saturating_sub(MOST);
+        let over = self.lines.len().saturating_sub(MAX_LINES);
         self.lines.drain(..over);
         self.dropped += over;
         self.top = self.top.saturating_sub(over);
     }
 
     /// Index of the first line to draw at this height.
-    pub(crate) fn first(&self, lines: usize, height: usize) -> usize {
+    pub(crate) fn first_line(&self, lines: usize, height: usize) -> usize {
         let last = lines.saturating_sub(height);
         if self.follow {
             last
@@ -137,7 +137,7 @@ impl Text {
     /// Scrolls; `lines` is the total, `height` the visible number of lines.
     pub(crate) fn scroll(&mut self, by: isize, lines: usize, height: usize) {
         let last = lines.saturating_sub(height);
-        let from = self.first(lines, height);
+        let from = self.first_line(lines, height);
         self.top = from.saturating_add_signed(by).min(last);
         self.follow = matches!(self.source, Source::Logs(_)) && self.top >= last && by > 0
             || self.follow && by > 0;
@@ -145,11 +145,11 @@ impl Text {
 }
 
 /// A YAML line with separate roles for key and value.
-pub(crate) fn yaml_line(line: &str) -> Rich {
+pub(crate) fn style_yaml_line(line: &str) -> RichText {
     let start = line.len() - line.trim_start().len();
     let (indent, rest) = line.split_at(start);
     let (dash, rest) = rest.strip_prefix("- ").map_or(("", rest), |r| ("- ", r));
-    let rich = Rich::of(Role::Text, indent).add(Role::Muted, dash);
+    let rich = RichText::styled(Role::Text, indent).add(Role::Muted, dash);
     match rest.split_once(':') {
         Some((key, value)) if !key.contains(' ') || key.starts_with('"') => {
             let role = if value.trim().is_empty() {

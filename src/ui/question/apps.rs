@@ -2,7 +2,7 @@
 
 use kube::ResourceExt;
 
-use super::{Question, Shown};
+use super::{ObservedObject, Question};
 use crate::{
     api::{App, AppTemplate},
     domain::{apps::Setting, command_line::CommandLine, intent::Intent},
@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// An App in one line: `pay: gray (lane gray), prod in demo; stages test, production`.
-pub fn words(app: &App) -> String {
+pub fn describe_app(app: &App) -> String {
     let spec = &app.spec;
     let environments: Vec<String> = spec
         .environments
@@ -39,7 +39,7 @@ pub fn words(app: &App) -> String {
 }
 
 /// Lists the Apps to be created.
-pub fn new_apps(
+pub fn ask_to_create_apps(
     model: &Model,
     apps: &[App],
     template: &AppTemplate,
@@ -49,11 +49,11 @@ pub fn new_apps(
         template.name_any(),
         apps.iter().map(ResourceExt::name_any).collect::<Vec<_>>(),
     );
-    let shown = Shown::of(&model.world, "apptemplates", &of, None)
+    let shown = ObservedObject::from_world(&model.world, "apptemplates", &of, None)
         .ok_or_else(|| format!("template {of} is gone"))?;
     let intent = Intent::CreateApps {
         template: of.clone(),
-        seen: Some(shown.seen()),
+        seen: Some(shown.to_seen()),
         names: names.clone(),
         settings: settings.to_vec(),
     };
@@ -63,14 +63,14 @@ pub fn new_apps(
     };
     let mut question = Question::new(title, "Make", intent, "", "apps sent");
     for app in apps {
-        question.fact("app", words(app));
+        question.add_fact("app", describe_app(app));
         for (name, source) in &app.spec.images {
             let image = source.default.as_ref().unwrap_or(&source.repository);
-            question.fact("image", format!("{} {name}: {image}", app.name_any()));
+            question.add_fact("image", format!("{} {name}: {image}", app.name_any()));
         }
     }
     for setting in settings {
-        question.fact("set", setting.to_string());
+        question.add_fact("set", setting.to_string());
     }
     question.happens = vec![
         "the apps are written; nothing of them runs before a release".into(),

@@ -2,45 +2,49 @@
 
 use std::collections::BTreeMap;
 
-use super::{Question, Shown, environment, forecast, lane, release};
+use super::{ObservedObject, Question, environment, forecast, lane, release};
 use crate::{
     api::{Release, ReleaseSpec, Stage},
-    domain::{command_line::CommandLine, intent::Intent, owner::Taken, prune, variables, workflow},
+    domain::{
+        command_line::CommandLine, intent::Intent, owner::ClaimedNames, prune, variables, workflow,
+    },
     ui::{
-        facts::{Turn, turn},
+        facts::{ReleaseState, release_state},
         keymap::Action,
         model::Model,
     },
 };
 
 /// The question before a dangerous action; the error says why the action is not available now.
-pub fn ask(model: &Model, action: Action) -> Result<Question, String> {
+pub fn build_question(model: &Model, action: Action) -> Result<Question, String> {
     let mut question = match action {
-        Action::Approve | Action::Refuse => release::decide(model, action == Action::Approve),
-        Action::Continue => release::go_on(model),
-        Action::Pause => release::pause(model),
-        Action::Resume => release::resume(model),
-        Action::Abort => release::abort(model),
-        Action::Retry => release::retry(model),
-        Action::Skip => release::skip(model),
-        Action::StopTheLine => stop_the_line(model),
-        Action::ToggleLane => lane::toggle(model),
-        Action::DeleteLane => lane::delete(model),
-        Action::Teardown => environment::teardown(model),
+        Action::Approve | Action::Refuse => {
+            release::ask_to_decide(model, action == Action::Approve)
+        }
+        Action::Continue => release::ask_to_continue(model),
+        Action::Pause => release::ask_to_pause(model),
+        Action::Resume => release::ask_to_resume(model),
+        Action::Abort => release::ask_to_abort(model),
+        Action::Retry => release::ask_to_retry(model),
+        Action::Skip => release::ask_to_skip(model),
+        Action::StopTheLine => ask_to_stop_the_line(model),
+        Action::ToggleLane => lane::ask_to_toggle_lane(model),
+        Action::DeleteLane => lane::ask_to_delete_lane(model),
+        Action::Teardown => environment::ask_to_tear_down(model),
         _ => Err(format!("{} needs no confirmation", action.word())),
     }?;
     question.again = Some(action);
     Ok(question)
 }
 
-fn stop_the_line(model: &Model) -> Result<Question, String> {
+fn ask_to_stop_the_line(model: &Model) -> Result<Question, String> {
     let running: Vec<&String> = model
         .facts
         .active
         .iter()
         .filter(|name| {
-            let turn = model.world.releases.get(*name).map(|r| turn(r));
-            turn.is_some_and(|t| !matches!(t, Turn::Held | Turn::Aborting))
+            let turn = model.world.releases.get(*name).map(|r| release_state(r));
+            turn.is_some_and(|t| !matches!(t, ReleaseState::Held | ReleaseState::Aborting))
         })
         .collect();
     if running.is_empty() {
@@ -59,7 +63,10 @@ fn stop_the_line(model: &Model) -> Result<Question, String> {
     );
     for name in running {
         if let Some(found) = model.world.releases.get(name) {
-            question.fact("release", format!("{name}: {}", turn(found).word()));
+            question.add_fact(
+                "release",
+                format!("{name}: {}", release_state(found).state_label()),
+            );
         }
     }
     question
@@ -74,7 +81,7 @@ fn stop_the_line(model: &Model) -> Result<Question, String> {
 }
 
 /// Changes of variable group values that the stage's deploy tasks would apply.
-fn values(model: &Model, name: &str, stage: &Stage) -> Vec<(String, String)> {
+fn changed_values(model: &Model, name: &str, stage: &Stage) -> Vec<(String, String)> {
     let Some(app) = model.world.apps.get(name) else {
         return vec![];
     };
@@ -85,10 +92,11 @@ fn values(model: &Model, name: &str, stage: &Stage) -> Vec<(String, String)> {
         .filter_map(|t| app.spec.environment(&t.deploy.as_ref()?.environment))
     {
         let group_of = |group: &str| model.world.variables.get(group).map(|g| &**g);
-        let now = variables::effective(name, &app.spec, environment, group_of).unwrap_or_default();
-        let last = variables::deployed_by(app, &environment.name)
+        let now = variables::resolve_effective_values(name, &app.spec, environment, group_of)
+            .unwrap_or_default();
+        let last = variables::deployed_release(app, &environment.name)
             .and_then(|r| model.world.releases.get(r));
-        let changes = variables::pending(&now, last.map(|r| &**r), &environment.name);
+        let changes = variables::pending_changes(&now, last.map(|r| &**r), &environment.name);
         told.extend(changes.iter().map(|c| {
             (
                 "value".to_owned(),
@@ -100,7 +108,7 @@ fn values(model: &Model, name: &str, stage: &Stage) -> Vec<(String, String)> {
 }
 
 /// The question before releases are started.
-pub fn start(
+pub fn ask_to_start(
     model: &Model,
     apps: &[String],
     stage: &str,
@@ -120,7 +128,7 @@ pub fn start(
     };
     let is_home = |context: &str| !model.world.contexts.contains_key(context);
     let group_of = |group: &str| model.world.variables.get(group).map(|g| &**g);
-    let mut taken = Taken::new(&is_home, &group_of);
+    let mut taken = ClaimedNames::new(&is_home, &group_of);
     model
         .world
         .apps
@@ -149,7 +157,7 @@ pub fn start(
                 .iter()
                 .any(|t| t.deploy.as_ref().is_some_and(|d| d.environment == name))
         };
-        if let [first, ..] = taken.clashes(app, deployed).as_slice() {
+        if let [first, ..] = taken.find_clashes(app, deployed).as_slice() {
             return Err(first.clone());
         }
         let wanted = ReleaseSpec {
@@ -158,12 +166,12 @@ pub fn start(
             images: images.get(name).cloned().unwrap_or_default(),
             ..ReleaseSpec::default()
         };
-        let planned = workflow::plan(app, &wanted, group_of, &model.now.to_string());
+        let planned = workflow::plan_release(app, &wanted, group_of, &model.now.to_string());
         let planned =
             planned.map_err(|all| format!("{name} cannot be released: {}", all.join("; ")))?;
         let mut begun = Release::new("", wanted);
-        begun.status = Some(planned.status());
-        question.facts.extend(values(model, name, found));
+        begun.status = Some(planned.into_status());
+        question.facts.extend(changed_values(model, name, found));
         if let Some(running) = model.facts.active_of(name) {
             question
                 .doubts
@@ -179,7 +187,7 @@ pub fn start(
                 format!("{image} {}", existing.map_or("is built", String::as_str))
             })
             .collect();
-        question.fact(
+        question.add_fact(
             "app",
             format!(
                 "{name}: {}",
@@ -198,14 +206,14 @@ pub fn start(
                 _ => t.name.clone(),
             })
             .collect();
-        question.fact("tasks", tasks.join(" → "));
+        question.add_fact("tasks", tasks.join(" → "));
         let before = question.happens.len();
-        forecast::add_present(model, &mut question, app);
+        forecast::add_current_state(model, &mut question, app);
         forecast::add_steps(
             model,
             &mut question,
             app,
-            &forecast::forecast(model, app, &begun, None),
+            &forecast::forecast_from_world(model, app, &begun, None),
         );
         if let ([_, _, ..], Some(own)) = (apps, question.happens.get_mut(before..)) {
             own.iter_mut()
@@ -217,7 +225,7 @@ pub fn start(
             stage,
             &app.spec.history,
         ) {
-            let kept = prune::describe(&app.spec.history);
+            let kept = prune::describe_history(&app.spec.history);
             question.happens.push(format!(
                 "when it ends, the oldest finished release that nothing needs goes: {name} keeps {kept}"
             ));
@@ -228,31 +236,31 @@ pub fn start(
                 .iter()
                 .any(|t| t.approval.is_some() || t.proceed.is_some())
         {
-            let production = forecast::production(app).unwrap_or_default();
+            let production = forecast::production_environment(app).unwrap_or_default();
             let words =
                 format!("nothing stands between this and {production}: no approval, no proceed");
             question.doubts.push(words);
         }
         question
             .objects
-            .extend(Shown::of(&model.world, "apps", name, None));
+            .extend(ObservedObject::from_world(&model.world, "apps", name, None));
     }
     question
         .kubectl
-        .push(command(apps, stage, &images, comment.as_deref()));
+        .push(start_command(apps, stage, &images, comment.as_deref()));
     if apps.len() > 1 {
         question
             .happens
             .push("their lane opens only when every one of them has its gray pods ready".into());
     }
     if let Some(comment) = comment {
-        question.fact("comment", comment);
+        question.add_fact("comment", comment);
     }
     Ok(question)
 }
 
 /// One command for all Apps: they share a window.
-fn command(
+fn start_command(
     apps: &[String],
     stage: &str,
     images: &BTreeMap<String, BTreeMap<String, String>>,

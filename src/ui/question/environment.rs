@@ -1,16 +1,16 @@
 //! Questions about an environment: tear down, lock, unlock.
 
-use super::{Question, Shown};
+use super::{ObservedObject, Question};
 use crate::{
     api::{EnvironmentLock, EnvironmentState},
     domain::{command_line::CommandLine, intent::Intent},
     ui::{
-        keymap::{Action, Context},
+        keymap::{Action, KeyContext},
         model::Model,
     },
 };
 
-pub(super) fn teardown(model: &Model) -> Result<Question, String> {
+pub(super) fn ask_to_tear_down(model: &Model) -> Result<Question, String> {
     let app = model.selected_app().ok_or("no app is selected")?;
     let environment = model
         .selected_environment()
@@ -29,7 +29,7 @@ pub(super) fn teardown(model: &Model) -> Result<Question, String> {
         ));
     }
     if let Some(lock) = &environment.lock {
-        let key = model.key(Context::Environments, Action::Lock);
+        let key = model.key_for(KeyContext::Environments, Action::Lock);
         return Err(format!(
             "{} of {name} is locked by {}: {}; {key} unlocks",
             environment.name, lock.by, lock.reason
@@ -42,12 +42,12 @@ pub(super) fn teardown(model: &Model) -> Result<Question, String> {
     };
     let title = format!("Take {} of {name} down?", environment.name);
     let mut question = Question::new(title, "Take it down", intent, &name, "teardown sent");
-    question.fact(
+    question.add_fact(
         "environment",
         format!("{}, namespace {}", environment.name, environment.namespace),
     );
     for item in inventory {
-        question.fact(
+        question.add_fact(
             "deletes",
             format!("{} {}/{}", item.kind, item.namespace, item.name),
         );
@@ -95,26 +95,26 @@ pub(super) fn teardown(model: &Model) -> Result<Question, String> {
             .arg(&name)
             .option("--environment", &environment.name),
     );
-    question.objects.extend(Shown::of(
+    question.objects.extend(ObservedObject::from_world(
         &model.world,
         "apps",
         &name,
         Some(&environment.name),
     ));
-    question.ask_why();
-    question.type_name(&environment.name);
+    question.ask_for_comment();
+    question.require_typed_name(&environment.name);
     Ok(question)
 }
 
 /// The question before an environment is locked or unlocked.
-pub fn lock(
+pub fn ask_to_lock(
     model: &Model,
     app: &str,
     environment: &str,
     lock: Option<EnvironmentLock>,
 ) -> Result<Question, String> {
-    let shown =
-        Shown::spec_of(&model.world, app, environment).ok_or(format!("app {app} is gone"))?;
+    let shown = ObservedObject::spec_from_world(&model.world, app, environment)
+        .ok_or(format!("app {app} is gone"))?;
     let found = model
         .world
         .apps
@@ -129,7 +129,7 @@ pub fn lock(
     let intent = Intent::Lock {
         app: app.into(),
         environment: environment.into(),
-        seen: Some(shown.seen()),
+        seen: Some(shown.to_seen()),
         lock: lock.clone(),
     };
     let mut question = Question::new(
@@ -139,10 +139,10 @@ pub fn lock(
         app,
         sent,
     );
-    question.fact("environment", format!("{environment} of {app}"));
+    question.add_fact("environment", format!("{environment} of {app}"));
     match (&lock, &found.lock) {
         (Some(lock), _) => {
-            question.fact("reason", lock.reason.clone());
+            question.add_fact("reason", lock.reason.clone());
             question
                 .happens
                 .push("no release deploys here or cleans it until it is unlocked".into());
@@ -153,8 +153,8 @@ pub fn lock(
         }
         (None, held) => {
             if let Some(held) = held {
-                question.fact("locked by", format!("{}: {}", held.by, held.reason));
-                if held.by != model.world.acting() {
+                question.add_fact("locked by", format!("{}: {}", held.by, held.reason));
+                if held.by != model.world.acting_user() {
                     question
                         .doubts
                         .push(format!("it is {}'s lock, not yours", held.by));

@@ -7,14 +7,14 @@ use super::{Question, in_place};
 use crate::{
     api::{App, Approval, InventoryItem, Release, Served},
     domain::{
-        workflow::{Forecast, ForecastInput, ForecastStep, Stop, forecast_release},
-        world::{Key, Workload},
+        workflow::{Forecast, ForecastInput, ForecastStep, ForecastStop, forecast_release},
+        world::{ObjectKey, Workload},
     },
     ui::model::Model,
 };
 
 /// Forecast of a release after this intent and this approval.
-pub(super) fn forecast(
+pub(super) fn forecast_from_world(
     model: &Model,
     app: &App,
     release: &Release,
@@ -31,7 +31,7 @@ pub(super) fn forecast(
         .chain(decided)
         .collect();
     let workload_of = |item: &InventoryItem| -> Option<&Workload> {
-        let key = Key {
+        let key = ObjectKey {
             namespace: item.namespace.clone(),
             name: item.name.clone(),
         };
@@ -53,19 +53,23 @@ pub(super) fn forecast(
 /// Adds the steps and their cost; a forecast that changes production requires its name to be typed.
 pub(super) fn add_steps(model: &Model, question: &mut Question, app: &App, forecast: &Forecast) {
     let name = app.name_any();
-    question.happens.extend(step_lines(model, app, forecast));
-    for environment in forecast.deploys() {
+    question
+        .happens
+        .extend(describe_steps(model, app, forecast));
+    for environment in forecast.deployed_environments() {
         question
             .doubts
-            .extend(in_place::cost(model, &name, environment));
+            .extend(in_place::describe_cost(model, &name, environment));
     }
-    if let Some(production) = production(app).filter(|production| forecast.moves(production)) {
-        question.type_name(production);
+    if let Some(production) =
+        production_environment(app).filter(|production| forecast.moves_pods_of(production))
+    {
+        question.require_typed_name(production);
     }
 }
 
 /// Production is the last environment in promotion order, unless that has a lane.
-pub(super) fn production(app: &App) -> Option<&str> {
+pub(super) fn production_environment(app: &App) -> Option<&str> {
     app.spec
         .environments
         .last()
@@ -74,11 +78,11 @@ pub(super) fn production(app: &App) -> Option<&str> {
 }
 
 /// One line per step, then the stop.
-pub(super) fn step_lines(model: &Model, app: &App, forecast: &Forecast) -> Vec<String> {
+pub(super) fn describe_steps(model: &Model, app: &App, forecast: &Forecast) -> Vec<String> {
     let mut told: Vec<String> = vec![];
     let mut known: Vec<&str> = vec![];
     for step in &forecast.steps {
-        told.push(step_line(model, app, step));
+        told.push(describe_step(model, app, step));
         if let ForecastStep::Batch {
             environment,
             numbers,
@@ -94,7 +98,7 @@ pub(super) fn step_lines(model: &Model, app: &App, forecast: &Forecast) -> Vec<S
             if !known.contains(&environment.as_str()) && numbers.0 == numbers.1 {
                 known.push(environment);
                 if let Some(last) = told.last_mut() {
-                    *last += &format!("; {}", in_place::moves(&workloads));
+                    *last += &format!("; {}", in_place::describe_replacement(&workloads));
                 }
             }
             let gray = app
@@ -105,15 +109,15 @@ pub(super) fn step_lines(model: &Model, app: &App, forecast: &Forecast) -> Vec<S
                 && !gray
                 && let Some(last) = told.last_mut()
             {
-                *last += &format!("; {}", in_place::end(&workloads));
+                *last += &format!("; {}", in_place::describe_last_batch(&workloads));
             }
         }
     }
-    told.push(stop(&forecast.stop));
+    told.push(describe_stop(&forecast.stop));
     told
 }
 
-fn pods(n: u32) -> String {
+fn format_pod_count(n: u32) -> String {
     if n == 1 {
         "1 pod".into()
     } else {
@@ -121,10 +125,12 @@ fn pods(n: u32) -> String {
     }
 }
 
-fn step_line(model: &Model, app: &App, step: &ForecastStep) -> String {
+fn describe_step(model: &Model, app: &App, step: &ForecastStep) -> String {
     match step {
         ForecastStep::Build { task, image } => format!("{task}: image {image} is built"),
-        ForecastStep::Take { task, image } => format!("{task}: nothing is built, {image} is taken"),
+        ForecastStep::UseImage { task, image } => {
+            format!("{task}: nothing is built, {image} is taken")
+        }
         ForecastStep::Wait {
             task,
             environment,
@@ -132,7 +138,7 @@ fn step_line(model: &Model, app: &App, step: &ForecastStep) -> String {
         } => {
             format!("{task}: waits until release {holder}, which holds {environment}, is over")
         }
-        ForecastStep::Same { task, environment } => {
+        ForecastStep::Unchanged { task, environment } => {
             format!("{task}: {environment} runs this already, no pod moves")
         }
         ForecastStep::Batch {
@@ -145,7 +151,7 @@ fn step_line(model: &Model, app: &App, step: &ForecastStep) -> String {
         } if numbers.0 < numbers.1 => {
             format!(
                 "{task}: all {} of {environment} are replaced at once",
-                pods(*size)
+                format_pod_count(*size)
             )
         }
         ForecastStep::Batch {
@@ -157,7 +163,7 @@ fn step_line(model: &Model, app: &App, step: &ForecastStep) -> String {
         } => {
             format!(
                 "{task}: {environment} gets the new version, {} in one batch",
-                pods(*after)
+                format_pod_count(*after)
             )
         }
         ForecastStep::Batch {
@@ -205,7 +211,7 @@ fn step_line(model: &Model, app: &App, step: &ForecastStep) -> String {
             let goes = if running == 0 {
                 "what runs there".into()
             } else {
-                pods(running)
+                format_pod_count(running)
             };
             let tag = app
                 .spec
@@ -224,9 +230,9 @@ fn step_line(model: &Model, app: &App, step: &ForecastStep) -> String {
     }
 }
 
-fn stop(stop: &Stop) -> String {
+fn describe_stop(stop: &ForecastStop) -> String {
     match stop {
-        Stop::Approval {
+        ForecastStop::Approval {
             task,
             given,
             needed,
@@ -246,14 +252,14 @@ fn stop(stop: &Stop) -> String {
             };
             format!("then it stops: {task} waits for {waits}{over}")
         }
-        Stop::Proceed { task, prompt } => {
+        ForecastStop::Proceed { task, prompt } => {
             let prompt = prompt
                 .as_ref()
                 .map(|p| format!(" ({p})"))
                 .unwrap_or_default();
             format!("then it stops: {task} waits to be let through{prompt}")
         }
-        Stop::Batch {
+        ForecastStop::Batch {
             environment,
             number,
             of,
@@ -263,18 +269,20 @@ fn stop(stop: &Stop) -> String {
                 "then it stops: batch {number} of {of} in {environment} waits to be let through"
             )
         }
-        Stop::Locked { task, environment } => {
+        ForecastStop::Locked { task, environment } => {
             format!("then it stops: {task} waits, for {environment} is locked")
         }
-        Stop::Failed { task, why } if why.is_empty() => format!("then it stops: {task} has failed"),
-        Stop::Failed { task, why } => format!("then it stops: {task} fails: {why}"),
-        Stop::Held => "nothing more, for it is paused".into(),
-        Stop::End => "then the release is done".into(),
+        ForecastStop::Failed { task, why } if why.is_empty() => {
+            format!("then it stops: {task} has failed")
+        }
+        ForecastStop::Failed { task, why } => format!("then it stops: {task} fails: {why}"),
+        ForecastStop::Held => "nothing more, for it is paused".into(),
+        ForecastStop::End => "then the release is done".into(),
     }
 }
 
 /// Adds the lanes that the App is part of, and the traffic of the last minute.
-pub(super) fn add_present(model: &Model, question: &mut Question, app: &App) {
+pub(super) fn add_current_state(model: &Model, question: &mut Question, app: &App) {
     let name = app.name_any();
     // Several Apps in one window share warnings and facts; each is added once.
     let doubt = |question: &mut Question, words: String| {
@@ -284,7 +292,7 @@ pub(super) fn add_present(model: &Model, question: &mut Question, app: &App) {
     };
     let fact = |question: &mut Question, label: &str, words: String| {
         if !question.facts.contains(&(label.to_owned(), words.clone())) {
-            question.fact(label, words);
+            question.add_fact(label, words);
         }
     };
     for (lane_name, lane) in model.world.lanes.iter() {
@@ -307,9 +315,9 @@ pub(super) fn add_present(model: &Model, question: &mut Question, app: &App) {
                 .apps
                 .iter()
                 .filter(|a| a.served == by)
-                .map(|a| model.facts.short(&a.app));
+                .map(|a| model.facts.short_name(&a.app));
             let all: Vec<&str> = all.collect();
-            (!all.is_empty()).then(|| format!("{} by {}", all.join(", "), by.word()))
+            (!all.is_empty()).then(|| format!("{} by {}", all.join(", "), by.as_str()))
         };
         let told: Vec<String> = [served(Served::Gray), served(Served::Base)]
             .into_iter()
@@ -322,7 +330,7 @@ pub(super) fn add_present(model: &Model, question: &mut Question, app: &App) {
         };
         fact(question, "lane", format!("{lane_name} is on{told}"));
     }
-    let traffic = model.facts.shown.traffic.clone();
+    let traffic = model.facts.figures.traffic.clone();
     if traffic.chains == 0 {
         fact(
             question,

@@ -3,7 +3,7 @@
 use serde_json::json;
 use similar::{ChangeTag, TextDiff};
 
-use super::{Question, Shown};
+use super::{ObservedObject, Question};
 use crate::{
     api::{LaneSpec, OnLoss},
     domain::{
@@ -16,15 +16,15 @@ use crate::{
 };
 
 /// Diff of two specs as YAML.
-pub fn diff(before: Option<&LaneSpec>, after: &LaneSpec) -> Vec<Remark> {
-    difference(
-        &before.map(rule::yaml).unwrap_or_default(),
-        &rule::yaml(after),
+pub fn diff_specs(before: Option<&LaneSpec>, after: &LaneSpec) -> Vec<Remark> {
+    diff_lines(
+        &before.map(rule::spec_to_yaml).unwrap_or_default(),
+        &rule::spec_to_yaml(after),
     )
 }
 
 /// Removed and added lines.
-pub(super) fn difference(old: &str, new: &str) -> Vec<Remark> {
+pub(super) fn diff_lines(old: &str, new: &str) -> Vec<Remark> {
     TextDiff::from_lines(old, new)
         .iter_all_changes()
         .filter_map(|change| {
@@ -38,9 +38,15 @@ pub(super) fn difference(old: &str, new: &str) -> Vec<Remark> {
         .collect()
 }
 
-fn moves(question: &mut Question, world: &World, group: &str, name: &str, spec: Option<&LaneSpec>) {
-    let seen = rule::recent(world, group).len();
-    let moves = rule::moves(world, group, name, spec);
+fn add_moves(
+    question: &mut Question,
+    world: &World,
+    group: &str,
+    name: &str,
+    spec: Option<&LaneSpec>,
+) {
+    let seen = rule::recent_requests(world, group).len();
+    let moves = rule::describe_moves(world, group, name, spec);
     if seen == 0 {
         question
             .happens
@@ -53,18 +59,18 @@ fn moves(question: &mut Question, world: &World, group: &str, name: &str, spec: 
     question.happens.extend(moves.into_iter().take(8));
 }
 
-fn served(question: &mut Question, model: &Model, name: &str) {
+fn add_served_apps(question: &mut Question, model: &Model, name: &str) {
     let Some(lane) = model.world.lanes.get(name) else {
         return;
     };
     let status = lane.status.clone().unwrap_or_default();
     for app in &status.apps {
-        question.fact(
+        question.add_fact(
             "app",
             format!(
                 "{} by {}: {}",
-                model.facts.short(&app.app),
-                app.served.word(),
+                model.facts.short_name(&app.app),
+                app.served.as_str(),
                 app.reason
             ),
         );
@@ -72,10 +78,15 @@ fn served(question: &mut Question, model: &Model, name: &str) {
 }
 
 /// The question before a lane is created or changed.
-pub fn set(model: &Model, name: &str, is_new: bool, spec: &LaneSpec) -> Result<Question, String> {
+pub fn ask_to_set_lane(
+    model: &Model,
+    name: &str,
+    is_new: bool,
+    spec: &LaneSpec,
+) -> Result<Question, String> {
     let before = model.world.lanes.get(name);
-    let shown = Shown::of(&model.world, "lanes", name, None);
-    let seen = shown.as_ref().map(Shown::seen);
+    let shown = ObservedObject::from_world(&model.world, "lanes", name, None);
+    let seen = shown.as_ref().map(ObservedObject::to_seen);
     if is_new && before.is_some() {
         return Err(format!(
             "there is a lane {name} already: edit it, or take another name"
@@ -94,26 +105,29 @@ pub fn set(model: &Model, name: &str, is_new: bool, spec: &LaneSpec) -> Result<Q
         name,
         "lane sent",
     );
-    question.fact("group", spec.group.clone());
-    question.fact("rule", format!("{} → tag {}", rule::words(spec), spec.tag));
-    question.diff = diff(before.map(|l| &l.spec), spec);
+    question.add_fact("group", spec.group.clone());
+    question.add_fact(
+        "rule",
+        format!("{} → tag {}", rule::describe_rule(spec), spec.tag),
+    );
+    question.diff = diff_specs(before.map(|l| &l.spec), spec);
     if question.diff.is_empty() {
         return Err("nothing is changed".into());
     }
-    for problem in rule::check(&model.world, name, spec) {
+    for problem in rule::check_lane(&model.world, name, spec) {
         match problem.severity {
             Severity::Error => return Err(problem.to_string()),
             Severity::Warning => question.doubts.push(problem.to_string()),
         }
     }
-    moves(&mut question, &model.world, &spec.group, name, Some(spec));
-    question.kubectl.push(command(name, spec));
+    add_moves(&mut question, &model.world, &spec.group, name, Some(spec));
+    question.kubectl.push(set_command(name, spec));
     question.objects.extend(shown);
     Ok(question)
 }
 
 /// The `graylane lane set` command for the whole spec.
-fn command(name: &str, spec: &LaneSpec) -> CommandLine {
+fn set_command(name: &str, spec: &LaneSpec) -> CommandLine {
     let line = CommandLine::graylane("lane set")
         .arg(name)
         .option("--group", &spec.group)
@@ -123,16 +137,12 @@ fn command(name: &str, spec: &LaneSpec) -> CommandLine {
         .paths
         .iter()
         .fold(line, |line, p| line.option("--path", p));
-    let line = spec
-        .rule
-        .all
-        .iter()
-        .fold(line, |line, c| line.option("--when", text::print(c)));
-    let line = spec
-        .rule
-        .any
-        .iter()
-        .fold(line, |line, c| line.option("--any", text::print(c)));
+    let line = spec.rule.all.iter().fold(line, |line, c| {
+        line.option("--when", text::format_condition(c))
+    });
+    let line = spec.rule.any.iter().fold(line, |line, c| {
+        line.option("--any", text::format_condition(c))
+    });
     let line = line.option_if("--share", spec.share.map(|s| s.to_string()));
     let loss = match spec.on_loss {
         OnLoss::FallBack => "fall-back",
@@ -145,9 +155,10 @@ fn command(name: &str, spec: &LaneSpec) -> CommandLine {
         .option("--on-loss", loss)
 }
 
-pub(super) fn toggle(model: &Model) -> Result<Question, String> {
+pub(super) fn ask_to_toggle_lane(model: &Model) -> Result<Question, String> {
     let (name, lane) = model.selected_lane().ok_or("there is no lane")?;
-    let shown = Shown::of(&model.world, "lanes", name, None).ok_or("the lane is gone")?;
+    let shown =
+        ObservedObject::from_world(&model.world, "lanes", name, None).ok_or("the lane is gone")?;
     let enabled = !lane.spec.enabled;
     let (verb, sent) = if enabled {
         ("Enable", "enabling")
@@ -156,21 +167,25 @@ pub(super) fn toggle(model: &Model) -> Result<Question, String> {
     };
     let intent = Intent::EnableLane {
         name: name.clone(),
-        seen: Some(shown.seen()),
+        seen: Some(shown.to_seen()),
         enabled,
     };
     let mut question = Question::new(format!("{verb} lane {name}?"), verb, intent, name, sent);
-    question.fact(
+    question.add_fact(
         "rule",
-        format!("{} → tag {}", rule::words(&lane.spec), lane.spec.tag),
+        format!(
+            "{} → tag {}",
+            rule::describe_rule(&lane.spec),
+            lane.spec.tag
+        ),
     );
-    served(&mut question, model, name);
+    add_served_apps(&mut question, model, name);
     let mut after = lane.spec.clone();
     after.enabled = enabled;
-    for problem in rule::check(&model.world, name, &after) {
+    for problem in rule::check_lane(&model.world, name, &after) {
         question.doubts.push(problem.to_string());
     }
-    moves(
+    add_moves(
         &mut question,
         &model.world,
         &lane.spec.group,
@@ -188,22 +203,23 @@ pub(super) fn toggle(model: &Model) -> Result<Question, String> {
     );
     let line = CommandLine::kubectl("")
         .option("-n", namespace)
-        .flag("patch lane")
+        .fixed_args("patch lane")
         .arg(name)
-        .flag("--type merge");
+        .fixed_args("--type merge");
     question
         .kubectl
-        .push(line.json("-p", &json!({"spec": {"enabled": enabled}})));
+        .push(line.json_option("-p", &json!({"spec": {"enabled": enabled}})));
     question.objects.push(shown);
     Ok(question)
 }
 
-pub(super) fn delete(model: &Model) -> Result<Question, String> {
+pub(super) fn ask_to_delete_lane(model: &Model) -> Result<Question, String> {
     let (name, lane) = model.selected_lane().ok_or("there is no lane")?;
-    let shown = Shown::of(&model.world, "lanes", name, None).ok_or("the lane is gone")?;
+    let shown =
+        ObservedObject::from_world(&model.world, "lanes", name, None).ok_or("the lane is gone")?;
     let intent = Intent::DeleteLane {
         name: name.clone(),
-        seen: Some(shown.seen()),
+        seen: Some(shown.to_seen()),
     };
     let mut question = Question::new(
         format!("Delete lane {name}?"),
@@ -212,25 +228,29 @@ pub(super) fn delete(model: &Model) -> Result<Question, String> {
         name,
         "deletion sent",
     );
-    question.fact(
+    question.add_fact(
         "rule",
-        format!("{} → tag {}", rule::words(&lane.spec), lane.spec.tag),
+        format!(
+            "{} → tag {}",
+            rule::describe_rule(&lane.spec),
+            lane.spec.tag
+        ),
     );
-    served(&mut question, model, name);
+    add_served_apps(&mut question, model, name);
     question.happens.push(
         "its routes go; its requests take the next lane that wants them, or the baseline".into(),
     );
-    moves(&mut question, &model.world, &lane.spec.group, name, None);
+    add_moves(&mut question, &model.world, &lane.spec.group, name, None);
     question
         .kubectl
         .push(CommandLine::graylane("lane delete").arg(name));
     question.kubectl.push(
         CommandLine::kubectl("")
             .option("-n", &model.world.namespace)
-            .flag("delete lane")
+            .fixed_args("delete lane")
             .arg(name),
     );
     question.objects.push(shown);
-    question.type_name(name);
+    question.require_typed_name(name);
     Ok(question)
 }

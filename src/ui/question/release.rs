@@ -4,38 +4,40 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Question, Shown, beside::add_versions, forecast, in_place, lane::difference};
+use super::{
+    ObservedObject, Question, forecast, in_place, lane::diff_lines, versions::add_versions,
+};
 use crate::{
     api::{App, Approval, Decision, Release, TaskPhase, TaskStatus},
     domain::{
         command_line::CommandLine,
-        intent::{Intent, ReleaseWish},
-        revision::{FrozenApp, short},
-        wishes::{Refusal, wished},
-        workflow::{Proposal, built_after, changes, decision, proposal},
+        intent::{Intent, ReleaseIntent},
+        release_intents::{Refusal, preview_intent},
+        revision::{FrozenApp, short_name},
+        workflow::{Proposal, built_after, list_changes, new_decision, render_proposal},
     },
     ui::{
-        facts::{self, Turn, split, turn},
+        facts::{self, ReleaseState, count_versions, release_state},
         form::Remark,
-        keymap::{Action, Context},
+        keymap::{Action, KeyContext},
         model::Model,
     },
 };
 
-type Asked = Result<Question, String>;
+type QuestionResult = Result<Question, String>;
 
-fn selected(model: &Model) -> Result<(&String, &Arc<Release>), String> {
+fn selected_release(model: &Model) -> Result<(&String, &Arc<Release>), String> {
     model.selected_release().ok_or_else(|| match &model.app {
         Some(app) => format!(
             "{app} has no release; {} starts one",
-            model.key(Context::Apps, Action::Start)
+            model.key_for(KeyContext::Apps, Action::Start)
         ),
         None => "no app is selected".into(),
     })
 }
 
 /// Adds the equivalent commands: graylane's own, and `kubectl patch` of the release's control.
-pub(super) fn same(
+pub(super) fn add_equivalent_commands(
     model: &Model,
     question: &mut Question,
     name: &str,
@@ -45,31 +47,31 @@ pub(super) fn same(
     question.kubectl.push(command);
     let line = CommandLine::kubectl("")
         .option("-n", &model.world.namespace)
-        .flag("patch release")
+        .fixed_args("patch release")
         .arg(name);
     question.kubectl.push(
-        line.flag("--type merge")
-            .json("-p", &json!({"spec": {"control": control}})),
+        line.fixed_args("--type merge")
+            .json_option("-p", &json!({"spec": {"control": control}})),
     );
 }
 
-fn wish(
+fn new_question(
     model: &Model,
     name: &str,
     title: String,
     verb: &str,
-    wish: ReleaseWish,
+    wish: ReleaseIntent,
     sent: &str,
 ) -> Question {
-    let shown = Shown::of(&model.world, "releases", name, None);
+    let shown = ObservedObject::from_world(&model.world, "releases", name, None);
     // Pause, resume and abort must succeed whatever the engine writes meanwhile.
     let firm = !matches!(
         wish,
-        ReleaseWish::Pause | ReleaseWish::Abort | ReleaseWish::Resume
+        ReleaseIntent::Pause | ReleaseIntent::Abort | ReleaseIntent::Resume
     );
     let seen = shown.as_ref().map(|s| {
-        let mut seen = s.seen();
-        seen.meaning = seen.meaning.filter(|_| firm);
+        let mut seen = s.to_seen();
+        seen.fingerprint = seen.fingerprint.filter(|_| firm);
         seen
     });
     let intent = Intent::Release {
@@ -80,25 +82,25 @@ fn wish(
     };
     let mut question = Question::new(title, verb, intent, name, sent);
     question.objects.extend(shown);
-    question.ask_why();
+    question.ask_for_comment();
     if let Some(release) = model.world.releases.get(name) {
         let stage = if release.spec.stage.is_empty() {
             "teardown"
         } else {
             &release.spec.stage
         };
-        question.fact(
+        question.add_fact(
             "release",
             format!("{name} ({stage} of {})", release.spec.app),
         );
         if let Some(window) = &release.spec.window {
-            question.fact("window", window.strip_prefix("window-").unwrap_or(window));
+            question.add_fact("window", window.strip_prefix("window-").unwrap_or(window));
         }
     }
     question
 }
 
-fn tasks(release: &Release) -> &[TaskStatus] {
+fn release_tasks(release: &Release) -> &[TaskStatus] {
     release
         .status
         .as_ref()
@@ -106,7 +108,7 @@ fn tasks(release: &Release) -> &[TaskStatus] {
         .unwrap_or_default()
 }
 
-fn images(question: &mut Question, release: &Release) {
+fn add_images(question: &mut Question, release: &Release) {
     let status = release.status.clone().unwrap_or_default();
     for (image, reference) in &status.images {
         let (name, pinned) = reference
@@ -119,7 +121,7 @@ fn images(question: &mut Question, release: &Release) {
             || "  by its tag alone".to_owned(),
             |d| format!("  {}", short_digest(d)),
         );
-        question.fact("image", format!("{image} {name}{digest}"));
+        question.add_fact("image", format!("{image} {name}{digest}"));
     }
 }
 
@@ -128,8 +130,8 @@ fn short_digest(digest: &str) -> String {
 }
 
 /// The frozen App of a release, or the live App where none is frozen.
-fn app_of(model: &Model, release: &Release) -> Option<App> {
-    let frozen = model.world.frozen(release).map(|app| App::clone(&app));
+fn frozen_or_live_app(model: &Model, release: &Release) -> Option<App> {
+    let frozen = model.world.frozen_app(release).map(|app| App::clone(&app));
     frozen.or_else(|| {
         model
             .world
@@ -140,35 +142,35 @@ fn app_of(model: &Model, release: &Release) -> Option<App> {
 }
 
 /// Adds the forecast of an intent and the current state; the error says why the intent is refused.
-fn foresee(
+fn add_forecast(
     model: &Model,
     question: &mut Question,
     release: &Release,
-    wish: &ReleaseWish,
+    wish: &ReleaseIntent,
     decided: Option<&Approval>,
 ) -> Result<(), String> {
-    let wanted = wished(release, wish).map_err(|refusal| match refusal {
-        Refusal::Senseless(why) => why,
-        Refusal::Late(what, why) => format!("{what}: {why}"),
+    let wanted = preview_intent(release, wish).map_err(|refusal| match refusal {
+        Refusal::NotApplicable(why) => why,
+        Refusal::TooLate(what, why) => format!("{what}: {why}"),
     })?;
-    if let Some(app) = app_of(model, release) {
-        forecast::add_present(model, question, &app);
+    if let Some(app) = frozen_or_live_app(model, release) {
+        forecast::add_current_state(model, question, &app);
         forecast::add_steps(
             model,
             question,
             &app,
-            &forecast::forecast(model, &app, &wanted, decided),
+            &forecast::forecast_from_world(model, &app, &wanted, decided),
         );
     }
     Ok(())
 }
 
-pub(super) fn decide(model: &Model, pass: bool) -> Asked {
-    let (name, release) = selected(model)?;
-    let Turn::Approve(task) = turn(release) else {
+pub(super) fn ask_to_decide(model: &Model, pass: bool) -> QuestionResult {
+    let (name, release) = selected_release(model)?;
+    let ReleaseState::Approve(task) = release_state(release) else {
         return Err(format!(
             "{name} waits for no approval: {}",
-            turn(release).word()
+            release_state(release).state_label()
         ));
     };
     let (said, verb, word) = if pass {
@@ -176,16 +178,16 @@ pub(super) fn decide(model: &Model, pass: bool) -> Asked {
     } else {
         (Decision::Refuse, "Refuse", "refusal")
     };
-    let (app, proposal) = proposed(model, name, release, &task.name)?;
+    let (app, proposal) = proposal_for_task(model, name, release, &task.name)?;
     let digest = Some(proposal.digest.clone());
-    let decide = ReleaseWish::Decide {
+    let decide = ReleaseIntent::Decide {
         task: task.name.clone(),
         attempt: task.attempt,
         decision: said,
         digest,
     };
     let title = format!("{verb} {name}?");
-    let mut question = wish(
+    let mut question = new_question(
         model,
         name,
         title,
@@ -193,19 +195,19 @@ pub(super) fn decide(model: &Model, pass: bool) -> Asked {
         decide.clone(),
         &format!("{word} sent"),
     );
-    question.fact("task", format!("{}, attempt {}", task.name, task.attempt));
+    question.add_fact("task", format!("{}, attempt {}", task.name, task.attempt));
     if let Some(comment) = &release.spec.comment {
-        question.fact(
+        question.add_fact(
             "requested",
             format!("{} by {}", comment, release.spec.requester),
         );
     }
-    images(&mut question, release);
-    question.fact(
+    add_images(&mut question, release);
+    question.add_fact(
         "revision",
         format!(
             "{}  {}",
-            short(app.revision().name()),
+            short_name(app.revision().name()),
             short_digest(&proposal.digest)
         ),
     );
@@ -226,14 +228,14 @@ pub(super) fn decide(model: &Model, pass: bool) -> Asked {
         ));
     }
     add_versions(model, &mut question, release);
-    question.diff = change(model, release, &app, &proposal);
+    question.diff = describe_changes(model, release, &app, &proposal);
     question.happens.push(format!(
         "an Approval by {} is recorded; it holds for exactly these images and objects",
-        model.world.acting()
+        model.world.acting_user()
     ));
     if pass {
-        let (me, digest) = (model.world.acting(), Some(proposal.digest.clone()));
-        let mine = decision(
+        let (me, digest) = (model.world.acting_user(), Some(proposal.digest.clone()));
+        let mine = new_decision(
             release,
             (&task.name, task.attempt),
             me,
@@ -248,7 +250,7 @@ pub(super) fn decide(model: &Model, pass: bool) -> Asked {
             .flat_map(|s| &mut s.tasks)
             .filter(|t| t.name == task.name);
         tasks.for_each(|t| t.digest.clone_from(&digest));
-        foresee(
+        add_forecast(
             model,
             &mut question,
             &shown,
@@ -270,7 +272,7 @@ pub(super) fn decide(model: &Model, pass: bool) -> Asked {
 
 /// The frozen App and what a task of the release would apply. An error when any of it is unknown,
 /// because the unknown must not be approved.
-fn proposed(
+fn proposal_for_task(
     model: &Model,
     name: &str,
     release: &Release,
@@ -282,12 +284,12 @@ fn proposed(
             "{name} is not frozen yet: an engine of this version has to look at it first"
         ));
     }
-    let app = model.world.frozen(release);
+    let app = model.world.frozen_app(release);
     let app = app.ok_or_else(|| {
         format!("what {name} would apply is not seen: its ControllerRevision is not there")
     })?;
     let proposal =
-        proposal(&app, &release.spec, &status, Some(task)).map_err(|all| all.join("; "))?;
+        render_proposal(&app, &release.spec, &status, Some(task)).map_err(|all| all.join("; "))?;
     let known = status
         .tasks
         .iter()
@@ -303,7 +305,12 @@ fn proposed(
 }
 
 /// Diff between what runs and what the proposal would apply.
-fn change(model: &Model, release: &Release, app: &FrozenApp, proposal: &Proposal) -> Vec<Remark> {
+fn describe_changes(
+    model: &Model,
+    release: &Release,
+    app: &FrozenApp,
+    proposal: &Proposal,
+) -> Vec<Remark> {
     let world = &model.world;
     let releases = world
         .releases
@@ -311,7 +318,7 @@ fn change(model: &Model, release: &Release, app: &FrozenApp, proposal: &Proposal
         .filter(|r| r.spec.app == release.spec.app)
         .map(|r| &**r);
     let mut lines = vec![];
-    for change in changes(app, proposal, releases, |name| {
+    for change in list_changes(app, proposal, releases, |name| {
         world.revisions.get(name).cloned()
     }) {
         let told = match &change.before {
@@ -324,7 +331,7 @@ fn change(model: &Model, release: &Release, app: &FrozenApp, proposal: &Proposal
             "environment {}{colon}{told}",
             change.environment
         )));
-        lines.extend(difference(
+        lines.extend(diff_lines(
             change.before.as_deref().unwrap_or_default(),
             &change.after,
         ));
@@ -332,17 +339,19 @@ fn change(model: &Model, release: &Release, app: &FrozenApp, proposal: &Proposal
     lines
 }
 
-pub(super) fn go_on(model: &Model) -> Asked {
-    let (name, release) = selected(model)?;
-    match turn(release) {
-        Turn::Batch(task, next) => batch(model, name, release, task, next),
-        Turn::Proceed(task) => {
-            let allow = ReleaseWish::Allow {
+pub(super) fn ask_to_continue(model: &Model) -> QuestionResult {
+    let (name, release) = selected_release(model)?;
+    match release_state(release) {
+        ReleaseState::Batch(task, next) => {
+            ask_to_let_batch_through(model, name, release, task, next)
+        }
+        ReleaseState::Proceed(task) => {
+            let allow = ReleaseIntent::Allow {
                 task: task.name.clone(),
                 batch: 1,
             };
             let title = format!("Let {} of {name} through?", task.name);
-            let mut question = wish(
+            let mut question = new_question(
                 model,
                 name,
                 title,
@@ -350,17 +359,17 @@ pub(super) fn go_on(model: &Model) -> Asked {
                 allow.clone(),
                 "go-ahead sent",
             );
-            question.fact("task", task.name.clone());
+            question.add_fact("task", task.name.clone());
             if let Some(message) = &task.message {
-                question.fact("look at", message.clone());
+                question.add_fact("look at", message.clone());
             }
-            images(&mut question, release);
+            add_images(&mut question, release);
             add_versions(model, &mut question, release);
-            foresee(model, &mut question, release, &allow, None)?;
+            add_forecast(model, &mut question, release, &allow, None)?;
             let command = CommandLine::graylane("proceed")
                 .arg(name)
                 .option("--task", &task.name);
-            same(
+            add_equivalent_commands(
                 model,
                 &mut question,
                 name,
@@ -369,30 +378,36 @@ pub(super) fn go_on(model: &Model) -> Asked {
             );
             Ok(question)
         }
-        Turn::Held => Err(format!(
+        ReleaseState::Held => Err(format!(
             "{name} is paused; {} resumes it",
-            model.key(Context::Release, Action::Resume)
+            model.key_for(KeyContext::Release, Action::Resume)
         )),
-        Turn::Approve(_) => {
-            let key = |action| model.key(Context::Release, action);
+        ReleaseState::Approve(_) => {
+            let key = |action| model.key_for(KeyContext::Release, action);
             let (yes, no) = (key(Action::Approve), key(Action::Refuse));
             Err(format!(
                 "{name} waits for an approval: {yes} approves, {no} refuses"
             ))
         }
-        other => Err(format!("{name} waits for nobody: {}", other.word())),
+        other => Err(format!("{name} waits for nobody: {}", other.state_label())),
     }
 }
 
-fn batch(model: &Model, name: &str, release: &Release, task: &TaskStatus, next: u32) -> Asked {
+fn ask_to_let_batch_through(
+    model: &Model,
+    name: &str,
+    release: &Release,
+    task: &TaskStatus,
+    next: u32,
+) -> QuestionResult {
     let environment = task.environment.clone().unwrap_or_default();
     let of = task.batches.len();
-    let allow = ReleaseWish::Allow {
+    let allow = ReleaseIntent::Allow {
         task: task.name.clone(),
         batch: next,
     };
     let title = format!("Let batch {next} of {of} in {environment} through?");
-    let mut question = wish(
+    let mut question = new_question(
         model,
         name,
         title,
@@ -400,19 +415,19 @@ fn batch(model: &Model, name: &str, release: &Release, task: &TaskStatus, next: 
         allow.clone(),
         &format!("batch {next} sent"),
     );
-    question.fact("task", format!("{}, environment {environment}", task.name));
+    question.add_fact("task", format!("{}, environment {environment}", task.name));
     for (image, new) in &task.new_images {
         let old = task.old_images.get(image).map_or("nothing", String::as_str);
-        question.fact("image", format!("{image} {old} → {new}"));
+        question.add_fact("image", format!("{image} {old} → {new}"));
     }
     let app = &release.spec.app;
     let workloads: Vec<_> = model.world.workloads_of(app, &environment).collect();
-    let now = split(
+    let now = count_versions(
         Some(task),
         &workloads,
-        facts::pods(&model.facts, &model.world, app, &environment),
+        facts::environment_pods(&model.facts, &model.world, app, &environment),
     );
-    question.fact(
+    question.add_fact(
         "pods now",
         format!(
             "{} new ready, {} old, {} wanted",
@@ -420,12 +435,12 @@ fn batch(model: &Model, name: &str, release: &Release, task: &TaskStatus, next: 
         ),
     );
     add_versions(model, &mut question, release);
-    foresee(model, &mut question, release, &allow, None)?;
+    add_forecast(model, &mut question, release, &allow, None)?;
     let command = CommandLine::graylane("proceed")
         .arg(name)
         .option("--task", &task.name);
     let command = command.option("--batch", next.to_string());
-    same(
+    add_equivalent_commands(
         model,
         &mut question,
         name,
@@ -435,31 +450,34 @@ fn batch(model: &Model, name: &str, release: &Release, task: &TaskStatus, next: 
     Ok(question)
 }
 
-pub(super) fn pause(model: &Model) -> Asked {
-    let (name, release) = selected(model)?;
-    match turn(release) {
-        Turn::Held => {
-            let key = model.key(Context::Release, Action::Resume);
+pub(super) fn ask_to_pause(model: &Model) -> QuestionResult {
+    let (name, release) = selected_release(model)?;
+    match release_state(release) {
+        ReleaseState::Held => {
+            let key = model.key_for(KeyContext::Release, Action::Resume);
             return Err(format!("{name} is paused already; {key} resumes it"));
         }
-        Turn::Succeeded | Turn::Aborted | Turn::Aborting => {
-            return Err(format!("{name} cannot be paused: {}", turn(release).word()));
+        ReleaseState::Succeeded | ReleaseState::Aborted | ReleaseState::Aborting => {
+            return Err(format!(
+                "{name} cannot be paused: {}",
+                release_state(release).state_label()
+            ));
         }
         _ => {}
     }
-    let mut question = wish(
+    let mut question = new_question(
         model,
         name,
         format!("Pause {name}?"),
         "Pause",
-        ReleaseWish::Pause,
+        ReleaseIntent::Pause,
         "pause sent",
     );
-    question.fact("now", turn(release).word());
+    question.add_fact("now", release_state(release).state_label());
     question
         .happens
         .push("no further step is taken; pods stay as they are, both versions keep serving".into());
-    same(
+    add_equivalent_commands(
         model,
         &mut question,
         name,
@@ -470,21 +488,24 @@ pub(super) fn pause(model: &Model) -> Asked {
     Ok(question)
 }
 
-pub(super) fn resume(model: &Model) -> Asked {
-    let (name, release) = selected(model)?;
-    if turn(release) != Turn::Held {
-        return Err(format!("{name} is not paused: {}", turn(release).word()));
+pub(super) fn ask_to_resume(model: &Model) -> QuestionResult {
+    let (name, release) = selected_release(model)?;
+    if release_state(release) != ReleaseState::Held {
+        return Err(format!(
+            "{name} is not paused: {}",
+            release_state(release).state_label()
+        ));
     }
-    let mut question = wish(
+    let mut question = new_question(
         model,
         name,
         format!("Resume {name}?"),
         "Resume",
-        ReleaseWish::Resume,
+        ReleaseIntent::Resume,
         "resume sent",
     );
-    foresee(model, &mut question, release, &ReleaseWish::Resume, None)?;
-    same(
+    add_forecast(model, &mut question, release, &ReleaseIntent::Resume, None)?;
+    add_equivalent_commands(
         model,
         &mut question,
         name,
@@ -496,39 +517,39 @@ pub(super) fn resume(model: &Model) -> Asked {
     Ok(question)
 }
 
-pub(super) fn abort(model: &Model) -> Asked {
-    let (name, release) = selected(model)?;
-    let now = turn(release);
-    if now.is_over() || now == Turn::Aborting {
-        return Err(format!("{name} cannot be aborted: {}", now.word()));
+pub(super) fn ask_to_abort(model: &Model) -> QuestionResult {
+    let (name, release) = selected_release(model)?;
+    let now = release_state(release);
+    if now.is_over() || now == ReleaseState::Aborting {
+        return Err(format!("{name} cannot be aborted: {}", now.state_label()));
     }
-    let mut question = wish(
+    let mut question = new_question(
         model,
         name,
         format!("Roll {name} back and end it?"),
         "Roll back",
-        ReleaseWish::Abort,
+        ReleaseIntent::Abort,
         "abort sent",
     );
-    question.fact("now", now.word());
+    question.add_fact("now", now.state_label());
     add_versions(model, &mut question, release);
     question
         .happens
         .push("lanes close first: tagged requests take the baseline".into());
-    for task in tasks(release)
+    for task in release_tasks(release)
         .iter()
         .rev()
         .filter(|t| t.kind == "deploy" && t.started_at.is_some())
     {
-        question.happens.extend(undone(model, release, task));
+        question.happens.extend(describe_undo(model, release, task));
     }
     question
         .happens
         .push("the release ends; it cannot be resumed".into());
-    if let Some(app) = app_of(model, release) {
-        forecast::add_present(model, &mut question, &app);
+    if let Some(app) = frozen_or_live_app(model, release) {
+        forecast::add_current_state(model, &mut question, &app);
     }
-    same(
+    add_equivalent_commands(
         model,
         &mut question,
         name,
@@ -541,16 +562,16 @@ pub(super) fn abort(model: &Model) -> Asked {
 }
 
 /// How one deploy task is rolled back.
-fn undone(model: &Model, release: &Release, task: &TaskStatus) -> Vec<String> {
+fn describe_undo(model: &Model, release: &Release, task: &TaskStatus) -> Vec<String> {
     let (app, environment) = (
         &release.spec.app,
         task.environment.as_deref().unwrap_or("?"),
     );
     let workloads: Vec<_> = model.world.workloads_of(app, environment).collect();
-    let now = split(
+    let now = count_versions(
         Some(task),
         &workloads,
-        facts::pods(&model.facts, &model.world, app, environment),
+        facts::environment_pods(&model.facts, &model.world, app, environment),
     );
     let new = now.new_ready + now.new_coming;
     let gives = if new == 1 {
@@ -576,11 +597,11 @@ fn undone(model: &Model, release: &Release, task: &TaskStatus) -> Vec<String> {
     let mut told = vec![format!(
         "{environment}: {gives} way to the old version ({old})"
     )];
-    told.extend(in_place::back(model, app, environment).filter(|_| new > 0));
+    told.extend(in_place::describe_rollback(model, app, environment).filter(|_| new > 0));
     told
 }
 
-fn failed<'a>(
+fn failed_task<'a>(
     model: &'a Model,
     name: &str,
     release: &'a Release,
@@ -589,8 +610,8 @@ fn failed<'a>(
     let chosen = model
         .selected_task()
         .filter(|t| t.phase == TaskPhase::Failed);
-    let at = match turn(release) {
-        Turn::Failed(task) => task,
+    let at = match release_state(release) {
+        ReleaseState::Failed(task) => task,
         _ => None,
     };
     chosen
@@ -598,18 +619,18 @@ fn failed<'a>(
         .ok_or_else(|| format!("no task of {name} has failed: there is nothing to {word}"))
 }
 
-pub(super) fn retry(model: &Model) -> Asked {
-    let (name, release) = selected(model)?;
-    let task = failed(model, name, release, "retry")?;
-    let retry = ReleaseWish::Retry {
+pub(super) fn ask_to_retry(model: &Model) -> QuestionResult {
+    let (name, release) = selected_release(model)?;
+    let task = failed_task(model, name, release, "retry")?;
+    let retry = ReleaseIntent::Retry {
         task: task.name.clone(),
         force: false,
     };
     let title = format!("Try {} of {name} again?", task.name);
-    let mut question = wish(model, name, title, "Retry", retry.clone(), "retry sent");
-    question.fact("task", format!("{}, attempt {}", task.name, task.attempt));
+    let mut question = new_question(model, name, title, "Retry", retry.clone(), "retry sent");
+    question.add_fact("task", format!("{}, attempt {}", task.name, task.attempt));
     if let Some(message) = &task.message {
-        question.fact("failed", message.clone());
+        question.add_fact("failed", message.clone());
     }
     question.happens.push(format!(
         "{} runs from its beginning, as attempt {}",
@@ -620,19 +641,19 @@ pub(super) fn retry(model: &Model) -> Asked {
     let command = CommandLine::graylane("retry")
         .arg(name)
         .option("--task", &task.name);
-    same(
+    add_equivalent_commands(
         model,
         &mut question,
         name,
         command,
         &json!({"retry": {&task.name: level}}),
     );
-    foresee(model, &mut question, release, &retry, None)?;
+    add_forecast(model, &mut question, release, &retry, None)?;
     Ok(question)
 }
 
-pub(super) fn skip(model: &Model) -> Asked {
-    let (name, release) = selected(model)?;
+pub(super) fn ask_to_skip(model: &Model) -> QuestionResult {
+    let (name, release) = selected_release(model)?;
     let stands = |t: &&TaskStatus| {
         matches!(
             t.phase,
@@ -642,7 +663,7 @@ pub(super) fn skip(model: &Model) -> Asked {
     let task = model
         .selected_task()
         .filter(stands)
-        .or_else(|| tasks(release).iter().find(stands));
+        .or_else(|| release_tasks(release).iter().find(stands));
     if let Some(task) = task.filter(|t| t.kind == "approval") {
         return Err(format!(
             "{} of {name} is an approval, which cannot be skipped: approve it, or roll back",
@@ -653,29 +674,29 @@ pub(super) fn skip(model: &Model) -> Asked {
         format!("no task of {name} has failed or waits: there is nothing to skip")
     })?;
     if task.kind == "deploy" && task.batches.iter().any(|b| b.started_at.is_some()) {
-        let key = |action| model.key(Context::Release, action);
+        let key = |action| model.key_for(KeyContext::Release, action);
         let (retry, abort) = (key(Action::Retry), key(Action::Abort));
         return Err(format!(
             "{} is half-way and cannot be skipped: {retry} tries it again, {abort} rolls back",
             task.name
         ));
     }
-    let skip = ReleaseWish::Skip {
+    let skip = ReleaseIntent::Skip {
         task: task.name.clone(),
     };
     let title = format!("Skip {} of {name}?", task.name);
-    let mut question = wish(model, name, title, "Skip", skip.clone(), "skip sent");
-    question.fact("task", format!("{} ({})", task.name, task.kind));
+    let mut question = new_question(model, name, title, "Skip", skip.clone(), "skip sent");
+    question.add_fact("task", format!("{} ({})", task.name, task.kind));
     question.doubts.push(match task.kind.as_str() {
         "verify" => "what follows goes on unverified".into(),
         "deploy" => "the environment stays as it is now, whatever the release says".into(),
         _ => "what it would have done stays undone".to_owned(),
     });
-    foresee(model, &mut question, release, &skip, None)?;
+    add_forecast(model, &mut question, release, &skip, None)?;
     let command = CommandLine::graylane("skip")
         .arg(name)
         .option("--task", &task.name);
-    same(
+    add_equivalent_commands(
         model,
         &mut question,
         name,

@@ -57,7 +57,7 @@ impl Depth {
 }
 
 /// Converts a colour to this depth; `ansi` is used with 16 colours.
-pub(super) fn colour(written: &str, ansi: Option<&str>, depth: Depth) -> Option<Color> {
+pub(super) fn resolve_colour(written: &str, ansi: Option<&str>, depth: Depth) -> Option<Color> {
     let exact = Color::from_str(written).ok()?;
     let Color::Rgb(r, g, b) = exact else {
         return Some(exact);
@@ -71,18 +71,18 @@ pub(super) fn colour(written: &str, ansi: Option<&str>, depth: Depth) -> Option<
     });
     match depth {
         Depth::True => Some(exact),
-        Depth::Indexed => Some(Color::Indexed(nearest(r, g, b))),
-        Depth::Sixteen | Depth::Mono => named.unwrap_or_else(|| Some(sixteen(r, g, b))),
+        Depth::Indexed => Some(Color::Indexed(nearest_indexed(r, g, b))),
+        Depth::Sixteen | Depth::Mono => named.unwrap_or_else(|| Some(nearest_named(r, g, b))),
     }
 }
 
-fn distance(a: (u8, u8, u8), b: (u8, u8, u8)) -> u32 {
+fn colour_distance(a: (u8, u8, u8), b: (u8, u8, u8)) -> u32 {
     let d = |x: u8, y: u8| u32::from(x.abs_diff(y)).pow(2);
     2 * d(a.0, b.0) + 4 * d(a.1, b.1) + 3 * d(a.2, b.2)
 }
 
 /// The nearest colour of xterm's 6x6x6 cube and grey ramp.
-fn nearest(r: u8, g: u8, b: u8) -> u8 {
+fn nearest_indexed(r: u8, g: u8, b: u8) -> u8 {
     const LEVELS: [u8; 6] = [0, 95, 135, 175, 215, 255];
     let cube = (0..216u8).map(|i| {
         let level = |n: u8| LEVELS.get(usize::from(n % 6)).copied().unwrap_or(0);
@@ -90,11 +90,11 @@ fn nearest(r: u8, g: u8, b: u8) -> u8 {
     });
     let ramp = (0..24u8).map(|i| (232 + i, (8 + 10 * i, 8 + 10 * i, 8 + 10 * i)));
     cube.chain(ramp)
-        .min_by_key(|(_, c)| distance(*c, (r, g, b)))
+        .min_by_key(|(_, c)| colour_distance(*c, (r, g, b)))
         .map_or(15, |(i, _)| i)
 }
 
-fn sixteen(r: u8, g: u8, b: u8) -> Color {
+fn nearest_named(r: u8, g: u8, b: u8) -> Color {
     let all = [
         (Color::Black, (0, 0, 0)),
         (Color::Red, (205, 49, 49)),
@@ -108,7 +108,7 @@ fn sixteen(r: u8, g: u8, b: u8) -> Color {
         (Color::White, (255, 255, 255)),
     ];
     all.into_iter()
-        .min_by_key(|(_, c)| distance(*c, (r, g, b)))
+        .min_by_key(|(_, c)| colour_distance(*c, (r, g, b)))
         .map_or(Color::Reset, |(c, _)| c)
 }
 
@@ -151,18 +151,21 @@ mod tests {
     #[test]
     fn a_colour_finds_its_nearest() {
         assert_eq!(
-            colour("#ff0000", None, Depth::Indexed),
+            resolve_colour("#ff0000", None, Depth::Indexed),
             Some(Color::Indexed(196))
         );
         assert_eq!(
-            colour("#080808", None, Depth::Indexed),
+            resolve_colour("#080808", None, Depth::Indexed),
             Some(Color::Indexed(232))
         );
-        assert_eq!(colour("#cd3131", None, Depth::Sixteen), Some(Color::Red));
         assert_eq!(
-            colour("#cd3131", Some("none"), Depth::Sixteen),
+            resolve_colour("#cd3131", None, Depth::Sixteen),
+            Some(Color::Red)
+        );
+        assert_eq!(
+            resolve_colour("#cd3131", Some("none"), Depth::Sixteen),
             Some(Color::Reset)
         );
-        assert_eq!(colour("nonsense", None, Depth::True), None);
+        assert_eq!(resolve_colour("nonsense", None, Depth::True), None);
     }
 }

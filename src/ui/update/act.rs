@@ -5,20 +5,20 @@ use tui_input::Input;
 use super::{input::set_filter, open, probe};
 use crate::domain::apps;
 use crate::ui::{
-    effect::{Ask, Effect},
+    effect::{Effect, Query},
     facts,
     form::{self, Submitted},
     keymap::{Action, Danger},
-    model::{Frozen, Goal, Level, Model, Overlay, Palette, Pane, Pending},
+    model::{FrozenChains, Level, Model, Overlay, Palette, PaletteItem, Pane, Pending},
     question::{self, Focus},
-    rights::forbidden,
+    rights::missing_right,
     view,
 };
 
 /// Runs an action. The caller has checked read-only mode and key repeats.
-pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
-    if let Some(why) = forbidden(model, action) {
-        return refuse(model, format!("{}: {why}", action.word()));
+pub(super) fn perform_action(model: &mut Model, action: Action) -> Vec<Effect> {
+    if let Some(why) = missing_right(model, action) {
+        return report_refusal(model, format!("{}: {why}", action.word()));
     }
     match action {
         Action::Approve
@@ -32,28 +32,28 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         | Action::ToggleLane
         | Action::DeleteLane
         | Action::Teardown
-        | Action::StopTheLine => ask(model, action),
-        Action::Start => open_form(model, form::build::start),
-        Action::NewApps => open_form(model, form::build::apps),
-        Action::TemplateDiff => open::template_diff(model),
-        Action::Variables => open::variables(model),
-        Action::NewLane => open_form(model, |m| form::build::lane(m, false)),
-        Action::EditLane => open_form(model, |m| form::build::lane(m, true)),
-        Action::ProbeForm => open_form(model, form::build::probe),
-        Action::Lock => lock(model),
-        Action::Mark => mark(model),
-        Action::NextRelease => other_release(model, true),
-        Action::PreviousRelease => other_release(model, false),
-        Action::Logs => open::logs(model),
-        Action::NextContainer => open::other_log(model, |log| {
+        | Action::StopTheLine => open_question(model, action),
+        Action::Start => open_form(model, form::build::start_form),
+        Action::NewApps => open_form(model, form::build::new_apps_form),
+        Action::TemplateDiff => open::open_template_diff(model),
+        Action::Variables => open::open_variables(model),
+        Action::NewLane => open_form(model, |m| form::build::lane_form(m, false)),
+        Action::EditLane => open_form(model, |m| form::build::lane_form(m, true)),
+        Action::ProbeForm => open_form(model, form::build::probe_form),
+        Action::Lock => open_lock(model),
+        Action::Mark => toggle_mark(model),
+        Action::NextRelease => show_other_release(model, true),
+        Action::PreviousRelease => show_other_release(model, false),
+        Action::Logs => open::open_logs(model),
+        Action::NextContainer => open::switch_log(model, |log| {
             log.at = (log.at + 1) % log.containers.len().max(1)
         }),
-        Action::PreviousRun => open::other_log(model, |log| log.previous = !log.previous),
-        Action::Events => open::events(model),
-        Action::Yaml => open::yaml(model),
-        Action::Open => open::open(model),
-        Action::Probe => probe::both(model),
-        Action::Freeze => freeze(model),
+        Action::PreviousRun => open::switch_log(model, |log| log.previous = !log.previous),
+        Action::Events => open::open_events(model),
+        Action::Yaml => open::open_yaml(model),
+        Action::Open => open::open_selected(model),
+        Action::Probe => probe::send_both_probes(model),
+        Action::Freeze => toggle_freeze(model),
         Action::OnlyWrong => {
             model.only_wrong = !model.only_wrong;
             model.chain = None;
@@ -65,33 +65,37 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
             (model.inside, model.chain) = (None, None);
             vec![]
         }
-        Action::Filter => filter(model),
+        Action::Filter => open_filter(model),
         Action::Palette => {
-            let palette = Palette::of(model, |a| makes_sense(model, a), |a| forbidden(model, a));
-            push(model, Overlay::Palette(Box::new(palette)))
+            let palette = Palette::for_model(
+                model,
+                |a| makes_sense(model, a),
+                |a| missing_right(model, a),
+            );
+            push_overlay(model, Overlay::Palette(Box::new(palette)))
         }
-        Action::Contexts => contexts(model),
+        Action::Contexts => open_contexts(model),
         Action::Reconnect => {
-            model.notice(Level::Info, "trying the connection again", vec![]);
+            model.add_notice(Level::Info, "trying the connection again", vec![]);
             vec![Effect::Reconnect]
         }
-        Action::Help => open::help(model),
-        Action::Notices => open::notices(model),
-        Action::Copy => open::copy(model),
-        Action::NextPane => to_pane(model, 1),
-        Action::PreviousPane => to_pane(model, 4),
-        Action::PaneApps => pane(model, Pane::Apps),
-        Action::PaneEnvironments => pane(model, Pane::Environments),
-        Action::PaneRollout => pane(model, Pane::Rollout),
-        Action::PaneLanes => pane(model, Pane::Lanes),
-        Action::PaneTrace => pane(model, Pane::Trace),
+        Action::Help => open::toggle_help(model),
+        Action::Notices => open::open_notices(model),
+        Action::Copy => open::copy_selected(model),
+        Action::NextPane => cycle_pane(model, 1),
+        Action::PreviousPane => cycle_pane(model, 4),
+        Action::PaneApps => focus_pane(model, Pane::Apps),
+        Action::PaneEnvironments => focus_pane(model, Pane::Environments),
+        Action::PaneRollout => focus_pane(model, Pane::Rollout),
+        Action::PaneLanes => focus_pane(model, Pane::Lanes),
+        Action::PaneTrace => focus_pane(model, Pane::Trace),
         Action::Zoom => {
             model.zoom = !model.zoom;
             vec![]
         }
-        Action::Back => back(model),
+        Action::Back => go_back(model),
         // Read-only mode from the command line cannot be turned off by one key.
-        Action::ReadOnly if model.options.read_only && model.read_only => refuse(
+        Action::ReadOnly if model.options.read_only && model.read_only => report_refusal(
             model,
             "started read-only: it stays so until it is started without --read-only",
         ),
@@ -102,36 +106,36 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
             } else {
                 "changing keys are on"
             };
-            model.notice(Level::Info, words, vec![]);
+            model.add_notice(Level::Info, words, vec![]);
             vec![]
         }
         Action::Repaint => vec![Effect::Repaint],
         Action::Suspend => vec![Effect::Suspend],
         Action::Quit => vec![Effect::Quit],
-        Action::Down => step(model, 1),
-        Action::Up => step(model, -1),
-        Action::PageDown => step(model, page(model)),
-        Action::PageUp => step(model, -page(model)),
-        Action::First => step(model, isize::MIN / 2),
-        Action::Last => step(model, isize::MAX / 2),
-        Action::Follow => follow(model),
+        Action::Down => move_selection(model, 1),
+        Action::Up => move_selection(model, -1),
+        Action::PageDown => move_selection(model, page_step(model)),
+        Action::PageUp => move_selection(model, -page_step(model)),
+        Action::First => move_selection(model, isize::MIN / 2),
+        Action::Last => move_selection(model, isize::MAX / 2),
+        Action::Follow => toggle_follow(model),
         Action::NextField | Action::PreviousField | Action::NextChoice | Action::PreviousChoice => {
-            field(model, action)
+            change_field(model, action)
         }
-        Action::Submit => submit(model),
-        Action::Yes => yes(model),
+        Action::Submit => submit_open_form(model),
+        Action::Yes => answer_yes(model),
         Action::OtherButton => {
             if let Some(Overlay::Confirm(question)) = model.overlays.last_mut() {
-                question.turn();
+                question.move_focus();
             }
             vec![]
         }
-        Action::Press => press(model),
+        Action::Press => press_button(model),
         Action::LookAgain => look_again(model),
-        Action::Accept => accept(model),
+        Action::Accept => accept_input(model),
         Action::Complete | Action::CompleteBack => {
             if let Some(Overlay::Palette(palette)) = model.overlays.last_mut() {
-                palette.step(action == Action::CompleteBack);
+                palette.move_selection(action == Action::CompleteBack);
             }
             vec![]
         }
@@ -139,26 +143,35 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
 }
 
 /// Whether an action is available and permitted; for the footer and the palette.
-pub fn can(model: &Model, action: Action) -> bool {
-    makes_sense(model, action) && forbidden(model, action).is_none()
+pub fn is_available(model: &Model, action: Action) -> bool {
+    makes_sense(model, action) && missing_right(model, action).is_none()
 }
 
 fn makes_sense(model: &Model, action: Action) -> bool {
     if model.read_only && action.danger() != Danger::Safe {
         return false;
     }
-    let turn = || model.selected_release().map(|(_, r)| facts::turn(r));
-    let is = |test: fn(facts::Turn<'_>) -> bool| turn().is_some_and(test);
+    let turn = || {
+        model
+            .selected_release()
+            .map(|(_, r)| facts::release_state(r))
+    };
+    let is = |test: fn(facts::ReleaseState<'_>) -> bool| turn().is_some_and(test);
     match action {
-        Action::Approve | Action::Refuse => is(|t| matches!(t, facts::Turn::Approve(_))),
-        Action::Continue => is(|t| matches!(t, facts::Turn::Batch(..) | facts::Turn::Proceed(_))),
-        Action::Pause => {
-            is(|t| !t.is_over() && !matches!(t, facts::Turn::Held | facts::Turn::Aborting))
-        }
-        Action::Resume => is(|t| matches!(t, facts::Turn::Held)),
-        Action::Retry => is(|t| matches!(t, facts::Turn::Failed(_))),
-        Action::Skip => is(|t| t.is_person() && !matches!(t, facts::Turn::Held)),
-        Action::Abort => is(|t| !t.is_over() && !matches!(t, facts::Turn::Aborting)),
+        Action::Approve | Action::Refuse => is(|t| matches!(t, facts::ReleaseState::Approve(_))),
+        Action::Continue => is(|t| {
+            matches!(
+                t,
+                facts::ReleaseState::Batch(..) | facts::ReleaseState::Proceed(_)
+            )
+        }),
+        Action::Pause => is(|t| {
+            !t.is_over() && !matches!(t, facts::ReleaseState::Held | facts::ReleaseState::Aborting)
+        }),
+        Action::Resume => is(|t| matches!(t, facts::ReleaseState::Held)),
+        Action::Retry => is(|t| matches!(t, facts::ReleaseState::Failed(_))),
+        Action::Skip => is(|t| t.waits_for_person() && !matches!(t, facts::ReleaseState::Held)),
+        Action::Abort => is(|t| !t.is_over() && !matches!(t, facts::ReleaseState::Aborting)),
         Action::EditLane | Action::ToggleLane | Action::DeleteLane => {
             model.selected_lane().is_some()
         }
@@ -167,15 +180,15 @@ fn makes_sense(model: &Model, action: Action) -> bool {
         Action::NewApps => !model.world.templates.is_empty(),
         Action::TemplateDiff => model
             .selected_app()
-            .is_some_and(|app| apps::origin(app).is_some()),
+            .is_some_and(|app| apps::template_name(app).is_some()),
         Action::Logs => model.drilled && model.selected_pod().is_some(),
         Action::Lock | Action::Events | Action::Variables => model.selected_environment().is_some(),
-        Action::Teardown => !model.drilled && question::ask(model, action).is_ok(),
-        Action::Follow => open::log(model).is_some(),
-        Action::NextContainer => open::log(model).is_some_and(|log| log.containers.len() > 1),
-        Action::PreviousRun => open::log(model).is_some(),
+        Action::Teardown => !model.drilled && question::build_question(model, action).is_ok(),
+        Action::Follow => open::top_log(model).is_some(),
+        Action::NextContainer => open::top_log(model).is_some_and(|log| log.containers.len() > 1),
+        Action::PreviousRun => open::top_log(model).is_some(),
         Action::Yes => {
-            matches!(model.overlays.last(), Some(Overlay::Confirm(q)) if q.may())
+            matches!(model.overlays.last(), Some(Overlay::Confirm(q)) if q.can_confirm())
         }
         Action::LookAgain => {
             matches!(model.overlays.last(), Some(Overlay::Confirm(q)) if q.stale.is_some())
@@ -201,23 +214,23 @@ fn makes_sense(model: &Model, action: Action) -> bool {
     }
 }
 
-fn push(model: &mut Model, overlay: Overlay) -> Vec<Effect> {
+fn push_overlay(model: &mut Model, overlay: Overlay) -> Vec<Effect> {
     model.overlays.push(overlay);
     vec![]
 }
 
-fn refuse(model: &mut Model, why: impl AsRef<str>) -> Vec<Effect> {
-    model.notice(Level::Warn, why, vec![]);
+fn report_refusal(model: &mut Model, why: impl AsRef<str>) -> Vec<Effect> {
+    model.add_notice(Level::Warn, why, vec![]);
     vec![]
 }
 
-fn ask(model: &mut Model, action: Action) -> Vec<Effect> {
-    match question::ask(model, action) {
-        Ok(question) => push(model, Overlay::Confirm(Box::new(question))),
+fn open_question(model: &mut Model, action: Action) -> Vec<Effect> {
+    match question::build_question(model, action) {
+        Ok(question) => push_overlay(model, Overlay::Confirm(Box::new(question))),
         Err(why) => {
             // A user who types on without looking means the comment field of the dialog.
             model.ignore_letters();
-            refuse(model, why)
+            report_refusal(model, why)
         }
     }
 }
@@ -227,44 +240,46 @@ fn open_form(
     build: impl Fn(&Model) -> Result<form::Form, String>,
 ) -> Vec<Effect> {
     match build(model) {
-        Ok(form) => push(model, Overlay::Form(Box::new(form))),
-        Err(why) => refuse(model, why),
+        Ok(form) => push_overlay(model, Overlay::Form(Box::new(form))),
+        Err(why) => report_refusal(model, why),
     }
 }
 
-fn lock(model: &mut Model) -> Vec<Effect> {
+fn open_lock(model: &mut Model) -> Vec<Effect> {
     let held = model
         .selected_environment()
         .filter(|e| e.lock.is_some())
         .map(|e| e.name.clone());
     match (held, model.app.clone()) {
-        (Some(environment), Some(app)) => match question::lock(model, &app, &environment, None) {
-            Ok(question) => push(model, Overlay::Confirm(Box::new(question))),
-            Err(why) => refuse(model, why),
-        },
-        _ => open_form(model, form::build::lock),
+        (Some(environment), Some(app)) => {
+            match question::ask_to_lock(model, &app, &environment, None) {
+                Ok(question) => push_overlay(model, Overlay::Confirm(Box::new(question))),
+                Err(why) => report_refusal(model, why),
+            }
+        }
+        _ => open_form(model, form::build::lock_form),
     }
 }
 
-fn contexts(model: &mut Model) -> Vec<Effect> {
-    let ticket = model.ticket();
+fn open_contexts(model: &mut Model) -> Vec<Effect> {
+    let ticket = model.next_ticket();
     model
         .overlays
-        .push(Overlay::Palette(Box::new(Palette::of_contexts(ticket))));
-    vec![Effect::Ask(ticket, Ask::Contexts)]
+        .push(Overlay::Palette(Box::new(Palette::for_contexts(ticket))));
+    vec![Effect::Query(ticket, Query::Contexts)]
 }
 
-fn mark(model: &mut Model) -> Vec<Effect> {
+fn toggle_mark(model: &mut Model) -> Vec<Effect> {
     if let Some(app) = model.app.clone()
         && !model.marked.remove(&app)
     {
         model.marked.insert(app);
     }
-    step(model, 1)
+    move_selection(model, 1)
 }
 
 /// Shows the next newer or older release; releases are sorted newest first.
-fn other_release(model: &mut Model, newer: bool) -> Vec<Effect> {
+fn show_other_release(model: &mut Model, newer: bool) -> Vec<Effect> {
     let here = model.selected_release().map(|(name, _)| name.clone());
     let all = model
         .app
@@ -284,10 +299,10 @@ fn other_release(model: &mut Model, newer: bool) -> Vec<Effect> {
     match next.and_then(|n| all.get(n)) {
         Some(name) => {
             let name = name.clone();
-            model.look_at(name);
+            model.pin_release(name);
             vec![]
         }
-        None => refuse(
+        None => report_refusal(
             model,
             if newer {
                 "this is the newest release"
@@ -298,39 +313,39 @@ fn other_release(model: &mut Model, newer: bool) -> Vec<Effect> {
     }
 }
 
-fn freeze(model: &mut Model) -> Vec<Effect> {
+fn toggle_freeze(model: &mut Model) -> Vec<Effect> {
     model.frozen = if model.frozen.is_some() {
         None
     } else {
-        Some(Frozen {
+        Some(FrozenChains {
             chains: model.facts.chains.clone(),
-            groups: model.facts.shown.groups.clone(),
+            groups: model.facts.figures.groups.clone(),
         })
     };
     vec![]
 }
 
-fn filter(model: &mut Model) -> Vec<Effect> {
+fn open_filter(model: &mut Model) -> Vec<Effect> {
     let before = match model.overlays.last() {
         Some(Overlay::Text(text)) => text.filter.clone(),
-        _ => model.filter(model.pane).to_owned(),
+        _ => model.pane_filter(model.pane).to_owned(),
     };
-    push(model, Overlay::Filter(Input::new(before.clone()), before))
+    push_overlay(model, Overlay::Filter(Input::new(before.clone()), before))
 }
 
-fn to_pane(model: &mut Model, by: usize) -> Vec<Effect> {
+fn cycle_pane(model: &mut Model, by: usize) -> Vec<Effect> {
     let at = (model.pane as usize + by) % Pane::ALL.len();
     model.pane = Pane::ALL.get(at).copied().unwrap_or_default();
     vec![]
 }
 
-fn pane(model: &mut Model, pane: Pane) -> Vec<Effect> {
+fn focus_pane(model: &mut Model, pane: Pane) -> Vec<Effect> {
     model.pane = pane;
     vec![]
 }
 
 /// Closes, clears or goes back, one step at a time.
-fn back(model: &mut Model) -> Vec<Effect> {
+fn go_back(model: &mut Model) -> Vec<Effect> {
     match model.overlays.last() {
         Some(Overlay::Filter(_, before)) => {
             let before = before.clone();
@@ -342,10 +357,10 @@ fn back(model: &mut Model) -> Vec<Effect> {
             set_filter(model, "");
             return vec![];
         }
-        Some(_) => return model.close(),
+        Some(_) => return model.close_overlay(),
         None => {}
     }
-    if !model.filter(model.pane).is_empty() {
+    if !model.pane_filter(model.pane).is_empty() {
         model.filters.remove(&model.pane);
     } else if model.pane == Pane::Environments && model.drilled {
         model.drilled = false;
@@ -368,7 +383,7 @@ fn is_arranged(model: &Model) -> bool {
     model.only_wrong || model.frozen.is_some() || model.chain.is_some() || model.group.is_some()
 }
 
-fn page(model: &Model) -> isize {
+fn page_step(model: &Model) -> isize {
     let rows = match model.overlays.last() {
         Some(Overlay::Text(_)) => view::text_height(model.size),
         _ => usize::from(model.size.1 / 2),
@@ -376,7 +391,7 @@ fn page(model: &Model) -> isize {
     isize::try_from(rows / 2).unwrap_or(10).max(1)
 }
 
-fn step(model: &mut Model, by: isize) -> Vec<Effect> {
+fn move_selection(model: &mut Model, by: isize) -> Vec<Effect> {
     match model.overlays.pop() {
         Some(Overlay::Text(mut text)) => {
             let lines = view::text_rows(model, &text).len();
@@ -389,63 +404,63 @@ fn step(model: &mut Model, by: isize) -> Vec<Effect> {
         }
         Some(other) => model.overlays.push(other),
         None => {
-            let (rows, at) = model.place(model.pane);
+            let (rows, at) = model.row_position(model.pane);
             if rows > 0 {
                 let next = at.map_or(0, |at| at.saturating_add_signed(by).min(rows - 1));
-                model.select(next);
+                model.select_row(next);
             }
         }
     }
     vec![]
 }
 
-fn follow(model: &mut Model) -> Vec<Effect> {
+fn toggle_follow(model: &mut Model) -> Vec<Effect> {
     if let Some(Overlay::Text(mut text)) = model.overlays.pop() {
         let lines = view::text_rows(model, &text).len();
-        text.top = text.first(lines, view::text_height(model.size));
+        text.top = text.first_line(lines, view::text_height(model.size));
         text.follow = !text.follow;
         model.overlays.push(Overlay::Text(text));
     }
     vec![]
 }
 
-fn field(model: &mut Model, action: Action) -> Vec<Effect> {
+fn change_field(model: &mut Model, action: Action) -> Vec<Effect> {
     if let Some(Overlay::Form(open)) = model.overlays.last_mut() {
         match action {
-            Action::NextField => open.step(false),
-            Action::PreviousField => open.step(true),
+            Action::NextField => open.move_focus(false),
+            Action::PreviousField => open.move_focus(true),
             other => {
                 let back = other == Action::PreviousChoice;
-                if let Some(field) = open.field() {
-                    field.turn(back);
+                if let Some(field) = open.current_field() {
+                    field.cycle_choice(back);
                 }
             }
         }
     }
-    super::input::edited(model);
+    super::input::refresh_after_edit(model);
     vec![]
 }
 
-fn submit(model: &mut Model) -> Vec<Effect> {
+fn submit_open_form(model: &mut Model) -> Vec<Effect> {
     let Some(Overlay::Form(mut open)) = model.overlays.pop() else {
         return vec![];
     };
-    let submitted = form::submit(model, &mut open);
+    let submitted = form::submit_form(model, &mut open);
     match submitted {
         Ok(Submitted::Ask(question)) => {
             model.overlays.push(Overlay::Form(open));
-            push(model, Overlay::Confirm(question))
+            push_overlay(model, Overlay::Confirm(question))
         }
-        Ok(Submitted::Send(intent)) => probe::own(model, *intent),
+        Ok(Submitted::Send(intent)) => probe::send_custom_probe(model, *intent),
         Err(why) => {
             model.overlays.push(Overlay::Form(open));
-            refuse(model, why)
+            report_refusal(model, why)
         }
     }
 }
 
 /// Answers yes regardless of the focus; a required name must have been typed.
-fn yes(model: &mut Model) -> Vec<Effect> {
+fn answer_yes(model: &mut Model) -> Vec<Effect> {
     match model.overlays.last() {
         Some(Overlay::Confirm(question)) if question.typed.is_some() && !question.is_typed() => {
             let name = question
@@ -453,43 +468,43 @@ fn yes(model: &mut Model) -> Vec<Effect> {
                 .as_ref()
                 .map(|(name, _)| name.clone())
                 .unwrap_or_default();
-            refuse(model, format!("type {name} first"))
+            report_refusal(model, format!("type {name} first"))
         }
-        Some(Overlay::Confirm(_)) => send(model),
+        Some(Overlay::Confirm(_)) => send_intent(model),
         _ => vec![],
     }
 }
 
-fn press(model: &mut Model) -> Vec<Effect> {
+fn press_button(model: &mut Model) -> Vec<Effect> {
     let Some(Overlay::Confirm(question)) = model.overlays.last() else {
         return vec![];
     };
     match question.focus {
-        Focus::Yes => yes(model),
-        Focus::Typed if question.is_typed() => send(model),
+        Focus::Yes => answer_yes(model),
+        Focus::Typed if question.is_typed() => send_intent(model),
         Focus::Typed | Focus::Comment => {
             if let Some(Overlay::Confirm(question)) = model.overlays.last_mut() {
-                question.turn();
+                question.move_focus();
             }
             vec![]
         }
-        Focus::No => model.close(),
+        Focus::No => model.close_overlay(),
     }
 }
 
-fn send(model: &mut Model) -> Vec<Effect> {
+fn send_intent(model: &mut Model) -> Vec<Effect> {
     let Some(Overlay::Confirm(question)) = model.overlays.last() else {
         return vec![];
     };
     if model.read_only {
-        return refuse(model, "read-only: nothing is sent");
+        return report_refusal(model, "read-only: nothing is sent");
     }
-    if !question.may() {
+    if !question.can_confirm() {
         let why = question
             .stale
             .clone()
             .unwrap_or_else(|| "not confirmed".into());
-        return refuse(model, format!("{why}: nothing was done; look again"));
+        return report_refusal(model, format!("{why}: nothing was done; look again"));
     }
     let Some(Overlay::Confirm(question)) = model.overlays.pop() else {
         return vec![];
@@ -504,7 +519,7 @@ fn send(model: &mut Model) -> Vec<Effect> {
     if matches!(model.overlays.last(), Some(Overlay::Form(_))) {
         model.overlays.pop();
     }
-    let ticket = model.ticket();
+    let ticket = model.next_ticket();
     let pending = Pending {
         words: question.sent.clone(),
         about: question.about.clone(),
@@ -513,7 +528,7 @@ fn send(model: &mut Model) -> Vec<Effect> {
     };
     model.pending.insert(ticket, pending);
     model.marked.clear();
-    vec![Effect::Perform(ticket, question.answer())]
+    vec![Effect::Perform(ticket, question.into_intent())]
 }
 
 /// Builds the question again from the current world.
@@ -522,37 +537,43 @@ fn look_again(model: &mut Model) -> Vec<Effect> {
         return vec![];
     };
     match question.again {
-        Some(action) => ask(model, action),
+        Some(action) => open_question(model, action),
         // The form below still holds the user's input.
         None => vec![],
     }
 }
 
-fn accept(model: &mut Model) -> Vec<Effect> {
+fn accept_input(model: &mut Model) -> Vec<Effect> {
     match model.overlays.pop() {
-        Some(Overlay::Palette(palette)) => match palette.goal() {
-            Some(Goal::Act(action)) if makes_sense(model, action) => act(model, action),
+        Some(Overlay::Palette(palette)) => match palette.selected_item() {
+            Some(PaletteItem::Act(action)) if makes_sense(model, action) => {
+                perform_action(model, action)
+            }
             // Unavailable actions say why.
-            Some(Goal::Act(action)) if model.read_only && action.danger() != Danger::Safe => {
-                refuse(model, format!("read-only: {} is taken away", action.word()))
+            Some(PaletteItem::Act(action))
+                if model.read_only && action.danger() != Danger::Safe =>
+            {
+                report_refusal(model, format!("read-only: {} is taken away", action.word()))
             }
-            Some(Goal::Act(action)) if action.danger() != Danger::Safe => act(model, action),
-            Some(Goal::Place(choice)) if choice.place == model.options.place => {
-                act(model, Action::Reconnect)
+            Some(PaletteItem::Act(action)) if action.danger() != Danger::Safe => {
+                perform_action(model, action)
             }
-            Some(Goal::Place(choice)) => {
-                let mut effects = model.switch(&choice.place);
-                effects.push(Effect::Switch(choice.name));
+            Some(PaletteItem::Cluster(choice)) if choice.place == model.options.place => {
+                perform_action(model, Action::Reconnect)
+            }
+            Some(PaletteItem::Cluster(choice)) => {
+                let mut effects = model.switch_cluster(&choice.place);
+                effects.push(Effect::SwitchCluster(choice.name));
                 effects
             }
-            Some(Goal::Object(object)) => open::yaml_of(model, object),
-            Some(goal) => match model.go(&goal) {
+            Some(PaletteItem::Object(object)) => open::open_yaml_of(model, object),
+            Some(goal) => match model.go_to(&goal) {
                 true => vec![],
-                false => refuse(model, "that is gone meanwhile"),
+                false => report_refusal(model, "that is gone meanwhile"),
             },
             None => vec![],
         },
         Some(Overlay::Filter(..)) | None => vec![],
-        Some(other) => push(model, other),
+        Some(other) => push_overlay(model, other),
     }
 }

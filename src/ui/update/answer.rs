@@ -1,26 +1,26 @@
 //! Handles outcomes of intents and answers to queries.
 
 use crate::ui::{
-    effect::{Answer, Done, Effect, Fault, Ticket},
-    model::{Level, Model, Overlay, Source, Text, yaml_line},
+    effect::{Answer, Effect, Fault, IntentOutcome, Ticket},
+    model::{Level, Model, Overlay, Source, Text, style_yaml_line},
     theme::Role,
-    widget::Rich,
+    widget::RichText,
 };
 
-pub(super) fn settled(
+pub(super) fn handle_settled(
     model: &mut Model,
     ticket: Ticket,
-    outcome: Result<Done, Fault>,
+    outcome: Result<IntentOutcome, Fault>,
 ) -> Vec<Effect> {
     let Some(pending) = model.pending.remove(&ticket) else {
         return vec![];
     };
     if let Some(id) = pending.probe {
-        return probed(model, id, &pending.about, outcome);
+        return handle_probe(model, id, &pending.about, outcome);
     }
     match outcome {
         Ok(done) => {
-            model.notice(Level::Good, &*done.text, vec![]);
+            model.add_notice(Level::Good, &*done.text, vec![]);
             // When releases were created, follow the newest one instead of the chosen one.
             if model.release.is_some()
                 && done
@@ -31,23 +31,28 @@ pub(super) fn settled(
                 (model.release, model.task) = (None, None);
             }
         }
-        Err(fault) => fail(model, &fault),
+        Err(fault) => report_fault(model, &fault),
     }
     vec![]
 }
 
-fn fail(model: &mut Model, fault: &Fault) {
+fn report_fault(model: &mut Model, fault: &Fault) {
     let detail = fault.detail.iter().map(ToString::to_string).collect();
     let level = if fault.moved_on {
         Level::Warn
     } else {
         Level::Bad
     };
-    model.notice(level, &*fault.text, detail);
+    model.add_notice(level, &*fault.text, detail);
 }
 
 /// Adds the result to the open probe overlay; when that was closed, reports it as a notice.
-fn probed(model: &mut Model, id: u64, label: &str, outcome: Result<Done, Fault>) -> Vec<Effect> {
+fn handle_probe(
+    model: &mut Model,
+    id: u64,
+    label: &str,
+    outcome: Result<IntentOutcome, Fault>,
+) -> Vec<Effect> {
     let open = model.overlays.iter_mut().find_map(|o| match o {
         Overlay::Text(text) if matches!(text.source, Source::Probe(own, _) if own == id) => {
             Some(text)
@@ -55,7 +60,7 @@ fn probed(model: &mut Model, id: u64, label: &str, outcome: Result<Done, Fault>)
         _ => None,
     });
     match open {
-        Some(text) => place(text, label, outcome),
+        Some(text) => fill_probe_slot(text, label, outcome),
         None => match outcome {
             Ok(done) => {
                 for probe in &done.probes {
@@ -64,20 +69,20 @@ fn probed(model: &mut Model, id: u64, label: &str, outcome: Result<Done, Fault>)
                     } else {
                         Level::Bad
                     };
-                    model.notice(
+                    model.add_notice(
                         level,
                         format!("probe {label} {}: {}", probe.path, probe.verdict),
                         probe.problems.clone(),
                     );
                 }
             }
-            Err(fault) => fail(model, &fault),
+            Err(fault) => report_fault(model, &fault),
         },
     }
     vec![]
 }
 
-fn place(text: &mut Text, label: &str, outcome: Result<Done, Fault>) {
+fn fill_probe_slot(text: &mut Text, label: &str, outcome: Result<IntentOutcome, Fault>) {
     let Source::Probe(_, results) = &mut text.source else {
         return;
     };
@@ -90,7 +95,7 @@ fn place(text: &mut Text, label: &str, outcome: Result<Done, Fault>) {
     text.loading = results.iter().any(|(_, slot)| slot.is_none());
 }
 
-pub(super) fn answer(model: &mut Model, ticket: Ticket, answer: Answer) {
+pub(super) fn handle_answer(model: &mut Model, ticket: Ticket, answer: Answer) {
     let shown = model.options.place.clone();
     let palette = model.overlays.iter_mut().find_map(|o| match o {
         Overlay::Palette(palette) if palette.ticket == Some(ticket) => Some(palette),
@@ -98,7 +103,7 @@ pub(super) fn answer(model: &mut Model, ticket: Ticket, answer: Answer) {
     });
     if let Some(palette) = palette {
         match answer {
-            Answer::Choices(choices) => palette.choices(choices, &shown),
+            Answer::Choices(choices) => palette.set_choices(choices, &shown),
             Answer::Failed(fault) => palette.none = fault.text.to_string(),
             Answer::Lines(_) | Answer::End => {}
         }
@@ -113,34 +118,36 @@ pub(super) fn answer(model: &mut Model, ticket: Ticket, answer: Answer) {
         Answer::Lines(lines) => {
             let yaml = matches!(text.source, Source::Yaml(_));
             text.loading = false;
-            text.extend(
-                lines
-                    .iter()
-                    .map(|l| if yaml { yaml_line(l) } else { log_line(l) }),
-            );
+            text.append_lines(lines.iter().map(|l| {
+                if yaml {
+                    style_yaml_line(l)
+                } else {
+                    style_log_line(l)
+                }
+            }));
         }
         Answer::Choices(_) => {}
         Answer::End => {
             text.loading = false;
             if matches!(text.source, Source::Logs(_)) {
-                text.extend([Rich::of(Role::Muted, "the log has ended")]);
+                text.append_lines([RichText::styled(Role::Muted, "the log has ended")]);
             }
         }
         Answer::Failed(fault) => {
             text.loading = false;
-            text.extend([Rich::of(Role::Bad, &*fault.text)]);
-            text.extend(
+            text.append_lines([RichText::styled(Role::Bad, &*fault.text)]);
+            text.append_lines(
                 fault
                     .detail
                     .iter()
-                    .map(|d| Rich::of(Role::Muted, &**d))
+                    .map(|d| RichText::styled(Role::Muted, &**d))
                     .collect::<Vec<_>>(),
             );
         }
     }
 }
 
-fn log_line(line: &str) -> Rich {
+fn style_log_line(line: &str) -> RichText {
     let lower: String = line.chars().take(80).collect::<String>().to_lowercase();
     let role = if ["error", "panic", "fatal"]
         .iter()
@@ -152,5 +159,5 @@ fn log_line(line: &str) -> Rich {
     } else {
         Role::Text
     };
-    Rich::of(role, line)
+    RichText::styled(role, line)
 }

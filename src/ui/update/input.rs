@@ -5,20 +5,20 @@ use crokey::{KeyCombination, OneToThree};
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use tui_input::{Input, InputRequest};
 
-use super::act::act;
+use super::act::perform_action;
 use crate::ui::{
     effect::Effect,
-    form::{self, Value},
-    keymap::{Action, Context, Danger, show},
+    form::{self, FieldValue},
+    keymap::{Action, Danger, KeyContext, format_key},
     model::{Level, Model, Overlay},
-    widget::harmless,
+    widget::sanitize_text,
 };
 
-pub(super) fn input(model: &mut Model, event: Event) -> Vec<Effect> {
+pub(super) fn handle_event(model: &mut Model, event: Event) -> Vec<Effect> {
     match event {
         Event::Key(key) if key.kind != KeyEventKind::Release => key_pressed(model, key),
         Event::Paste(text) => {
-            paste(model, &text);
+            paste_text(model, &text);
             vec![]
         }
         Event::Resize(columns, rows) => {
@@ -37,15 +37,15 @@ fn key_pressed(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
         && !key
             .modifiers
             .intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
-    if takes_letters(model) && (letter || edits(&key)) {
-        if let Some(request) = request(&key) {
-            edit(model, request);
+    if takes_letters(model) && (letter || is_edit_key(&key)) {
+        if let Some(request) = to_input_request(&key) {
+            edit_field(model, request);
         }
         return vec![];
     }
     if letter
         && model
-            .letters_mean_nothing
+            .letters_ignored_until
             .is_some_and(|until| model.now < until)
     {
         let words = "thrown away: keys for a question that has closed";
@@ -54,25 +54,25 @@ fn key_pressed(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
             .front()
             .is_none_or(|n| n.text != words || model.now.duration_since(n.time).as_secs() > 5)
         {
-            model.notice(Level::Info, words, vec![]);
+            model.add_notice(Level::Info, words, vec![]);
         }
         model.ignore_letters();
         return vec![];
     }
-    model.letters_mean_nothing = None;
-    let contexts = model.contexts();
+    model.letters_ignored_until = None;
+    let contexts = model.active_contexts();
     let combination = KeyCombination::from(key);
-    let Some(action) = model.options.keymap.action(&contexts, combination) else {
+    let Some(action) = model.options.keymap.find_action(&contexts, combination) else {
         if takes_letters(model)
-            && let Some(request) = request(&key)
+            && let Some(request) = to_input_request(&key)
         {
-            edit(model, request);
-        } else if ctrl_c(combination) {
-            return model.close();
+            edit_field(model, request);
+        } else if is_ctrl_c(combination) {
+            return model.close_overlay();
         } else if let Some(words) =
-            elsewhere(model, combination).filter(|_| model.overlays.is_empty())
+            describe_other_contexts(model, combination).filter(|_| model.overlays.is_empty())
         {
-            model.notice(Level::Info, words, vec![]);
+            model.add_notice(Level::Info, words, vec![]);
         }
         return vec![];
     };
@@ -86,36 +86,42 @@ fn key_pressed(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
         return vec![];
     }
     if model.read_only && action.danger() != Danger::Safe {
-        let back = model.options.keymap.anywhere(Action::ReadOnly);
+        let back = model.options.keymap.key_anywhere(Action::ReadOnly);
         let back = if model.options.read_only {
             "".into()
         } else {
             format!("; {back} gives it back")
         };
-        model.notice(
+        model.add_notice(
             Level::Warn,
             format!("read-only: {} is taken away{back}", action.word()),
             vec![],
         );
         return vec![];
     }
-    act(model, action)
+    perform_action(model, action)
 }
 
 /// Says in which other panes an unbound key has an action.
-fn elsewhere(model: &Model, key: KeyCombination) -> Option<String> {
-    let places = Context::ALL
+fn describe_other_contexts(model: &Model, key: KeyCombination) -> Option<String> {
+    let places = KeyContext::ALL
         .into_iter()
         .filter(|c| !c.is_over())
         .filter_map(|context| {
-            let action = model.options.keymap.action(&[context], key)?;
+            let action = model.options.keymap.find_action(&[context], key)?;
             Some(format!("{} in {}", action.word(), context.title()))
         });
     let places: Vec<String> = places.collect();
-    (!places.is_empty()).then(|| format!("{} does nothing here: {}", show(key), places.join(", ")))
+    (!places.is_empty()).then(|| {
+        format!(
+            "{} does nothing here: {}",
+            format_key(key),
+            places.join(", ")
+        )
+    })
 }
 
-fn ctrl_c(key: KeyCombination) -> bool {
+fn is_ctrl_c(key: KeyCombination) -> bool {
     key.modifiers == KeyModifiers::CONTROL && key.codes == OneToThree::One(KeyCode::Char('c'))
 }
 
@@ -125,7 +131,7 @@ fn takes_letters(model: &Model) -> bool {
         Some(Overlay::Form(form)) => form
             .fields
             .get(form.at)
-            .is_some_and(|f| matches!(f.value, Value::Text(_))),
+            .is_some_and(|f| matches!(f.value, FieldValue::Text(_))),
         Some(Overlay::Confirm(question)) => {
             use crate::ui::question::Focus;
             matches!(question.focus, Focus::Typed | Focus::Comment)
@@ -136,7 +142,7 @@ fn takes_letters(model: &Model) -> bool {
 }
 
 /// Keys that always edit the focused field, whatever else they are bound to.
-fn edits(key: &KeyEvent) -> bool {
+fn is_edit_key(key: &KeyEvent) -> bool {
     matches!(
         key.code,
         KeyCode::Backspace
@@ -148,7 +154,7 @@ fn edits(key: &KeyEvent) -> bool {
     )
 }
 
-fn request(key: &KeyEvent) -> Option<InputRequest> {
+fn to_input_request(key: &KeyEvent) -> Option<InputRequest> {
     let ctrl = key.modifiers.contains(KeyModifiers::CONTROL);
     let alt = key.modifiers.contains(KeyModifiers::ALT);
     Some(match key.code {
@@ -159,7 +165,7 @@ fn request(key: &KeyEvent) -> Option<InputRequest> {
         KeyCode::Char('w') if ctrl => InputRequest::DeletePrevWord,
         KeyCode::Char('b') if alt => InputRequest::GoToPrevWord,
         KeyCode::Char('f') if alt => InputRequest::GoToNextWord,
-        KeyCode::Char(c) if !ctrl && !alt && harmless(&c.to_string()).contains(c) => {
+        KeyCode::Char(c) if !ctrl && !alt && sanitize_text(&c.to_string()).contains(c) => {
             InputRequest::InsertChar(c)
         }
         KeyCode::Backspace => InputRequest::DeletePrevChar,
@@ -175,13 +181,13 @@ fn request(key: &KeyEvent) -> Option<InputRequest> {
 }
 
 /// Maximum number of pasted characters.
-const PASTE: usize = 4096;
+const MAX_PASTE: usize = 4096;
 
 /// Pasted text goes into the focused field, on one line. Without a text field it is dropped, so it
 /// cannot trigger key bindings.
-fn paste(model: &mut Model, text: &str) {
+fn paste_text(model: &mut Model, text: &str) {
     if !takes_letters(model) {
-        model.notice(
+        model.add_notice(
             Level::Info,
             "pasted text is taken only where something is typed",
             vec![],
@@ -189,42 +195,42 @@ fn paste(model: &mut Model, text: &str) {
         return;
     }
     let line = text.trim_end().replace(['\n', '\r', '\t'], " ");
-    for c in harmless(&line).chars().take(PASTE) {
+    for c in sanitize_text(&line).chars().take(MAX_PASTE) {
         edit_quietly(model, InputRequest::InsertChar(c));
     }
-    edited(model);
+    refresh_after_edit(model);
 }
 
-fn edit(model: &mut Model, request: InputRequest) {
+fn edit_field(model: &mut Model, request: InputRequest) {
     edit_quietly(model, request);
-    edited(model);
+    refresh_after_edit(model);
 }
 
 fn edit_quietly(model: &mut Model, request: InputRequest) {
     match model.overlays.last_mut() {
-        Some(Overlay::Form(form)) => form.edit(request),
-        Some(Overlay::Confirm(question)) => apply(question.input(), request),
-        Some(Overlay::Palette(palette)) => apply(Some(&mut palette.input), request),
-        Some(Overlay::Filter(input, _)) => apply(Some(input), request),
+        Some(Overlay::Form(form)) => form.edit_field(request),
+        Some(Overlay::Confirm(question)) => apply_edit(question.focused_input(), request),
+        Some(Overlay::Palette(palette)) => apply_edit(Some(&mut palette.input), request),
+        Some(Overlay::Filter(input, _)) => apply_edit(Some(input), request),
         Some(Overlay::Text(_)) | None => {}
     }
 }
 
-fn apply(input: Option<&mut Input>, request: InputRequest) {
+fn apply_edit(input: Option<&mut Input>, request: InputRequest) {
     if let Some(input) = input {
         input.handle(request);
     }
 }
 
 /// Updates everything that depends on the edited field.
-pub(super) fn edited(model: &mut Model) {
+pub(super) fn refresh_after_edit(model: &mut Model) {
     match model.overlays.pop() {
         Some(Overlay::Form(mut open)) => {
-            form::check(model, &mut open);
+            form::check_form(model, &mut open);
             model.overlays.push(Overlay::Form(open));
         }
         Some(Overlay::Palette(mut palette)) => {
-            palette.find();
+            palette.update_matches();
             model.overlays.push(Overlay::Palette(palette));
         }
         Some(Overlay::Filter(input, before)) => {

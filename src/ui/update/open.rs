@@ -5,44 +5,44 @@ use std::sync::Arc;
 use kube::ResourceExt;
 
 use crate::{
-    domain::{apps, chain::Chain, world::Key},
+    domain::{apps, chain::Chain, world::ObjectKey},
     ui::{
-        effect::{Ask, Effect, Object},
-        keymap::{Action, Context},
-        model::{Level, LogOf, Model, Overlay, Pane, Source, Text},
+        effect::{Effect, ObjectRef, Query},
+        keymap::{Action, KeyContext},
+        model::{Level, LogTarget, Model, Overlay, Pane, Source, Text},
         view,
-        widget::Rich,
+        widget::RichText,
     },
 };
 
 /// Number of existing log lines to request.
-const TAIL: u32 = 500;
+const TAIL_LINES: u32 = 500;
 
-fn show(model: &mut Model, text: Text) -> Vec<Effect> {
+fn push_text(model: &mut Model, text: Text) -> Vec<Effect> {
     model.overlays.push(Overlay::Text(Box::new(text)));
     vec![]
 }
 
-fn nothing(model: &mut Model, what: &str) -> Vec<Effect> {
-    model.notice(Level::Warn, what, vec![]);
+fn report_nothing(model: &mut Model, what: &str) -> Vec<Effect> {
+    model.add_notice(Level::Warn, what, vec![]);
     vec![]
 }
 
-pub(super) fn help(model: &mut Model) -> Vec<Effect> {
+pub(super) fn toggle_help(model: &mut Model) -> Vec<Effect> {
     // The same key closes the help.
     if matches!(model.overlays.last(), Some(Overlay::Text(text)) if matches!(text.source, Source::Help))
     {
-        return model.close();
+        return model.close_overlay();
     }
-    show(model, Text::new("Keys", Source::Help))
+    push_text(model, Text::new("Keys", Source::Help))
 }
 
-pub(super) fn notices(model: &mut Model) -> Vec<Effect> {
-    show(model, Text::new("Notices", Source::Notices))
+pub(super) fn open_notices(model: &mut Model) -> Vec<Effect> {
+    push_text(model, Text::new("Notices", Source::Notices))
 }
 
 /// Enter: opens the selected row.
-pub(super) fn open(model: &mut Model) -> Vec<Effect> {
+pub(super) fn open_selected(model: &mut Model) -> Vec<Effect> {
     match model.pane {
         Pane::Apps => {
             model.pane = if model.selected_release().is_some() {
@@ -52,7 +52,7 @@ pub(super) fn open(model: &mut Model) -> Vec<Effect> {
             };
             vec![]
         }
-        Pane::Environments if model.drilled => logs(model),
+        Pane::Environments if model.drilled => open_logs(model),
         Pane::Environments => {
             model.drilled = true;
             model.filters.remove(&Pane::Environments);
@@ -66,16 +66,16 @@ pub(super) fn open(model: &mut Model) -> Vec<Effect> {
             Some((release, task)) => {
                 let source = Source::Task(release, task.name.clone());
                 let text = Text::new(format!("Task {}", task.name), source);
-                show(model, text)
+                push_text(model, text)
             }
-            None => nothing(model, "there is no task to open"),
+            None => report_nothing(model, "there is no task to open"),
         },
         Pane::Lanes => match model.selected_lane() {
-            Some(_) if model.read_only => yaml(model),
-            Some(_) => super::act::act(model, Action::EditLane),
+            Some(_) if model.read_only => open_yaml(model),
+            Some(_) => super::act::perform_action(model, Action::EditLane),
             None => {
-                let key = model.key(Context::Lanes, Action::NewLane);
-                nothing(model, &format!("there is no lane; {key} adds one"))
+                let key = model.key_for(KeyContext::Lanes, Action::NewLane);
+                report_nothing(model, &format!("there is no lane; {key} adds one"))
             }
         },
         Pane::Trace if model.is_grouped() => {
@@ -85,26 +85,26 @@ pub(super) fn open(model: &mut Model) -> Vec<Effect> {
                         (Some(Arc::clone(&key)), Some(key), None);
                     vec![]
                 }
-                None => nothing(model, "there are no requests to open"),
+                None => report_nothing(model, "there are no requests to open"),
             }
         }
         Pane::Trace => match model.selected_chain().cloned() {
             Some(chain) => {
-                let fetch = fetch(model, &chain);
-                let mut effects = show(
+                let fetch = fetch_trace_effect(model, &chain);
+                let mut effects = push_text(
                     model,
                     Text::new(format!("Trace {}", chain.trace), Source::Chain(chain)),
                 );
                 effects.extend(fetch);
                 effects
             }
-            None => nothing(model, "there is no chain to open"),
+            None => report_nothing(model, "there is no chain to open"),
         },
     }
 }
 
 /// Requests the rest of a chain's trace, when its lane group names a trace store.
-fn fetch(model: &Model, chain: &Chain) -> Option<Effect> {
+fn fetch_trace_effect(model: &Model, chain: &Chain) -> Option<Effect> {
     let group = chain.group.clone()?;
     let named = model
         .world
@@ -120,27 +120,27 @@ fn fetch(model: &Model, chain: &Chain) -> Option<Effect> {
     })
 }
 
-pub(super) fn logs(model: &mut Model) -> Vec<Effect> {
+pub(super) fn open_logs(model: &mut Model) -> Vec<Effect> {
     let Some(pod) = model.selected_pod() else {
-        let key = model.key(Context::Global, Action::Open);
-        return nothing(
+        let key = model.key_for(KeyContext::Global, Action::Open);
+        return report_nothing(
             model,
             &format!("no pod is selected: {key} shows an environment's pods"),
         );
     };
     let containers = pod.containers.iter().map(ToString::to_string).collect();
-    let log = LogOf {
+    let log = LogTarget {
         pod: pod.key.clone(),
         containers,
-        ..LogOf::default()
+        ..LogTarget::default()
     };
-    let (text, asked) = read(model, log);
-    show(model, text);
+    let (text, asked) = request_log(model, log);
+    push_text(model, text);
     vec![asked]
 }
 
 /// The log shown in the topmost overlay.
-pub(super) fn log(model: &Model) -> Option<&LogOf> {
+pub(super) fn top_log(model: &Model) -> Option<&LogTarget> {
     match model.overlays.last() {
         Some(Overlay::Text(text)) => match &text.source {
             Source::Logs(log) => Some(log),
@@ -151,45 +151,45 @@ pub(super) fn log(model: &Model) -> Option<&LogOf> {
 }
 
 /// Replaces the open log by that of another container or of another run.
-pub(super) fn other_log(model: &mut Model, change: impl FnOnce(&mut LogOf)) -> Vec<Effect> {
-    let Some(mut log) = log(model).cloned() else {
+pub(super) fn switch_log(model: &mut Model, change: impl FnOnce(&mut LogTarget)) -> Vec<Effect> {
+    let Some(mut log) = top_log(model).cloned() else {
         return vec![];
     };
     change(&mut log);
     let Some(Overlay::Text(old)) = model.overlays.pop() else {
         return vec![];
     };
-    let (mut text, asked) = read(model, log);
+    let (mut text, asked) = request_log(model, log);
     text.filter = old.filter;
-    show(model, text);
+    push_text(model, text);
     old.ticket
-        .map(Effect::Drop)
+        .map(Effect::CancelQuery)
         .into_iter()
         .chain([asked])
         .collect()
 }
 
-fn read(model: &mut Model, log: LogOf) -> (Text, Effect) {
-    let ticket = model.ticket();
+fn request_log(model: &mut Model, log: LogTarget) -> (Text, Effect) {
+    let ticket = model.next_ticket();
     let (pod, container, previous) = (log.pod.clone(), log.container().cloned(), log.previous);
     let mut text = Text::new(log.title(), Source::Logs(log));
     (text.ticket, text.loading, text.follow) = (Some(ticket), true, !previous);
     (
         text,
-        Effect::Ask(
+        Effect::Query(
             ticket,
-            Ask::Logs {
+            Query::Logs {
                 pod,
                 container,
-                tail: TAIL,
+                tail: TAIL_LINES,
                 previous,
             },
         ),
     )
 }
 
-pub(super) fn events(model: &mut Model) -> Vec<Effect> {
-    let own: Vec<Key> = match (
+pub(super) fn open_events(model: &mut Model) -> Vec<Effect> {
+    let own: Vec<ObjectKey> = match (
         model.drilled,
         model.selected_pod(),
         &model.app,
@@ -206,32 +206,32 @@ pub(super) fn events(model: &mut Model) -> Vec<Effect> {
         }
         _ => vec![],
     };
-    show(
+    push_text(
         model,
         Text::new("Events, newest first", Source::Events(own)),
     )
 }
 
 /// Shows how the selected App differs from its template.
-pub(super) fn template_diff(model: &mut Model) -> Vec<Effect> {
+pub(super) fn open_template_diff(model: &mut Model) -> Vec<Effect> {
     let found = model
         .selected_app()
-        .map(|app| (app.name_any(), apps::origin(app).map(str::to_owned)));
+        .map(|app| (app.name_any(), apps::template_name(app).map(str::to_owned)));
     match found {
         Some((app, Some(template))) => {
             let text = Text::new(
                 format!("{app} and its template {template}"),
                 Source::Template(app, template),
             );
-            show(model, text)
+            push_text(model, text)
         }
-        Some((app, None)) => nothing(model, &format!("{app} was made from no template")),
-        None => nothing(model, "no app is selected"),
+        Some((app, None)) => report_nothing(model, &format!("{app} was made from no template")),
+        None => report_nothing(model, "no app is selected"),
     }
 }
 
 /// Shows the values that the selected environment's manifests read.
-pub(super) fn variables(model: &mut Model) -> Vec<Effect> {
+pub(super) fn open_variables(model: &mut Model) -> Vec<Effect> {
     let found = model.selected_environment().map(|e| e.name.clone());
     match model.app.clone().zip(found) {
         Some((app, environment)) => {
@@ -239,20 +239,26 @@ pub(super) fn variables(model: &mut Model) -> Vec<Effect> {
                 format!("Values of {environment} of {app}"),
                 Source::Variables(app, environment),
             );
-            show(model, text)
+            push_text(model, text)
         }
-        None => nothing(model, "no environment is selected"),
+        None => report_nothing(model, "no environment is selected"),
     }
 }
 
 /// The selected object, as kubectl names it.
-fn selected(model: &Model) -> Option<Object> {
-    let ours = |plural: &str, name: &str| Some(Object::ours(plural, &model.world.namespace, name));
+fn selected_object(model: &Model) -> Option<ObjectRef> {
+    let ours = |plural: &str, name: &str| {
+        Some(ObjectRef::own_resource(
+            plural,
+            &model.world.namespace,
+            name,
+        ))
+    };
     match model.pane {
         Pane::Apps => ours("apps", model.app.as_ref()?),
         Pane::Environments if model.drilled => {
             let pod = model.selected_pod()?;
-            Some(Object {
+            Some(ObjectRef {
                 resource: "pods".into(),
                 key: pod.key.clone(),
             })
@@ -260,7 +266,7 @@ fn selected(model: &Model) -> Option<Object> {
         Pane::Environments => {
             let (app, environment) = (model.app.as_ref()?, model.selected_environment()?);
             match model.world.workloads_of(app, &environment.name).next() {
-                Some(w) => Some(Object {
+                Some(w) => Some(ObjectRef {
                     resource: w.kind.resource().into(),
                     key: w.key.clone(),
                 }),
@@ -278,7 +284,7 @@ fn selected(model: &Model) -> Option<Object> {
                 .find(|s| s.pod.is_some())?;
             let name = step.pod.clone()?;
             let key = model.world.pods.keys().find(|k| k.name == name)?.clone();
-            Some(Object {
+            Some(ObjectRef {
                 resource: "pods".into(),
                 key,
             })
@@ -286,44 +292,48 @@ fn selected(model: &Model) -> Option<Object> {
     }
 }
 
-pub(super) fn yaml(model: &mut Model) -> Vec<Effect> {
-    match selected(model) {
-        Some(object) => yaml_of(model, object),
-        None => nothing(model, "nothing is selected"),
+pub(super) fn open_yaml(model: &mut Model) -> Vec<Effect> {
+    match selected_object(model) {
+        Some(object) => open_yaml_of(model, object),
+        None => report_nothing(model, "nothing is selected"),
     }
 }
 
-pub(super) fn yaml_of(model: &mut Model, object: Object) -> Vec<Effect> {
-    let ticket = model.ticket();
+pub(super) fn open_yaml_of(model: &mut Model, object: ObjectRef) -> Vec<Effect> {
+    let ticket = model.next_ticket();
     let mut text = Text::new(object.title(), Source::Yaml(object.clone()));
     (text.ticket, text.loading) = (Some(ticket), true);
-    show(model, text);
-    vec![Effect::Ask(ticket, Ask::Yaml(object))]
+    push_text(model, text);
+    vec![Effect::Query(ticket, Query::Yaml(object))]
 }
 
 /// Copies the shown text or the selected name. Everything shown is sanitized, so the copy is too.
-pub(super) fn copy(model: &mut Model) -> Vec<Effect> {
+pub(super) fn copy_selected(model: &mut Model) -> Vec<Effect> {
     let copied = match model.overlays.last() {
         Some(Overlay::Text(text)) => {
             let lines = view::text_lines(model, text);
             Some((
-                lines.iter().map(Rich::text).collect::<Vec<_>>().join("\n"),
+                lines
+                    .iter()
+                    .map(RichText::plain_text)
+                    .collect::<Vec<_>>()
+                    .join("\n"),
                 format!("{} lines", lines.len()),
             ))
         }
         _ => {
             let name = match model.pane {
                 Pane::Trace => model.selected_chain().map(|c| c.trace.clone()),
-                _ => selected(model).map(|o| o.key.name),
+                _ => selected_object(model).map(|o| o.key.name),
             };
             name.map(|n| (n.clone(), n))
         }
     };
     match copied {
         Some((text, words)) => {
-            model.notice(Level::Info, format!("copied {words}"), vec![]);
+            model.add_notice(Level::Info, format!("copied {words}"), vec![]);
             vec![Effect::Copy(text)]
         }
-        None => nothing(model, "there is nothing to copy"),
+        None => report_nothing(model, "there is nothing to copy"),
     }
 }

@@ -5,43 +5,43 @@ use crate::{
     domain::{intent::Intent, lanes},
     ui::{
         effect::Effect,
-        keymap::{Action, Context},
+        keymap::{Action, KeyContext},
         model::{Level, Model, Overlay, Pending, Source, Text},
     },
 };
 
 /// A request that the group's first enabled lane takes, and one that no lane takes, as far as the
 /// rule allows to tell.
-pub fn probes(model: &Model, group: &str) -> (Option<ProbeSpec>, ProbeSpec) {
+pub fn suggest_probes(model: &Model, group: &str) -> (Option<ProbeSpec>, ProbeSpec) {
     let world = &model.world;
     let lane = model
-        .lanes()
+        .visible_lanes()
         .into_iter()
         .filter_map(|name| world.lanes.get(name))
         .filter(|l| l.spec.group == group)
         .min_by_key(|l| (!l.spec.enabled, l.spec.priority));
-    let path = path(model, group, lane.map(|l| &l.spec));
+    let path = probe_path(model, group, lane.map(|l| &l.spec));
     let plain = ProbeSpec {
         path: path.clone(),
         count: 1,
         ..ProbeSpec::default()
     };
     let tagged = lane.and_then(|lane| {
-        let spec = lanes::request_of(&lane.spec, plain.clone())?;
+        let spec = lanes::build_lane_request(&lane.spec, plain.clone())?;
         (spec != plain).then_some(spec)
     });
     (tagged, plain)
 }
 
 /// The path of a recent successful request, else an entry route of the group.
-fn path(model: &Model, group: &str, lane: Option<&LaneSpec>) -> String {
+fn probe_path(model: &Model, group: &str, lane: Option<&LaneSpec>) -> String {
     let fits = |path: &str| {
         lane.is_none_or(|l| {
             l.rule.paths.is_empty()
                 || l.rule
                     .paths
                     .iter()
-                    .any(|p| crate::domain::request::under(path, p))
+                    .any(|p| crate::domain::request::is_under_prefix(path, p))
         })
     };
     let bare = |path: &str| path.split('?').next().unwrap_or("/").to_owned();
@@ -65,37 +65,39 @@ fn path(model: &Model, group: &str, lane: Option<&LaneSpec>) -> String {
 }
 
 /// Sends a tagged and an untagged probe.
-pub(super) fn both(model: &mut Model) -> Vec<Effect> {
+pub(super) fn send_both_probes(model: &mut Model) -> Vec<Effect> {
     let own = model.selected_lane().map(|(_, l)| l.spec.group.clone());
     let Some(group) = own.or_else(|| model.world.groups.keys().next().cloned()) else {
-        model.notice(Level::Warn, "there is no lane group to probe", vec![]);
+        model.add_notice(Level::Warn, "there is no lane group to probe", vec![]);
         return vec![];
     };
-    let (tagged, plain) = probes(model, &group);
+    let (tagged, plain) = suggest_probes(model, &group);
     let mut sent = vec![];
     match tagged {
         Some(tagged) => sent.push(("tagged".to_owned(), tagged)),
         None => {
-            let key = model.key(Context::Global, Action::ProbeForm);
+            let key = model.key_for(KeyContext::Global, Action::ProbeForm);
             let words =
                 format!("no request can be made up that a lane takes; {key} takes one of your own");
-            model.notice(Level::Info, words, vec![]);
+            model.add_notice(Level::Info, words, vec![]);
         }
     }
     sent.push(("untagged".to_owned(), plain));
-    send(model, &group, sent)
+    send_probes(model, &group, sent)
 }
 
 /// Sends a custom probe.
-pub(super) fn own(model: &mut Model, intent: Intent) -> Vec<Effect> {
+pub(super) fn send_custom_probe(model: &mut Model, intent: Intent) -> Vec<Effect> {
     match intent {
-        Intent::Probe { group, probe } => send(model, &group, vec![("request".into(), probe)]),
+        Intent::Probe { group, probe } => {
+            send_probes(model, &group, vec![("request".into(), probe)])
+        }
         _ => vec![],
     }
 }
 
-fn send(model: &mut Model, group: &str, sent: Vec<(String, ProbeSpec)>) -> Vec<Effect> {
-    let id = model.ticket().0;
+fn send_probes(model: &mut Model, group: &str, sent: Vec<(String, ProbeSpec)>) -> Vec<Effect> {
+    let id = model.next_ticket().0;
     let labels = sent
         .iter()
         .map(|(label, _)| (label.clone(), None))
@@ -105,7 +107,7 @@ fn send(model: &mut Model, group: &str, sent: Vec<(String, ProbeSpec)>) -> Vec<E
     model.overlays.push(Overlay::Text(Box::new(text)));
     let mut effects = vec![];
     for (label, probe) in sent {
-        let ticket = model.ticket();
+        let ticket = model.next_ticket();
         let pending = Pending {
             words: "probing".into(),
             about: label,

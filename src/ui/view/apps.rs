@@ -8,60 +8,60 @@
 
 use ratatui::layout::Rect;
 
-use super::words;
-use crate::domain::text::middle_ellipsis;
+use super::labels;
+use crate::domain::text::truncate_middle;
 use crate::ui::{
-    facts::turn,
-    keymap::{Action, Context},
+    facts::release_state,
+    keymap::{Action, KeyContext},
     model::{Model, Pane},
     theme::Role,
-    widget::{Canvas, Rich, distinct},
+    widget::{Canvas, RichText, shorten_distinct},
 };
 
-pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
-    let apps = model.apps();
-    let (rows, selected) = model.place(Pane::Apps);
-    let inner = canvas.pane(
+pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
+    let apps = model.visible_apps();
+    let (rows, selected) = model.row_position(Pane::Apps);
+    let inner = canvas.draw_pane(
         area,
-        &title(model, Pane::Apps),
-        &facts(model, rows),
+        &pane_title(model, Pane::Apps),
+        &pane_facts(model, rows),
         focused,
     );
-    let inner = super::gap::draw(canvas, model, inner, &["apps.graylane.dev"]);
+    let inner = super::gap::draw_gap(canvas, model, inner, &["apps.graylane.dev"]);
     if rows == 0 {
-        empty(canvas, model, inner);
+        draw_empty(canvas, model, inner);
         return;
     }
-    let shown: Vec<&str> = columns(model);
+    let shown: Vec<&str> = environment_columns(model);
     let width = usize::from(inner.width).saturating_sub(1);
-    let (name, cells) = table(wants(model), &shown, width);
+    let (name, cells) = column_widths(name_widths(model), &shown, width);
     let mut body = inner;
     if super::has_head(inner, rows) {
-        let mut head = Rich::of(Role::Muted, " ").col(Role::Muted, "APP", name + 1);
+        let mut head = RichText::styled(Role::Muted, " ").add_column(Role::Muted, "APP", name + 1);
         let most = cells.iter().max().map_or(0, |cell| cell - 1);
-        for (column, cell) in distinct(&shown, most).iter().zip(&cells) {
-            head = head.col(Role::Muted, column, *cell);
+        for (column, cell) in shorten_distinct(&shown, most).iter().zip(&cells) {
+            head = head.add_column(Role::Muted, column, *cell);
         }
-        canvas.line(inner, 0, &head.add(Role::Muted, "RELEASE"));
+        canvas.draw_line(inner, 0, &head.add(Role::Muted, "RELEASE"));
         body = Rect {
             y: inner.y + 1,
             height: inner.height - 1,
             ..inner
         };
     }
-    canvas.list(body, rows, selected, focused, 1, |i, _| {
+    canvas.draw_list(body, rows, selected, focused, 1, |i, _| {
         let Some(app) = apps.get(i) else {
             return vec![];
         };
-        vec![row(model, app, &shown, name, &cells)]
+        vec![app_row(model, app, &shown, name, &cells)]
     });
 }
 
 /// Width reserved for the release column, the one that matters most.
-const RELEASE: usize = 12;
+const RELEASE_WIDTH: usize = 12;
 
 /// Widths of the longest full name and of the longest short name.
-fn wants(model: &Model) -> (usize, usize) {
+fn name_widths(model: &Model) -> (usize, usize) {
     let apps = &model.world.apps;
     let longest = |name: &dyn Fn(&str) -> usize| {
         apps.keys()
@@ -73,13 +73,13 @@ fn wants(model: &Model) -> (usize, usize) {
     };
     (
         longest(&|a| a.chars().count()),
-        longest(&|a| words::short(model, a).chars().count()),
+        longest(&|a| labels::short_app_name(model, a).chars().count()),
     )
 }
 
 /// Widths of the name column and of each environment column. App names are shortened before
 /// environment names, because their ends tell them apart.
-fn table(
+fn column_widths(
     (full, short): (usize, usize),
     environments: &[&str],
     width: usize,
@@ -90,7 +90,8 @@ fn table(
             .map(|e| e.chars().count().clamp(3, most) + 1)
             .collect::<Vec<_>>()
     };
-    let left = |cells: &[usize]| width.saturating_sub(cells.iter().sum::<usize>() + 1 + RELEASE);
+    let left =
+        |cells: &[usize]| width.saturating_sub(cells.iter().sum::<usize>() + 1 + RELEASE_WIDTH);
     let (whole, tight) = (cells(9), cells(4));
     if full <= left(&whole) {
         (full, whole)
@@ -110,17 +111,17 @@ fn table(
 }
 
 /// Width at which nothing is cut.
-pub(super) fn need(model: &Model) -> usize {
-    let (full, _) = wants(model);
-    let cells: usize = columns(model)
+pub(super) fn needed_width(model: &Model) -> usize {
+    let (full, _) = name_widths(model);
+    let cells: usize = environment_columns(model)
         .iter()
         .map(|e| e.chars().count().clamp(3, 9) + 1)
         .sum();
-    full + cells + 1 + RELEASE + 3
+    full + cells + 1 + RELEASE_WIDTH + 3
 }
 
 /// Environments of the selected App; most Apps of a workspace have the same ones.
-fn columns(model: &Model) -> Vec<&str> {
+fn environment_columns(model: &Model) -> Vec<&str> {
     let app = model
         .selected_app()
         .or_else(|| model.world.apps.values().next());
@@ -135,22 +136,24 @@ fn columns(model: &Model) -> Vec<&str> {
     .unwrap_or_default()
 }
 
-fn row(model: &Model, name: &str, columns: &[&str], width: usize, cells: &[usize]) -> Rich {
+fn app_row(model: &Model, name: &str, columns: &[&str], width: usize, cells: &[usize]) -> RichText {
     let glyphs = &model.options.glyphs;
     let mark = if model.marked.contains(name) {
         glyphs.mark
     } else {
         " "
     };
-    let mut line = Rich::new();
+    let mut line = RichText::new();
     let shown = if name.chars().count() > width {
-        words::short(model, name)
+        labels::short_app_name(model, name)
     } else {
         name
     };
     // App names of one workspace differ at the end.
-    let shown = middle_ellipsis(shown, width);
-    line = line.col(Role::Text, shown, width).add(Role::Key, mark);
+    let shown = truncate_middle(shown, width);
+    line = line
+        .add_column(Role::Text, shown, width)
+        .add(Role::Key, mark);
     let app = model.world.apps.get(name);
     for (column, cell) in columns.iter().zip(cells) {
         let found = app.and_then(|a| a.spec.environment(column));
@@ -160,7 +163,8 @@ fn row(model: &Model, name: &str, columns: &[&str], width: usize, cells: &[usize
         match found {
             Some(environment) => {
                 let state = status.map(|s| s.state).unwrap_or_default();
-                let (role, sign) = words::environment(glyphs, state, environment.lane.is_some());
+                let (role, sign) =
+                    labels::environment_sign(glyphs, state, environment.lane.is_some());
                 let lock = if environment.lock.is_some() {
                     glyphs.lock
                 } else {
@@ -171,14 +175,14 @@ fn row(model: &Model, name: &str, columns: &[&str], width: usize, cells: &[usize
                     .add(Role::Text, " ")
                     .add(role, sign)
                     .add(Role::Warn, lock)
-                    .to(at + cell);
+                    .pad_to(at + cell);
             }
             None => line = line.add(Role::Text, " ".repeat(*cell)),
         }
     }
     if let Some(pending) = model.pending_about(name) {
         return line
-            .add(Role::Busy, glyphs.spinner(model.beat))
+            .add(Role::Busy, glyphs.spinner_frame(model.beat))
             .add(Role::Muted, format!(" {}", pending.words));
     }
     match model
@@ -186,17 +190,17 @@ fn row(model: &Model, name: &str, columns: &[&str], width: usize, cells: &[usize
         .and_then(|r| model.world.releases.get(r))
     {
         Some(release) => {
-            let now = turn(release);
-            let (role, sign) = words::turn(glyphs, model.beat, now);
-            line.add(role, format!("{sign} {}", now.word()))
+            let now = release_state(release);
+            let (role, sign) = labels::release_sign(glyphs, model.beat, now);
+            line.add(role, format!("{sign} {}", now.state_label()))
         }
         None => line.add(Role::Muted, glyphs.idle),
     }
 }
 
-fn facts(model: &Model, rows: usize) -> Rich {
+fn pane_facts(model: &Model, rows: usize) -> RichText {
     let all = model.world.apps.len();
-    let mut line = Rich::new();
+    let mut line = RichText::new();
     if !model.marked.is_empty() {
         line.push(Role::Accent, format!("{} marked ", model.marked.len()));
     }
@@ -221,40 +225,43 @@ fn facts(model: &Model, rows: usize) -> Rich {
 }
 
 /// The key that focuses a pane.
-pub(super) fn number(model: &Model, pane: Pane) -> String {
+pub(super) fn pane_key(model: &Model, pane: Pane) -> String {
     model
         .options
         .keymap
-        .key(&[Context::Global], pane.action())
+        .first_key(&[KeyContext::Global], pane.focus_action())
         .unwrap_or_default()
 }
 
 /// Title of a pane: key, name, filter.
-pub(super) fn title(model: &Model, pane: Pane) -> Rich {
-    let line =
-        Rich::of(Role::Key, number(model, pane)).add(Role::Title, format!(" {}", pane.title()));
-    match model.filter(pane) {
+pub(super) fn pane_title(model: &Model, pane: Pane) -> RichText {
+    let line = RichText::styled(Role::Key, pane_key(model, pane))
+        .add(Role::Title, format!(" {}", pane.title()));
+    match model.pane_filter(pane) {
         "" => line,
         filter => line.add(Role::Warn, format!(" /{filter}")),
     }
 }
 
 /// Says why the pane is empty, and what to do.
-pub(super) fn empty(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
+pub(super) fn draw_empty(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
     use crate::domain::world::Link;
-    if model.world.gap(&["apps.graylane.dev"]).is_some() {
+    if model.world.find_gap(&["apps.graylane.dev"]).is_some() {
         return;
     }
-    let filtered = !model.filter(Pane::Apps).is_empty();
+    let filtered = !model.pane_filter(Pane::Apps).is_empty();
     let clears = format!(
         "{} clears it",
-        model.options.keymap.within(Context::Global, Action::Back)
+        model
+            .options
+            .keymap
+            .key_within(KeyContext::Global, Action::Back)
     );
     let words = match &model.world.link {
         Link::Connecting => vec!["connecting to the cluster"],
         Link::Stale { trouble, .. } if model.world.apps.is_empty() => {
             vec![
-                trouble.told(),
+                trouble.as_sentence(),
                 trouble.advice().unwrap_or("it is tried again all the time"),
             ]
         }
@@ -267,28 +274,31 @@ pub(super) fn empty(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
     };
     for (i, text) in words.iter().enumerate() {
         let role = if i == 0 { Role::Text } else { Role::Muted };
-        canvas.line(
+        canvas.draw_line(
             Rect {
                 x: area.x + 1,
                 width: area.width.saturating_sub(1),
                 ..area
             },
             i as u16,
-            &Rich::of(role, text),
+            &RichText::styled(role, text),
         );
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::table;
+    use super::column_widths;
 
     #[test]
     fn names_of_environments_give_way_last() {
         let all = ["test", "pre", "gray", "prod"];
-        assert_eq!(table((14, 3), &all, 47), (14, vec![5, 4, 5, 5]));
-        assert_eq!(table((14, 3), &all, 35), (3, vec![5, 4, 5, 5]));
-        assert_eq!(table((14, 14), &all, 35), (8, vec![4, 4, 4, 4]));
-        assert_eq!(table((3, 3), &["a-very-long-name"], 60), (3, vec![10]));
+        assert_eq!(column_widths((14, 3), &all, 47), (14, vec![5, 4, 5, 5]));
+        assert_eq!(column_widths((14, 3), &all, 35), (3, vec![5, 4, 5, 5]));
+        assert_eq!(column_widths((14, 14), &all, 35), (8, vec![4, 4, 4, 4]));
+        assert_eq!(
+            column_widths((3, 3), &["a-very-long-name"], 60),
+            (3, vec![10])
+        );
     }
 }

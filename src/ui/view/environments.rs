@@ -3,53 +3,61 @@
 use jiff::Timestamp;
 use ratatui::layout::Rect;
 
-use super::{apps::title, words};
+use super::{apps::pane_title, labels};
 use crate::{
     api::Environment,
     domain::{
-        text::{Clean, age, width as columns},
-        world::{Pod, Trouble},
+        text::{Clean, display_width as columns, format_age},
+        world::{LinkTrouble, Pod},
     },
     ui::{
         model::{Model, Pane},
         theme::Role,
-        widget::{Canvas, Rich, wrap_in},
+        widget::{Canvas, RichText, wrap_to_lines},
     },
 };
 
 /// Resources that this pane depends on.
-const SEEN: &[&str] = &["pods", "deployments.apps", "statefulsets.apps"];
+const RESOURCES: &[&str] = &["pods", "deployments.apps", "statefulsets.apps"];
 
-pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
+pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
     if model.drilled {
-        pods(canvas, model, area, focused);
+        draw_pods(canvas, model, area, focused);
         return;
     }
     let app = model.app.as_deref().unwrap_or_default();
-    let environments = model.environments();
-    let (rows, selected) = model.place(Pane::Environments);
-    let facts = Rich::of(Role::Muted, words::short(model, app));
-    let inner = canvas.pane(area, &title(model, Pane::Environments), &facts, focused);
-    let inner = super::gap::draw(canvas, model, inner, SEEN);
+    let environments = model.visible_environments();
+    let (rows, selected) = model.row_position(Pane::Environments);
+    let facts = RichText::styled(Role::Muted, labels::short_app_name(model, app));
+    let inner = canvas.draw_pane(
+        area,
+        &pane_title(model, Pane::Environments),
+        &facts,
+        focused,
+    );
+    let inner = super::gap::draw_gap(canvas, model, inner, RESOURCES);
     if rows == 0 {
-        canvas.line(inner, 0, &Rich::of(Role::Muted, " no environments"));
+        canvas.draw_line(inner, 0, &RichText::styled(Role::Muted, " no environments"));
         return;
     }
     let width = usize::from(inner.width).saturating_sub(2);
-    let told: Vec<Told> = environments.iter().map(|e| tell(model, app, e)).collect();
-    let table = Table::of(&told, width);
+    let told: Vec<EnvironmentCells> = environments
+        .iter()
+        .map(|e| environment_cells(model, app, e))
+        .collect();
+    let table = ColumnWidths::fit_width(&told, width);
     let mut body = inner;
     if super::has_head(inner, rows) {
-        let head = Rich::of(Role::Muted, "   ")
-            .col(Role::Muted, "ENV", table.name + 1)
-            .right(Role::Muted, "READY", 7);
+        let head = RichText::styled(Role::Muted, "   ")
+            .add_column(Role::Muted, "ENV", table.name + 1)
+            .add_right_column(Role::Muted, "READY", 7);
         let head = head
             .add(Role::Muted, " ")
-            .col(Role::Muted, "LANE", table.lane);
-        let head =
-            head.col(Role::Muted, "IMAGE", table.image)
-                .col(Role::Muted, "VERSION", table.version);
-        canvas.line(inner, 0, &head);
+            .add_column(Role::Muted, "LANE", table.lane);
+        let head = head
+            .add_column(Role::Muted, "IMAGE", table.image)
+            .add_column(Role::Muted, "VERSION", table.version);
+        canvas.draw_line(inner, 0, &head);
         body = Rect {
             y: inner.y + 1,
             height: inner.height - 1,
@@ -59,45 +67,50 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
     // Details of the selected environment, when there is room below the list.
     let detail = selected
         .and_then(|i| environments.get(i))
-        .and_then(|e| detail(model, app, e));
+        .and_then(|e| environment_detail(model, app, e));
     let spare = usize::from(body.height).saturating_sub(rows);
     if let (Some(detail), true) = (detail, spare > 0) {
-        let lines = wrap_in(&detail.text(), width, spare);
+        let lines = wrap_to_lines(&detail.plain_text(), width, spare);
         let role = detail.runs.first().map_or(Role::Muted, |(role, _)| *role);
         for (i, line) in lines.iter().enumerate() {
             let row = u16::try_from(rows + i).unwrap_or(u16::MAX);
-            canvas.line(
+            canvas.draw_line(
                 Rect {
                     x: body.x + 2,
                     width: body.width.saturating_sub(2),
                     ..body
                 },
                 row,
-                &Rich::of(role, line),
+                &RichText::styled(role, line),
             );
         }
     }
-    canvas.list(body, rows, selected, focused, 1, |i, _| {
+    canvas.draw_list(body, rows, selected, focused, 1, |i, _| {
         let (Some(environment), Some(told)) = (environments.get(i), told.get(i)) else {
             return vec![];
         };
-        vec![row(model, environment, told, table)]
+        vec![environment_row(model, environment, told, table)]
     });
 }
 
 /// Number of lines needed, with the frame.
-pub(super) fn height(model: &Model, width: u16) -> usize {
+pub(super) fn needed_height(model: &Model, width: u16) -> usize {
     let environments = model
         .selected_app()
         .map_or(0, |a| a.spec.environments.len());
     let app = model.app.as_deref().unwrap_or_default();
     let detail = model
         .selected_environment()
-        .and_then(|e| detail(model, app, e))
+        .and_then(|e| environment_detail(model, app, e))
         .unwrap_or_default();
-    let detail = wrap_in(&detail.text(), usize::from(width).saturating_sub(4), 4).len();
+    let detail = wrap_to_lines(
+        &detail.plain_text(),
+        usize::from(width).saturating_sub(4),
+        4,
+    )
+    .len();
     let rows = if model.drilled {
-        environments.max(model.place(Pane::Environments).0)
+        environments.max(model.row_position(Pane::Environments).0)
     } else {
         environments
     };
@@ -105,37 +118,41 @@ pub(super) fn height(model: &Model, width: u16) -> usize {
 }
 
 /// Width at which no image is cut.
-pub(super) fn need(model: &Model) -> usize {
+pub(super) fn needed_width(model: &Model) -> usize {
     let app = model.app.as_deref().unwrap_or_default();
-    let told: Vec<Told> = model
-        .environments()
+    let told: Vec<EnvironmentCells> = model
+        .visible_environments()
         .iter()
-        .map(|e| tell(model, app, e))
+        .map(|e| environment_cells(model, app, e))
         .collect();
-    let (name, image, lane) = Table::needs(&told);
+    let (name, image, lane) = ColumnWidths::needed_widths(&told);
     2 + name + 9 + lane + image + 4
 }
 
 /// Cell contents of an environment's row.
-struct Told {
+struct EnvironmentCells {
     name: String,
     lane: Option<String>,
     images: String,
     version: String,
 }
 
-fn tell(model: &Model, app: &str, environment: &Environment) -> Told {
+fn environment_cells(model: &Model, app: &str, environment: &Environment) -> EnvironmentCells {
     let status = model
         .selected_app()
         .and_then(|a| a.status.as_ref())
         .and_then(|s| s.environments.get(&environment.name));
     let images: Vec<&str> = match status.filter(|s| !s.images.is_empty()) {
-        Some(status) => status.images.values().map(|i| words::tag(i)).collect(),
+        Some(status) => status
+            .images
+            .values()
+            .map(|i| labels::image_tag(i))
+            .collect(),
         None => model
             .world
             .workloads_of(app, &environment.name)
             .flat_map(|w| &w.images)
-            .map(|i| words::tag(i))
+            .map(|i| labels::image_tag(i))
             .collect(),
     };
     let gone = model
@@ -144,11 +161,11 @@ fn tell(model: &Model, app: &str, environment: &Environment) -> Told {
         .next()
         .is_none();
     let state = status.map(|s| s.state).unwrap_or_default();
-    Told {
+    EnvironmentCells {
         name: environment.name.clone(),
         lane: environment.lane.clone(),
         images: if gone && images.is_empty() {
-            words::state(state).into()
+            labels::environment_state_label(state).into()
         } else {
             images.join(",")
         },
@@ -158,17 +175,17 @@ fn tell(model: &Model, app: &str, environment: &Environment) -> Told {
 
 /// Column widths; a column of width 0 is not drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Table {
+struct ColumnWidths {
     name: usize,
     lane: usize,
     image: usize,
     version: usize,
 }
 
-impl Table {
+impl ColumnWidths {
     /// Widths that name, image and lane need.
-    fn needs(told: &[Told]) -> (usize, usize, usize) {
-        let longest = |of: &dyn Fn(&Told) -> usize, least: usize| {
+    fn needed_widths(told: &[EnvironmentCells]) -> (usize, usize, usize) {
+        let longest = |of: &dyn Fn(&EnvironmentCells) -> usize, least: usize| {
             told.iter().map(of).max().unwrap_or(0).max(least)
         };
         let name = longest(&|t| columns(&t.name), 4).min(20);
@@ -178,8 +195,8 @@ impl Table {
 
     /// Fits the columns into a width. The image has priority, then the lane, then the version; a
     /// column that does not fit whole is left out.
-    fn of(told: &[Told], width: usize) -> Self {
-        let (name, image, lane) = Self::needs(told);
+    fn fit_width(told: &[EnvironmentCells], width: usize) -> Self {
+        let (name, image, lane) = Self::needed_widths(told);
         let version = told.iter().map(|t| columns(&t.version)).max().unwrap_or(0);
         let rest = width.saturating_sub(2 + name + 9);
         let lane = if image + lane <= rest { lane } else { 0 };
@@ -201,7 +218,12 @@ impl Table {
     }
 }
 
-fn row(model: &Model, environment: &Environment, told: &Told, table: Table) -> Rich {
+fn environment_row(
+    model: &Model,
+    environment: &Environment,
+    told: &EnvironmentCells,
+    table: ColumnWidths,
+) -> RichText {
     let glyphs = &model.options.glyphs;
     let app = model.app.as_deref().unwrap_or_default();
     let status = model
@@ -209,17 +231,16 @@ fn row(model: &Model, environment: &Environment, told: &Told, table: Table) -> R
         .and_then(|a| a.status.as_ref())
         .and_then(|s| s.environments.get(&environment.name));
     let state = status.map(|s| s.state).unwrap_or_default();
-    let (role, sign) = words::environment(glyphs, state, environment.lane.is_some());
-    let old = cut_off(model, environment).is_some();
+    let (role, sign) = labels::environment_sign(glyphs, state, environment.lane.is_some());
+    let old = stale_link(model, environment).is_some();
     let (role, sign) = if old {
         (Role::Warn, glyphs.warn)
     } else {
         (role, sign)
     };
-    let mut line =
-        Rich::of(role, sign)
-            .add(Role::Text, " ")
-            .col(Role::Text, &environment.name, table.name);
+    let mut line = RichText::styled(role, sign)
+        .add(Role::Text, " ")
+        .add_column(Role::Text, &environment.name, table.name);
     line.push(
         Role::Warn,
         if environment.lock.is_some() {
@@ -243,13 +264,15 @@ fn row(model: &Model, environment: &Environment, told: &Told, table: Table) -> R
     } else {
         format!("{ready}/{wanted}")
     };
-    line = line.right(role, text, 7).add(Role::Text, " ");
+    line = line.add_right_column(role, text, 7).add(Role::Text, " ");
     if table.lane > 0 {
         let (role, word) = told
             .lane
             .as_deref()
             .map_or((Role::Muted, "base"), |tag| (Role::Lane, tag));
-        line = line.col(role, word, table.lane - 1).add(Role::Text, " ");
+        line = line
+            .add_column(role, word, table.lane - 1)
+            .add(Role::Text, " ");
     }
     let role = if workloads.is_empty() {
         Role::Muted
@@ -257,39 +280,39 @@ fn row(model: &Model, environment: &Environment, told: &Told, table: Table) -> R
         Role::Text
     };
     line = line
-        .col(role, &told.images, table.image.saturating_sub(1))
+        .add_column(role, &told.images, table.image.saturating_sub(1))
         .add(Role::Text, " ");
     if table.version > 0 {
-        line.col(Role::Muted, &told.version, table.version)
+        line.add_column(Role::Muted, &told.version, table.version)
     } else {
         line
     }
 }
 
 /// The connection to the environment's own cluster, when it is lost and the data is stale.
-fn cut_off<'a>(
+fn stale_link<'a>(
     model: &'a Model,
     environment: &Environment,
-) -> Option<(Timestamp, Trouble, &'a Clean)> {
+) -> Option<(Timestamp, LinkTrouble, &'a Clean)> {
     model
         .world
         .contexts
         .get(environment.context.as_ref()?)?
-        .stale()
+        .stale_since()
 }
 
-fn detail(model: &Model, app: &str, environment: &Environment) -> Option<Rich> {
-    if let Some((since, trouble, why)) = cut_off(model, environment) {
+fn environment_detail(model: &Model, app: &str, environment: &Environment) -> Option<RichText> {
+    if let Some((since, trouble, why)) = stale_link(model, environment) {
         let context = environment.context.as_deref().unwrap_or_default();
         let words = format!(
             "{context}: {}; this is as of {} ago: {why}",
-            trouble.told(),
-            age(model.now, since)
+            trouble.as_sentence(),
+            format_age(model.now, since)
         );
-        return Some(Rich::of(Role::Warn, words));
+        return Some(RichText::styled(Role::Warn, words));
     }
     if let Some(lock) = &environment.lock {
-        return Some(Rich::of(
+        return Some(RichText::styled(
             Role::Warn,
             format!("locked by {}: {}", lock.by, lock.reason),
         ));
@@ -301,19 +324,19 @@ fn detail(model: &Model, app: &str, environment: &Environment) -> Option<Rich> {
         .environments
         .get(&environment.name);
     if let Some(message) = status.and_then(|s| s.message.as_ref()) {
-        return Some(Rich::of(Role::Bad, message));
+        return Some(RichText::styled(Role::Bad, message));
     }
     let message = model
         .world
         .workloads_of(app, &environment.name)
         .find_map(|w| w.message.as_ref());
     if let Some(message) = message {
-        return Some(Rich::of(Role::Warn, &**message));
+        return Some(RichText::styled(Role::Warn, &**message));
     }
     let images = status.map(|s| {
         s.images
             .values()
-            .map(|i| words::image(i))
+            .map(|i| labels::image_name(i))
             .collect::<Vec<_>>()
             .join(", ")
     })?;
@@ -321,12 +344,12 @@ fn detail(model: &Model, app: &str, environment: &Environment) -> Option<Rich> {
         Some(context) => format!("{} of {context}", environment.namespace),
         None => environment.namespace.clone(),
     };
-    Some(Rich::of(Role::Muted, format!("{images} in {place}")).filter_empty())
+    Some(RichText::styled(Role::Muted, format!("{images} in {place}")).filter_empty())
 }
 
-impl Rich {
+impl RichText {
     fn filter_empty(self) -> Self {
-        if self.text().starts_with(" in ") {
+        if self.plain_text().starts_with(" in ") {
             Self::new()
         } else {
             self
@@ -334,29 +357,29 @@ impl Rich {
     }
 }
 
-fn pods(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
-    let pods = model.pods();
-    let (rows, selected) = model.place(Pane::Environments);
-    let app = words::short(model, model.app.as_deref().unwrap_or_default());
+fn draw_pods(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
+    let pods = model.visible_pods();
+    let (rows, selected) = model.row_position(Pane::Environments);
+    let app = labels::short_app_name(model, model.app.as_deref().unwrap_or_default());
     let environment = model.selected_environment().map_or("", |e| e.name.as_str());
-    let line = Rich::of(Role::Key, super::apps::number(model, Pane::Environments))
+    let line = RichText::styled(Role::Key, super::apps::pane_key(model, Pane::Environments))
         .add(Role::Title, " Pods")
         .add(Role::Accent, format!(" {app} {environment}"));
-    let line = match model.filter(Pane::Environments) {
+    let line = match model.pane_filter(Pane::Environments) {
         "" => line,
         filter => line.add(Role::Warn, format!(" /{filter}")),
     };
-    let inner = canvas.pane(
+    let inner = canvas.draw_pane(
         area,
         &line,
-        &Rich::of(Role::Muted, rows.to_string()),
+        &RichText::styled(Role::Muted, rows.to_string()),
         focused,
     );
-    let inner = super::gap::draw(canvas, model, inner, &["pods"]);
+    let inner = super::gap::draw_gap(canvas, model, inner, &["pods"]);
     if rows == 0 {
-        let unseen = model.world.gap(&["pods"]).is_some();
+        let unseen = model.world.find_gap(&["pods"]).is_some();
         let words = if unseen { "" } else { " no pods here" };
-        canvas.line(inner, 0, &Rich::of(Role::Muted, words));
+        canvas.draw_line(inner, 0, &RichText::styled(Role::Muted, words));
         return;
     }
     let width = usize::from(inner.width).saturating_sub(2);
@@ -371,25 +394,25 @@ fn pods(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
         .max(10);
     let mut body = inner;
     if super::has_head(inner, rows) {
-        let head = Rich::of(Role::Muted, "   ")
-            .col(Role::Muted, "POD", name + 1)
-            .right(Role::Muted, "AGE", 5);
-        let head = head.add(Role::Muted, " ").col(Role::Muted, "IP", 14);
+        let head = RichText::styled(Role::Muted, "   ")
+            .add_column(Role::Muted, "POD", name + 1)
+            .add_right_column(Role::Muted, "AGE", 5);
+        let head = head.add(Role::Muted, " ").add_column(Role::Muted, "IP", 14);
         let head = if roomy {
-            head.col(Role::Muted, "TAG", 8)
-                .right(Role::Muted, "RESTARTS", 9)
+            head.add_column(Role::Muted, "TAG", 8)
+                .add_right_column(Role::Muted, "RESTARTS", 9)
                 .add(Role::Muted, " STATE")
         } else {
             head
         };
-        canvas.line(inner, 0, &head);
+        canvas.draw_line(inner, 0, &head);
         body = Rect {
             y: inner.y + 1,
             height: inner.height - 1,
             ..inner
         };
     }
-    canvas.list(body, rows, selected, focused, 1, |i, _| {
+    canvas.draw_list(body, rows, selected, focused, 1, |i, _| {
         let Some(pod) = pods.get(i) else {
             return vec![];
         };
@@ -397,7 +420,7 @@ fn pods(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
     });
 }
 
-fn pod_row(model: &Model, pod: &Pod, name: usize, roomy: bool) -> Rich {
+fn pod_row(model: &Model, pod: &Pod, name: usize, roomy: bool) -> RichText {
     let glyphs = &model.options.glyphs;
     let (role, sign) = match (pod.terminating, pod.ready) {
         (true, _) => (Role::Muted, glyphs.gone),
@@ -407,23 +430,28 @@ fn pod_row(model: &Model, pod: &Pod, name: usize, roomy: bool) -> Rich {
         _ => (Role::Busy, glyphs.half),
     };
     // Pod names differ at the end.
-    let shown = crate::domain::text::middle_ellipsis(&pod.key.name, name);
-    let mut line = Rich::of(role, sign)
+    let shown = crate::domain::text::truncate_middle(&pod.key.name, name);
+    let mut line = RichText::styled(role, sign)
         .add(Role::Text, " ")
-        .col(Role::Text, shown.as_ref(), name)
+        .add_column(Role::Text, shown.as_ref(), name)
         .add(Role::Text, " ");
-    let born = pod.born.map(|at| age(model.now, at)).unwrap_or_default();
-    line = line.right(Role::Muted, born, 5).add(Role::Text, " ");
-    line = line.col(Role::Text, pod.address.as_deref().unwrap_or("-"), 14);
+    let born = pod
+        .born
+        .map(|at| format_age(model.now, at))
+        .unwrap_or_default();
+    line = line
+        .add_right_column(Role::Muted, born, 5)
+        .add(Role::Text, " ");
+    line = line.add_column(Role::Text, pod.address.as_deref().unwrap_or("-"), 14);
     if roomy {
-        line = line.col(Role::Lane, pod.tag.as_deref().unwrap_or("-"), 8);
+        line = line.add_column(Role::Lane, pod.tag.as_deref().unwrap_or("-"), 8);
         let role = if pod.restarts > 0 {
             Role::Warn
         } else {
             Role::Muted
         };
         line = line
-            .right(role, pod.restarts.to_string(), 9)
+            .add_right_column(role, pod.restarts.to_string(), 9)
             .add(Role::Text, " ");
     }
     if !pod.ready || roomy {
@@ -449,7 +477,7 @@ mod tests {
 
     #[test]
     fn only_what_is_there_whole_is_there_at_all() {
-        let told = |name: &str, images: &str, version: &str| Told {
+        let told = |name: &str, images: &str, version: &str| EnvironmentCells {
             name: name.into(),
             lane: None,
             images: images.into(),
@@ -459,10 +487,10 @@ mod tests {
             told("prod", "1.4.2", "v1"),
             told("gray", "not deployed yet", ""),
         ];
-        let of = |width| Table::of(&all, width);
+        let of = |width| ColumnWidths::fit_width(&all, width);
         assert_eq!(
             of(30),
-            Table {
+            ColumnWidths {
                 name: 4,
                 lane: 0,
                 image: 15,
@@ -471,7 +499,7 @@ mod tests {
         );
         assert_eq!(
             of(32),
-            Table {
+            ColumnWidths {
                 name: 4,
                 lane: 0,
                 image: 17,
@@ -480,7 +508,7 @@ mod tests {
         );
         assert_eq!(
             of(38),
-            Table {
+            ColumnWidths {
                 name: 4,
                 lane: 6,
                 image: 17,
@@ -489,7 +517,7 @@ mod tests {
         );
         assert_eq!(
             of(50),
-            Table {
+            ColumnWidths {
                 name: 4,
                 lane: 6,
                 image: 18,

@@ -5,18 +5,18 @@ use tui_input::Input;
 
 use crate::domain::text::truncate;
 use crate::ui::{
-    keymap::{Action, Context},
+    keymap::{Action, KeyContext},
     model::{Level, Model, Overlay},
     theme::Role,
-    update::can,
-    widget::{Canvas, Rich},
+    update::is_available,
+    widget::{Canvas, RichText},
 };
 
 /// Seconds that a notice stays, unless a key is pressed first.
-const SECONDS: i64 = 8;
+const NOTICE_SECONDS: i64 = 8;
 
 /// Role of a notice.
-pub(super) const fn level(level: Level) -> Role {
+pub(super) const fn level_role(level: Level) -> Role {
     match level {
         Level::Good => Role::Ok,
         Level::Info => Role::Accent,
@@ -25,7 +25,7 @@ pub(super) const fn level(level: Level) -> Role {
     }
 }
 
-pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
+pub(super) fn draw_footer(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
     let mut left = area;
     if let Some(pending) = model.pending.values().next() {
         let more = model.pending.len() - 1;
@@ -35,21 +35,22 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
             String::new()
         };
         let words = format!(" {}{more} ", pending.words);
-        let line =
-            Rich::of(Role::Busy, model.options.glyphs.spinner(model.beat)).add(Role::Text, words);
+        let line = RichText::styled(Role::Busy, model.options.glyphs.spinner_frame(model.beat))
+            .add(Role::Text, words);
         let width = u16::try_from(line.width())
             .unwrap_or(area.width)
             .min(area.width);
         left.width = (area.width - width).saturating_sub(1);
-        canvas.line_right(area, 0, &line);
+        canvas.draw_line_right(area, 0, &line);
     }
-    canvas.line(left, 0, &hints(model, usize::from(left.width)));
+    canvas.draw_line(left, 0, &key_hints(model, usize::from(left.width)));
 }
 
 /// Draws the newest notice on the last line of the body.
-pub(super) fn report(canvas: &mut Canvas<'_>, model: &Model, body: Rect) {
+pub(super) fn draw_notice(canvas: &mut Canvas<'_>, model: &Model, body: Rect) {
     let newest = model.notices.front().filter(|_| !model.noticed);
-    let Some(notice) = newest.filter(|n| model.now.duration_since(n.time).as_secs() < SECONDS)
+    let Some(notice) =
+        newest.filter(|n| model.now.duration_since(n.time).as_secs() < NOTICE_SECONDS)
     else {
         return;
     };
@@ -65,31 +66,32 @@ pub(super) fn report(canvas: &mut Canvas<'_>, model: &Model, body: Rect) {
         Level::Warn => glyphs.warn,
         Level::Bad => glyphs.bad,
     };
-    let more = Rich::of(
+    let more = RichText::styled(
         Role::Key,
-        format!("  {}", model.options.keymap.anywhere(Action::Notices)),
+        format!("  {}", model.options.keymap.key_anywhere(Action::Notices)),
     );
     let more = more.add(Role::Muted, " details ");
     let room = usize::from(area.width);
-    let line = Rich::of(level(notice.level), format!(" {sign} {}", notice.text));
+    let line = RichText::styled(level_role(notice.level), format!(" {sign} {}", notice.text));
     // Text that is cut here is complete in the notices.
     let line = if notice.detail.is_empty() && line.width() < room {
         line
     } else {
         let text = truncate(&notice.text, room.saturating_sub(more.width() + 3)).into_owned();
-        Rich::of(level(notice.level), format!(" {sign} {text}")).join(more)
+        RichText::styled(level_role(notice.level), format!(" {sign} {text}")).join(more)
     };
-    canvas.clear(area);
-    canvas.line(area, 0, &line);
+    canvas.clear_area(area);
+    canvas.draw_line(area, 0, &line);
 }
 
 /// Hints for the active key contexts, as many as fit; help and quit always.
-fn hints(model: &Model, room: usize) -> Rich {
-    let contexts = model.contexts();
-    let hint = |action: Action, contexts: &[Context]| {
-        let key = model.options.keymap.key(contexts, action)?;
+fn key_hints(model: &Model, room: usize) -> RichText {
+    let contexts = model.active_contexts();
+    let hint = |action: Action, contexts: &[KeyContext]| {
+        let key = model.options.keymap.first_key(contexts, action)?;
         Some(
-            Rich::of(Role::Key, format!(" {key}")).add(Role::Muted, format!(" {} ", action.hint())),
+            RichText::styled(Role::Key, format!(" {key}"))
+                .add(Role::Muted, format!(" {} ", action.hint())),
         )
     };
     let always: &[Action] = if model.overlays.is_empty() {
@@ -100,8 +102,8 @@ fn hints(model: &Model, room: usize) -> Rich {
     let tail = always
         .iter()
         .filter_map(|a| hint(*a, &contexts))
-        .fold(Rich::new(), Rich::join);
-    let mut line = Rich::new();
+        .fold(RichText::new(), RichText::join);
+    let mut line = RichText::new();
     let mut said: Vec<&str> = always.iter().map(|a| a.hint()).collect();
     for context in &contexts {
         for binding in model
@@ -112,7 +114,10 @@ fn hints(model: &Model, room: usize) -> Rich {
             .filter(|b| b.context == *context)
         {
             let action = binding.action;
-            if action.hint().is_empty() || said.contains(&action.hint()) || !can(model, action) {
+            if action.hint().is_empty()
+                || said.contains(&action.hint())
+                || !is_available(model, action)
+            {
                 continue;
             }
             if let Some(part) = hint(action, &[*context]) {
@@ -128,20 +133,25 @@ fn hints(model: &Model, room: usize) -> Rich {
 }
 
 /// Draws the filter input in place of the footer.
-pub(super) fn filter(canvas: &mut Canvas<'_>, model: &Model, area: Rect, input: &Input) {
-    canvas.clear(area);
-    canvas.paint(area, Role::Selected);
-    let line = Rich::of(Role::Key, " / ").add(Role::Text, input.value());
-    canvas.line(area, 0, &line);
-    let key = |action| format!("   {}", model.options.keymap.within(Context::Line, action));
-    let hint = Rich::of(Role::Muted, "! turns it round")
+pub(super) fn draw_filter(canvas: &mut Canvas<'_>, model: &Model, area: Rect, input: &Input) {
+    canvas.clear_area(area);
+    canvas.paint_area(area, Role::Selected);
+    let line = RichText::styled(Role::Key, " / ").add(Role::Text, input.value());
+    canvas.draw_line(area, 0, &line);
+    let key = |action| {
+        format!(
+            "   {}",
+            model.options.keymap.key_within(KeyContext::Line, action)
+        )
+    };
+    let hint = RichText::styled(Role::Muted, "! turns it round")
         .add(Role::Key, key(Action::Accept))
         .add(Role::Muted, " keeps");
     let hint = hint
         .add(Role::Key, key(Action::Back))
         .add(Role::Muted, " undoes ");
     if line.width() + hint.width() + 2 < usize::from(area.width) {
-        canvas.line_right(area, 0, &hint);
+        canvas.draw_line_right(area, 0, &hint);
     }
     let x = area
         .x
@@ -150,7 +160,7 @@ pub(super) fn filter(canvas: &mut Canvas<'_>, model: &Model, area: Rect, input: 
 }
 
 /// Whether a text overlay has the keys.
-pub(super) fn reads(model: &Model) -> bool {
+pub(super) fn shows_text(model: &Model) -> bool {
     matches!(
         model.overlays.last(),
         Some(Overlay::Text(_) | Overlay::Filter(..))

@@ -3,17 +3,17 @@
 use ratatui::layout::Rect;
 use tui_input::Input;
 
-use super::confirm::remark;
-use crate::domain::text::width as columns;
+use super::confirm::remark_line;
+use crate::domain::text::display_width as columns;
 use crate::ui::{
-    form::{Field, Form, Value},
-    keymap::{Action, Context},
+    form::{FieldValue, Form, FormField},
+    keymap::{Action, KeyContext},
     model::Model,
     theme::Role,
-    widget::{Canvas, Rich, centred, first, wrap},
+    widget::{Canvas, RichText, centre_rect, first_row, wrap_words},
 };
 
-pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, form: &Form) {
+pub(super) fn draw_overlay(canvas: &mut Canvas<'_>, model: &Model, area: Rect, form: &Form) {
     let label = form
         .fields
         .iter()
@@ -44,34 +44,38 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, form: &Fo
             let note = f
                 .error
                 .clone()
-                .filter(|_| f.told || form.tried)
+                .filter(|_| f.touched || form.tried)
                 .map(|e| (i, Some(e)));
             std::iter::once((i, None)).chain(note)
         })
         .collect();
-    let remarks: Vec<Rich> = form.remarks.iter().flat_map(|r| wrapped(r, text)).collect();
+    let remarks: Vec<RichText> = form
+        .remarks
+        .iter()
+        .flat_map(|r| wrap_remark(r, text))
+        .collect();
     let gap = usize::from(!remarks.is_empty());
     let wanted = rows.len() + 2 + gap + remarks.len() + 2;
-    let area = centred(
+    let area = centre_rect(
         area,
         width,
         u16::try_from(wanted).unwrap_or(u16::MAX).min(area.height),
     );
-    let role = if form.shows_wrong() {
+    let role = if form.shows_error() {
         Role::Bad
     } else {
         Role::Focus
     };
-    let title = Rich::of(Role::Title, &form.title);
-    let key = |action| model.options.keymap.within(Context::Form, action);
-    let foot = Rich::of(Role::Key, key(Action::NextField)).add(Role::Muted, " next  ");
+    let title = RichText::styled(Role::Title, &form.title);
+    let key = |action| model.options.keymap.key_within(KeyContext::Form, action);
+    let foot = RichText::styled(Role::Key, key(Action::NextField)).add(Role::Muted, " next  ");
     let foot = foot
         .add(Role::Key, key(Action::Submit))
         .add(Role::Muted, " review  ");
     let foot = foot
         .add(Role::Key, key(Action::Back))
         .add(Role::Muted, " leave");
-    let inner = canvas.modal(area, &title, &Rich::new(), &foot, role);
+    let inner = canvas.draw_modal(area, &title, &RichText::new(), &foot, role);
     let body = Rect {
         x: inner.x + 1,
         width: inner.width.saturating_sub(2),
@@ -85,7 +89,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, form: &Fo
     let here = rows
         .iter()
         .position(|(i, note)| *i == form.at && note.is_none());
-    let top = first(here, rows.len(), room);
+    let top = first_row(here, rows.len(), room);
     let mut row = 0u16;
     for (i, note) in rows.iter().skip(top).take(room) {
         let Some(found) = form.fields.get(*i) else {
@@ -93,19 +97,21 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, form: &Fo
         };
         match note {
             Some(note) => {
-                canvas.line(
+                canvas.draw_line(
                     body,
                     row,
-                    &Rich::new().to(label).add(Role::Bad, format!("✗ {note}")),
+                    &RichText::new()
+                        .pad_to(label)
+                        .add(Role::Bad, format!("✗ {note}")),
                 );
             }
-            None => line(canvas, body, row, found, label, *i == form.at),
+            None => draw_field_row(canvas, body, row, found, label, *i == form.at),
         }
         row += 1;
     }
-    let mut hint = Rich::new().to(label);
+    let mut hint = RichText::new().pad_to(label);
     if let Some(field) = form.fields.get(form.at) {
-        if let Value::Choice { .. } = field.value {
+        if let FieldValue::Choice { .. } = field.value {
             let keys = format!(
                 "{} {}",
                 key(Action::PreviousChoice),
@@ -115,48 +121,55 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, form: &Fo
         }
         hint = hint.add(Role::Muted, &field.hint);
     }
-    canvas.line(body, row + 1, &hint);
+    canvas.draw_line(body, row + 1, &hint);
     let row = row + 2 + u16::from(gap > 0);
     if gap > 0 {
-        canvas.line(
+        canvas.draw_line(
             body,
             row - 1,
-            &Rich::of(
+            &RichText::styled(
                 Role::Border,
                 model.options.glyphs.rule.repeat(usize::from(body.width)),
             ),
         );
     }
     for (row, remark) in (row..).zip(remarks.iter().take(spare)) {
-        canvas.line(body, row, remark);
+        canvas.draw_line(body, row, remark);
     }
 }
 
-fn wrapped(of: &crate::ui::form::Remark, width: usize) -> Vec<Rich> {
-    let whole = remark(of);
+fn wrap_remark(of: &crate::ui::form::Remark, width: usize) -> Vec<RichText> {
+    let whole = remark_line(of);
     let role = whole.runs.first().map_or(Role::Text, |(role, _)| *role);
     if whole.width() <= width {
         return vec![whole];
     }
-    wrap(&whole.text(), width)
+    wrap_words(&whole.plain_text(), width)
         .into_iter()
-        .map(|part| Rich::of(role, part))
+        .map(|part| RichText::styled(role, part))
         .collect()
 }
 
-fn line(canvas: &mut Canvas<'_>, area: Rect, row: u16, field_of: &Field, label: usize, here: bool) {
+fn draw_field_row(
+    canvas: &mut Canvas<'_>,
+    area: Rect,
+    row: u16,
+    field_of: &FormField,
+    label: usize,
+    here: bool,
+) {
     let role = if here { Role::Accent } else { Role::Muted };
-    let name = Rich::new().col(role, &field_of.label, label);
+    let name = RichText::new().add_column(role, &field_of.label, label);
     match &field_of.value {
-        Value::Text(input) => {
-            let role = if field_of.error.is_some() && field_of.told {
+        FieldValue::Text(input) => {
+            let role = if field_of.error.is_some() && field_of.touched {
                 Role::Bad
             } else {
                 Role::Text
             };
-            field(canvas, area, row, name, input, role, here);
+            draw_input(canvas, area, row, name, input, role, here);
         }
-        Value::Choice { options, at } => {
+        FieldValue::Choice { options, at } => {
             let mut rich = name;
             for (i, option) in options.iter().enumerate() {
                 let role = match (i == *at, here) {
@@ -172,18 +185,18 @@ fn line(canvas: &mut Canvas<'_>, area: Rect, row: u16, field_of: &Field, label: 
                         .add(Role::Text, " ");
                 }
             }
-            canvas.line(area, row, &rich);
+            canvas.draw_line(area, row, &rich);
         }
     }
 }
 
 /// Draws a text input: the end of the text stays visible while typing, and the cursor marks the
 /// insertion point.
-pub(super) fn field(
+pub(super) fn draw_input(
     canvas: &mut Canvas<'_>,
     area: Rect,
     row: u16,
-    label: Rich,
+    label: RichText,
     input: &Input,
     role: Role,
     here: bool,
@@ -191,7 +204,7 @@ pub(super) fn field(
     let used = u16::try_from(label.width())
         .unwrap_or(u16::MAX)
         .min(area.width);
-    canvas.line(area, row, &label);
+    canvas.draw_line(area, row, &label);
     let space = Rect {
         x: area.x + used,
         y: area.y.saturating_add(row),
@@ -208,13 +221,13 @@ pub(super) fn field(
         .chars()
         .skip_while(|c| {
             let skip = skipped < scroll;
-            skipped += crate::domain::text::width(&c.to_string());
+            skipped += crate::domain::text::display_width(&c.to_string());
             skip
         })
         .collect();
-    canvas.line(space, 0, &Rich::of(role, shown));
+    canvas.draw_line(space, 0, &RichText::styled(role, shown));
     if here {
-        canvas.paint(space, Role::Selected);
+        canvas.paint_area(space, Role::Selected);
         let at = u16::try_from(input.visual_cursor().saturating_sub(scroll)).unwrap_or(u16::MAX);
         canvas.cursor = Some((space.x.saturating_add(at).min(space.right() - 1), space.y));
     }

@@ -3,23 +3,23 @@
 
 use ratatui::layout::Rect;
 
-use super::{chain, words};
+use super::{chain, labels};
 use crate::{
     domain::{
-        chain::{Group, Verdict, Wrong},
-        text::{self, duration, rate},
+        chain::{ChainFault, ChainGroup, Verdict},
+        text::{self, format_duration, format_rate},
     },
     ui::{
         facts,
         model::Model,
         theme::Role,
-        widget::{Canvas, Rich},
+        widget::{Canvas, RichText},
     },
 };
 
 /// Column widths; a column of width 0 is left out.
 #[derive(Clone, Copy, Default)]
-struct Columns {
+struct ColumnWidths {
     tag: usize,
     chain: usize,
     requests: usize,
@@ -28,18 +28,18 @@ struct Columns {
     spark: usize,
 }
 
-pub(super) fn draw(
+pub(super) fn draw_list(
     canvas: &mut Canvas<'_>,
     model: &Model,
     inner: Rect,
     selected: Option<usize>,
     focused: bool,
 ) {
-    let groups = model.groups();
-    let columns = columns(model, &groups, usize::from(inner.width.saturating_sub(2)));
+    let groups = model.visible_groups();
+    let columns = column_widths(model, &groups, usize::from(inner.width.saturating_sub(2)));
     let mut body = inner;
     if super::has_head(inner, groups.len()) {
-        canvas.line(inner, 0, &head(columns));
+        canvas.draw_line(inner, 0, &head_line(columns));
         body = Rect {
             y: inner.y + 1,
             height: inner.height - 1,
@@ -52,31 +52,31 @@ pub(super) fn draw(
         .map(|c| c.requests)
         .max()
         .unwrap_or(0);
-    canvas.list(body, groups.len(), selected, focused, 1, |i, width| {
+    canvas.draw_list(body, groups.len(), selected, focused, 1, |i, width| {
         groups
             .get(i)
-            .map(|group| vec![row(model, group, columns, most, width)])
+            .map(|group| vec![group_row(model, group, columns, most, width)])
             .unwrap_or_default()
     });
 }
 
 /// Chooses the columns that fit: the outcome always, then figures by importance.
-fn columns(model: &Model, groups: &[&Group], width: usize) -> Columns {
+fn column_widths(model: &Model, groups: &[&ChainGroup], width: usize) -> ColumnWidths {
     let way = groups
         .iter()
-        .map(|g| chain::chain(model, &g.newest.steps).width())
+        .map(|g| chain::chain_line(model, &g.newest.steps).width())
         .max()
         .unwrap_or(0);
     let tag = if width > 56 { 7 } else { 5 };
-    let mut columns = Columns {
+    let mut columns = ColumnWidths {
         tag,
         chain: way.min(width * 2 / 5).max(5) + 1,
-        ..Columns::default()
+        ..ColumnWidths::default()
     };
     let told = groups
         .iter()
-        .filter_map(|g| told(model, g, false))
-        .map(|t| text::width(&t))
+        .filter_map(|g| describe_worst(model, g, false))
+        .map(|t| text::display_width(&t))
         .max();
     let most = if width < 70 { width / 3 } else { width * 2 / 5 };
     let verdict = told.map_or(10, |told| (told + 4).clamp(10, most.max(18)));
@@ -91,32 +91,32 @@ fn columns(model: &Model, groups: &[&Group], width: usize) -> Columns {
     columns.rate = give(7);
     columns.spark = give(8);
     if columns.spark > 0 {
-        columns.spark = (8 + left).min(facts::COLUMNS + 2);
+        columns.spark = (8 + left).min(facts::SPARKLINE_COLUMNS + 2);
     }
     columns
 }
 
-fn head(columns: Columns) -> Rich {
-    let mut line = Rich::of(Role::Muted, " ")
-        .col(Role::Muted, "LANE", columns.tag)
-        .col(Role::Muted, "CHAIN", columns.chain);
+fn head_line(columns: ColumnWidths) -> RichText {
+    let mut line = RichText::styled(Role::Muted, " ")
+        .add_column(Role::Muted, "LANE", columns.tag)
+        .add_column(Role::Muted, "CHAIN", columns.chain);
     for (name, width) in [
         ("5 MIN", columns.requests),
         ("RATE", columns.rate),
         ("P95", columns.latency),
     ] {
-        line = line.right(Role::Muted, name, width);
+        line = line.add_right_column(Role::Muted, name, width);
     }
     if columns.spark > 0 {
         line = line
             .add(Role::Text, "  ")
-            .col(Role::Muted, "REQUESTS", columns.spark - 2);
+            .add_column(Role::Muted, "REQUESTS", columns.spark - 2);
     }
     line.add(Role::Muted, "  WORST")
 }
 
 /// Formats a count in at most four columns: `12`, `1.2k`.
-fn count(n: u64) -> String {
+fn format_count(n: u64) -> String {
     match n {
         0..1_000 => n.to_string(),
         1_000..10_000 => format!("{}.{}k", n / 1_000, n % 1_000 / 100),
@@ -126,25 +126,31 @@ fn count(n: u64) -> String {
 }
 
 /// What is wrong with a group, how often, and where; `None` for a healthy group.
-fn told(model: &Model, group: &Group, brief: bool) -> Option<String> {
+fn describe_worst(model: &Model, group: &ChainGroup, brief: bool) -> Option<String> {
     let (wrong, chain) = group.worst.as_ref()?;
     let many = if group.wrong > 1 {
-        format!("{}x ", count(group.wrong))
+        format!("{}x ", format_count(group.wrong))
     } else {
         String::new()
     };
     let words = match (brief, wrong) {
-        (true, _) => facts::word(chain),
-        (_, Wrong::Leaked) => model.facts.blame(chain),
-        _ => model.facts.story(chain),
+        (true, _) => facts::verdict_word(chain),
+        (_, ChainFault::Leaked) => model.facts.describe_problem(chain),
+        _ => model.facts.describe_request(chain),
     };
     Some(format!("{many}{words}"))
 }
 
-fn row(model: &Model, group: &Group, columns: Columns, most: u64, width: usize) -> Rich {
+fn group_row(
+    model: &Model,
+    group: &ChainGroup,
+    columns: ColumnWidths,
+    most: u64,
+    width: usize,
+) -> RichText {
     let glyphs = &model.options.glyphs;
     let tag = group.key.tag.as_deref();
-    let mut line = Rich::new().col(
+    let mut line = RichText::new().add_column(
         if tag.is_some() {
             Role::Lane
         } else {
@@ -155,33 +161,34 @@ fn row(model: &Model, group: &Group, columns: Columns, most: u64, width: usize) 
     );
     let at = line.width() + columns.chain;
     line = line
-        .join(chain::chain(model, &group.newest.steps).cut(columns.chain - 1))
-        .to(at);
+        .join(chain::chain_line(model, &group.newest.steps).cut_to_width(columns.chain - 1))
+        .pad_to(at);
     if columns.requests > 0 {
-        line = line.right(Role::Text, count(group.requests), columns.requests);
+        line = line.add_right_column(Role::Text, format_count(group.requests), columns.requests);
     }
     if columns.rate > 0 {
-        line = line.right(Role::Muted, rate(group.minute.rate()), columns.rate);
+        line = line.add_right_column(Role::Muted, format_rate(group.minute.rate()), columns.rate);
     }
     if columns.latency > 0 {
-        line = line.right(
+        line = line.add_right_column(
             Role::Muted,
-            group.minute.p95().map(duration).unwrap_or_default(),
+            group.minute.p95().map(format_duration).unwrap_or_default(),
             columns.latency,
         );
     }
     if columns.spark > 0 {
         let room = (columns.spark - 2).min(group.columns.len());
-        let drawn = words::spark(glyphs, &group.columns[group.columns.len() - room..], most);
+        let drawn =
+            labels::format_sparkline(glyphs, &group.columns[group.columns.len() - room..], most);
         let at = line.width() + columns.spark;
-        line = line.add(Role::Text, "  ").join(drawn).to(at);
+        line = line.add(Role::Text, "  ").join(drawn).pad_to(at);
     }
     line = line.add(Role::Text, "  ");
     if group.minute.sampled && line.width() + 30 <= width {
         line = line.add(Role::Warn, "sampled ");
     }
     // Without room for hop and cause, show at least the verdict in full.
-    match told(model, group, line.width() + 22 > width) {
+    match describe_worst(model, group, line.width() + 22 > width) {
         Some(told) => line.add(Role::Bad, format!("{} {told}", glyphs.bad)),
         None => {
             let role = match group.newest.worst {
@@ -189,7 +196,7 @@ fn row(model: &Model, group: &Group, columns: Columns, most: u64, width: usize) 
                 Verdict::FellBack => Role::Accent,
                 _ => Role::Muted,
             };
-            let line = line.add(role, group.newest.worst.word());
+            let line = line.add(role, group.newest.worst.as_str());
             if group.newest.status >= 400 {
                 line.add(Role::Warn, format!(" {}", group.newest.status))
             } else {
@@ -201,12 +208,12 @@ fn row(model: &Model, group: &Group, columns: Columns, most: u64, width: usize) 
 
 #[cfg(test)]
 mod tests {
-    use super::count;
+    use super::format_count;
 
     #[test]
     fn a_count_is_no_longer_than_four_columns() {
         assert_eq!(
-            [7, 999, 1_000, 9_999, 10_000, 999_999, 2_000_000].map(count),
+            [7, 999, 1_000, 9_999, 10_000, 999_999, 2_000_000].map(format_count),
             ["7", "999", "1.0k", "9.9k", "10k", "999k", "2M"]
         );
     }

@@ -3,30 +3,30 @@
 
 use ratatui::layout::Rect;
 
-use super::words;
+use super::labels;
 use crate::{
     domain::{
-        text::{age, truncate},
+        text::{format_age, truncate},
         world::Link,
     },
     ui::{
-        facts::{Turn, cause, split, turn},
-        keymap::{Action, Context},
+        facts::{ReleaseState, count_versions, find_stall_cause, release_state},
+        keymap::{Action, KeyContext},
         model::{Model, Pane},
-        rights::forbidden,
+        rights::missing_right,
         theme::Role,
-        widget::{Canvas, Rich},
+        widget::{Canvas, RichText},
     },
 };
 
 /// Maximum width of a cause; the Rollout pane shows all of it.
-const CAUSE: usize = 60;
+const CAUSE_WIDTH: usize = 60;
 
-pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
+pub(super) fn draw_header(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
     let width = usize::from(area.width);
-    let mut left = Rich::of(Role::Alarm, "").add(Role::Title, " graylane ");
+    let mut left = RichText::styled(Role::Alarm, "").add(Role::Title, " graylane ");
     left.push(Role::Muted, &model.options.place);
-    let right = state(model, width.saturating_sub(12));
+    let right = status_line(model, width.saturating_sub(12));
     let right_width = u16::try_from(right.width())
         .unwrap_or(u16::MAX)
         .min(area.width);
@@ -34,39 +34,38 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
         width: (area.width - right_width).saturating_sub(2),
         ..area
     };
-    canvas.line(left_area, 0, &left);
-    canvas.line_right(area, 0, &right);
+    canvas.draw_line(left_area, 0, &left);
+    canvas.draw_line_right(area, 0, &right);
 
     // Who must act has priority over request counts.
-    let room = |traffic: &Rich| width.saturating_sub(traffic.width() + 2);
-    let spare = width.saturating_sub(headline(model, width).width() + 3);
-    let mut traffic_words = traffic(model, spare.max(width / 2), false);
-    let mut head = headline(model, room(&traffic_words).saturating_sub(1));
+    let room = |traffic: &RichText| width.saturating_sub(traffic.width() + 2);
+    let spare = width.saturating_sub(release_headline(model, width).width() + 3);
+    let mut traffic_words = traffic_summary(model, spare.max(width / 2), false);
+    let mut head = release_headline(model, room(&traffic_words).saturating_sub(1));
     if head.width() >= room(&traffic_words) {
-        traffic_words = traffic(model, width / 2, true);
-        head = headline(model, room(&traffic_words).saturating_sub(1));
+        traffic_words = traffic_summary(model, width / 2, true);
+        head = release_headline(model, room(&traffic_words).saturating_sub(1));
     }
     let left_area = Rect {
         width: u16::try_from(room(&traffic_words)).unwrap_or(area.width),
         ..area
     };
-    canvas.line(left_area, 1, &Rich::of(Role::Text, " ").join(head));
-    canvas.line_right(area, 1, &traffic_words);
+    canvas.draw_line(left_area, 1, &RichText::styled(Role::Text, " ").join(head));
+    canvas.draw_line_right(area, 1, &traffic_words);
 }
 
 /// Connection, engine, entry and badges; the least important are dropped first when room is short.
-fn state(model: &Model, room: usize) -> Rich {
+fn status_line(model: &Model, room: usize) -> RichText {
     let glyphs = &model.options.glyphs;
     let world = &model.world;
-    let mut parts: Vec<Rich> = vec![];
+    let mut parts: Vec<RichText> = vec![];
     if model.read_only {
-        parts.push(Rich::of(Role::Badge, " read-only "));
+        parts.push(RichText::styled(Role::Badge, " read-only "));
     }
     parts.push(match &world.link {
-        Link::Live => Rich::of(Role::Ok, glyphs.full).add(Role::Muted, " live"),
-        Link::Connecting => {
-            Rich::of(Role::Busy, glyphs.spinner(model.beat)).add(Role::Muted, " connecting")
-        }
+        Link::Live => RichText::styled(Role::Ok, glyphs.full).add(Role::Muted, " live"),
+        Link::Connecting => RichText::styled(Role::Busy, glyphs.spinner_frame(model.beat))
+            .add(Role::Muted, " connecting"),
         Link::Stale {
             since,
             trouble,
@@ -75,42 +74,45 @@ fn state(model: &Model, room: usize) -> Rich {
             let words = format!(
                 " {} {}, STALE for {} ",
                 glyphs.warn,
-                trouble.word(),
-                age(model.now, *since)
+                trouble.badge_text(),
+                format_age(model.now, *since)
             );
-            let mut line = Rich::of(Role::Alarm, words).add(Role::Warn, format!(" {why}"));
+            let mut line = RichText::styled(Role::Alarm, words).add(Role::Warn, format!(" {why}"));
             if let Some(advice) = trouble.advice() {
                 line.push(Role::Muted, format!("; {advice}"));
             }
-            let key = model.options.keymap.anywhere(Action::Reconnect);
+            let key = model.options.keymap.key_anywhere(Action::Reconnect);
             // The key to press must not be cut off by a long server message.
-            let tail = Rich::of(Role::Key, format!(" {key}")).add(Role::Muted, " tries now");
+            let tail =
+                RichText::styled(Role::Key, format!(" {key}")).add(Role::Muted, " tries now");
             let left = room.saturating_sub(tail.width() + 2).min(84);
-            line.cut(left).join(tail)
+            line.cut_to_width(left).join(tail)
         }
     });
     if let (Link::Live, Some(until)) = (&world.link, world.asked.until) {
         let left = until.duration_since(model.now).as_secs().max(1);
-        parts.push(Rich::of(
+        parts.push(RichText::styled(
             Role::Warn,
             format!("{} throttled, again in {left} s", glyphs.warn),
         ));
     }
     let mut contexts: Vec<(&String, &Link)> = world.contexts.iter().collect();
-    contexts.sort_by_key(|(name, link)| (link.stale().is_none(), *name));
+    contexts.sort_by_key(|(name, link)| (link.stale_since().is_none(), *name));
     for (name, link) in contexts {
         parts.push(match link {
-            Link::Live => Rich::of(Role::Ok, glyphs.full).add(Role::Muted, format!(" {name}")),
-            Link::Connecting => Rich::of(Role::Busy, glyphs.spinner(model.beat))
+            Link::Live => {
+                RichText::styled(Role::Ok, glyphs.full).add(Role::Muted, format!(" {name}"))
+            }
+            Link::Connecting => RichText::styled(Role::Busy, glyphs.spinner_frame(model.beat))
                 .add(Role::Muted, format!(" {name}")),
             Link::Stale { since, trouble, .. } => {
                 let words = format!(
                     "{} {name} {} {}",
                     glyphs.warn,
-                    trouble.word(),
-                    age(model.now, *since)
+                    trouble.badge_text(),
+                    format_age(model.now, *since)
                 );
-                Rich::of(Role::Bad, words)
+                RichText::styled(Role::Bad, words)
             }
         });
     }
@@ -119,7 +121,7 @@ fn state(model: &Model, room: usize) -> Rich {
         .values()
         .find_map(|g| g.status.as_ref()?.addresses.first())
     {
-        parts.push(Rich::of(Role::Muted, "entry ").add(Role::Text, entry));
+        parts.push(RichText::styled(Role::Muted, "entry ").add(Role::Text, entry));
     }
     match &world.engine {
         Some(engine) => {
@@ -133,16 +135,17 @@ fn state(model: &Model, room: usize) -> Rich {
             };
             // Format is `POD/PROCESS/RUN`; the pod is enough here.
             let place = engine.holder.split('/').next().unwrap_or_default();
-            parts.push(Rich::of(role, word).add(Role::Text, place));
+            parts.push(RichText::styled(role, word).add(Role::Text, place));
         }
-        None if world.link == Link::Live => {
-            parts.push(Rich::of(Role::Warn, format!("{} no engine", glyphs.warn)))
-        }
+        None if world.link == Link::Live => parts.push(RichText::styled(
+            Role::Warn,
+            format!("{} no engine", glyphs.warn),
+        )),
         None => {}
     }
     if world.asked.total > 0 {
         let asked = &world.asked;
-        let mut part = Rich::of(
+        let mut part = RichText::styled(
             Role::Muted,
             format!("api {} {}/min", asked.total, asked.minute),
         );
@@ -151,7 +154,7 @@ fn state(model: &Model, room: usize) -> Rich {
         }
         parts.push(part);
     }
-    let mut line = Rich::new();
+    let mut line = RichText::new();
     for part in parts {
         let gap = if line.is_empty() { 0 } else { 3 };
         if line.width() + gap + part.width() + 1 > room && !line.is_empty() {
@@ -166,9 +169,9 @@ fn state(model: &Model, room: usize) -> Rich {
 }
 
 /// The most urgent release with who must act, then the others in short.
-pub(super) fn headline(model: &Model, room: usize) -> Rich {
+pub(super) fn release_headline(model: &Model, room: usize) -> RichText {
     let glyphs = &model.options.glyphs;
-    let mut line = Rich::new();
+    let mut line = RichText::new();
     // One release per App: the one that all panes show, or the active one when that has ended.
     let meant = |app: &str| {
         model
@@ -188,9 +191,9 @@ pub(super) fn headline(model: &Model, room: usize) -> Rich {
         } else {
             "nothing is being released"
         };
-        let start = model.options.keymap.anywhere(Action::Start);
+        let start = model.options.keymap.key_anywhere(Action::Start);
         let rest = if model.read_only
-            || forbidden(model, Action::Start).is_some()
+            || missing_right(model, Action::Start).is_some()
             || model.world.apps.is_empty()
         {
             String::new()
@@ -213,7 +216,7 @@ pub(super) fn headline(model: &Model, room: usize) -> Rich {
         } else {
             0
         };
-        let whole = part(model, release, false);
+        let whole = release_summary(model, release, false);
         let gap = if i == 0 { 0 } else { 3 };
         let fits = line.width() + gap + whole.width() + tail <= room;
         if i > 0 && !fits {
@@ -227,24 +230,24 @@ pub(super) fn headline(model: &Model, room: usize) -> Rich {
         line = line.join(if fits {
             whole
         } else {
-            part(model, release, true)
+            release_summary(model, release, true)
         });
     }
     line
 }
 
 /// One release in a few words; `brief` omits its stage.
-fn part(model: &Model, release: &crate::api::Release, brief: bool) -> Rich {
+fn release_summary(model: &Model, release: &crate::api::Release, brief: bool) -> RichText {
     let glyphs = &model.options.glyphs;
-    let now = turn(release);
-    let (role, sign) = words::turn(glyphs, model.beat, now);
-    let mut part = Rich::of(role, format!("{sign} "));
+    let now = release_state(release);
+    let (role, sign) = labels::release_sign(glyphs, model.beat, now);
+    let mut part = RichText::styled(role, format!("{sign} "));
     let stage = if release.spec.stage.is_empty() {
         "teardown"
     } else {
         &release.spec.stage
     };
-    let app = words::short(model, &release.spec.app);
+    let app = labels::short_app_name(model, &release.spec.app);
     part.push(Role::Title, app);
     part.push(
         Role::Muted,
@@ -254,7 +257,7 @@ fn part(model: &Model, release: &crate::api::Release, brief: bool) -> Rich {
             format!(" {stage} ")
         },
     );
-    if let Turn::Batch(task, _) | Turn::Busy(Some(task)) = now
+    if let ReleaseState::Batch(task, _) | ReleaseState::Busy(Some(task)) = now
         && task.kind == "deploy"
         && let Some(environment) = &task.environment
     {
@@ -262,11 +265,15 @@ fn part(model: &Model, release: &crate::api::Release, brief: bool) -> Rich {
             .world
             .workloads_of(&release.spec.app, environment)
             .collect();
-        let pods =
-            crate::ui::facts::pods(&model.facts, &model.world, &release.spec.app, environment);
-        let split = split(Some(task), &workloads, pods);
+        let pods = crate::ui::facts::environment_pods(
+            &model.facts,
+            &model.world,
+            &release.spec.app,
+            environment,
+        );
+        let split = count_versions(Some(task), &workloads, pods);
         part = part
-            .join(words::bar(
+            .join(labels::pod_bar(
                 glyphs,
                 split.new_ready,
                 split.new_coming,
@@ -275,40 +282,41 @@ fn part(model: &Model, release: &crate::api::Release, brief: bool) -> Rich {
             ))
             .add(Role::Text, " ");
     }
-    part.push(role, now.word());
-    if let Turn::Busy(Some(task)) = now
+    part.push(role, now.state_label());
+    if let ReleaseState::Busy(Some(task)) = now
         && let Some(environment) = task
             .environment
             .as_deref()
             .filter(|_| task.kind == "deploy" && !brief)
-        && let Some(why) = cause(&model.facts, &model.world, &release.spec.app, environment)
+        && let Some(why) =
+            find_stall_cause(&model.facts, &model.world, &release.spec.app, environment)
     {
         part.push(
             Role::Warn,
-            format!(" {} {}", glyphs.warn, truncate(why, CAUSE)),
+            format!(" {} {}", glyphs.warn, truncate(why, CAUSE_WIDTH)),
         );
     }
-    part.join(who(model, release, now))
+    part.join(who_must_act(model, release, now))
 }
 
 /// Who must act, and the key for it.
-fn who(model: &Model, release: &crate::api::Release, now: Turn<'_>) -> Rich {
+fn who_must_act(model: &Model, release: &crate::api::Release, now: ReleaseState<'_>) -> RichText {
     let key = |action: Action| {
         let key = model
             .options
             .keymap
-            .key(&[Context::Release], action)
+            .first_key(&[KeyContext::Release], action)
             .unwrap_or_default();
-        Rich::of(Role::Muted, " press").add(Role::Key, format!(" {key}"))
+        RichText::styled(Role::Muted, " press").add(Role::Key, format!(" {key}"))
     };
     match now {
-        Turn::Approve(task) => {
+        ReleaseState::Approve(task) => {
             let app = model.world.apps.get(&release.spec.app);
             let stage = app.and_then(|a| a.spec.stage(&release.spec.stage));
             let found = stage
                 .and_then(|s| s.tasks.iter().find(|t| t.name == task.name))
                 .and_then(|t| t.approval.as_ref());
-            let me = model.world.acting();
+            let me = model.world.acting_user();
             let named =
                 found.is_none_or(|a| a.approvers.is_empty() || a.approvers.iter().any(|a| a == me));
             let own =
@@ -316,31 +324,33 @@ fn who(model: &Model, release: &crate::api::Release, now: Turn<'_>) -> Rich {
             match found {
                 _ if named && !own => key(Action::Approve),
                 Some(a) if !a.approvers.is_empty() => {
-                    Rich::of(Role::Muted, format!(" by {}", a.approvers.join(", ")))
+                    RichText::styled(Role::Muted, format!(" by {}", a.approvers.join(", ")))
                 }
-                _ => Rich::of(Role::Muted, " by somebody else"),
+                _ => RichText::styled(Role::Muted, " by somebody else"),
             }
         }
-        Turn::Batch(..) | Turn::Proceed(_) => key(Action::Continue),
-        Turn::Held => key(Action::Resume),
-        Turn::Failed(_) => key(Action::Retry),
-        Turn::Pending | Turn::Busy(_) | Turn::Aborting | Turn::Succeeded | Turn::Aborted => {
-            Rich::new()
-        }
+        ReleaseState::Batch(..) | ReleaseState::Proceed(_) => key(Action::Continue),
+        ReleaseState::Held => key(Action::Resume),
+        ReleaseState::Failed(_) => key(Action::Retry),
+        ReleaseState::Pending
+        | ReleaseState::Busy(_)
+        | ReleaseState::Aborting
+        | ReleaseState::Succeeded
+        | ReleaseState::Aborted => RichText::new(),
     }
 }
 
 /// Whether tagged requests go where they should. Leaks are shown most prominently.
-fn traffic(model: &Model, room: usize, brief: bool) -> Rich {
+fn traffic_summary(model: &Model, room: usize, brief: bool) -> RichText {
     let glyphs = &model.options.glyphs;
-    let traffic = &model.facts.shown.traffic;
+    let traffic = &model.facts.figures.traffic;
     if traffic.leaks > 0 || traffic.failed > 0 {
         let words = match (traffic.leaks, traffic.failed) {
             (0, n) => format!(" {} {n} FAILED ", glyphs.bad),
             (1, _) => format!(" {} 1 LEAK ", glyphs.bad),
             (n, _) => format!(" {} {n} LEAKS ", glyphs.bad),
         };
-        let mut line = Rich::of(Role::Alarm, words);
+        let mut line = RichText::styled(Role::Alarm, words);
         if let Some(worst) = traffic.worst.as_ref().filter(|_| !brief) {
             let left = room.saturating_sub(line.width() + 2);
             line = line.add(
@@ -351,26 +361,25 @@ fn traffic(model: &Model, room: usize, brief: bool) -> Rich {
         return line.add(Role::Text, " ");
     }
     match (traffic.chains, traffic.tagged) {
-        (0, _) => Rich::of(Role::Muted, format!("{} no traffic seen ", glyphs.idle)),
-        (_, 0) if brief => Rich::of(Role::Ok, glyphs.ok).add(Role::Muted, " none tagged "),
-        (_, _) if brief => Rich::of(Role::Ok, glyphs.ok).add(Role::Text, " traffic right "),
-        (n, 0) => {
-            Rich::of(Role::Ok, glyphs.ok).add(Role::Muted, format!(" {n} requests, none tagged "))
-        }
+        (0, _) => RichText::styled(Role::Muted, format!("{} no traffic seen ", glyphs.idle)),
+        (_, 0) if brief => RichText::styled(Role::Ok, glyphs.ok).add(Role::Muted, " none tagged "),
+        (_, _) if brief => RichText::styled(Role::Ok, glyphs.ok).add(Role::Text, " traffic right "),
+        (n, 0) => RichText::styled(Role::Ok, glyphs.ok)
+            .add(Role::Muted, format!(" {n} requests, none tagged ")),
         (n, t) if room < 45 => {
-            Rich::of(Role::Ok, glyphs.ok).add(Role::Muted, format!(" {t}/{n} tagged "))
+            RichText::styled(Role::Ok, glyphs.ok).add(Role::Muted, format!(" {t}/{n} tagged "))
         }
-        (n, t) => Rich::of(Role::Ok, glyphs.ok)
+        (n, t) => RichText::styled(Role::Ok, glyphs.ok)
             .add(Role::Text, " traffic right")
             .add(Role::Muted, format!(" {t} of {n} tagged, 1 min ")),
     }
 }
 
 /// Names of the panes, when not all are visible.
-pub(super) fn tabs(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
-    let mut line = Rich::of(Role::Text, " ");
+pub(super) fn draw_tabs(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
+    let mut line = RichText::styled(Role::Text, " ");
     for pane in Pane::ALL {
-        let (number, title) = (super::apps::number(model, pane), pane.title());
+        let (number, title) = (super::apps::pane_key(model, pane), pane.title());
         if pane == model.pane {
             line.push(Role::Badge, format!(" {number} {title} "));
         } else {
@@ -378,5 +387,5 @@ pub(super) fn tabs(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
             line.push(Role::Muted, format!(" {title} "));
         }
     }
-    canvas.line(area, 0, &line);
+    canvas.draw_line(area, 0, &line);
 }

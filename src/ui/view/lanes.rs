@@ -3,32 +3,32 @@
 
 use ratatui::layout::Rect;
 
-use super::{apps::title, chain, words};
+use super::{apps::pane_title, chain, labels};
 use crate::{
     api::{Lane, LaneGroup, LaneMode, gateway_api::LANE_GATEWAY},
     ui::{
         model::{Model, Pane},
         rule,
         theme::Role,
-        widget::{Canvas, Rich, ranked},
+        widget::{Canvas, RichText, join_by_rank},
     },
 };
 
 /// Resources that this pane depends on.
-const SEEN: &[&str] = &["lanes.graylane.dev", "lanegroups.graylane.dev"];
+const RESOURCES: &[&str] = &["lanes.graylane.dev", "lanegroups.graylane.dev"];
 
-pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
-    let lanes = model.lanes();
-    let (rows, selected) = model.place(Pane::Lanes);
+pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
+    let lanes = model.visible_lanes();
+    let (rows, selected) = model.row_position(Pane::Lanes);
     let own = model
         .selected_lane()
         .and_then(|(_, l)| model.world.groups.get_key_value(&l.spec.group));
     let group = own.or_else(|| model.world.groups.iter().next());
     let facts = group
-        .map(|(name, _)| Rich::of(Role::Muted, name))
+        .map(|(name, _)| RichText::styled(Role::Muted, name))
         .unwrap_or_default();
-    let inner = canvas.pane(area, &title(model, Pane::Lanes), &facts, focused);
-    let inner = super::gap::draw(canvas, model, inner, SEEN);
+    let inner = canvas.draw_pane(area, &pane_title(model, Pane::Lanes), &facts, focused);
+    let inner = super::gap::draw_gap(canvas, model, inner, RESOURCES);
     let text = Rect {
         x: inner.x + 1,
         width: inner.width.saturating_sub(1),
@@ -36,7 +36,11 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
     };
     let mut used = 0u16;
     if let Some((_, group)) = group {
-        canvas.line(text, 0, &summary(model, group, usize::from(text.width)));
+        canvas.draw_line(
+            text,
+            0,
+            &group_summary(model, group, usize::from(text.width)),
+        );
         used = 1;
         let problems = group
             .status
@@ -44,10 +48,10 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
             .map(|s| s.problems.as_slice())
             .unwrap_or_default();
         for problem in problems.iter().take(2).filter(|_| inner.height > 6) {
-            canvas.line(
+            canvas.draw_line(
                 text,
                 used,
-                &Rich::of(
+                &RichText::styled(
                     Role::Warn,
                     format!("{} {problem}", model.options.glyphs.warn),
                 ),
@@ -60,18 +64,18 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
         height: inner.height.saturating_sub(used),
         ..inner
     };
-    if rows == 0 && model.world.gap(SEEN).is_some() {
+    if rows == 0 && model.world.find_gap(RESOURCES).is_some() {
         return;
     }
     if rows == 0 {
-        canvas.line(body, 0, &Rich::of(Role::Muted, " no lanes"));
+        canvas.draw_line(body, 0, &RichText::styled(Role::Muted, " no lanes"));
         return;
     }
     // Three lines per lane where that fits, because the reasons explain why a chain is not gray.
     let lines = |name: &&String| {
         let found = model.world.lanes.get(*name);
         found.map_or(0, |lane| {
-            rows_of(
+            lane_rows(
                 model,
                 name,
                 lane,
@@ -87,40 +91,40 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
         2
     };
     let each = if wanted > 2 { 3 } else { 2 };
-    canvas.list(body, rows, selected, focused, each, |i, width| {
+    canvas.draw_list(body, rows, selected, focused, each, |i, width| {
         let Some((name, lane)) = lanes
             .get(i)
             .and_then(|n| model.world.lanes.get_key_value(*n))
         else {
             return vec![];
         };
-        rows_of(model, name, lane, usize::from(each), width)
+        lane_rows(model, name, lane, usize::from(each), width)
     });
 }
 
 /// Width at which no lane's rule is cut.
-pub(super) fn need(model: &Model) -> usize {
+pub(super) fn needed_width(model: &Model) -> usize {
     let rows = model
         .world
         .lanes
         .iter()
         .take(50)
-        .map(|(name, lane)| rows_of(model, name, lane, 3, usize::MAX));
+        .map(|(name, lane)| lane_rows(model, name, lane, 3, usize::MAX));
     rows.flatten().map(|row| row.width()).max().unwrap_or(0) + 4
 }
 
 /// Number of lines needed, with the frame.
-pub(super) fn height(model: &Model, width: u16) -> usize {
+pub(super) fn needed_height(model: &Model, width: u16) -> usize {
     let (lanes, width) = (&model.world.lanes, usize::from(width).saturating_sub(4));
     let lines = lanes
         .iter()
         .take(50)
-        .map(|(name, lane)| rows_of(model, name, lane, 3, width).len());
+        .map(|(name, lane)| lane_rows(model, name, lane, 3, width).len());
     lines.max().unwrap_or(1) * lanes.len().max(1) + 3
 }
 
 /// Summary of a lane group: `gateway edge · mesh · ✓ 4 routes taken`.
-fn summary(model: &Model, group: &LaneGroup, width: usize) -> Rich {
+fn group_summary(model: &Model, group: &LaneGroup, width: usize) -> RichText {
     let glyphs = &model.options.glyphs;
     let status = group.status.clone().unwrap_or_default();
     let taken = status
@@ -135,11 +139,11 @@ fn summary(model: &Model, group: &LaneGroup, width: usize) -> Rich {
         LaneMode::Gateway => "gateway",
         LaneMode::Agent => "agent",
     };
-    let head = Rich::of(Role::Muted, "gateway ");
-    let place = Rich::of(Role::Text, &group.spec.entry.gateway)
+    let head = RichText::styled(Role::Muted, "gateway ");
+    let place = RichText::styled(Role::Text, &group.spec.entry.gateway)
         .add(Role::Muted, format!(" {} ", glyphs.dot));
-    let mode = Rich::of(Role::Muted, format!("{mode} {} ", glyphs.dot));
-    let line = Rich::new();
+    let mode = RichText::styled(Role::Muted, format!("{mode} {} ", glyphs.dot));
+    let line = RichText::new();
     let line = match (refused, taken == all && all > 0) {
         (Some(route), _) => {
             let why = route.message.as_deref().unwrap_or("refused");
@@ -172,22 +176,25 @@ fn summary(model: &Model, group: &LaneGroup, width: usize) -> Rich {
         .and_then(|g| g.controller)
         .filter(|c| c != LANE_GATEWAY)
     {
-        parts.push((4, Rich::of(Role::Muted, format!(" by {controller}"))));
+        parts.push((
+            4,
+            RichText::styled(Role::Muted, format!(" by {controller}")),
+        ));
     }
     if group.spec.client_may_tag {
         parts.push((
             3,
-            Rich::of(Role::Muted, format!(" {} clients may tag", glyphs.dot)),
+            RichText::styled(Role::Muted, format!(" {} clients may tag", glyphs.dot)),
         ));
     }
-    ranked(parts, width)
+    join_by_rank(parts, width)
 }
 
-fn rows_of(model: &Model, name: &str, lane: &Lane, each: usize, width: usize) -> Vec<Rich> {
+fn lane_rows(model: &Model, name: &str, lane: &Lane, each: usize, width: usize) -> Vec<RichText> {
     let glyphs = &model.options.glyphs;
     let spec = &lane.spec;
     let (role, sign) = match (model.pending_about(name), spec.enabled) {
-        (Some(_), _) => (Role::Busy, glyphs.spinner(model.beat)),
+        (Some(_), _) => (Role::Busy, glyphs.spinner_frame(model.beat)),
         (None, true) => (Role::Lane, glyphs.full),
         (None, false) => (Role::Muted, glyphs.empty),
     };
@@ -196,27 +203,39 @@ fn rows_of(model: &Model, name: &str, lane: &Lane, each: usize, width: usize) ->
     } else {
         Role::Muted
     };
-    let mut first = vec![(0, Rich::of(role, format!("{sign} ")).add(title, name))];
+    let mut first = vec![(
+        0,
+        RichText::styled(role, format!("{sign} ")).add(title, name),
+    )];
     if spec.tag != name {
-        first.push((1, Rich::of(Role::Muted, " tag ").add(Role::Lane, &spec.tag)));
+        first.push((
+            1,
+            RichText::styled(Role::Muted, " tag ").add(Role::Lane, &spec.tag),
+        ));
     }
     if !spec.enabled {
-        first.push((0, Rich::of(Role::Warn, " off")));
+        first.push((0, RichText::styled(Role::Warn, " off")));
     }
     if spec.strict {
-        first.push((2, Rich::of(Role::Accent, " strict")));
+        first.push((2, RichText::styled(Role::Accent, " strict")));
     }
-    first.push((3, Rich::of(Role::Muted, format!(" #{}", spec.priority))));
-    first.push((0, Rich::of(Role::Text, format!(" {}", rule::words(spec)))));
-    let mut lines = vec![ranked(first, width)];
+    first.push((
+        3,
+        RichText::styled(Role::Muted, format!(" #{}", spec.priority)),
+    ));
+    first.push((
+        0,
+        RichText::styled(Role::Text, format!(" {}", rule::describe_rule(spec))),
+    ));
+    let mut lines = vec![join_by_rank(first, width)];
 
     let status = lane.status.clone().unwrap_or_default();
-    let mut apps = Rich::of(Role::Text, "  ");
+    let mut apps = RichText::styled(Role::Text, "  ");
     let mut reasons = vec![];
     for app in &status.apps {
-        let (role, hop) = chain::hop(model, &app.app, Some(app.served));
+        let (role, hop) = chain::hop_label(model, &app.app, Some(app.served));
         apps = apps.add(role, format!("{hop} "));
-        let short = words::short(model, &app.app);
+        let short = labels::short_app_name(model, &app.app);
         if app.served == crate::api::Served::Base {
             reasons.push((short, app.reason.as_str()));
         }
@@ -224,7 +243,7 @@ fn rows_of(model: &Model, name: &str, lane: &Lane, each: usize, width: usize) ->
     let problem = status
         .problems
         .first()
-        .map(|p| Rich::of(Role::Warn, format!("  {} {p}", glyphs.warn)));
+        .map(|p| RichText::styled(Role::Warn, format!("  {} {p}", glyphs.warn)));
     let same = |first: &str| {
         reasons.len() == status.apps.len() && reasons.iter().all(|(_, r)| *r == first)
     };
@@ -236,7 +255,7 @@ fn rows_of(model: &Model, name: &str, lane: &Lane, each: usize, width: usize) ->
         }
     });
     let why = why.map(|r| {
-        Rich::of(
+        RichText::styled(
             Role::Muted,
             if each > 2 {
                 format!("  {r}")

@@ -4,15 +4,15 @@ use ratatui::layout::{Constraint, Layout, Rect};
 
 use crate::ui::{
     model::Pane,
-    widget::{Need, share},
+    widget::{Need, share_room},
 };
 
 /// Minimum screen size in columns and rows.
-const LEAST: (u16, u16) = (60, 20);
+const MIN_SIZE: (u16, u16) = (60, 20);
 
 /// Areas of one screen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Plan {
+pub(super) struct ScreenPlan {
     /// Header, two lines.
     pub(super) header: Rect,
     /// Names of the panes, when not all are visible.
@@ -26,7 +26,7 @@ pub(super) struct Plan {
 }
 
 /// Sizes that the panes need.
-pub(super) struct Needs<'a> {
+pub(super) struct PaneNeeds<'a> {
     /// Width at which nothing in the left column is cut.
     pub(super) left: usize,
     /// Number of lines that a pane needs at a width, with its frame.
@@ -34,11 +34,16 @@ pub(super) struct Needs<'a> {
 }
 
 /// Divides the screen; the error says that it is too small.
-pub(super) fn plan(area: Rect, focus: Pane, zoom: bool, needs: &Needs<'_>) -> Result<Plan, String> {
-    if area.width < LEAST.0 || area.height < LEAST.1 {
+pub(super) fn plan_screen(
+    area: Rect,
+    focus: Pane,
+    zoom: bool,
+    needs: &PaneNeeds<'_>,
+) -> Result<ScreenPlan, String> {
+    if area.width < MIN_SIZE.0 || area.height < MIN_SIZE.1 {
         return Err(format!(
             "needs {}x{}, has {}x{}",
-            LEAST.0, LEAST.1, area.width, area.height
+            MIN_SIZE.0, MIN_SIZE.1, area.width, area.height
         ));
     }
     let [header, body, footer] = Layout::vertical([
@@ -47,7 +52,7 @@ pub(super) fn plan(area: Rect, focus: Pane, zoom: bool, needs: &Needs<'_>) -> Re
         Constraint::Length(1),
     ])
     .areas(area);
-    let mut plan = Plan {
+    let mut plan = ScreenPlan {
         header,
         tabs: None,
         body,
@@ -60,16 +65,16 @@ pub(super) fn plan(area: Rect, focus: Pane, zoom: bool, needs: &Needs<'_>) -> Re
         plan.tabs = Some(tabs);
         plan.panes = vec![(focus, rest)];
     } else if area.width < 80 {
-        narrow(&mut plan, focus, needs);
+        plan_narrow(&mut plan, focus, needs);
     } else {
-        wide(&mut plan, focus, needs);
+        plan_wide(&mut plan, focus, needs);
     }
     Ok(plan)
 }
 
 /// Narrow screens: the focused pane, and below it the one that on-call engineers must keep in
 /// sight.
-fn narrow(plan: &mut Plan, focus: Pane, needs: &Needs<'_>) {
+fn plan_narrow(plan: &mut ScreenPlan, focus: Pane, needs: &PaneNeeds<'_>) {
     let [tabs, rest] =
         Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(plan.body);
     plan.tabs = Some(tabs);
@@ -78,23 +83,23 @@ fn narrow(plan: &mut Plan, focus: Pane, needs: &Needs<'_>) {
     } else {
         Pane::Trace
     };
-    let top = lines(needs, focus, rest.width)
+    let top = needed_lines(needs, focus, rest.width)
         .clamp(rest.height / 2, rest.height - (rest.height * 2 / 5).max(6));
     let [top, bottom] =
         Layout::vertical([Constraint::Length(top), Constraint::Fill(1)]).areas(rest);
     plan.panes = vec![(focus, top), (other, bottom)];
 }
 
-fn lines(needs: &Needs<'_>, pane: Pane, width: u16) -> u16 {
+fn needed_lines(needs: &PaneNeeds<'_>, pane: Pane, width: u16) -> u16 {
     u16::try_from((needs.height)(pane, width)).unwrap_or(u16::MAX)
 }
 
-fn wide(plan: &mut Plan, focus: Pane, needs: &Needs<'_>) {
+fn plan_wide(plan: &mut ScreenPlan, focus: Pane, needs: &PaneNeeds<'_>) {
     let body = plan.body;
-    let left = left(body.width, needs.left);
+    let left = left_width(body.width, needs.left);
     let [left, right] =
         Layout::horizontal([Constraint::Length(left), Constraint::Fill(1)]).areas(body);
-    let heights = stack(usize::from(body.height), focus, |pane| {
+    let heights = stack_heights(usize::from(body.height), focus, |pane| {
         (needs.height)(pane, left.width)
     });
     let heights = heights.map(|h| Constraint::Length(u16::try_from(h).unwrap_or(u16::MAX)));
@@ -107,7 +112,7 @@ fn wide(plan: &mut Plan, focus: Pane, needs: &Needs<'_>) {
         (body.height * 3 / 10).max(7)
     };
     // Grow in steps of four lines, so that the pane below does not move with every line.
-    let rollout = lines(needs, Pane::Rollout, right.width).saturating_add(3) / 4 * 4;
+    let rollout = needed_lines(needs, Pane::Rollout, right.width).saturating_add(3) / 4 * 4;
     let rollout = rollout.clamp(body.height * 2 / 5, body.height - least);
     let [rollout, trace] =
         Layout::vertical([Constraint::Length(rollout), Constraint::Fill(1)]).areas(right);
@@ -121,7 +126,7 @@ fn wide(plan: &mut Plan, focus: Pane, needs: &Needs<'_>) {
 }
 
 /// Width of the left column: lists need only a limited width, and the right column uses the rest.
-fn left(width: u16, need: usize) -> u16 {
+fn left_width(width: u16, need: usize) -> u16 {
     let usual = (width * 5 / 12).clamp(32, 50);
     let most = width * 19 / 40;
     u16::try_from(need)
@@ -130,7 +135,7 @@ fn left(width: u16, need: usize) -> u16 {
 }
 
 /// Heights of the left panes: by need, the focused one first; spare lines are shared equally.
-fn stack(height: usize, focus: Pane, need: impl Fn(Pane) -> usize) -> [usize; 3] {
+fn stack_heights(height: usize, focus: Pane, need: impl Fn(Pane) -> usize) -> [usize; 3] {
     let mut order = [Pane::Apps, Pane::Environments, Pane::Lanes];
     order.sort_by_key(|pane| *pane != focus);
     let least = |pane: Pane| {
@@ -141,7 +146,7 @@ fn stack(height: usize, focus: Pane, need: impl Fn(Pane) -> usize) -> [usize; 3]
         }
     };
     let needs = order.map(|pane| Need::new(least(pane), need(pane)));
-    let shares = share(height, &needs);
+    let shares = share_room(height, &needs);
     let spare = height.saturating_sub(shares.iter().sum());
     let of = |pane: Pane| {
         order
@@ -173,9 +178,12 @@ mod tests {
 
     #[test]
     fn the_left_gets_what_it_needs_and_never_half() {
-        assert_eq!([30, 38, 90].map(|need| left(80, need)), [33, 38, 38]);
-        assert_eq!([30, 52, 90].map(|need| left(120, need)), [50, 52, 57]);
-        assert_eq!([30, 70, 300].map(|need| left(200, need)), [50, 70, 95]);
+        assert_eq!([30, 38, 90].map(|need| left_width(80, need)), [33, 38, 38]);
+        assert_eq!([30, 52, 90].map(|need| left_width(120, need)), [50, 52, 57]);
+        assert_eq!(
+            [30, 70, 300].map(|need| left_width(200, need)),
+            [50, 70, 95]
+        );
     }
 
     #[test]
@@ -185,12 +193,15 @@ mod tests {
             Pane::Environments => 8,
             _ => 60,
         };
-        assert_eq!(stack(21, Pane::Rollout, need), [6, 8, 7]);
-        assert_eq!(stack(21, Pane::Environments, need), [6, 8, 7]);
-        assert_eq!(stack(30, Pane::Lanes, |_| 6), [10, 10, 10]);
+        assert_eq!(stack_heights(21, Pane::Rollout, need), [6, 8, 7]);
+        assert_eq!(stack_heights(21, Pane::Environments, need), [6, 8, 7]);
+        assert_eq!(stack_heights(30, Pane::Lanes, |_| 6), [10, 10, 10]);
         for height in 10..60 {
             for focus in Pane::ALL {
-                assert_eq!(stack(height, focus, need).iter().sum::<usize>(), height);
+                assert_eq!(
+                    stack_heights(height, focus, need).iter().sum::<usize>(),
+                    height
+                );
             }
         }
     }

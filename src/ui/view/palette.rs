@@ -2,14 +2,14 @@
 
 use ratatui::layout::Rect;
 
-use crate::domain::text::width as columns;
+use crate::domain::text::display_width as columns;
 use crate::ui::{
-    model::{Goal, Model, Palette},
+    model::{Model, Palette, PaletteItem},
     theme::Role,
-    widget::{Canvas, Rich, first},
+    widget::{Canvas, RichText, first_row},
 };
 
-pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, palette: &Palette) {
+pub(super) fn draw_overlay(canvas: &mut Canvas<'_>, model: &Model, area: Rect, palette: &Palette) {
     let rows = || {
         palette
             .all
@@ -39,15 +39,15 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, palette: 
     } else {
         String::new()
     };
-    let facts = Rich::of(
+    let facts = RichText::styled(
         Role::Muted,
         format!("{} of {}{rest}", palette.found.len(), palette.all.len()),
     );
-    let inner = canvas.modal(
+    let inner = canvas.draw_modal(
         area,
-        &Rich::of(Role::Title, palette.title),
+        &RichText::styled(Role::Title, palette.title),
         &facts,
-        &Rich::new(),
+        &RichText::new(),
         Role::Focus,
     );
     let body = Rect {
@@ -55,11 +55,11 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, palette: 
         width: inner.width.saturating_sub(2),
         ..inner
     };
-    super::form::field(
+    super::form::draw_input(
         canvas,
         body,
         0,
-        Rich::of(Role::Key, ": "),
+        RichText::styled(Role::Key, ": "),
         &palette.input,
         Role::Text,
         true,
@@ -70,12 +70,12 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, palette: 
         ..inner
     };
     let room = usize::from(list.height);
-    let top = first(Some(palette.at), palette.found.len(), room);
+    let top = first_row(Some(palette.at), palette.found.len(), room);
     let cursor = canvas.cursor;
     let places = palette
         .all
         .iter()
-        .any(|(_, goal)| matches!(goal, Goal::Place(_)));
+        .any(|(_, goal)| matches!(goal, PaletteItem::Cluster(_)));
     let most = usize::from(width)
         .saturating_sub(rests + 6)
         .max(usize::from(width) / 2);
@@ -86,19 +86,19 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, palette: 
             width: list.width.saturating_sub(2),
             ..list
         };
-        canvas.line(place, 0, &Rich::of(Role::Muted, &palette.none));
+        canvas.draw_line(place, 0, &RichText::styled(Role::Muted, &palette.none));
     }
     for (row, i) in palette.found.iter().enumerate().skip(top).take(room) {
         let Some((text, goal)) = palette.all.get(*i) else {
             continue;
         };
         let (head, rest) = text.split_once("  ").unwrap_or((text, ""));
-        let role = if matches!(goal, Goal::Act(_)) {
+        let role = if matches!(goal, PaletteItem::Act(_)) {
             Role::Text
         } else {
             Role::Accent
         };
-        let line = Rich::new().col(
+        let line = RichText::new().add_column(
             role,
             head,
             if rest.is_empty() {
@@ -114,15 +114,15 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, palette: 
             width: list.width.saturating_sub(2),
             ..list
         };
-        canvas.line(place, y, &line);
-        if let Goal::Act(action) = goal {
-            let key = model.options.keymap.anywhere(*action);
+        canvas.draw_line(place, y, &line);
+        if let PaletteItem::Act(action) = goal {
+            let key = model.options.keymap.key_anywhere(*action);
             if line.width() + key.chars().count() + 2 < usize::from(place.width) {
-                canvas.line_right(place, y, &Rich::of(Role::Key, key));
+                canvas.draw_line_right(place, y, &RichText::styled(Role::Key, key));
             }
         }
         if row == palette.at {
-            canvas.paint(
+            canvas.paint_area(
                 Rect {
                     y: list.y + y,
                     height: 1,

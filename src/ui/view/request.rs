@@ -1,22 +1,22 @@
 //! Draws one request hop by hop: who answered, how, and where it went wrong.
 
-use super::{chain, words};
+use super::{chain, labels};
 use crate::{
     api::Served,
     domain::{
         chain::{Chain, Verdict},
-        text::duration,
+        text::format_duration,
     },
     ui::{
         facts,
         model::Model,
         theme::Role,
-        widget::{Rich, wrap},
+        widget::{RichText, wrap_words},
     },
 };
 
 /// A chain in full, hop by hop.
-pub(super) fn lines(model: &Model, chain: &Chain) -> Vec<Rich> {
+pub(super) fn request_lines(model: &Model, chain: &Chain) -> Vec<RichText> {
     let glyphs = &model.options.glyphs;
     let width = usize::from(model.size.0).saturating_sub(8).max(20);
     let mut lines = vec![];
@@ -24,7 +24,10 @@ pub(super) fn lines(model: &Model, chain: &Chain) -> Vec<Rich> {
         .tag
         .as_deref()
         .map_or_else(|| "untagged".into(), |t| format!("tagged {t}"));
-    let head = Rich::of(Role::Muted, format!("{} UTC  ", words::hms(chain.time)));
+    let head = RichText::styled(
+        Role::Muted,
+        format!("{} UTC  ", labels::format_time(chain.time)),
+    );
     lines.push(
         head.add(Role::Text, &chain.path)
             .add(Role::Lane, format!("  {tag}")),
@@ -35,18 +38,23 @@ pub(super) fn lines(model: &Model, chain: &Chain) -> Vec<Rich> {
         Role::Ok
     };
     let told = if chain.is_wrong() {
-        model.facts.blame(chain)
+        model.facts.describe_problem(chain)
     } else {
-        facts::word(chain)
+        facts::verdict_word(chain)
     };
-    let spent = duration(std::time::Duration::from_micros(chain.micros));
+    let spent = format_duration(std::time::Duration::from_micros(chain.micros));
     lines.push(
-        Rich::of(role, told).add(Role::Muted, format!("  status {} in {spent}", chain.status)),
+        RichText::styled(role, told)
+            .add(Role::Muted, format!("  status {} in {spent}", chain.status)),
     );
-    lines.extend([Rich::new(), chain::chain(model, &chain.steps), Rich::new()]);
-    let failure = chain.failure();
+    lines.extend([
+        RichText::new(),
+        chain::chain_line(model, &chain.steps),
+        RichText::new(),
+    ]);
+    let failure = chain.failed_step();
     for (i, step) in chain.steps.iter().enumerate() {
-        let (role, sign) = chain::sign(model, step);
+        let (role, sign) = chain::side_sign(model, step);
         let indent = "  ".repeat(step.depth.min(12));
         let branch = if i == 0 {
             String::new()
@@ -54,15 +62,15 @@ pub(super) fn lines(model: &Model, chain: &Chain) -> Vec<Rich> {
             format!("{} ", glyphs.branch)
         };
         let side = match step.served {
-            Some(Served::Gray) => Served::Gray.word(),
+            Some(Served::Gray) => Served::Gray.as_str(),
             Some(Served::Base) => model
                 .facts
-                .version(&step.app, &step.version)
-                .unwrap_or(Served::Base.word()),
+                .version_label(&step.app, &step.version)
+                .unwrap_or(Served::Base.as_str()),
             None => "nobody",
         };
-        let mut line =
-            Rich::of(Role::Border, format!("{indent}{branch}")).add(role, format!("{sign} "));
+        let mut line = RichText::styled(Role::Border, format!("{indent}{branch}"))
+            .add(role, format!("{sign} "));
         line = line
             .add(Role::Title, &step.app)
             .add(role, format!(" {side}"));
@@ -80,7 +88,7 @@ pub(super) fn lines(model: &Model, chain: &Chain) -> Vec<Rich> {
             } else {
                 Role::Muted
             };
-            line = line.add(role, format!("  {}", step.verdict.word()));
+            line = line.add(role, format!("  {}", step.verdict.as_str()));
         }
         if let Some(words) = failed {
             line = line.add(
@@ -100,7 +108,10 @@ pub(super) fn lines(model: &Model, chain: &Chain) -> Vec<Rich> {
         if let Some(micros) = step.micros {
             line = line.add(
                 Role::Muted,
-                format!("  {}", duration(std::time::Duration::from_micros(micros))),
+                format!(
+                    "  {}",
+                    format_duration(std::time::Duration::from_micros(micros))
+                ),
             );
         }
         lines.push(line);
@@ -111,19 +122,22 @@ pub(super) fn lines(model: &Model, chain: &Chain) -> Vec<Rich> {
             .tag
             .as_deref()
             .map_or_else(|| "came untagged".into(), |t| format!("came tagged {t}"));
-        lines.push(Rich::of(Role::Muted, format!("{more}{pod}  {at}  {tag}")));
+        lines.push(RichText::styled(
+            Role::Muted,
+            format!("{more}{pod}  {at}  {tag}"),
+        ));
         if let Some(cause) = &step.cause {
             let role = if step.verdict.is_bad() {
                 Role::Bad
             } else {
                 Role::Accent
             };
-            for part in wrap(cause, width.saturating_sub(more.len())) {
-                lines.push(Rich::of(role, format!("{more}{part}")));
+            for part in wrap_words(cause, width.saturating_sub(more.len())) {
+                lines.push(RichText::styled(role, format!("{more}{part}")));
             }
         }
         if let Some(error) = step.hop.as_ref().and_then(|h| h.error.as_ref()) {
-            lines.push(Rich::of(Role::Bad, format!("{more}{error}")));
+            lines.push(RichText::styled(Role::Bad, format!("{more}{error}")));
         }
     }
     lines

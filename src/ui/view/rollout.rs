@@ -2,53 +2,59 @@
 
 use ratatui::layout::Rect;
 
-use super::{apps::title, pair, task, words};
+use super::{apps::pane_title, labels, pair, task};
 use crate::{
     api::{EnvironmentStatus, Release, ReleaseStatus, TaskPhase},
     ui::{
-        facts::{Turn, turn},
+        facts::{ReleaseState, release_state},
         glyph::Glyphs,
-        keymap::{Action, Context},
+        keymap::{Action, KeyContext},
         model::{Model, Pane},
-        rights::forbidden,
+        rights::missing_right,
         theme::Role,
-        widget::{Canvas, Rich, ranked, wrap_in},
+        widget::{Canvas, RichText, join_by_rank, wrap_to_lines},
     },
 };
 
 /// Resources that this pane depends on.
-const SEEN: &[&str] = &["releases.graylane.dev", "approvals.graylane.dev"];
+const RESOURCES: &[&str] = &["releases.graylane.dev", "approvals.graylane.dev"];
 
 /// History lines included in the needed height.
-const HISTORY: usize = 3;
+const HISTORY_LINES: usize = 3;
 
-pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
+pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
     let Some((name, release)) = model.selected_release() else {
-        let inner = canvas.pane(area, &title(model, Pane::Rollout), &Rich::new(), focused);
-        let inner = super::gap::draw(canvas, model, inner, SEEN);
+        let inner = canvas.draw_pane(
+            area,
+            &pane_title(model, Pane::Rollout),
+            &RichText::new(),
+            focused,
+        );
+        let inner = super::gap::draw_gap(canvas, model, inner, RESOURCES);
         let app = model.app.as_deref().unwrap_or("this namespace");
-        canvas.line(
+        canvas.draw_line(
             inner,
             0,
-            &Rich::of(Role::Muted, format!(" no release of {app} yet")),
+            &RichText::styled(Role::Muted, format!(" no release of {app} yet")),
         );
-        if !model.read_only && forbidden(model, Action::Start).is_none() {
-            let key = model.options.keymap.anywhere(Action::Start);
-            canvas.line(
+        if !model.read_only && missing_right(model, Action::Start).is_none() {
+            let key = model.options.keymap.key_anywhere(Action::Start);
+            canvas.draw_line(
                 inner,
                 1,
-                &Rich::of(Role::Key, format!(" {key}")).add(Role::Muted, " in Apps starts one"),
+                &RichText::styled(Role::Key, format!(" {key}"))
+                    .add(Role::Muted, " in Apps starts one"),
             );
         }
         return;
     };
-    let now = turn(release);
-    let (role, sign) = words::turn(&model.options.glyphs, model.beat, now);
-    let facts = Rich::of(role, format!("{sign} {}", now.word()));
-    let newest = model.options.keymap.anywhere(Action::Back);
+    let now = release_state(release);
+    let (role, sign) = labels::release_sign(&model.options.glyphs, model.beat, now);
+    let facts = RichText::styled(role, format!("{sign} {}", now.state_label()));
+    let newest = model.options.keymap.key_anywhere(Action::Back);
     let head = |name: &str| {
-        let head = title(model, Pane::Rollout).add(Role::Accent, format!(" {name}"));
-        if model.is_held() {
+        let head = pane_title(model, Pane::Rollout).add(Role::Accent, format!(" {name}"));
+        if model.is_release_pinned() {
             head.add(Role::Warn, format!(" older, {newest} leaves it"))
         } else {
             head
@@ -56,29 +62,29 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
     };
     // A long release name must not push out its state.
     let whole = head(name);
-    let fits = crate::ui::widget::fits_a_frame(&whole, &facts, area.width);
+    let fits = crate::ui::widget::fits_frame(&whole, &facts, area.width);
     let head = if fits {
         whole
     } else {
-        head(&short(model, name, &release.spec.app))
+        head(&short_release_name(model, name, &release.spec.app))
     };
-    let inner = canvas.pane(area, &head, &facts, focused);
-    let inner = super::gap::draw(canvas, model, inner, SEEN);
+    let inner = canvas.draw_pane(area, &head, &facts, focused);
+    let inner = super::gap::draw_gap(canvas, model, inner, RESOURCES);
     if inner.height == 0 {
         return;
     }
     let status = release.status.clone().unwrap_or_default();
     let width = usize::from(inner.width).saturating_sub(2);
-    let mut top = about(
+    let mut top = describe_release(
         model,
         release,
         &status,
         usize::from(inner.height) > 14,
         width,
     );
-    let mut call = call(model, release, now, width);
-    let pair = pair::lines(model, release, width);
-    let (list, chosen) = tasks(
+    let mut call = call_to_action(model, release, now, width);
+    let pair = pair::pair_lines(model, release, width);
+    let (list, chosen) = task_lines(
         model,
         release,
         &status,
@@ -108,15 +114,15 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
     }
     let mut row = 0u16;
     for line in &top {
-        canvas.line(text, row, line);
+        canvas.draw_line(text, row, line);
         row += 1;
     }
     let room = height.saturating_sub(usize::from(row) + call.len());
-    let first = crate::ui::widget::first(chosen, list.len(), room);
+    let first = crate::ui::widget::first_row(chosen, list.len(), room);
     for (i, (line, is_task)) in list.iter().enumerate().skip(first).take(room) {
-        canvas.line(text, row, line);
+        canvas.draw_line(text, row, line);
         if Some(i) == chosen && *is_task && focused {
-            canvas.paint(
+            canvas.paint_area(
                 Rect {
                     y: body.y + row,
                     height: 1,
@@ -124,21 +130,21 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
                 },
                 Role::Selected,
             );
-            canvas.line(
+            canvas.draw_line(
                 Rect { width: 1, ..body },
                 row,
-                &Rich::of(Role::Focus, model.options.glyphs.cursor),
+                &RichText::styled(Role::Focus, model.options.glyphs.cursor),
             );
         }
         row += 1;
     }
     for line in &call {
-        canvas.line(text, row, line);
+        canvas.draw_line(text, row, line);
         row += 1;
     }
     let left = height.saturating_sub(usize::from(row));
     if left > 1 {
-        history(
+        draw_history(
             canvas,
             model,
             &status,
@@ -152,43 +158,43 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
 }
 
 /// Release name with the App's short name: `A production-7`.
-fn short(model: &Model, name: &str, app: &str) -> String {
+fn short_release_name(model: &Model, name: &str, app: &str) -> String {
     let rest = name
         .strip_prefix(app)
         .and_then(|rest| rest.strip_prefix('-'));
     rest.map_or_else(
         || name.to_owned(),
-        |rest| format!("{} {rest}", words::short(model, app)),
+        |rest| format!("{} {rest}", labels::short_app_name(model, app)),
     )
 }
 
 /// Number of lines needed, with the frame.
-pub(super) fn height(model: &Model, width: u16) -> usize {
+pub(super) fn needed_height(model: &Model, width: u16) -> usize {
     let Some((_, release)) = model.selected_release() else {
         return 4;
     };
     let status = release.status.clone().unwrap_or_default();
     let width = usize::from(width).saturating_sub(4);
-    let lines = about(model, release, &status, true, width).len()
-        + tasks(model, release, &status, width, true).0.len();
+    let lines = describe_release(model, release, &status, true, width).len()
+        + task_lines(model, release, &status, width, true).0.len();
     let history = if status.history.is_empty() {
         0
     } else {
-        status.history.len().min(HISTORY) + 1
+        status.history.len().min(HISTORY_LINES) + 1
     };
-    let call =
-        call(model, release, turn(release), width).len() + pair::lines(model, release, width).len();
+    let call = call_to_action(model, release, release_state(release), width).len()
+        + pair::pair_lines(model, release, width).len();
     lines + call + history + 2
 }
 
 /// Describes the release: requester, reason, images and versions.
-fn about(
+fn describe_release(
     model: &Model,
     release: &Release,
     status: &ReleaseStatus,
     roomy: bool,
     width: usize,
-) -> Vec<Rich> {
+) -> Vec<RichText> {
     let glyphs = &model.options.glyphs;
     let spec = &release.spec;
     let stage = if spec.stage.is_empty() {
@@ -196,10 +202,10 @@ fn about(
     } else {
         &spec.stage
     };
-    let mut who = Rich::of(Role::Title, stage)
+    let mut who = RichText::styled(Role::Title, stage)
         .add(Role::Muted, " by ")
         .add(Role::Text, &spec.requester);
-    let spent = words::elapsed(
+    let spent = labels::format_elapsed(
         model,
         status.started_at.as_ref(),
         status.finished_at.as_ref(),
@@ -208,8 +214,8 @@ fn about(
         who = who.add(Role::Muted, format!(" {} {spent}", glyphs.dot));
     }
     if let Some(window) = &spec.window {
-        let part = Rich::of(Role::Muted, format!(" {} window ", glyphs.dot))
-            .add(Role::Text, words::window(window));
+        let part = RichText::styled(Role::Muted, format!(" {} window ", glyphs.dot))
+            .add(Role::Text, labels::window_name(window));
         if who.width() + part.width() <= width {
             who = who.join(part);
         }
@@ -228,54 +234,54 @@ fn about(
     if let Some(task) = deploy {
         for (image, new) in &task.new_images {
             let old = task.old_images.get(image).map(String::as_str);
-            let line = change(glyphs, image, old.unwrap_or("nothing"), new, width);
+            let line = image_change(glyphs, image, old.unwrap_or("nothing"), new, width);
             let line = match (&task.old_version, &task.new_version) {
                 (Some(old), Some(new)) => {
                     let versions =
-                        Rich::of(Role::Muted, format!("   {old} {} {new}", glyphs.arrow));
+                        RichText::styled(Role::Muted, format!("   {old} {} {new}", glyphs.arrow));
                     // Versions are shown whole or not at all.
-                    ranked(vec![(0, line), (1, versions)], width)
+                    join_by_rank(vec![(0, line), (1, versions)], width)
                 }
                 _ => line,
             };
             lines.push(line);
         }
     } else {
-        let goal = goal(model, release);
+        let goal = target_environment(model, release);
         for (image, reference) in &status.images {
             let old = goal.and_then(|e| e.images.get(image));
             lines.push(
-                match old.filter(|old| words::image(old) != words::image(reference)) {
-                    Some(old) => change(glyphs, image, old, reference, width),
-                    None => Rich::of(Role::Muted, format!("{image} "))
-                        .add(Role::Lane, words::image(reference)),
+                match old.filter(|old| labels::image_name(old) != labels::image_name(reference)) {
+                    Some(old) => image_change(glyphs, image, old, reference, width),
+                    None => RichText::styled(Role::Muted, format!("{image} "))
+                        .add(Role::Lane, labels::image_name(reference)),
                 },
             );
         }
     }
     if roomy {
-        lines.push(Rich::new());
+        lines.push(RichText::new());
     }
     lines
 }
 
 /// Old and new image; on narrow screens only the tags, which are what differs.
-fn change(glyphs: &Glyphs, image: &str, old: &str, new: &str, width: usize) -> Rich {
+fn image_change(glyphs: &Glyphs, image: &str, old: &str, new: &str, width: usize) -> RichText {
     let line = |name: &dyn Fn(&str) -> String| {
-        let line = Rich::of(Role::Muted, format!("{image} ")).add(Role::Text, name(old));
+        let line = RichText::styled(Role::Muted, format!("{image} ")).add(Role::Text, name(old));
         line.add(Role::Muted, format!(" {} ", glyphs.arrow))
             .add(Role::Lane, name(new))
     };
-    let whole = line(&|image| words::image(image).to_owned());
+    let whole = line(&|image| labels::image_name(image).to_owned());
     if whole.width() <= width {
         whole
     } else {
-        line(&|image| words::tag(image).to_owned())
+        line(&|image| labels::image_tag(image).to_owned())
     }
 }
 
 /// What the environment of the last deploy task runs now.
-fn goal<'a>(model: &'a Model, release: &Release) -> Option<&'a EnvironmentStatus> {
+fn target_environment<'a>(model: &'a Model, release: &Release) -> Option<&'a EnvironmentStatus> {
     let app = model.world.apps.get(&release.spec.app)?;
     let tasks = &app.spec.stage(&release.spec.stage)?.tasks;
     let last = tasks.iter().rev().find_map(|t| t.deploy.as_ref())?;
@@ -284,23 +290,23 @@ fn goal<'a>(model: &'a Model, release: &Release) -> Option<&'a EnvironmentStatus
 
 /// Task lines, with batches below a running or selected deploy task; also the index of the selected
 /// line.
-fn tasks(
+fn task_lines(
     model: &Model,
     release: &Release,
     status: &ReleaseStatus,
     width: usize,
     roomy: bool,
-) -> (Vec<(Rich, bool)>, Option<usize>) {
+) -> (Vec<(RichText, bool)>, Option<usize>) {
     let mut lines = vec![];
     let mut chosen = None;
     let selected = model.selected_task().map(|t| t.name.clone());
-    let columns = task::columns(model, &status.tasks);
+    let columns = task::column_widths(model, &status.tasks);
     for found in &status.tasks {
         let is_selected = Some(&found.name) == selected.as_ref();
         if is_selected {
             chosen = Some(lines.len());
         }
-        lines.push((task::row(model, release, found, columns, width), true));
+        lines.push((task::task_row(model, release, found, columns, width), true));
         let moving = !matches!(
             found.phase,
             TaskPhase::Pending | TaskPhase::Succeeded | TaskPhase::Skipped
@@ -310,7 +316,7 @@ fn tasks(
             && (moving && (found.batches.len() > 1 || roomy) || is_selected && model.task.is_some())
         {
             lines.extend(
-                task::batches(model, release, found, width)
+                task::batch_lines(model, release, found, width)
                     .into_iter()
                     .map(|l| (l, false)),
             );
@@ -318,7 +324,7 @@ fn tasks(
     }
     if status.tasks.is_empty() {
         lines.push((
-            Rich::of(Role::Muted, "the engine has not looked at it yet"),
+            RichText::styled(Role::Muted, "the engine has not looked at it yet"),
             false,
         ));
     }
@@ -326,27 +332,32 @@ fn tasks(
 }
 
 /// What the release waits for, and the keys to act.
-fn call(model: &Model, release: &Release, now: Turn<'_>, width: usize) -> Vec<Rich> {
+fn call_to_action(
+    model: &Model,
+    release: &Release,
+    now: ReleaseState<'_>,
+    width: usize,
+) -> Vec<RichText> {
     let glyphs = &model.options.glyphs;
     let name = release.metadata.name.as_deref().unwrap_or_default();
     if let Some(pending) = model.pending_about(name) {
-        let line = Rich::of(Role::Busy, glyphs.spinner(model.beat))
+        let line = RichText::styled(Role::Busy, glyphs.spinner_frame(model.beat))
             .add(Role::Text, format!(" {}", pending.words));
         return vec![line];
     }
     let keys = |actions: &[(Action, &str)]| {
-        let mut line = Rich::new();
+        let mut line = RichText::new();
         // When the new version is worse, the keys are shown with that verdict.
         let told = pair::has_keys(model, release);
         for (action, word) in actions.iter().filter(|_| !model.read_only && !told) {
-            if let Some(why) = forbidden(model, *action) {
+            if let Some(why) = missing_right(model, *action) {
                 // Say it once: a missing right applies to the other keys too.
                 return line.add(Role::Muted, format!("  {word}: {why}"));
             }
             let key = model
                 .options
                 .keymap
-                .key(&[Context::Release], *action)
+                .first_key(&[KeyContext::Release], *action)
                 .unwrap_or_default();
             line = line
                 .add(Role::Key, format!("  {key}"))
@@ -356,14 +367,14 @@ fn call(model: &Model, release: &Release, now: Turn<'_>, width: usize) -> Vec<Ri
     };
     let message = release.status.as_ref().and_then(|s| s.message.clone());
     let (role, words, keys) = match now {
-        Turn::Approve(task) => (
+        ReleaseState::Approve(task) => (
             Role::Warn,
             task.message
                 .clone()
                 .unwrap_or_else(|| format!("{} waits for approval", task.name)),
             keys(&[(Action::Approve, "approve"), (Action::Refuse, "refuse")]),
         ),
-        Turn::Batch(task, next) => (
+        ReleaseState::Batch(task, next) => (
             Role::Warn,
             task.message
                 .clone()
@@ -373,19 +384,19 @@ fn call(model: &Model, release: &Release, now: Turn<'_>, width: usize) -> Vec<Ri
                 (Action::Abort, "roll back"),
             ]),
         ),
-        Turn::Proceed(task) => (
+        ReleaseState::Proceed(task) => (
             Role::Warn,
             task.message
                 .clone()
                 .unwrap_or_else(|| format!("{} waits", task.name)),
             keys(&[(Action::Continue, "go on"), (Action::Abort, "roll back")]),
         ),
-        Turn::Held => (
+        ReleaseState::Held => (
             Role::Warn,
             message.unwrap_or_else(|| "paused".into()),
             keys(&[(Action::Resume, "resume"), (Action::Abort, "roll back")]),
         ),
-        Turn::Failed(task) => (
+        ReleaseState::Failed(task) => (
             Role::Bad,
             task.and_then(|t| t.message.clone())
                 .or(message)
@@ -396,27 +407,27 @@ fn call(model: &Model, release: &Release, now: Turn<'_>, width: usize) -> Vec<Ri
                 (Action::Abort, "roll back"),
             ]),
         ),
-        Turn::Aborting => (
+        ReleaseState::Aborting => (
             Role::Warn,
             message.unwrap_or_else(|| "rolling back".into()),
-            Rich::new(),
+            RichText::new(),
         ),
-        Turn::Busy(Some(task)) if task.message.is_some() => (
+        ReleaseState::Busy(Some(task)) if task.message.is_some() => (
             Role::Busy,
             task.message.clone().unwrap_or_default(),
-            Rich::new(),
+            RichText::new(),
         ),
         _ => match message {
-            Some(message) => (Role::Muted, message, Rich::new()),
+            Some(message) => (Role::Muted, message, RichText::new()),
             None => return vec![],
         },
     };
-    let (_, sign) = super::words::turn(glyphs, model.beat, now);
-    let mut lines: Vec<Rich> = wrap_in(&words, width.saturating_sub(2), 3)
+    let (_, sign) = super::labels::release_sign(glyphs, model.beat, now);
+    let mut lines: Vec<RichText> = wrap_to_lines(&words, width.saturating_sub(2), 3)
         .into_iter()
         .enumerate()
         .map(|(i, line)| {
-            Rich::of(
+            RichText::styled(
                 role,
                 if i == 0 {
                     format!("{sign} ")
@@ -436,16 +447,21 @@ fn call(model: &Model, release: &Release, now: Turn<'_>, width: usize) -> Vec<Ri
     lines
 }
 
-fn history(canvas: &mut Canvas<'_>, model: &Model, status: &ReleaseStatus, area: Rect) {
+fn draw_history(canvas: &mut Canvas<'_>, model: &Model, status: &ReleaseStatus, area: Rect) {
     let glyphs = &model.options.glyphs;
     let width = usize::from(area.width).saturating_sub(1);
-    canvas.line(area, 0, &Rich::of(Role::Border, glyphs.rule.repeat(width)));
+    canvas.draw_line(
+        area,
+        0,
+        &RichText::styled(Role::Border, glyphs.rule.repeat(width)),
+    );
     let room = usize::from(area.height) - 1;
     for (i, entry) in status.history.iter().rev().take(room).enumerate() {
-        let time = super::words::time(Some(&entry.at))
-            .map(super::words::hms)
+        let time = super::labels::parse_time(Some(&entry.at))
+            .map(super::labels::format_time)
             .unwrap_or_default();
-        let mut line = Rich::of(Role::Muted, format!("{time} ")).add(Role::Accent, &entry.by);
+        let mut line =
+            RichText::styled(Role::Muted, format!("{time} ")).add(Role::Accent, &entry.by);
         line = line.add(Role::Text, format!(" {}", entry.action));
         if let Some(task) = entry
             .task
@@ -457,6 +473,6 @@ fn history(canvas: &mut Canvas<'_>, model: &Model, status: &ReleaseStatus, area:
         if let Some(message) = &entry.message {
             line = line.add(Role::Muted, format!(" {message}"));
         }
-        canvas.line(area, u16::try_from(i + 1).unwrap_or(u16::MAX), &line);
+        canvas.draw_line(area, u16::try_from(i + 1).unwrap_or(u16::MAX), &line);
     }
 }

@@ -1,20 +1,21 @@
 //! Draws one task: its row, its batches as bars, and its details.
 
-use super::{chain, words};
+use super::{chain, labels};
 use crate::{
     api::{BatchPhase, HistoryEntry, Release, TaskPhase, TaskStatus},
     ui::{
-        facts::{self, Way, split, way},
+        facts::{self, ReplacementStrategy, count_versions, replacement_strategy},
         model::Model,
         theme::Role,
-        widget::{Rich, fitting, wrap},
+        widget::{RichText, longest_fitting, wrap_words},
     },
 };
 
 /// Widths of the name and the time column.
-pub(super) fn columns(model: &Model, tasks: &[TaskStatus]) -> (usize, usize) {
-    let spent =
-        |t: &TaskStatus| words::elapsed(model, t.started_at.as_ref(), t.finished_at.as_ref()).len();
+pub(super) fn column_widths(model: &Model, tasks: &[TaskStatus]) -> (usize, usize) {
+    let spent = |t: &TaskStatus| {
+        labels::format_elapsed(model, t.started_at.as_ref(), t.finished_at.as_ref()).len()
+    };
     let name = tasks
         .iter()
         .map(|t| t.name.chars().count())
@@ -24,32 +25,32 @@ pub(super) fn columns(model: &Model, tasks: &[TaskStatus]) -> (usize, usize) {
     (name, tasks.iter().map(spent).max().unwrap_or(0))
 }
 
-pub(super) fn row(
+pub(super) fn task_row(
     model: &Model,
     release: &Release,
     task: &TaskStatus,
     (name, time): (usize, usize),
     width: usize,
-) -> Rich {
+) -> RichText {
     let glyphs = &model.options.glyphs;
-    let (role, sign) = words::task(glyphs, model.beat, task);
+    let (role, sign) = labels::task_sign(glyphs, model.beat, task);
     let text = if task.phase == TaskPhase::Pending {
         Role::Muted
     } else {
         Role::Text
     };
-    let line = Rich::of(role, format!("{sign} "))
-        .col(text, &task.name, name)
+    let line = RichText::styled(role, format!("{sign} "))
+        .add_column(text, &task.name, name)
         .add(Role::Text, "  ");
-    let spent = words::elapsed(model, task.started_at.as_ref(), task.finished_at.as_ref());
-    let (role, forms) = about(model, release, task);
+    let spent = labels::format_elapsed(model, task.started_at.as_ref(), task.finished_at.as_ref());
+    let (role, forms) = describe_progress(model, release, task);
     let room = width.saturating_sub(line.width() + time + 1);
-    line.col(role, fitting(&forms, room), room)
-        .right(Role::Muted, spent, time + 1)
+    line.add_column(role, longest_fitting(&forms, room), room)
+        .add_right_column(Role::Muted, spent, time + 1)
 }
 
 /// Approvals and refusals of a task, oldest first.
-fn decisions<'a>(
+fn task_decisions<'a>(
     release: &'a Release,
     task: &'a TaskStatus,
 ) -> impl Iterator<Item = &'a HistoryEntry> {
@@ -62,7 +63,7 @@ fn decisions<'a>(
 }
 
 /// What a task does and its progress, in several lengths, the longest first.
-fn about(model: &Model, release: &Release, task: &TaskStatus) -> (Role, Vec<String>) {
+fn describe_progress(model: &Model, release: &Release, task: &TaskStatus) -> (Role, Vec<String>) {
     let arrow = model.options.glyphs.arrow;
     let environment = task.environment.as_deref().unwrap_or_default();
     let attempt = if task.attempt > 1 {
@@ -106,11 +107,14 @@ fn about(model: &Model, release: &Release, task: &TaskStatus) -> (Role, Vec<Stri
             }
         }
         "build" => match task.new_images.values().next() {
-            Some(image) => vec![words::image(image).to_owned(), words::tag(image).to_owned()],
+            Some(image) => vec![
+                labels::image_name(image).to_owned(),
+                labels::image_tag(image).to_owned(),
+            ],
             None => vec!["image".into()],
         },
         "approval" => {
-            let by: Vec<String> = decisions(release, task)
+            let by: Vec<String> = task_decisions(release, task)
                 .map(|h| format!("{} by {}", h.action, h.by))
                 .collect();
             if by.is_empty() {
@@ -136,20 +140,20 @@ fn about(model: &Model, release: &Release, task: &TaskStatus) -> (Role, Vec<Stri
 }
 
 /// One line per batch with its target, then the current pods.
-pub(super) fn batches(
+pub(super) fn batch_lines(
     model: &Model,
     release: &Release,
     task: &TaskStatus,
     width: usize,
-) -> Vec<Rich> {
+) -> Vec<RichText> {
     let glyphs = &model.options.glyphs;
     let environment = task.environment.as_deref().unwrap_or_default();
     let app = &release.spec.app;
     let workloads: Vec<_> = model.world.workloads_of(app, environment).collect();
-    let now = split(
+    let now = count_versions(
         Some(task),
         &workloads,
-        facts::pods(&model.facts, &model.world, app, environment),
+        facts::environment_pods(&model.facts, &model.world, app, environment),
     );
     let total = task
         .batches
@@ -162,10 +166,10 @@ pub(super) fn batches(
         .unwrap_or(8)
         .clamp(4, (width / 3).clamp(4, 24))
         + 1;
-    let coming = match way(&workloads) {
-        Way::Beside => "new pods come up",
-        Way::InPlace => "pods are replaced one by one",
-        Way::Both => "new pods take over",
+    let coming = match replacement_strategy(&workloads) {
+        ReplacementStrategy::Surge => "new pods come up",
+        ReplacementStrategy::InPlace => "pods are replaced one by one",
+        ReplacementStrategy::Mixed => "new pods take over",
     };
     let mut lines = vec![];
     for batch in &task.batches {
@@ -181,40 +185,43 @@ pub(super) fn batches(
                     _ => (Role::Muted, glyphs.gone, "left"),
                 }
             }
-            BatchPhase::Surging => (Role::Busy, glyphs.spinner(model.beat), coming),
-            BatchPhase::Retiring => (Role::Busy, glyphs.spinner(model.beat), "old pods go"),
+            BatchPhase::Surging => (Role::Busy, glyphs.spinner_frame(model.beat), coming),
+            BatchPhase::Retiring => (Role::Busy, glyphs.spinner_frame(model.beat), "old pods go"),
             BatchPhase::Done => (Role::Ok, glyphs.ok, ""),
         };
-        let line =
-            Rich::of(role, format!("  {sign} ")).add(Role::Muted, format!("{:>2}  ", batch.number));
+        let line = RichText::styled(role, format!("  {sign} "))
+            .add(Role::Muted, format!("{:>2}  ", batch.number));
         let line = line
-            .join(words::bar(glyphs, batch.target, 0, old, bar - 1))
-            .to(9 + bar);
+            .join(labels::pod_bar(glyphs, batch.target, 0, old, bar - 1))
+            .pad_to(9 + bar);
         let counts = format!("{} new {} old", batch.target, old);
         let ended = batch.finished_at.as_ref().or(task.finished_at.as_ref());
-        let spent = words::elapsed(model, batch.started_at.as_ref(), ended);
+        let spent = labels::format_elapsed(model, batch.started_at.as_ref(), ended);
         let text = if batch.phase == BatchPhase::Pending {
             Role::Muted
         } else {
             Role::Text
         };
-        let line = line.col(text, counts, 14);
+        let line = line.add_column(text, counts, 14);
         let room = width.saturating_sub(line.width() + 6);
-        lines.push(line.col(role, word, room).right(Role::Muted, spent, 6));
+        lines.push(
+            line.add_column(role, word, room)
+                .add_right_column(Role::Muted, spent, 6),
+        );
     }
-    if let Some(gap) = model.world.gap(&["pods"]) {
-        lines.push(Rich::of(Role::Accent, "   now  ").add(Role::Warn, gap.words()));
+    if let Some(gap) = model.world.find_gap(&["pods"]) {
+        lines.push(RichText::styled(Role::Accent, "   now  ").add(Role::Warn, gap.describe_gap()));
     } else if now.wanted > 0 || now.new_ready + now.new_coming + now.old > 0 {
-        let line = Rich::of(Role::Accent, "   now  ");
+        let line = RichText::styled(Role::Accent, "   now  ");
         let line = line
-            .join(words::bar(
+            .join(labels::pod_bar(
                 glyphs,
                 now.new_ready,
                 now.new_coming,
                 now.old,
                 bar,
             ))
-            .to(9 + bar);
+            .pad_to(9 + bar);
         let coming = if now.new_coming > 0 {
             format!(", {} coming", now.new_coming)
         } else {
@@ -229,14 +236,14 @@ pub(super) fn batches(
 }
 
 /// Everything about a task.
-pub(super) fn detail(model: &Model, release: &Release, task: &TaskStatus) -> Vec<Rich> {
+pub(super) fn task_detail(model: &Model, release: &Release, task: &TaskStatus) -> Vec<RichText> {
     let width = usize::from(model.size.0).saturating_sub(22).max(20);
     let mut lines = vec![];
     let mut add = |label: &str, text: String| {
-        for (i, part) in wrap(&text, width).into_iter().enumerate() {
+        for (i, part) in wrap_words(&text, width).into_iter().enumerate() {
             lines.push(
-                Rich::new()
-                    .col(Role::Muted, if i == 0 { label } else { "" }, 16)
+                RichText::new()
+                    .add_column(Role::Muted, if i == 0 { label } else { "" }, 16)
                     .add(Role::Text, part),
             );
         }
@@ -266,8 +273,8 @@ pub(super) fn detail(model: &Model, release: &Release, task: &TaskStatus) -> Vec
         let old = task.old_images.get(image).map_or("nothing", String::as_str);
         add(&format!("image {image}"), format!("{old} → {new}"));
     }
-    for said in decisions(release, task) {
-        let at = words::time(Some(&said.at))
+    for said in task_decisions(release, task) {
+        let at = labels::parse_time(Some(&said.at))
             .map_or_else(|| said.at.clone(), |at| at.strftime("%F %T").to_string());
         let comment = said
             .message
@@ -280,8 +287,8 @@ pub(super) fn detail(model: &Model, release: &Release, task: &TaskStatus) -> Vec
         let hops = probe
             .chain
             .iter()
-            .map(|h| chain::hop(model, &h.app, Some(h.served)));
-        let chain = chain::joined(&model.options.glyphs, hops).text();
+            .map(|h| chain::hop_label(model, &h.app, Some(h.served)));
+        let chain = chain::join_hops(&model.options.glyphs, hops).plain_text();
         let word = if probe.passed { "right" } else { "wrong" };
         let message = probe
             .message
@@ -297,8 +304,8 @@ pub(super) fn detail(model: &Model, release: &Release, task: &TaskStatus) -> Vec
         );
     }
     if !task.batches.is_empty() {
-        lines.push(Rich::new());
-        lines.extend(batches(model, release, task, width));
+        lines.push(RichText::new());
+        lines.extend(batch_lines(model, release, task, width));
     }
     lines
 }

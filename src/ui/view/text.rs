@@ -2,40 +2,40 @@
 
 use ratatui::layout::Rect;
 
-use super::{chain, footer, request, task, values, words};
+use super::{chain, footer, labels, request, task, values};
 use crate::{
     api::Served,
     domain::{
-        chain::Step,
-        text::age,
-        world::{Event, Key},
+        chain::ChainStep,
+        text::format_age,
+        world::{Event, ObjectKey},
     },
     ui::{
-        effect::{Fault, Probed},
-        keymap::{Context, Danger, show},
-        model::{Came, Model, Source, Text, matches},
-        rights::forbidden,
+        effect::{Fault, ProbeOutcome},
+        keymap::{Danger, KeyContext, format_key},
+        model::{Model, ProbeSlot, Source, Text, matches_filter},
+        rights::missing_right,
         theme::Role,
-        widget::{Canvas, Rich, fitting, wrap},
+        widget::{Canvas, RichText, longest_fitting, wrap_words},
     },
 };
 
-pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, text: &Text) {
-    let lines = rows(model, text);
+pub(super) fn draw_overlay(canvas: &mut Canvas<'_>, model: &Model, area: Rect, text: &Text) {
+    let lines = text_rows(model, text);
     let height = usize::from(area.height).saturating_sub(2);
-    let first = text.first(lines.len(), height);
-    let mut title = Rich::new();
+    let first = text.first_line(lines.len(), height);
+    let mut title = RichText::new();
     if text.loading {
         title = title.add(
             Role::Busy,
-            format!("{} ", model.options.glyphs.spinner(model.beat)),
+            format!("{} ", model.options.glyphs.spinner_frame(model.beat)),
         );
     }
     title = title.add(Role::Title, &text.title);
     if !text.filter.is_empty() {
         title = title.add(Role::Warn, format!(" /{}", text.filter));
     }
-    let mut facts = Rich::new();
+    let mut facts = RichText::new();
     if text.dropped > 0 {
         facts = facts.add(
             Role::Warn,
@@ -50,20 +50,20 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, text: &Te
         Role::Muted,
         format!("{}-{last} of {}", (first + 1).min(lines.len()), lines.len()),
     );
-    let role = if footer::reads(model) {
+    let role = if footer::shows_text(model) {
         Role::Focus
     } else {
         Role::Border
     };
-    canvas.clear(area);
-    let inner = canvas.modal(area, &title, &facts, &Rich::new(), role);
+    canvas.clear_area(area);
+    let inner = canvas.draw_modal(area, &title, &facts, &RichText::new(), role);
     let body = Rect {
         x: inner.x + 1,
         width: inner.width.saturating_sub(2),
         ..inner
     };
     for (i, line) in lines.iter().skip(first).take(height).enumerate() {
-        canvas.line(body, u16::try_from(i).unwrap_or(u16::MAX), line);
+        canvas.draw_line(body, u16::try_from(i).unwrap_or(u16::MAX), line);
     }
     if lines.is_empty() {
         let words = match (text.loading, text.filter.is_empty()) {
@@ -71,61 +71,61 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, text: &Te
             (_, false) => "no line passes the filter",
             _ => "there is nothing here",
         };
-        canvas.line(body, 0, &Rich::of(Role::Muted, words));
+        canvas.draw_line(body, 0, &RichText::styled(Role::Muted, words));
     }
 }
 
 /// The current lines of a text, after filtering.
-pub(crate) fn lines(model: &Model, text: &Text) -> Vec<Rich> {
-    let all: Vec<Rich> = match &text.source {
-        Source::Help => help(model),
-        Source::Notices => notices(model),
-        Source::Probe(_, results) => probe(model, results),
+pub(crate) fn text_lines(model: &Model, text: &Text) -> Vec<RichText> {
+    let all: Vec<RichText> = match &text.source {
+        Source::Help => help_lines(model),
+        Source::Notices => notice_lines(model),
+        Source::Probe(_, results) => probe_lines(model, results),
         Source::Task(release, task) => task_lines(model, release, task),
-        Source::Template(app, template) => values::template(model, app, template),
-        Source::Variables(app, environment) => values::variables(model, app, environment),
+        Source::Template(app, template) => values::template_lines(model, app, template),
+        Source::Variables(app, environment) => values::variable_lines(model, app, environment),
         Source::Chain(chain) => {
             // More hops of the chain may have arrived since.
             let now = model.facts.chains.iter().find(|c| c.id == chain.id);
-            request::lines(model, now.unwrap_or(chain))
+            request::request_lines(model, now.unwrap_or(chain))
         }
-        Source::Events(own) => events(model, own),
+        Source::Events(own) => event_lines(model, own),
         Source::Logs(_) | Source::Yaml(_) => {
             return text
                 .lines
                 .iter()
-                .filter(|l| matches(&text.filter, &l.text()))
+                .filter(|l| matches_filter(&text.filter, &l.plain_text()))
                 .cloned()
                 .collect();
         }
     };
     all.into_iter()
-        .filter(|l| matches(&text.filter, &l.text()))
+        .filter(|l| matches_filter(&text.filter, &l.plain_text()))
         .collect()
 }
 
 /// The lines as displayed: long ones are wrapped.
-pub(crate) fn rows(model: &Model, text: &Text) -> Vec<Rich> {
+pub(crate) fn text_rows(model: &Model, text: &Text) -> Vec<RichText> {
     let width = usize::from(model.size.0).saturating_sub(4);
-    lines(model, text)
+    text_lines(model, text)
         .into_iter()
-        .flat_map(|line| line.broken(width))
+        .flat_map(|line| line.break_lines(width))
         .collect()
 }
 
-fn task_lines(model: &Model, release: &str, name: &str) -> Vec<Rich> {
+fn task_lines(model: &Model, release: &str, name: &str) -> Vec<RichText> {
     let found = model.world.releases.get(release);
     let status = found.and_then(|r| r.status.as_ref());
     match found.zip(status.and_then(|s| s.tasks.iter().find(|t| t.name == name))) {
-        Some((release, found)) => task::detail(model, release, found),
-        None => vec![Rich::of(
+        Some((release, found)) => task::task_detail(model, release, found),
+        None => vec![RichText::styled(
             Role::Warn,
             format!("release {release} has no task {name} any more"),
         )],
     }
 }
 
-fn events(model: &Model, own: &[Key]) -> Vec<Rich> {
+fn event_lines(model: &Model, own: &[ObjectKey]) -> Vec<RichText> {
     let about = |e: &Event| {
         own.iter()
             .any(|k| k.namespace == e.object.namespace && e.object.name.starts_with(&k.name))
@@ -136,20 +136,23 @@ fn events(model: &Model, own: &[Key]) -> Vec<Rich> {
         } else {
             Role::Muted
         };
-        let time = event.time.map(|t| age(model.now, t)).unwrap_or_default();
+        let time = event
+            .time
+            .map(|t| format_age(model.now, t))
+            .unwrap_or_default();
         let count = if event.count > 1 {
             format!(" (×{})", event.count)
         } else {
             String::new()
         };
-        Rich::new()
-            .right(Role::Muted, time, 6)
+        RichText::new()
+            .add_right_column(Role::Muted, time, 6)
             .add(Role::Text, "  ")
-            .col(role, &*event.reason, 20)
+            .add_column(role, &*event.reason, 20)
             .add(Role::Accent, format!(" {} ", event.object.name))
             .add(Role::Text, format!("{}{count}", event.message))
     };
-    let lines: Vec<Rich> = model
+    let lines: Vec<RichText> = model
         .world
         .events
         .iter()
@@ -158,21 +161,21 @@ fn events(model: &Model, own: &[Key]) -> Vec<Rich> {
         .map(line)
         .collect();
     if lines.is_empty() {
-        vec![Rich::of(Role::Muted, "no events are known")]
+        vec![RichText::styled(Role::Muted, "no events are known")]
     } else {
         lines
     }
 }
 
 /// Key bindings of the contexts below first, then all others.
-fn help(model: &Model) -> Vec<Rich> {
-    let mut beneath = model.clone_for_help();
+fn help_lines(model: &Model) -> Vec<RichText> {
+    let mut beneath = model.contexts_below_help();
     beneath.dedup();
-    let others = Context::ALL.into_iter().filter(|c| !beneath.contains(c));
+    let others = KeyContext::ALL.into_iter().filter(|c| !beneath.contains(c));
     let mut lines = vec![];
     for context in beneath.iter().copied().chain(others) {
         let here = beneath.contains(&context);
-        lines.push(Rich::of(
+        lines.push(RichText::styled(
             if here { Role::Accent } else { Role::Muted },
             context.title(),
         ));
@@ -183,16 +186,16 @@ fn help(model: &Model) -> Vec<Rich> {
             .iter()
             .filter(|b| b.context == context)
         {
-            let keys: Vec<String> = binding.keys.iter().map(|k| show(*k)).collect();
+            let keys: Vec<String> = binding.keys.iter().map(|k| format_key(*k)).collect();
             let off = model.read_only && binding.action.danger() != Danger::Safe;
-            let missing = forbidden(model, binding.action);
+            let missing = missing_right(model, binding.action);
             let role = if off || missing.is_some() {
                 Role::Muted
             } else {
                 Role::Text
             };
-            let mut line = Rich::of(Role::Text, "  ")
-                .col(Role::Key, keys.join(" "), 18)
+            let mut line = RichText::styled(Role::Text, "  ")
+                .add_column(Role::Key, keys.join(" "), 18)
                 .add(role, binding.action.sentence());
             if binding.action.danger() == Danger::Dangerous {
                 line = line.add(Role::Warn, "  asks first");
@@ -203,10 +206,10 @@ fn help(model: &Model) -> Vec<Rich> {
                 None => line,
             });
         }
-        lines.push(Rich::new());
+        lines.push(RichText::new());
     }
     let glyphs = &model.options.glyphs;
-    lines.push(Rich::of(Role::Muted, "Signs"));
+    lines.push(RichText::styled(Role::Muted, "Signs"));
     for (role, sign, words) in [
         (
             Role::Lane,
@@ -235,8 +238,8 @@ fn help(model: &Model) -> Vec<Rich> {
         (Role::Muted, glyphs.old, "a pod of the old version"),
     ] {
         lines.push(
-            Rich::of(Role::Text, "  ")
-                .col(role, sign, 18)
+            RichText::styled(Role::Text, "  ")
+                .add_column(role, sign, 18)
                 .add(Role::Text, words),
         );
     }
@@ -245,23 +248,23 @@ fn help(model: &Model) -> Vec<Rich> {
 
 impl Model {
     /// The key contexts below the help text.
-    fn clone_for_help(&self) -> Vec<Context> {
+    fn contexts_below_help(&self) -> Vec<KeyContext> {
         use crate::ui::model::{Overlay, Pane};
         if self.overlays.len() > 1 && !matches!(self.overlays.first(), Some(Overlay::Text(_))) {
-            return vec![Context::Form, Context::Confirm];
+            return vec![KeyContext::Form, KeyContext::Confirm];
         }
         let first = match self.pane {
-            Pane::Apps => Some(Context::Apps),
-            Pane::Environments => Some(Context::Environments),
+            Pane::Apps => Some(KeyContext::Apps),
+            Pane::Environments => Some(KeyContext::Environments),
             Pane::Rollout => None,
-            Pane::Lanes => Some(Context::Lanes),
-            Pane::Trace => Some(Context::Trace),
+            Pane::Lanes => Some(KeyContext::Lanes),
+            Pane::Trace => Some(KeyContext::Trace),
         };
         let release = !matches!(self.pane, Pane::Lanes | Pane::Trace);
         let rest = [
-            release.then_some(Context::Release),
-            Some(Context::Global),
-            Some(Context::Move),
+            release.then_some(KeyContext::Release),
+            Some(KeyContext::Global),
+            Some(KeyContext::Move),
         ];
         first
             .into_iter()
@@ -270,37 +273,41 @@ impl Model {
     }
 }
 
-fn notices(model: &Model) -> Vec<Rich> {
+fn notice_lines(model: &Model) -> Vec<RichText> {
     let width = usize::from(model.size.0).saturating_sub(16).max(20);
     let mut lines = vec![];
     for notice in &model.notices {
-        let role = footer::level(notice.level);
-        for (i, part) in wrap(&notice.text, width).into_iter().enumerate() {
+        let role = footer::level_role(notice.level);
+        for (i, part) in wrap_words(&notice.text, width).into_iter().enumerate() {
             let time = if i == 0 {
-                words::hms(notice.time)
+                labels::format_time(notice.time)
             } else {
                 String::new()
             };
-            lines.push(Rich::new().col(Role::Muted, time, 10).add(role, part));
+            lines.push(
+                RichText::new()
+                    .add_column(Role::Muted, time, 10)
+                    .add(role, part),
+            );
         }
         for detail in &notice.detail {
             lines.extend(
-                wrap(detail, width)
+                wrap_words(detail, width)
                     .into_iter()
-                    .map(|d| Rich::of(Role::Muted, format!("          {d}"))),
+                    .map(|d| RichText::styled(Role::Muted, format!("          {d}"))),
             );
         }
     }
     if lines.is_empty() {
-        lines.push(Rich::of(Role::Muted, "nothing was reported"));
+        lines.push(RichText::styled(Role::Muted, "nothing was reported"));
     }
     lines
 }
 
-type Results = [(String, Came)];
+type ProbeSlots = [(String, ProbeSlot)];
 
 /// Probe results side by side: request, hops, verdict.
-fn probe(model: &Model, results: &Results) -> Vec<Rich> {
+fn probe_lines(model: &Model, results: &ProbeSlots) -> Vec<RichText> {
     let glyphs = &model.options.glyphs;
     let width = usize::from(model.size.0).saturating_sub(5);
     let most = results
@@ -308,38 +315,38 @@ fn probe(model: &Model, results: &Results) -> Vec<Rich> {
         .map(|(_, r)| r.as_ref().and_then(|r| r.as_ref().ok()).map_or(1, Vec::len))
         .max();
     if results.len() == 1 && most.unwrap_or(1) > 1 {
-        return many(model, results);
+        return probe_list(model, results);
     }
     let label = 10;
     let column = width.saturating_sub(label) / results.len().max(1);
     let cell = column.saturating_sub(2);
-    let each: Vec<Option<&Result<Vec<Probed>, Fault>>> =
+    let each: Vec<Option<&Result<Vec<ProbeOutcome>, Fault>>> =
         results.iter().map(|(_, r)| r.as_ref()).collect();
-    let probes: Vec<Option<&Probed>> = each
+    let probes: Vec<Option<&ProbeOutcome>> = each
         .iter()
         .map(|r| r.and_then(|r| r.as_ref().ok()).and_then(|p| p.first()))
         .collect();
     let mut lines = vec![];
-    let mut head = Rich::new().col(Role::Muted, "", label);
+    let mut head = RichText::new().add_column(Role::Muted, "", label);
     for (name, _) in results {
-        head = head.col(Role::Accent, name, column);
+        head = head.add_column(Role::Accent, name, column);
     }
     lines.push(head);
-    let row = |name: &str, of: &dyn Fn(&Probed) -> (Role, String)| {
-        let mut line = Rich::new().col(Role::Muted, name, label);
+    let row = |name: &str, of: &dyn Fn(&ProbeOutcome) -> (Role, String)| {
+        let mut line = RichText::new().add_column(Role::Muted, name, label);
         for (i, probe) in probes.iter().enumerate() {
             let (role, text) = match (probe, each.get(i).copied().flatten()) {
                 (Some(probe), _) => of(probe),
                 (None, None) if name == "request" => (
                     Role::Busy,
-                    format!("{} on its way", glyphs.spinner(model.beat)),
+                    format!("{} on its way", glyphs.spinner_frame(model.beat)),
                 ),
                 (None, Some(Err(_))) if name == "verdict" => {
                     (Role::Bad, format!("{} no answer", glyphs.bad))
                 }
                 _ => (Role::Muted, String::new()),
             };
-            line = line.col(role, text, cell).add(Role::Text, "  ");
+            line = line.add_column(role, text, cell).add(Role::Text, "  ");
         }
         line
     };
@@ -355,15 +362,17 @@ fn probe(model: &Model, results: &Results) -> Vec<Rich> {
         Some(lane) => (Role::Lane, lane.clone()),
         None => (Role::Muted, "none".into()),
     }));
-    let mut line = Rich::new().col(Role::Muted, "chain", label);
+    let mut line = RichText::new().add_column(Role::Muted, "chain", label);
     for (i, probe) in probes.iter().enumerate() {
-        let chain = chain::chain(
+        let chain = chain::chain_line(
             model,
             probe.iter().flat_map(|p| &p.chains).flat_map(|c| &c.steps),
         );
-        line = line.join(chain.cut(cell)).to(label + (i + 1) * (cell + 2));
+        line = line
+            .join(chain.cut_to_width(cell))
+            .pad_to(label + (i + 1) * (cell + 2));
     }
-    lines.extend([line, Rich::new()]);
+    lines.extend([line, RichText::new()]);
     let hops = probes
         .iter()
         .flatten()
@@ -371,33 +380,34 @@ fn probe(model: &Model, results: &Results) -> Vec<Rich> {
         .max()
         .unwrap_or(0);
     for i in 0..hops {
-        let mut line = Rich::new().col(Role::Muted, if i == 0 { "hops" } else { "" }, label);
+        let mut line =
+            RichText::new().add_column(Role::Muted, if i == 0 { "hops" } else { "" }, label);
         let mut under: Vec<Vec<String>> = vec![];
         for probe in &probes {
             let step = probe.and_then(|p| p.chains.iter().flat_map(|c| &c.steps).nth(i));
             let (role, text) = step.map_or((Role::Muted, String::new()), |step| {
-                hop(model, step, i == 0, cell)
+                probe_hop(model, step, i == 0, cell)
             });
-            line = line.col(role, text, cell).add(Role::Text, "  ");
+            line = line.add_column(role, text, cell).add(Role::Text, "  ");
             let more = step
                 .and_then(|s| s.cause.as_deref().or(s.pod.as_deref()))
                 .unwrap_or_default();
-            under.push(wrap(more, cell.saturating_sub(3)));
+            under.push(wrap_words(more, cell.saturating_sub(3)));
         }
         lines.push(line);
         for n in 0..under.iter().map(Vec::len).max().unwrap_or(0) {
-            let mut line = Rich::new().to(label);
+            let mut line = RichText::new().pad_to(label);
             for each in &under {
                 let part = each.get(n).map(String::as_str).unwrap_or_default();
                 line = line
-                    .col(Role::Muted, format!("   {part}"), cell)
+                    .add_column(Role::Muted, format!("   {part}"), cell)
                     .add(Role::Text, "  ");
             }
             lines.push(line);
         }
     }
-    lines.push(Rich::new());
-    lines.push(row("verdict", &|p| verdict(model, p)));
+    lines.push(RichText::new());
+    lines.push(row("verdict", &|p| probe_verdict(model, p)));
     for (i, (name, _)) in results.iter().enumerate() {
         let problems = probes
             .get(i)
@@ -405,36 +415,36 @@ fn probe(model: &Model, results: &Results) -> Vec<Rich> {
             .flatten()
             .map(|p| p.problems.as_slice())
             .unwrap_or_default();
-        lines.extend(
-            problems
-                .iter()
-                .map(|p| Rich::new().col(Role::Muted, name, label).add(Role::Bad, p)),
-        );
+        lines.extend(problems.iter().map(|p| {
+            RichText::new()
+                .add_column(Role::Muted, name, label)
+                .add(Role::Bad, p)
+        }));
         if let Some(Err(fault)) = each.get(i).copied().flatten() {
             lines.push(
-                Rich::new()
-                    .col(Role::Muted, name, label)
+                RichText::new()
+                    .add_column(Role::Muted, name, label)
                     .add(Role::Bad, &*fault.text),
             );
             lines.extend(
                 fault
                     .detail
                     .iter()
-                    .map(|d| Rich::new().to(label).add(Role::Muted, &**d)),
+                    .map(|d| RichText::new().pad_to(label).add(Role::Muted, &**d)),
             );
         }
     }
     for (i, (name, _)) in results.iter().enumerate() {
         if let Some(probe) = probes.get(i).copied().flatten() {
-            lines.push(Rich::new());
-            lines.push(Rich::of(Role::Muted, format!("body, {name}")));
+            lines.push(RichText::new());
+            lines.push(RichText::styled(Role::Muted, format!("body, {name}")));
             lines.extend(
                 probe
                     .body
                     .lines()
                     .take(20)
-                    .flat_map(|l| wrap(l, width))
-                    .map(|l| Rich::of(Role::Text, l)),
+                    .flat_map(|l| wrap_words(l, width))
+                    .map(|l| RichText::styled(Role::Text, l)),
             );
         }
     }
@@ -442,18 +452,18 @@ fn probe(model: &Model, results: &Results) -> Vec<Rich> {
 }
 
 /// One hop of a probe; when it does not fit, the address is dropped before the verdict.
-fn hop(model: &Model, step: &Step, first: bool, width: usize) -> (Role, String) {
-    let (role, sign) = words::served(&model.options.glyphs, step.served);
-    let name = words::short(model, &step.app);
+fn probe_hop(model: &Model, step: &ChainStep, first: bool, width: usize) -> (Role, String) {
+    let (role, sign) = labels::served_sign(&model.options.glyphs, step.served);
+    let name = labels::short_app_name(model, &step.app);
     let branch = if first {
         String::new()
     } else {
         format!("{} ", model.options.glyphs.branch)
     };
-    let side = step.served.map_or("nobody", Served::word);
+    let side = step.served.map_or("nobody", Served::as_str);
     let bad = step.verdict.is_bad();
     let word = if bad {
-        format!("  {}", step.verdict.word().to_uppercase())
+        format!("  {}", step.verdict.as_str().to_uppercase())
     } else {
         String::new()
     };
@@ -466,7 +476,7 @@ fn hop(model: &Model, step: &Step, first: bool, width: usize) -> (Role, String) 
         .unwrap_or_default();
     (
         role,
-        fitting(
+        longest_fitting(
             &[format!("{head}{at}{word}"), format!("{head}{word}")],
             width,
         )
@@ -474,7 +484,7 @@ fn hop(model: &Model, step: &Step, first: bool, width: usize) -> (Role, String) 
     )
 }
 
-fn verdict(model: &Model, probe: &Probed) -> (Role, String) {
+fn probe_verdict(model: &Model, probe: &ProbeOutcome) -> (Role, String) {
     let glyphs = &model.options.glyphs;
     if probe.passed {
         (Role::Ok, format!("{} {}", glyphs.ok, probe.verdict))
@@ -487,23 +497,21 @@ fn verdict(model: &Model, probe: &Probed) -> (Role, String) {
 }
 
 /// Results of a repeated request, one line each.
-fn many(model: &Model, results: &Results) -> Vec<Rich> {
+fn probe_list(model: &Model, results: &ProbeSlots) -> Vec<RichText> {
     let mut lines = vec![];
     for probe in results
         .iter()
         .filter_map(|(_, r)| r.as_ref()?.as_ref().ok())
         .flatten()
     {
-        let (role, word) = verdict(model, probe);
-        let mut line = Rich::new().col(role, word, 14);
+        let (role, word) = probe_verdict(model, probe);
+        let mut line = RichText::new().add_column(role, word, 14);
         let status = probe.status.map_or_else(|| "-".into(), |s| s.to_string());
-        line = line.right(Role::Text, status, 4).right(
-            Role::Muted,
-            format!("{:.1} ms", probe.latency_ms),
-            11,
-        );
+        line = line
+            .add_right_column(Role::Text, status, 4)
+            .add_right_column(Role::Muted, format!("{:.1} ms", probe.latency_ms), 11);
         line = line.add(Role::Text, "  ");
-        line = line.join(chain::chain(
+        line = line.join(chain::chain_line(
             model,
             probe.chains.iter().flat_map(|c| &c.steps),
         ));

@@ -3,30 +3,30 @@
 
 use ratatui::layout::Rect;
 
-use super::{apps::title, chain, groups, words};
+use super::{apps::pane_title, chain, groups, labels};
 use crate::{
     domain::{
         chain::{Chain, Verdict},
         command_line::CommandLine,
-        lanes::Means,
-        text::duration,
+        lanes::GatewayFeatures,
+        text::format_duration,
     },
     ui::{
         facts,
-        keymap::{Action, Context},
+        keymap::{Action, KeyContext},
         model::{Model, Pane},
         theme::Role,
-        widget::{Canvas, Rich, wrap},
+        widget::{Canvas, RichText, wrap_words},
     },
 };
 
 /// Says why no requests are seen, and which command tells more.
-fn silence(model: &Model) -> Vec<String> {
+fn explain_silence(model: &Model) -> Vec<String> {
     let world = &model.world;
     let others = world
         .groups
         .iter()
-        .find(|(_, group)| Means::of(group).is_some());
+        .find(|(_, group)| GatewayFeatures::from_group(group).is_some());
     let Some((name, _)) = others else {
         return vec!["no requests seen yet".into()];
     };
@@ -43,15 +43,15 @@ fn silence(model: &Model) -> Vec<String> {
     words
 }
 
-pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
-    let (rows, selected) = model.place(Pane::Trace);
-    let mut head = title(model, Pane::Trace);
+pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
+    let (rows, selected) = model.row_position(Pane::Trace);
+    let mut head = pane_title(model, Pane::Trace);
     if model.inside.is_some() {
         let chain = model
             .selected_chain()
-            .map(|c| chain::chain(model, &c.steps))
+            .map(|c| chain::chain_line(model, &c.steps))
             .unwrap_or_default();
-        let key = model.key(Context::Global, Action::Back);
+        let key = model.key_for(KeyContext::Global, Action::Back);
         head = head
             .add(Role::Text, " ")
             .join(chain)
@@ -63,20 +63,24 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
     if model.only_wrong {
         head = head.add(Role::Warn, " only wrong");
     }
-    let inner = canvas.pane(
+    let inner = canvas.draw_pane(
         area,
         &head,
-        &counters(model, usize::from(area.width)),
+        &hop_counters(model, usize::from(area.width)),
         focused,
     );
     if rows == 0 {
         if model.facts.chains.is_empty() {
             let width = usize::from(inner.width).saturating_sub(2);
-            let lines = silence(model)
+            let lines = explain_silence(model)
                 .into_iter()
-                .flat_map(|words| wrap(&words, width));
+                .flat_map(|words| wrap_words(&words, width));
             for (row, line) in (0..inner.height).zip(lines) {
-                canvas.line(inner, row, &Rich::of(Role::Muted, format!(" {line}")));
+                canvas.draw_line(
+                    inner,
+                    row,
+                    &RichText::styled(Role::Muted, format!(" {line}")),
+                );
             }
             return;
         }
@@ -85,37 +89,41 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
             true => "nothing wrong among the requests seen",
             false => "nothing passes the filter",
         };
-        canvas.line(inner, 0, &Rich::of(Role::Muted, format!(" {words}")));
+        canvas.draw_line(
+            inner,
+            0,
+            &RichText::styled(Role::Muted, format!(" {words}")),
+        );
         return;
     }
     // The default selection is marked only when the pane is focused or something was chosen.
     let selected = selected.filter(|_| focused || model.chain.is_some() || model.group.is_some());
     if model.is_grouped() {
-        groups::draw(canvas, model, inner, selected, focused);
+        groups::draw_list(canvas, model, inner, selected, focused);
         return;
     }
-    let chains = model.chains();
+    let chains = model.visible_chains();
     let way = chains
         .iter()
         .take(100)
-        .map(|c| chain::chain(model, &c.steps).width())
+        .map(|c| chain::chain_line(model, &c.steps).width())
         .max()
         .unwrap_or(0);
-    canvas.list(inner, rows, selected, focused, 1, |i, width| {
+    canvas.draw_list(inner, rows, selected, focused, 1, |i, width| {
         chains
             .get(i)
-            .map(|chain| vec![row(model, chain, width, way)])
+            .map(|chain| vec![chain_row(model, chain, width, way)])
             .unwrap_or_default()
     });
 }
 
-fn counters(model: &Model, width: usize) -> Rich {
+fn hop_counters(model: &Model, width: usize) -> RichText {
     let world = &model.world;
-    let mut line = Rich::new();
+    let mut line = RichText::new();
     if width > 50 {
         // With groups, the count must match the time of the groups.
         let hops = if model.is_grouped() {
-            model.facts.shown.hops
+            model.facts.figures.hops
         } else {
             world.hops_seen
         };
@@ -129,11 +137,12 @@ fn counters(model: &Model, width: usize) -> Rich {
     line
 }
 
-fn row(model: &Model, chain: &Chain, width: usize, longest: usize) -> Rich {
+fn chain_row(model: &Model, chain: &Chain, width: usize, longest: usize) -> RichText {
     let wide = width > 56;
-    let mut line = Rich::of(Role::Muted, words::hms(chain.time)).add(Role::Text, " ");
+    let mut line =
+        RichText::styled(Role::Muted, labels::format_time(chain.time)).add(Role::Text, " ");
     let tag = chain.tag.as_deref().unwrap_or("-");
-    line = line.col(
+    line = line.add_column(
         if chain.tag.is_some() {
             Role::Lane
         } else {
@@ -142,7 +151,7 @@ fn row(model: &Model, chain: &Chain, width: usize, longest: usize) -> Rich {
         tag,
         if wide { 7 } else { 5 },
     );
-    let way = chain::chain(model, &chain.steps);
+    let way = chain::chain_line(model, &chain.steps);
     let room = (width / 2)
         .saturating_sub(if wide { 8 } else { 14 })
         .max(16)
@@ -150,15 +159,15 @@ fn row(model: &Model, chain: &Chain, width: usize, longest: usize) -> Rich {
     let at = line.width() + room;
     line = line
         .join(way)
-        .to(at)
+        .pad_to(at)
         .add(Role::Text, if wide { " " } else { "" });
     if chain.is_wrong() {
         // Without room for hop and cause, show at least the verdict in full.
         let brief = line.width() + 22 > width;
         let words = match (brief, chain.worst.is_bad()) {
-            (true, _) => facts::word(chain),
-            (_, true) => model.facts.blame(chain),
-            _ => model.facts.story(chain),
+            (true, _) => facts::verdict_word(chain),
+            (_, true) => model.facts.describe_problem(chain),
+            _ => model.facts.describe_request(chain),
         };
         return line.add(Role::Bad, format!("{} {words}", model.options.glyphs.bad));
     }
@@ -170,19 +179,19 @@ fn row(model: &Model, chain: &Chain, width: usize, longest: usize) -> Rich {
     let wrong = chain.status >= 400;
     // When only one fits: an error status, else the verdict.
     if line.width() + 13 <= width || !wrong {
-        line = line.col(role, chain.worst.word(), 10);
+        line = line.add_column(role, chain.worst.as_str(), 10);
     }
     if line.width() + 3 <= width || wrong {
-        line = line.right(
+        line = line.add_right_column(
             if wrong { Role::Warn } else { Role::Muted },
             chain.status.to_string(),
             3,
         );
     }
     if line.width() + 7 <= width {
-        line = line.right(
+        line = line.add_right_column(
             Role::Muted,
-            duration(std::time::Duration::from_micros(chain.micros)),
+            format_duration(std::time::Duration::from_micros(chain.micros)),
             7,
         );
     }

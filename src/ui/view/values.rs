@@ -9,29 +9,29 @@ use crate::{
         apps::{self, Comparison},
         variables::{self, Origin},
     },
-    ui::{model::Model, theme::Role, widget::Rich},
+    ui::{model::Model, theme::Role, widget::RichText},
 };
 
 /// Each value with its origin; then each variable group with the environments that it reaches.
-pub(super) fn variables(model: &Model, name: &str, environment: &str) -> Vec<Rich> {
+pub(super) fn variable_lines(model: &Model, name: &str, environment: &str) -> Vec<RichText> {
     let world = &model.world;
     let found = world
         .apps
         .get(name)
         .and_then(|app| Some((app, app.spec.environment(environment)?)));
     let Some((app, environment)) = found else {
-        return vec![Rich::of(
+        return vec![RichText::styled(
             Role::Warn,
             format!("app {name} has no environment {environment} any more"),
         )];
     };
     let group_of = |group: &str| world.variables.get(group).map(|g| &**g);
     let mut lines = vec![];
-    match variables::effective(name, &app.spec, environment, group_of) {
+    match variables::resolve_effective_values(name, &app.spec, environment, group_of) {
         Ok(values) => {
             let most = values
                 .iter()
-                .map(|v| crate::domain::text::width(&v.key))
+                .map(|v| crate::domain::text::display_width(&v.key))
                 .max()
                 .unwrap_or(0);
             for value in &values {
@@ -40,9 +40,9 @@ pub(super) fn variables(model: &Model, name: &str, environment: &str) -> Vec<Ric
                 } else {
                     Role::Accent
                 };
-                let mut line = Rich::new()
-                    .col(Role::Title, &value.key, most + 2)
-                    .add(Role::Text, variables::shown(&value.value))
+                let mut line = RichText::new()
+                    .add_column(Role::Title, &value.key, most + 2)
+                    .add(Role::Text, variables::format_value(&value.value))
                     .add(role, format!("  from {}", value.from));
                 if !value.over.is_empty() {
                     let over: Vec<String> = value.over.iter().map(ToString::to_string).collect();
@@ -50,25 +50,25 @@ pub(super) fn variables(model: &Model, name: &str, environment: &str) -> Vec<Ric
                 }
                 lines.push(line);
             }
-            let last =
-                variables::deployed_by(app, &environment.name).and_then(|r| world.releases.get(r));
-            let pending = variables::pending(&values, last.map(|r| &**r), &environment.name);
+            let last = variables::deployed_release(app, &environment.name)
+                .and_then(|r| world.releases.get(r));
+            let pending =
+                variables::pending_changes(&values, last.map(|r| &**r), &environment.name);
             if !pending.is_empty() {
-                lines.push(Rich::new());
-                lines.push(Rich::of(Role::Warn, "The next release changes"));
+                lines.push(RichText::new());
+                lines.push(RichText::styled(Role::Warn, "The next release changes"));
                 lines.extend(
                     pending
                         .iter()
-                        .map(|p| Rich::of(Role::Warn, format!("  {p}"))),
+                        .map(|p| RichText::styled(Role::Warn, format!("  {p}"))),
                 );
             }
         }
         Err(all) => {
-            lines.extend(
-                all.iter()
-                    .map(|wrong| Rich::of(Role::Bad, format!("{}: {}", wrong.path, wrong.why))),
-            );
-            lines.push(Rich::of(
+            lines.extend(all.iter().map(|wrong| {
+                RichText::styled(Role::Bad, format!("{}: {}", wrong.path, wrong.why))
+            }));
+            lines.push(RichText::styled(
                 Role::Muted,
                 "no release can deploy here before that is mended",
             ));
@@ -78,12 +78,12 @@ pub(super) fn variables(model: &Model, name: &str, environment: &str) -> Vec<Ric
         let Some(found) = group_of(group) else {
             continue;
         };
-        lines.push(Rich::new());
-        lines.extend(reach(model, group, found));
+        lines.push(RichText::new());
+        lines.extend(reach_lines(model, group, found));
     }
     if environment.variable_groups.is_empty() {
-        lines.push(Rich::new());
-        lines.push(Rich::of(
+        lines.push(RichText::new());
+        lines.push(RichText::styled(
             Role::Muted,
             "this environment names no variable group (variableGroups)",
         ));
@@ -91,7 +91,7 @@ pub(super) fn variables(model: &Model, name: &str, environment: &str) -> Vec<Ric
     lines
 }
 
-fn reach(model: &Model, name: &str, group: &VariableGroup) -> Vec<Rich> {
+fn reach_lines(model: &Model, name: &str, group: &VariableGroup) -> Vec<RichText> {
     let of = group.spec.app.as_ref().map_or_else(
         || "of the namespace".to_owned(),
         |app| format!("of app {app}"),
@@ -103,11 +103,11 @@ fn reach(model: &Model, name: &str, group: &VariableGroup) -> Vec<Rich> {
         .map(|d| format!(": {d}"))
         .unwrap_or_default();
     let mut lines = vec![
-        Rich::of(Role::Title, format!("Group {name}"))
+        RichText::styled(Role::Title, format!("Group {name}"))
             .add(Role::Muted, format!(" {of}{described}")),
     ];
     let apps = model.world.apps.values().map(|app| &**app);
-    let reached = variables::reached(name, apps, |group| {
+    let reached = variables::find_reached(name, apps, |group| {
         model.world.variables.get(group).map(|g| &**g)
     });
     let mut by_app: BTreeMap<&str, Vec<String>> = BTreeMap::new();
@@ -123,7 +123,7 @@ fn reach(model: &Model, name: &str, group: &VariableGroup) -> Vec<Rich> {
             .push(format!("{}{hidden}", place.environment));
     }
     let line = |(app, places): (&str, Vec<String>)| {
-        Rich::of(Role::Muted, "  a change reaches ")
+        RichText::styled(Role::Muted, "  a change reaches ")
             .add(Role::Text, format!("{app}: {}", places.join(", ")))
     };
     lines.extend(by_app.into_iter().map(line));
@@ -131,30 +131,36 @@ fn reach(model: &Model, name: &str, group: &VariableGroup) -> Vec<Rich> {
 }
 
 /// Differences between an App and its template, path by path.
-pub(super) fn template(model: &Model, name: &str, template: &str) -> Vec<Rich> {
+pub(super) fn template_lines(model: &Model, name: &str, template: &str) -> Vec<RichText> {
     let world = &model.world;
     let (app, of) = match (world.apps.get(name), world.templates.get(template)) {
         (Some(app), Some(of)) => (app, of),
-        (None, _) => return vec![Rich::of(Role::Warn, format!("app {name} is gone"))],
-        (_, None) => return vec![Rich::of(Role::Warn, format!("template {template} is gone"))],
+        (None, _) => return vec![RichText::styled(Role::Warn, format!("app {name} is gone"))],
+        (_, None) => {
+            return vec![RichText::styled(
+                Role::Warn,
+                format!("template {template} is gone"),
+            )];
+        }
     };
-    let changes = match apps::compare(of, app, &apps::recorded(app, template)) {
-        Ok(Comparison { changes, .. }) => changes,
-        Err(why) => return vec![Rich::of(Role::Bad, why)],
-    };
+    let changes =
+        match apps::compare_with_template(of, app, &apps::recorded_settings(app, template)) {
+            Ok(Comparison { changes, .. }) => changes,
+            Err(why) => return vec![RichText::styled(Role::Bad, why)],
+        };
     if changes.is_empty() {
-        return vec![Rich::of(
+        return vec![RichText::styled(
             Role::Ok,
             format!("{name} is as template {template} makes it"),
         )];
     }
-    let mut lines = vec![Rich::of(
+    let mut lines = vec![RichText::styled(
         Role::Muted,
         "- as the template makes it now, + as the app is",
     )];
     for change in changes {
-        lines.push(Rich::new());
-        lines.push(Rich::of(Role::Title, change.path));
+        lines.push(RichText::new());
+        lines.push(RichText::styled(Role::Title, change.path));
         for (role, sign, value) in [
             (Role::Bad, '-', change.template),
             (Role::Ok, '+', change.app),
@@ -162,12 +168,12 @@ pub(super) fn template(model: &Model, name: &str, template: &str) -> Vec<Rich> {
             let text = match &value {
                 // Multi-line text, as in a manifest.
                 Some(serde_json::Value::String(text)) => text.clone(),
-                Some(value) => variables::shown(value),
+                Some(value) => variables::format_value(value),
                 None => continue,
             };
             lines.extend(
                 text.lines()
-                    .map(|line| Rich::of(role, format!("{sign} {line}"))),
+                    .map(|line| RichText::styled(role, format!("{sign} {line}"))),
             );
         }
     }

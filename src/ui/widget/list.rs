@@ -3,11 +3,11 @@
 
 use ratatui::layout::Rect;
 
-use super::{Canvas, Rich};
+use super::{Canvas, RichText};
 use crate::ui::theme::Role;
 
 /// Index of the first visible row: the selection stays in the middle where possible.
-pub(crate) fn first(selected: Option<usize>, rows: usize, height: usize) -> usize {
+pub(crate) fn first_row(selected: Option<usize>, rows: usize, height: usize) -> usize {
     selected
         .unwrap_or(0)
         .saturating_sub(height / 2)
@@ -16,19 +16,19 @@ pub(crate) fn first(selected: Option<usize>, rows: usize, height: usize) -> usiz
 
 impl Canvas<'_> {
     /// Draws rows of equal height; `row(i, inner width)` returns the lines of row `i`.
-    pub(crate) fn list(
+    pub(crate) fn draw_list(
         &mut self,
         area: Rect,
         rows: usize,
         selected: Option<usize>,
         focused: bool,
         each: u16,
-        row: impl Fn(usize, usize) -> Vec<Rich>,
+        row: impl Fn(usize, usize) -> Vec<RichText>,
     ) {
         let each = each.max(1);
         let height = usize::from(area.height / each);
         let width = usize::from(area.width.saturating_sub(2));
-        let top = first(selected, rows, height);
+        let top = first_row(selected, rows, height);
         for (n, i) in (top..rows.min(top + height)).enumerate() {
             let y = u16::try_from(n).unwrap_or(u16::MAX).saturating_mul(each);
             let body = Rect {
@@ -37,7 +37,7 @@ impl Canvas<'_> {
                 ..area
             };
             for (k, rich) in row(i, width).iter().take(usize::from(each)).enumerate() {
-                self.line(body, y + u16::try_from(k).unwrap_or(0), rich);
+                self.draw_line(body, y + u16::try_from(k).unwrap_or(0), rich);
             }
             if selected == Some(i) {
                 let whole = Rect {
@@ -47,14 +47,14 @@ impl Canvas<'_> {
                 };
                 // Only the focused list highlights its row.
                 if focused {
-                    self.paint(whole, Role::Selected);
+                    self.paint_area(whole, Role::Selected);
                 }
                 let role = if focused { Role::Focus } else { Role::Muted };
                 for line in 0..whole.height {
-                    self.line(
+                    self.draw_line(
                         Rect { width: 1, ..area },
                         y + line,
-                        &Rich::of(role, self.glyphs.cursor),
+                        &RichText::styled(role, self.glyphs.cursor),
                     );
                 }
             }
@@ -64,14 +64,14 @@ impl Canvas<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::first;
+    use super::first_row;
 
     #[test]
     fn the_selection_is_always_seen() {
         for rows in 0..30 {
             for height in 1..12 {
                 for selected in 0..rows {
-                    let top = first(Some(selected), rows, height);
+                    let top = first_row(Some(selected), rows, height);
                     assert!(
                         (top..top + height).contains(&selected),
                         "{selected} of {rows} in {height}: {top}"

@@ -2,36 +2,49 @@
 
 use ratatui::{layout::Rect, symbols::border};
 
-use super::{Canvas, Rich};
+use super::{Canvas, RichText};
 use crate::ui::theme::Role;
 
 impl Canvas<'_> {
     /// Draws a pane with its title on the left and facts on the right of the top line; returns the
     /// inner area.
-    pub(crate) fn pane(&mut self, area: Rect, title: &Rich, facts: &Rich, focused: bool) -> Rect {
+    pub(crate) fn draw_pane(
+        &mut self,
+        area: Rect,
+        title: &RichText,
+        facts: &RichText,
+        focused: bool,
+    ) -> Rect {
         let role = if focused { Role::Focus } else { Role::Border };
-        self.frame(area, title, facts, &Rich::new(), role, self.glyphs.border)
+        self.draw_frame(
+            area,
+            title,
+            facts,
+            &RichText::new(),
+            role,
+            self.glyphs.border,
+        )
     }
 
     /// Draws an overlay frame; returns the inner area.
-    pub(crate) fn modal(
+    pub(crate) fn draw_modal(
         &mut self,
         area: Rect,
-        title: &Rich,
-        facts: &Rich,
-        foot: &Rich,
+        title: &RichText,
+        facts: &RichText,
+        foot: &RichText,
         role: Role,
     ) -> Rect {
-        self.clear(area);
-        self.frame(area, title, facts, foot, role, self.glyphs.strong)
+        self.clear_area(area);
+        self.draw_frame(area, title, facts, foot, role, self.glyphs.strong)
     }
 
-    fn frame(
+    fn draw_frame(
         &mut self,
         area: Rect,
-        title: &Rich,
-        facts: &Rich,
-        foot: &Rich,
+        title: &RichText,
+        facts: &RichText,
+        foot: &RichText,
         role: Role,
         set: border::Set,
     ) -> Rect {
@@ -76,31 +89,31 @@ impl Canvas<'_> {
             height: 1,
         };
         if !title.is_empty() {
-            self.line(top, 0, &spaced(title));
+            self.draw_line(top, 0, &pad_title(title));
         }
-        if !facts.is_empty() && fits_a_frame(title, facts, area.width) {
-            self.line_right(top, 0, &spaced(facts));
+        if !facts.is_empty() && fits_frame(title, facts, area.width) {
+            self.draw_line_right(top, 0, &pad_title(facts));
         }
         if !foot.is_empty() {
-            self.line_right(Rect { y: bottom, ..top }, 0, &spaced(foot));
+            self.draw_line_right(Rect { y: bottom, ..top }, 0, &pad_title(foot));
         }
         inner
     }
 }
 
 /// Whether title and facts both fit into the top line of a frame.
-pub(crate) fn fits_a_frame(title: &Rich, facts: &Rich, width: u16) -> bool {
+pub(crate) fn fits_frame(title: &RichText, facts: &RichText, width: u16) -> bool {
     title.width() + 3 + facts.width() + 2 + 4 <= usize::from(width)
 }
 
-fn spaced(rich: &Rich) -> Rich {
-    Rich::of(Role::Text, " ")
+fn pad_title(rich: &RichText) -> RichText {
+    RichText::styled(Role::Text, " ")
         .join(rich.clone())
         .add(Role::Text, " ")
 }
 
 /// An area of this size in the centre.
-pub(crate) fn centred(area: Rect, width: u16, height: u16) -> Rect {
+pub(crate) fn centre_rect(area: Rect, width: u16, height: u16) -> Rect {
     let (width, height) = (width.min(area.width), height.min(area.height));
     Rect {
         x: area.x + (area.width - width) / 2,

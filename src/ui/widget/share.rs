@@ -18,7 +18,7 @@ impl Need {
 /// Divides `room`. When the minimum sizes do not all fit, earlier parts win; beyond that the
 /// smallest part grows first, so that one long list does not starve the others. Room that nobody
 /// needs is left over.
-pub(crate) fn share(room: usize, needs: &[Need]) -> Vec<usize> {
+pub(crate) fn share_room(room: usize, needs: &[Need]) -> Vec<usize> {
     let mut left = room;
     let mut shares: Vec<usize> = vec![];
     for need in needs {
@@ -52,17 +52,17 @@ mod tests {
     #[test]
     fn the_long_list_does_not_starve_the_others() {
         let needs = [Need::new(4, 6), Need::new(4, 8), Need::new(4, 90)];
-        assert_eq!(share(21, &needs), [6, 8, 7]);
-        assert_eq!(share(40, &needs), [6, 8, 26]);
-        assert_eq!(share(200, &needs), [6, 8, 90]);
-        assert_eq!(share(10, &needs), [4, 4, 2]);
+        assert_eq!(share_room(21, &needs), [6, 8, 7]);
+        assert_eq!(share_room(40, &needs), [6, 8, 26]);
+        assert_eq!(share_room(200, &needs), [6, 8, 90]);
+        assert_eq!(share_room(10, &needs), [4, 4, 2]);
     }
 
     proptest! {
         #[test]
         fn nothing_is_given_twice_or_kept_back(room in 0usize..200, needs in vec((0usize..30, 0usize..60), 0..6)) {
             let needs: Vec<Need> = needs.into_iter().map(|(least, more)| Need::new(least, least + more)).collect();
-            let shares = share(room, &needs);
+            let shares = share_room(room, &needs);
             let wanted: usize = needs.iter().map(|n| n.most).sum();
             prop_assert_eq!(shares.iter().sum::<usize>(), room.min(wanted));
             let least: usize = needs.iter().map(|n| n.least).sum();

@@ -10,8 +10,10 @@ use futures::{StreamExt, TryStreamExt};
 use graylane::{
     api::{Amount, FIELD_MANAGER, label},
     domain::{
-        batches::{Goal, Move, Records, Undo, batches, next, undo},
-        observe::{DeploymentSeen, ReadyWatch, deployment as seen},
+        batches::{
+            Goal, Records, RolloutAction, UndoAction, next_action, plan_batches, undo_rollout,
+        },
+        observe::{DeploymentSeen, ReadyWatch, observe_deployment as seen},
     },
 };
 use k8s_openapi::api::{
@@ -151,7 +153,7 @@ impl Rollout {
         self.wanted = deployment(version, self.replicas, self.strategy.clone());
         self.wanted.metadata.namespace = Some(self.at.namespace.clone());
         let plan: Vec<Amount> = plan.iter().map(|t| t.parse().unwrap()).collect();
-        self.batches = batches(&plan, &[self.replicas]);
+        self.batches = plan_batches(&plan, &[self.replicas]);
     }
 
     pub async fn live(&self) -> Deployment {
@@ -164,12 +166,17 @@ impl Rollout {
         let live = self.live().await;
         let sets = self.at.api::<ReplicaSet>().list(&all).await.unwrap().items;
         let pods = self.at.api::<Pod>().list(&all).await.unwrap().items;
-        let lasted = |pod: &Pod| self.ready.lock().unwrap().lasted(pod, self.began.elapsed());
+        let lasted = |pod: &Pod| {
+            self.ready
+                .lock()
+                .unwrap()
+                .ready_duration(pod, self.began.elapsed())
+        };
         seen(&live, sets.iter(), pods.iter(), &lasted)
     }
 
-    fn next(&self, seen: &DeploymentSeen, upto: usize) -> Move {
-        next(
+    fn next(&self, seen: &DeploymentSeen, upto: usize) -> RolloutAction {
+        next_action(
             Some(seen),
             &Goal {
                 manifest: &self.wanted,
@@ -208,12 +215,12 @@ impl Rollout {
     }
 
     /// Until it is held, done or stopped.
-    pub async fn go(&mut self, upto: usize) -> Move {
+    pub async fn go(&mut self, upto: usize) -> RolloutAction {
         let started = Instant::now();
         loop {
             match self.next(&self.look().await, upto) {
-                Move::Patch(patch, _) => drop(self.patch(&patch).await),
-                Move::Wait(why, _) => {
+                RolloutAction::Patch(patch, _) => drop(self.patch(&patch).await),
+                RolloutAction::Wait(why, _) => {
                     assert!(
                         started.elapsed() < LIMIT,
                         "it waits for ever: {why}; {:?}",
@@ -231,9 +238,9 @@ impl Rollout {
         let started = Instant::now();
         loop {
             match self.next(&self.look().await, upto) {
-                Move::Patch(patch, _) => drop(self.patch(&patch).await),
-                Move::Wait(why, _) if why.contains("BackOff") => return why,
-                Move::Wait(..) if started.elapsed() < LIMIT => {
+                RolloutAction::Patch(patch, _) => drop(self.patch(&patch).await),
+                RolloutAction::Wait(why, _) if why.contains("BackOff") => return why,
+                RolloutAction::Wait(..) if started.elapsed() < LIMIT => {
                     tokio::time::sleep(Duration::from_millis(40)).await
                 }
                 other => panic!("{other:?}"),
@@ -245,14 +252,14 @@ impl Rollout {
     pub async fn undo(&mut self) -> usize {
         let (started, mut patches) = (Instant::now(), 0);
         loop {
-            match undo(&self.look().await, UID, &Records::default()) {
-                Undo::Patch(patch) => patches += usize::from(self.patch(&patch).await),
-                Undo::Wait(why, _) => {
+            match undo_rollout(&self.look().await, UID, &Records::default()) {
+                UndoAction::Patch(patch) => patches += usize::from(self.patch(&patch).await),
+                UndoAction::Wait(why, _) => {
                     assert!(started.elapsed() < LIMIT, "{why}");
                     tokio::time::sleep(Duration::from_millis(40)).await;
                 }
-                Undo::Delete(pod, why) => panic!("{}: {why}", pod.name),
-                Undo::Done => return patches,
+                UndoAction::Delete(pod, why) => panic!("{}: {why}", pod.name),
+                UndoAction::Done => return patches,
             }
         }
     }

@@ -8,8 +8,8 @@ use graylane::{
         App, Decision, EnvironmentStatus, Lane, LaneGroup, ProbeResult, Release, ReleasePhase,
         TaskPhase, gateway_api::HttpRoute,
     },
-    cluster::perform::perform,
-    domain::intent::{Intent, ReleaseWish},
+    cluster::perform::perform_intent,
+    domain::intent::{Intent, ReleaseIntent},
     engine::{self, Options, Prober},
 };
 use k8s_openapi::api::core::v1::Pod;
@@ -99,7 +99,7 @@ impl Rig {
             telemetry: engine::Telemetry::default(),
             hops: engine::HopReport::default(),
         };
-        tokio::spawn(engine::run(options, stop.clone()));
+        tokio::spawn(engine::run_engine(options, stop.clone()));
         stop
     }
 
@@ -116,20 +116,20 @@ impl Rig {
             comment: None,
             window: None,
         };
-        let done = perform(&self.at.client, &self.at.namespace, "admin", intent)
+        let done = perform_intent(&self.at.client, &self.at.namespace, "admin", intent)
             .await
             .unwrap();
-        done.releases().next().unwrap().to_owned()
+        done.release_names().next().unwrap().to_owned()
     }
 
-    pub async fn wish(&self, name: &str, wish: ReleaseWish) {
+    pub async fn wish(&self, name: &str, wish: ReleaseIntent) {
         let intent = Intent::Release {
             name: name.into(),
             seen: None,
             wish,
             comment: None,
         };
-        perform(&self.at.client, &self.at.namespace, "admin", intent)
+        perform_intent(&self.at.client, &self.at.namespace, "admin", intent)
             .await
             .unwrap();
     }
@@ -182,7 +182,7 @@ impl Rig {
         self.phase(&name, "gate", TaskPhase::Waiting).await;
         self.wish(
             &name,
-            ReleaseWish::Decide {
+            ReleaseIntent::Decide {
                 task: "gate".into(),
                 attempt: 1,
                 decision: Decision::Pass,
@@ -193,7 +193,7 @@ impl Rig {
         self.phase(&name, "go", TaskPhase::Waiting).await;
         self.wish(
             &name,
-            ReleaseWish::Allow {
+            ReleaseIntent::Allow {
                 task: "go".into(),
                 batch: 1,
             },

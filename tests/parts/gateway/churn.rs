@@ -30,7 +30,7 @@ async fn pod(name: &str) -> Pod {
         ("PORT", address.port().to_string()),
         ("LAMEDUCK_MS", "30".into()),
     ]);
-    let config = Arc::new(Config::read("c", &|name| vars.get(name).cloned()).unwrap());
+    let config = Arc::new(Config::from_env("c", &|name| vars.get(name).cloned()).unwrap());
     let stop = CancellationToken::new();
     let task = tokio::spawn(serve(config, stop.clone()));
     while tokio::net::TcpStream::connect(address).await.is_err() {

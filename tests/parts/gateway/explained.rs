@@ -5,8 +5,8 @@ use std::{net::SocketAddr, sync::Mutex};
 use graylane::{
     api::{Entry, EntryRoute, Lane, LaneApp, LaneGroup, LaneGroupSpec, LaneSpec},
     domain::{
-        lanes::{Entrance, Explained, Outcome, explain, text},
-        request::parse,
+        lanes::{EntryContext, EntryOutcome, Explanation, explain_request, text},
+        request::parse_request,
     },
 };
 use proptest::{
@@ -114,8 +114,12 @@ fn lane() -> impl Strategy<Value = LaneSpec> {
         prop::bool::weighted(0.9),
     )
         .prop_map(|(all, any, paths, share, priority, enabled)| {
-            let read =
-                |texts: Vec<&str>| texts.into_iter().map(|t| text::parse(t).unwrap()).collect();
+            let read = |texts: Vec<&str>| {
+                texts
+                    .into_iter()
+                    .map(|t| text::parse_condition(t).unwrap())
+                    .collect()
+            };
             let mut spec = LaneSpec {
                 group: "g".into(),
                 priority,
@@ -227,12 +231,14 @@ async fn asked(
     )
 }
 
-fn agree(told: &Explained, (status, tag): (u16, Option<String>)) -> bool {
+fn agree(told: &Explanation, (status, tag): (u16, Option<String>)) -> bool {
     match &told.outcome {
-        Outcome::Refused(refused) => refused.status.as_u16() == status && tag.is_none(),
-        Outcome::Elsewhere(_) => false,
-        Outcome::Taken(taken) => status == 200 && taken.tag == tag,
-        Outcome::Drawn(ways) => status == 200 && ways.iter().any(|(_, taken)| taken.tag == tag),
+        EntryOutcome::Refused(refused) => refused.status.as_u16() == status && tag.is_none(),
+        EntryOutcome::OtherRoute(_) => false,
+        EntryOutcome::Forwarded(taken) => status == 200 && taken.tag == tag,
+        EntryOutcome::Random(ways) => {
+            status == 200 && ways.iter().any(|(_, taken)| taken.tag == tag)
+        }
     }
 }
 
@@ -258,14 +264,14 @@ fn what_is_explained_is_what_the_gateway_does() {
             rig.entry_of(entry, &group, &case.lanes);
             rig.apply();
             for (line, headers) in &case.requests {
-                let request = parse(line, headers, &[]).unwrap();
-                let entrance = Entrance {
+                let request = parse_request(line, headers, &[]).unwrap();
+                let entrance = EntryContext {
                     group: &group,
                     lanes: &case.lanes,
                     routes: None,
                     gateway: None,
                 };
-                let told = explain(&entrance, &request);
+                let told = explain_request(&entrance, &request);
                 let got = asked(&rig, entry, &seen, line, headers).await;
                 prop_assert!(
                     agree(&told, got.clone()),
@@ -350,9 +356,9 @@ async fn a_share_is_explained_by_the_trace_that_comes() {
             format!("host: {entry}"),
             format!("traceparent: 00-{trace}-b7ad6b7169203331-01"),
         ]);
-        let request = parse(line, &headers, &[]).unwrap();
-        let told = explain(
-            &Entrance {
+        let request = parse_request(line, &headers, &[]).unwrap();
+        let told = explain_request(
+            &EntryContext {
                 group: &group,
                 lanes: &lanes,
                 routes: None,
@@ -381,7 +387,7 @@ async fn a_condition_on_the_host_holds_over_http_1_and_2() {
         enabled: true,
         ..LaneSpec::default()
     };
-    spec.rule.all = vec![text::parse(&format!("header host == {entry}")).unwrap()];
+    spec.rule.all = vec![text::parse_condition(&format!("header host == {entry}")).unwrap()];
     let mut lane = Lane::new("gray", spec);
     lane.metadata.namespace = Some("ns".into());
     rig.entry_of(entry, &group(None, false, port), &[lane]);

@@ -16,7 +16,7 @@ use super::{
     backend::{self, Got},
     rig::Rig,
 };
-use graylane::domain::request::{host_of, without_dot_segments};
+use graylane::domain::request::{parse_host, remove_dot_segments};
 
 const PIECES: &[&[u8]] = &[
     b"GET ",
@@ -119,19 +119,20 @@ fn wrong(got: &Got) -> Option<&'static str> {
         return Some("the request line");
     };
     let path = target.split('?').next().unwrap_or_default();
-    let lane =
-        graylane::domain::request::parse(&format!("GET {target}"), &[], &[]).is_ok_and(|r| {
-            graylane::domain::request::Look::parameter(&r, "group").as_deref() == Some("gray")
+    let lane = graylane::domain::request::parse_request(&format!("GET {target}"), &[], &[])
+        .is_ok_and(|r| {
+            graylane::domain::request::RequestView::parameter(&r, "group").as_deref()
+                == Some("gray")
         });
     let tag: &[&str] = if lane { &["gray"] } else { &[] };
     let tests = [
         (
             "the path",
-            path.starts_with('/') && without_dot_segments(path).ok().as_deref() == Some(path),
+            path.starts_with('/') && remove_dot_segments(path).ok().as_deref() == Some(path),
         ),
         (
             "the host",
-            matches!(got.all("host")[..], [host] if host_of(host).is_some()),
+            matches!(got.all("host")[..], [host] if parse_host(host).is_some()),
         ),
         (
             "the tag",

@@ -15,7 +15,7 @@ use graylane::{
     domain::{
         hop::Hop,
         lanes,
-        routes::{Inputs, LaneVersion, entry_routes, plan},
+        routes::{LaneVersion, RouteInputs, entry_routes, plan_routes},
     },
     gateway::{Applied, Gateway, HopSink, Limits, Objects},
 };
@@ -465,7 +465,7 @@ impl Rig {
         let mut group = LaneGroup::new("demo", spec);
         group.metadata.namespace = Some("ns".into());
         let rule = LaneMatch {
-            all: vec![lanes::text::parse(condition).unwrap()],
+            all: vec![lanes::text::parse_condition(condition).unwrap()],
             ..LaneMatch::default()
         };
         let spec = LaneSpec {
@@ -489,7 +489,7 @@ impl Rig {
                 LaneVersion::default()
             }
         };
-        let mut planned = plan(&Inputs {
+        let mut planned = plan_routes(&RouteInputs {
             group: &group,
             lanes: std::slice::from_ref(&lane),
             version: &version,

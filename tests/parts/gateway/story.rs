@@ -11,9 +11,9 @@ use graylane::{
     api::{LaneGroupStatus, ProbeSpec, Served},
     domain::{
         chain::Verdict,
-        world::{Key, Pod, Route, World},
+        world::{ObjectKey, Pod, Route, World},
     },
-    probe::{self, Outcome, Probed},
+    probe::{self, ProbeVerdict, Probed},
     sample::{Config, serve},
 };
 use tokio::sync::watch;
@@ -42,7 +42,7 @@ async fn sample(letter: &str, tag: &str, next: &[(&str, SocketAddr)], guilty: bo
     if guilty {
         vars.insert("DROP_TAG".into(), "1".into());
     }
-    let config = Config::read(letter, &|name| {
+    let config = Config::from_env(letter, &|name| {
         vars.get(name).cloned().filter(|v| !v.is_empty())
     })
     .unwrap();
@@ -63,7 +63,7 @@ fn world(rig: &Rig, entry: SocketAddr) -> World {
         ..LaneGroupStatus::default()
     });
     let pod = |app: &str| {
-        let key = Key {
+        let key = ObjectKey {
             namespace: "ns".into(),
             name: format!("{app}-gray"),
         };
@@ -80,7 +80,7 @@ fn world(rig: &Rig, entry: SocketAddr) -> World {
         )
     };
     let route = |app: &str| {
-        let key = Key {
+        let key = ObjectKey {
             namespace: "ns".into(),
             name: format!("demo-{app}"),
         };
@@ -152,7 +152,7 @@ async fn play(guilty: bool) -> (Probed, Probed) {
             expect,
             ..ProbeSpec::default()
         };
-        probe::run(&spec, "demo", &receiver, &probe::Via::Entry)
+        probe::send_probes(&spec, "demo", &receiver, &probe::Via::Entry)
             .await
             .unwrap()
             .remove(0)
@@ -177,7 +177,7 @@ async fn the_probe_sees_the_chain_that_the_lane_promises() {
     );
     assert_eq!(
         (tagged.verdict, tagged.lane.as_deref()),
-        (Outcome::Ok, Some("gray")),
+        (ProbeVerdict::Ok, Some("gray")),
         "{tagged:?}"
     );
     let verdicts: Vec<_> = tagged
@@ -199,18 +199,18 @@ async fn the_probe_sees_the_chain_that_the_lane_promises() {
     );
     assert_eq!(
         (untagged.verdict, untagged.lane, untagged.chain.len()),
-        (Outcome::Ok, None, 3)
+        (ProbeVerdict::Ok, None, 3)
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_drops_the_tag_is_named() {
     let (tagged, untagged) = play(true).await;
-    assert_eq!(tagged.verdict, Outcome::Lost, "{tagged:?}");
+    assert_eq!(tagged.verdict, ProbeVerdict::Lost, "{tagged:?}");
     let words = tagged.problems.join("; ");
     assert!(
         words.contains("spring-cloud-b (b-) got x-mse-tag: gray and did not pass it on"),
         "{words}"
     );
-    assert_eq!(untagged.verdict, Outcome::Ok);
+    assert_eq!(untagged.verdict, ProbeVerdict::Ok);
 }

@@ -2,7 +2,7 @@
 
 use graylane::{
     api::{App, AppTemplate, VariableGroup, label},
-    cluster::perform::planned_apps,
+    cluster::perform::plan_apps,
     domain::apps::Setting,
 };
 
@@ -34,7 +34,7 @@ async fn with_template() -> Fixture {
     f
 }
 
-fn wanted(names: &[&str], set: &[&str], seen: Option<Seen>) -> Intent {
+fn wanted(names: &[&str], set: &[&str], seen: Option<SeenObject>) -> Intent {
     Intent::CreateApps {
         template: "service".into(),
         seen,
@@ -74,15 +74,15 @@ async fn all_apps_are_made_or_none_and_what_was_seen_is_what_is_made() {
     assert_eq!(f.apps().await, ["a", "c"]);
 
     let names = ["pay".to_owned(), "cart".to_owned()];
-    let (planned, template) = planned_apps(&f.client, NS, "service", &names, &[])
+    let (planned, template) = plan_apps(&f.client, NS, "service", &names, &[])
         .await
         .unwrap();
     assert_eq!(planned.len(), 2);
     assert_eq!(f.apps().await, ["a", "c"], "a plan makes nothing");
-    let seen = Seen {
+    let seen = SeenObject {
         uid: template.uid().unwrap(),
         version: template.resource_version(),
-        meaning: None,
+        fingerprint: None,
     };
     let templates: Api<AppTemplate> = Api::namespaced(f.client.clone(), NS);
     let patch = Patch::Merge(json!({"spec": {"description": "another"}}));

@@ -3,9 +3,9 @@
 
 use graylane::{
     api::{Approval, Decision, Lane, LaneSpec},
-    cluster::perform::{Outcome, PerformError, perform},
+    cluster::perform::{Outcome, PerformError, perform_intent},
     domain::{
-        intent::{Intent, ReleaseWish, Seen, meaning},
+        intent::{Intent, ReleaseIntent, SeenObject, state_fingerprint},
         lanes::text,
     },
 };
@@ -57,7 +57,7 @@ async fn at_once(f: &Fixture, wishes: [(&str, Intent); 2], order: &[bool]) -> ([
         doors.push(door);
         let by = by.to_owned();
         told.push(tokio::spawn(async move {
-            perform(&client, NS, &by, intent).await
+            perform_intent(&client, NS, &by, intent).await
         }));
     }
     let mut both = 0;
@@ -120,7 +120,7 @@ async fn release(f: &Fixture, n: usize) -> String {
     name
 }
 
-fn about(name: &str, seen: Option<Seen>, wish: ReleaseWish) -> Intent {
+fn about(name: &str, seen: Option<SeenObject>, wish: ReleaseIntent) -> Intent {
     Intent::Release {
         name: name.into(),
         seen,
@@ -142,16 +142,16 @@ async fn of_two_who_let_a_batch_go_one_does_and_the_other_is_told_by_whom() {
         let gate = async |n: usize| {
             let name = release(&f, n + if firm { 1 } else { 1000 }).await;
             let seen = f.release(&name).await;
-            let seen = Seen {
+            let seen = SeenObject {
                 uid: seen.uid().unwrap(),
                 version: None,
-                meaning: firm.then(|| meaning(&seen)),
+                fingerprint: firm.then(|| state_fingerprint(&seen)),
             };
             let allow = || {
                 about(
                     &name,
                     Some(seen.clone()),
-                    ReleaseWish::Allow {
+                    ReleaseIntent::Allow {
                         task: "prod".into(),
                         batch: 2,
                     },
@@ -190,23 +190,23 @@ async fn of_one_who_lets_a_batch_go_and_one_who_rolls_back_nobody_is_overrun() {
     let gate = async |n: usize| {
         let name = release(&f, n).await;
         let seen = f.release(&name).await;
-        let seen = |meaning| {
-            Some(Seen {
+        let seen = |fingerprint| {
+            Some(SeenObject {
                 uid: seen.uid().unwrap(),
                 version: None,
-                meaning,
+                fingerprint,
             })
         };
-        let now = meaning(&f.release(&name).await);
+        let now = state_fingerprint(&f.release(&name).await);
         let allow = about(
             &name,
             seen(Some(now)),
-            ReleaseWish::Allow {
+            ReleaseIntent::Allow {
                 task: "prod".into(),
                 batch: 2,
             },
         );
-        let abort = about(&name, seen(None), ReleaseWish::Abort);
+        let abort = about(&name, seen(None), ReleaseIntent::Abort);
         (name, [("ann", allow), ("bob", abort)])
     };
     let orders = all_orders(
@@ -241,7 +241,7 @@ async fn of_one_who_approves_and_one_who_refuses_at_least_one_hears_of_the_other
                 about(
                     &name,
                     None,
-                    ReleaseWish::Decide {
+                    ReleaseIntent::Decide {
                         task: "gate".into(),
                         attempt: 1,
                         decision,
@@ -291,7 +291,7 @@ async fn a_refusal_that_comes_after_the_gate_has_opened_says_so() {
         about(
             &name,
             None,
-            ReleaseWish::Decide {
+            ReleaseIntent::Decide {
                 task: "gate".into(),
                 attempt: 1,
                 decision,
@@ -301,12 +301,12 @@ async fn a_refusal_that_comes_after_the_gate_has_opened_says_so() {
     };
     let (late, mut door) = behind_a_door(&f.client);
     let intent = decide(Decision::Refuse);
-    let bob = tokio::spawn(async move { perform(&late, NS, "bob", intent).await });
+    let bob = tokio::spawn(async move { perform_intent(&late, NS, "bob", intent).await });
     let mut request = 0;
     while let Some(Knock(leave, done)) = door.recv().await {
         // It still waits; before he writes it, she is heard and the engine has looked.
         if request == 1 {
-            perform(&f.client, NS, "ann", decide(Decision::Pass))
+            perform_intent(&f.client, NS, "ann", decide(Decision::Pass))
                 .await
                 .unwrap();
             let mut passed = waiting();
@@ -337,7 +337,8 @@ async fn of_one_who_edits_a_lane_and_one_who_deletes_it_one_wins() {
             enabled: true,
             ..LaneSpec::default()
         };
-        spec.rule.all = vec![text::parse(&format!("parameter {name} == {value}")).unwrap()];
+        spec.rule.all =
+            vec![text::parse_condition(&format!("parameter {name} == {value}")).unwrap()];
         spec
     };
     let gate = async |n: usize| {
@@ -349,10 +350,10 @@ async fn of_one_who_edits_a_lane_and_one_who_deletes_it_one_wins() {
         };
         f.wish("ann", set(None, "gray")).await.unwrap();
         let lane = lanes.get(&name).await.unwrap();
-        let seen = Some(Seen {
+        let seen = Some(SeenObject {
             uid: lane.uid().unwrap(),
             version: lane.resource_version(),
-            meaning: None,
+            fingerprint: None,
         });
         let edit = set(seen.clone(), "red");
         let delete = Intent::DeleteLane {

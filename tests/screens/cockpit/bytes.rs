@@ -11,7 +11,7 @@ use graylane::{
     domain::{hop::Hop, world::World},
     ui::{
         Model, Msg, fixture,
-        terminal::Lean,
+        terminal::FrameBackend,
         theme::{Depth, Theme},
         update, view,
     },
@@ -49,7 +49,7 @@ impl Write for Wire {
 /// A cockpit on a wire, with an emulator at its end.
 struct Line {
     wire: Wire,
-    terminal: Terminal<Lean<Wire>>,
+    terminal: Terminal<FrameBackend<Wire>>,
     emulator: vt100::Parser,
 }
 
@@ -58,7 +58,7 @@ impl Line {
         // As the real one does: no colour is the theme's business.
         crossterm::style::force_color_output(true);
         let wire = Wire::default();
-        let backend = Lean::new(wire.clone(), Some(Size::new(SIZE.0, SIZE.1)));
+        let backend = FrameBackend::new(wire.clone(), Some(Size::new(SIZE.0, SIZE.1)));
         let terminal = Terminal::new(backend).expect("a terminal");
         Self {
             wire,

@@ -20,11 +20,11 @@ use graylane::{
     domain::{
         intent::Intent,
         text::Clean,
-        world::{Link, Trouble, World},
+        world::{Link, LinkTrouble, World},
     },
     ui::{
-        Answer, Ask, Done, Fault, Model, Outside, fixture,
-        run::{Ended, Host, Ports, run},
+        Answer, EffectHandler, Fault, IntentOutcome, Model, Query, fixture,
+        run::{Ended, Ports, TerminalControl, run_loop},
     },
 };
 use jiff::{SignedDuration, Timestamp};
@@ -134,8 +134,8 @@ impl Drop for Dropped {
 
 struct Held(Arc<Hands>);
 
-impl Outside for Held {
-    fn perform(&self, intent: Intent) -> BoxFuture<'static, Result<Done, Fault>> {
+impl EffectHandler for Held {
+    fn perform_intent(&self, intent: Intent) -> BoxFuture<'static, Result<IntentOutcome, Fault>> {
         let hands = self.0.clone();
         async move {
             hands.done.lock().expect("no reader panics").push(intent);
@@ -144,15 +144,15 @@ impl Outside for Held {
                 None => std::future::pending().await,
             }
             hands.finished.fetch_add(1, Ordering::SeqCst);
-            Ok(Done {
+            Ok(IntentOutcome {
                 text: Clean::from("the batch was let go"),
-                ..Done::default()
+                ..IntentOutcome::default()
             })
         }
         .boxed()
     }
 
-    fn ask(&self, _: Ask) -> BoxStream<'static, Answer> {
+    fn run_query(&self, _: Query) -> BoxStream<'static, Answer> {
         self.0.asked.fetch_add(1, Ordering::SeqCst);
         let alive = Dropped(self.0.dropped.clone());
         let lines = stream::unfold((0, alive), |(n, alive)| async move {
@@ -172,8 +172,8 @@ struct Tty {
     copied: Arc<Mutex<String>>,
 }
 
-impl Host for Tty {
-    fn copy(&mut self, text: &str) -> io::Result<()> {
+impl TerminalControl for Tty {
+    fn copy_text(&mut self, text: &str) -> io::Result<()> {
         *self.copied.lock().expect("no reader panics") = text.into();
         Ok(())
     }
@@ -287,7 +287,7 @@ where
     };
     let limit = Duration::from_secs(3600);
     let (ended, ()) = tokio::join!(
-        timeout(limit, run(&mut terminal, ports, &mut model)),
+        timeout(limit, run_loop(&mut terminal, ports, &mut model)),
         timeout(limit, driver(rig)).map(|d| d.unwrap())
     );
     ended.expect("it ends").expect("it can draw")
@@ -420,7 +420,7 @@ async fn a_lost_connection_is_shown_and_healed() {
         worlds.send_modify(|world| {
             world.link = Link::Stale {
                 since: clock(),
-                trouble: Trouble::Offline,
+                trouble: LinkTrouble::Offline,
                 why,
             }
         });

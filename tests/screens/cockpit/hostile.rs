@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use graylane::{
     domain::{
         text::Clean,
-        world::{Key, Link, Trouble, World},
+        world::{Link, LinkTrouble, ObjectKey, World},
     },
     ui::fixture,
 };
@@ -25,7 +25,7 @@ pub const EVIL: [&str; 9] = [
 
 /// All Apps with their releases, lanes, pods and requests under such names; many of them very long.
 pub fn world() -> World {
-    let mut world = fixture::with_hops(fixture::world(), fixture::leak());
+    let mut world = fixture::with_hops(fixture::world(), fixture::leaking_hops());
     let n = std::cell::Cell::new(0_usize);
     let evil = |text: &str| {
         n.set(n.get() + 1);
@@ -122,7 +122,7 @@ pub fn world() -> World {
     let events = world.events.iter().map(|event| {
         let mut event = event.clone();
         event.message = Clean::from(evil("message"));
-        event.object = Key {
+        event.object = ObjectKey {
             name: evil(&event.object.name),
             ..event.object
         };
@@ -132,7 +132,7 @@ pub fn world() -> World {
     World {
         link: Link::Stale {
             since: fixture::now(),
-            trouble: Trouble::Offline,
+            trouble: LinkTrouble::Offline,
             why: Clean::from(evil("why")),
         },
         apps: Arc::new(apps),

@@ -1,18 +1,18 @@
 //! Logs of several containers, and of the run before the last restart.
 
-use graylane::ui::{Ask, Effect, Model, Ticket, model::Overlay};
+use graylane::ui::{Effect, Model, Query, Ticket, model::Overlay};
 
 use crate::{scenes::after, screen::press};
 
 /// The log that is asked for, after the one before has been given up.
 fn asked(effects: &[Effect], before: Option<Ticket>) -> (Ticket, String, bool) {
     let (dropped, asked) = effects.split_at(usize::from(before.is_some()));
-    assert_eq!(dropped, before.map(Effect::Drop).as_slice());
+    assert_eq!(dropped, before.map(Effect::CancelQuery).as_slice());
     match asked {
         [
-            Effect::Ask(
+            Effect::Query(
                 ticket,
-                Ask::Logs {
+                Query::Logs {
                     container: Some(container),
                     previous,
                     ..

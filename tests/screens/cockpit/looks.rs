@@ -3,7 +3,7 @@
 use graylane::ui::{
     Options, fixture,
     glyph::{ASCII, Glyphs, UNICODE},
-    options::Wanted,
+    options::RequestedOptions,
     theme::{Depth, Role, Theme},
 };
 use ratatui::style::{Color, Modifier};
@@ -163,9 +163,9 @@ fn a_depth_is_never_exceeded_on_any_screen() {
 /// `NO_COLOR` takes all colour and nothing else: what is selected, what alarms is still told, by other means.
 #[test]
 fn without_colour_what_matters_is_still_told() {
-    let wanted = Wanted {
+    let wanted = RequestedOptions {
         theme: Some("light".into()),
-        ..Wanted::default()
+        ..RequestedOptions::default()
     };
     let env = |name: &str| match name {
         "NO_COLOR" => Some("1".into()),

@@ -10,7 +10,7 @@ use crossterm::event::{
 use graylane::{
     domain::{intent::Intent, text::Clean, world::World},
     ui::{
-        Answer, Done, Effect, Fault, Model, Msg, Options, Ticket, fixture,
+        Answer, Effect, Fault, IntentOutcome, Model, Msg, Options, Ticket, fixture,
         glyph::ASCII,
         keymap::{Action, Binding, Danger},
         model::{Overlay, Pane},
@@ -38,7 +38,7 @@ static WORLDS: LazyLock<Vec<Arc<World>>> = LazyLock::new(|| {
         fixture::world(),
         worlds::empty(),
         hostile::world(),
-        fixture::large(12),
+        fixture::large_world(12),
         worlds::approval(),
         worlds::proceed(),
         worlds::failed(),
@@ -47,8 +47,8 @@ static WORLDS: LazyLock<Vec<Arc<World>>> = LazyLock::new(|| {
         worlds::locked(),
         worlds::stale(),
         worlds::straight_to_production(),
-        fixture::with_hops(fixture::world(), fixture::leak()),
-        fixture::with_hops(fixture::world(), fixture::failing()),
+        fixture::with_hops(fixture::world(), fixture::leaking_hops()),
+        fixture::with_hops(fixture::world(), fixture::failing_hops()),
         worlds::sampled(),
     ];
     all.into_iter().map(Arc::new).collect()
@@ -203,10 +203,10 @@ fn messages(op: &Op, tickets: &[Ticket]) -> Vec<Msg> {
             let releases = WORLDS[0].releases.keys().cloned().collect();
             Msg::Settled(
                 ticket(n),
-                Ok(Done {
+                Ok(IntentOutcome {
                     text,
                     releases,
-                    ..Done::default()
+                    ..IntentOutcome::default()
                 }),
             )
         }
@@ -232,7 +232,7 @@ fn asked(
         return Err(TestCaseError::fail(format!("{intent:?} was never asked")));
     };
     prop_assert!(
-        question.may(),
+        question.can_confirm(),
         "{intent:?} was sent though its question could not be answered"
     );
     prop_assert!(fresh, "{intent:?} was sent by a held key or by none");
@@ -244,7 +244,7 @@ fn asked(
         ),
         other => return Err(TestCaseError::fail(format!("{other:?} did {intent:?}"))),
     }
-    prop_assert_eq!(&question.clone().answer(), intent);
+    prop_assert_eq!(&question.clone().into_intent(), intent);
     Ok(())
 }
 
@@ -257,7 +257,7 @@ fn selected(model: &Model) -> Checked {
         );
     } else {
         prop_assert!(
-            world.apps.is_empty() || !model.filter(Pane::Apps).is_empty(),
+            world.apps.is_empty() || !model.pane_filter(Pane::Apps).is_empty(),
             "no app is selected"
         );
     }
@@ -268,7 +268,7 @@ fn selected(model: &Model) -> Checked {
             .all(|name| world.apps.contains_key(name))
     );
     for pane in Pane::ALL {
-        if let (rows, Some(at)) = model.place(pane) {
+        if let (rows, Some(at)) = model.row_position(pane) {
             prop_assert!(at < rows, "{pane:?}: {at} of {rows}");
         }
     }
@@ -355,7 +355,7 @@ fn run(ops: &[Op], start: usize, look: u8) -> Checked {
                 Msg::Input(Event::Key(key)) => model
                     .options
                     .keymap
-                    .action(&model.contexts(), (*key).into()),
+                    .find_action(&model.active_contexts(), (*key).into()),
                 _ => None,
             };
             let fresh =
@@ -369,7 +369,7 @@ fn run(ops: &[Op], start: usize, look: u8) -> Checked {
                     prop_assert!(!read_only, "{intent:?} was sent when read-only");
                     asked(before.as_ref(), action, fresh, intent)?;
                 }
-                if let Effect::Perform(ticket, _) | Effect::Ask(ticket, _) = effect {
+                if let Effect::Perform(ticket, _) | Effect::Query(ticket, _) = effect {
                     tickets.push(*ticket);
                 }
             }
@@ -420,7 +420,7 @@ pub(super) fn each_dangerous_key(mut visit: impl FnMut(Model, &Binding)) {
             model.pane = pane;
             for binding in model.options.keymap.bindings() {
                 if binding.action.danger() == Danger::Dangerous
-                    && model.contexts().contains(&binding.context)
+                    && model.active_contexts().contains(&binding.context)
                 {
                     visit(model.clone(), binding);
                 }

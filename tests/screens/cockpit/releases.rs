@@ -6,7 +6,7 @@ use std::sync::Arc;
 use graylane::{
     api::{Release, ReleasePhase, TaskPhase},
     domain::{text::Clean, world::World},
-    ui::{Done, Effect, Model, Msg, fixture, update},
+    ui::{Effect, IntentOutcome, Model, Msg, fixture, update},
 };
 
 use crate::{
@@ -58,10 +58,10 @@ fn after_an_abort_the_next_release_is_taken_up() {
     let [Effect::Perform(ticket, _)] = sent.as_slice() else {
         panic!("{sent:?}")
     };
-    let done = Done {
+    let done = IntentOutcome {
         text: Clean::from("aborting"),
         releases: vec![RELEASE.into()],
-        ..Done::default()
+        ..IntentOutcome::default()
     };
     update(&mut model, Msg::Settled(*ticket, Ok(done)));
     see(&mut model, after_an_abort());
@@ -105,7 +105,7 @@ fn an_older_release_that_was_chosen_is_held_everywhere() {
         let mut model = model.clone();
         press(&mut model, keys);
         assert_eq!(
-            (model.release.as_deref(), model.is_held()),
+            (model.release.as_deref(), model.is_release_pinned()),
             (None, false),
             "{keys}"
         );

@@ -5,7 +5,7 @@ use std::{process::Stdio, sync::Arc, time::Duration};
 use super::door::{Door, Play};
 use graylane::{
     api::{App, ReleasePhase, label},
-    cluster::{agent::Agent, clusters::Clusters, perform::perform, watch},
+    cluster::{agent::Agent, clusters::Clusters, perform::perform_intent, watch},
     domain::{
         batches::Latch,
         intent::Intent,
@@ -124,7 +124,7 @@ spec:
         telemetry: engine::Telemetry::default(),
         hops: engine::HopReport::default(),
     };
-    tokio::spawn(engine::run(options, stop.clone()));
+    tokio::spawn(engine::run_engine(options, stop.clone()));
     let mut worlds = watch::spawn(clusters, "demo", stop.clone());
     let mut until = async |what: &str, fact: &(dyn Fn(&World) -> bool + Sync)| {
         let found = tokio::time::timeout(LIMIT, worlds.wait_for(|w| fact(w))).await;
@@ -133,7 +133,11 @@ spec:
             .unwrap()
             .clone()
     };
-    let perform = async |intent| perform(&home.behind, "demo", "me", intent).await.unwrap();
+    let perform = async |intent| {
+        perform_intent(&home.behind, "demo", "me", intent)
+            .await
+            .unwrap()
+    };
     let images = [(
         "a".to_owned(),
         [("backend".to_owned(), "a:v1".to_owned())].into(),
@@ -147,7 +151,7 @@ spec:
         window: None,
     };
     let done = perform(start).await;
-    let release = done.releases().next().unwrap().to_owned();
+    let release = done.release_names().next().unwrap().to_owned();
     let told = |w: &World, words: &str| {
         let status = w.releases.get(&release).and_then(|r| r.status.as_ref());
         status.is_some_and(|s| {
@@ -162,7 +166,9 @@ spec:
     .await;
     assert_eq!(world.link, Link::Live, "home lives");
     until("that the far one is offline", &|w| {
-        w.contexts.get("far").is_some_and(|l| l.stale().is_some())
+        w.contexts
+            .get("far")
+            .is_some_and(|l| l.stale_since().is_some())
     })
     .await;
     assert_eq!(
@@ -191,7 +197,12 @@ spec:
     })
     .await;
     assert_eq!(
-        world.pods_of("a", "prod").next().unwrap().key.place(),
+        world
+            .pods_of("a", "prod")
+            .next()
+            .unwrap()
+            .key
+            .split_context(),
         (Some("far"), "demo")
     );
     let inventory = &world.apps["a"].status.as_ref().unwrap().environments["prod"].inventory;
@@ -201,7 +212,7 @@ spec:
     );
 
     // Rights, logs, tables and what stands half-way are that cluster's too.
-    let logs = |w: &World, namespace: &str| w.rights.missing(Right::Logs, namespace);
+    let logs = |w: &World, namespace: &str| w.rights.explain_missing(Right::Logs, namespace);
     let world = until("that its logs are not permitted", &|w| {
         logs(w, "far/demo").is_some()
     })
@@ -300,7 +311,7 @@ spec:
         comment: None,
     };
     let down = perform(down).await;
-    let down = down.releases().next().unwrap().to_owned();
+    let down = down.release_names().next().unwrap().to_owned();
     until("the end of the teardown", &|w| {
         phase(w, &down) == Some(ReleasePhase::Succeeded)
     })

@@ -70,7 +70,7 @@ impl Door {
         let dir = tempfile::tempdir().unwrap();
         let server = ApiServer::open(&dir.path().join("state")).unwrap();
         let behind = server.client();
-        install::definitions(&behind).await.unwrap();
+        install::apply_definitions(&behind).await.unwrap();
         let namespace =
             serde_json::from_value(serde_json::json!({"metadata": {"name": "demo"}})).unwrap();
         let namespaces: kube::Api<k8s_openapi::api::core::v1::Namespace> =
@@ -250,7 +250,7 @@ async fn answer(
     };
     match play {
         None => Ok(server
-            .handle(request)
+            .handle_request(request)
             .await
             .map(|body| body.map_err(Into::into).boxed_unsync())),
         Some(Play::Hang) => {

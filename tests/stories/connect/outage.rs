@@ -12,8 +12,8 @@ use std::{
 
 use futures::TryStreamExt;
 use graylane::{
-    cluster::install::{self, Wanted, names},
-    domain::world::{Trouble, World},
+    cluster::install::{self, InstallSpec, names},
+    domain::world::{LinkTrouble, World},
     pocket::controllers,
 };
 use k8s_openapi::api::{
@@ -106,11 +106,11 @@ async fn a_rollout_goes_on_whatever_happens_to_the_door() {
     rollout.surge(1).await;
     door.play("/", Play::Say(403));
     door.cut(false);
-    still_there(&rollout.view.lost(Trouble::Forbidden).await);
+    still_there(&rollout.view.lost(LinkTrouble::Forbidden).await);
     door.calm();
     rollout.view.live().await;
     door.cut(true);
-    still_there(&rollout.view.lost(Trouble::Offline).await);
+    still_there(&rollout.view.lost(LinkTrouble::Offline).await);
     door.calm();
     rollout.view.live().await;
     door.play("/", Play::Hang);
@@ -118,7 +118,7 @@ async fn a_rollout_goes_on_whatever_happens_to_the_door() {
     rollout.view.retry();
     let silent = |w: &World| {
         w.link
-            .stale()
+            .stale_since()
             .is_some_and(|(_, _, why)| why.contains("has not answered"))
     };
     still_there(&rollout.view.until("nobody answers", silent).await);
@@ -135,11 +135,11 @@ async fn a_rollout_goes_on_whatever_happens_to_the_door() {
     door.forget().await;
     door.play("watch=true", Play::Say(410));
     door.cut(false);
-    still_there(&rollout.view.lost(Trouble::Expired).await);
+    still_there(&rollout.view.lost(LinkTrouble::Expired).await);
     door.calm();
     door.token("two");
     door.cut(false);
-    still_there(&rollout.view.lost(Trouble::Unauthorized).await);
+    still_there(&rollout.view.lost(LinkTrouble::Unauthorized).await);
     door.kubeconfig("door", "", "{token: two}");
     rollout.settle(2).await;
 
@@ -232,11 +232,11 @@ async fn a_rollout_goes_on_while_a_real_control_plane_falls_and_comes_back() {
         .create(&PostParams::default(), &home)
         .await
         .unwrap();
-    install::apply(
+    install::apply_objects(
         &admin,
-        &Wanted {
+        &InstallSpec {
             namespace: HOME.into(),
-            ..Wanted::default()
+            ..InstallSpec::default()
         },
         false,
     )
@@ -259,7 +259,7 @@ async fn a_rollout_goes_on_while_a_real_control_plane_falls_and_comes_back() {
     // The server is killed, and comes back.
     rollout.surge(1).await;
     plane.stop_api_server();
-    still_there(&rollout.view.lost(Trouble::Offline).await);
+    still_there(&rollout.view.lost(LinkTrouble::Offline).await);
     plane.start_api_server().await;
     rollout.settle(1).await;
 
@@ -268,7 +268,7 @@ async fn a_rollout_goes_on_while_a_real_control_plane_falls_and_comes_back() {
     rollout.surge(2).await;
     let seen = version(&admin).await;
     pipe.cut(true);
-    still_there(&rollout.view.lost(Trouble::Offline).await);
+    still_there(&rollout.view.lost(LinkTrouble::Offline).await);
     touch(&admin).await;
     plane.compact().await;
     plane.forget_tokens(&["engine", "operator"]);
@@ -279,7 +279,7 @@ async fn a_rollout_goes_on_while_a_real_control_plane_falls_and_comes_back() {
         "the server remembers {seen}"
     );
     pipe.cut(false);
-    still_there(&rollout.view.lost(Trouble::Unauthorized).await);
+    still_there(&rollout.view.lost(LinkTrouble::Unauthorized).await);
     certify(&pipe, &plane, LONG_LIFE);
     rollout.settle(2).await;
 

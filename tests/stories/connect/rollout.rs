@@ -16,12 +16,12 @@ use graylane::{
     api::{App, BatchPhase, Release, ReleasePhase, ReleaseStatus, TaskPhase},
     cluster::{
         agent::Agent,
-        connect::{Source, prepare},
+        connect::{ClusterSource, prepare_client},
         lease::ENGINE_LEASE,
-        perform::perform,
+        perform::perform_intent,
     },
     domain::{
-        intent::{Intent, ReleaseWish},
+        intent::{Intent, ReleaseIntent},
         world::{Link, World},
     },
     engine::{self, Options, Telemetry},
@@ -132,16 +132,16 @@ impl Rollout {
 
     /// Two, as in a cluster; and somebody who sees whether both act at once.
     fn engines(&self, file: PathBuf) {
-        let source = Source::Kubectl {
+        let source = ClusterSource::Kubectl {
             kubeconfig: Some(file),
             context: None,
         };
         let told: [Telemetry; 2] = ["one", "two"].map(|identity| {
-            let connected = prepare(&source, Some(HOME), Agent::Engine).unwrap();
+            let connected = prepare_client(&source, Some(HOME), Agent::Engine).unwrap();
             let telemetry = Telemetry::default();
-            let client = telemetry.metered(connected.client);
+            let client = telemetry.meter_client(connected.client);
             let options = Options {
-                clusters: connected.clusters.at_home(client.clone()),
+                clusters: connected.clusters.with_home_client(client.clone()),
                 client,
                 namespace: HOME.into(),
                 identity: identity.into(),
@@ -149,13 +149,13 @@ impl Rollout {
                 telemetry: telemetry.clone(),
                 hops: graylane::engine::HopReport::default(),
             };
-            tokio::spawn(engine::run(options, self.stop.clone()));
+            tokio::spawn(engine::run_engine(options, self.stop.clone()));
             telemetry
         });
         let (both, stop) = (Arc::clone(&self.both), self.stop.clone());
         let acts = move |n: usize| {
             told[n]
-                .text()
+                .to_open_metrics()
                 .lines()
                 .any(|line| line == "graylane_lease_held 1")
         };
@@ -194,8 +194,10 @@ impl Rollout {
             comment: None,
             window: None,
         };
-        let done = perform(&self.direct, HOME, "admin", start).await.unwrap();
-        self.release = done.releases().next().unwrap().to_owned();
+        let done = perform_intent(&self.direct, HOME, "admin", start)
+            .await
+            .unwrap();
+        self.release = done.release_names().next().unwrap().to_owned();
     }
 
     /// Lets that batch begin. It gets as far as to new pods that nobody starts.
@@ -206,7 +208,7 @@ impl Rollout {
         if batch == 1 {
             self.begin("a:v2").await;
         } else {
-            let wish = ReleaseWish::Allow {
+            let wish = ReleaseIntent::Allow {
                 task: TASK.into(),
                 batch,
             };
@@ -216,7 +218,9 @@ impl Rollout {
                 wish,
                 comment: None,
             };
-            perform(&self.direct, HOME, "admin", wish).await.unwrap();
+            perform_intent(&self.direct, HOME, "admin", wish)
+                .await
+                .unwrap();
         }
         self.status(&format!("batch {batch} surges"), |s| {
             phase(s, batch) == BatchPhase::Surging

@@ -15,7 +15,7 @@ use graylane::{
     demo::images,
     domain::{
         chain::{Chain, Chains},
-        hop_logs::{HopLog, for_cockpit},
+        hop_logs::{HopLog, logs_for_cockpit},
         world::World,
     },
     pocket::images::{Images, Manifest},
@@ -97,7 +97,7 @@ impl Rig {
         let mut serve = command(state.path());
         serve.args(["pocket", "serve"]).stderr(Stdio::null());
         let (serve, client) = program::serving(&mut serve, state.path()).await;
-        install::definitions(&client).await.unwrap();
+        install::apply_definitions(&client).await.unwrap();
         images::create_missing(state.path()).unwrap();
         apply::<Namespace>(&client, None, "demo", json!({})).await;
 
@@ -108,7 +108,7 @@ impl Rig {
         };
         let store = free();
         let receives = free();
-        let images = Images::of(state.path()).unwrap();
+        let images = Images::open_in(state.path()).unwrap();
         if way == Way::Zipkin {
             // First of all: it takes the longest.
             zipkin::start(&client, &images, store).await;
@@ -247,8 +247,8 @@ impl Rig {
                 worlds.changed().await.unwrap();
                 let world = worlds.borrow().clone();
                 let now = Timestamp::now();
-                chains.follow(&world, now);
-                for chain in chains.list() {
+                chains.follow_world(&world, now);
+                for chain in chains.all_chains() {
                     let end = chain.time
                         + jiff::SignedDuration::from_micros(
                             chain.micros.try_into().unwrap_or(i64::MAX),
@@ -261,7 +261,7 @@ impl Rig {
                     let fits = |c: &&Arc<Chain>| {
                         c.tag.as_deref() == *tag && sides(c) == wanted && c.time >= since
                     };
-                    chains.list().filter(fits).count()
+                    chains.all_chains().filter(fits).count()
                 };
                 if wanted.iter().all(|w| count(w) >= 3) {
                     return;
@@ -269,7 +269,7 @@ impl Rig {
             }
         };
         let told = tokio::time::timeout(LIMIT, seen).await;
-        let all: Vec<Arc<Chain>> = chains.list().cloned().collect();
+        let all: Vec<Arc<Chain>> = chains.all_chains().cloned().collect();
         // For whoever measures (--nocapture): the log's past, which is read first, is none of it.
         let mut late: Vec<i64> = after.values().copied().filter(|ms| *ms < 1000).collect();
         late.sort_unstable();
@@ -307,7 +307,7 @@ impl Rig {
 
     /// Every trace that was seen has one chain.
     pub fn assert_each_once(&self) {
-        let mut traces: Vec<&str> = self.chains.list().map(|c| c.trace.as_str()).collect();
+        let mut traces: Vec<&str> = self.chains.all_chains().map(|c| c.trace.as_str()).collect();
         traces.sort_unstable();
         let twice: Vec<_> = traces.windows(2).filter(|two| two[0] == two[1]).collect();
         assert!(twice.is_empty(), "{twice:?}");
@@ -318,10 +318,10 @@ impl Rig {
         let words = |log: &HopLog| match log {
             HopLog::LaneGateway => "lane gateway".to_owned(),
             HopLog::Spans { namespace, .. } => format!("spans in {namespace}"),
-            HopLog::Access(log) => log.word(),
-            HopLog::Store(store) => store.word().to_owned(),
+            HopLog::Access(log) => log.display_name(),
+            HopLog::Store(store) => store.store_kind().to_owned(),
         };
-        for_cockpit(&self.worlds.borrow(), &BTreeSet::new())
+        logs_for_cockpit(&self.worlds.borrow(), &BTreeSet::new())
             .iter()
             .map(words)
             .collect()

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use graylane::{
     cluster::{
-        perform::{Outcome, PerformError, perform},
+        perform::{Outcome, PerformError, perform_intent},
         watch,
     },
     domain::{rights::Right, text::Clean, world::World},
     ui::{
-        Done, Effect, Fault, Model, Msg,
-        options::{Options, Wanted},
+        Effect, Fault, IntentOutcome, Model, Msg,
+        options::{Options, RequestedOptions},
         update,
     },
 };
@@ -35,7 +35,7 @@ const KINDS: &str = "apps.graylane.dev,releases.graylane.dev,approvals.graylane.
 
 fn cockpit() -> Model {
     Model::new(
-        Options::resolve(&Wanted::default(), |_| None),
+        Options::resolve(&RequestedOptions::default(), |_| None),
         Timestamp::now(),
     )
 }
@@ -113,7 +113,7 @@ impl Rig {
     async fn may(&self) {
         let world = self.worlds.borrow().rights.clone();
         let asked = Right::HOME.map(async |right| {
-            let (verb, group, resource, sub) = right.parts();
+            let (verb, group, resource, sub) = right.rbac_parts();
             let resource = if group.is_empty() {
                 resource.to_owned()
             } else {
@@ -130,7 +130,11 @@ impl Rig {
             )
         });
         for (right, said) in futures::future::join_all(asked).await {
-            assert_eq!(said, world.missing(right, "demo").is_none(), "{right}");
+            assert_eq!(
+                said,
+                world.explain_missing(right, "demo").is_none(),
+                "{right}"
+            );
         }
         let who = self
             .kubectl
@@ -355,7 +359,8 @@ impl Rig {
             let (ticket, intent) = (*ticket, intent.clone());
             seats.push((by, model, ticket, intent));
         }
-        let wish = |at: usize| perform(&self.demo.client, "demo", seats[at].0, seats[at].3.clone());
+        let wish =
+            |at: usize| perform_intent(&self.demo.client, "demo", seats[at].0, seats[at].3.clone());
         let told = tokio::join!(wish(0), wish(1));
         assert!(told.0.is_ok() != told.1.is_ok(), "{told:?}");
         for ((by, mut model, ticket, _), told) in seats.into_iter().zip([told.0, told.1]) {
@@ -366,9 +371,9 @@ impl Rig {
                 "has changed since you looked"
             };
             assert!(told.is_ok() || moved_on, "{told:?}");
-            let done = |done: Outcome| Done {
+            let done = |done: Outcome| IntentOutcome {
                 text: done.message.as_str().into(),
-                ..Done::default()
+                ..IntentOutcome::default()
             };
             let fault = |why: PerformError| Fault {
                 moved_on,

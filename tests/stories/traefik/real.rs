@@ -11,7 +11,7 @@ use std::{
 };
 
 use graylane::{
-    cluster::install::{ENGINES, Engine, Wanted},
+    cluster::install::{ENGINE_NAMESPACE, EngineDeployment, InstallSpec},
     demo::{images, seed},
     pocket::{kubelet, network::Network},
 };
@@ -107,21 +107,21 @@ async fn inside(program: &Path) {
     images::create_missing(&state).unwrap();
     namespaces(&client).await;
     // The engine has the rights that `install` gives it, and no others; its pods are this process's child.
-    let engine = Engine {
+    let engine = EngineDeployment {
         image: "none".into(),
         replicas: 0,
-        namespace: ENGINES.into(),
+        namespace: ENGINE_NAMESPACE.into(),
         otlp: false,
     };
     let deploy_to = vec!["demo-test".into(), "demo-pre".into()];
-    let wanted = Wanted {
+    let wanted = InstallSpec {
         namespace: seed::NAMESPACE.into(),
         deploy_to,
         engine: Some(engine),
     };
     rights(&client, &wanted).await;
 
-    let network = Network::within(POD_NETWORK);
+    let network = Network::with_base(POD_NETWORK);
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     let node = kubelet::Config {
         state: state.clone(),
@@ -147,10 +147,17 @@ async fn inside(program: &Path) {
         .stderr(log)
         .spawn()
         .unwrap();
-    let mut gateway = run_traefik(program, &state, network.node(), entry, between).await;
+    let mut gateway = run_traefik(program, &state, network.node_address(), entry, between).await;
     let printed = state.join("logs/traefik/log");
-    node_logs::show(&client, network.node(), "traefik", "traefik-0", &printed).await;
-    let seeded = tokio::time::timeout(2 * LIMIT, seed::seed(&client, |_| {})).await;
+    node_logs::show(
+        &client,
+        network.node_address(),
+        "traefik",
+        "traefik-0",
+        &printed,
+    )
+    .await;
+    let seeded = tokio::time::timeout(2 * LIMIT, seed::seed_workspace(&client, |_| {})).await;
     let told = || std::fs::read_to_string(state.join("engine.log")).unwrap_or_default();
     seeded
         .unwrap_or_else(|_| panic!("the first versions never come: {}", told()))
@@ -226,7 +233,7 @@ async fn serves(demo: &Demo) {
 }
 
 /// What `install` brings, but for its policies: the demo's first releases are requested by nobody who is a user here.
-async fn rights(client: &Client, wanted: &Wanted) {
+async fn rights(client: &Client, wanted: &InstallSpec) {
     let kinds = [
         "ClusterRole",
         "ClusterRoleBinding",

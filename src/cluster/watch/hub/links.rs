@@ -7,12 +7,12 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    super::source::{Kind, Lost},
+    super::source::{SourceFailure, SourceKind},
     Hub,
 };
 use crate::domain::{
     text::Clean,
-    world::{Gap, Link, Trouble},
+    world::{Link, LinkTrouble, WatchGap},
 };
 
 #[derive(Default)]
@@ -20,25 +20,25 @@ pub(super) struct SourceState {
     pub(super) listed: bool,
     /// Whether rows of it are shown, from this watch or an earlier one.
     pub(super) shown: bool,
-    pub(super) broken: Option<(Timestamp, Lost)>,
+    pub(super) broken: Option<(Timestamp, SourceFailure)>,
     /// Set when nothing can be read, although the server answers.
-    pub(super) barred: Option<(Timestamp, Lost)>,
+    pub(super) barred: Option<(Timestamp, SourceFailure)>,
     pub(super) stop: CancellationToken,
 }
 
 /// A cluster, by its context; `None` is home.
 #[derive(Default)]
-pub(super) struct Server {
-    pub(super) lost: Option<(Timestamp, Lost)>,
+pub(super) struct ServerState {
+    pub(super) lost: Option<(Timestamp, SourceFailure)>,
     /// Set when the server answers again: earlier rows are stale until everything is listed again.
-    pub(super) anew: Option<(Timestamp, Lost)>,
+    pub(super) anew: Option<(Timestamp, SourceFailure)>,
     pub(super) was_live: bool,
     pub(super) stop: CancellationToken,
 }
 
 impl Hub {
     /// The state of a cluster connection.
-    pub(super) fn link(&mut self, context: &Option<String>) -> Link {
+    pub(super) fn cluster_link(&mut self, context: &Option<String>) -> Link {
         let Some(server) = self.servers.get_mut(context) else {
             return Link::Connecting;
         };
@@ -58,9 +58,10 @@ impl Hub {
             .chain(&server.anew);
         let since = broken.clone().map(|(since, _)| *since).min();
         // Show the most informative one: refused credentials also break watches and connections.
-        if let (Some(since), Some((_, lost))) =
-            (since, broken.min_by_key(|(_, lost)| rank(lost.trouble)))
-        {
+        if let (Some(since), Some((_, lost))) = (
+            since,
+            broken.min_by_key(|(_, lost)| trouble_rank(lost.trouble)),
+        ) {
             return Link::Stale {
                 since,
                 trouble: lost.trouble,
@@ -75,15 +76,15 @@ impl Hub {
         }
     }
 
-    pub(super) fn gaps(&self) -> Arc<Vec<Gap>> {
+    pub(super) fn collect_gaps(&self) -> Arc<Vec<WatchGap>> {
         let told = self
             .sources
             .iter()
-            .filter(|(id, _)| !(id.kind == Kind::Route || id.kind == Kind::Engine));
-        let gaps: Vec<Gap> = told
+            .filter(|(id, _)| !(id.kind == SourceKind::Route || id.kind == SourceKind::Engine));
+        let gaps: Vec<WatchGap> = told
             .filter_map(|(id, state)| {
                 let (since, lost) = state.barred.as_ref()?;
-                Some(Gap {
+                Some(WatchGap {
                     context: id.context.clone(),
                     resource: id.kind.resource(),
                     namespace: id.namespace.clone(),
@@ -103,7 +104,10 @@ impl Hub {
 }
 
 /// Records a failure and returns whether it is new. The start time of an earlier failure stays.
-pub(super) fn is_news(place: &mut Option<(Timestamp, Lost)>, lost: Lost) -> bool {
+pub(super) fn record_failure(
+    place: &mut Option<(Timestamp, SourceFailure)>,
+    lost: SourceFailure,
+) -> bool {
     match place {
         Some((_, old)) if *old == lost => false,
         Some((_, old)) => {
@@ -118,14 +122,14 @@ pub(super) fn is_news(place: &mut Option<(Timestamp, Lost)>, lost: Lost) -> bool
 }
 
 /// The lower the rank, the better it explains the others.
-const fn rank(trouble: Trouble) -> u8 {
+const fn trouble_rank(trouble: LinkTrouble) -> u8 {
     match trouble {
-        Trouble::Unauthorized => 0,
-        Trouble::Missing => 1,
-        Trouble::Throttled => 2,
-        Trouble::Failing => 3,
-        Trouble::Slept => 4,
-        Trouble::Offline => 5,
-        Trouble::Expired | Trouble::Forbidden => 6,
+        LinkTrouble::Unauthorized => 0,
+        LinkTrouble::Missing => 1,
+        LinkTrouble::Throttled => 2,
+        LinkTrouble::Failing => 3,
+        LinkTrouble::Slept => 4,
+        LinkTrouble::Offline => 5,
+        LinkTrouble::Expired | LinkTrouble::Forbidden => 6,
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use jiff::Timestamp;
 
-use crate::domain::{hop::Hop, join::REMEMBERED};
+use crate::domain::{hop::Hop, join::TRACE_RETENTION};
 
 /// A new engine also reports what is still in the gateway's log, including hops that an earlier
 /// engine reported so long ago that the joiner has forgotten them.
@@ -13,7 +13,7 @@ pub(super) fn drop_repeated<'a>(
     told: impl IntoIterator<Item = &'a Arc<Hop>>,
     now: Timestamp,
 ) {
-    let is_old = |hop: &Arc<Hop>| !hop.amends && now.duration_since(hop.time) > REMEMBERED;
+    let is_old = |hop: &Arc<Hop>| !hop.amends && now.duration_since(hop.time) > TRACE_RETENTION;
     if hops.iter().any(is_old) {
         let told: HashSet<_> = told
             .into_iter()

@@ -4,14 +4,14 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::super::{
     rows::Row,
-    source::{Kind, SourceId},
+    source::{SourceId, SourceKind},
     table::Table,
 };
 use crate::{
     api::{App, AppTemplate, Approval, Lane, LaneGroup, Release, VariableGroup},
     domain::{
         revision::Revision,
-        world::{Engine, Event, Key, Pod, Route, Workload},
+        world::{EngineHolder, Event, ObjectKey, Pod, Route, Workload},
     },
 };
 
@@ -28,116 +28,116 @@ pub(super) struct Tables {
     pub(super) approvals: Table<String, Arc<Approval>>,
     pub(super) groups: Table<String, Arc<LaneGroup>>,
     pub(super) lanes: Table<String, Arc<Lane>>,
-    pub(super) deployments: Table<Key, Workload>,
-    pub(super) stateful: Table<Key, Workload>,
-    pub(super) pods: Table<Key, Pod>,
-    pub(super) routes: Table<Key, Route>,
-    pub(super) events: Table<Key, Event>,
-    pub(super) engine: Table<Key, Engine>,
+    pub(super) deployments: Table<ObjectKey, Workload>,
+    pub(super) stateful: Table<ObjectKey, Workload>,
+    pub(super) pods: Table<ObjectKey, Pod>,
+    pub(super) routes: Table<ObjectKey, Route>,
+    pub(super) events: Table<ObjectKey, Event>,
+    pub(super) engine: Table<ObjectKey, EngineHolder>,
 }
 
 impl Tables {
-    pub(super) fn begin(&mut self, id: &SourceId) {
-        let ns = &id.place();
+    pub(super) fn begin_list(&mut self, id: &SourceId) {
+        let ns = &id.namespace_key();
         match id.kind {
-            Kind::App => self.apps.begin(ns),
-            Kind::Template => self.templates.begin(ns),
-            Kind::Variables => self.variables.begin(ns),
-            Kind::Release => self.releases.begin(ns),
-            Kind::Revision => self.revisions.begin(ns),
-            Kind::Approval => self.approvals.begin(ns),
-            Kind::Group => self.groups.begin(ns),
-            Kind::Lane => self.lanes.begin(ns),
-            Kind::Deployment => self.deployments.begin(ns),
-            Kind::Stateful => self.stateful.begin(ns),
-            Kind::Pod => self.pods.begin(ns),
-            Kind::Route => self.routes.begin(ns),
-            Kind::Event => self.events.begin(ns),
-            Kind::Engine => self.engine.begin(ns),
+            SourceKind::App => self.apps.begin_list(ns),
+            SourceKind::Template => self.templates.begin_list(ns),
+            SourceKind::Variables => self.variables.begin_list(ns),
+            SourceKind::Release => self.releases.begin_list(ns),
+            SourceKind::Revision => self.revisions.begin_list(ns),
+            SourceKind::Approval => self.approvals.begin_list(ns),
+            SourceKind::Group => self.groups.begin_list(ns),
+            SourceKind::Lane => self.lanes.begin_list(ns),
+            SourceKind::Deployment => self.deployments.begin_list(ns),
+            SourceKind::Stateful => self.stateful.begin_list(ns),
+            SourceKind::Pod => self.pods.begin_list(ns),
+            SourceKind::Route => self.routes.begin_list(ns),
+            SourceKind::Event => self.events.begin_list(ns),
+            SourceKind::Engine => self.engine.begin_list(ns),
         }
     }
 
-    pub(super) fn listed(&mut self, ns: &str, key: Key, row: Row) {
+    pub(super) fn add_listed(&mut self, ns: &str, key: ObjectKey, row: Row) {
         match row {
-            Row::App(row) => self.apps.listed(ns, key.name, row),
-            Row::Template(row) => self.templates.listed(ns, key.name, row),
-            Row::Variables(row) => self.variables.listed(ns, key.name, row),
-            Row::Release(row) => self.releases.listed(ns, key.name, row),
-            Row::Revision(row) => self.revisions.listed(ns, key.name, row),
-            Row::Approval(row) => self.approvals.listed(ns, key.name, row),
-            Row::Group(row) => self.groups.listed(ns, key.name, row),
-            Row::Lane(row) => self.lanes.listed(ns, key.name, row),
-            Row::Deployment(row) => self.deployments.listed(ns, key, row),
-            Row::Stateful(row) => self.stateful.listed(ns, key, row),
-            Row::Pod(row) => self.pods.listed(ns, key, row),
-            Row::Route(row) => self.routes.listed(ns, key, row),
-            Row::Event(row) => self.events.listed(ns, key, row),
-            Row::Engine(row) => self.engine.listed(ns, key, row),
+            Row::App(row) => self.apps.add_listed(ns, key.name, row),
+            Row::Template(row) => self.templates.add_listed(ns, key.name, row),
+            Row::Variables(row) => self.variables.add_listed(ns, key.name, row),
+            Row::Release(row) => self.releases.add_listed(ns, key.name, row),
+            Row::Revision(row) => self.revisions.add_listed(ns, key.name, row),
+            Row::Approval(row) => self.approvals.add_listed(ns, key.name, row),
+            Row::Group(row) => self.groups.add_listed(ns, key.name, row),
+            Row::Lane(row) => self.lanes.add_listed(ns, key.name, row),
+            Row::Deployment(row) => self.deployments.add_listed(ns, key, row),
+            Row::Stateful(row) => self.stateful.add_listed(ns, key, row),
+            Row::Pod(row) => self.pods.add_listed(ns, key, row),
+            Row::Route(row) => self.routes.add_listed(ns, key, row),
+            Row::Event(row) => self.events.add_listed(ns, key, row),
+            Row::Engine(row) => self.engine.add_listed(ns, key, row),
         }
     }
 
-    pub(super) fn ready(&mut self, id: &SourceId) {
-        let place = id.place();
+    pub(super) fn finish_list(&mut self, id: &SourceId) {
+        let place = id.namespace_key();
         let ns = place.as_str();
-        let of = |key: &Key| key.namespace == ns;
+        let of = |key: &ObjectKey| key.namespace == ns;
         match id.kind {
-            Kind::App => self.apps.ready(ns, |_| true),
-            Kind::Template => self.templates.ready(ns, |_| true),
-            Kind::Variables => self.variables.ready(ns, |_| true),
-            Kind::Release => self.releases.ready(ns, |_| true),
-            Kind::Revision => self.revisions.ready(ns, |_| true),
-            Kind::Approval => self.approvals.ready(ns, |_| true),
-            Kind::Group => self.groups.ready(ns, |_| true),
-            Kind::Lane => self.lanes.ready(ns, |_| true),
-            Kind::Deployment => self.deployments.ready(ns, of),
-            Kind::Stateful => self.stateful.ready(ns, of),
-            Kind::Pod => self.pods.ready(ns, of),
-            Kind::Route => self.routes.ready(ns, of),
-            Kind::Event => self.events.ready(ns, of),
-            Kind::Engine => self.engine.ready(ns, of),
+            SourceKind::App => self.apps.finish_list(ns, |_| true),
+            SourceKind::Template => self.templates.finish_list(ns, |_| true),
+            SourceKind::Variables => self.variables.finish_list(ns, |_| true),
+            SourceKind::Release => self.releases.finish_list(ns, |_| true),
+            SourceKind::Revision => self.revisions.finish_list(ns, |_| true),
+            SourceKind::Approval => self.approvals.finish_list(ns, |_| true),
+            SourceKind::Group => self.groups.finish_list(ns, |_| true),
+            SourceKind::Lane => self.lanes.finish_list(ns, |_| true),
+            SourceKind::Deployment => self.deployments.finish_list(ns, of),
+            SourceKind::Stateful => self.stateful.finish_list(ns, of),
+            SourceKind::Pod => self.pods.finish_list(ns, of),
+            SourceKind::Route => self.routes.finish_list(ns, of),
+            SourceKind::Event => self.events.finish_list(ns, of),
+            SourceKind::Engine => self.engine.finish_list(ns, of),
         }
     }
 
-    pub(super) fn set(&mut self, key: Key, row: Row) -> bool {
+    pub(super) fn set_row(&mut self, key: ObjectKey, row: Row) -> bool {
         match row {
-            Row::App(row) => self.apps.set(key.name, row),
-            Row::Template(row) => self.templates.set(key.name, row),
-            Row::Variables(row) => self.variables.set(key.name, row),
-            Row::Release(row) => self.releases.set(key.name, row),
-            Row::Revision(row) => self.revisions.set(key.name, row),
-            Row::Approval(row) => self.approvals.set(key.name, row),
-            Row::Group(row) => self.groups.set(key.name, row),
-            Row::Lane(row) => self.lanes.set(key.name, row),
-            Row::Deployment(row) => self.deployments.set(key, row),
-            Row::Stateful(row) => self.stateful.set(key, row),
-            Row::Pod(row) => self.pods.set(key, row),
-            Row::Route(row) => self.routes.set(key, row),
-            Row::Event(row) => self.events.set(key, row),
-            Row::Engine(row) => self.engine.set(key, row),
+            Row::App(row) => self.apps.set_row(key.name, row),
+            Row::Template(row) => self.templates.set_row(key.name, row),
+            Row::Variables(row) => self.variables.set_row(key.name, row),
+            Row::Release(row) => self.releases.set_row(key.name, row),
+            Row::Revision(row) => self.revisions.set_row(key.name, row),
+            Row::Approval(row) => self.approvals.set_row(key.name, row),
+            Row::Group(row) => self.groups.set_row(key.name, row),
+            Row::Lane(row) => self.lanes.set_row(key.name, row),
+            Row::Deployment(row) => self.deployments.set_row(key, row),
+            Row::Stateful(row) => self.stateful.set_row(key, row),
+            Row::Pod(row) => self.pods.set_row(key, row),
+            Row::Route(row) => self.routes.set_row(key, row),
+            Row::Event(row) => self.events.set_row(key, row),
+            Row::Engine(row) => self.engine.set_row(key, row),
         }
     }
 
-    pub(super) fn gone(&mut self, kind: Kind, key: &Key) -> bool {
+    pub(super) fn remove_row(&mut self, kind: SourceKind, key: &ObjectKey) -> bool {
         match kind {
-            Kind::App => self.apps.gone(&key.name),
-            Kind::Template => self.templates.gone(&key.name),
-            Kind::Variables => self.variables.gone(&key.name),
-            Kind::Release => self.releases.gone(&key.name),
-            Kind::Revision => self.revisions.gone(&key.name),
-            Kind::Approval => self.approvals.gone(&key.name),
-            Kind::Group => self.groups.gone(&key.name),
-            Kind::Lane => self.lanes.gone(&key.name),
-            Kind::Deployment => self.deployments.gone(key),
-            Kind::Stateful => self.stateful.gone(key),
-            Kind::Pod => self.pods.gone(key),
-            Kind::Route => self.routes.gone(key),
-            Kind::Event => self.events.gone(key),
-            Kind::Engine => self.engine.gone(key),
+            SourceKind::App => self.apps.remove_row(&key.name),
+            SourceKind::Template => self.templates.remove_row(&key.name),
+            SourceKind::Variables => self.variables.remove_row(&key.name),
+            SourceKind::Release => self.releases.remove_row(&key.name),
+            SourceKind::Revision => self.revisions.remove_row(&key.name),
+            SourceKind::Approval => self.approvals.remove_row(&key.name),
+            SourceKind::Group => self.groups.remove_row(&key.name),
+            SourceKind::Lane => self.lanes.remove_row(&key.name),
+            SourceKind::Deployment => self.deployments.remove_row(key),
+            SourceKind::Stateful => self.stateful.remove_row(key),
+            SourceKind::Pod => self.pods.remove_row(key),
+            SourceKind::Route => self.routes.remove_row(key),
+            SourceKind::Event => self.events.remove_row(key),
+            SourceKind::Engine => self.engine.remove_row(key),
         }
     }
 
-    pub(super) fn forget(&mut self, namespace: &str) {
-        let elsewhere = |key: &Key| key.namespace != namespace;
+    pub(super) fn forget_namespace(&mut self, namespace: &str) {
+        let elsewhere = |key: &ObjectKey| key.namespace != namespace;
         self.deployments.retain(|k, _| elsewhere(k));
         self.stateful.retain(|k, _| elsewhere(k));
         self.pods.retain(|k, _| elsewhere(k));
@@ -147,10 +147,10 @@ impl Tables {
 
     /// The newest events, oldest first; older ones are removed for good.
     pub(super) fn newest_events(&mut self) -> Arc<Vec<Event>> {
-        let mut all: Vec<(&Key, &Event)> = self.events.rows().iter().collect();
+        let mut all: Vec<(&ObjectKey, &Event)> = self.events.rows().iter().collect();
         all.sort_by_key(|(key, e)| (e.time, (*key).clone()));
         let old = all.len().saturating_sub(EVENTS);
-        let forget: BTreeSet<Key> = all[..old].iter().map(|(k, _)| (*k).clone()).collect();
+        let forget: BTreeSet<ObjectKey> = all[..old].iter().map(|(k, _)| (*k).clone()).collect();
         let newest = all[old..].iter().map(|(_, e)| (*e).clone()).collect();
         if !forget.is_empty() {
             self.events.retain(|k, _| !forget.contains(k));

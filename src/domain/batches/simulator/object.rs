@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
 /// Live object created from a manifest.
-pub(in crate::domain::batches) fn made(manifest: &Value, uid: &str) -> Value {
+pub(in crate::domain::batches) fn create_object(manifest: &Value, uid: &str) -> Value {
     let mut live = manifest.clone();
     live["metadata"]["uid"] = uid.into();
     live["metadata"]["resourceVersion"] = "1".into();
@@ -15,7 +15,7 @@ pub(in crate::domain::batches) fn made(manifest: &Value, uid: &str) -> Value {
 }
 
 /// Merge patch as a client sends it: a stale one is refused.
-pub(in crate::domain::batches) fn merge(
+pub(in crate::domain::batches) fn merge_patch(
     live: &mut Value,
     patch: &Value,
 ) -> Result<(), &'static str> {
@@ -26,7 +26,7 @@ pub(in crate::domain::batches) fn merge(
     }
     let before = live["spec"].clone();
     json_patch::merge(live, patch);
-    bump(live);
+    bump_version(live);
     if before != live["spec"] {
         live["metadata"]["generation"] =
             (live["metadata"]["generation"].as_i64().unwrap() + 1).into();
@@ -35,7 +35,7 @@ pub(in crate::domain::batches) fn merge(
 }
 
 /// Increments the resourceVersion after a write.
-pub(in crate::domain::batches) fn bump(live: &mut Value) {
+pub(in crate::domain::batches) fn bump_version(live: &mut Value) {
     let version: u64 = live["metadata"]["resourceVersion"]
         .as_str()
         .unwrap()
@@ -45,7 +45,7 @@ pub(in crate::domain::batches) fn bump(live: &mut Value) {
 }
 
 /// How long a pod has been Ready, for a watcher that has seen all of it.
-pub(in crate::domain::batches) fn lasted(pod: &Pod, now: i64) -> SignedDuration {
+pub(in crate::domain::batches) fn ready_duration(pod: &Pod, now: i64) -> SignedDuration {
     let conditions = pod
         .status
         .iter()

@@ -5,36 +5,38 @@ use serde_json::{Value, json};
 
 use super::{
     super::{
-        foreign::{is_wanted, other_template, words},
+        foreign::{describe_change, describe_template_change, is_wanted_template},
         latch::Latch,
         template,
     },
-    own::{Own, Written},
+    settings::{PartitionStep, StatefulSettings},
 };
 use crate::domain::observe::StatefulSeen;
 
 /// Whether the live template is the one that the manifest asks for.
-pub fn is_template(live: &StatefulSet, manifest: &StatefulSet) -> bool {
+pub fn has_wanted_template(live: &StatefulSet, manifest: &StatefulSet) -> bool {
     let (have, want) = (template::of_stateful(live), template::of_stateful(manifest));
-    is_wanted((&have, &live.metadata), (&want, &manifest.metadata))
+    is_wanted_template((&have, &live.metadata), (&want, &manifest.metadata))
 }
 
 /// Describes the first field that somebody else changed while the rollout was in progress.
-pub(super) fn hand(
+pub(super) fn find_foreign_change(
     seen: &StatefulSeen,
-    latch: &Latch<Written, Own>,
+    latch: &Latch<PartitionStep, StatefulSettings>,
     manifest: &StatefulSet,
 ) -> Option<String> {
     let (live, meta) = (&seen.live, &seen.live.metadata);
     let spec = live.spec.as_ref()?;
     let moved_on = latch.hash.is_some() && seen.new.hash != latch.hash;
-    if !is_template(live, manifest) || moved_on {
-        return Some(other_template(meta, &spec.template));
+    if !has_wanted_template(live, manifest) || moved_on {
+        return Some(describe_template_change(meta, &spec.template));
     }
-    let strategy = Own::of(live).update_strategy.unwrap_or_default();
+    let strategy = StatefulSettings::from_stateful_set(live)
+        .update_strategy
+        .unwrap_or_default();
     let told = |field: &str, have: &Value, want: &Value| {
         let path: Vec<&str> = ["spec"].into_iter().chain(field.split('.')).collect();
-        Some(words(
+        Some(describe_change(
             meta,
             &path,
             &format!("spec.{field} is {have}, not the {want} that graylane wrote"),
@@ -47,7 +49,7 @@ pub(super) fn hand(
             &json!("RollingUpdate"),
         );
     }
-    let wanted = latch.after.stopping_at(latch.written.partition);
+    let wanted = latch.after.strategy_stopping_at(latch.written.partition);
     // Defaults that the API server fills in.
     for (field, default) in [("partition", 0), ("maxUnavailable", 1)] {
         let of = |strategy: &Value| match &strategy["rollingUpdate"][field] {
@@ -63,12 +65,15 @@ pub(super) fn hand(
             );
         }
     }
-    let (have, want) = (Own::of(live).min_ready(), latch.after.min_ready());
+    let (have, want) = (
+        StatefulSettings::from_stateful_set(live).min_ready(),
+        latch.after.min_ready(),
+    );
     (have != want).then(|| told("minReadySeconds", &have.into(), &want.into()))?
 }
 
 /// Names every field that the manifest would change although a StatefulSet cannot change it.
-pub(super) fn fixed(live: &StatefulSet, manifest: &StatefulSet) -> Option<String> {
+pub(super) fn find_immutable_changes(live: &StatefulSet, manifest: &StatefulSet) -> Option<String> {
     let spec = |s: &StatefulSet| serde_json::to_value(&s.spec).unwrap_or_default();
     let (have, want) = (spec(live), spec(manifest));
     let or = |value: &Value, default: &str| {

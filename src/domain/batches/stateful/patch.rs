@@ -7,18 +7,18 @@ use serde_json::Value;
 use super::{
     super::{
         goal::Goal,
-        latch::{By, Latch, Mode, Previous},
-        patch::{Edit, asked},
-        records::InHand,
+        latch::{Latch, PreviousVersion, RolloutId, RolloutMode},
+        patch::{PatchBuilder, choose_replicas},
+        records::ActiveRollout,
         template,
     },
-    left::is_on,
-    own::{Own, Written},
+    orphaned::has_rollout_partition,
+    settings::{PartitionStep, StatefulSettings},
 };
 use crate::api::label;
 
 /// Fields of the spec that the rollout writes itself, or that are immutable.
-const TAKEN: [&str; 8] = [
+const ROLLOUT_FIELDS: [&str; 8] = [
     "template",
     "replicas",
     "selector",
@@ -29,163 +29,175 @@ const TAKEN: [&str; 8] = [
     "ordinals",
 ];
 
-impl Edit {
-    fn stateful_own(&mut self, own: &Own) -> &mut Self {
-        self.spec("minReadySeconds", own.min_ready_seconds.map(Value::from));
-        self.spec("updateStrategy", own.update_strategy.clone())
+impl PatchBuilder {
+    fn set_stateful_settings(&mut self, own: &StatefulSettings) -> &mut Self {
+        self.set_spec("minReadySeconds", own.min_ready_seconds.map(Value::from));
+        self.set_spec("updateStrategy", own.update_strategy.clone())
     }
 
-    fn stateful_latch(&mut self, latch: &Latch<Written, Own>) -> &mut Self {
-        self.spec(
+    fn set_stateful_latch(&mut self, latch: &Latch<PartitionStep, StatefulSettings>) -> &mut Self {
+        self.set_spec(
             "minReadySeconds",
             latch.after.min_ready_seconds.map(Value::from),
         );
-        self.spec(
+        self.set_spec(
             "updateStrategy",
-            Some(latch.after.stopping_at(latch.written.partition)),
+            Some(latch.after.strategy_stopping_at(latch.written.partition)),
         );
-        self.annotation(label::LATCH, serde_json::to_string(latch).ok())
+        self.set_annotation(label::LATCH, serde_json::to_string(latch).ok())
     }
 }
 
 /// First patch: new template, the rest of the manifest, the partition, and what is needed to go
 /// back.
-pub(super) fn begin(
+pub(super) fn begin_rollout(
     live: &StatefulSet,
     goal: &Goal<StatefulSet>,
-    written: Written,
+    written: PartitionStep,
 ) -> Option<Value> {
-    let own = Own::of(live);
-    let after = own.overlaid(goal.manifest);
+    let own = StatefulSettings::from_stateful_set(live);
+    let after = own.overlay_manifest(goal.manifest);
     let wanted = template::of_stateful(goal.manifest);
     let templates = (template::of_stateful(live), &wanted);
-    let latch = goal.begun(
+    let latch = goal.initial_latch(
         &live.metadata,
         templates,
         (own, after),
-        (Mode::Latched, written),
+        (RolloutMode::Latched, written),
     );
-    Edit::of(live)
-        .manifest(goal.manifest, &TAKEN)
-        .spec("template", Some(wanted))
-        .stateful_latch(&latch)
-        .patch()
+    PatchBuilder::from_live(live)
+        .merge_manifest(goal.manifest, &ROLLOUT_FIELDS)
+        .set_spec("template", Some(wanted))
+        .set_stateful_latch(&latch)
+        .build_patch()
 }
 
 /// Later step of the rollout.
-pub(super) fn step(
+pub(super) fn write_step(
     live: &StatefulSet,
-    latch: &Latch<Written, Own>,
-    written: Written,
+    latch: &Latch<PartitionStep, StatefulSettings>,
+    written: PartitionStep,
     hash: Option<String>,
 ) -> Option<Value> {
-    Edit::of(live)
-        .stateful_latch(&latch.stepped(written, hash))
-        .patch()
+    PatchBuilder::from_live(live)
+        .set_stateful_latch(&latch.with_step(written, hash))
+        .build_patch()
 }
 
 /// Own settings of an object that somebody recreated; `None` when it came with the rollout's
 /// settings.
-pub(super) fn own_again(live: &StatefulSet, hand: &InHand<Written, Own>) -> Option<Own> {
-    let own = Own::of(live);
-    let brought = own.partition() == hand.latch.written.partition || is_on(live, &hand.latch);
+pub(super) fn recreated_settings(
+    live: &StatefulSet,
+    hand: &ActiveRollout<PartitionStep, StatefulSettings>,
+) -> Option<StatefulSettings> {
+    let own = StatefulSettings::from_stateful_set(live);
+    let brought =
+        own.partition() == hand.latch.written.partition || has_rollout_partition(live, &hand.latch);
     (hand.made_again && !brought).then_some(own)
 }
 
 /// A new attempt takes over: sets the approved template and the partition.
 pub(super) fn take_over(
     live: &StatefulSet,
-    hand: &InHand<Written, Own>,
+    hand: &ActiveRollout<PartitionStep, StatefulSettings>,
     goal: &Goal<StatefulSet>,
-    written: Written,
+    written: PartitionStep,
 ) -> Option<Value> {
-    let mut latch = hand.latch.taken_over(goal.attempt, written);
+    let mut latch = hand.latch.with_attempt(goal.attempt, written);
     let wanted = template::of_stateful(goal.manifest);
-    if let Some(own) = own_again(live, hand) {
-        latch.made_again(
-            (own.overlaid(goal.manifest), own),
+    if let Some(own) = recreated_settings(live, hand) {
+        latch.update_for_recreated(
+            (own.overlay_manifest(goal.manifest), own),
             template::of_stateful(live),
             &wanted,
         );
     }
-    Edit::of(live)
-        .manifest(goal.manifest, &TAKEN)
-        .spec("template", Some(wanted))
-        .stateful_latch(&latch)
-        .patch()
+    PatchBuilder::from_live(live)
+        .merge_manifest(goal.manifest, &ROLLOUT_FIELDS)
+        .set_spec("template", Some(wanted))
+        .set_stateful_latch(&latch)
+        .build_patch()
 }
 
 /// All pods are new: restores the user's own settings in one patch; what was replaced stays in an
 /// annotation.
-pub(super) fn finalize(live: &StatefulSet, latch: &Latch<Written, Own>) -> Option<Value> {
-    Edit::of(live)
-        .stateful_own(&latch.after)
-        .ended(&latch.ended())
-        .patch()
+pub(super) fn finish_rollout(
+    live: &StatefulSet,
+    latch: &Latch<PartitionStep, StatefulSettings>,
+) -> Option<Value> {
+    PatchBuilder::from_live(live)
+        .set_stateful_settings(&latch.after)
+        .end_rollout(&latch.to_previous())
+        .build_patch()
 }
 
 /// Back: restores the old template *and* the user's settings in one patch.
-pub(super) fn revert(live: &StatefulSet, before: &Previous<Own>) -> Option<Value> {
-    Edit::of(live)
-        .stateful_own(&before.own)
-        .reverted(before)
-        .patch()
+pub(super) fn revert(
+    live: &StatefulSet,
+    before: &PreviousVersion<StatefulSettings>,
+) -> Option<Value> {
+    PatchBuilder::from_live(live)
+        .set_stateful_settings(&before.own)
+        .restore_template(before)
+        .build_patch()
 }
 
 /// Back, where pods below the user's own partition are new: the partition goes down to them first.
 /// What was replaced stays in an annotation, so that [`revert`] can finish.
 pub(super) fn revert_down_to(
     live: &StatefulSet,
-    before: &Previous<Own>,
+    before: &PreviousVersion<StatefulSettings>,
     release_uid: &str,
     partition: u32,
 ) -> Option<Value> {
-    let own = Own {
-        update_strategy: Some(before.own.stopping_at(partition)),
+    let own = StatefulSettings {
+        update_strategy: Some(before.own.strategy_stopping_at(partition)),
         ..before.own.clone()
     };
-    let by = before.by.clone().unwrap_or_else(|| By {
+    let by = before.by.clone().unwrap_or_else(|| RolloutId {
         release_uid: release_uid.into(),
-        ..By::default()
+        ..RolloutId::default()
     });
-    let told = Previous {
+    let told = PreviousVersion {
         by: Some(by),
         ..before.clone()
     };
-    Edit::of(live)
-        .stateful_own(&own)
-        .reverted(before)
-        .ended(&told)
-        .patch()
+    PatchBuilder::from_live(live)
+        .set_stateful_settings(&own)
+        .restore_template(before)
+        .end_rollout(&told)
+        .build_patch()
 }
 
 /// Removes a partition that no rollout needs any more: restores the user's own settings, keeps the
 /// template.
-pub(super) fn free(live: &StatefulSet, own: &Own) -> Option<Value> {
-    Edit::of(live)
-        .stateful_own(own)
-        .annotation(label::LATCH, None)
-        .patch()
+pub(super) fn remove_partition(live: &StatefulSet, own: &StatefulSettings) -> Option<Value> {
+    PatchBuilder::from_live(live)
+        .set_stateful_settings(own)
+        .set_annotation(label::LATCH, None)
+        .build_patch()
 }
 
 /// Applies the rest of the manifest where the template is already the wanted one.
-pub(super) fn adjust(live: &StatefulSet, manifest: &StatefulSet) -> Option<Value> {
-    let mut edit = Edit::of(live);
-    edit.manifest(manifest, &TAKEN)
-        .stateful_own(&Own::of(live).overlaid(manifest));
-    edit.spec("replicas", replicas(live, manifest).map(Value::from))
-        .patch()
+pub(super) fn sync_other_fields(live: &StatefulSet, manifest: &StatefulSet) -> Option<Value> {
+    let mut edit = PatchBuilder::from_live(live);
+    edit.merge_manifest(manifest, &ROLLOUT_FIELDS)
+        .set_stateful_settings(
+            &StatefulSettings::from_stateful_set(live).overlay_manifest(manifest),
+        );
+    edit.set_spec("replicas", wanted_replicas(live, manifest).map(Value::from))
+        .build_patch()
 }
 
 /// Sets the replicas before a rollout begins, when the manifest asks for another number and nothing
 /// else scales the workload.
 pub(super) fn scale(live: &StatefulSet, manifest: &StatefulSet) -> Option<Value> {
-    Edit::of(live)
-        .spec("replicas", replicas(live, manifest).map(Value::from))
-        .patch()
+    PatchBuilder::from_live(live)
+        .set_spec("replicas", wanted_replicas(live, manifest).map(Value::from))
+        .build_patch()
 }
 
-fn replicas(live: &StatefulSet, manifest: &StatefulSet) -> Option<i32> {
+fn wanted_replicas(live: &StatefulSet, manifest: &StatefulSet) -> Option<i32> {
     let of = |s: &StatefulSet| s.spec.as_ref().and_then(|s| s.replicas);
-    asked(&live.metadata, of(live), of(manifest))
+    choose_replicas(&live.metadata, of(live), of(manifest))
 }

@@ -6,7 +6,7 @@ use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Pod};
 use serde_json::{Value, json};
 
 use super::super::{simulator::object, template};
-use crate::domain::observe::{self, REVISION, StatefulSeen};
+use crate::domain::observe::{self, REVISION_LABEL, StatefulSeen};
 
 #[derive(Clone, Debug)]
 pub(crate) struct SimPod {
@@ -35,7 +35,7 @@ pub(crate) struct Sim {
 
 impl Sim {
     pub(crate) fn create(manifest: &Value, uid: &str, now: i64) -> Self {
-        let mut live = object::made(manifest, uid);
+        let mut live = object::create_object(manifest, uid);
         if live["spec"]["updateStrategy"].is_null() {
             live["spec"]["updateStrategy"] =
                 json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 0}});
@@ -57,7 +57,7 @@ impl Sim {
         (self.pods, self.revisions, self.ids) = (left.pods, left.revisions, left.ids);
     }
 
-    pub(crate) fn typed(&self) -> StatefulSet {
+    pub(crate) fn to_stateful_set(&self) -> StatefulSet {
         serde_json::from_value(self.live.clone()).unwrap()
     }
 
@@ -74,7 +74,7 @@ impl Sim {
     /// Merge patch as a client sends it: a stale one is refused.
     pub(crate) fn patch(&mut self, patch: &Value) -> Result<(), &'static str> {
         let before = self.live["spec"].clone();
-        object::merge(&mut self.live, patch)?;
+        object::merge_patch(&mut self.live, patch)?;
         for fixed in [
             "selector",
             "serviceName",
@@ -90,7 +90,7 @@ impl Sim {
     }
 
     /// Deletes a pod if it is still the one that was seen.
-    pub(crate) fn delete(&mut self, uid: &str, version: &str) -> Result<(), &'static str> {
+    pub(crate) fn delete_pod(&mut self, uid: &str, version: &str) -> Result<(), &'static str> {
         let known =
             |p: &&mut SimPod| format!("pod-{}", p.id) == uid && p.version.to_string() == version;
         let pod = self.pods.iter_mut().find(known).ok_or("409")?;
@@ -101,13 +101,15 @@ impl Sim {
 
     pub(crate) fn seen(&self) -> StatefulSeen {
         let pods: Vec<Pod> = self.pods.iter().map(|p| self.pod_object(p)).collect();
-        observe::stateful(&self.typed(), &pods, &|pod| object::lasted(pod, self.now))
+        observe::observe_stateful_set(&self.to_stateful_set(), &pods, &|pod| {
+            object::ready_duration(pod, self.now)
+        })
     }
 
     fn pod_object(&self, pod: &SimPod) -> Pod {
         let mut object = json!({
             "metadata": {"name": format!("{}-{}", self.live["metadata"]["name"].as_str().unwrap(), pod.place), "uid": format!("pod-{}", pod.id),
-                "resourceVersion": pod.version.to_string(), "labels": {REVISION: pod.revision},
+                "resourceVersion": pod.version.to_string(), "labels": {REVISION_LABEL: pod.revision},
                 "ownerReferences": [{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "s", "controller": true,
                     "uid": self.live["metadata"]["uid"]}]},
             "status": object::pod_status(pod.ready, self.broken.contains(&pod.image)),
@@ -119,7 +121,7 @@ impl Sim {
     }
 
     /// Pods with this image that are not terminating, and how many of them are Ready.
-    pub(crate) fn of(&self, image: &str) -> (u32, u32) {
+    pub(crate) fn count_by_image(&self, image: &str) -> (u32, u32) {
         let own = self.pods.iter().filter(|p| p.image == image && !p.going);
         (
             own.clone().count() as u32,
@@ -135,8 +137,8 @@ impl Sim {
             .count() as u32
     }
 
-    fn revision(&mut self) -> String {
-        let wanted = template::normal(&self.live["spec"]["template"]);
+    fn update_revision(&mut self) -> String {
+        let wanted = template::normalize_template(&self.live["spec"]["template"]);
         let known = self
             .revisions
             .iter()
@@ -156,20 +158,20 @@ impl Sim {
             .to_owned()
     }
 
-    fn available(&self, pod: &SimPod) -> bool {
+    fn is_available(&self, pod: &SimPod) -> bool {
         let min_ready = self.live["spec"]["minReadySeconds"].as_i64().unwrap_or(0);
         !pod.going && pod.ready.is_some_and(|r| r + min_ready <= self.now)
     }
 
     /// One pass of the StatefulSet controller.
     pub(crate) fn sync(&mut self) {
-        let update = self.revision();
+        let update = self.update_revision();
         let current = self.live["status"]["currentRevision"]
             .as_str()
             .unwrap_or(&update)
             .to_owned();
         let all = self.replicas();
-        self.act(&current, &update);
+        self.sync_replicas(&current, &update);
         let own = |p: &&SimPod| p.place < all && !p.going && p.revision == update;
         let whole = self
             .pods
@@ -181,10 +183,10 @@ impl Sim {
         let current = if whole { update.clone() } else { current };
         self.live["status"] = json!({"observedGeneration": self.live["metadata"]["generation"], "replicas": self.pods.len(),
             "currentRevision": current, "updateRevision": update});
-        object::bump(&mut self.live);
+        object::bump_version(&mut self.live);
     }
 
-    fn act(&mut self, current: &str, update: &str) {
+    fn sync_replicas(&mut self, current: &str, update: &str) {
         let (all, partition) = (self.replicas(), self.partition());
         let ordered = self.live["spec"]["podManagementPolicy"] != "Parallel";
         for place in 0..all {
@@ -206,7 +208,7 @@ impl Sim {
                 }
                 continue;
             };
-            if ordered && !self.available(pod) {
+            if ordered && !self.is_available(pod) {
                 return;
             }
         }
@@ -229,7 +231,7 @@ impl Sim {
         let there = self
             .pods
             .iter()
-            .filter(|p| p.place < all && self.available(p))
+            .filter(|p| p.place < all && self.is_available(p))
             .count();
         if there < all {
             return;
@@ -245,7 +247,7 @@ impl Sim {
     }
 
     /// The kubelets remove terminating pods.
-    pub(crate) fn obey(&mut self) {
+    pub(crate) fn remove_terminating(&mut self) {
         self.pods.retain(|p| !p.going);
     }
 
@@ -263,14 +265,14 @@ impl Sim {
     }
 
     /// A node is lost together with the `n`-th pod.
-    pub(crate) fn lose(&mut self, n: usize) {
+    pub(crate) fn lose_pod(&mut self, n: usize) {
         if let Some(i) = n.checked_rem(self.pods.len()) {
             self.pods.remove(i);
         }
     }
 
     /// The `n`-th pod stops being Ready.
-    pub(crate) fn fail(&mut self, n: usize) {
+    pub(crate) fn fail_pod(&mut self, n: usize) {
         if let Some(i) = n.checked_rem(self.pods.len()) {
             self.pods[i].ready = None;
             self.pods[i].version += 1;
@@ -284,7 +286,7 @@ impl Sim {
         for _ in 0..2000 {
             let before = state(self);
             self.sync();
-            self.obey();
+            self.remove_terminating();
             while self.ready_up(0) {}
             self.now += 1;
             still = if before == state(self) { still + 1 } else { 0 };

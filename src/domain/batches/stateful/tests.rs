@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::{
-        Records, Undo, Ways, batches,
+        Records, RescuePatches, UndoAction, plan_batches,
         tests::{UID, amounts},
     },
     simulator::Sim,
@@ -55,9 +55,9 @@ impl Run {
     fn of(replicas: usize, plan: &[Amount], live: &Value, more: &Value) -> Self {
         let mut sim = Sim::create(&manifest(replicas, "v1", live), "s", 1_000_000);
         sim.settle();
-        assert_eq!(sim.of("v1").1 as usize, replicas);
+        assert_eq!(sim.count_by_image("v1").1 as usize, replicas);
         let wanted = manifest(replicas, "v2", more);
-        let batches = batches(plan, &[size(Some(&sim.seen()), &typed(&wanted))]);
+        let batches = plan_batches(plan, &[rollout_size(Some(&sim.seen()), &typed(&wanted))]);
         Self {
             sim,
             wanted,
@@ -83,33 +83,33 @@ impl Run {
         }
     }
 
-    fn look(&self) -> Move {
+    fn look(&self) -> RolloutAction {
         let manifest = typed(&self.wanted);
-        next(Some(&self.sim.seen()), &self.goal(&manifest))
+        next_action(Some(&self.sim.seen()), &self.goal(&manifest))
     }
 
     fn progress(&self) -> Progress {
         let manifest = typed(&self.wanted);
-        progress(Some(&self.sim.seen()), &self.goal(&manifest))
+        measure_progress(Some(&self.sim.seen()), &self.goal(&manifest))
     }
 
     /// One observation and the action that it asks for.
-    fn step(&mut self) -> Move {
+    fn step(&mut self) -> RolloutAction {
         let next = self.look();
         match &next {
-            Move::Patch(patch, _) => {
+            RolloutAction::Patch(patch, _) => {
                 assert!(
                     patch.pointer("/metadata/resourceVersion").is_some(),
                     "{patch}"
                 );
                 self.sim.patch(patch).unwrap();
             }
-            Move::Delete(pod, _) => {
+            RolloutAction::Delete(pod, _) => {
                 assert!(
                     pod.ready.is_none(),
                     "a pod that serves is not deleted: {pod:?}"
                 );
-                self.sim.delete(&pod.uid, &pod.version).unwrap();
+                self.sim.delete_pod(&pod.uid, &pod.version).unwrap();
             }
             _ => {}
         }
@@ -117,11 +117,11 @@ impl Run {
     }
 
     /// Observes and settles until nothing more happens.
-    fn run(&mut self) -> Move {
+    fn run(&mut self) -> RolloutAction {
         for _ in 0..300 {
             match self.step() {
-                Move::Patch(..) | Move::Delete(..) => self.sim.settle(),
-                Move::Wait(_, Some(again)) => self.sim.now += again.as_secs().max(1),
+                RolloutAction::Patch(..) | RolloutAction::Delete(..) => self.sim.settle(),
+                RolloutAction::Wait(_, Some(again)) => self.sim.now += again.as_secs().max(1),
                 other => {
                     self.sim.settle();
                     if self.look() == other {
@@ -137,27 +137,29 @@ impl Run {
     fn undo(&mut self) -> (u32, u32) {
         let (mut patches, mut deleted) = (0, 0);
         for _ in 0..300 {
-            match undo(&self.sim.seen(), UID, &Records::default()) {
-                Undo::Patch(patch) => {
+            match undo_rollout(&self.sim.seen(), UID, &Records::default()) {
+                UndoAction::Patch(patch) => {
                     patches += 1;
                     self.sim.patch(&patch).unwrap();
                 }
-                Undo::Delete(pod, _) => {
+                UndoAction::Delete(pod, _) => {
                     assert!(
                         pod.ready.is_none(),
                         "a pod that serves is not deleted: {pod:?}"
                     );
                     deleted += 1;
-                    self.sim.delete(&pod.uid, &pod.version).unwrap();
+                    self.sim.delete_pod(&pod.uid, &pod.version).unwrap();
                 }
-                Undo::Wait(_, again) => self.sim.now += again.map_or(1, |a| a.as_secs().max(1)),
-                Undo::Done => return (patches, deleted),
+                UndoAction::Wait(_, again) => {
+                    self.sim.now += again.map_or(1, |a| a.as_secs().max(1))
+                }
+                UndoAction::Done => return (patches, deleted),
             }
             self.sim.settle();
         }
         panic!(
             "never back: {:?}",
-            undo(&self.sim.seen(), UID, &Records::default())
+            undo_rollout(&self.sim.seen(), UID, &Records::default())
         );
     }
 
@@ -177,7 +179,7 @@ fn one_two_four_of_four_and_the_users_own_settings_after_it() {
     let mut run = Run::new(4, &["1", "50%", "100%"], own.clone());
     for (upto, want) in [(1, "ooon"), (2, "oonn")] {
         run.upto = upto;
-        assert_eq!(run.run(), Move::Held);
+        assert_eq!(run.run(), RolloutAction::Held);
         assert_eq!(
             (run.places().as_str(), run.sim.partition()),
             (want, 4 - upto)
@@ -190,7 +192,7 @@ fn one_two_four_of_four_and_the_users_own_settings_after_it() {
         );
     }
     run.upto = 3;
-    assert_eq!(run.run(), Move::Done);
+    assert_eq!(run.run(), RolloutAction::Done);
     assert_eq!((run.places().as_str(), run.sim.replaced), ("nnnn", 4));
     let spec = &run.sim.live["spec"];
     assert_eq!(
@@ -211,16 +213,17 @@ fn a_version_that_never_comes_up_costs_one_pod_and_is_deleted_on_the_way_back() 
         let mut run = Run::new(4, &["50%"], json!({"podManagementPolicy": policy}));
         run.sim.broken.push("v2".into());
         let told = run.step();
-        assert!(matches!(told, Move::Patch(..)), "{told:?}");
+        assert!(matches!(told, RolloutAction::Patch(..)), "{told:?}");
         run.sim.settle();
-        assert!(matches!(run.step(), Move::Patch(_, why) if why.contains("revision")));
+        assert!(matches!(run.step(), RolloutAction::Patch(_, why) if why.contains("revision")));
         assert!(
-            matches!(run.look(), Move::Wait(why, None) if why.contains("0 of 2 new pods ready, waiting for s-3")
+            matches!(run.look(), RolloutAction::Wait(why, None) if why.contains("0 of 2 new pods ready, waiting for s-3")
             && why.contains("CrashLoopBackOff"))
         );
         assert_eq!((run.places().as_str(), run.sim.ready()), ("ooon", 3));
         // Restoring the template alone does not replace it.
-        let Undo::Patch(patch) = undo(&run.sim.seen(), UID, &Records::default()) else {
+        let UndoAction::Patch(patch) = undo_rollout(&run.sim.seen(), UID, &Records::default())
+        else {
             panic!()
         };
         run.sim.patch(&patch).unwrap();
@@ -237,9 +240,9 @@ fn an_old_version_that_crashes_does_not_hold_up_the_new_one() {
         let mut run = Run::new(3, &["100%"], json!({"podManagementPolicy": policy}));
         run.sim.broken.push("v1".into());
         for n in 0..3 {
-            run.sim.fail(n);
+            run.sim.fail_pod(n);
         }
-        assert_eq!(run.run(), Move::Done);
+        assert_eq!(run.run(), RolloutAction::Done);
         assert_eq!((run.places().as_str(), run.sim.ready()), ("nnn", 3));
     }
 }
@@ -247,32 +250,32 @@ fn an_old_version_that_crashes_does_not_hold_up_the_new_one() {
 #[test]
 fn a_hold_stops_after_the_pod_in_hand() {
     let mut run = Run::new(4, &["100%"], json!({}));
-    assert!(matches!(run.step(), Move::Patch(..)));
+    assert!(matches!(run.step(), RolloutAction::Patch(..)));
     // The controller replaces the highest pod; nothing else moves.
     run.sim.sync();
     run.hold = true;
-    assert!(matches!(run.step(), Move::Patch(_, why) if why.contains("in hand")));
+    assert!(matches!(run.step(), RolloutAction::Patch(_, why) if why.contains("in hand")));
     run.sim.settle();
     assert_eq!(
         (run.look(), run.places().as_str(), run.sim.partition()),
-        (Move::Held, "ooon", 3)
+        (RolloutAction::Held, "ooon", 3)
     );
     run.hold = false;
-    assert_eq!(run.run(), Move::Done);
+    assert_eq!(run.run(), RolloutAction::Done);
     assert_eq!(run.places(), "nnnn");
 }
 
 #[test]
 fn a_pod_that_is_not_ready_for_a_while_takes_no_batch_back() {
     let mut run = Run::new(6, &["1", "3", "100%"], json!({}));
-    assert_eq!(run.run(), Move::Held);
+    assert_eq!(run.run(), RolloutAction::Held);
     run.upto = 2;
-    assert!(matches!(run.step(), Move::Patch(..)));
+    assert!(matches!(run.step(), RolloutAction::Patch(..)));
     // The controller replaces the next one, and the pod that was already new flaps.
     run.sim.sync();
-    run.sim.obey();
+    run.sim.remove_terminating();
     let flaps = run.sim.pods.iter().position(|p| p.place == 5).unwrap();
-    run.sim.fail(flaps);
+    run.sim.fail_pod(flaps);
     run.sim.sync();
     assert_eq!(
         (
@@ -282,17 +285,25 @@ fn a_pod_that_is_not_ready_for_a_while_takes_no_batch_back() {
         ),
         (1, 0, 3)
     );
-    assert!(matches!(run.look(), Move::Wait(..)), "{:?}", run.look());
+    assert!(
+        matches!(run.look(), RolloutAction::Wait(..)),
+        "{:?}",
+        run.look()
+    );
     // Nor does it when another workload is behind.
     run.upto = 1;
-    assert!(matches!(run.look(), Move::Wait(..)), "{:?}", run.look());
+    assert!(
+        matches!(run.look(), RolloutAction::Wait(..)),
+        "{:?}",
+        run.look()
+    );
     run.upto = 2;
     assert_eq!(
         (run.run(), run.places().as_str(), run.progress().done),
-        (Move::Held, "ooonnn", 2)
+        (RolloutAction::Held, "ooonnn", 2)
     );
-    run.sim.fail(0);
-    run.sim.lose(5);
+    run.sim.fail_pod(0);
+    run.sim.lose_pod(5);
     assert_eq!((run.progress().done, run.sim.partition()), (1, 3));
 }
 
@@ -303,26 +314,35 @@ fn scaling_in_the_middle_is_planned_anew_and_shrinks_no_batch() {
         .as_object_mut()
         .unwrap()
         .shift_remove("replicas");
-    assert_eq!(run.run(), Move::Held);
+    assert_eq!(run.run(), RolloutAction::Held);
     assert_eq!(run.places(), "ooonnn");
     // The added pods are at the top, and new.
     run.sim.patch(&json!({"spec": {"replicas": 8}})).unwrap();
     run.sim.settle();
-    assert_eq!((run.run(), run.places().as_str()), (Move::Held, "ooonnnnn"));
+    assert_eq!(
+        (run.run(), run.places().as_str()),
+        (RolloutAction::Held, "ooonnnnn")
+    );
     run.sim.patch(&json!({"spec": {"replicas": 4}})).unwrap();
     run.sim.settle();
     assert_eq!(run.places(), "ooon");
-    assert_eq!((run.run(), run.places().as_str()), (Move::Held, "oonn"));
+    assert_eq!(
+        (run.run(), run.places().as_str()),
+        (RolloutAction::Held, "oonn")
+    );
     run.upto = 2;
-    assert_eq!((run.run(), run.places().as_str()), (Move::Done, "nnnn"));
+    assert_eq!(
+        (run.run(), run.places().as_str()),
+        (RolloutAction::Done, "nnnn")
+    );
 }
 
 #[test]
 fn rescue_finishes_or_aborts_without_the_release() {
     for (all, finishes) in [("nnnnnn", true), ("oooooo", false)] {
         let mut run = Run::new(6, &["50%"], json!({}));
-        assert_eq!(run.run(), Move::Held);
-        let Ways { finish, abort, .. } = rescue(&run.sim.seen(), &Records::default())
+        assert_eq!(run.run(), RolloutAction::Held);
+        let RescuePatches { finish, abort, .. } = plan_rescue(&run.sim.seen(), &Records::default())
             .unwrap()
             .unwrap();
         run.sim
@@ -330,6 +350,6 @@ fn rescue_finishes_or_aborts_without_the_release() {
             .unwrap();
         run.sim.settle();
         assert_eq!(run.places(), all);
-        assert_eq!(rescue(&run.sim.seen(), &Records::default()), Ok(None));
+        assert_eq!(plan_rescue(&run.sim.seen(), &Records::default()), Ok(None));
     }
 }

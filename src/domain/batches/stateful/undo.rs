@@ -10,16 +10,16 @@ use serde_json::Value;
 
 use super::{
     super::{
-        goal::settling,
-        latch::{Latch, Previous},
+        goal::describe_pod,
+        latch::{Latch, PreviousVersion},
         records::{Records, has_ended},
         template,
-        undo::{Undo, Ways},
+        undo::{RescuePatches, UndoAction},
     },
-    left::{is_nobodys, is_on, nobodys, shows},
-    own::{Own, Written},
+    orphaned::{describe_orphaned, has_rollout_partition, is_orphaned, shows_rollout},
     patch,
-    table::Table,
+    settings::{PartitionStep, StatefulSettings},
+    slots::SlotTable,
 };
 use crate::{
     api::label,
@@ -27,41 +27,58 @@ use crate::{
 };
 
 /// Next action on the way back of a release.
-pub fn undo(seen: &StatefulSeen, release_uid: &str, records: &Records) -> Undo {
+pub fn undo_rollout(seen: &StatefulSeen, release_uid: &str, records: &Records) -> UndoAction {
     let live = &seen.live;
-    let shows = |latch: &Latch<Written, Own>, _| shows(live, latch);
-    let before =
-        Previous::before::<Written>(&live.metadata, release_uid, records, shows, |latch| {
-            is_on(live, latch)
-        });
-    if before.is_none() && records.made_again(&live.metadata) {
-        return Undo::Done;
+    let shows = |latch: &Latch<PartitionStep, StatefulSettings>, _| shows_rollout(live, latch);
+    let before = PreviousVersion::find_for_release::<PartitionStep>(
+        &live.metadata,
+        release_uid,
+        records,
+        shows,
+        |latch| has_rollout_partition(live, latch),
+    );
+    if before.is_none() && records.is_recreated(&live.metadata) {
+        return UndoAction::Done;
     }
-    let (patch, last) = before.map_or((None, false), |before| back(seen, &before, release_uid));
+    let (patch, last) = before.map_or((None, false), |before| {
+        next_undo_patch(seen, &before, release_uid)
+    });
     if let Some(patch) = patch.clone().filter(|_| !last) {
-        return Undo::Patch(patch);
+        return UndoAction::Patch(patch);
     }
-    if let Some(pod) = in_the_way(seen) {
-        return Undo::Delete(
+    if let Some(pod) = find_blocking_pod(seen) {
+        return UndoAction::Delete(
             Box::new(pod.clone()),
-            settling(pod, "is not ready and holds up the way back: it is deleted"),
+            describe_pod(pod, "is not ready and holds up the way back: it is deleted"),
         );
     }
-    match (seen.settled(&Own::of(live)), patch) {
-        (Ok(()), Some(patch)) => Undo::Patch(patch),
-        (Ok(()), None) => Undo::Done,
-        (Err((why, again)), _) => Undo::Wait(why, again),
+    match (
+        seen.check_settled(&StatefulSettings::from_stateful_set(live)),
+        patch,
+    ) {
+        (Ok(()), Some(patch)) => UndoAction::Patch(patch),
+        (Ok(()), None) => UndoAction::Done,
+        (Err((why, again)), _) => UndoAction::Wait(why, again),
     }
 }
 
 /// Next patch on the way back, and whether to send it only when all pods are back. One patch is
 /// enough, unless the rollout went below the user's own partition: those pods come back first,
 /// since nothing would replace them later.
-fn back(seen: &StatefulSeen, before: &Previous<Own>, release_uid: &str) -> (Option<Value>, bool) {
+fn next_undo_patch(
+    seen: &StatefulSeen,
+    before: &PreviousVersion<StatefulSettings>,
+    release_uid: &str,
+) -> (Option<Value>, bool) {
     let live = &seen.live;
-    let (at, kept) = (Own::of(live).partition(), before.own.partition());
-    let went_back = template::same(&template::of_stateful(live), &before.template);
-    let reached = Table::of(seen, 0).lowest_new().filter(|_| seen.observed());
+    let (at, kept) = (
+        StatefulSettings::from_stateful_set(live).partition(),
+        before.own.partition(),
+    );
+    let went_back = template::is_same_template(&template::of_stateful(live), &before.template);
+    let reached = SlotTable::from_observed(seen, 0)
+        .lowest_new()
+        .filter(|_| seen.is_observed());
     let down_to = reached.map_or(at, |reached| reached.min(at));
     if !went_back && down_to < kept {
         return (
@@ -74,34 +91,41 @@ fn back(seen: &StatefulSeen, before: &Previous<Own>, release_uid: &str) -> (Opti
 }
 
 /// For a StatefulSet on its way back: the pod of the unwanted version that blocks all others.
-pub fn in_the_way(seen: &StatefulSeen) -> Option<&PodSeen> {
-    let from = Own::of(&seen.live).partition();
-    Table::of(seen, from)
-        .in_the_way(|_| true)
-        .filter(|_| seen.observed())
+pub fn find_blocking_pod(seen: &StatefulSeen) -> Option<&PodSeen> {
+    let from = StatefulSettings::from_stateful_set(&seen.live).partition();
+    SlotTable::from_observed(seen, from)
+        .find_blocking_pod(|_| true)
+        .filter(|_| seen.is_observed())
 }
 
 /// For a StatefulSet left half-way: the one patch that finishes the rollout, and the one that
 /// aborts it. `Err` when neither can be determined.
-pub fn rescue(seen: &StatefulSeen, records: &Records) -> Result<Option<Ways>, String> {
+pub fn plan_rescue(
+    seen: &StatefulSeen,
+    records: &Records,
+) -> Result<Option<RescuePatches>, String> {
     let live = &seen.live;
     let known = records
-        .latch::<Written, Own>()
+        .parse_latch::<PartitionStep, StatefulSettings>()
         .filter(|l| !has_ended(&live.metadata, l));
-    let (latch, note) = match (Latch::<Written, Own>::of(&live.metadata), known) {
+    let (latch, note) = match (
+        Latch::<PartitionStep, StatefulSettings>::from_meta(&live.metadata),
+        known,
+    ) {
         (Ok(Some(latch)), _) => (latch, None),
-        (_, Some(known)) if is_on(live, &known) => (
+        (_, Some(known)) if has_rollout_partition(live, &known) => (
             known,
             Some(
                 "another hand took its annotation away: what it kept is from the release's own record",
             ),
         ),
         (Err(why), _) => return Err(why),
-        (Ok(None), _) if is_nobodys(seen) => return Err(nobodys(live)),
+        (Ok(None), _) if is_orphaned(seen) => return Err(describe_orphaned(live)),
         (Ok(None), _) => return Ok(None),
     };
-    let at = Own::of(live).partition();
-    let went_back = template::same(&template::of_stateful(live), &latch.before.template);
+    let at = StatefulSettings::from_stateful_set(live).partition();
+    let went_back =
+        template::is_same_template(&template::of_stateful(live), &latch.before.template);
     // A single patch cannot wait: the pods come back, and the user's own partition stays in the
     // annotation.
     let abort = if at < latch.before.own.partition() && !went_back {
@@ -109,9 +133,9 @@ pub fn rescue(seen: &StatefulSeen, records: &Records) -> Result<Option<Ways>, St
     } else {
         patch::revert(live, &latch.before)
     };
-    let patches = patch::finalize(live, &latch).zip(abort);
-    Ok(patches.map(|(finish, abort)| Ways {
-        of: latch.mark(),
+    let patches = patch::finish_rollout(live, &latch).zip(abort);
+    Ok(patches.map(|(finish, abort)| RescuePatches {
+        of: latch.to_mark(),
         finish,
         abort,
         note,

@@ -4,10 +4,10 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{
-    super::{Own, Records, Undo, targets, undo},
+    super::{DeploymentSettings, Records, UndoAction, compute_targets, undo_rollout},
     Run, UID, typed,
 };
-use crate::{api::Amount, domain::batches::Move};
+use crate::{api::Amount, domain::batches::RolloutAction};
 
 /// What happens between two observations.
 #[derive(Clone, Debug)]
@@ -69,17 +69,17 @@ proptest! {
         let mut run = Run::new(replicas, &plan, strategy.clone());
         run.surge = surge.map(Amount::Count);
         if let Some(seconds) = min_ready { run.wanted["spec"]["minReadySeconds"] = seconds.into(); }
-        let all = targets(&run.batches, replicas);
-        let most = run.surge.map_or_else(|| Own::of(&typed(&run.wanted)).fences(replicas).0, |s| s.of(replicas));
+        let all = compute_targets(&run.batches, replicas);
+        let most = run.surge.map_or_else(|| DeploymentSettings::from_deployment(&typed(&run.wanted)).surge_and_unavailable(replicas).0, |s| s.scaled_count(replicas));
         for event in events {
             match event {
-                Event::Look => if let Move::Patch(patch, _) = run.look() { run.sim.patch(&patch).unwrap(); },
-                Event::StaleLook => if let Move::Patch(patch, _) = run.look() {
+                Event::Look => if let RolloutAction::Patch(patch, _) = run.look() { run.sim.patch(&patch).unwrap(); },
+                Event::StaleLook => if let RolloutAction::Patch(patch, _) = run.look() {
                     run.sim.patch(&json!({"metadata": {"labels": {"x": "y"}}})).unwrap();
                     prop_assert_eq!(run.sim.patch(&patch), Err("409"));
                 },
                 Event::Sync => run.sim.sync(),
-                Event::Obey => run.sim.obey(),
+                Event::Obey => run.sim.sync_pods(),
                 Event::Ready(n) => { run.sim.ready_up(n); }
                 Event::Tick(s) => run.sim.now += i64::from(s),
                 Event::Allow => run.upto = (run.upto + 1).min(all.len()),
@@ -88,25 +88,25 @@ proptest! {
                 Event::Lose(_) => {}
             }
             prop_assert!(run.sim.ready() >= replicas, "{} of {replicas} ready", run.sim.ready());
-            prop_assert!(run.sim.of("v2").0 <= all[run.upto - 1], "past the batch that is allowed");
+            prop_assert!(run.sim.count_by_image("v2").0 <= all[run.upto - 1], "past the batch that is allowed");
             // Once finished, the Deployment uses the user's own strategy, and nothing moves any
             // more.
             prop_assert!(run.sim.pods.len() as u32 <= replicas + most, "{} pods of {replicas} + {most}", run.sim.pods.len());
         }
         run.hold = false;
         if abort {
-            if let Undo::Patch(patch) = undo(&run.sim.seen(), UID, &Records::default()) { run.sim.patch(&patch).unwrap(); }
+            if let UndoAction::Patch(patch) = undo_rollout(&run.sim.seen(), UID, &Records::default()) { run.sim.patch(&patch).unwrap(); }
             run.sim.settle();
-            prop_assert_eq!((run.sim.of("v1"), run.sim.of("v2").0), ((replicas, replicas), 0));
+            prop_assert_eq!((run.sim.count_by_image("v1"), run.sim.count_by_image("v2").0), ((replicas, replicas), 0));
             run.sim.now += 100;
-            prop_assert_eq!(undo(&run.sim.seen(), UID, &Records::default()), Undo::Done);
+            prop_assert_eq!(undo_rollout(&run.sim.seen(), UID, &Records::default()), UndoAction::Done);
         } else {
             for upto in run.upto..=all.len() {
                 run.upto = upto;
                 let end = run.run();
-                prop_assert_eq!(run.sim.of("v2"), (all[upto - 1], all[upto - 1]));
-                prop_assert_eq!(run.sim.of("v1").0, replicas - all[upto - 1]);
-                prop_assert_eq!(end, if upto == all.len() { Move::Done } else { Move::Held });
+                prop_assert_eq!(run.sim.count_by_image("v2"), (all[upto - 1], all[upto - 1]));
+                prop_assert_eq!(run.sim.count_by_image("v1").0, replicas - all[upto - 1]);
+                prop_assert_eq!(end, if upto == all.len() { RolloutAction::Done } else { RolloutAction::Held });
             }
             prop_assert_eq!(run.sim.live["spec"].get("minReadySeconds").and_then(Value::as_i64), min_ready);
         }
@@ -129,9 +129,9 @@ proptest! {
             run.sim.patch(&json!({"spec": {"replicas": size}})).unwrap();
             for event in between.by_ref().take(8) {
                 match event {
-                    Event::Look => if let Move::Patch(patch, _) = run.look() { run.sim.patch(&patch).unwrap(); },
+                    Event::Look => if let RolloutAction::Patch(patch, _) = run.look() { run.sim.patch(&patch).unwrap(); },
                     Event::Sync => run.sim.sync(),
-                    Event::Obey => run.sim.obey(),
+                    Event::Obey => run.sim.sync_pods(),
                     Event::Ready(n) => { run.sim.ready_up(n); }
                     Event::Allow => run.upto = (run.upto + 1).min(run.batches.len()),
                     _ => {}
@@ -140,8 +140,8 @@ proptest! {
         }
         run.sim.settle();
         run.upto = run.batches.len();
-        prop_assert_eq!(run.run(), Move::Done);
+        prop_assert_eq!(run.run(), RolloutAction::Done);
         let size = run.sim.replicas();
-        prop_assert_eq!((run.sim.of("v2"), run.sim.of("v1").0), ((size, size), 0));
+        prop_assert_eq!((run.sim.count_by_image("v2"), run.sim.count_by_image("v1").0), ((size, size), 0));
     }
 }

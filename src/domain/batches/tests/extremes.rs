@@ -59,9 +59,9 @@ proptest! {
         let (phase, at, from, to, above) = written;
         let latch = Latch {
             release: "r-1".into(), release_uid: UID.into(), task: "deploy".into(), attempt: at, batches: amounts.clone(),
-            written: Written { phase: [Phase::Surge, Phase::Retire, Phase::Hold][phase], replicas: at, from, to, surge: above },
-            template: template::digest(&template::of_deployment(&typed(&manifest(1, "v2", Value::Null)))),
-            after: Own { min_ready_seconds: Some(min_ready), strategy: Some(strategy), ..Own::default() },
+            written: LatchStep { phase: [LatchPhase::Surge, LatchPhase::Retire, LatchPhase::Hold][phase], replicas: at, from, to, surge: above },
+            template: template::short_digest(&template::of_deployment(&typed(&manifest(1, "v2", Value::Null)))),
+            after: DeploymentSettings { min_ready_seconds: Some(min_ready), strategy: Some(strategy), ..DeploymentSettings::default() },
             ..Latch::default()
         };
         let latch = serde_json::to_string(&latch).unwrap();
@@ -75,19 +75,19 @@ proptest! {
             "spec": {"replicas": n, "selector": {}, "template": manifest(1, ["v1", "v2"][i % 2], Value::Null)["spec"]["template"]},
         })).unwrap();
         let sets: Vec<k8s_openapi::api::apps::v1::ReplicaSet> = sets.iter().enumerate().map(set).collect();
-        let seen = observe::deployment(&live, &sets, [], &|_| jiff::SignedDuration::ZERO);
+        let seen = observe::observe_deployment(&live, &sets, [], &|_| jiff::SignedDuration::ZERO);
         let record = RolloutRecord { attempt: at, state: RolloutState::Takes, latch, ..RolloutRecord::default() };
         let records = Records { kept: taken.then_some(&record), under_way: &[] };
         let (attempt, hold, surge, upto) = goal;
         let wanted = typed(&manifest(4, "v2", Value::Null));
-        let batches = batches(&amounts, &[seen.replicas()]);
+        let batches = plan_batches(&amounts, &[seen.replicas()]);
         let goal = Goal {
             manifest: &wanted, release: "r-1", release_uid: UID, task: "deploy", attempt, batches: &batches, upto, hold, surge, records,
         };
-        let told = progress(Some(&seen), &goal);
+        let told = measure_progress(Some(&seen), &goal);
         prop_assert!(told.done <= batches.len());
-        next(Some(&seen), &goal);
-        undo(&seen, UID, &records);
-        let _ = rescue(&seen, &records);
+        next_action(Some(&seen), &goal);
+        undo_rollout(&seen, UID, &records);
+        let _ = plan_rescue(&seen, &records);
     }
 }

@@ -11,8 +11,8 @@ use crate::{
         gateway_api::{LANE_GATEWAY, ValueMatch},
     },
     domain::{
-        lanes::{Rules, check, express::ways, text},
-        request::{Look, RequestParts},
+        lanes::{Rules, check_lanes, gateway_match::expand_conditions, text},
+        request::{RequestParts, RequestView},
     },
 };
 
@@ -64,26 +64,32 @@ fn lane(name: &str, priority: i32, paths: &[&str], all: &[&str], any: &[&str]) -
         ..LaneSpec::default()
     };
     spec.rule.paths = paths.iter().map(|p| (*p).to_owned()).collect();
-    spec.rule.all = all.iter().map(|c| text::parse(c).unwrap()).collect();
-    spec.rule.any = any.iter().map(|c| text::parse(c).unwrap()).collect();
+    spec.rule.all = all
+        .iter()
+        .map(|c| text::parse_condition(c).unwrap())
+        .collect();
+    spec.rule.any = any
+        .iter()
+        .map(|c| text::parse_condition(c).unwrap())
+        .collect();
     Lane::new(name, spec)
 }
 
 fn refused(group: &LaneGroup, condition: &str) -> String {
-    let means = Means::of(group).unwrap();
-    ways(&lane("l", 0, &[], &[condition], &[]).spec, &means)
+    let means = GatewayFeatures::from_group(group).unwrap();
+    expand_conditions(&lane("l", 0, &[], &[condition], &[]).spec, &means)
         .map_or_else(|wrong| wrong[0].1.clone(), |_| String::new())
 }
 
 /// A gateway as its specification defines it: the most specific match, then the order of rules.
-fn gateway(rules: &[Vec<Coloured>], request: &RequestParts) -> Option<Tag> {
+fn gateway(rules: &[Vec<ColouredRule>], request: &RequestParts) -> Option<TagAction> {
     let holds = |wanted: &ValueMatch, value: Option<&str>| match (wanted.kind.as_str(), value) {
         ("Exact", Some(v)) => v == wanted.value,
         ("RegularExpression", Some(v)) => Regex::new(&wanted.value).unwrap().is_match(v),
         _ => false,
     };
     let takes = |m: &RouteMatch| {
-        under(&request.path, &m.path.as_ref().unwrap().value)
+        is_under_prefix(&request.path, &m.path.as_ref().unwrap().value)
             && m.method.as_ref().is_none_or(|n| *n == request.method)
             && m.headers.iter().all(|h| holds(h, request.header(&h.name)))
             && m.query_params
@@ -154,12 +160,12 @@ fn what_cannot_be_expressed_is_refused_with_what_to_use_instead() {
     );
     assert!(refused(&plain, "header x prefix 1").contains("needs a regular expression"));
     assert_eq!(refused(&plain, "header x == 1"), "");
-    let told = group_problems(&plain, &Means::of(&plain).unwrap());
+    let told = group_problems(&plain, &GatewayFeatures::from_group(&plain).unwrap());
     assert!(
         told.len() == 1 && told[0].contains("HTTPRoutePathRewrite"),
         "{told:?}"
     );
-    assert!(Means::of(&group(LANE_GATEWAY, None)).is_none());
+    assert!(GatewayFeatures::from_group(&group(LANE_GATEWAY, None)).is_none());
 }
 
 #[test]
@@ -168,7 +174,7 @@ fn a_refusal_is_an_error_at_its_place_also_of_a_disabled_lane() {
     share.spec.share = Some(10.0);
     let mut off = lane("off", 1, &[], &["header a == 1", "cookie b == 1"], &[]);
     off.spec.enabled = false;
-    let problems = check("g", Some(&traefik()), &[share, off]);
+    let problems = check_lanes("g", Some(&traefik()), &[share, off]);
     let told: Vec<_> = problems
         .iter()
         .map(|p| (p.lane.as_str(), p.place.as_str(), p.severity))
@@ -194,9 +200,13 @@ fn rules_name_paths_and_rewrites_by_entry() {
         &[],
     )];
     let group = traefik();
-    let (rules, problems) = coloured(&group, &lanes, &Means::of(&group).unwrap());
+    let (rules, problems) = build_coloured_rules(
+        &group,
+        &lanes,
+        &GatewayFeatures::from_group(&group).unwrap(),
+    );
     assert_eq!(problems, []);
-    let short = |r: &Coloured| {
+    let short = |r: &ColouredRule| {
         let paths: Vec<_> = r
             .matches
             .iter()
@@ -208,7 +218,7 @@ fn rules_name_paths_and_rewrites_by_entry() {
             r.rewrite.clone().unwrap_or_default(),
         )
     };
-    let set = || Tag::Set("t-one".into());
+    let set = || TagAction::Set("t-one".into());
     let told: Vec<Vec<_>> = rules
         .iter()
         .map(|of| of.iter().map(short).collect())
@@ -217,15 +227,18 @@ fn rules_name_paths_and_rewrites_by_entry() {
         told[0],
         [
             ("/A/x /A/x".into(), set(), "/x".into()),
-            ("/A".into(), Tag::None, "/".into())
+            ("/A".into(), TagAction::None, "/".into())
         ]
     );
-    assert_eq!(told[1], [("/A/deep".into(), Tag::None, String::new())]);
+    assert_eq!(
+        told[1],
+        [("/A/deep".into(), TagAction::None, String::new())]
+    );
     assert_eq!(
         told[2],
         [
             ("/B /B".into(), set(), "/b".into()),
-            ("/B".into(), Tag::None, "/b".into())
+            ("/B".into(), TagAction::None, "/b".into())
         ]
     );
 }
@@ -238,19 +251,23 @@ fn a_clients_own_tag_counts_after_the_lanes() {
         lane("one", 0, &[], &["method == GET"], &[]),
         lane("two", 1, &[], &["parameter p == 1"], &[]),
     ];
-    let (rules, _) = coloured(&group, &lanes, &Means::of(&group).unwrap());
+    let (rules, _) = build_coloured_rules(
+        &group,
+        &lanes,
+        &GatewayFeatures::from_group(&group).unwrap(),
+    );
     let own = [("x-mse-tag", "t-two")];
     let tag =
         |method: &str, query: &str| gateway(&rules, &request(method, "/A", query, &own)).unwrap();
-    assert_eq!(tag("GET", ""), Tag::Set("t-one".into()));
-    assert_eq!(tag("PUT", "p=1"), Tag::Set("t-two".into()));
-    assert_eq!(tag("PUT", ""), Tag::Own("t-two".into()));
+    assert_eq!(tag("GET", ""), TagAction::Set("t-one".into()));
+    assert_eq!(tag("PUT", "p=1"), TagAction::Set("t-two".into()));
+    assert_eq!(tag("PUT", ""), TagAction::Client("t-two".into()));
 }
 
 #[test]
 fn what_has_no_room_is_left_out_and_told() {
     let group = traefik();
-    let means = Means::of(&group).unwrap();
+    let means = GatewayFeatures::from_group(&group).unwrap();
     let many: Vec<String> = (0..60).map(|i| format!("v{i}")).collect();
     let wide = format!("parameter p in {}", many.join(","));
     let lanes: Vec<Lane> = (0..4)
@@ -264,7 +281,7 @@ fn what_has_no_room_is_left_out_and_told() {
             )
         })
         .collect();
-    let (rules, problems) = coloured(&group, &lanes, &means);
+    let (rules, problems) = build_coloured_rules(&group, &lanes, &means);
     assert_eq!(rules.len(), 3);
     assert!(
         problems.iter().all(|p| p.text.contains("no room")),
@@ -274,8 +291,8 @@ fn what_has_no_room_is_left_out_and_told() {
     assert_eq!(left, ["l3", "l2", "l1"], "the first lane stays");
     for of in &rules {
         assert!(
-            of.len() <= MOST_RULES
-                && of.iter().map(|r| r.matches.len()).sum::<usize>() <= MOST_MATCHES
+            of.len() <= MAX_RULES
+                && of.iter().map(|r| r.matches.len()).sum::<usize>() <= MAX_MATCHES
         );
         assert!(of.iter().all(|r| r.matches.len() <= 64));
     }
@@ -286,7 +303,7 @@ fn what_has_no_room_is_left_out_and_told() {
         &[&wide, &wide.replace(" p ", " q "), "header h in a,b,c"],
         &[],
     );
-    let (rules, problems) = coloured(&group, &[alone], &means);
+    let (rules, problems) = build_coloured_rules(&group, &[alone], &means);
     assert!(
         problems[0].text.contains("more than 128 matches"),
         "{problems:?}"
@@ -301,7 +318,11 @@ fn two_patterns_on_one_key_are_refused_where_an_order_hangs_on_them() {
         lane("one", 0, &[], &["header x regex a.*"], &[]),
         lane("two", 1, &[], &["header x regex .*b"], &[]),
     ];
-    let (_, problems) = coloured(&group, &lanes, &Means::of(&group).unwrap());
+    let (_, problems) = build_coloured_rules(
+        &group,
+        &lanes,
+        &GatewayFeatures::from_group(&group).unwrap(),
+    );
     assert!(
         problems.len() == 1 && problems[0].lane == "two",
         "{problems:?}"
@@ -407,13 +428,13 @@ proptest! {
     #[test]
     fn priorities_hold_at_every_gateway(lanes in lanes(), requests in prop::collection::vec(requests(), 1..12)) {
         let group = traefik();
-        let (rules, problems) = coloured(&group, &lanes, &Means::of(&group).unwrap());
+        let (rules, problems) = build_coloured_rules(&group, &lanes, &GatewayFeatures::from_group(&group).unwrap());
         // Leave out lanes that were refused.
         let kept: Vec<Lane> =
             lanes.iter().filter(|l| problems.iter().all(|p| Some(&p.lane) != l.metadata.name.as_ref())).cloned().collect();
         let (ours, _) = Rules::compile("g", &kept);
         for request in &requests {
-            let wanted = ours.decide(request).map_or(Tag::None, |d| Tag::Set(d.tag.to_owned()));
+            let wanted = ours.decide_lane(request).map_or(TagAction::None, |d| TagAction::Set(d.tag.to_owned()));
             match gateway(&rules, request) {
                 Some(tag) => prop_assert_eq!(tag, wanted, "{:?} {:?}", request, rules),
                 None => prop_assert_eq!(request.path.as_str(), "/C"),

@@ -18,7 +18,7 @@ fn admitted(
         request = request.header(*name, *value);
     }
     let mut parts = request.body(()).unwrap().into_parts().0;
-    admit(&mut parts, "127.0.0.1:80", &[TAG])
+    admit_request(&mut parts, "127.0.0.1:80", &[TAG])
         .map(|_| parts)
         .map_err(|r| r.status.as_u16())
 }
@@ -189,7 +189,7 @@ fn only_a_websocket_is_switched_to() {
             request = request.header(*name, *value);
         }
         let mut parts = request.body(()).unwrap().into_parts().0;
-        let admitted = admit(&mut parts, "l", &[]).unwrap();
+        let admitted = admit_request(&mut parts, "l", &[]).unwrap();
         assert!(
             !parts.headers.contains_key("upgrade") && !parts.headers.contains_key("http2-settings")
         );

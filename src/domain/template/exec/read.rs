@@ -7,7 +7,7 @@ use super::Run;
 impl Run<'_, '_> {
     /// Follows keys from a value; `base` is how the value is written in the source. With
     /// `forgiving`, a missing key yields nil instead of a problem.
-    pub(super) fn read(
+    pub(super) fn follow_keys(
         &mut self,
         at: usize,
         value: Value,
@@ -24,19 +24,25 @@ impl Run<'_, '_> {
                 other => {
                     let what = format!(
                         "`{}`: there is no `{key}` in {}",
-                        written(base, keys),
-                        other.article()
+                        format_key_path(base, keys),
+                        other.describe_type()
                     );
-                    return self.note(Problem::new(at, what));
+                    return self.note_problem(Problem::new(at, what));
                 }
             };
             match next {
                 Some(next) => value = next,
                 None if forgiving => return Value::Nil,
                 None => {
-                    let problem =
-                        missing(at, &written(base, keys), keys, i, &value, self.environment);
-                    return self.note(problem);
+                    let problem = explain_missing_key(
+                        at,
+                        &format_key_path(base, keys),
+                        keys,
+                        i,
+                        &value,
+                        self.environment,
+                    );
+                    return self.note_problem(problem);
                 }
             }
         }
@@ -44,11 +50,11 @@ impl Run<'_, '_> {
     }
 }
 
-fn written(base: &str, keys: &[&str]) -> String {
+fn format_key_path(base: &str, keys: &[&str]) -> String {
     format!("{base}.{}", keys.join("."))
 }
 
-fn missing(
+fn explain_missing_key(
     at: usize,
     written: &str,
     keys: &[&str],
@@ -64,23 +70,24 @@ fn missing(
     let known: Vec<&str> = match parent {
         Value::Map(map) => map.entries.keys().map(|k| &**k).collect(),
         _ if i == 0 && !written.starts_with(['$', '(']) => {
-            return problem
-                .help("this template was called without data: write `{{ template \"…\" . }}`");
+            return problem.with_help(
+                "this template was called without data: write `{{ template \"…\" . }}`",
+            );
         }
         _ => {
-            return problem.help(format!(
+            return problem.with_help(format!(
                 "`{}` has no value",
                 keys[..i].last().copied().unwrap_or(".")
             ));
         }
     };
-    let near = functions::nearest(key, known.iter().copied());
+    let near = functions::find_nearest(key, known.iter().copied());
     let there = match known.len() {
         0 => "there are none".to_owned(),
         1..=8 => format!("there are {}", known.join(", ")),
         n => format!("there are {}, … ({n} in all)", known[..8].join(", ")),
     };
-    problem.help(match (&keys[..i], near) {
+    problem.with_help(match (&keys[..i], near) {
         (_, Some(near)) => format!("did you mean `{near}`?"),
         (["Values", ..], None) => {
             format!("give environment {environment:?} the value, or write `{{{{ {written} | default … }}}}` ({there})")

@@ -10,7 +10,7 @@ struct Decimal {
 impl Decimal {
     /// Rounds to `digits` significant digits, or to the fewest that read back as the same number.
     /// Trailing zeros are dropped.
-    fn of(number: f64, digits: Option<usize>) -> Decimal {
+    fn from_f64(number: f64, digits: Option<usize>) -> Decimal {
         let text = match digits {
             None => format!("{:e}", number.abs()),
             Some(digits) => format!("{:.*e}", digits.saturating_sub(1), number.abs()),
@@ -33,7 +33,7 @@ impl Decimal {
         if self.negative { "-" } else { "" }
     }
 
-    fn scientific(&self, precision: usize, e: char) -> String {
+    fn to_scientific(&self, precision: usize, e: char) -> String {
         let (first, rest) = if self.digits.is_empty() {
             ("0", "")
         } else {
@@ -55,7 +55,7 @@ impl Decimal {
         out
     }
 
-    fn plain(&self, precision: usize) -> String {
+    fn to_plain(&self, precision: usize) -> String {
         let point = usize::try_from(self.point).unwrap_or(0);
         let whole = &self.digits[..point.min(self.digits.len())];
         let mut out = format!("{}{whole}{}", self.sign(), "0".repeat(point - whole.len()));
@@ -74,7 +74,7 @@ impl Decimal {
         out
     }
 
-    fn fraction(&self) -> usize {
+    fn fraction_digits(&self) -> usize {
         usize::try_from(i32::try_from(self.digits.len()).unwrap_or(i32::MAX) - self.point)
             .unwrap_or(0)
     }
@@ -82,13 +82,18 @@ impl Decimal {
 
 /// Formats a number without exponent, with the fewest digits that read back as the same number.
 pub(in super::super) fn shortest_decimal(number: f64) -> String {
-    let decimal = Decimal::of(number, None);
-    decimal.plain(decimal.fraction())
+    let decimal = Decimal::from_f64(number, None);
+    decimal.to_plain(decimal.fraction_digits())
 }
 
 /// Formats a number for a verb. Without `precision`, uses the fewest digits that read back as the
 /// same number. Digits beyond `most` are zeros.
-pub(super) fn format(number: f64, verb: char, precision: Option<usize>, most: usize) -> String {
+pub(super) fn format_float(
+    number: f64,
+    verb: char,
+    precision: Option<usize>,
+    most: usize,
+) -> String {
     if number.is_nan() {
         return "NaN".into();
     }
@@ -101,11 +106,11 @@ pub(super) fn format(number: f64, verb: char, precision: Option<usize>, most: us
     }
     let exact = precision.map(|p| p.min(most));
     match verb {
-        'b' => binary(number),
-        'x' | 'X' => hexadecimal(number, precision, verb),
+        'b' => format_binary(number),
+        'x' | 'X' => format_hexadecimal(number, precision, verb),
         'e' | 'E' => {
-            let decimal = Decimal::of(number, exact.map(|p| p + 1));
-            decimal.scientific(
+            let decimal = Decimal::from_f64(number, exact.map(|p| p + 1));
+            decimal.to_scientific(
                 precision.unwrap_or(decimal.digits.len().saturating_sub(1)),
                 verb,
             )
@@ -117,13 +122,13 @@ pub(super) fn format(number: f64, verb: char, precision: Option<usize>, most: us
                 text + &"0".repeat(precision.saturating_sub(most))
             }
         },
-        _ => general(number, verb, exact),
+        _ => format_general(number, verb, exact),
     }
 }
 
-fn general(number: f64, verb: char, precision: Option<usize>) -> String {
+fn format_general(number: f64, verb: char, precision: Option<usize>) -> String {
     let asked = precision.map(|p| p.max(1));
-    let decimal = Decimal::of(number, asked);
+    let decimal = Decimal::from_f64(number, asked);
     let have = decimal.digits.len();
     let point = decimal.point;
     let mut precision = asked.unwrap_or(have);
@@ -136,7 +141,7 @@ fn general(number: f64, verb: char, precision: Option<usize>) -> String {
     let exponent = point - 1;
     if exponent < -4 || exponent >= limit {
         precision = precision.min(have);
-        return decimal.scientific(
+        return decimal.to_scientific(
             precision.saturating_sub(1),
             if verb == 'G' { 'E' } else { 'e' },
         );
@@ -144,11 +149,11 @@ fn general(number: f64, verb: char, precision: Option<usize>) -> String {
     if as_i32(precision) > point {
         precision = have;
     }
-    decimal.plain(usize::try_from(as_i32(precision) - point).unwrap_or(0))
+    decimal.to_plain(usize::try_from(as_i32(precision) - point).unwrap_or(0))
 }
 
 /// Splits a number into its mantissa and binary exponent.
-fn parts(number: f64) -> (u64, i32) {
+fn split_bits(number: f64) -> (u64, i32) {
     let bits = number.to_bits();
     let exponent = ((bits >> 52) & 0x7ff) as i32;
     let mantissa = bits & ((1 << 52) - 1);
@@ -158,17 +163,17 @@ fn parts(number: f64) -> (u64, i32) {
     }
 }
 
-fn sign(number: f64) -> &'static str {
+fn sign_of(number: f64) -> &'static str {
     if number.is_sign_negative() { "-" } else { "" }
 }
 
-fn binary(number: f64) -> String {
-    let (mantissa, exponent) = parts(number);
-    format!("{}{mantissa}p{:+}", sign(number), exponent - 52)
+fn format_binary(number: f64) -> String {
+    let (mantissa, exponent) = split_bits(number);
+    format!("{}{mantissa}p{:+}", sign_of(number), exponent - 52)
 }
 
-fn hexadecimal(number: f64, precision: Option<usize>, verb: char) -> String {
-    let (mut mantissa, mut exponent) = parts(number);
+fn format_hexadecimal(number: f64, precision: Option<usize>, verb: char) -> String {
+    let (mut mantissa, mut exponent) = split_bits(number);
     if mantissa == 0 {
         exponent = 0;
     }
@@ -212,7 +217,7 @@ fn hexadecimal(number: f64, precision: Option<usize>, verb: char) -> String {
     let power = if exponent < 0 { '-' } else { '+' };
     let out = format!(
         "{}0x{lead}{point}{digits}p{power}{:02}",
-        sign(number),
+        sign_of(number),
         exponent.abs()
     );
     if verb == 'X' { out.to_uppercase() } else { out }

@@ -3,22 +3,23 @@
 use super::super::characters::is_print;
 
 /// Puts text in double quotes; with `ascii`, escapes all non-ASCII characters.
-pub(in super::super) fn quoted(text: &str, ascii: bool) -> String {
+pub(in super::super) fn quote_text(text: &str, ascii: bool) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
-    text.chars().for_each(|c| escape(&mut out, c, '"', ascii));
+    text.chars()
+        .for_each(|c| escape_char(&mut out, c, '"', ascii));
     out.push('"');
     out
 }
 
-pub(super) fn quoted_character(c: char, ascii: bool) -> String {
+pub(super) fn quote_character(c: char, ascii: bool) -> String {
     let mut out = String::from('\'');
-    escape(&mut out, c, '\'', ascii);
+    escape_char(&mut out, c, '\'', ascii);
     out.push('\'');
     out
 }
 
-fn escape(out: &mut String, c: char, quote: char, ascii: bool) {
+fn escape_char(out: &mut String, c: char, quote: char, ascii: bool) {
     let simple = match c {
         '\u{7}' => 'a',
         '\u{8}' => 'b',

@@ -1,8 +1,8 @@
 //! Formats one value with one verb.
 
-use super::super::value::{Items, Value};
+use super::super::value::{ListType, Value};
 use super::float;
-use super::quote::{can_backquote, quoted, quoted_character};
+use super::quote::{can_backquote, quote_character, quote_text};
 
 /// More significant digits than any 64-bit float has; all further digits are zeros.
 const MAX_DIGITS: usize = 1100;
@@ -28,34 +28,34 @@ pub(super) struct Printer {
 
 impl Printer {
     /// Writes an argument: `%T` writes its type, and nil has its own rules.
-    pub fn argument(&mut self, value: &Value, verb: char) {
+    pub fn write_argument(&mut self, value: &Value, verb: char) {
         match (value, verb) {
-            (Value::Nil | Value::Unknown, 'T' | 'v') => self.pad("<nil>"),
+            (Value::Nil | Value::Unknown, 'T' | 'v') => self.write_padded("<nil>"),
             (Value::Nil | Value::Unknown, verb) => self.out.push_str(&format!("%!{verb}(<nil>)")),
-            (value, 'T') => self.text(value.type_name()),
-            (Value::List(_) | Value::Map(_), 'w') => self.bad(value, verb),
-            (value, verb) => self.value(value, verb),
+            (value, 'T') => self.write_text(value.type_name()),
+            (Value::List(_) | Value::Map(_), 'w') => self.write_bad_verb(value, verb),
+            (value, verb) => self.write_value(value, verb),
         }
     }
 
     /// `TYPE=VALUE`
-    pub fn typed(&mut self, value: &Value) {
+    pub fn write_typed(&mut self, value: &Value) {
         if !matches!(value, Value::Nil | Value::Unknown) {
             self.out.push_str(value.type_name());
             self.out.push('=');
         }
-        self.value(value, 'v');
+        self.write_value(value, 'v');
     }
 
-    fn bad(&mut self, value: &Value, verb: char) {
+    fn write_bad_verb(&mut self, value: &Value, verb: char) {
         self.out.push_str("%!");
         self.out.push(verb);
         self.out.push('(');
-        self.typed(value);
+        self.write_typed(value);
         self.out.push(')');
     }
 
-    pub fn value(&mut self, value: &Value, verb: char) {
+    pub fn write_value(&mut self, value: &Value, verb: char) {
         match value {
             Value::Nil | Value::Unknown => {
                 self.out.push_str(if self.flags.sharp_v {
@@ -65,53 +65,55 @@ impl Printer {
                 });
             }
             Value::Bool(b) if matches!(verb, 't' | 'v') => {
-                self.pad(if *b { "true" } else { "false" })
+                self.write_padded(if *b { "true" } else { "false" })
             }
             Value::Int(i) | Value::Int64(i) => {
-                self.number(value, i.unsigned_abs(), *i < 0, true, verb)
+                self.write_number(value, i.unsigned_abs(), *i < 0, true, verb)
             }
-            Value::Byte(b) => self.number(value, u64::from(*b), false, false, verb),
-            Value::Uint(u) => self.number(value, *u, false, false, verb),
+            Value::Byte(b) => self.write_number(value, u64::from(*b), false, false, verb),
+            Value::Uint(u) => self.write_number(value, *u, false, false, verb),
             Value::Float(f) => match verb {
-                'v' => self.float(*f, 'g', None),
-                'b' | 'g' | 'G' | 'x' | 'X' => self.float(*f, verb, None),
-                'f' | 'e' | 'E' => self.float(*f, verb, Some(6)),
-                'F' => self.float(*f, 'f', Some(6)),
-                _ => self.bad(value, verb),
+                'v' => self.write_float(*f, 'g', None),
+                'b' | 'g' | 'G' | 'x' | 'X' => self.write_float(*f, verb, None),
+                'f' | 'e' | 'E' => self.write_float(*f, verb, Some(6)),
+                'F' => self.write_float(*f, 'f', Some(6)),
+                _ => self.write_bad_verb(value, verb),
             },
             Value::Text(text) => match verb {
-                'v' if self.flags.sharp_v => self.quoted(text),
-                'v' | 's' => self.text(text),
-                'x' => self.hex(text, "0123456789abcdefx"),
-                'X' => self.hex(text, "0123456789ABCDEFX"),
-                'q' => self.quoted(text),
-                _ => self.bad(value, verb),
+                'v' if self.flags.sharp_v => self.write_quoted(text),
+                'v' | 's' => self.write_text(text),
+                'x' => self.write_hex(text, "0123456789abcdefx"),
+                'X' => self.write_hex(text, "0123456789ABCDEFX"),
+                'q' => self.write_quoted(text),
+                _ => self.write_bad_verb(value, verb),
             },
             Value::List(list) => {
-                self.open(value.type_name(), "[");
+                self.write_opening(value.type_name(), "[");
                 for (i, item) in list.items.iter().enumerate() {
-                    self.between(i);
+                    self.write_separator(i);
                     match list.kind {
-                        Items::Any | Items::Texts | Items::Ints => self.value(item, verb),
+                        ListType::Any | ListType::Texts | ListType::Ints => {
+                            self.write_value(item, verb)
+                        }
                     }
                 }
-                self.close();
+                self.write_closing();
             }
             Value::Map(map) => {
-                self.open(value.type_name(), "map[");
+                self.write_opening(value.type_name(), "map[");
                 for (i, (key, item)) in map.entries.iter().enumerate() {
-                    self.between(i);
-                    self.value(&Value::Text(key.clone()), verb);
+                    self.write_separator(i);
+                    self.write_value(&Value::Text(key.clone()), verb);
                     self.out.push(':');
-                    self.value(item, verb);
+                    self.write_value(item, verb);
                 }
-                self.close();
+                self.write_closing();
             }
-            Value::Bool(_) => self.bad(value, verb),
+            Value::Bool(_) => self.write_bad_verb(value, verb),
         }
     }
 
-    fn open(&mut self, type_name: &str, plain: &str) {
+    fn write_opening(&mut self, type_name: &str, plain: &str) {
         if self.flags.sharp_v {
             self.out.push_str(type_name);
             self.out.push('{');
@@ -120,18 +122,18 @@ impl Printer {
         }
     }
 
-    fn between(&mut self, i: usize) {
+    fn write_separator(&mut self, i: usize) {
         if i > 0 {
             self.out
                 .push_str(if self.flags.sharp_v { ", " } else { " " });
         }
     }
 
-    fn close(&mut self) {
+    fn write_closing(&mut self) {
         self.out.push(if self.flags.sharp_v { '}' } else { ']' });
     }
 
-    fn padding(&mut self, count: usize) {
+    fn write_padding(&mut self, count: usize) {
         let fill = if self.flags.zero && !self.flags.minus {
             '0'
         } else {
@@ -140,7 +142,7 @@ impl Printer {
         self.out.extend(std::iter::repeat_n(fill, count));
     }
 
-    fn pad(&mut self, text: &str) {
+    fn write_padded(&mut self, text: &str) {
         let missing = self
             .flags
             .width
@@ -148,22 +150,22 @@ impl Printer {
             .saturating_sub(text.chars().count());
         if self.flags.minus {
             self.out.push_str(text);
-            self.padding(missing);
+            self.write_padding(missing);
         } else {
-            self.padding(missing);
+            self.write_padding(missing);
             self.out.push_str(text);
         }
     }
 
     /// Pads with spaces only. Padding zeros belong between the sign and the digits of a number, and
     /// the caller has already added them.
-    fn pad_with_spaces(&mut self, text: &str) {
+    fn write_space_padded(&mut self, text: &str) {
         let zero = std::mem::take(&mut self.flags.zero);
-        self.pad(text);
+        self.write_padded(text);
         self.flags.zero = zero;
     }
 
-    fn truncated<'t>(&self, text: &'t str) -> &'t str {
+    fn truncate_text<'t>(&self, text: &'t str) -> &'t str {
         let end = self
             .flags
             .precision
@@ -171,20 +173,20 @@ impl Printer {
         end.map_or(text, |(at, _)| &text[..at])
     }
 
-    fn text(&mut self, text: &str) {
-        self.pad(self.truncated(text).to_owned().as_str());
+    fn write_text(&mut self, text: &str) {
+        self.write_padded(self.truncate_text(text).to_owned().as_str());
     }
 
-    fn quoted(&mut self, text: &str) {
-        let text = self.truncated(text);
+    fn write_quoted(&mut self, text: &str) {
+        let text = self.truncate_text(text);
         let quoted = match self.flags.sharp && can_backquote(text) {
             true => format!("`{text}`"),
-            false => quoted(text, self.flags.plus),
+            false => quote_text(text, self.flags.plus),
         };
-        self.pad(&quoted);
+        self.write_padded(&quoted);
     }
 
-    fn hex(&mut self, text: &str, digits: &str) {
+    fn write_hex(&mut self, text: &str, digits: &str) {
         let digits = digits.as_bytes();
         let length = self
             .flags
@@ -203,33 +205,40 @@ impl Printer {
             out.push(char::from(digits[usize::from(byte >> 4)]));
             out.push(char::from(digits[usize::from(byte & 15)]));
         }
-        self.pad(&out);
+        self.write_padded(&out);
     }
 
-    fn number(&mut self, value: &Value, number: u64, negative: bool, signed: bool, verb: char) {
+    fn write_number(
+        &mut self,
+        value: &Value,
+        number: u64,
+        negative: bool,
+        signed: bool,
+        verb: char,
+    ) {
         let code = if negative { u64::MAX } else { number };
         match verb {
             'v' if self.flags.sharp_v && !signed => {
                 let sharp = std::mem::replace(&mut self.flags.sharp, true);
-                self.digits(number, negative, 16, 'v');
+                self.write_digits(number, negative, 16, 'v');
                 self.flags.sharp = sharp;
             }
-            'v' | 'd' => self.digits(number, negative, 10, verb),
-            'b' => self.digits(number, negative, 2, verb),
-            'o' | 'O' => self.digits(number, negative, 8, verb),
-            'x' | 'X' => self.digits(number, negative, 16, verb),
-            'c' => self.pad(&character(code).to_string()),
-            'q' => self.pad(&quoted_character(character(code), self.flags.plus)),
-            'U' => self.unicode(if negative {
+            'v' | 'd' => self.write_digits(number, negative, 10, verb),
+            'b' => self.write_digits(number, negative, 2, verb),
+            'o' | 'O' => self.write_digits(number, negative, 8, verb),
+            'x' | 'X' => self.write_digits(number, negative, 16, verb),
+            'c' => self.write_padded(&to_char(code).to_string()),
+            'q' => self.write_padded(&quote_character(to_char(code), self.flags.plus)),
+            'U' => self.write_unicode(if negative {
                 number.wrapping_neg()
             } else {
                 number
             }),
-            _ => self.bad(value, verb),
+            _ => self.write_bad_verb(value, verb),
         }
     }
 
-    fn digits(&mut self, number: u64, negative: bool, base: u32, verb: char) {
+    fn write_digits(&mut self, number: u64, negative: bool, base: u32, verb: char) {
         let Flags {
             width,
             precision,
@@ -243,7 +252,7 @@ impl Printer {
         let mut least = 0;
         if let Some(precision) = precision {
             if precision == 0 && number == 0 {
-                self.pad_with_spaces("");
+                self.write_space_padded("");
                 return;
             }
             least = precision;
@@ -278,10 +287,10 @@ impl Printer {
             () if space => " ",
             () => "",
         };
-        self.pad_with_spaces(&format!("{sign}{prefix}{digits}"));
+        self.write_space_padded(&format!("{sign}{prefix}{digits}"));
     }
 
-    fn unicode(&mut self, code: u64) {
+    fn write_unicode(&mut self, code: u64) {
         let digits = self.flags.precision.unwrap_or(4).max(4);
         let mut text = format!("U+{code:0digits$X}");
         let shown = u32::try_from(code)
@@ -291,12 +300,12 @@ impl Printer {
         if let Some(c) = shown.filter(|_| self.flags.sharp) {
             text.push_str(&format!(" '{c}'"));
         }
-        self.pad_with_spaces(&text);
+        self.write_space_padded(&text);
     }
 
-    fn float(&mut self, number: f64, verb: char, precision: Option<usize>) {
+    fn write_float(&mut self, number: f64, verb: char, precision: Option<usize>) {
         let precision = self.flags.precision.or(precision);
-        let mut text = float::format(number, verb, precision, MAX_DIGITS);
+        let mut text = float::format_float(number, verb, precision, MAX_DIGITS);
         if !text.starts_with(['+', '-']) {
             text.insert(0, '+');
         }
@@ -318,7 +327,7 @@ impl Printer {
             } else {
                 &text
             };
-            self.pad_with_spaces(shown);
+            self.write_space_padded(shown);
             return;
         }
         if sharp && verb != 'b' {
@@ -328,18 +337,18 @@ impl Printer {
             match width {
                 Some(width) if zero && !minus && width > text.len() => {
                     self.out.push_str(&text[..1]);
-                    self.padding(width - text.len());
+                    self.write_padding(width - text.len());
                     self.out.push_str(&text[1..]);
                 }
-                _ => self.pad(&text),
+                _ => self.write_padded(&text),
             }
         } else {
-            self.pad(&text[1..]);
+            self.write_padded(&text[1..]);
         }
     }
 }
 
-fn character(code: u64) -> char {
+fn to_char(code: u64) -> char {
     u32::try_from(code)
         .ok()
         .and_then(char::from_u32)

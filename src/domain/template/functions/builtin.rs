@@ -3,7 +3,7 @@
 use super::super::format;
 use super::super::value::Value;
 use super::Type::{Any, Text};
-use super::{Call, Function, bounded, text};
+use super::{Call, Function, bounded_text, text_argument};
 
 pub(super) const FUNCTIONS: &[Function] = &[
     Function {
@@ -24,7 +24,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
             Value::Text(text) => text.len(),
             Value::List(list) => list.items.len(),
             Value::Map(map) => map.entries.len(),
-            other => return Err(format!("{} has no length", other.article())),
+            other => return Err(format!("{} has no length", other.describe_type())),
         };
         Ok(Value::Int(i64::try_from(length).unwrap_or(i64::MAX)))
     }),
@@ -34,50 +34,57 @@ pub(super) const FUNCTIONS: &[Function] = &[
         }
         args[1..]
             .iter()
-            .try_fold(args[0].clone(), |value, key| index(&value, key))
+            .try_fold(args[0].clone(), |value, key| index_value(&value, key))
     })
-    .more(Any),
-    Function::new("slice X [FROM [TO]]", &[Any], slice).more(Any),
-    Function::new("print X …", &[], |args| bounded(format::print(args))).more(Any),
-    Function::new("println X …", &[], |args| bounded(format::println(args))).more(Any),
+    .with_rest(Any),
+    Function::new("slice X [FROM [TO]]", &[Any], slice_value).with_rest(Any),
+    Function::new("print X …", &[], |args| bounded_text(format::print(args))).with_rest(Any),
+    Function::new("println X …", &[], |args| {
+        bounded_text(format::println(args))
+    })
+    .with_rest(Any),
     Function::new("printf FORMAT X …", &[Text], |args| {
-        format::printf(text(args, 0), args.get(1..).unwrap_or_default()).map(Value::text)
+        format::printf(text_argument(args, 0), args.get(1..).unwrap_or_default())
+            .map(Value::from_text)
     })
-    .more(Any),
+    .with_rest(Any),
 ];
 
-fn index(value: &Value, key: &Value) -> Result<Value, String> {
+fn index_value(value: &Value, key: &Value) -> Result<Value, String> {
     match (value, key) {
         (Value::Map(map), Value::Text(key)) => {
             Ok(map.entries.get(key).cloned().unwrap_or(Value::Nil))
         }
         (Value::Map(_), key) => Err(format!(
             "a map's key is a text, and this is {}",
-            key.article()
+            key.describe_type()
         )),
         (Value::List(list), key) => {
-            let found = position(key, list.items.len())?;
+            let found = parse_position(key, list.items.len())?;
             list.items
                 .get(found)
                 .cloned()
                 .ok_or_else(|| out_of_range(key))
         }
         (Value::Text(text), key) => {
-            let found = position(key, text.len())?;
+            let found = parse_position(key, text.len())?;
             text.as_bytes()
                 .get(found)
                 .map(|b| Value::Byte(*b))
                 .ok_or_else(|| out_of_range(key))
         }
-        (other, _) => Err(format!("{} has no items", other.article())),
+        (other, _) => Err(format!("{} has no items", other.describe_type())),
     }
 }
 
 /// Reads an index from `0` to `length`, both included.
-fn position(key: &Value, length: usize) -> Result<usize, String> {
-    let number = key
-        .as_int()
-        .ok_or_else(|| format!("a place is a whole number, and this is {}", key.article()))?;
+fn parse_position(key: &Value, length: usize) -> Result<usize, String> {
+    let number = key.as_int().ok_or_else(|| {
+        format!(
+            "a place is a whole number, and this is {}",
+            key.describe_type()
+        )
+    })?;
     usize::try_from(number)
         .ok()
         .filter(|n| *n <= length)
@@ -88,12 +95,12 @@ fn out_of_range(key: &Value) -> String {
     format!("there is no item {}", super::to_text(key))
 }
 
-fn slice(args: &[Value]) -> Result<Value, String> {
+fn slice_value(args: &[Value]) -> Result<Value, String> {
     let length = match &args[0] {
         Value::Text(text) => text.len(),
         Value::List(list) => list.items.len(),
         Value::Nil => return Err("it is nothing, and has no items".into()),
-        other => return Err(format!("{} has no items", other.article())),
+        other => return Err(format!("{} has no items", other.describe_type())),
     };
     let mut places = [0, length, length];
     let most = if matches!(args[0], Value::Text(_)) {
@@ -105,7 +112,7 @@ fn slice(args: &[Value]) -> Result<Value, String> {
         return Err("too many places".into());
     }
     for (place, key) in places.iter_mut().zip(&args[1..]) {
-        *place = position(key, length)?;
+        *place = parse_position(key, length)?;
     }
     let [from, to, capacity] = places;
     if from > to || to > capacity {
@@ -114,9 +121,9 @@ fn slice(args: &[Value]) -> Result<Value, String> {
     match &args[0] {
         Value::Text(text) => text
             .get(from..to)
-            .map(Value::text)
+            .map(Value::from_text)
             .ok_or_else(|| "this would cut a character in two".into()),
-        Value::List(list) => Value::list_of(list.kind, list.items[from..to].to_vec()),
+        Value::List(list) => Value::from_typed_list(list.kind, list.items[from..to].to_vec()),
         _ => Ok(Value::Nil),
     }
 }

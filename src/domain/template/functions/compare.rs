@@ -11,60 +11,60 @@ pub(super) const FUNCTIONS: &[Function] = &[
             return Err("something to compare with is missing".into());
         }
         for other in &args[1..] {
-            if equal(&args[0], other)? {
+            if is_equal(&args[0], other)? {
                 return Ok(Value::Bool(true));
             }
         }
         Ok(Value::Bool(false))
     })
-    .more(Any),
+    .with_rest(Any),
     Function::new("ne X Y", &[Any, Any], |args| {
-        Ok(Value::Bool(!equal(&args[0], &args[1])?))
+        Ok(Value::Bool(!is_equal(&args[0], &args[1])?))
     }),
     Function::new("lt X Y", &[Any, Any], |args| {
-        less(&args[0], &args[1]).map(Value::Bool)
+        is_less(&args[0], &args[1]).map(Value::Bool)
     }),
     Function::new("le X Y", &[Any, Any], |args| {
-        less_or_equal(&args[0], &args[1]).map(Value::Bool)
+        is_less_or_equal(&args[0], &args[1]).map(Value::Bool)
     }),
     Function::new("gt X Y", &[Any, Any], |args| {
-        Ok(Value::Bool(!less_or_equal(&args[0], &args[1])?))
+        Ok(Value::Bool(!is_less_or_equal(&args[0], &args[1])?))
     }),
     Function::new("ge X Y", &[Any, Any], |args| {
-        Ok(Value::Bool(!less(&args[0], &args[1])?))
+        Ok(Value::Bool(!is_less(&args[0], &args[1])?))
     }),
 ];
 
-fn equal(a: &Value, b: &Value) -> Result<bool, String> {
+fn is_equal(a: &Value, b: &Value) -> Result<bool, String> {
     match (a, b) {
         (Value::Nil, b) | (b, Value::Nil) => Ok(matches!(b, Value::Nil)),
         (Value::Bool(a), Value::Bool(b)) => Ok(a == b),
         (Value::Float(a), Value::Float(b)) => Ok(a == b),
         (Value::Text(a), Value::Text(b)) => Ok(a == b),
         (Value::List(_) | Value::Map(_), Value::List(_) | Value::Map(_)) => {
-            Err(format!("{} cannot be compared", a.article()))
+            Err(format!("{} cannot be compared", a.describe_type()))
         }
-        (a, b) => integers(a, b)
+        (a, b) => compare_integers(a, b)
             .map(Ordering::is_eq)
-            .ok_or_else(|| incompatible(a, b)),
+            .ok_or_else(|| explain_incompatible(a, b)),
     }
 }
 
-fn less(a: &Value, b: &Value) -> Result<bool, String> {
+fn is_less(a: &Value, b: &Value) -> Result<bool, String> {
     match (a, b) {
         (Value::Float(a), Value::Float(b)) => Ok(a < b),
         (Value::Text(a), Value::Text(b)) => Ok(a < b),
-        (a, b) => integers(a, b)
+        (a, b) => compare_integers(a, b)
             .map(Ordering::is_lt)
-            .ok_or_else(|| incompatible(a, b)),
+            .ok_or_else(|| explain_incompatible(a, b)),
     }
 }
 
-fn less_or_equal(a: &Value, b: &Value) -> Result<bool, String> {
-    Ok(less(a, b)? || equal(a, b)?)
+fn is_less_or_equal(a: &Value, b: &Value) -> Result<bool, String> {
+    Ok(is_less(a, b)? || is_equal(a, b)?)
 }
 
-fn integers(a: &Value, b: &Value) -> Option<Ordering> {
+fn compare_integers(a: &Value, b: &Value) -> Option<Ordering> {
     let wide = |v: &Value| match v {
         Value::Uint(u) => Some(i128::from(*u)),
         other => other.as_int().map(i128::from),
@@ -72,7 +72,7 @@ fn integers(a: &Value, b: &Value) -> Option<Ordering> {
     Some(wide(a)?.cmp(&wide(b)?))
 }
 
-fn incompatible(a: &Value, b: &Value) -> String {
+fn explain_incompatible(a: &Value, b: &Value) -> String {
     let number = |v: &Value| matches!(v, Value::Float(_)) || v.as_int().is_some();
     let what = format!("{} and {} cannot be compared", a.type_name(), b.type_name());
     if number(a) && number(b) {

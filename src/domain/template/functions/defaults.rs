@@ -3,7 +3,7 @@
 use super::super::value::Value;
 use super::Function;
 use super::Type::{Any, Bool, Text};
-use super::{text, to_text};
+use super::{text_argument, to_text};
 
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("default VALUE X", &[Any], |args| {
@@ -13,7 +13,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
             .unwrap_or(&args[0])
             .clone())
     })
-    .more(Any),
+    .with_rest(Any),
     Function::new("coalesce X …", &[], |args| {
         Ok(args
             .iter()
@@ -21,24 +21,22 @@ pub(super) const FUNCTIONS: &[Function] = &[
             .cloned()
             .unwrap_or(Value::Nil))
     })
-    .more(Any),
+    .with_rest(Any),
     Function::new("empty X", &[Any], |args| {
         Ok(Value::Bool(!args[0].is_true()))
     }),
     Function::new("required MESSAGE X", &[Text, Any], |args| match &args[1] {
-        Value::Nil => Err(text(args, 0).to_owned()),
-        Value::Text(given) if given.is_empty() => Err(text(args, 0).to_owned()),
+        Value::Nil => Err(text_argument(args, 0).to_owned()),
+        Value::Text(given) if given.is_empty() => Err(text_argument(args, 0).to_owned()),
         given => Ok(given.clone()),
     }),
-    Function::new(
-        "fail MESSAGE",
-        &[Text],
-        |args| Err(text(args, 0).to_owned()),
-    ),
+    Function::new("fail MESSAGE", &[Text], |args| {
+        Err(text_argument(args, 0).to_owned())
+    }),
     Function::new("ternary YES NO TEST", &[Any, Any, Bool], |args| {
         Ok(args[if args[2].is_true() { 0 } else { 1 }].clone())
     }),
     Function::new("toString X", &[Any], |args| {
-        Ok(Value::text(to_text(&args[0])))
+        Ok(Value::from_text(to_text(&args[0])))
     }),
 ];

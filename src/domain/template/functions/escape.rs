@@ -4,7 +4,7 @@ use super::super::characters::is_print;
 use super::super::format;
 use super::super::value::Value;
 use super::Type::Any;
-use super::{Function, bounded};
+use super::{Function, bounded_text};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC
@@ -15,22 +15,28 @@ const QUERY: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b' ');
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    Function::new("html X …", &[], |args| bounded(each(&text(args), html))).more(Any),
-    Function::new("js X …", &[], |args| bounded(each(&text(args), js))).more(Any),
+    Function::new("html X …", &[], |args| {
+        bounded_text(escape_chars(&join_arguments(args), escape_html))
+    })
+    .with_rest(Any),
+    Function::new("js X …", &[], |args| {
+        bounded_text(escape_chars(&join_arguments(args), escape_js))
+    })
+    .with_rest(Any),
     Function::new("urlquery X …", &[], |args| {
-        bounded(
-            utf8_percent_encode(&text(args), QUERY)
+        bounded_text(
+            utf8_percent_encode(&join_arguments(args), QUERY)
                 .to_string()
                 .replace(' ', "+"),
         )
     })
-    .more(Any),
+    .with_rest(Any),
 ];
 
-fn text(args: &[Value]) -> String {
+fn join_arguments(args: &[Value]) -> String {
     let shown = |v: &Value| {
         if matches!(v, Value::Nil) {
-            Value::text("<no value>")
+            Value::from_text("<no value>")
         } else {
             v.clone()
         }
@@ -38,7 +44,7 @@ fn text(args: &[Value]) -> String {
     format::print(&args.iter().map(shown).collect::<Vec<_>>())
 }
 
-fn each(text: &str, escape: fn(char) -> Option<String>) -> String {
+fn escape_chars(text: &str, escape: fn(char) -> Option<String>) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match escape(c) {
@@ -49,7 +55,7 @@ fn each(text: &str, escape: fn(char) -> Option<String>) -> String {
     out
 }
 
-fn html(c: char) -> Option<String> {
+fn escape_html(c: char) -> Option<String> {
     let escaped = match c {
         '"' => "&#34;",
         '\'' => "&#39;",
@@ -62,7 +68,7 @@ fn html(c: char) -> Option<String> {
     Some(escaped.to_owned())
 }
 
-fn js(c: char) -> Option<String> {
+fn escape_js(c: char) -> Option<String> {
     match c {
         '\\' | '\'' | '"' => Some(format!("\\{c}")),
         '<' | '>' | '&' | '=' | '\0'..' ' => Some(format!("\\u{:04X}", u32::from(c))),

@@ -7,21 +7,23 @@ use super::Type::Any;
 use super::too_long;
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    Function::new("toJson X", &[Any], |args| write(&args[0], None, true)),
-    Function::new("toRawJson X", &[Any], |args| write(&args[0], None, false)),
+    Function::new("toJson X", &[Any], |args| write_json(&args[0], None, true)),
+    Function::new("toRawJson X", &[Any], |args| {
+        write_json(&args[0], None, false)
+    }),
     Function::new("toPrettyJson X", &[Any], |args| {
-        write(&args[0], Some(0), true)
+        write_json(&args[0], Some(0), true)
     }),
 ];
 
-fn write(value: &Value, indent: Option<usize>, html: bool) -> Result<Value, String> {
+fn write_json(value: &Value, indent: Option<usize>, html: bool) -> Result<Value, String> {
     let mut out = String::new();
     Writer {
         out: &mut out,
         html,
     }
-    .value(value, indent)?;
-    Ok(Value::text(out))
+    .write_value(value, indent)?;
+    Ok(Value::from_text(out))
 }
 
 struct Writer<'a> {
@@ -31,7 +33,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn value(&mut self, value: &Value, indent: Option<usize>) -> Result<(), String> {
+    fn write_value(&mut self, value: &Value, indent: Option<usize>) -> Result<(), String> {
         if self.out.len() > MAX_TEXT {
             return Err(too_long());
         }
@@ -41,17 +43,17 @@ impl Writer<'_> {
             Value::Int(i) | Value::Int64(i) => self.out.push_str(&i.to_string()),
             Value::Byte(b) => self.out.push_str(&b.to_string()),
             Value::Uint(u) => self.out.push_str(&u.to_string()),
-            Value::Float(f) => self.out.push_str(&number(*f)?),
-            Value::Text(text) => self.text(text),
+            Value::Float(f) => self.out.push_str(&format_number(*f)?),
+            Value::Text(text) => self.write_text(text),
             Value::List(list) if list.items.is_empty() => self.out.push_str("[]"),
             Value::List(list) => {
                 let inside = indent.map(|n| n + 1);
                 for (i, item) in list.items.iter().enumerate() {
                     self.out.push(if i == 0 { '[' } else { ',' });
-                    self.line(inside);
-                    self.value(item, inside)?;
+                    self.write_line_break(inside);
+                    self.write_value(item, inside)?;
                 }
-                self.line(indent);
+                self.write_line_break(indent);
                 self.out.push(']');
             }
             Value::Map(map) if map.entries.is_empty() => self.out.push_str("{}"),
@@ -59,26 +61,26 @@ impl Writer<'_> {
                 let inside = indent.map(|n| n + 1);
                 for (i, (key, item)) in map.entries.iter().enumerate() {
                     self.out.push(if i == 0 { '{' } else { ',' });
-                    self.line(inside);
-                    self.text(key);
+                    self.write_line_break(inside);
+                    self.write_text(key);
                     self.out.push_str(if indent.is_some() { ": " } else { ":" });
-                    self.value(item, inside)?;
+                    self.write_value(item, inside)?;
                 }
-                self.line(indent);
+                self.write_line_break(indent);
                 self.out.push('}');
             }
         }
         Ok(())
     }
 
-    fn line(&mut self, indent: Option<usize>) {
+    fn write_line_break(&mut self, indent: Option<usize>) {
         if let Some(indent) = indent {
             self.out.push('\n');
             self.out.extend(std::iter::repeat_n("  ", indent));
         }
     }
 
-    fn text(&mut self, text: &str) {
+    fn write_text(&mut self, text: &str) {
         self.out.push('"');
         for c in text.chars() {
             match c {
@@ -105,7 +107,7 @@ impl Writer<'_> {
 }
 
 /// Formats a number as JavaScript would.
-pub(super) fn number(number: f64) -> Result<String, String> {
+pub(super) fn format_number(number: f64) -> Result<String, String> {
     if !number.is_finite() {
         return Err("JSON has no such number".into());
     }

@@ -7,25 +7,41 @@ use super::to_text;
 use crate::domain::numbers::parse_signed;
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    Function::new("int X", &[Any], |args| cut(&args[0]).map(Value::Int)),
-    Function::new("int64 X", &[Any], |args| cut(&args[0]).map(Value::Int64)),
-    Function::new("add N …", &[], |args| fold(0, args, i64::checked_add)).more(Any),
-    Function::new("mul N …", &[Any], |args| fold(1, args, i64::checked_mul)).more(Any),
+    Function::new("int X", &[Any], |args| {
+        truncate_to_whole(&args[0]).map(Value::Int)
+    }),
+    Function::new("int64 X", &[Any], |args| {
+        truncate_to_whole(&args[0]).map(Value::Int64)
+    }),
+    Function::new("add N …", &[], |args| {
+        fold_whole(0, args, i64::checked_add)
+    })
+    .with_rest(Any),
+    Function::new("mul N …", &[Any], |args| {
+        fold_whole(1, args, i64::checked_mul)
+    })
+    .with_rest(Any),
     Function::new("max N …", &[Any], |args| {
-        fold(i64::MIN, args, |a, b| Some(a.max(b)))
+        fold_whole(i64::MIN, args, |a, b| Some(a.max(b)))
     })
-    .more(Any),
+    .with_rest(Any),
     Function::new("min N …", &[Any], |args| {
-        fold(i64::MAX, args, |a, b| Some(a.min(b)))
+        fold_whole(i64::MAX, args, |a, b| Some(a.min(b)))
     })
-    .more(Any),
-    Function::new("sub N M", &[Any, Any], |args| pair(args, i64::checked_sub)),
-    Function::new("div N M", &[Any, Any], |args| pair(args, i64::checked_div)),
-    Function::new("mod N M", &[Any, Any], |args| pair(args, i64::checked_rem)),
+    .with_rest(Any),
+    Function::new("sub N M", &[Any, Any], |args| {
+        apply_to_pair(args, i64::checked_sub)
+    }),
+    Function::new("div N M", &[Any, Any], |args| {
+        apply_to_pair(args, i64::checked_div)
+    }),
+    Function::new("mod N M", &[Any, Any], |args| {
+        apply_to_pair(args, i64::checked_rem)
+    }),
 ];
 
 /// Reads an integer, also from text in Go's notation: `0x` for hex, a leading 0 for octal.
-fn whole(value: &Value) -> Result<i64, String> {
+fn parse_whole(value: &Value) -> Result<i64, String> {
     let number = match value {
         Value::Text(text) => parse_signed(without_zeros(text.trim())),
         Value::Float(f) if f.fract() == 0.0 && f.abs() < 9e15 => Some(*f as i64),
@@ -37,11 +53,11 @@ fn whole(value: &Value) -> Result<i64, String> {
     })
 }
 
-/// Like [`whole`], but drops the fraction of a float.
-fn cut(value: &Value) -> Result<i64, String> {
+/// Like [`parse_whole`], but drops the fraction of a float.
+fn truncate_to_whole(value: &Value) -> Result<i64, String> {
     match value {
         Value::Float(f) if f.is_finite() && f.abs() < 9e18 => Ok(f.trunc() as i64),
-        other => whole(other),
+        other => parse_whole(other),
     }
 }
 
@@ -53,14 +69,14 @@ fn without_zeros(text: &str) -> &str {
     }
 }
 
-fn fold(start: i64, args: &[Value], f: fn(i64, i64) -> Option<i64>) -> Result<Value, String> {
+fn fold_whole(start: i64, args: &[Value], f: fn(i64, i64) -> Option<i64>) -> Result<Value, String> {
     args.iter()
-        .try_fold(start, |a, b| f(a, whole(b)?).ok_or_else(out_of_range))
+        .try_fold(start, |a, b| f(a, parse_whole(b)?).ok_or_else(out_of_range))
         .map(Value::Int64)
 }
 
-fn pair(args: &[Value], f: fn(i64, i64) -> Option<i64>) -> Result<Value, String> {
-    f(whole(&args[0])?, whole(&args[1])?)
+fn apply_to_pair(args: &[Value], f: fn(i64, i64) -> Option<i64>) -> Result<Value, String> {
+    f(parse_whole(&args[0])?, parse_whole(&args[1])?)
         .map(Value::Int64)
         .ok_or_else(out_of_range)
 }

@@ -1,37 +1,41 @@
 //! Parses pipelines, commands and operands.
 
-use super::super::lex::{Kind as Lexed, Token};
+use super::super::lex::{Token, TokenKind as Lexed};
 use super::super::literal;
-use super::super::tree::{Command, Kind, Operand, Pipe};
+use super::super::tree::{Command, Operand, OperandKind, Pipe};
 use super::super::{Problem, functions};
-use super::{MAX_DEPTH, Parser, bad};
+use super::{MAX_DEPTH, Parser, explain_bad_token};
 
-pub(super) enum Stop {
+pub(super) enum PipelineError {
     Problem(Problem),
     TooDeep(usize),
 }
 
-impl From<Problem> for Stop {
+impl From<Problem> for PipelineError {
     fn from(problem: Problem) -> Self {
-        Stop::Problem(problem)
+        PipelineError::Problem(problem)
     }
 }
 
 impl<'s> Parser<'s> {
     /// Parses up to and including `end`. After an error, the last token taken is the unexpected
     /// one.
-    pub(super) fn pipeline(&mut self, context: &str, end: Lexed) -> Result<Pipe<'s>, Stop> {
+    pub(super) fn parse_pipeline(
+        &mut self,
+        context: &str,
+        end: Lexed,
+    ) -> Result<Pipe<'s>, PipelineError> {
         let mut pipe = Pipe {
             at: self.peek_word().at,
             ..Pipe::default()
         };
-        self.declarations(&mut pipe, context)?;
+        self.parse_declarations(&mut pipe, context)?;
         loop {
             let token = self.peek_word();
             match token.kind {
                 kind if kind == end => {
                     self.next += 1;
-                    return self.checked(pipe, token, context);
+                    return self.check_pipeline(pipe, token, context);
                 }
                 Lexed::Bool
                 | Lexed::Character
@@ -40,19 +44,23 @@ impl<'s> Parser<'s> {
                 | Lexed::Identifier
                 | Lexed::Number
                 | Lexed::Raw
-                | Lexed::Text2
+                | Lexed::Quoted
                 | Lexed::Variable
-                | Lexed::LeftParen => pipe.commands.push(self.command()?),
-                Lexed::Keyword if token.text == "nil" => pipe.commands.push(self.command()?),
+                | Lexed::LeftParen => pipe.commands.push(self.parse_command()?),
+                Lexed::Keyword if token.text == "nil" => pipe.commands.push(self.parse_command()?),
                 _ => {
                     self.next += 1;
-                    return Err(unexpected(token, context).into());
+                    return Err(explain_unexpected(token, context).into());
                 }
             }
         }
     }
 
-    fn declarations(&mut self, pipe: &mut Pipe<'s>, context: &str) -> Result<(), Stop> {
+    fn parse_declarations(
+        &mut self,
+        pipe: &mut Pipe<'s>,
+        context: &str,
+    ) -> Result<(), PipelineError> {
         loop {
             let start = self.next;
             let variable = self.peek_word();
@@ -66,7 +74,7 @@ impl<'s> Parser<'s> {
                     self.next += 1;
                     pipe.assigns = token.kind == Lexed::Assign;
                     pipe.vars.push(variable.text);
-                    self.assigned(pipe, variable.at);
+                    self.declare_variables(pipe, variable.at);
                     return Ok(());
                 }
                 Lexed::Comma => {
@@ -106,32 +114,41 @@ impl<'s> Parser<'s> {
     }
 
     /// Declares the variables of a declaration; those of an assignment must already be declared.
-    fn assigned(&mut self, pipe: &Pipe<'s>, at: usize) {
+    fn declare_variables(&mut self, pipe: &Pipe<'s>, at: usize) {
         for name in &pipe.vars {
             if pipe.assigns && !self.vars.contains(name) {
-                self.unknown_variable(at, name, "write `:=` to declare it");
+                self.note_unknown_variable(at, name, "write `:=` to declare it");
             }
             self.vars.push(name);
         }
     }
 
-    fn unknown_variable(&mut self, at: usize, name: &str, otherwise: &str) {
+    fn note_unknown_variable(&mut self, at: usize, name: &str, otherwise: &str) {
         let problem = Problem::new(at, format!("the variable `{name}` is not declared"));
-        let near = functions::nearest(name, self.vars.iter().copied().filter(|v| *v != "$"));
+        let near = functions::find_nearest(name, self.vars.iter().copied().filter(|v| *v != "$"));
         let help = near.map_or(otherwise.to_owned(), |near| {
             format!("did you mean `{near}`?")
         });
-        self.unknown.push(problem.help(help));
+        self.unknown.push(problem.with_help(help));
     }
 
-    fn checked(&mut self, pipe: Pipe<'s>, end: Token<'s>, context: &str) -> Result<Pipe<'s>, Stop> {
+    fn check_pipeline(
+        &mut self,
+        pipe: Pipe<'s>,
+        end: Token<'s>,
+        context: &str,
+    ) -> Result<Pipe<'s>, PipelineError> {
         if pipe.commands.is_empty() {
             return Err(Problem::new(end.at, format!("a value is missing for {context}")).into());
         }
         for command in &pipe.commands[1..] {
             if matches!(
                 command.head.kind,
-                Kind::Bool(_) | Kind::Dot | Kind::Nil | Kind::Number(_) | Kind::Text(_)
+                OperandKind::Bool(_)
+                    | OperandKind::Dot
+                    | OperandKind::Nil
+                    | OperandKind::Number(_)
+                    | OperandKind::Text(_)
             ) {
                 return Err(Problem::new(command.head.at, "behind a `|` stands a function").into());
             }
@@ -139,13 +156,13 @@ impl<'s> Parser<'s> {
         Ok(pipe)
     }
 
-    fn command(&mut self) -> Result<Command<'s>, Stop> {
+    fn parse_command(&mut self) -> Result<Command<'s>, PipelineError> {
         let mut operands = Vec::new();
         let start = self.peek_word();
         loop {
             self.skip_space();
-            operands.extend(self.operand()?);
-            let token = self.take();
+            operands.extend(self.parse_operand()?);
+            let token = self.take_token();
             match token.kind {
                 Lexed::Space => {}
                 Lexed::Close | Lexed::RightParen => {
@@ -153,7 +170,7 @@ impl<'s> Parser<'s> {
                     break;
                 }
                 Lexed::Pipe => break,
-                _ => return Err(unexpected(token, "an operand").into()),
+                _ => return Err(explain_unexpected(token, "an operand").into()),
             }
         }
         let mut operands = operands.into_iter();
@@ -167,75 +184,82 @@ impl<'s> Parser<'s> {
     }
 
     /// Parses a term and the fields after it; `None` when no operand follows.
-    fn operand(&mut self) -> Result<Option<Operand<'s>>, Stop> {
-        let Some(term) = self.term()? else {
+    fn parse_operand(&mut self) -> Result<Option<Operand<'s>>, PipelineError> {
+        let Some(term) = self.parse_term()? else {
             return Ok(None);
         };
         let mut fields = Vec::new();
         while self.peek().kind == Lexed::Field {
-            fields.push(&self.take().text[1..]);
+            fields.push(&self.take_token().text[1..]);
         }
         if fields.is_empty() {
             return Ok(Some(term));
         }
         let at = term.at;
         let kind = match term.kind {
-            Kind::Field(mut all) => {
+            OperandKind::Field(mut all) => {
                 all.append(&mut fields);
-                Kind::Field(all)
+                OperandKind::Field(all)
             }
-            Kind::Variable(name, _) => Kind::Variable(name, fields),
-            Kind::Bool(_) | Kind::Text(_) | Kind::Number(_) | Kind::Nil | Kind::Dot => {
+            OperandKind::Variable(name, _) => OperandKind::Variable(name, fields),
+            OperandKind::Bool(_)
+            | OperandKind::Text(_)
+            | OperandKind::Number(_)
+            | OperandKind::Nil
+            | OperandKind::Dot => {
                 return Err(Problem::new(at, "no `.` can follow this").into());
             }
-            _ => Kind::Chain(Box::new(term), fields),
+            _ => OperandKind::Chain(Box::new(term), fields),
         };
         Ok(Some(Operand { at, kind }))
     }
 
-    fn term(&mut self) -> Result<Option<Operand<'s>>, Stop> {
+    fn parse_term(&mut self) -> Result<Option<Operand<'s>>, PipelineError> {
         let token = self.take_word();
         let at = token.at;
-        let wrong =
-            |why: &str| Stop::Problem(Problem::new(at, format!("this is no Go template: {why}")));
+        let wrong = |why: &str| {
+            PipelineError::Problem(Problem::new(at, format!("this is no Go template: {why}")))
+        };
         let kind = match token.kind {
-            Lexed::Identifier => match functions::find(token.text) {
-                Some(function) => Kind::Function(function),
+            Lexed::Identifier => match functions::find_function(token.text) {
+                Some(function) => OperandKind::Function(function),
                 None => {
                     let problem =
                         Problem::new(at, format!("there is no function `{}`", token.text));
                     self.unknown
-                        .push(problem.help(functions::instead(token.text)));
-                    Kind::Unknown
+                        .push(problem.with_help(functions::suggest_instead(token.text)));
+                    OperandKind::Unknown
                 }
             },
-            Lexed::Dot => Kind::Dot,
-            Lexed::Keyword if token.text == "nil" => Kind::Nil,
+            Lexed::Dot => OperandKind::Dot,
+            Lexed::Keyword if token.text == "nil" => OperandKind::Nil,
             Lexed::Variable => {
                 if !self.vars.contains(&token.text) {
-                    self.unknown_variable(
+                    self.note_unknown_variable(
                         at,
                         token.text,
                         "declare it with `:=` where it is to be known",
                     );
                 }
-                Kind::Variable(token.text, Vec::new())
+                OperandKind::Variable(token.text, Vec::new())
             }
-            Lexed::Field => Kind::Field(vec![&token.text[1..]]),
-            Lexed::Bool => Kind::Bool(token.text == "true"),
-            Lexed::Number => Kind::Number(literal::number(token.text).map_err(wrong)?),
-            Lexed::Character => Kind::Number(literal::character(token.text).map_err(wrong)?),
-            Lexed::Text2 | Lexed::Raw => {
-                Kind::Text(literal::unquote(token.text).map_err(wrong)?.into())
+            Lexed::Field => OperandKind::Field(vec![&token.text[1..]]),
+            Lexed::Bool => OperandKind::Bool(token.text == "true"),
+            Lexed::Number => OperandKind::Number(literal::parse_number(token.text).map_err(wrong)?),
+            Lexed::Character => {
+                OperandKind::Number(literal::parse_character(token.text).map_err(wrong)?)
+            }
+            Lexed::Quoted | Lexed::Raw => {
+                OperandKind::Text(literal::unquote(token.text).map_err(wrong)?.into())
             }
             Lexed::LeftParen => {
                 self.depth_of_parens += 1;
                 if self.depth_of_parens > MAX_DEPTH {
-                    return Err(Stop::TooDeep(at));
+                    return Err(PipelineError::TooDeep(at));
                 }
-                let pipe = self.pipeline("parentheses", Lexed::RightParen);
+                let pipe = self.parse_pipeline("parentheses", Lexed::RightParen);
                 self.depth_of_parens -= 1;
-                Kind::Pipe(pipe?)
+                OperandKind::Pipe(pipe?)
             }
             _ => {
                 self.next -= 1;
@@ -246,13 +270,13 @@ impl<'s> Parser<'s> {
     }
 }
 
-fn unexpected(token: Token<'_>, context: &str) -> Problem {
+fn explain_unexpected(token: Token<'_>, context: &str) -> Problem {
     match token.kind {
         Lexed::Bad(why) => {
-            let problem = bad(token.at, why);
+            let problem = explain_bad_token(token.at, why);
             let dashed = why == "a character that no name holds" && token.text.starts_with('-');
             if dashed {
-                problem.help(r#"a key with a dash is read by `index .Values "the-key"`"#)
+                problem.with_help(r#"a key with a dash is read by `index .Values "the-key"`"#)
             } else {
                 problem
             }

@@ -1,6 +1,6 @@
 //! Tests with the manifest from the article, its lost spaces restored.
 
-use super::super::{Context, TemplateError, manifests, placeholders};
+use super::super::{Context, TemplateError, find_placeholders, render_manifests};
 use super::context;
 use serde_json::{Value, json};
 
@@ -63,7 +63,7 @@ fn objects(environment: &str) -> Vec<Value> {
         environment: environment.into(),
         ..context()
     };
-    manifests("spring-cloud-a.yaml", MANIFEST, &context).unwrap()
+    render_manifests("spring-cloud-a.yaml", MANIFEST, &context).unwrap()
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn everything_missing_is_told_at_once_at_its_place() {
         namespace: "demo".into(),
         ..Context::default()
     };
-    let errors = manifests("spring-cloud-a.yaml", MANIFEST, &bare).unwrap_err();
+    let errors = render_manifests("spring-cloud-a.yaml", MANIFEST, &bare).unwrap_err();
     let places: Vec<(usize, usize)> = errors
         .iter()
         .map(|e: &TemplateError| (e.line, e.column))
@@ -123,7 +123,7 @@ fn everything_missing_is_told_at_once_at_its_place() {
 
 #[test]
 fn the_placeholders_are_what_the_template_needs() {
-    let all = placeholders("spring-cloud-a.yaml", MANIFEST).unwrap();
+    let all = find_placeholders("spring-cloud-a.yaml", MANIFEST).unwrap();
     let mut paths: Vec<&str> = all.iter().map(|p| p.path.as_str()).collect();
     assert_eq!(
         (all[0].path.as_str(), all[0].line, all[0].column),
@@ -152,7 +152,7 @@ fn the_scraped_form_without_spaces_gets_a_hint() {
         r#"{{-ifeq.AppStack.envName"gray"}}"#,
     );
     let scraped = scraped.replace("{{-ifeq", "{{ ifeq");
-    let errors = manifests("a.yaml", &scraped, &context()).unwrap_err();
+    let errors = render_manifests("a.yaml", &scraped, &context()).unwrap_err();
     assert_eq!(errors.len(), 1, "{errors:#?}");
     assert_eq!(
         errors[0].to_string(),
@@ -166,7 +166,7 @@ fn mistakes_in_the_yaml_are_told_at_the_templates_line() {
         "        imagePullPolicy: Always\n",
         "        image: {{ .AppStack.appName }}\n",
     );
-    let errors = manifests("a.yaml", &twice, &context()).unwrap_err();
+    let errors = render_manifests("a.yaml", &twice, &context()).unwrap_err();
     assert_eq!(errors.len(), 1, "{errors:#?}");
     // Two lines apart: the lines of `{{- if … }}` and `{{- end }}` are not rendered.
     assert_eq!(
@@ -187,7 +187,7 @@ fn mistakes_in_the_yaml_are_told_at_the_templates_line() {
         "  name: {{ .AppStack.appName }}{{ if eq .AppStack.envName \"gray\" }}-gray{{ end }}\n",
         "",
     );
-    let errors = manifests("a.yaml", &nameless, &context()).unwrap_err();
+    let errors = render_manifests("a.yaml", &nameless, &context()).unwrap_err();
     assert_eq!(errors.len(), 1);
     assert_eq!(
         (errors[0].line, errors[0].message.as_str()),
@@ -200,7 +200,7 @@ fn a_build_job_knows_its_build() {
     let mut context = context();
     context.build.insert("image".into(), "r/a:2".into());
     let job = "apiVersion: batch/v1\nkind: Job\nmetadata: {name: build}\nspec: {image: '{{ .Build.image }}', mode: 0644}\n";
-    let objects = manifests("job", job, &context).unwrap();
+    let objects = render_manifests("job", job, &context).unwrap();
     assert_eq!(objects[0]["spec"], json!({"image": "r/a:2", "mode": 420}));
-    assert!(manifests("job", job, &super::context()).is_err());
+    assert!(render_manifests("job", job, &super::context()).is_err());
 }

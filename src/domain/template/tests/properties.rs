@@ -1,6 +1,6 @@
 //! Properties that hold for any text.
 
-use super::super::{manifests, placeholders, render};
+use super::super::{find_placeholders, render, render_manifests};
 use super::article::MANIFEST;
 use super::context;
 use proptest::prelude::*;
@@ -47,8 +47,8 @@ fn any_text_renders_or_says_where_it_is_wrong() {
                     }
                 }
             }
-            let _ = manifests("t", &source, &context());
-            let _ = placeholders("t", &source);
+            let _ = render_manifests("t", &source, &context());
+            let _ = find_placeholders("t", &source);
         }
         Ok(())
     });
@@ -77,7 +77,7 @@ proptest! {
         let mut context = context();
         context.values.insert("text".into(), value.clone().into());
         let source = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndata:\n  text: {{ .Values.text | quote }}\n";
-        let objects = manifests("t", source, &context).unwrap();
+        let objects = render_manifests("t", source, &context).unwrap();
         prop_assert_eq!(objects[0]["data"]["text"].as_str(), Some(value.as_str()));
     }
 }

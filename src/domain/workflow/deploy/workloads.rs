@@ -6,20 +6,20 @@ use serde_json::Value;
 
 use super::{
     Deploy,
-    gone::{self, Gone},
-    marked, tell,
+    missing::{self, MissingAction},
+    report, with_release_marks,
 };
 use crate::{
     api::{Amount, InventoryItem},
     domain::{
         account::Account,
-        batches::{self, Goal, Manifest, Move, Progress, Records, is_rolled},
-        workflow::{Step, objects::key, run::Run},
+        batches::{self, Goal, Manifest, Progress, Records, RolloutAction, is_batched},
+        workflow::{ReleaseStep, objects::object_key, reconciliation::Reconciliation},
     },
 };
 
 /// Combined result of all workloads.
-pub(super) struct Looked {
+pub(super) struct WorkloadsOutcome {
     pub(super) waits: Vec<String>,
     pub(super) stops: Vec<String>,
     pub(super) acting: bool,
@@ -27,15 +27,15 @@ pub(super) struct Looked {
 }
 
 /// One workload: its name, the object to create, and its manifest.
-pub(super) struct Rolled {
+pub(super) struct WorkloadRollout {
     pub(super) item: InventoryItem,
     pub(super) object: Value,
     pub(super) manifest: Manifest,
 }
 
 /// Progress of all workloads together.
-pub(super) struct Batches<'a> {
-    pub(super) all: &'a [Rolled],
+pub(super) struct BatchProgress<'a> {
+    pub(super) all: &'a [WorkloadRollout],
     pub(super) amounts: &'a [Amount],
     pub(super) progress: Vec<Progress>,
     /// Batches that all workloads have finished, and the batch that they may reach now.
@@ -43,25 +43,30 @@ pub(super) struct Batches<'a> {
     pub(super) upto: usize,
 }
 
-pub(super) fn look(deploy: &Deploy, run: &mut Run, hold: bool) -> Result<Looked, String> {
+pub(super) fn reconcile_workloads(
+    deploy: &Deploy,
+    run: &mut Reconciliation,
+    hold: bool,
+) -> Result<WorkloadsOutcome, String> {
     let mut all = vec![];
-    for object in deploy.objects.iter().filter(|o| is_rolled(&key(o))) {
-        let object = marked(run, object, run.o.objects.get(&key(object)));
-        all.push(Rolled {
-            item: key(&object),
-            manifest: Manifest::of(&object)?,
+    for object in deploy.objects.iter().filter(|o| is_batched(&object_key(o))) {
+        let object = with_release_marks(run, object, run.observed.objects.get(&object_key(object)));
+        all.push(WorkloadRollout {
+            item: object_key(&object),
+            manifest: Manifest::from_object(&object)?,
             object,
         });
     }
     let rollout = &deploy.environment.rollout;
-    for Rolled { item, .. } in &all {
+    for WorkloadRollout { item, .. } in &all {
         if let Some(seen) = run.workload(item) {
             run.keep_as_seen(deploy.index, item, seen);
         }
     }
-    let amounts = frozen(run, deploy.index, &all).unwrap_or_else(|| {
-        let size = |r: &Rolled| Some(r.manifest.size(Some(run.workload(&r.item)?)));
-        batches::batches(
+    let amounts = ongoing_batches(run, deploy.index, &all).unwrap_or_else(|| {
+        let size =
+            |r: &WorkloadRollout| Some(r.manifest.rollout_size(Some(run.workload(&r.item)?)));
+        batches::plan_batches(
             &rollout.batches,
             &all.iter().filter_map(size).collect::<Vec<_>>(),
         )
@@ -74,7 +79,7 @@ pub(super) fn look(deploy: &Deploy, run: &mut Run, hold: bool) -> Result<Looked,
         .get(&task.name)
         .copied()
         .unwrap_or(0);
-    let allowed_of = |all: usize| batches::allowed(rollout.pause, level, all);
+    let allowed_of = |all: usize| batches::last_allowed_batch(rollout.pause, level, all);
     let allowed = allowed_of(amounts.len());
     let (release, release_uid) = (run.name(), run.uid());
     let plan = Goal {
@@ -89,11 +94,11 @@ pub(super) fn look(deploy: &Deploy, run: &mut Run, hold: bool) -> Result<Looked,
         surge: rollout.max_surge,
         records: Records::default(),
     };
-    let progress = |r: &Rolled| {
-        let known = run.known(deploy.index, &r.item);
+    let progress = |r: &WorkloadRollout| {
+        let known = run.known_records(deploy.index, &r.item);
         Goal {
-            records: known.records(),
-            ..plan.of(&r.manifest)
+            records: known.as_records(),
+            ..plan.with_manifest(&r.manifest)
         }
         .progress(run.workload(&r.item))
     };
@@ -104,7 +109,7 @@ pub(super) fn look(deploy: &Deploy, run: &mut Run, hold: bool) -> Result<Looked,
         .min()
         .unwrap_or(amounts.len());
     let upto = (done + 1).min(allowed);
-    let mut looked = Looked {
+    let mut looked = WorkloadsOutcome {
         waits: vec![],
         stops: vec![],
         acting: upto > done,
@@ -114,7 +119,7 @@ pub(super) fn look(deploy: &Deploy, run: &mut Run, hold: bool) -> Result<Looked,
     let mut steps = vec![];
     let mut begins_anew = false;
     for rolled in &all {
-        let Rolled {
+        let WorkloadRollout {
             item,
             object,
             manifest,
@@ -128,8 +133,13 @@ pub(super) fn look(deploy: &Deploy, run: &mut Run, hold: bool) -> Result<Looked,
             }
         };
         let seen = run.workload(item);
-        if run.o.objects.get(item).is_some_and(|o| o.terminating) {
-            if let Some(why) = gone::going(run, deploy.index, rolled, seen) {
+        if run
+            .observed
+            .objects
+            .get(item)
+            .is_some_and(|o| o.terminating)
+        {
+            if let Some(why) = missing::describe_terminating(run, deploy.index, rolled, seen) {
                 looked.stops.push(format!("{kind} {name}: {why}"));
             }
             looked
@@ -138,90 +148,92 @@ pub(super) fn look(deploy: &Deploy, run: &mut Run, hold: bool) -> Result<Looked,
             looked.all_done = false;
             continue;
         }
-        let by = Account::of(deploy.environment, item);
-        let known = run.known(deploy.index, item);
+        let by = Account::for_object(deploy.environment, item);
+        let known = run.known_records(deploy.index, item);
         let next = (Goal {
             upto,
-            records: known.records(),
-            ..plan.of(manifest)
+            records: known.as_records(),
+            ..plan.with_manifest(manifest)
         })
-        .next(seen);
-        looked.all_done &= next == Move::Done;
+        .next_action(seen);
+        looked.all_done &= next == RolloutAction::Done;
         match next {
-            Move::Create => match gone::look(deploy, run, rolled, &|all| allowed_of(all) == all) {
-                Gone::Make => {
-                    looked.waits.push(told(format!("makes {kind} {name}")));
-                    steps.push(Step::Apply {
-                        object: object.clone(),
-                        seen: None,
-                        force: false,
-                        by,
-                    });
+            RolloutAction::Create => {
+                match missing::handle_missing(deploy, run, rolled, &|all| allowed_of(all) == all) {
+                    MissingAction::Create => {
+                        looked.waits.push(told(format!("makes {kind} {name}")));
+                        steps.push(ReleaseStep::Apply {
+                            object: object.clone(),
+                            seen: None,
+                            force: false,
+                            by,
+                        });
+                    }
+                    MissingAction::Recreate(step) => {
+                        begins_anew = true;
+                        looked.waits.push(told(format!(
+                            "makes {kind} {name} again, with its old version"
+                        )));
+                        steps.push(*step);
+                    }
+                    MissingAction::Stop(why) => looked.stops.push(format!("{kind} {name}: {why}")),
                 }
-                Gone::Again(step) => {
-                    begins_anew = true;
-                    looked.waits.push(told(format!(
-                        "makes {kind} {name} again, with its old version"
-                    )));
-                    steps.push(*step);
-                }
-                Gone::Stop(why) => looked.stops.push(format!("{kind} {name}: {why}")),
-            },
-            Move::Patch(patch, why) => {
+            }
+            RolloutAction::Patch(patch, why) => {
                 run.keep_as_written(deploy.index, item, seen, &patch);
                 looked.waits.push(told(why.into()));
-                steps.push(Step::Patch {
+                steps.push(ReleaseStep::Patch {
                     workload: item.clone(),
                     patch,
                     why,
                     by,
                 });
             }
-            Move::Restore(patch, latch) => {
+            RolloutAction::Restore(patch, latch) => {
                 begins_anew = true;
                 run.keep_as_restored(deploy.index, item, seen, latch);
                 looked.waits.push(told(format!(
                     "brings {kind} {name} back with its old version"
                 )));
                 let why = "back with its old version: nothing of it ran any more";
-                steps.push(Step::Patch {
+                steps.push(ReleaseStep::Patch {
                     workload: item.clone(),
                     patch,
                     why,
                     by,
                 });
             }
-            Move::Delete(pod, why) => {
+            RolloutAction::Delete(pod, why) => {
                 looked.waits.push(told(why.clone()));
-                steps.push(Step::delete_pod(item, *pod, why, by));
+                steps.push(ReleaseStep::delete_pod(item, *pod, why, by));
             }
-            Move::Wait(why, look) => {
+            RolloutAction::Wait(why, look) => {
                 looked.waits.push(told(why));
                 again = again.into_iter().chain(look).min();
             }
-            Move::Stop(why) => looked.stops.push(format!("{kind} {name}: {why}")),
-            Move::Held if seen.is_none() => {
-                let gone = gone::held(run, deploy.index, item);
+            RolloutAction::Stop(why) => looked.stops.push(format!("{kind} {name}: {why}")),
+            RolloutAction::Held if seen.is_none() => {
+                let gone = missing::describe_missing(run, deploy.index, item);
                 looked
                     .stops
                     .extend(gone.map(|why| format!("{kind} {name}: {why}")));
             }
-            Move::Held | Move::Done => {}
+            RolloutAction::Held | RolloutAction::Done => {}
         }
     }
     // If one of them cannot go on, none does.
     if looked.stops.is_empty() {
         run.steps.extend(steps);
     }
-    again.into_iter().for_each(|a| run.look_in(a));
-    let batches = Batches {
+    again.into_iter().for_each(|a| run.requeue_after(a));
+    let batches = BatchProgress {
         all: &all,
         amounts: &amounts,
         progress,
         done,
         upto,
     };
-    tell::note_batches(run, deploy.index, &batches, hold);
+    report::note_batches(run, deploy.index, &batches, hold);
     if begins_anew {
         // The targets are known only when it exists again.
         run.status.tasks[deploy.index].batches.clear();
@@ -230,10 +242,14 @@ pub(super) fn look(deploy: &Deploy, run: &mut Run, hold: bool) -> Result<Looked,
 }
 
 /// The batches of a rollout in progress.
-fn frozen(run: &Run, index: usize, all: &[Rolled]) -> Option<Vec<Amount>> {
-    let mark = |r: &Rolled| {
+fn ongoing_batches(
+    run: &Reconciliation,
+    index: usize,
+    all: &[WorkloadRollout],
+) -> Option<Vec<Amount>> {
+    let mark = |r: &WorkloadRollout| {
         run.workload(&r.item)?
-            .mark_of(run.uid(), &run.known(index, &r.item).records())
+            .mark_of(run.uid(), &run.known_records(index, &r.item).as_records())
     };
     all.iter().find_map(mark).map(|m| m.batches)
 }

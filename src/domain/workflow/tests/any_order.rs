@@ -53,7 +53,7 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 /// Checks that a step is allowed in the current state.
-fn check(c: &Cluster, step: &Step) {
+fn check(c: &Cluster, step: &ReleaseStep) {
     let passed = |task: &str| {
         c.status()
             .tasks
@@ -67,7 +67,7 @@ fn check(c: &Cluster, step: &Step) {
         .any(|a| a.spec.task == "gate" && a.spec.decision == Pass);
     let ours = |item: &InventoryItem| item.name.starts_with(GRAY);
     match step {
-        Step::Apply { object, .. } => {
+        ReleaseStep::Apply { object, .. } => {
             assert!(
                 passed("gate") && approved,
                 "applied without approval: {object}"
@@ -81,7 +81,7 @@ fn check(c: &Cluster, step: &Step) {
             if object["kind"] == "Service" && object["metadata"]["name"] == GRAY {
                 assert!(c.sims[&name(GRAY)].ready() > 0, "a Service before its pods");
             }
-            let item = key(object);
+            let item = object_key(object);
             let noted = &c
                 .environment(if ours(&item) { "gray" } else { "prod" })
                 .inventory;
@@ -92,7 +92,7 @@ fn check(c: &Cluster, step: &Step) {
                 "made before it was noted"
             );
         }
-        Step::Patch {
+        ReleaseStep::Patch {
             workload, patch, ..
         } if workload.name == PROD => {
             let takes_new =
@@ -102,7 +102,7 @@ fn check(c: &Cluster, step: &Step) {
                 "production without its approval"
             );
         }
-        Step::Delete { item, .. } => {
+        ReleaseStep::Delete { item, .. } => {
             assert!(ours(item), "deleted {} {}", item.kind, item.name);
             let over = passed("deploy-prod");
             assert!(over || aborting, "cleaned up before production was done");
@@ -152,7 +152,10 @@ fn invariants(c: &Cluster) {
         Some(n) if *n >= 2 => 4,
         _ => 1,
     };
-    assert!(prod.of("v2").0 <= allowed, "past the batch that is allowed");
+    assert!(
+        prod.count_by_image("v2").0 <= allowed,
+        "past the batch that is allowed"
+    );
     // A tagged request never meets an empty backend because of graylane: routed pods are never
     // removed.
     if c.routes.backends.contains(&name(GRAY)) {
@@ -186,7 +189,7 @@ fn play(events: Vec<Event>) {
                 }
             }
             Event::Sync => c.sims.values_mut().for_each(|s| s.sync()),
-            Event::Obey => c.sims.values_mut().for_each(|s| s.obey()),
+            Event::Obey => c.sims.values_mut().for_each(|s| s.sync_pods()),
             Event::Ready(n) => c.sims.values_mut().for_each(|s| {
                 s.ready_up(n);
             }),
@@ -247,7 +250,7 @@ fn play(events: Vec<Event>) {
                 c.trouble = if c.trouble.is_some() {
                     None
                 } else {
-                    Some(Trouble {
+                    Some(StepFailure {
                         message: "no".into(),
                         permanent,
                     })

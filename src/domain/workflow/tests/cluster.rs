@@ -12,10 +12,10 @@ use crate::{
     api::{App, AppStatus, ApprovalSpec, Control, EnvironmentState, label},
     domain::{
         account::DEPLOYER,
-        batches::{is_rolled, simulator::Sim, stateful::simulator::Sim as StatefulSim},
+        batches::{is_batched, simulator::Sim, stateful::simulator::Sim as StatefulSim},
         revision::Revision,
         variables::Values,
-        world::place,
+        world::split_context,
     },
 };
 
@@ -37,24 +37,24 @@ pub struct Cluster {
     pub away: BTreeMap<String, String>,
     /// Objects that the server refuses to show, and its error.
     pub unseen: BTreeMap<InventoryItem, String>,
-    pub sims: BTreeMap<Name, Sim>,
+    pub sims: BTreeMap<NamespacedName, Sim>,
     /// StatefulSets by name.
-    pub sets: BTreeMap<Name, StatefulSim>,
+    pub sets: BTreeMap<NamespacedName, StatefulSim>,
     /// What a Deployment or StatefulSet that was deleted alone leaves behind: a recreated one
     /// adopts it.
-    pub orphans: BTreeMap<Name, Sim>,
-    pub orphans_of_sets: BTreeMap<Name, StatefulSim>,
+    pub orphans: BTreeMap<NamespacedName, Sim>,
+    pub orphans_of_sets: BTreeMap<NamespacedName, StatefulSim>,
     pub records: BTreeMap<InventoryItem, RolloutRecord>,
     pub jobs: BTreeMap<String, JobSeen>,
     pub probes: Option<ProbesSeen>,
     pub routes: RoutesSeen,
-    pub trouble: Option<Trouble>,
+    pub trouble: Option<StepFailure>,
     /// Wall-clock time, and time on the engine's own clock.
     pub now: i64,
     pub clock: u64,
     /// Timers of the engine; another engine starts with none.
     pub timers: RefCell<Timers>,
-    pub rendered: Rendered,
+    pub rendered: ProposalCache,
     /// Revisions that releases were frozen with.
     pub revisions: RefCell<BTreeMap<String, Arc<Revision>>>,
     pub broken: Vec<String>,
@@ -146,7 +146,7 @@ impl Cluster {
             now: 1_767_225_600,
             clock: 0,
             timers: RefCell::default(),
-            rendered: Rendered::default(),
+            rendered: ProposalCache::default(),
             revisions: RefCell::default(),
             broken: vec![],
             made: vec![],
@@ -154,13 +154,13 @@ impl Cluster {
         };
         let images = BTreeMap::from([("backend".to_owned(), "v1".to_owned())]);
         let environment = cluster.app.spec.environment("prod").unwrap().clone();
-        let objects = rendered(&cluster.app, &environment, &Values::new(), &images).unwrap();
+        let objects = render_objects(&cluster.app, &environment, &Values::new(), &images).unwrap();
         let mut inventory = vec![];
         for object in &objects {
             cluster.apply(object);
             inventory.push(InventoryItem {
-                uid: cluster.objects[&key(object)].uid.clone(),
-                ..key(object)
+                uid: cluster.objects[&object_key(object)].uid.clone(),
+                ..object_key(object)
             });
         }
         cluster.settle_sims();
@@ -185,13 +185,13 @@ impl Cluster {
     pub fn look(&self) -> Decision {
         let seen = |sim: &Sim| {
             (
-                key(&sim.live),
+                object_key(&sim.live),
                 WorkloadSeen::Deployment(Box::new(sim.seen())),
             )
         };
         let of_set = |sim: &StatefulSim| {
             (
-                key(&sim.live),
+                object_key(&sim.live),
                 WorkloadSeen::StatefulSet(Box::new(sim.seen())),
             )
         };
@@ -216,9 +216,9 @@ impl Cluster {
             Timestamp::from_second(self.now).unwrap(),
         );
         let mut timers = self.timers.borrow_mut();
-        timers.follow(&self.status(), clock, now);
+        timers.track_status(&self.status(), clock, now);
         let app = self.frozen();
-        let decision = decide(&Observed {
+        let decision = decide_steps(&Observed {
             release: &self.release,
             app: app.as_ref().map_err(String::as_str),
             groups: &self.groups,
@@ -240,7 +240,7 @@ impl Cluster {
             clock,
             now,
         });
-        timers.follow(&decision.status, clock, now);
+        timers.track_status(&decision.status, clock, now);
         if let (Ok(app), Some(name)) = (&app, &decision.status.revision) {
             self.revisions
                 .borrow_mut()
@@ -248,8 +248,8 @@ impl Cluster {
                 .or_insert_with(|| Arc::clone(app.revision()));
         }
         let rolled_at_once = decision.steps.iter().find(|step| match step {
-            Step::Apply { object, .. } => {
-                object["kind"] == "Deployment" && self.objects.contains_key(&key(object))
+            ReleaseStep::Apply { object, .. } => {
+                object["kind"] == "Deployment" && self.objects.contains_key(&object_key(object))
             }
             _ => false,
         });
@@ -259,12 +259,12 @@ impl Cluster {
         );
         for step in &decision.steps {
             let (item, by) = match step {
-                Step::Apply { object, by, .. } => (key(object), by),
-                Step::Patch {
+                ReleaseStep::Apply { object, by, .. } => (object_key(object), by),
+                ReleaseStep::Patch {
                     workload: item, by, ..
                 }
-                | Step::DeletePod { pod: item, by, .. } => (item.clone(), by),
-                Step::Delete { item, by } => (item.clone(), by),
+                | ReleaseStep::DeletePod { pod: item, by, .. } => (item.clone(), by),
+                ReleaseStep::Delete { item, by } => (item.clone(), by),
                 _ => continue,
             };
             let name = if item.name.starts_with(GRAY) {
@@ -272,7 +272,7 @@ impl Cluster {
             } else {
                 DEPLOYER
             };
-            let (context, namespace) = place(&item.namespace);
+            let (context, namespace) = split_context(&item.namespace);
             let is = (
                 by.context.as_deref(),
                 by.namespace.as_str(),
@@ -286,11 +286,11 @@ impl Cluster {
     /// The App as frozen for this release.
     pub fn frozen(&self) -> Result<FrozenApp, String> {
         let Some(name) = self.status().revision else {
-            return Ok(FrozenApp::beginning(&self.app));
+            return Ok(FrozenApp::for_new_release(&self.app));
         };
         let known = self.revisions.borrow().get(&name).cloned();
         known
-            .map(|revision| FrozenApp::of(&self.app, &revision))
+            .map(|revision| FrozenApp::for_revision(&self.app, &revision))
             .ok_or_else(|| format!("{name} is gone"))
     }
 
@@ -305,17 +305,17 @@ impl Cluster {
         }
     }
 
-    fn step(&mut self, step: &Step) {
+    fn step(&mut self, step: &ReleaseStep) {
         match step {
-            Step::SetEnvironment {
+            ReleaseStep::SetEnvironment {
                 environment,
                 status,
             } => {
                 let all = &mut self.app.status.as_mut().unwrap().environments;
                 all.insert(environment.clone(), (**status).clone());
             }
-            Step::Apply { object, .. } => self.apply(object),
-            Step::Patch {
+            ReleaseStep::Apply { object, .. } => self.apply(object),
+            ReleaseStep::Patch {
                 workload, patch, ..
             } => {
                 let name = (workload.namespace.clone(), workload.name.clone());
@@ -330,10 +330,10 @@ impl Cluster {
                     let applied = live["metadata"]["annotations"][label::APPLIED]
                         .as_str()
                         .map(str::to_owned);
-                    self.objects.get_mut(&key(live)).unwrap().applied = applied;
+                    self.objects.get_mut(&object_key(live)).unwrap().applied = applied;
                 }
             }
-            Step::Delete { item, .. } => {
+            ReleaseStep::Delete { item, .. } => {
                 let found = InventoryItem {
                     uid: String::new(),
                     ..item.clone()
@@ -348,22 +348,22 @@ impl Cluster {
                     }
                 }
             }
-            Step::DeletePod { pod, version, .. } => {
+            ReleaseStep::DeletePod { pod, version, .. } => {
                 assert!(
                     !self.sets.is_empty(),
                     "a Deployment's pods are its controllers'"
                 );
                 // A stale deletion is refused.
                 for sim in self.sets.values_mut() {
-                    let _ = sim.delete(&pod.uid, version);
+                    let _ = sim.delete_pod(&pod.uid, version);
                 }
             }
-            Step::CreateJob(job) => {
+            ReleaseStep::CreateJob(job) => {
                 let name = job["metadata"]["name"].as_str().unwrap().to_owned();
                 self.made.push(format!("Job {name}"));
                 self.jobs.entry(name).or_default();
             }
-            Step::RunProbes { task, attempt, .. } => {
+            ReleaseStep::RunProbes { task, attempt, .. } => {
                 self.probes = Some(ProbesSeen {
                     task: task.clone(),
                     attempt: *attempt,
@@ -371,12 +371,14 @@ impl Cluster {
                     last: None,
                 });
             }
-            Step::RemoveEnvironment(name) => self.app.spec.environments.retain(|e| e.name != *name),
+            ReleaseStep::RemoveEnvironment(name) => {
+                self.app.spec.environments.retain(|e| e.name != *name)
+            }
         }
     }
 
     fn apply(&mut self, object: &Value) {
-        let item = key(object);
+        let item = object_key(object);
         let told = |k: &str| {
             object["metadata"]["annotations"][k]
                 .as_str()
@@ -385,7 +387,7 @@ impl Cluster {
         let labelled = |k: &str| object["metadata"]["labels"][k].as_str().unwrap().to_owned();
         self.ids += 1;
         let new = !self.objects.contains_key(&item);
-        if is_rolled(&item) && !new {
+        if is_batched(&item) && !new {
             // The server refuses a stale decision to create it: it exists already.
             return;
         }
@@ -432,14 +434,14 @@ impl Cluster {
     /// Somebody deletes the Deployment of production.
     pub fn delete_prod(&mut self) -> Option<Sim> {
         let sim = self.sims.remove(&name(PROD))?;
-        self.objects.remove(&key(&sim.live));
+        self.objects.remove(&object_key(&sim.live));
         Some(sim)
     }
 
     /// Somebody deletes the StatefulSet of production.
     pub fn delete_set(&mut self) -> Option<StatefulSim> {
         let sim = self.sets.remove(&name(PROD))?;
-        self.objects.remove(&key(&sim.live));
+        self.objects.remove(&object_key(&sim.live));
         Some(sim)
     }
 
@@ -461,7 +463,7 @@ impl Cluster {
     pub fn route(&mut self) {
         let app_of = |name: &str| (name == "a").then_some(&self.app);
         let all: Vec<&Release> = self.others.iter().chain([&self.release]).collect();
-        let open = lane_open("a", "gray", &app_of, &all).is_ok();
+        let open = check_lane_open("a", "gray", &app_of, &all).is_ok();
         let service = self
             .objects
             .keys()
@@ -588,7 +590,7 @@ impl Cluster {
     /// Number of new and old pods in production.
     pub fn prod(&self) -> (u32, u32) {
         let sim = &self.sims[&name(PROD)];
-        (sim.of("v2").0, sim.of("v1").0)
+        (sim.count_by_image("v2").0, sim.count_by_image("v1").0)
     }
 
     pub fn has_gray(&self) -> bool {
@@ -596,6 +598,6 @@ impl Cluster {
     }
 }
 
-pub fn name(name: &str) -> Name {
+pub fn name(name: &str) -> NamespacedName {
     ("demo".into(), name.into())
 }

@@ -4,13 +4,13 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::cluster::{Cluster, production};
-use crate::api::{HistoryEntry, MOST_RETRIES, TaskPhase, Wish};
+use crate::api::{HistoryEntry, MAX_RETRIES, TaskPhase, Wish};
 
 #[test]
 fn a_number_of_retries_is_no_loop() {
     let verify =
         json!([{"name": "look", "verify": {"laneGroup": "g", "probes": [], "timeoutSeconds": 0}}]);
-    for retries in [1, MOST_RETRIES, u32::MAX - 1, u32::MAX] {
+    for retries in [1, MAX_RETRIES, u32::MAX - 1, u32::MAX] {
         let mut c = Cluster::new(verify.clone());
         c.control().retry.insert("look".into(), retries);
         let mut attempts = vec![];
@@ -23,7 +23,7 @@ fn a_number_of_retries_is_no_loop() {
         attempts.dedup();
         assert_eq!(
             attempts,
-            [1, retries.min(MOST_RETRIES) + 1],
+            [1, retries.min(MAX_RETRIES) + 1],
             "each once, upwards"
         );
         assert!(
@@ -109,7 +109,7 @@ proptest! {
         }
         c.app.spec.history.limit = n(5);
         c.app.spec.history.ttl_seconds_after_finished = Some(n(6));
-        crate::domain::prune::describe(&c.app.spec.history);
+        crate::domain::prune::describe_history(&c.app.spec.history);
         for task in ["gate", "deploy-gray", "go", "deploy-prod", "clean"] {
             let control = c.control();
             control.allow.insert(task.into(), n(7));
@@ -127,6 +127,6 @@ proptest! {
             }
             c.control().abort = abort && round > 6;
         }
-        prop_assert!(c.status().tasks.iter().all(|t| t.attempt <= MOST_RETRIES + 1));
+        prop_assert!(c.status().tasks.iter().all(|t| t.attempt <= MAX_RETRIES + 1));
     }
 }

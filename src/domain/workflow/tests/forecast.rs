@@ -10,9 +10,9 @@ use super::{super::*, cluster::*};
 use crate::{
     api::{Decision::Pass, ProbeResult, TaskPhase, label},
     domain::{
-        batches::{Own, stateful::left_alone},
-        intent::ReleaseWish,
-        wishes::wished,
+        batches::{DeploymentSettings, stateful::pods_left_alone},
+        intent::ReleaseIntent,
+        release_intents::preview_intent,
         world::{Workload, WorkloadKind},
     },
 };
@@ -35,19 +35,19 @@ fn told(live: &Value) -> Workload {
         let live: StatefulSet = serde_json::from_value(live.clone()).unwrap();
         return Workload {
             kind: WorkloadKind::StatefulSet,
-            left_alone: left_alone(&live),
+            left_alone: pods_left_alone(&live),
             ..row
         };
     }
     let live: Deployment = serde_json::from_value(live.clone()).unwrap();
     Workload {
-        recreates: Own::of(&live).recreates(),
+        recreates: DeploymentSettings::from_deployment(&live).uses_recreate(),
         ..row
     }
 }
 
 fn forecast_of(c: &Cluster, wished: &Release, decided: &[&Approval]) -> Forecast {
-    let of = |live: &Value| (key(live), told(live));
+    let of = |live: &Value| (object_key(live), told(live));
     let sims = c.sims.values().map(|s| of(&s.live));
     let workloads: BTreeMap<InventoryItem, Workload> =
         sims.chain(c.sets.values().map(|s| of(&s.live))).collect();
@@ -168,7 +168,7 @@ fn holds(c: &mut Cluster, shown: &Forecast) {
                     }
                 }
             }
-            ForecastStep::Same { task, .. } => {
+            ForecastStep::Unchanged { task, .. } => {
                 while left
                     .next_if(|(t, action, _)| t == task && action.starts_with("batch "))
                     .is_some()
@@ -177,14 +177,14 @@ fn holds(c: &mut Cluster, shown: &Forecast) {
             }
             ForecastStep::Skip { task } => ends(&mut left, task, "skipped"),
             ForecastStep::Build { task, .. }
-            | ForecastStep::Take { task, .. }
+            | ForecastStep::UseImage { task, .. }
             | ForecastStep::Verify { task, .. }
             | ForecastStep::TakeDown { task, .. } => ends(&mut left, task, "succeeded"),
             ForecastStep::Wait { .. } => {}
         }
     }
-    if let Some(task) =
-        open.filter(|task| !matches!(&shown.stop, Stop::Batch { task: at, .. } if at == task))
+    if let Some(task) = open
+        .filter(|task| !matches!(&shown.stop, ForecastStop::Batch { task: at, .. } if at == task))
     {
         ends(&mut left, task, "succeeded");
     }
@@ -192,9 +192,9 @@ fn holds(c: &mut Cluster, shown: &Forecast) {
     let status = c.status();
     let at = status.task.as_deref();
     match &shown.stop {
-        Stop::End => assert_eq!(status.phase, ReleasePhase::Succeeded, "{}", context()),
-        Stop::Held => assert_eq!(status.phase, ReleasePhase::Paused, "{}", context()),
-        Stop::Failed { task, .. } => {
+        ForecastStop::End => assert_eq!(status.phase, ReleasePhase::Succeeded, "{}", context()),
+        ForecastStop::Held => assert_eq!(status.phase, ReleasePhase::Paused, "{}", context()),
+        ForecastStop::Failed { task, .. } => {
             assert_eq!(
                 (status.phase, at),
                 (ReleasePhase::Failed, Some(task.as_str())),
@@ -202,7 +202,9 @@ fn holds(c: &mut Cluster, shown: &Forecast) {
                 context()
             );
         }
-        Stop::Approval { task, .. } | Stop::Proceed { task, .. } | Stop::Locked { task, .. } => {
+        ForecastStop::Approval { task, .. }
+        | ForecastStop::Proceed { task, .. }
+        | ForecastStop::Locked { task, .. } => {
             assert_eq!(
                 (status.phase, at),
                 (ReleasePhase::Waiting, Some(task.as_str())),
@@ -210,7 +212,7 @@ fn holds(c: &mut Cluster, shown: &Forecast) {
                 context()
             );
         }
-        Stop::Batch {
+        ForecastStop::Batch {
             task, number, of, ..
         } => {
             assert_eq!(
@@ -362,9 +364,10 @@ fn cluster(s: &Setting) -> Cluster {
 fn play(s: &Setting) {
     let mut c = cluster(s);
     let (mut levels, mut skips) = (s.levels.iter(), s.skips.iter());
-    let planned = plan(&c.app, &c.release.spec, |_| None, "2026-01-01T00:00:00Z").expect("a plan");
+    let planned =
+        plan_release(&c.app, &c.release.spec, |_| None, "2026-01-01T00:00:00Z").expect("a plan");
     let started = Release {
-        status: Some(planned.status()),
+        status: Some(planned.into_status()),
         ..c.release.clone()
     };
     let shown = forecast_of(&c, &started, &[]);
@@ -379,14 +382,14 @@ fn play(s: &Setting) {
             let name = task.name.clone();
             let again = skips.next() == Some(&true);
             let wish = if again {
-                ReleaseWish::Retry {
+                ReleaseIntent::Retry {
                     task: name,
                     force: false,
                 }
             } else {
-                ReleaseWish::Skip { task: name }
+                ReleaseIntent::Skip { task: name }
             };
-            let wanted = wished(&c.release, &wish).unwrap_or_else(|e| panic!("{e:?}"));
+            let wanted = preview_intent(&c.release, &wish).unwrap_or_else(|e| panic!("{e:?}"));
             let shown = forecast_of(&c, &wanted, &[]);
             c.release = wanted;
             holds(&mut c, &shown);
@@ -421,7 +424,7 @@ fn play(s: &Setting) {
         let name = task.name.clone();
         if task.kind == "approval" {
             let by = format!("person-{asked}");
-            let decided = decision(
+            let decided = new_decision(
                 &c.release,
                 (&name, task.attempt),
                 &by,
@@ -451,14 +454,14 @@ fn play(s: &Setting) {
         let most = u32::try_from(task.batches.len()).unwrap_or(1).max(1);
         let skips = skips.next() == Some(&true) && task.kind == "proceed";
         let wish = if skips {
-            ReleaseWish::Skip { task: name }
+            ReleaseIntent::Skip { task: name }
         } else {
-            ReleaseWish::Allow {
+            ReleaseIntent::Allow {
                 task: name,
                 batch: (next + levels.next().copied().unwrap_or(0)).min(most),
             }
         };
-        let wanted = wished(&c.release, &wish)
+        let wanted = preview_intent(&c.release, &wish)
             .unwrap_or_else(|e| panic!("{e:?} of {:?}", c.release.name_any()));
         let shown = forecast_of(&c, &wanted, &[]);
         c.release = wanted;
@@ -485,11 +488,11 @@ fn one_yes_after_the_first_batch_runs_all_others_and_takes_gray_down() {
     c.approve("gate", "me", Pass);
     c.control().allow.insert("go".into(), 1);
     c.settle();
-    let wish = ReleaseWish::Allow {
+    let wish = ReleaseIntent::Allow {
         task: "deploy-prod".into(),
         batch: 2,
     };
-    let wanted = wished(&c.release, &wish).unwrap();
+    let wanted = preview_intent(&c.release, &wish).unwrap();
     let shown = forecast_of(&c, &wanted, &[]);
     let batch = |numbers, pods| ForecastStep::Batch {
         task: "deploy-prod".into(),
@@ -506,8 +509,12 @@ fn one_yes_after_the_first_batch_runs_all_others_and_takes_gray_down() {
     };
     assert_eq!(shown.steps, [batch(2, (1, 2)), batch(3, (2, 4)), down]);
     assert_eq!(
-        (&shown.stop, shown.moves("prod"), shown.deploys()),
-        (&Stop::End, true, vec!["prod"])
+        (
+            &shown.stop,
+            shown.moves_pods_of("prod"),
+            shown.deployed_environments()
+        ),
+        (&ForecastStop::End, true, vec!["prod"])
     );
     c.release = wanted;
     holds(&mut c, &shown);

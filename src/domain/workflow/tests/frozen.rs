@@ -215,7 +215,7 @@ fn a_proposal_is_of_the_deploys_after_its_task_and_its_digest_tells_every_change
     };
     let app = c.frozen().unwrap();
     let of = |status: &ReleaseStatus, after: Option<&str>| {
-        proposal(&app, &c.release.spec, status, after).unwrap()
+        render_proposal(&app, &c.release.spec, status, after).unwrap()
     };
     let names = |p: &Proposal| {
         p.environments
@@ -246,7 +246,7 @@ fn a_proposal_is_of_the_deploys_after_its_task_and_its_digest_tells_every_change
     // Gray is new. What production runs is not known before a frozen release has run there.
     let revisions = c.revisions.borrow().clone();
     let find = |name: &str| revisions.get(name).cloned();
-    let none = changes(&app, &whole, [].into_iter(), find);
+    let none = list_changes(&app, &whole, [].into_iter(), find);
     assert_eq!(
         none.iter().map(|c| c.before.as_deref()).collect::<Vec<_>>(),
         [Some(""), None]
@@ -264,7 +264,7 @@ fn a_proposal_is_of_the_deploys_after_its_task_and_its_digest_tells_every_change
         new_images: [("backend".to_owned(), "v1".to_owned())].into(),
         ..task.clone()
     };
-    let all = changes(&app, &whole, [&before].into_iter(), find);
+    let all = list_changes(&app, &whole, [&before].into_iter(), find);
     let prod = &all[1];
     let was = prod.before.as_deref().unwrap();
     assert_eq!(was.replace("image: v1", "image: v2"), prod.after);

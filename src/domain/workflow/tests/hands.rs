@@ -275,9 +275,9 @@ fn every_hand_closes_the_gate_is_told_and_can_be_got_past_either_way() {
             }
             if let Some(sim) = c.sims.get(&name(PROD)) {
                 assert!(
-                    sim.of("v2").0 <= rolled_by(hand).max(1),
+                    sim.count_by_image("v2").0 <= rolled_by(hand).max(1),
                     "{hand:?}: {} new",
-                    sim.of("v2").0
+                    sim.count_by_image("v2").0
                 );
             } else {
                 assert!(
@@ -460,7 +460,7 @@ fn the_next_release_frees_what_an_earlier_one_left() {
             continue;
         }
         assert_eq!(c.status().phase, ReleasePhase::Waiting, "{:#?}", c.status());
-        assert_eq!(prod(&mut c).of("v3").0, 1);
+        assert_eq!(prod(&mut c).count_by_image("v3").0, 1);
         c.control().abort = true;
         c.settle();
         assert_eq!(
@@ -482,7 +482,7 @@ pub(super) fn unbegun(c: &Cluster) -> bool {
 
 /// Checks that no patch opens more than was allowed, except what the foreign change has already
 /// rolled out.
-fn check(c: &Cluster, step: &Step) {
+fn check(c: &Cluster, step: &ReleaseStep) {
     let all = c
         .release
         .spec
@@ -492,7 +492,7 @@ fn check(c: &Cluster, step: &Step) {
         .is_some_and(|n| *n >= 2);
     let live = |sim: &Sim| sim.live["spec"]["template"]["spec"]["containers"][0]["image"] == "v2";
     match step {
-        Step::Apply { object, .. }
+        ReleaseStep::Apply { object, .. }
             if object["metadata"]["name"] == PROD && object["kind"] == "Deployment" =>
         {
             let made = &object["spec"]["template"]["spec"]["containers"][0]["image"];
@@ -508,7 +508,7 @@ fn check(c: &Cluster, step: &Step) {
                 "made whole with the new version"
             );
         }
-        Step::Patch {
+        ReleaseStep::Patch {
             workload, patch, ..
         } if workload.name == PROD => {
             let mut after = Sim::create(&c.sims[&name(PROD)].live, "x", 0);
@@ -517,7 +517,7 @@ fn check(c: &Cluster, step: &Step) {
                 s.template["spec"]["containers"][0]["image"] == "v2"
             };
             let asked: u32 = sim.sets.iter().filter(new).map(|s| s.replicas).sum();
-            let before = sim.of("v2").0.max(asked);
+            let before = sim.count_by_image("v2").0.max(asked);
             // Recreate is a single batch.
             let native = |s: &Sim| {
                 s.live["metadata"]["annotations"][label::LATCH]
@@ -573,7 +573,7 @@ fn event() -> impl Strategy<Value = Event> {
 
 /// A pass that is cut off after `most` writes, the status first; every step is checked before it is
 /// taken.
-pub(super) fn look(c: &mut Cluster, most: usize, check: impl Fn(&Cluster, &Step)) {
+pub(super) fn look(c: &mut Cluster, most: usize, check: impl Fn(&Cluster, &ReleaseStep)) {
     let decision = c.look();
     if most == 0 {
         return;
@@ -635,7 +635,7 @@ fn play(events: Vec<Event>, abort: bool) {
             Event::Crash(n) => look(&mut c, n, check),
             Event::Controllers => c.sims.values_mut().for_each(|s| {
                 s.sync();
-                s.obey();
+                s.sync_pods();
             }),
             Event::Ready(n) => c.sims.values_mut().for_each(|s| {
                 s.ready_up(n);

@@ -22,12 +22,12 @@ fn item(kind: &str, name: &str) -> InventoryItem {
     }
 }
 
-fn marked(app: &str, environment: &str) -> Marks {
-    Marks {
+fn marked(app: &str, environment: &str) -> OwnershipMarks {
+    OwnershipMarks {
         app: Some(app.into()),
         environment: Some(environment.into()),
         by_us: true,
-        ..Marks::default()
+        ..OwnershipMarks::default()
     }
 }
 
@@ -41,9 +41,9 @@ fn waiting() -> Cluster {
 
 #[test]
 fn what_is_anothers_or_nobodys_stops_a_deploy_before_anything_is_written() {
-    let by = |name: &str| Marks {
+    let by = |name: &str| OwnershipMarks {
         managers: vec![name.into()],
-        ..Marks::default()
+        ..OwnershipMarks::default()
     };
     let table = [
         (
@@ -73,9 +73,9 @@ fn what_is_anothers_or_nobodys_stops_a_deploy_before_anything_is_written() {
         (
             "Service",
             "a-gray",
-            Marks {
+            OwnershipMarks {
                 lane_group: Some("g".into()),
-                ..Marks::default()
+                ..OwnershipMarks::default()
             },
             "made by lane group g",
         ),
@@ -150,9 +150,9 @@ fn what_was_applied_before_there_were_marks_is_ours_by_the_inventory() {
     for by_us in [true, false] {
         let mut c = waiting();
         for seen in c.objects.values_mut() {
-            seen.marks = Marks {
+            seen.marks = OwnershipMarks {
                 by_us,
-                ..Marks::default()
+                ..OwnershipMarks::default()
             };
         }
         c.settle();
@@ -176,9 +176,9 @@ fn what_was_applied_before_there_were_marks_is_ours_by_the_inventory() {
     };
     let seen = ObjectSeen {
         uid: "u".into(),
-        marks: Marks {
+        marks: OwnershipMarks {
             by_us: true,
-            ..Marks::default()
+            ..OwnershipMarks::default()
         },
         ..ObjectSeen::default()
     };

@@ -64,7 +64,7 @@ fn prod(c: &mut Cluster) -> &mut Sim {
 /// Number of new and old pods in production.
 fn pods(c: &Cluster) -> (u32, u32) {
     let sim = &c.sets[&name(PROD)];
-    (sim.of("v2").0, sim.of("v1").0)
+    (sim.count_by_image("v2").0, sim.count_by_image("v1").0)
 }
 
 fn ready() -> Cluster {
@@ -184,9 +184,9 @@ fn every_hand_closes_the_gate_is_told_and_can_be_got_past_either_way() {
             assert!(scales || told.contains(PROD), "{hand:?}: {told}");
             match c.sets.get(&name(PROD)) {
                 Some(sim) => assert!(
-                    sim.of("v2").0 <= rolled_by(hand).max(1),
+                    sim.count_by_image("v2").0 <= rolled_by(hand).max(1),
                     "{hand:?}: {} new",
-                    sim.of("v2").0
+                    sim.count_by_image("v2").0
                 ),
                 None => assert!(
                     matches!(hand, Delete | Orphan),
@@ -331,7 +331,7 @@ fn the_next_release_takes_no_left_partition_for_the_users_own() {
         };
         if known {
             assert_eq!(c.status().phase, ReleasePhase::Waiting, "{:#?}", c.status());
-            assert_eq!(prod(&mut c).of("v3").0, 1);
+            assert_eq!(prod(&mut c).count_by_image("v3").0, 1);
             c.control().abort = true;
             c.settle();
             assert_eq!(
@@ -347,7 +347,10 @@ fn the_next_release_takes_no_left_partition_for_the_users_own() {
                 .filter_map(|h| h.message.clone())
                 .any(|m| m.contains("leaves 3 pods"));
             assert!(warned, "{:#?}", c.status().history);
-            assert_eq!((prod(&mut c).of("v3").0, own_of(&mut c)), (1, json!(3)));
+            assert_eq!(
+                (prod(&mut c).count_by_image("v3").0, own_of(&mut c)),
+                (1, json!(3))
+            );
         }
     }
 }
@@ -368,7 +371,7 @@ fn what_a_finished_rollout_left_is_nobodys_leftover() {
 
 /// Checks that no patch allows more new pods than were allowed, except what the foreign change has
 /// already rolled out.
-fn check(c: &Cluster, step: &Step) {
+fn check(c: &Cluster, step: &ReleaseStep) {
     let all = c
         .release
         .spec
@@ -380,7 +383,7 @@ fn check(c: &Cluster, step: &Step) {
     // The old version may be somebody else's with the new image: the extra annotation tells.
     let theirs = |live: &Value| live["spec"]["template"]["metadata"]["annotations"].is_object();
     match step {
-        Step::Apply { object, .. }
+        ReleaseStep::Apply { object, .. }
             if object["metadata"]["name"] == PROD && object["kind"] == "StatefulSet" =>
         {
             let told = c
@@ -393,7 +396,7 @@ fn check(c: &Cluster, step: &Step) {
                 "made whole with the new version"
             );
         }
-        Step::Patch {
+        ReleaseStep::Patch {
             workload, patch, ..
         } if workload.name == PROD => {
             let sim = &c.sets[&name(PROD)];
@@ -457,7 +460,7 @@ fn play(events: Vec<Event>, abort: bool) {
             Event::Look => look(&mut c, usize::MAX, check),
             Event::Crash(n) => look(&mut c, n, check),
             Event::Sync => c.sets.values_mut().for_each(Sim::sync),
-            Event::Obey => c.sets.values_mut().for_each(Sim::obey),
+            Event::Obey => c.sets.values_mut().for_each(Sim::remove_terminating),
             Event::Ready(n) => c.sets.values_mut().for_each(|s| {
                 s.ready_up(n);
             }),

@@ -146,13 +146,13 @@ fn a_first_look_that_fails_makes_nothing_that_stands_in_no_inventory() {
     let mut c = Cluster::new(production());
     let foreign = serde_json::json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": GRAY, "namespace": "demo"},
         "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "x"}}, "template": {"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [{"name": "c", "image": "x"}]}}}});
-    let marks = Marks {
+    let marks = OwnershipMarks {
         app: Some("a".into()),
         environment: Some("gray".into()),
-        ..Marks::default()
+        ..OwnershipMarks::default()
     };
     c.objects.insert(
-        key(&foreign),
+        object_key(&foreign),
         ObjectSeen {
             uid: "foreign".into(),
             marks,
@@ -178,7 +178,7 @@ fn a_first_look_that_fails_makes_nothing_that_stands_in_no_inventory() {
         c.made
     );
     // Once it can, it creates everything.
-    c.objects.remove(&key(&foreign));
+    c.objects.remove(&object_key(&foreign));
     c.sims.remove(&name(GRAY));
     c.control().retry.insert("deploy-gray".into(), 1);
     c.settle();
@@ -308,7 +308,7 @@ fn a_clock_that_is_set_freezes_nothing_and_lets_nothing_through_early() {
             let (mut closed, mut cleaned) = (None, None);
             for _ in 0..120 {
                 let decision = c.look();
-                let deletes = |s: &Step| matches!(s, Step::Delete { item: i, .. } if i.name.starts_with(GRAY));
+                let deletes = |s: &ReleaseStep| matches!(s, ReleaseStep::Delete { item: i, .. } if i.name.starts_with(GRAY));
                 if decision.steps.iter().any(deletes) {
                     cleaned = cleaned.or(Some(c.clock));
                 }
@@ -458,12 +458,12 @@ fn a_gray_version_that_was_there_before_comes_back() {
     };
     c.approvals.push(Approval::new("x", spec));
     c.settle();
-    assert_eq!(c.sims[&name(GRAY)].of("v3"), (1, 1));
+    assert_eq!(c.sims[&name(GRAY)].count_by_image("v3"), (1, 1));
     assert_eq!(c.status().task.as_deref(), Some("go"));
     c.control().abort = true;
     c.settle();
     assert_eq!(c.status().phase, ReleasePhase::Aborted);
-    assert_eq!(c.sims[&name(GRAY)].of("v2"), (1, 1));
+    assert_eq!(c.sims[&name(GRAY)].count_by_image("v2"), (1, 1));
     assert_eq!(c.environment("gray").images["backend"], "v2");
     assert_eq!(c.environment("gray").state, EnvironmentState::Running);
     assert!(
@@ -678,7 +678,7 @@ fn what_is_to_be_approved_is_rendered_once_while_people_think() {
     let mut c = Cluster::new(production());
     c.settle();
     assert_eq!(
-        (c.task("gate").phase, c.rendered.times()),
+        (c.task("gate").phase, c.rendered.render_count()),
         (TaskPhase::Waiting, 1)
     );
     c.pass(3600);
@@ -687,7 +687,7 @@ fn what_is_to_be_approved_is_rendered_once_while_people_think() {
     c.approvals[0].spec.images.clear();
     c.settle();
     assert_eq!(
-        (c.task("gate").phase, c.rendered.times()),
+        (c.task("gate").phase, c.rendered.render_count()),
         (TaskPhase::Waiting, 1)
     );
     // When an input changes, it is rendered again.
@@ -705,7 +705,10 @@ fn what_is_to_be_approved_is_rendered_once_while_people_think() {
         .iter()
         .find(|t| t.name == "gate")
         .unwrap();
-    assert!(c.rendered.times() == 2 && gate.digest != before, "{gate:?}");
+    assert!(
+        c.rendered.render_count() == 2 && gate.digest != before,
+        "{gate:?}"
+    );
 }
 
 /// Requests for a closed lane go to the baseline: probes that pass there prove nothing.
@@ -718,7 +721,7 @@ fn nothing_is_verified_before_its_lane_is_open() {
     let closed = |waits| {
         BTreeMap::from([(
             "g".to_owned(),
-            Closed {
+            ClosedLane {
                 why: "waits for c".into(),
                 waits,
             },

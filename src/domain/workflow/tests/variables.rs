@@ -45,7 +45,7 @@ fn deployed_with(c: &Cluster, level: &str) -> bool {
     let images = BTreeMap::from([("backend".to_owned(), "v2".to_owned())]);
     let shared = Values::from([("level".to_owned(), level.into())]);
     let gray = c.app.spec.environment("gray").unwrap();
-    let objects = rendered(&c.app, gray, &shared, &images).unwrap();
+    let objects = render_objects(&c.app, gray, &shared, &images).unwrap();
     let conf = objects
         .iter()
         .find(|o| o["metadata"]["name"] == CONF)
@@ -192,7 +192,7 @@ fn an_image_that_nothing_gives_is_told_before_a_release_begins() {
     c.app.spec.workflow.stages[0]
         .tasks
         .insert(0, serde_json::from_value(build).unwrap());
-    let planned = plan(
+    let planned = plan_release(
         &c.app,
         &c.release.spec,
         |name| c.groups.get(name),

@@ -8,8 +8,8 @@ use super::{
 use crate::{
     api::{Decision, TaskPhase},
     domain::{
-        intent::ReleaseWish,
-        wishes::{self, Verb, as_wished, resolve},
+        intent::ReleaseIntent,
+        release_intents::{self, Verb, expected_status, resolve_verb},
     },
 };
 
@@ -34,20 +34,20 @@ enum Answer {
 
 /// What would be written; `None` when the intent is refused.
 fn answer(c: &Cluster, verb: Verb) -> Option<Answer> {
-    let wish = resolve(&c.release, verb, None).ok()?;
-    if let ReleaseWish::Decide {
+    let wish = resolve_verb(&c.release, verb, None).ok()?;
+    if let ReleaseIntent::Decide {
         task,
         attempt,
         decision,
         ..
     } = wish
     {
-        return wishes::may_decide(&c.release, &task, attempt)
+        return release_intents::may_decide(&c.release, &task, attempt)
             .ok()
             .map(|()| Answer::Decision(task, decision));
     }
     let mut control = c.release.spec.control.clone();
-    wishes::apply(&c.release, &wish, &mut control)
+    release_intents::apply_to_control(&c.release, &wish, &mut control)
         .ok()
         .map(|_| Answer::Control(Box::new(control)))
 }
@@ -92,7 +92,7 @@ fn refused() -> Cluster {
 fn broken() -> Cluster {
     let mut c = at_gate();
     c.approve("gate", "me", Decision::Pass);
-    c.trouble = Some(Trouble {
+    c.trouble = Some(StepFailure {
         message: "no".into(),
         permanent: true,
     });
@@ -123,10 +123,10 @@ fn a_wish_after_a_wish_is_judged_as_if_the_engine_had_followed() {
             let mut c = make();
             let got: String = if say(&mut c, a, "ann") {
                 let now = VERBS.map(|(_, second)| answer(&c, second).is_some());
-                let followed = wishes::is_followed(&c.release, &c.approvals);
+                let followed = release_intents::is_followed(&c.release, &c.approvals);
                 c.settle();
                 assert!(
-                    wishes::is_followed(&c.release, &c.approvals),
+                    release_intents::is_followed(&c.release, &c.approvals),
                     "{state}, {first}: never followed"
                 );
                 let later = VERBS.map(|(_, second)| answer(&c, second).is_some());
@@ -164,7 +164,7 @@ fn as_wished_is_what_the_engine_makes_of_it() {
             let mut c = make();
             if held {
                 say(&mut c, Verb::Pause, "ann");
-                let told = as_wished(&c.release);
+                let told = expected_status(&c.release);
                 c.settle();
                 assert_eq!(
                     (told.phase, phases(&told)),
@@ -173,7 +173,7 @@ fn as_wished_is_what_the_engine_makes_of_it() {
                 );
             }
             say(&mut c, Verb::Resume, "bob");
-            let told = as_wished(&c.release);
+            let told = expected_status(&c.release);
             c.settle();
             assert_eq!(
                 (told.phase, phases(&told)),
@@ -203,24 +203,28 @@ fn a_decision_is_followed_when_it_is_counted_and_not_before() {
     let mut c = Cluster::new(tasks);
     c.settle();
     for (by, phase) in [("ann", TaskPhase::Pending), ("bob", TaskPhase::Waiting)] {
-        assert!(wishes::is_followed(&c.release, &c.approvals));
+        assert!(release_intents::is_followed(&c.release, &c.approvals));
         assert!(say(&mut c, Verb::Approve, by));
-        assert!(!wishes::is_followed(&c.release, &c.approvals), "{by}");
+        assert!(
+            !release_intents::is_followed(&c.release, &c.approvals),
+            "{by}"
+        );
         assert!(!say(&mut c, Verb::Proceed(None), by), "nothing is open yet");
         c.settle();
         assert_eq!(c.task("go").phase, phase, "{by}");
     }
     assert!(
-        wishes::is_followed(&c.release, &c.approvals) && say(&mut c, Verb::Proceed(None), "ann")
+        release_intents::is_followed(&c.release, &c.approvals)
+            && say(&mut c, Verb::Proceed(None), "ann")
     );
     // A decision on another release of that name, or on another attempt, is not waited for.
     let mut c = at_gate();
     c.approve("gate", "me", Decision::Pass);
     c.approvals[0].spec.release_uid = "another".into();
-    assert!(wishes::is_followed(&c.release, &c.approvals));
+    assert!(release_intents::is_followed(&c.release, &c.approvals));
     c.approvals[0].spec.release_uid = "uid-a-7".into();
     c.approvals[0].spec.attempt = 2;
-    assert!(wishes::is_followed(&c.release, &c.approvals));
+    assert!(release_intents::is_followed(&c.release, &c.approvals));
 }
 
 #[test]

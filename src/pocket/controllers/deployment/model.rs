@@ -10,40 +10,40 @@ use serde_json::Value;
 pub const HASH_LABEL: &str = "pod-template-hash";
 pub const REVISION: &str = "deployment.kubernetes.io/revision";
 pub const REVISION_HISTORY: &str = "deployment.kubernetes.io/revision-history";
-pub const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
-pub const MAX: &str = "deployment.kubernetes.io/max-replicas";
+pub const DESIRED_ANNOTATION: &str = "deployment.kubernetes.io/desired-replicas";
+pub const MAX_ANNOTATION: &str = "deployment.kubernetes.io/max-replicas";
 /// Annotations of a Deployment that are not copied to its ReplicaSets.
 pub const NOT_COPIED: [&str; 5] = [
     "kubectl.kubernetes.io/last-applied-configuration",
     REVISION,
     REVISION_HISTORY,
-    DESIRED,
-    MAX,
+    DESIRED_ANNOTATION,
+    MAX_ANNOTATION,
 ];
 
 /// Upper limit for replica counts, so that sums of many counts do not overflow.
-const MOST: i32 = 1 << 20;
+const REPLICA_LIMIT: i32 = 1 << 20;
 
-fn bounded(n: i32) -> i32 {
-    n.clamp(0, MOST)
+fn clamp_replicas(n: i32) -> i32 {
+    n.clamp(0, REPLICA_LIMIT)
 }
 
 pub fn replicas(d: &Deployment) -> i32 {
-    bounded(d.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1))
+    clamp_replicas(d.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1))
 }
 
-pub fn min_ready(d: &Deployment) -> i32 {
+pub fn min_ready_seconds(d: &Deployment) -> i32 {
     d.spec
         .as_ref()
         .and_then(|s| s.min_ready_seconds)
         .unwrap_or(0)
 }
 
-pub fn paused(d: &Deployment) -> bool {
+pub fn is_paused(d: &Deployment) -> bool {
     d.spec.as_ref().and_then(|s| s.paused).unwrap_or(false)
 }
 
-pub fn recreate(d: &Deployment) -> bool {
+pub fn is_recreate(d: &Deployment) -> bool {
     d.spec
         .as_ref()
         .and_then(|s| s.strategy.as_ref())
@@ -62,26 +62,26 @@ pub fn progress_deadline(d: &Deployment) -> Option<i32> {
     (seconds != i32::MAX).then_some(seconds)
 }
 
-fn scaled(value: &IntOrString, total: i32, up: bool) -> i32 {
+fn resolve_int_or_percent(value: &IntOrString, total: i32, up: bool) -> i32 {
     match value {
-        IntOrString::Int(n) => bounded(*n),
+        IntOrString::Int(n) => clamp_replicas(*n),
         IntOrString::String(text) => {
             let percent: i64 = text.trim_end_matches('%').trim().parse().unwrap_or(0);
-            let product = percent.clamp(0, i64::from(MOST)) * i64::from(total);
+            let product = percent.clamp(0, i64::from(REPLICA_LIMIT)) * i64::from(total);
             let result = if up {
                 (product + 99).div_euclid(100)
             } else {
                 product.div_euclid(100)
             };
-            bounded(i32::try_from(result).unwrap_or(MOST))
+            clamp_replicas(i32::try_from(result).unwrap_or(REPLICA_LIMIT))
         }
     }
 }
 
 /// Returns `(max surge, max unavailable)` in pods. Surge rounds up, unavailable rounds down, and if
 /// both are 0, unavailable becomes 1.
-pub fn fence_posts(d: &Deployment) -> (i32, i32) {
-    if recreate(d) {
+pub fn resolve_fenceposts(d: &Deployment) -> (i32, i32) {
+    if is_recreate(d) {
         return (0, 0);
     }
     let total = replicas(d);
@@ -97,8 +97,8 @@ pub fn fence_posts(d: &Deployment) -> (i32, i32) {
     let unavailable = rolling
         .and_then(|r| r.max_unavailable.as_ref())
         .unwrap_or(&quarter);
-    let surge = scaled(surge, total, true).max(0);
-    let mut down = scaled(unavailable, total, false).max(0);
+    let surge = resolve_int_or_percent(surge, total, true).max(0);
+    let mut down = resolve_int_or_percent(unavailable, total, false).max(0);
     if surge == 0 && down == 0 {
         down = 1;
     }
@@ -107,12 +107,12 @@ pub fn fence_posts(d: &Deployment) -> (i32, i32) {
 
 /// Number of pods that may be unavailable, at most the replica count.
 pub fn max_unavailable(d: &Deployment) -> i32 {
-    fence_posts(d).1.min(replicas(d))
+    resolve_fenceposts(d).1.min(replicas(d))
 }
 
 /// Normalizes a template: removes defaults, nulls, empty parts and the hash label, so that a
 /// template with the API server's defaults equals the one it was made from.
-pub fn canonical(template: &PodTemplateSpec) -> Value {
+pub fn canonical_template(template: &PodTemplateSpec) -> Value {
     let mut value = serde_json::to_value(template).unwrap_or(Value::Null);
     if let Some(labels) = value
         .pointer_mut("/metadata/labels")
@@ -126,7 +126,7 @@ pub fn canonical(template: &PodTemplateSpec) -> Value {
     {
         meta.shift_remove("creationTimestamp");
     }
-    prune(&mut value, "");
+    prune_defaults(&mut value, "");
     value
 }
 
@@ -154,7 +154,7 @@ fn is_default(key: &str, value: &Value) -> bool {
     }
 }
 
-fn prune(value: &mut Value, key: &str) {
+fn prune_defaults(value: &mut Value, key: &str) {
     match value {
         Value::Object(map) => {
             // Free-form maps keep every key: a label that is named like a field is not a default.
@@ -163,7 +163,7 @@ fn prune(value: &mut Value, key: &str) {
                 "labels" | "annotations" | "nodeSelector" | "limits" | "requests"
             );
             for (k, v) in map.iter_mut() {
-                prune(v, if free { "" } else { k });
+                prune_defaults(v, if free { "" } else { k });
             }
             // An empty object is a valid value for `emptyDir`, so it is kept.
             map.retain(|k, v| {
@@ -175,19 +175,19 @@ fn prune(value: &mut Value, key: &str) {
             });
             map.sort_keys();
         }
-        Value::Array(items) => items.iter_mut().for_each(|v| prune(v, "")),
+        Value::Array(items) => items.iter_mut().for_each(|v| prune_defaults(v, "")),
         _ => {}
     }
 }
 
 /// Whether two templates produce the same pods, ignoring the hash label.
 pub fn same_template(a: &PodTemplateSpec, b: &PodTemplateSpec) -> bool {
-    canonical(a) == canonical(b)
+    canonical_template(a) == canonical_template(b)
 }
 
 /// Hash of the template; a positive `collisions` salts it.
 pub fn template_hash(template: &PodTemplateSpec, collisions: i32) -> String {
-    let text = canonical(template).to_string();
+    let text = canonical_template(template).to_string();
     let salt = collisions.to_le_bytes();
     safe_hash(&[text.as_bytes(), if collisions > 0 { &salt } else { &[] }])
 }
@@ -213,8 +213,8 @@ pub fn annotation<'a>(rs: &'a ReplicaSet, key: &str) -> Option<&'a str> {
         .map(String::as_str)
 }
 
-pub fn number(rs: &ReplicaSet, key: &str) -> Option<i32> {
-    annotation(rs, key)?.parse().ok().map(bounded)
+pub fn parse_annotation(rs: &ReplicaSet, key: &str) -> Option<i32> {
+    annotation(rs, key)?.parse().ok().map(clamp_replicas)
 }
 
 pub fn revision(rs: &ReplicaSet) -> i64 {
@@ -224,11 +224,11 @@ pub fn revision(rs: &ReplicaSet) -> i64 {
 }
 
 pub fn rs_replicas(rs: &ReplicaSet) -> i32 {
-    bounded(rs.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1))
+    clamp_replicas(rs.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1))
 }
 
 pub fn rs_available(rs: &ReplicaSet) -> i32 {
-    bounded(
+    clamp_replicas(
         rs.status
             .as_ref()
             .and_then(|s| s.available_replicas)
@@ -237,7 +237,7 @@ pub fn rs_available(rs: &ReplicaSet) -> i32 {
 }
 
 pub fn rs_ready(rs: &ReplicaSet) -> i32 {
-    bounded(
+    clamp_replicas(
         rs.status
             .as_ref()
             .and_then(|s| s.ready_replicas)
@@ -247,11 +247,11 @@ pub fn rs_ready(rs: &ReplicaSet) -> i32 {
 
 /// Number of existing pods, as last counted by the ReplicaSet controller.
 pub fn rs_actual(rs: &ReplicaSet) -> i32 {
-    bounded(rs.status.as_ref().map_or(0, |s| s.replicas))
+    clamp_replicas(rs.status.as_ref().map_or(0, |s| s.replicas))
 }
 
 /// Sort key, oldest first; revision and name break ties between equal timestamps.
-pub fn age(rs: &ReplicaSet) -> (Timestamp, i64, String) {
+pub fn creation_order(rs: &ReplicaSet) -> (Timestamp, i64, String) {
     (
         rs.metadata
             .creation_timestamp
@@ -285,7 +285,7 @@ mod tests {
                 "replicas": n, "selector": {}, "template": {},
                 "strategy": {"rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}},
             }));
-            assert_eq!(fence_posts(&d), want, "{n} {surge} {unavailable}");
+            assert_eq!(resolve_fenceposts(&d), want, "{n} {surge} {unavailable}");
         }
     }
 

@@ -4,11 +4,11 @@
 //! It follows the order of steps in kube-controller-manager (sync, scale, rolling, recreate),
 //! because the exact batches of graylane depend on what that controller does and does not do.
 
-use super::super::own;
+use super::super::ownership;
 use super::model::{
-    DESIRED, HASH_LABEL, MAX, NOT_COPIED, REVISION, REVISION_HISTORY, age, fence_posts, min_ready,
-    number, paused, recreate, replicas, revision, rs_actual, rs_replicas, same_template,
-    template_hash,
+    DESIRED_ANNOTATION, HASH_LABEL, MAX_ANNOTATION, NOT_COPIED, REVISION, REVISION_HISTORY,
+    creation_order, is_paused, is_recreate, min_ready_seconds, parse_annotation, replicas,
+    resolve_fenceposts, revision, rs_actual, rs_replicas, same_template, template_hash,
 };
 use super::{rolling, status};
 use jiff::Timestamp;
@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What one sync reads.
-pub struct Input<'a> {
+pub struct SyncInput<'a> {
     pub deployment: &'a Deployment,
     /// ReplicaSets that this Deployment controls.
     pub sets: &'a [ReplicaSet],
@@ -46,7 +46,7 @@ pub enum Action {
 
 /// Result of one sync: actions in order, then status and revision, then when to requeue.
 #[derive(Debug, Default, PartialEq)]
-pub struct Plan {
+pub struct SyncPlan {
     pub actions: Vec<Action>,
     /// Messages for events, such as `Scaled up replica set …`.
     pub notes: Vec<String>,
@@ -57,7 +57,7 @@ pub struct Plan {
 }
 
 /// The ReplicaSets while a sync changes them.
-pub(super) struct Work<'a> {
+pub(super) struct SyncState<'a> {
     pub d: &'a Deployment,
     pub now: Timestamp,
     pub status: DeploymentStatus,
@@ -70,20 +70,20 @@ pub(super) struct Work<'a> {
     revision: Option<String>,
 }
 
-impl Work<'_> {
-    pub fn all(&self) -> impl Iterator<Item = &ReplicaSet> {
+impl SyncState<'_> {
+    pub fn all_sets(&self) -> impl Iterator<Item = &ReplicaSet> {
         self.old.iter().chain(self.new.iter())
     }
 
     /// Sum of the desired replicas of all ReplicaSets.
-    pub fn total(&self) -> i32 {
-        self.all().map(rs_replicas).sum()
+    pub fn total_replicas(&self) -> i32 {
+        self.all_sets().map(rs_replicas).sum()
     }
 
     /// Sets the size of a ReplicaSet and the two annotations that proportional scaling needs.
     /// Returns whether the size changed, and adds a note if it did.
-    pub fn resize(&mut self, name: &str, size: i32) -> bool {
-        let (want, surge) = (replicas(self.d), fence_posts(self.d).0);
+    pub fn resize_set(&mut self, name: &str, size: i32) -> bool {
+        let (want, surge) = (replicas(self.d), resolve_fenceposts(self.d).0);
         let Some(rs) = self
             .old
             .iter_mut()
@@ -110,22 +110,22 @@ impl Work<'_> {
 
 fn annotate_sizes(rs: &mut ReplicaSet, desired: i32, max: i32) {
     let annotations = rs.metadata.annotations.get_or_insert_default();
-    annotations.insert(DESIRED.into(), desired.to_string());
-    annotations.insert(MAX.into(), max.to_string());
+    annotations.insert(DESIRED_ANNOTATION.into(), desired.to_string());
+    annotations.insert(MAX_ANNOTATION.into(), max.to_string());
 }
 
 /// Plans one sync.
-pub fn plan(input: &Input) -> Plan {
+pub fn plan_sync(input: &SyncInput) -> SyncPlan {
     let d = input.deployment;
     let mut sets: Vec<ReplicaSet> = input.sets.to_vec();
-    sets.sort_by_key(age);
+    sets.sort_by_key(creation_order);
     let template = d.spec.as_ref().map(|s| &s.template);
     let is_new = |rs: &ReplicaSet| {
         let own = rs.spec.as_ref().and_then(|s| s.template.as_ref());
         matches!((own, template), (Some(a), Some(b)) if same_template(a, b))
     };
     let new = sets.iter().position(is_new).map(|i| sets.remove(i));
-    let mut work = Work {
+    let mut work = SyncState {
         d,
         now: input.now,
         status: d.status.clone().unwrap_or_default(),
@@ -138,49 +138,49 @@ pub fn plan(input: &Input) -> Plan {
     };
     let mut requeue = None;
     if d.metadata.deletion_timestamp.is_some() {
-        work.status = status::counts(&work);
+        work.status = status::calculate_status(&work);
     } else {
-        status::paused(&mut work);
+        status::update_paused_condition(&mut work);
         sync_new(&mut work);
-        if paused(d) {
-            rolling::scale(&mut work);
+        if is_paused(d) {
+            rolling::scale_sets(&mut work);
             clean_up(&mut work);
-            work.status = status::counts(&work);
-        } else if scaling_event(&work) {
-            rolling::scale(&mut work);
-            work.status = status::counts(&work);
+            work.status = status::calculate_status(&work);
+        } else if is_scaling_event(&work) {
+            rolling::scale_sets(&mut work);
+            work.status = status::calculate_status(&work);
         } else {
-            if recreate(d) {
-                roll_recreate(&mut work, input.pods);
+            if is_recreate(d) {
+                rollout_recreate(&mut work, input.pods);
             } else {
-                roll(&mut work);
+                rollout_rolling(&mut work);
             }
-            (work.status, requeue) = status::rollout(&work);
+            (work.status, requeue) = status::sync_rollout_status(&work);
         }
     }
-    finish(work, input.sets, requeue)
+    build_plan(work, input.sets, requeue)
 }
 
-fn roll(work: &mut Work) {
+fn rollout_rolling(work: &mut SyncState) {
     create_new(work);
     if rolling::grow_new(work) || rolling::shrink_old(work) {
         return;
     }
-    if status::complete(work.d, &work.d.status.clone().unwrap_or_default()) {
+    if status::is_complete(work.d, &work.d.status.clone().unwrap_or_default()) {
         clean_up(work);
     }
 }
 
-fn roll_recreate(work: &mut Work, pods: &BTreeMap<String, i32>) {
+fn rollout_recreate(work: &mut SyncState, pods: &BTreeMap<String, i32>) {
     let active: Vec<String> = work
         .old
         .iter()
         .filter(|rs| rs_replicas(rs) > 0)
-        .map(name)
+        .map(replica_set_name)
         .collect();
     if !active.is_empty() {
         for name in active {
-            work.resize(&name, 0);
+            work.resize_set(&name, 0);
         }
         return;
     }
@@ -192,26 +192,26 @@ fn roll_recreate(work: &mut Work, pods: &BTreeMap<String, i32>) {
         return;
     }
     create_new(work);
-    if let Some(new) = work.new.as_ref().map(name) {
-        work.resize(&new, replicas(work.d));
+    if let Some(new) = work.new.as_ref().map(replica_set_name) {
+        work.resize_set(&new, replicas(work.d));
     }
-    if status::complete(work.d, &work.d.status.clone().unwrap_or_default()) {
+    if status::is_complete(work.d, &work.d.status.clone().unwrap_or_default()) {
         clean_up(work);
     }
 }
 
 /// Whether `spec.replicas` changed since the ReplicaSets were last sized.
-fn scaling_event(work: &Work) -> bool {
-    work.all()
+fn is_scaling_event(work: &SyncState) -> bool {
+    work.all_sets()
         .filter(|rs| rs_replicas(rs) > 0)
-        .any(|rs| number(rs, DESIRED).is_some_and(|n| n != replicas(work.d)))
+        .any(|rs| parse_annotation(rs, DESIRED_ANNOTATION).is_some_and(|n| n != replicas(work.d)))
 }
 
-pub(super) fn name(rs: &ReplicaSet) -> String {
+pub(super) fn replica_set_name(rs: &ReplicaSet) -> String {
     rs.metadata.name.clone().unwrap_or_default()
 }
 
-fn next_revision(work: &Work) -> i64 {
+fn next_revision(work: &SyncState) -> i64 {
     work.old
         .iter()
         .map(revision)
@@ -221,21 +221,21 @@ fn next_revision(work: &Work) -> i64 {
 }
 
 /// Copies annotations, revision and minReadySeconds to the new ReplicaSet if it exists.
-fn sync_new(work: &mut Work) {
+fn sync_new(work: &mut SyncState) {
     let (d, next) = (work.d, next_revision(work));
     let Some(new) = work.new.as_mut() else { return };
-    describe(d, new, next);
+    copy_annotations(d, new, next);
     if let Some(spec) = new.spec.as_mut()
-        && spec.min_ready_seconds.unwrap_or(0) != min_ready(d)
+        && spec.min_ready_seconds.unwrap_or(0) != min_ready_seconds(d)
     {
-        spec.min_ready_seconds = Some(min_ready(d));
+        spec.min_ready_seconds = Some(min_ready_seconds(d));
     }
     work.revision = Some(revision(new).to_string());
-    let found = format!("Found new replica set {:?}", name(new));
-    status::first_seen(work, "FoundNewReplicaSet", found);
+    let found = format!("Found new replica set {:?}", replica_set_name(new));
+    status::mark_first_seen(work, "FoundNewReplicaSet", found);
 }
 
-fn describe(d: &Deployment, rs: &mut ReplicaSet, next: i64) {
+fn copy_annotations(d: &Deployment, rs: &mut ReplicaSet, next: i64) {
     let before = revision(rs);
     let annotations = rs.metadata.annotations.get_or_insert_default();
     for (key, value) in d.metadata.annotations.iter().flatten() {
@@ -256,7 +256,7 @@ fn describe(d: &Deployment, rs: &mut ReplicaSet, next: i64) {
 }
 
 /// Creates the ReplicaSet for the current template, as large as the surge limit allows.
-fn create_new(work: &mut Work) {
+fn create_new(work: &mut SyncState) {
     if work.new.is_some() {
         return;
     }
@@ -281,23 +281,23 @@ fn create_new(work: &mut Work) {
             )),
             namespace: d.metadata.namespace.clone(),
             labels: template.metadata.as_ref().and_then(|m| m.labels.clone()),
-            owner_references: Some(vec![own::owner(d)]),
+            owner_references: Some(vec![ownership::controller_reference(d)]),
             ..ObjectMeta::default()
         },
         spec: Some(ReplicaSetSpec {
             replicas: Some(0),
-            min_ready_seconds: Some(min_ready(d)),
+            min_ready_seconds: Some(min_ready_seconds(d)),
             selector,
             template: Some(template),
         }),
         status: None,
     };
     let next = next_revision(work);
-    describe(d, &mut rs, next);
+    copy_annotations(d, &mut rs, next);
     let want = replicas(d);
-    annotate_sizes(&mut rs, want, want + fence_posts(d).0);
+    annotate_sizes(&mut rs, want, want + resolve_fenceposts(d).0);
     let size = rolling::new_size(work, 0);
-    let name = name(&rs);
+    let name = replica_set_name(&rs);
     if size > 0 {
         work.notes
             .push(format!("Scaled up replica set {name} from 0 to {size}"));
@@ -308,11 +308,11 @@ fn create_new(work: &mut Work) {
     work.new = Some(rs);
     work.created = true;
     work.revision = Some(next.to_string());
-    status::created(work, format!("Created new replica set {name:?}"));
+    status::mark_created(work, format!("Created new replica set {name:?}"));
 }
 
 /// Deletes the oldest empty ReplicaSets beyond the history limit.
-fn clean_up(work: &mut Work) {
+fn clean_up(work: &mut SyncState) {
     let limit = work
         .d
         .spec
@@ -325,7 +325,7 @@ fn clean_up(work: &mut Work) {
         return;
     }
     let mut by_revision: Vec<ReplicaSet> = work.old.iter().filter(alive).cloned().collect();
-    by_revision.sort_by_key(|rs| (revision(rs), age(rs)));
+    by_revision.sort_by_key(|rs| (revision(rs), creation_order(rs)));
     for rs in by_revision
         .into_iter()
         .take(usize::try_from(excess).unwrap_or(0))
@@ -343,7 +343,7 @@ fn clean_up(work: &mut Work) {
 }
 
 /// Turns the differences between the observed and the desired ReplicaSets into actions.
-fn finish(work: Work, seen: &[ReplicaSet], requeue: Option<Duration>) -> Plan {
+fn build_plan(work: SyncState, seen: &[ReplicaSet], requeue: Option<Duration>) -> SyncPlan {
     let mut actions = vec![];
     let old = work.old.iter().map(|rs| (rs, false));
     for (rs, created) in work.new.iter().map(|rs| (rs, work.created)).chain(old) {
@@ -379,7 +379,7 @@ fn finish(work: Work, seen: &[ReplicaSet], requeue: Option<Duration>) -> Plan {
         let min_ready_seconds = (ready != ready_before).then_some(ready);
         if replicas.is_some() || min_ready_seconds.is_some() || !annotations.is_empty() {
             actions.push(Action::Update {
-                name: name(rs),
+                name: replica_set_name(rs),
                 resource_version: before.metadata.resource_version.clone(),
                 replicas,
                 min_ready_seconds,
@@ -389,7 +389,7 @@ fn finish(work: Work, seen: &[ReplicaSet], requeue: Option<Duration>) -> Plan {
     }
     for rs in &work.deleted {
         actions.push(Action::Delete {
-            name: name(rs),
+            name: replica_set_name(rs),
             uid: rs.metadata.uid.clone(),
         });
     }
@@ -399,7 +399,7 @@ fn finish(work: Work, seen: &[ReplicaSet], requeue: Option<Duration>) -> Plan {
         .annotations
         .as_ref()
         .and_then(|a| a.get(REVISION));
-    Plan {
+    SyncPlan {
         actions,
         notes: work.notes,
         revision: work.revision.filter(|r| Some(r) != current),

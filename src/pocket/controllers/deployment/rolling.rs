@@ -2,31 +2,31 @@
 //! proportional scaling.
 
 use super::model::{
-    DESIRED, MAX, age, fence_posts, max_unavailable, number, recreate, replicas, rs_available,
-    rs_replicas,
+    DESIRED_ANNOTATION, MAX_ANNOTATION, creation_order, is_recreate, max_unavailable,
+    parse_annotation, replicas, resolve_fenceposts, rs_available, rs_replicas,
 };
-use super::plan::{Work, name};
+use super::plan::{SyncState, replica_set_name};
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use std::cmp::Reverse;
 
 /// Size that a new ReplicaSet of size `own` may have now.
-pub(super) fn new_size(work: &Work, own: i32) -> i32 {
+pub(super) fn new_size(work: &SyncState, own: i32) -> i32 {
     let want = replicas(work.d);
-    if recreate(work.d) {
+    if is_recreate(work.d) {
         return want;
     }
-    let room = want + fence_posts(work.d).0 - work.total();
+    let room = want + resolve_fenceposts(work.d).0 - work.total_replicas();
     if room <= 0 {
         return own;
     }
     own + room.min(want - own).max(0)
 }
 
-pub(super) fn grow_new(work: &mut Work) -> bool {
+pub(super) fn grow_new(work: &mut SyncState) -> bool {
     let Some(new) = work.new.as_ref() else {
         return false;
     };
-    let (own, want, name) = (rs_replicas(new), replicas(work.d), name(new));
+    let (own, want, name) = (rs_replicas(new), replicas(work.d), replica_set_name(new));
     if own == want {
         return false;
     }
@@ -35,12 +35,12 @@ pub(super) fn grow_new(work: &mut Work) -> bool {
     } else {
         new_size(work, own)
     };
-    size != own && work.resize(&name, size)
+    size != own && work.resize_set(&name, size)
 }
 
 /// Shrinks old ReplicaSets as far as availability allows: unavailable pods first, then the oldest
 /// ReplicaSets.
-pub(super) fn shrink_old(work: &mut Work) -> bool {
+pub(super) fn shrink_old(work: &mut SyncState) -> bool {
     let Some(new) = work.new.as_ref() else {
         return false;
     };
@@ -49,48 +49,48 @@ pub(super) fn shrink_old(work: &mut Work) -> bool {
     }
     let floor = replicas(work.d) - max_unavailable(work.d);
     let waiting = rs_replicas(new) - rs_available(new);
-    let most = work.total() - floor - waiting;
+    let most = work.total_replicas() - floor - waiting;
     if most <= 0 {
         return false;
     }
     let unhealthy = clean_unhealthy(work, most);
-    let available: i32 = work.all().map(rs_available).sum();
+    let available: i32 = work.all_sets().map(rs_available).sum();
     let healthy = shrink_available(work, available - floor);
     unhealthy + healthy > 0
 }
 
-fn clean_unhealthy(work: &mut Work, most: i32) -> i32 {
+fn clean_unhealthy(work: &mut SyncState, most: i32) -> i32 {
     let mut done = 0;
     let sizes: Vec<_> = work
         .old
         .iter()
-        .map(|rs| (name(rs), rs_replicas(rs), rs_available(rs)))
+        .map(|rs| (replica_set_name(rs), rs_replicas(rs), rs_available(rs)))
         .collect();
     for (name, size, available) in sizes {
         if done >= most {
             break;
         }
         let gone = (most - done).min((size - available).max(0)).min(size);
-        if gone > 0 && work.resize(&name, size - gone) {
+        if gone > 0 && work.resize_set(&name, size - gone) {
             done += gone;
         }
     }
     done
 }
 
-fn shrink_available(work: &mut Work, most: i32) -> i32 {
+fn shrink_available(work: &mut SyncState, most: i32) -> i32 {
     let mut done = 0;
     let sizes: Vec<_> = work
         .old
         .iter()
-        .map(|rs| (name(rs), rs_replicas(rs)))
+        .map(|rs| (replica_set_name(rs), rs_replicas(rs)))
         .collect();
     for (name, size) in sizes {
         if done >= most {
             break;
         }
         let gone = size.min(most - done);
-        if gone > 0 && work.resize(&name, size - gone) {
+        if gone > 0 && work.resize_set(&name, size - gone) {
             done += gone;
         }
     }
@@ -101,80 +101,88 @@ fn shrink_available(work: &mut Work, most: i32) -> i32 {
 ///
 /// A single active ReplicaSet gets all replicas. Beside a saturated new ReplicaSet the old ones go
 /// to 0. While several are active in a rolling update, each gets its share of the change.
-pub(super) fn scale(work: &mut Work) {
+pub(super) fn scale_sets(work: &mut SyncState) {
     let want = replicas(work.d);
     if let Some(only) = active_or_latest(work) {
-        work.resize(&only, want);
+        work.resize_set(&only, want);
         return;
     }
-    if saturated(work) {
+    if is_saturated(work) {
         for old in work
             .old
             .iter()
             .filter(|rs| rs_replicas(rs) > 0)
-            .map(name)
+            .map(replica_set_name)
             .collect::<Vec<_>>()
         {
-            work.resize(&old, 0);
+            work.resize_set(&old, 0);
         }
         return;
     }
-    if !recreate(work.d) {
-        proportional(work);
+    if !is_recreate(work.d) {
+        scale_proportionally(work);
     }
 }
 
-fn active_or_latest(work: &Work) -> Option<String> {
-    let mut active = work.all().filter(|rs| rs_replicas(rs) > 0);
+fn active_or_latest(work: &SyncState) -> Option<String> {
+    let mut active = work.all_sets().filter(|rs| rs_replicas(rs) > 0);
     match (active.next(), active.next()) {
-        (None, _) => work.new.as_ref().or(work.old.last()).map(name),
-        (Some(one), None) => Some(name(one)),
+        (None, _) => work.new.as_ref().or(work.old.last()).map(replica_set_name),
+        (Some(one), None) => Some(replica_set_name(one)),
         _ => None,
     }
 }
 
-fn saturated(work: &Work) -> bool {
+fn is_saturated(work: &SyncState) -> bool {
     let want = replicas(work.d);
     work.new.as_ref().is_some_and(|new| {
-        rs_replicas(new) == want && number(new, DESIRED) == Some(want) && rs_available(new) == want
+        rs_replicas(new) == want
+            && parse_annotation(new, DESIRED_ANNOTATION) == Some(want)
+            && rs_available(new) == want
     })
 }
 
-fn proportional(work: &mut Work) {
+fn scale_proportionally(work: &mut SyncState) {
     let want = replicas(work.d);
     let allowed = if want > 0 {
-        want + fence_posts(work.d).0
+        want + resolve_fenceposts(work.d).0
     } else {
         0
     };
     let mut active: Vec<ReplicaSet> = work
-        .all()
+        .all_sets()
         .filter(|rs| rs_replicas(rs) > 0)
         .cloned()
         .collect();
     let change = allowed - active.iter().map(rs_replicas).sum::<i32>();
     // Largest first; among equals the newest grows first and the oldest shrinks first.
     if change > 0 {
-        active.sort_by_key(|rs| (Reverse(rs_replicas(rs)), Reverse(age(rs))));
+        active.sort_by_key(|rs| (Reverse(rs_replicas(rs)), Reverse(creation_order(rs))));
     } else if change < 0 {
-        active.sort_by_key(|rs| (Reverse(rs_replicas(rs)), age(rs)));
+        active.sort_by_key(|rs| (Reverse(rs_replicas(rs)), creation_order(rs)));
     }
     let mut added = 0;
     let mut sizes: Vec<(String, i32)> = vec![];
     for rs in &active {
-        let share = share(work, rs, allowed, change, added);
+        let share = proportional_share(work, rs, allowed, change, added);
         added += share;
-        sizes.push((name(rs), rs_replicas(rs) + share));
+        sizes.push((replica_set_name(rs), rs_replicas(rs) + share));
     }
     if let Some(first) = sizes.first_mut() {
         first.1 = (first.1 + change - added).max(0);
     }
     for (name, size) in sizes {
-        work.resize(&name, size);
+        work.resize_set(&name, size);
     }
 }
 
-fn share(work: &Work, rs: &ReplicaSet, allowed: i32, change: i32, added: i32) -> i32 {
+fn proportional_share(
+    work: &SyncState,
+    rs: &ReplicaSet,
+    allowed: i32,
+    change: i32,
+    added: i32,
+) -> i32 {
     let (size, left) = (rs_replicas(rs), change - added);
     if left == 0 {
         return 0;
@@ -183,7 +191,7 @@ fn share(work: &Work, rs: &ReplicaSet, allowed: i32, change: i32, added: i32) ->
         -size
     } else {
         let known = work.d.status.as_ref().and_then(|s| s.replicas);
-        let before = number(rs, MAX)
+        let before = parse_annotation(rs, MAX_ANNOTATION)
             .filter(|n| *n > 0)
             .or(known.filter(|n| *n > 0));
         before.map_or(0, |before| {

@@ -1,8 +1,8 @@
 //! In-memory cluster for the pure plan: ReplicaSets are carried out at once, pods become ready on
 //! request.
 
-use super::model::{fence_posts, max_unavailable, replicas, rs_replicas};
-use super::plan::{Action, Input, plan};
+use super::model::{max_unavailable, replicas, resolve_fenceposts, rs_replicas};
+use super::plan::{Action, SyncInput, plan_sync};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, ReplicaSetStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -136,7 +136,7 @@ impl Sim {
         }
         let before = self.d.clone();
         let now = Timestamp::from_second(self.now).unwrap();
-        let plan = plan(&Input {
+        let plan = plan_sync(&SyncInput {
             deployment: &self.d,
             sets: &self.sets,
             pods: &live,
@@ -286,7 +286,7 @@ impl Sim {
     }
 
     pub fn check_bounds(&self, available_before: i32) {
-        let (want, surge) = (replicas(&self.d), fence_posts(&self.d).0);
+        let (want, surge) = (replicas(&self.d), resolve_fenceposts(&self.d).0);
         let specs: i32 = self.sets.iter().map(rs_replicas).sum();
         assert!(
             specs <= want + surge,

@@ -1,10 +1,10 @@
 //! Replica counts and conditions, with the reasons that `kubectl rollout status` reads.
 
 use super::model::{
-    max_unavailable, paused as is_paused, progress_deadline, replicas, rs_actual, rs_available,
-    rs_ready, rs_replicas,
+    is_paused, max_unavailable, progress_deadline, replicas, rs_actual, rs_available, rs_ready,
+    rs_replicas,
 };
-use super::plan::{Work, name};
+use super::plan::{SyncState, replica_set_name};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition, DeploymentStatus, ReplicaSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -14,7 +14,7 @@ const AVAILABLE: &str = "NewReplicaSetAvailable";
 const TIMED_OUT: &str = "ProgressDeadlineExceeded";
 const PAUSED: &str = "DeploymentPaused";
 
-fn condition(
+fn new_condition(
     kind: &str,
     status: &str,
     reason: &str,
@@ -32,11 +32,11 @@ fn condition(
     }
 }
 
-fn get<'a>(status: &'a DeploymentStatus, kind: &str) -> Option<&'a DeploymentCondition> {
+fn get_condition<'a>(status: &'a DeploymentStatus, kind: &str) -> Option<&'a DeploymentCondition> {
     status.conditions.iter().flatten().find(|c| c.type_ == kind)
 }
 
-fn remove(status: &mut DeploymentStatus, kind: &str) {
+fn remove_condition(status: &mut DeploymentStatus, kind: &str) {
     if let Some(all) = status.conditions.as_mut() {
         all.retain(|c| c.type_ != kind);
     }
@@ -44,8 +44,8 @@ fn remove(status: &mut DeploymentStatus, kind: &str) {
 
 /// Sets a condition. Equal status and reason change nothing; an equal status keeps its transition
 /// time.
-fn set(status: &mut DeploymentStatus, mut new: DeploymentCondition) {
-    if let Some(old) = get(status, &new.type_) {
+fn set_condition(status: &mut DeploymentStatus, mut new: DeploymentCondition) {
+    if let Some(old) = get_condition(status, &new.type_) {
         if old.status == new.status && old.reason == new.reason {
             return;
         }
@@ -53,25 +53,25 @@ fn set(status: &mut DeploymentStatus, mut new: DeploymentCondition) {
             new.last_transition_time = old.last_transition_time.clone();
         }
     }
-    remove(status, &new.type_);
+    remove_condition(status, &new.type_);
     status.conditions.get_or_insert_default().push(new);
 }
 
 /// Reports a pause in the Progressing condition, since it is not a lack of progress, and restarts
 /// the progress deadline when the Deployment is resumed.
-pub(super) fn paused(work: &mut Work) {
+pub(super) fn update_paused_condition(work: &mut SyncState) {
     if progress_deadline(work.d).is_none() {
         return;
     }
-    let reason = get(&work.status, "Progressing").and_then(|c| c.reason.clone());
+    let reason = get_condition(&work.status, "Progressing").and_then(|c| c.reason.clone());
     if reason.as_deref() == Some(TIMED_OUT) {
         return;
     }
     let said = reason.as_deref() == Some(PAUSED);
     if is_paused(work.d) && !said {
-        set(
+        set_condition(
             &mut work.status,
-            condition(
+            new_condition(
                 "Progressing",
                 "Unknown",
                 PAUSED,
@@ -80,31 +80,31 @@ pub(super) fn paused(work: &mut Work) {
             ),
         );
     } else if !is_paused(work.d) && said {
-        let resumed = condition(
+        let resumed = new_condition(
             "Progressing",
             "Unknown",
             "DeploymentResumed",
             "Deployment is resumed",
             work.now,
         );
-        set(&mut work.status, resumed);
+        set_condition(&mut work.status, resumed);
     }
 }
 
-pub(super) fn first_seen(work: &mut Work, reason: &str, message: String) {
-    if progress_deadline(work.d).is_some() && get(&work.status, "Progressing").is_none() {
-        set(
+pub(super) fn mark_first_seen(work: &mut SyncState, reason: &str, message: String) {
+    if progress_deadline(work.d).is_some() && get_condition(&work.status, "Progressing").is_none() {
+        set_condition(
             &mut work.status,
-            condition("Progressing", "True", reason, &message, work.now),
+            new_condition("Progressing", "True", reason, &message, work.now),
         );
     }
 }
 
-pub(super) fn created(work: &mut Work, message: String) {
+pub(super) fn mark_created(work: &mut SyncState, message: String) {
     if progress_deadline(work.d).is_some() {
-        set(
+        set_condition(
             &mut work.status,
-            condition(
+            new_condition(
                 "Progressing",
                 "True",
                 "NewReplicaSetCreated",
@@ -116,9 +116,9 @@ pub(super) fn created(work: &mut Work, message: String) {
 }
 
 /// Computes the counts and the Available condition.
-pub(super) fn counts(work: &Work) -> DeploymentStatus {
+pub(super) fn calculate_status(work: &SyncState) -> DeploymentStatus {
     let d = work.d;
-    let sum = |f: fn(&ReplicaSet) -> i32| work.all().map(f).sum::<i32>();
+    let sum = |f: fn(&ReplicaSet) -> i32| work.all_sets().map(f).sum::<i32>();
     let available = sum(rs_available);
     let some = |n: i32| (n > 0).then_some(n);
     let mut status = DeploymentStatus {
@@ -146,14 +146,14 @@ pub(super) fn counts(work: &Work) -> DeploymentStatus {
             "Deployment does not have minimum availability.",
         )
     };
-    set(
+    set_condition(
         &mut status,
-        condition("Available", state, reason, message, work.now),
+        new_condition("Available", state, reason, message, work.now),
     );
     status
 }
 
-pub(super) fn complete(d: &Deployment, status: &DeploymentStatus) -> bool {
+pub(super) fn is_complete(d: &Deployment, status: &DeploymentStatus) -> bool {
     let want = replicas(d);
     status.updated_replicas.unwrap_or(0) == want
         && status.replicas.unwrap_or(0) == want
@@ -161,7 +161,7 @@ pub(super) fn complete(d: &Deployment, status: &DeploymentStatus) -> bool {
         && status.observed_generation.unwrap_or(0) >= d.metadata.generation.unwrap_or(0)
 }
 
-fn progressing(before: &DeploymentStatus, now: &DeploymentStatus) -> bool {
+fn is_progressing(before: &DeploymentStatus, now: &DeploymentStatus) -> bool {
     let old = |s: &DeploymentStatus| {
         s.replicas
             .unwrap_or(0)
@@ -173,22 +173,25 @@ fn progressing(before: &DeploymentStatus, now: &DeploymentStatus) -> bool {
         || now.available_replicas > before.available_replicas
 }
 
-fn deadline(status: &DeploymentStatus, seconds: i32) -> Option<Timestamp> {
-    let since = get(status, "Progressing")?.last_update_time.as_ref()?.0;
+fn progress_deadline_at(status: &DeploymentStatus, seconds: i32) -> Option<Timestamp> {
+    let since = get_condition(status, "Progressing")?
+        .last_update_time
+        .as_ref()?
+        .0;
     since
         .checked_add(SignedDuration::from_secs(i64::from(seconds)))
         .ok()
 }
 
 /// Computes counts, progress and failures, and when the progress deadline must be checked again.
-pub(super) fn rollout(work: &Work) -> (DeploymentStatus, Option<Duration>) {
+pub(super) fn sync_rollout_status(work: &SyncState) -> (DeploymentStatus, Option<Duration>) {
     let (d, now) = (work.d, work.now);
-    let mut status = counts(work);
+    let mut status = calculate_status(work);
     let limit = progress_deadline(d);
     if limit.is_none() {
-        remove(&mut status, "Progressing");
+        remove_condition(&mut status, "Progressing");
     }
-    let current = get(&work.status, "Progressing").cloned();
+    let current = get_condition(&work.status, "Progressing").cloned();
     let reason = current.as_ref().and_then(|c| c.reason.as_deref());
     let done = status.replicas == status.updated_replicas && reason == Some(AVAILABLE);
     let subject = work.new.as_ref().map_or(
@@ -196,45 +199,46 @@ pub(super) fn rollout(work: &Work) -> (DeploymentStatus, Option<Duration>) {
             "Deployment {:?}",
             d.metadata.name.as_deref().unwrap_or_default()
         ),
-        |rs| format!("ReplicaSet {:?}", name(rs)),
+        |rs| format!("ReplicaSet {:?}", replica_set_name(rs)),
     );
     if let Some(seconds) = limit
         && !done
     {
         let before = d.status.clone().unwrap_or_default();
-        if complete(d, &status) {
+        if is_complete(d, &status) {
             let message = format!("{subject} has successfully progressed.");
-            set(
+            set_condition(
                 &mut status,
-                condition("Progressing", "True", AVAILABLE, &message, now),
+                new_condition("Progressing", "True", AVAILABLE, &message, now),
             );
-        } else if progressing(&before, &status) {
+        } else if is_progressing(&before, &status) {
             let message = format!("{subject} is progressing.");
-            let mut new = condition("Progressing", "True", "ReplicaSetUpdated", &message, now);
+            let mut new = new_condition("Progressing", "True", "ReplicaSetUpdated", &message, now);
             if let Some(old) = current.as_ref().filter(|c| c.status == "True") {
                 new.last_transition_time = old.last_transition_time.clone();
             }
             // Replaced even if the reason is the same: the deadline counts from the update time.
-            remove(&mut status, "Progressing");
-            set(&mut status, new);
-        } else if reason != Some(AVAILABLE) && deadline(&status, seconds).is_some_and(|at| at < now)
+            remove_condition(&mut status, "Progressing");
+            set_condition(&mut status, new);
+        } else if reason != Some(AVAILABLE)
+            && progress_deadline_at(&status, seconds).is_some_and(|at| at < now)
         {
             let message = format!("{subject} has timed out progressing.");
-            set(
+            set_condition(
                 &mut status,
-                condition("Progressing", "False", TIMED_OUT, &message, now),
+                new_condition("Progressing", "False", TIMED_OUT, &message, now),
             );
         }
     }
-    match failure(work) {
-        Some(failed) => set(&mut status, failed),
-        None => remove(&mut status, "ReplicaFailure"),
+    match replica_failure(work) {
+        Some(failed) => set_condition(&mut status, failed),
+        None => remove_condition(&mut status, "ReplicaFailure"),
     }
-    let waiting =
-        get(&status, "Progressing").is_some_and(|c| c.reason.as_deref() != Some(TIMED_OUT));
+    let waiting = get_condition(&status, "Progressing")
+        .is_some_and(|c| c.reason.as_deref() != Some(TIMED_OUT));
     let requeue = limit
-        .filter(|_| waiting && !complete(d, &status))
-        .and_then(|seconds| deadline(&status, seconds))
+        .filter(|_| waiting && !is_complete(d, &status))
+        .and_then(|seconds| progress_deadline_at(&status, seconds))
         .map(|at| {
             let left = at.duration_since(now).as_secs().max(0);
             Duration::from_secs(u64::try_from(left).unwrap_or(0) + 1)
@@ -242,7 +246,7 @@ pub(super) fn rollout(work: &Work) -> (DeploymentStatus, Option<Duration>) {
     (status, requeue)
 }
 
-fn failure(work: &Work) -> Option<DeploymentCondition> {
+fn replica_failure(work: &SyncState) -> Option<DeploymentCondition> {
     let sets = work.new.iter().chain(work.old.iter());
     let mut failures =
         sets.flat_map(|rs| rs.status.iter().flat_map(|s| s.conditions.iter().flatten()));

@@ -16,7 +16,7 @@ fn condition(sim: &Sim, kind: &str) -> Option<(String, String)> {
 }
 
 fn is_complete(sim: &Sim) -> bool {
-    super::status::complete(&sim.d, sim.d.status.as_ref().unwrap())
+    super::status::is_complete(&sim.d, sim.d.status.as_ref().unwrap())
 }
 
 #[test]
@@ -309,12 +309,12 @@ proptest! {
             "progressDeadlineSeconds": seconds, "revisionHistoryLimit": seconds}));
         let set = |(i, (n, image)): (usize, &(i32, usize))| serde_json::from_value(json!({
             "metadata": {"name": format!("d-{i}"), "namespace": "ns", "uid": format!("s{i}"), "annotations": {
-                REVISION: annotation, super::model::DESIRED: annotation, super::model::MAX: annotation}},
+                REVISION: annotation, super::model::DESIRED_ANNOTATION: annotation, super::model::MAX_ANNOTATION: annotation}},
             "spec": {"replicas": n, "selector": {"matchLabels": {"app": "a"}}, "template": Sim::template(&format!("v{image}"))},
             "status": {"replicas": n, "readyReplicas": n, "availableReplicas": n},
         })).unwrap();
         let sets: Vec<_> = sets.iter().enumerate().map(set).collect();
-        super::plan::plan(&super::plan::Input {
+        super::plan::plan_sync(&super::plan::SyncInput {
             deployment: &sim.d, sets: &sets, pods: &std::collections::BTreeMap::default(),
             now: jiff::Timestamp::from_second(sim.now).unwrap(),
         });

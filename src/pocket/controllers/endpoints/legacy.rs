@@ -7,17 +7,17 @@ use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use kube::api::{DeleteParams, ObjectMeta, PostParams, Preconditions};
 use kube::{Api, ResourceExt};
 
-use super::super::cache::Key;
-use super::super::{Shared, write};
+use super::super::cache::NamespacedName;
+use super::super::{ControllerContext, write};
 
 /// Label by which Kubernetes marks the Endpoints that its controller manages.
 const MANAGED_BY: (&str, &str) = ("endpoints.kubernetes.io/managed-by", "endpoint-controller");
 
 /// Makes the Endpoints of a Service match its slices. Endpoints of a Service without a selector are
 /// not managed here.
-pub(super) async fn reconcile(
-    shared: &Shared,
-    at: &Key,
+pub(super) async fn reconcile_endpoints(
+    shared: &ControllerContext,
+    at: &NamespacedName,
     service: Option<&Service>,
     slices: &[EndpointSlice],
 ) -> kube::Result<()> {
@@ -26,23 +26,25 @@ pub(super) async fn reconcile(
     match (service, live) {
         (Some(service), None) => {
             let made = api
-                .create(&PostParams::default(), &endpoints(service, slices))
+                .create(&PostParams::default(), &build_endpoints(service, slices))
                 .await;
             match made {
                 // Somebody else created them: the watch will report it.
                 Err(error) if write::is_code(&error, 409) => {}
-                made => {
-                    drop(write::gone_is_fine(made)?.inspect(|made| shared.endpoints.remember(made)))
-                }
+                made => drop(
+                    write::ignore_not_found(made)?
+                        .inspect(|made| shared.endpoints.record_write(made)),
+                ),
             }
         }
         (Some(service), Some(live)) => {
-            let mut wanted = endpoints(service, slices);
+            let mut wanted = build_endpoints(service, slices);
             if (&wanted.subsets, &wanted.metadata.labels) != (&live.subsets, &live.metadata.labels)
             {
                 wanted.metadata.resource_version = live.resource_version();
                 let written = api.replace(&at.1, &PostParams::default(), &wanted).await;
-                write::gone_is_fine(written)?.inspect(|written| shared.endpoints.remember(written));
+                write::ignore_not_found(written)?
+                    .inspect(|written| shared.endpoints.record_write(written));
             }
         }
         (None, Some(live))
@@ -55,18 +57,18 @@ pub(super) async fn reconcile(
                 uid: live.uid(),
                 resource_version: None,
             };
-            write::gone_is_fine(
+            write::ignore_not_found(
                 api.delete(&at.1, &DeleteParams::default().preconditions(uid))
                     .await,
             )?;
-            shared.endpoints.forget(&live);
+            shared.endpoints.record_deletion(&live);
         }
         (None, _) => {}
     }
     Ok(())
 }
 
-fn endpoints(service: &Service, slices: &[EndpointSlice]) -> Endpoints {
+fn build_endpoints(service: &Service, slices: &[EndpointSlice]) -> Endpoints {
     let mut labels = service.labels().clone();
     labels.insert(MANAGED_BY.0.to_owned(), MANAGED_BY.1.to_owned());
     if service
@@ -76,7 +78,7 @@ fn endpoints(service: &Service, slices: &[EndpointSlice]) -> Endpoints {
     {
         labels.insert("service.kubernetes.io/headless".to_owned(), String::new());
     }
-    let subsets: Vec<EndpointSubset> = slices.iter().filter_map(subset).collect();
+    let subsets: Vec<EndpointSubset> = slices.iter().filter_map(build_subset).collect();
     Endpoints {
         metadata: ObjectMeta {
             name: service.metadata.name.clone(),
@@ -88,7 +90,7 @@ fn endpoints(service: &Service, slices: &[EndpointSlice]) -> Endpoints {
     }
 }
 
-fn subset(slice: &EndpointSlice) -> Option<EndpointSubset> {
+fn build_subset(slice: &EndpointSlice) -> Option<EndpointSubset> {
     let condition = |e: &Endpoint| e.conditions.clone().unwrap_or_default();
     let address = |e: &Endpoint| EndpointAddress {
         ip: e.addresses.first().cloned().unwrap_or_default(),
@@ -151,7 +153,7 @@ mod tests {
             endpoints: vec![],
             ..slice.clone()
         };
-        let made = serde_json::to_value(endpoints(&service, &[slice, empty])).unwrap();
+        let made = serde_json::to_value(build_endpoints(&service, &[slice, empty])).unwrap();
         assert_eq!(
             made["subsets"],
             json!([{"addresses": [{"ip": "127.0.0.1"}], "notReadyAddresses": [{"ip": "127.0.0.2"}],

@@ -14,15 +14,15 @@ pub(super) type Uid = String;
 
 /// What an object that is being deleted waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Waits {
+pub(super) enum DeletionWait {
     /// Its dependents must be released.
     Orphaning,
     /// Its dependents must be gone.
     Foreground,
 }
 
-impl Waits {
-    pub(super) fn of(meta: &ObjectMeta) -> Option<Self> {
+impl DeletionWait {
+    pub(super) fn from_meta(meta: &ObjectMeta) -> Option<Self> {
         meta.deletion_timestamp.as_ref()?;
         let has = |name: &str| meta.finalizers.iter().flatten().any(|f| f == name);
         let foreground = has(FOREGROUND).then_some(Self::Foreground);
@@ -49,11 +49,11 @@ pub(super) struct Node {
     pub uid: Uid,
     pub owners: Vec<OwnerReference>,
     pub deleting: bool,
-    pub waits: Option<Waits>,
+    pub waits: Option<DeletionWait>,
 }
 
 impl Node {
-    fn of(resource: &Arc<ApiResource>, meta: &ObjectMeta) -> Option<Self> {
+    fn from_meta(resource: &Arc<ApiResource>, meta: &ObjectMeta) -> Option<Self> {
         Some(Self {
             resource: resource.clone(),
             namespace: meta.namespace.clone().unwrap_or_default(),
@@ -61,7 +61,7 @@ impl Node {
             uid: meta.uid.clone()?,
             owners: meta.owner_references.clone().unwrap_or_default(),
             deleting: meta.deletion_timestamp.is_some(),
-            waits: Waits::of(meta),
+            waits: DeletionWait::from_meta(meta),
         })
     }
 
@@ -109,8 +109,12 @@ impl Graph {
     }
 
     /// Records the current state of an object.
-    pub(super) fn is(&mut self, resource: &Arc<ApiResource>, meta: &ObjectMeta) -> Vec<Arc<Node>> {
-        let Some(node) = Node::of(resource, meta).map(Arc::new) else {
+    pub(super) fn update_object(
+        &mut self,
+        resource: &Arc<ApiResource>,
+        meta: &ObjectMeta,
+    ) -> Vec<Arc<Node>> {
+        let Some(node) = Node::from_meta(resource, meta).map(Arc::new) else {
             return vec![];
         };
         let old = self.nodes.get(&node.uid).cloned();
@@ -122,7 +126,7 @@ impl Graph {
         if !old.as_ref().is_some_and(same) {
             look.push(node.clone());
             if let Some(old) = &old {
-                look.extend(self.unlink(old));
+                look.extend(self.unlink_owners(old));
             }
             for owner in &node.owners {
                 self.dependents
@@ -146,11 +150,11 @@ impl Graph {
     }
 
     /// Records that an object is gone.
-    pub(super) fn is_not(&mut self, uid: &str) -> Vec<Arc<Node>> {
+    pub(super) fn remove_object(&mut self, uid: &str) -> Vec<Arc<Node>> {
         let mut look = self
             .nodes
             .remove(uid)
-            .map(|old| self.unlink(&old))
+            .map(|old| self.unlink_owners(&old))
             .unwrap_or_default();
         if self.dependents.contains_key(uid) {
             self.gone.insert(uid.to_owned());
@@ -161,7 +165,7 @@ impl Graph {
 
     /// Records the uids of all existing objects of a kind. Returns what must be reconciled for the
     /// objects that went unnoticed and for those with an owner of this kind.
-    pub(super) fn are_all(
+    pub(super) fn replace_kind(
         &mut self,
         resource: &ApiResource,
         uids: &HashSet<Uid>,
@@ -175,7 +179,10 @@ impl Graph {
             .filter(|n| !uids.contains(&n.uid))
             .map(|n| n.uid.clone())
             .collect();
-        let mut look: Vec<Arc<Node>> = went.iter().flat_map(|uid| self.is_not(uid)).collect();
+        let mut look: Vec<Arc<Node>> = went
+            .iter()
+            .flat_map(|uid| self.remove_object(uid))
+            .collect();
         look.extend(
             self.nodes
                 .values()
@@ -186,20 +193,20 @@ impl Graph {
     }
 
     /// Records that a kind is no longer served: all its objects are gone.
-    pub(super) fn is_unserved(&mut self, resource: &ApiResource) -> Vec<Arc<Node>> {
+    pub(super) fn remove_kind(&mut self, resource: &ApiResource) -> Vec<Arc<Node>> {
         let named = self
             .nodes
             .values()
             .flat_map(|n| &n.owners)
             .filter(|o| is_of(o, resource));
         let owners: BTreeSet<Uid> = named.map(|o| o.uid.clone()).collect();
-        let mut look = self.are_all(resource, &HashSet::new());
-        look.extend(owners.iter().flat_map(|uid| self.is_not(uid)));
+        let mut look = self.replace_kind(resource, &HashSet::new());
+        look.extend(owners.iter().flat_map(|uid| self.remove_object(uid)));
         look
     }
 
     /// Removes a node from its owners; returns the owners that may have been waiting for it.
-    fn unlink(&mut self, node: &Node) -> Vec<Arc<Node>> {
+    fn unlink_owners(&mut self, node: &Node) -> Vec<Arc<Node>> {
         for owner in &node.owners {
             if let Some(of_owner) = self.dependents.get_mut(&owner.uid) {
                 of_owner.remove(&node.uid);
@@ -233,7 +240,7 @@ mod tests {
         meta.as_object_mut()
             .unwrap()
             .extend(rest.as_object().cloned().unwrap_or_default());
-        uids(&graph.is(&kind("A"), &serde_json::from_value(meta).unwrap()))
+        uids(&graph.update_object(&kind("A"), &serde_json::from_value(meta).unwrap()))
     }
 
     fn uids(nodes: &[Arc<Node>]) -> Vec<String> {
@@ -252,9 +259,9 @@ mod tests {
             tell(&mut graph, "b", &["a"], json!({"labels": {"x": "y"}})).is_empty(),
             "nothing new of owners"
         );
-        assert_eq!(uids(&graph.is_not("a")), ["b"]);
+        assert_eq!(uids(&graph.remove_object("a")), ["b"]);
         assert!(graph.is_gone("a"));
-        assert!(uids(&graph.is_not("b")).is_empty());
+        assert!(uids(&graph.remove_object("b")).is_empty());
         assert!(
             !graph.is_gone("a") && graph.dependents.is_empty() && graph.nodes.is_empty(),
             "nothing is kept"
@@ -269,10 +276,13 @@ mod tests {
         let waiting =
             json!({"deletionTimestamp": WAITS, "finalizers": ["example.com/x", FOREGROUND]});
         assert_eq!(tell(&mut graph, "a", &[], waiting), ["a", "b", "c"]);
-        assert_eq!(graph.node("a").unwrap().waits, Some(Waits::Foreground));
+        assert_eq!(
+            graph.node("a").unwrap().waits,
+            Some(DeletionWait::Foreground)
+        );
         assert_eq!(tell(&mut graph, "c", &["z"], json!({})), ["a", "c"]);
         assert!(graph.node("b").unwrap().blocks("a") && !graph.node("c").unwrap().blocks("a"));
-        assert_eq!(uids(&graph.is_not("b")), ["a"]);
+        assert_eq!(uids(&graph.remove_object("b")), ["a"]);
         assert!(
             tell(&mut graph, "a", &[], json!({"deletionTimestamp": WAITS})).is_empty(),
             "it waits no longer"
@@ -286,10 +296,10 @@ mod tests {
         tell(&mut graph, "b", &["a"], json!({}));
         tell(&mut graph, "c", &["b"], json!({}));
         let all = HashSet::from(["c".to_owned()]);
-        assert_eq!(uids(&graph.are_all(&kind("A"), &all)), ["c"]);
+        assert_eq!(uids(&graph.replace_kind(&kind("A"), &all)), ["c"]);
         assert!(graph.is_gone("b") && graph.node("b").is_none());
         assert_eq!(
-            uids(&graph.are_all(&kind("B"), &HashSet::new())),
+            uids(&graph.replace_kind(&kind("B"), &HashSet::new())),
             [""; 0],
             "of another kind"
         );
@@ -300,8 +310,8 @@ mod tests {
         let mut graph = Graph::default();
         let owned = json!({"name": "b", "uid": "b",
             "ownerReferences": [{"apiVersion": "g/v1", "kind": "A", "name": "a", "uid": "a"}]});
-        graph.is(&kind("B"), &serde_json::from_value(owned).unwrap());
-        assert_eq!(uids(&graph.is_unserved(&kind("A"))), ["b"]);
+        graph.update_object(&kind("B"), &serde_json::from_value(owned).unwrap());
+        assert_eq!(uids(&graph.remove_kind(&kind("A"))), ["b"]);
         assert!(graph.is_gone("a"));
     }
 }

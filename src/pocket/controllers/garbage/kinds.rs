@@ -1,6 +1,6 @@
 //! Watches the metadata of every served kind; kinds come and go with their definitions.
 
-use super::Garbage;
+use super::GarbageCollector;
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
@@ -14,19 +14,19 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// Delay after a failed discovery request.
-const RETRY: Duration = Duration::from_secs(1);
+const DISCOVERY_RETRY: Duration = Duration::from_secs(1);
 
 /// Group and plural name: identifies a kind independent of its version.
-pub(super) type Id = (String, String);
+pub(super) type KindId = (String, String);
 
-struct Watched {
+struct KindWatch {
     resource: Arc<ApiResource>,
     stop: CancellationToken,
 }
 
 /// Kinds that can be watched, patched and deleted. Events are left out: there are many, and they
 /// have no owners.
-pub(super) fn watchable(served: &Discovery) -> BTreeMap<Id, Arc<ApiResource>> {
+pub(super) fn watchable_kinds(served: &Discovery) -> BTreeMap<KindId, Arc<ApiResource>> {
     const NEEDED: [&str; 5] = [
         verbs::GET,
         verbs::LIST,
@@ -50,7 +50,11 @@ pub(super) fn watchable(served: &Discovery) -> BTreeMap<Id, Arc<ApiResource>> {
 }
 
 /// Watches the resource definitions and updates the set of watched kinds until `stop` is cancelled.
-pub(super) async fn follow(garbage: Arc<Garbage>, tracker: TaskTracker, stop: CancellationToken) {
+pub(super) async fn watch_definitions(
+    garbage: Arc<GarbageCollector>,
+    tracker: TaskTracker,
+    stop: CancellationToken,
+) {
     let definitions: Api<PartialObjectMeta<CustomResourceDefinition>> =
         Api::all(garbage.client.clone());
     let events = watcher(definitions, watcher::Config::default()).default_backoff();
@@ -84,12 +88,12 @@ pub(super) async fn follow(garbage: Arc<Garbage>, tracker: TaskTracker, stop: Ca
             {
                 Ok(served) => {
                     changed = false;
-                    garbage.watch(served, &mut watched, &tracker, &stop);
+                    garbage.update_watches(served, &mut watched, &tracker, &stop);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "what is served is not known; will retry");
                     if stop
-                        .run_until_cancelled(tokio::time::sleep(RETRY))
+                        .run_until_cancelled(tokio::time::sleep(DISCOVERY_RETRY))
                         .await
                         .is_none()
                     {
@@ -101,26 +105,26 @@ pub(super) async fn follow(garbage: Arc<Garbage>, tracker: TaskTracker, stop: Ca
     }
 }
 
-impl Garbage {
-    fn watch(
+impl GarbageCollector {
+    fn update_watches(
         self: &Arc<Self>,
         served: Discovery,
-        watched: &mut BTreeMap<Id, Watched>,
+        watched: &mut BTreeMap<KindId, KindWatch>,
         tracker: &TaskTracker,
         stop: &CancellationToken,
     ) {
-        let kinds = watchable(&served);
-        self.state().served = Some(Arc::new(served));
+        let kinds = watchable_kinds(&served);
+        self.lock_state().served = Some(Arc::new(served));
         watched.retain(|id, old| {
             let now = kinds.get(id);
             let same = now == Some(&old.resource);
             if !same {
                 old.stop.cancel();
-                let mut state = self.state();
+                let mut state = self.lock_state();
                 state.listing.remove(id);
                 if now.is_none() {
-                    let look = state.graph.is_unserved(&old.resource);
-                    self.add(look);
+                    let look = state.graph.remove_kind(&old.resource);
+                    self.enqueue_nodes(look);
                 }
             }
             same
@@ -129,22 +133,22 @@ impl Garbage {
             if watched.contains_key(&id) {
                 continue;
             }
-            self.state().listing.insert(id.clone());
+            self.lock_state().listing.insert(id.clone());
             let stop = stop.child_token();
-            let all = self.clone().run(id.clone(), resource.clone());
+            let all = self.clone().watch_kind(id.clone(), resource.clone());
             tracker.spawn(stop.clone().run_until_cancelled_owned(all));
-            watched.insert(id, Watched { resource, stop });
+            watched.insert(id, KindWatch { resource, stop });
         }
     }
 
     /// Watches all objects of a kind and updates the graph.
-    async fn run(self: Arc<Self>, id: Id, resource: Arc<ApiResource>) {
+    async fn watch_kind(self: Arc<Self>, id: KindId, resource: Arc<ApiResource>) {
         let api: Api<PartialObjectMeta<DynamicObject>> =
             Api::all_with(self.client.clone(), &*resource);
         let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
         let mut listed = HashSet::new();
         while let Some(event) = events.next().await {
-            let mut state = self.state();
+            let mut state = self.lock_state();
             let look = match event {
                 Ok(Event::Init) => {
                     listed.clear();
@@ -152,21 +156,23 @@ impl Garbage {
                 }
                 Ok(Event::InitApply(one)) => {
                     listed.extend(one.uid());
-                    state.graph.is(&resource, &one.metadata)
+                    state.graph.update_object(&resource, &one.metadata)
                 }
                 Ok(Event::InitDone) => {
                     state.listing.remove(&id);
-                    state.graph.are_all(&resource, &std::mem::take(&mut listed))
+                    state
+                        .graph
+                        .replace_kind(&resource, &std::mem::take(&mut listed))
                 }
-                Ok(Event::Apply(one)) => state.graph.is(&resource, &one.metadata),
-                Ok(Event::Delete(one)) => state.graph.is_not(&one.uid().unwrap_or_default()),
+                Ok(Event::Apply(one)) => state.graph.update_object(&resource, &one.metadata),
+                Ok(Event::Delete(one)) => state.graph.remove_object(&one.uid().unwrap_or_default()),
                 Err(error) => {
                     tracing::debug!(kind = resource.kind, %error, "watch");
                     vec![]
                 }
             };
             drop(state);
-            self.add(look);
+            self.enqueue_nodes(look);
         }
     }
 }

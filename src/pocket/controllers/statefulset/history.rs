@@ -2,7 +2,7 @@
 //! being rolled out, and which ones may be deleted.
 
 use super::super::deployment::model::safe_hash;
-use super::super::own;
+use super::super::ownership;
 use super::model;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
@@ -13,9 +13,9 @@ use kube::api::ObjectMeta;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-const HASH: &str = "controller.kubernetes.io/hash";
+const HASH_LABEL: &str = "controller.kubernetes.io/hash";
 /// Maximum length of the StatefulSet's name within a revision's name.
-const LONGEST: usize = 223;
+const MAX_NAME_LENGTH: usize = 223;
 
 /// A template and the name of its revision.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,15 +26,15 @@ pub(super) struct Revision {
 
 /// The revision that the pods have, and the one that they are updated to.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Pair {
+pub(super) struct RevisionPair {
     pub current: Revision,
     pub update: Revision,
 }
 
 #[derive(Debug)]
-pub(super) enum Step {
+pub(super) enum RevisionStep {
     /// Both revisions exist.
-    Known(Box<Pair>),
+    Resolved(Box<RevisionPair>),
     Create(Box<ControllerRevision>),
     /// An earlier template is used again: its revision gets the highest number.
     Renumber {
@@ -45,7 +45,7 @@ pub(super) enum Step {
 }
 
 /// Sorts oldest first; creation times and names break ties between equal numbers.
-pub(super) fn sort(revisions: &mut [ControllerRevision]) {
+pub(super) fn sort_revisions(revisions: &mut [ControllerRevision]) {
     let made = |r: &ControllerRevision| {
         r.metadata
             .creation_timestamp
@@ -56,7 +56,7 @@ pub(super) fn sort(revisions: &mut [ControllerRevision]) {
 }
 
 /// Returns the patch that restores the template, as `kubectl rollout undo` sends it.
-fn data(template: &PodTemplateSpec) -> Value {
+fn encode_template(template: &PodTemplateSpec) -> Value {
     let mut template = serde_json::to_value(template).unwrap_or_default();
     template["$patch"] = "replace".into();
     let mut data = json!({"spec": {"template": template}});
@@ -64,18 +64,18 @@ fn data(template: &PodTemplateSpec) -> Value {
     data
 }
 
-fn data_of(revision: &ControllerRevision) -> Option<&Value> {
+fn revision_data(revision: &ControllerRevision) -> Option<&Value> {
     revision.data.as_ref().map(|raw| &raw.0)
 }
 
 /// Whether two revisions contain the same template.
-pub(super) fn same(a: &ControllerRevision, b: &ControllerRevision) -> bool {
-    data_of(a) == data_of(b)
+pub(super) fn is_same_data(a: &ControllerRevision, b: &ControllerRevision) -> bool {
+    revision_data(a) == revision_data(b)
 }
 
-fn read(revision: &ControllerRevision) -> Revision {
+fn decode_revision(revision: &ControllerRevision) -> Revision {
     let mut template =
-        data_of(revision).map_or(Value::Null, |data| data["spec"]["template"].clone());
+        revision_data(revision).map_or(Value::Null, |data| data["spec"]["template"].clone());
     template
         .as_object_mut()
         .map(|template| template.shift_remove("$patch"));
@@ -86,27 +86,27 @@ fn read(revision: &ControllerRevision) -> Revision {
 }
 
 /// Creates a revision of the current template; `collisions` salts its name.
-fn new(set: &StatefulSet, number: i64, collisions: i32) -> ControllerRevision {
+fn new_revision(set: &StatefulSet, number: i64, collisions: i32) -> ControllerRevision {
     let template = set
         .spec
         .as_ref()
         .map(|s| s.template.clone())
         .unwrap_or_default();
-    let data = data(&template);
+    let data = encode_template(&template);
     let hash = safe_hash(&[
         data.to_string().as_bytes(),
         collisions.to_string().as_bytes(),
     ]);
     let mut labels = template.metadata.and_then(|m| m.labels).unwrap_or_default();
-    labels.insert(HASH.into(), hash.clone());
-    let parent: String = set.name_any().chars().take(LONGEST).collect();
+    labels.insert(HASH_LABEL.into(), hash.clone());
+    let parent: String = set.name_any().chars().take(MAX_NAME_LENGTH).collect();
     ControllerRevision {
         metadata: ObjectMeta {
             name: Some(format!("{parent}-{hash}")),
             namespace: set.namespace(),
             labels: Some(labels),
             annotations: set.metadata.annotations.clone(),
-            owner_references: Some(vec![own::owner(set)]),
+            owner_references: Some(vec![ownership::controller_reference(set)]),
             ..ObjectMeta::default()
         },
         data: Some(RawExtension(data)),
@@ -115,12 +115,12 @@ fn new(set: &StatefulSet, number: i64, collisions: i32) -> ControllerRevision {
 }
 
 /// Pairs the current revision with `update`, the one that the set asks for.
-pub(super) fn pair(
+pub(super) fn pair_revisions(
     set: &StatefulSet,
     known: &[ControllerRevision],
     update: &ControllerRevision,
-) -> Pair {
-    let update = read(update);
+) -> RevisionPair {
+    let update = decode_revision(update);
     let current = set
         .status
         .as_ref()
@@ -128,26 +128,32 @@ pub(super) fn pair(
     let current = known
         .iter()
         .find(|r| r.metadata.name.as_deref() == current)
-        .map(read);
-    Pair {
+        .map(decode_revision);
+    RevisionPair {
         current: current.unwrap_or_else(|| update.clone()),
         update,
     }
 }
 
 /// Determines the next step; `known` must be sorted.
-pub(super) fn next(set: &StatefulSet, known: &[ControllerRevision], collisions: i32) -> Step {
+pub(super) fn next_step(
+    set: &StatefulSet,
+    known: &[ControllerRevision],
+    collisions: i32,
+) -> RevisionStep {
     let number = known
         .last()
         .map_or(1, |last| last.revision.saturating_add(1));
-    let wanted = new(set, number, collisions);
+    let wanted = new_revision(set, number, collisions);
     let Some(last) = known.last() else {
-        return Step::Create(Box::new(wanted));
+        return RevisionStep::Create(Box::new(wanted));
     };
-    match known.iter().rfind(|r| same(r, &wanted)) {
-        None => Step::Create(Box::new(wanted)),
-        Some(equal) if same(equal, last) => Step::Known(Box::new(pair(set, known, last))),
-        Some(equal) => Step::Renumber {
+    match known.iter().rfind(|r| is_same_data(r, &wanted)) {
+        None => RevisionStep::Create(Box::new(wanted)),
+        Some(equal) if is_same_data(equal, last) => {
+            RevisionStep::Resolved(Box::new(pair_revisions(set, known, last)))
+        }
+        Some(equal) => RevisionStep::Renumber {
             name: equal.name_any(),
             resource_version: equal.resource_version(),
             revision: number,
@@ -156,10 +162,10 @@ pub(super) fn next(set: &StatefulSet, known: &[ControllerRevision], collisions: 
 }
 
 /// Revisions beyond the history limit that neither a pod nor the pair uses; `known` must be sorted.
-pub(super) fn superfluous(
+pub(super) fn superfluous_revisions(
     set: &StatefulSet,
     known: Vec<ControllerRevision>,
-    pair: &Pair,
+    pair: &RevisionPair,
     pods: &[Arc<Pod>],
 ) -> Vec<ControllerRevision> {
     let live = |name: &str| {

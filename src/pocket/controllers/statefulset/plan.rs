@@ -1,9 +1,11 @@
 //! Plans one reconcile of a StatefulSet: which pods to create or delete, and the status. Pure, and
 //! follows Kubernetes' algorithm step by step.
 
-use super::super::pods::{available_in, phase};
-use super::history::Pair;
-use super::model::{self, running_and_available, running_and_ready, terminating, unavailable};
+use super::super::pods::{phase, time_until_available};
+use super::history::RevisionPair;
+use super::model::{
+    self, is_running_and_available, is_running_and_ready, is_terminating, is_unavailable,
+};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
 use k8s_openapi::api::core::v1::Pod;
@@ -11,9 +13,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(super) struct Input<'a> {
+pub(super) struct ReconcileInput<'a> {
     pub set: &'a StatefulSet,
-    pub pair: &'a Pair,
+    pub pair: &'a RevisionPair,
     pub collisions: i32,
     /// Pods of the set, in any order.
     pub pods: &'a [Arc<Pod>],
@@ -25,14 +27,14 @@ pub(super) enum Action {
     Create(Box<Pod>),
     Delete(Arc<Pod>),
     /// Restores the identity labels of a pod.
-    Name {
+    Relabel {
         pod: Arc<Pod>,
         labels: BTreeMap<String, String>,
     },
 }
 
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(super) struct ReconcilePlan {
     pub actions: Vec<Action>,
     pub status: StatefulSetStatus,
     /// Time until the next pod becomes available without any other change.
@@ -40,26 +42,26 @@ pub(super) struct Plan {
 }
 
 /// Something must happen first; in an ordered set nothing else is done until then.
-struct Wait;
-type Go = Result<(), Wait>;
+struct MustWait;
+type OrderedResult = Result<(), MustWait>;
 
-struct Look<'a> {
-    input: &'a Input<'a>,
+struct Planner<'a> {
+    input: &'a ReconcileInput<'a>,
     ordered: bool,
     /// One slot per ordinal.
-    places: Vec<Option<&'a Arc<Pod>>>,
+    slots: Vec<Option<&'a Arc<Pod>>>,
     /// Pods without a slot, highest ordinal first.
     condemned: Vec<&'a Arc<Pod>>,
     actions: Vec<Action>,
 }
 
-pub(super) fn plan(input: &Input) -> Plan {
+pub(super) fn plan_reconcile(input: &ReconcileInput) -> ReconcilePlan {
     let set = input.set;
     let count = usize::try_from(model::replicas(set)).unwrap_or(0);
-    let mut look = Look {
+    let mut look = Planner {
         input,
-        ordered: model::ordered(set),
-        places: vec![None; count],
+        ordered: model::is_ordered(set),
+        slots: vec![None; count],
         condemned: vec![],
         actions: vec![],
     };
@@ -67,45 +69,45 @@ pub(super) fn plan(input: &Input) -> Plan {
         let Some(ordinal) = model::ordinal(set, pod) else {
             continue;
         };
-        let at = usize::try_from(ordinal.saturating_sub(model::start(set))).ok();
-        match at.and_then(|at| look.places.get_mut(at)) {
+        let at = usize::try_from(ordinal.saturating_sub(model::first_ordinal(set))).ok();
+        match at.and_then(|at| look.slots.get_mut(at)) {
             Some(place) => *place = Some(pod),
             None => look.condemned.push(pod),
         }
     }
     look.condemned
         .sort_by_key(|pod| std::cmp::Reverse(model::ordinal(set, pod)));
-    let mut status = counts(input);
+    let mut status = calculate_status(input);
     if set.metadata.deletion_timestamp.is_none() {
         let replaced = look
-            .fill()
+            .fill_slots()
             .and_then(|()| look.scale_down())
-            .map(|()| look.update());
+            .map(|()| look.delete_outdated());
         if matches!(replaced, Ok(true)) {
             // The pod to be deleted no longer counts as current.
             status.current_replicas = status.current_replicas.map(|n| n - 1).filter(|n| *n > 0);
         }
     }
-    complete(set, &mut status);
-    Plan {
+    complete_rolling_update(set, &mut status);
+    ReconcilePlan {
         actions: look.actions,
         status,
-        requeue: alarm(input),
+        requeue: next_requeue(input),
     }
 }
 
-impl Look<'_> {
+impl Planner<'_> {
     fn is_unavailable(&self, pod: &Pod) -> bool {
-        unavailable(self.input.set, pod, self.input.now)
+        is_unavailable(self.input.set, pod, self.input.now)
     }
 
     fn is_available(&self, pod: &Pod) -> bool {
-        running_and_available(self.input.set, pod, self.input.now)
+        is_running_and_available(self.input.set, pod, self.input.now)
     }
 
-    fn waits(&self, reason: bool) -> Go {
+    fn wait_if_ordered(&self, reason: bool) -> OrderedResult {
         if reason && self.ordered {
-            Err(Wait)
+            Err(MustWait)
         } else {
             Ok(())
         }
@@ -113,40 +115,41 @@ impl Look<'_> {
 
     /// Ensures that every slot has a pod; in an ordered set each must be available before the next
     /// is handled.
-    fn fill(&mut self) -> Go {
-        for at in 0..self.places.len() {
-            self.place(at)?;
+    fn fill_slots(&mut self) -> OrderedResult {
+        for at in 0..self.slots.len() {
+            self.reconcile_slot(at)?;
         }
         Ok(())
     }
 
-    fn place(&mut self, at: usize) -> Go {
-        let Input { set, pair, .. } = self.input;
-        let ordinal = model::start(set).saturating_add(i32::try_from(at).unwrap_or(i32::MAX));
-        let Some(pod) = self.places[at] else {
-            let of = if model::made_as_before(set, ordinal) {
+    fn reconcile_slot(&mut self, at: usize) -> OrderedResult {
+        let ReconcileInput { set, pair, .. } = self.input;
+        let ordinal =
+            model::first_ordinal(set).saturating_add(i32::try_from(at).unwrap_or(i32::MAX));
+        let Some(pod) = self.slots[at] else {
+            let of = if model::uses_current_revision(set, ordinal) {
                 &pair.current
             } else {
                 &pair.update
             };
             let new = model::new_pod(set, &of.template, &of.name, ordinal);
             self.actions.push(Action::Create(Box::new(new)));
-            return self.waits(true);
+            return self.wait_if_ordered(true);
         };
         if matches!(phase(pod), "Failed" | "Succeeded") {
-            if !terminating(pod) {
+            if !is_terminating(pod) {
                 self.actions.push(Action::Delete(pod.clone()));
             }
-            return self.waits(true);
+            return self.wait_if_ordered(true);
         }
-        self.waits(terminating(pod) || !self.is_available(pod))?;
+        self.wait_if_ordered(is_terminating(pod) || !self.is_available(pod))?;
         let labels = pod.metadata.labels.clone().unwrap_or_default();
-        let identity = model::identity(set, ordinal);
+        let identity = model::identity_labels(set, ordinal);
         if identity
             .iter()
             .any(|(key, value)| labels.get(key) != Some(value))
         {
-            self.actions.push(Action::Name {
+            self.actions.push(Action::Relabel {
                 pod: pod.clone(),
                 labels: identity,
             });
@@ -155,13 +158,8 @@ impl Look<'_> {
     }
 
     /// Deletes pods without a slot; in an ordered set one after the other, highest ordinal first.
-    fn scale_down(&mut self) -> Go {
-        let first_unavailable = match self
-            .places
-            .iter()
-            .flatten()
-            .find(|p| self.is_unavailable(p))
-        {
+    fn scale_down(&mut self) -> OrderedResult {
+        let first_unavailable = match self.slots.iter().flatten().find(|p| self.is_unavailable(p)) {
             Some(pod) => Some(*pod),
             None => self
                 .condemned
@@ -171,29 +169,29 @@ impl Look<'_> {
                 .copied(),
         };
         for pod in self.condemned.clone() {
-            if terminating(pod) {
-                self.waits(true)?;
+            if is_terminating(pod) {
+                self.wait_if_ordered(true)?;
                 continue;
             }
             let first = first_unavailable.is_some_and(|first| Arc::ptr_eq(first, pod));
-            self.waits(!self.is_available(pod) && !first)?;
+            self.wait_if_ordered(!self.is_available(pod) && !first)?;
             self.actions.push(Action::Delete(pod.clone()));
-            self.waits(true)?;
+            self.wait_if_ordered(true)?;
         }
         Ok(())
     }
 
     /// Deletes the highest pod that is not up to date if all pods above it are available. Returns
     /// whether a pod was deleted.
-    fn update(&mut self) -> bool {
-        if model::on_delete(self.input.set) {
+    fn delete_outdated(&mut self) -> bool {
+        if model::is_on_delete(self.input.set) {
             return false;
         }
         let from = usize::try_from(model::partition(self.input.set)).unwrap_or(0);
-        for place in self.places.iter().skip(from).rev() {
+        for place in self.slots.iter().skip(from).rev() {
             // A pod that is being created is waited for.
             let Some(pod) = *place else { return false };
-            if model::revision(pod) != self.input.pair.update.name && !terminating(pod) {
+            if model::revision(pod) != self.input.pair.update.name && !is_terminating(pod) {
                 let going = self
                     .actions
                     .iter()
@@ -211,8 +209,8 @@ impl Look<'_> {
     }
 }
 
-fn counts(input: &Input) -> StatefulSetStatus {
-    let Input {
+fn calculate_status(input: &ReconcileInput) -> StatefulSetStatus {
+    let ReconcileInput {
         set,
         pair,
         pods,
@@ -226,13 +224,13 @@ fn counts(input: &Input) -> StatefulSetStatus {
     let some = |n: i32| (n > 0).then_some(n);
     let of = |name: &str| {
         some(count(&|pod| {
-            !terminating(pod) && model::revision(pod) == name
+            !is_terminating(pod) && model::revision(pod) == name
         }))
     };
     StatefulSetStatus {
         replicas: count(&|_| true),
-        ready_replicas: some(count(&running_and_ready)),
-        available_replicas: Some(count(&|pod| running_and_available(set, pod, *now))),
+        ready_replicas: some(count(&is_running_and_ready)),
+        available_replicas: Some(count(&|pod| is_running_and_available(set, pod, *now))),
         current_replicas: of(&pair.current.name),
         updated_replicas: of(&pair.update.name),
         current_revision: Some(pair.current.name.clone()),
@@ -244,10 +242,10 @@ fn counts(input: &Input) -> StatefulSetStatus {
 }
 
 /// When all pods are updated and ready, the update revision becomes the current one.
-fn complete(set: &StatefulSet, status: &mut StatefulSetStatus) {
+fn complete_rolling_update(set: &StatefulSet, status: &mut StatefulSetStatus) {
     let all = model::replicas(set);
     let is_all = |n: Option<i32>| n.unwrap_or(0) == all;
-    if !model::on_delete(set)
+    if !model::is_on_delete(set)
         && status.replicas == all
         && is_all(status.updated_replicas)
         && is_all(status.ready_replicas)
@@ -257,12 +255,12 @@ fn complete(set: &StatefulSet, status: &mut StatefulSetStatus) {
     }
 }
 
-fn alarm(input: &Input) -> Option<Duration> {
-    let wait = model::min_ready(input.set);
+fn next_requeue(input: &ReconcileInput) -> Option<Duration> {
+    let wait = model::min_ready_seconds(input.set);
     let left = input
         .pods
         .iter()
-        .filter_map(|pod| available_in(pod, wait, input.now))
+        .filter_map(|pod| time_until_available(pod, wait, input.now))
         .filter(|left| !left.is_zero());
     // A duration of a month needs no timer.
     left.min()

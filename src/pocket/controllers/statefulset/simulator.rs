@@ -1,9 +1,9 @@
 //! In-memory StatefulSet with its pods and revisions: runs the controller's reconciles and the
 //! kubelet's steps in any order.
 
-use super::history::{self, Pair, Step};
+use super::history::{self, RevisionPair, RevisionStep};
 use super::model;
-use super::plan::{self, Action, Input, Plan};
+use super::plan::{self, Action, ReconcileInput, ReconcilePlan};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
@@ -61,12 +61,12 @@ impl Sim {
         self.change(json!({"updateStrategy": {"rollingUpdate": {"partition": partition}}}));
     }
 
-    fn pair(&mut self) -> Pair {
+    fn pair(&mut self) -> RevisionPair {
         loop {
-            history::sort(&mut self.revisions);
-            match history::next(&self.set, &self.revisions, 0) {
-                Step::Known(pair) => return *pair,
-                Step::Create(mut new) => {
+            history::sort_revisions(&mut self.revisions);
+            match history::next_step(&self.set, &self.revisions, 0) {
+                RevisionStep::Resolved(pair) => return *pair,
+                RevisionStep::Create(mut new) => {
                     assert!(
                         self.revisions
                             .iter()
@@ -78,7 +78,7 @@ impl Sim {
                     );
                     self.revisions.push(*new);
                 }
-                Step::Renumber { name, revision, .. } => {
+                RevisionStep::Renumber { name, revision, .. } => {
                     assert!(self.revisions.iter().all(|r| r.revision < revision));
                     self.revisions
                         .iter_mut()
@@ -91,10 +91,10 @@ impl Sim {
     }
 
     /// Runs one reconcile, carries out its plan, and returns both.
-    pub fn look(&mut self) -> (Pair, Plan) {
+    pub fn look(&mut self) -> (RevisionPair, ReconcilePlan) {
         let pair = self.pair();
         let pods: Vec<Arc<Pod>> = self.pods.values().cloned().collect();
-        let plan = plan::plan(&Input {
+        let plan = plan::plan_reconcile(&ReconcileInput {
             set: &self.set,
             pair: &pair,
             collisions: 0,
@@ -122,7 +122,7 @@ impl Sim {
                     );
                     self.pods.insert(at, Arc::new(dying));
                 }
-                Action::Name { pod, labels } => {
+                Action::Relabel { pod, labels } => {
                     let at = model::ordinal(&self.set, pod).unwrap();
                     let mut named = (**pod).clone();
                     named.labels_mut().extend(labels.clone());
@@ -132,7 +132,7 @@ impl Sim {
         }
         self.set.status = Some(plan.status.clone());
         let known = std::mem::take(&mut self.revisions);
-        let old = history::superfluous(&self.set, known.clone(), &pair, &pods);
+        let old = history::superfluous_revisions(&self.set, known.clone(), &pair, &pods);
         self.revisions = known.into_iter().filter(|r| !old.contains(r)).collect();
         (pair, plan)
     }
@@ -143,7 +143,7 @@ impl Sim {
         let Some(pod) = self.pods.get(&ordinal).cloned() else {
             return;
         };
-        if model::terminating(&pod) {
+        if model::is_terminating(&pod) {
             self.pods.remove(&ordinal);
         } else if super::super::pods::phase(&pod) == "Pending" {
             let ready = if image(&pod).contains("crash") {

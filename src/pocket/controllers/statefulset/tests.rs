@@ -1,8 +1,8 @@
 //! Tests of the algorithm by example, then with random sequences of events.
 
-use super::history::Pair;
-use super::model::{self, terminating};
-use super::plan::{Action, Plan};
+use super::history::RevisionPair;
+use super::model::{self, is_terminating};
+use super::plan::{Action, ReconcilePlan};
 use super::simulator::{Sim, image};
 use k8s_openapi::api::core::v1::Pod;
 use proptest::prelude::*;
@@ -36,7 +36,7 @@ fn pods_come_one_after_the_other_and_go_from_the_top() {
     let going: Vec<i32> = sim
         .pods
         .iter()
-        .filter(|(_, p)| terminating(p))
+        .filter(|(_, p)| is_terminating(p))
         .map(|(at, _)| *at)
         .collect();
     assert_eq!(going, [2], "one at a time");
@@ -120,7 +120,7 @@ fn all_at_once_where_asked() {
     assert_eq!(sim.images(), "5:v3 6:v3 7:v3", "and a bad pod is replaced");
     sim.change(json!({"replicas": 1}));
     sim.look();
-    assert_eq!(sim.pods.values().filter(|p| terminating(p)).count(), 2);
+    assert_eq!(sim.pods.values().filter(|p| is_terminating(p)).count(), 2);
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn failed_pods_and_lost_labels_are_mended() {
     sim.settle();
     sim.say(1, "Failed", "False");
     sim.look();
-    assert!(terminating(&sim.pods[&1]));
+    assert!(is_terminating(&sim.pods[&1]));
     sim.settle();
     Arc::make_mut(sim.pods.get_mut(&0).unwrap())
         .metadata
@@ -213,15 +213,20 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 /// Checks what no reconcile may ever do.
-fn check(sim: &Sim, before: &[Arc<Pod>], pair: &Pair, plan: &Plan) -> Result<(), TestCaseError> {
+fn check(
+    sim: &Sim,
+    before: &[Arc<Pod>],
+    pair: &RevisionPair,
+    plan: &ReconcilePlan,
+) -> Result<(), TestCaseError> {
     let (set, replicas) = (&sim.set, model::replicas(&sim.set));
     let ordinal = |pod: &Pod| model::ordinal(set, pod).unwrap();
-    let ordered = model::ordered(set);
+    let ordered = model::is_ordered(set);
     if ordered {
         let moves = plan
             .actions
             .iter()
-            .filter(|a| !matches!(a, Action::Name { .. }))
+            .filter(|a| !matches!(a, Action::Relabel { .. }))
             .count();
         prop_assert!(moves <= 1, "one at a time: {:?}", plan.actions);
     }
@@ -240,13 +245,13 @@ fn check(sim: &Sim, before: &[Arc<Pod>], pair: &Pair, plan: &Plan) -> Result<(),
                 let all_there = (0..at).all(|lower| {
                     before
                         .iter()
-                        .any(|p| ordinal(p) == lower && !model::unavailable(set, p, sim.now))
+                        .any(|p| ordinal(p) == lower && !model::is_unavailable(set, p, sim.now))
                 });
                 prop_assert!(!ordered || all_there, "{at} before its time");
             }
             Action::Delete(pod) => {
                 let at = ordinal(pod);
-                prop_assert!(!terminating(pod));
+                prop_assert!(!is_terminating(pod));
                 let failed = super::super::pods::phase(pod) == "Failed";
                 if at < replicas && !failed {
                     prop_assert!(at >= model::partition(set), "{at} is below the partition");
@@ -257,13 +262,13 @@ fn check(sim: &Sim, before: &[Arc<Pod>], pair: &Pair, plan: &Plan) -> Result<(),
                             before.iter().any(|p| {
                                 ordinal(p) == higher
                                     && model::revision(p) == pair.update.name
-                                    && !model::unavailable(set, p, sim.now)
+                                    && !model::is_unavailable(set, p, sim.now)
                             })
                         });
                     prop_assert!(above, "{at} before one above it");
                 }
             }
-            Action::Name { .. } => {}
+            Action::Relabel { .. } => {}
         }
     }
     Ok(())

@@ -1,11 +1,11 @@
 //! Server-side apply: merge, conflicts, removal.
 
-use super::super::{ApplyError, ListKeys, apply, apply_subresource, track_update};
+use super::super::{ApplyError, ListKeys, apply_server_side, apply_subresource, track_update};
 use super::{LATER, NOW, deployment, deployments, owned};
 use serde_json::{Value, json};
 
 fn by(live: Option<&Value>, spec: Value, manager: &str) -> Result<Value, ApplyError> {
-    apply(live, &deployment(spec), manager, false, NOW, &deployments())
+    apply_server_side(live, &deployment(spec), manager, false, NOW, &deployments())
 }
 
 fn template(containers: Value) -> Value {
@@ -92,7 +92,7 @@ fn several_conflicts_are_listed_by_manager() {
 #[test]
 fn force_takes_the_field_over() {
     let live = by(None, json!({"replicas": 1, "paused": true}), "one").unwrap();
-    let out = apply(
+    let out = apply_server_side(
         Some(&live),
         &deployment(json!({"replicas": 3})),
         "two",
@@ -213,8 +213,9 @@ fn atomic_lists_and_maps_are_one_field() {
 fn finalizers_are_a_set() {
     let with = |finalizers: Value| json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a", "finalizers": finalizers}});
     let keys = deployments();
-    let live = apply(None, &with(json!(["x/1", "x/2"])), "one", false, NOW, &keys).unwrap();
-    let live = apply(
+    let live =
+        apply_server_side(None, &with(json!(["x/1", "x/2"])), "one", false, NOW, &keys).unwrap();
+    let live = apply_server_side(
         Some(&live),
         &with(json!(["x/2", "x/3"])),
         "two",
@@ -228,14 +229,14 @@ fn finalizers_are_a_set() {
         owned(&live, "two"),
         json!({"f:metadata": {"f:finalizers": {"v:\"x/2\"": {}, "v:\"x/3\"": {}}}})
     );
-    let live = apply(Some(&live), &with(json!([])), "one", false, NOW, &keys).unwrap();
+    let live = apply_server_side(Some(&live), &with(json!([])), "one", false, NOW, &keys).unwrap();
     assert_eq!(live["metadata"]["finalizers"], json!(["x/2", "x/3"]));
 }
 
 #[test]
 fn removing_the_last_label_keeps_name_and_uid() {
     let with = |labels: Value| json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a", "labels": labels}});
-    let mut live = apply(
+    let mut live = apply_server_side(
         None,
         &with(json!({"x": "1"})),
         "one",
@@ -247,7 +248,7 @@ fn removing_the_last_label_keeps_name_and_uid() {
     live["metadata"]["uid"] = json!("u");
     live["metadata"]["resourceVersion"] = json!("7");
     let bare = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"}});
-    let out = apply(Some(&live), &bare, "one", false, NOW, &deployments()).unwrap();
+    let out = apply_server_side(Some(&live), &bare, "one", false, NOW, &deployments()).unwrap();
     assert_eq!(
         out["metadata"],
         json!({"name": "a", "uid": "u", "resourceVersion": "7"})
@@ -269,7 +270,7 @@ fn null_takes_a_field_away() {
 #[test]
 fn applying_the_same_again_changes_nothing_not_even_the_time() {
     let live = by(None, json!({"replicas": 1}), "one").unwrap();
-    let again = apply(
+    let again = apply_server_side(
         Some(&live),
         &deployment(json!({"replicas": 1})),
         "one",
@@ -285,7 +286,7 @@ fn applying_the_same_again_changes_nothing_not_even_the_time() {
 fn status_belongs_to_the_status_subresource() {
     let mut applied = deployment(json!({"replicas": 1}));
     applied["status"] = json!({"replicas": 9});
-    let live = apply(None, &applied, "one", false, NOW, &deployments()).unwrap();
+    let live = apply_server_side(None, &applied, "one", false, NOW, &deployments()).unwrap();
     assert_eq!(live["status"], Value::Null);
     let out = apply_subresource(
         Some(&live),
@@ -356,7 +357,7 @@ fn bad_configurations_are_refused() {
     );
     let mut own = deployment(json!({}));
     own["metadata"]["managedFields"] = json!([]);
-    let refused = apply(None, &own, "one", false, NOW, &ListKeys::none())
+    let refused = apply_server_side(None, &own, "one", false, NOW, &ListKeys::for_unknown_kind())
         .unwrap_err()
         .to_string();
     assert_eq!(refused, "metadata.managedFields must be nil");

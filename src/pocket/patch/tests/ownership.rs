@@ -1,6 +1,6 @@
 //! managedFields after create, update and patch, and how they are maintained.
 
-use super::super::{ListKeys, apply, track_update};
+use super::super::{ListKeys, apply_server_side, track_update};
 use super::{LATER, NOW, deployment, deployments, owned};
 use serde_json::{Value, json};
 
@@ -120,7 +120,7 @@ fn an_updater_who_took_a_field_is_a_conflict_for_its_applier() {
     let applied = deployment(
         json!({"replicas": 1, "template": {"spec": {"containers": [{"name": "a", "image": "a:1"}]}}}),
     );
-    let live = apply(None, &applied, "graylane", false, NOW, &deployments()).unwrap();
+    let live = apply_server_side(None, &applied, "graylane", false, NOW, &deployments()).unwrap();
     let mut after = live.clone();
     after["spec"]["template"]["spec"]["containers"][0]["image"] = json!("a:evil");
     let live = track_update(
@@ -135,7 +135,7 @@ fn an_updater_who_took_a_field_is_a_conflict_for_its_applier() {
         owned(&live, "graylane")["f:spec"]["f:template"]["f:spec"]["f:containers"]["k:{\"name\":\"a\"}"],
         json!({".": {}, "f:name": {}})
     );
-    let error = apply(
+    let error = apply_server_side(
         Some(&live),
         &applied,
         "graylane",
@@ -153,7 +153,7 @@ fn an_updater_who_took_a_field_is_a_conflict_for_its_applier() {
 #[test]
 fn what_was_there_before_the_bookkeeping_has_an_owner_too() {
     let live = deployment(json!({"replicas": 1}));
-    let error = apply(
+    let error = apply_server_side(
         Some(&live),
         &deployment(json!({"replicas": 2})),
         "graylane",
@@ -173,7 +173,7 @@ fn what_was_there_before_the_bookkeeping_has_an_owner_too() {
 #[test]
 fn the_eleventh_updater_makes_the_oldest_ancient() {
     let mut object = deployment(json!({"replicas": 0}));
-    let keys = ListKeys::none();
+    let keys = ListKeys::for_unknown_kind();
     for i in 0..14 {
         let mut after = object.clone();
         after["spec"][format!("f{i}")] = json!(i);

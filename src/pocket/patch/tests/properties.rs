@@ -1,6 +1,6 @@
 //! Properties that hold for every configuration.
 
-use super::super::{apply, merge, strategic, track_update};
+use super::super::{apply_merge_patch, apply_server_side, apply_strategic_patch, track_update};
 use super::{LATER, NOW, deployment, deployments, owned};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -91,9 +91,9 @@ proptest! {
     #[test]
     fn apply_is_idempotent(first in fields(), second in fields()) {
         let keys = deployments();
-        let one = apply(None, &build(&first), "one", false, NOW, &keys).unwrap();
-        let both = apply(Some(&one), &build(&second), "two", true, NOW, &keys).unwrap();
-        let again = apply(Some(&both), &build(&second), "two", false, LATER, &keys).unwrap();
+        let one = apply_server_side(None, &build(&first), "one", false, NOW, &keys).unwrap();
+        let both = apply_server_side(Some(&one), &build(&second), "two", true, NOW, &keys).unwrap();
+        let again = apply_server_side(Some(&both), &build(&second), "two", false, LATER, &keys).unwrap();
         prop_assert_eq!(again, both);
     }
 
@@ -101,20 +101,20 @@ proptest! {
     fn disjoint_managers_never_conflict_and_both_stay(all in fields(), split in any::<u16>()) {
         let keys = deployments();
         let (a, b): (Vec<_>, Vec<_>) = all.iter().copied().partition(|(i, _)| split >> i & 1 == 0);
-        let one = apply(None, &build(&a), "one", false, NOW, &keys).unwrap();
-        let two = apply(Some(&one), &build(&b), "two", false, LATER, &keys);
+        let one = apply_server_side(None, &build(&a), "one", false, NOW, &keys).unwrap();
+        let two = apply_server_side(Some(&one), &build(&b), "two", false, LATER, &keys);
         prop_assert!(two.is_ok(), "{}", two.unwrap_err());
         let two = two.unwrap();
         prop_assert_eq!(owned(&two, "one"), owned(&one, "one"));
         // The result has the fields of both and nothing else.
-        let alone = apply(None, &build(&all), "x", false, NOW, &keys).unwrap();
-        let rest = apply(Some(&two), &build(&all), "x", false, NOW, &keys).unwrap();
+        let alone = apply_server_side(None, &build(&all), "x", false, NOW, &keys).unwrap();
+        let rest = apply_server_side(Some(&two), &build(&all), "x", false, NOW, &keys).unwrap();
         prop_assert_eq!(bare(&rest), bare(&two));
         prop_assert_eq!(owned(&rest, "x"), owned(&alone, "x"));
         // Each configuration can be removed on its own.
-        let gone = apply(Some(&two), &build(&[]), "one", false, LATER, &keys).unwrap();
+        let gone = apply_server_side(Some(&two), &build(&[]), "one", false, LATER, &keys).unwrap();
         prop_assert_eq!(owned(&gone, "one"), Value::Null);
-        let only = apply(None, &build(&b), "two", false, NOW, &keys).unwrap();
+        let only = apply_server_side(None, &build(&b), "two", false, NOW, &keys).unwrap();
         if !b.is_empty() {
             prop_assert_eq!(bare(&gone), bare(&only));
         }
@@ -123,17 +123,17 @@ proptest! {
     #[test]
     fn a_removed_field_goes_only_when_solely_owned(mine in fields(), theirs in fields(), keep in any::<u16>()) {
         let keys = deployments();
-        let one = apply(None, &build(&mine), "one", false, NOW, &keys).unwrap();
+        let one = apply_server_side(None, &build(&mine), "one", false, NOW, &keys).unwrap();
         // The other manager wants some of the same fields, with the same values.
         let shared: Vec<(u8, u8)> = mine.iter().copied().filter(|(i, _)| theirs.iter().any(|(j, _)| i == j)).collect();
-        let two = apply(Some(&one), &build(&shared), "two", false, NOW, &keys).unwrap();
+        let two = apply_server_side(Some(&one), &build(&shared), "two", false, NOW, &keys).unwrap();
         let kept: Vec<(u8, u8)> = mine.iter().copied().filter(|(i, _)| keep >> i & 1 == 1).collect();
-        let out = apply(Some(&two), &build(&kept), "one", false, LATER, &keys).unwrap();
+        let out = apply_server_side(Some(&two), &build(&kept), "one", false, LATER, &keys).unwrap();
         let mut expected: Vec<(u8, u8)> = mine.iter().copied().filter(|f| kept.contains(f) || shared.contains(f)).collect();
         expected.sort();
         if !expected.is_empty() {
-            let want = apply(None, &build(&expected), "w", false, NOW, &keys).unwrap();
-            let same = apply(Some(&out), &build(&expected), "w", false, NOW, &keys).unwrap();
+            let want = apply_server_side(None, &build(&expected), "w", false, NOW, &keys).unwrap();
+            let same = apply_server_side(Some(&out), &build(&expected), "w", false, NOW, &keys).unwrap();
             prop_assert_eq!(owned(&same, "w"), owned(&want, "w"));
             prop_assert_eq!(bare(&out), bare(&want));
         }
@@ -147,21 +147,21 @@ proptest! {
         let two = track_update(Some(&one), &build(&second), "two", None, LATER, &keys);
         prop_assert_eq!(bare(&two), bare(&build(&second)));
         // Every field of the object has an owner, and applying the same values is no conflict.
-        let applied = apply(Some(&two), &build(&second), "three", false, LATER, &keys);
+        let applied = apply_server_side(Some(&two), &build(&second), "three", false, LATER, &keys);
         prop_assert!(applied.is_ok());
     }
 
     #[test]
     fn an_empty_patch_is_the_identity(object in fields()) {
         let object = build(&object);
-        prop_assert_eq!(merge(&object, &json!({})), object.clone());
-        prop_assert_eq!(strategic(&object, &json!({}), &deployments()).unwrap(), object);
+        prop_assert_eq!(apply_merge_patch(&object, &json!({})), object.clone());
+        prop_assert_eq!(apply_strategic_patch(&object, &json!({}), &deployments()).unwrap(), object);
     }
 
     #[test]
     fn an_object_patched_with_itself_is_itself(object in fields()) {
         let object = build(&object);
-        prop_assert_eq!(strategic(&object, &object, &deployments()).unwrap(), object.clone());
-        prop_assert_eq!(merge(&object, &object), object);
+        prop_assert_eq!(apply_strategic_patch(&object, &object, &deployments()).unwrap(), object.clone());
+        prop_assert_eq!(apply_merge_patch(&object, &object), object);
     }
 }

@@ -1,6 +1,6 @@
 //! Custom resources: the schema says how lists merge.
 
-use super::super::{ListKeys, apply};
+use super::super::{ListKeys, apply_server_side};
 use super::{NOW, owned};
 use serde_json::{Value, json};
 
@@ -24,8 +24,8 @@ fn lane(spec: Value) -> Value {
 }
 
 fn both(one: Value, two: Value) -> Value {
-    let live = apply(None, &lane(one), "one", false, NOW, &keys()).unwrap();
-    apply(Some(&live), &lane(two), "two", false, NOW, &keys()).unwrap()
+    let live = apply_server_side(None, &lane(one), "one", false, NOW, &keys()).unwrap();
+    apply_server_side(Some(&live), &lane(two), "two", false, NOW, &keys()).unwrap()
 }
 
 #[test]
@@ -63,8 +63,9 @@ fn atomic_lists_and_maps_conflict_as_a_whole() {
             ".spec.match",
         ),
     ] {
-        let live = apply(None, &lane(one), "one", false, NOW, &keys()).unwrap();
-        let error = apply(Some(&live), &lane(two), "two", false, NOW, &keys()).unwrap_err();
+        let live = apply_server_side(None, &lane(one), "one", false, NOW, &keys()).unwrap();
+        let error =
+            apply_server_side(Some(&live), &lane(two), "two", false, NOW, &keys()).unwrap_err();
         assert_eq!(
             error.to_string(),
             format!(r#"Apply failed with 1 conflict: conflict with "one": {field}"#)
@@ -86,14 +87,22 @@ fn an_embedded_resource_has_metadata_of_its_own() {
 fn without_a_schema_lists_are_atomic_and_finalizers_a_set() {
     let with =
         |f: &str| json!({"apiVersion": "x/v1", "kind": "X", "metadata": {"finalizers": [f]}});
-    let live = apply(None, &with("x/1"), "one", false, NOW, &ListKeys::none()).unwrap();
-    let out = apply(
+    let live = apply_server_side(
+        None,
+        &with("x/1"),
+        "one",
+        false,
+        NOW,
+        &ListKeys::for_unknown_kind(),
+    )
+    .unwrap();
+    let out = apply_server_side(
         Some(&live),
         &with("x/2"),
         "two",
         false,
         NOW,
-        &ListKeys::none(),
+        &ListKeys::for_unknown_kind(),
     )
     .unwrap();
     assert_eq!(out["metadata"]["finalizers"], json!(["x/1", "x/2"]));

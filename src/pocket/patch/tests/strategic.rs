@@ -1,6 +1,6 @@
 //! What kubectl sends as a strategic merge patch.
 
-use super::super::{ListKeys, PatchError, strategic};
+use super::super::{ListKeys, PatchError, apply_strategic_patch};
 use super::{deployment, deployments};
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ fn two_containers() -> Value {
 }
 
 fn patched(patch: Value) -> Value {
-    strategic(&two_containers(), &patch, &deployments()).unwrap()
+    apply_strategic_patch(&two_containers(), &patch, &deployments()).unwrap()
 }
 
 fn pod(spec: Value) -> Value {
@@ -100,7 +100,7 @@ fn finalizers_are_a_set_with_deletions() {
     target["metadata"]["finalizers"] = json!(["x/1", "x/2", "x/3"]);
     let patch = json!({"metadata": {"$deleteFromPrimitiveList/finalizers": ["x/2"], "finalizers": ["x/4", "x/1"],
                                     "$setElementOrder/finalizers": ["x/4", "x/1", "x/3"]}});
-    let out = strategic(&target, &patch, &deployments()).unwrap();
+    let out = apply_strategic_patch(&target, &patch, &deployments()).unwrap();
     assert_eq!(out["metadata"]["finalizers"], json!(["x/4", "x/1", "x/3"]));
 }
 
@@ -110,7 +110,7 @@ fn owner_references_merge_by_uid() {
     target["metadata"]["ownerReferences"] =
         json!([{"uid": "1", "name": "a"}, {"uid": "2", "name": "b"}]);
     let patch = json!({"metadata": {"ownerReferences": [{"$patch": "delete", "uid": "1"}, {"uid": "2", "controller": true}]}});
-    let out = strategic(&target, &patch, &deployments()).unwrap();
+    let out = apply_strategic_patch(&target, &patch, &deployments()).unwrap();
     assert_eq!(
         out["metadata"]["ownerReferences"],
         json!([{"uid": "2", "name": "b", "controller": true}])
@@ -122,7 +122,7 @@ fn retain_keys_keeps_one_side_of_a_union() {
     let mut target = two_containers();
     target["spec"]["strategy"] = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}});
     let patch = json!({"spec": {"strategy": {"$retainKeys": ["type"], "type": "Recreate"}}});
-    let out = strategic(&target, &patch, &deployments()).unwrap();
+    let out = apply_strategic_patch(&target, &patch, &deployments()).unwrap();
     assert_eq!(out["spec"]["strategy"], json!({"type": "Recreate"}));
 }
 
@@ -134,7 +134,7 @@ fn element_order_keeps_what_only_the_server_knows() {
         json!({"$setElementOrder/containers": [{"name": "b"}, {"name": "a"}],
                            "containers": [{"name": "b", "image": "b:2"}]}),
     );
-    let out = strategic(&target, &patch, &deployments()).unwrap();
+    let out = apply_strategic_patch(&target, &patch, &deployments()).unwrap();
     let names: Vec<&str> = containers(&out)
         .as_array()
         .unwrap()
@@ -150,7 +150,8 @@ fn service_ports_and_conditions_have_their_keys() {
         json!({"spec": {"ports": [{"port": 80, "targetPort": 8080}], "selector": {"app": "a"}}});
     let patch =
         json!({"spec": {"ports": [{"port": 80, "name": "http"}], "selector": {"tag": "gray"}}});
-    let out = strategic(&service, &patch, &ListKeys::builtin("", "Service")).unwrap();
+    let out = apply_strategic_patch(&service, &patch, &ListKeys::for_builtin_kind("", "Service"))
+        .unwrap();
     assert_eq!(
         out["spec"]["ports"],
         json!([{"port": 80, "targetPort": 8080, "name": "http"}])
@@ -158,7 +159,8 @@ fn service_ports_and_conditions_have_their_keys() {
     assert_eq!(out["spec"]["selector"], json!({"app": "a", "tag": "gray"}));
     let node = json!({"status": {"conditions": [{"type": "Ready", "status": "True"}, {"type": "Disk", "status": "False"}]}});
     let patch = json!({"status": {"conditions": [{"type": "Ready", "status": "False"}]}});
-    let out = strategic(&node, &patch, &ListKeys::builtin("", "Node")).unwrap();
+    let out =
+        apply_strategic_patch(&node, &patch, &ListKeys::for_builtin_kind("", "Node")).unwrap();
     assert_eq!(
         out["status"]["conditions"],
         json!([{"type": "Ready", "status": "False"}, {"type": "Disk", "status": "False"}])
@@ -199,7 +201,7 @@ fn bad_patches_say_what_is_wrong() {
     ] {
         let mut target = two_containers();
         target["spec"]["strategy"] = json!({"type": "Recreate"});
-        match strategic(&target, &patch, &deployments()) {
+        match apply_strategic_patch(&target, &patch, &deployments()) {
             Err(PatchError::Malformed(why)) => assert!(why.contains(says), "{why}"),
             other => panic!("{patch}: {other:?}"),
         }

@@ -2,16 +2,16 @@
 
 use serde_json::{Value, json};
 
-use super::{absent, items};
+use super::{list_field_mut, set_if_absent};
 
-pub(super) fn spec(spec: &mut Value) {
+pub(super) fn default_pod_spec(spec: &mut Value) {
     if !spec.is_object() {
         return;
     }
-    absent(spec, "restartPolicy", "Always");
-    absent(spec, "terminationGracePeriodSeconds", 30);
-    absent(spec, "dnsPolicy", "ClusterFirst");
-    absent(spec, "securityContext", json!({}));
+    set_if_absent(spec, "restartPolicy", "Always");
+    set_if_absent(spec, "terminationGracePeriodSeconds", 30);
+    set_if_absent(spec, "dnsPolicy", "ClusterFirst");
+    set_if_absent(spec, "securityContext", json!({}));
     // The deprecated name of the field has the same value as the current one.
     for (from, to) in [
         ("serviceAccountName", "serviceAccount"),
@@ -25,18 +25,18 @@ pub(super) fn spec(spec: &mut Value) {
             spec[to] = name;
         }
     }
-    absent(spec, "schedulerName", "default-scheduler");
+    set_if_absent(spec, "schedulerName", "default-scheduler");
     for field in ["containers", "initContainers"] {
-        for container in items(spec, field) {
-            self::container(container);
+        for container in list_field_mut(spec, field) {
+            self::default_container(container);
         }
     }
-    for volume in items(spec, "volumes") {
-        self::volume(volume);
+    for volume in list_field_mut(spec, "volumes") {
+        self::default_volume(volume);
     }
 }
 
-fn container(container: &mut Value) {
+fn default_container(container: &mut Value) {
     if !container.is_object() {
         return;
     }
@@ -46,56 +46,56 @@ fn container(container: &mut Value) {
     } else {
         "IfNotPresent"
     };
-    absent(container, "imagePullPolicy", policy);
-    absent(container, "terminationMessagePath", "/dev/termination-log");
-    absent(container, "terminationMessagePolicy", "File");
-    absent(container, "resources", json!({}));
-    for port in items(container, "ports") {
-        absent(port, "protocol", "TCP");
+    set_if_absent(container, "imagePullPolicy", policy);
+    set_if_absent(container, "terminationMessagePath", "/dev/termination-log");
+    set_if_absent(container, "terminationMessagePolicy", "File");
+    set_if_absent(container, "resources", json!({}));
+    for port in list_field_mut(container, "ports") {
+        set_if_absent(port, "protocol", "TCP");
     }
-    for variable in items(container, "env") {
+    for variable in list_field_mut(container, "env") {
         if let Some(reference) = variable
             .get_mut("valueFrom")
             .and_then(|v| v.get_mut("fieldRef"))
         {
-            absent(reference, "apiVersion", "v1");
+            set_if_absent(reference, "apiVersion", "v1");
         }
     }
     for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
         if let Some(probe) = container.get_mut(probe) {
-            self::probe(probe);
+            self::default_probe(probe);
         }
     }
     if let Some(lifecycle) = container.get_mut("lifecycle") {
         for hook in ["postStart", "preStop"] {
             if let Some(hook) = lifecycle.get_mut(hook) {
-                handler(hook);
+                default_handler(hook);
             }
         }
     }
 }
 
 /// For pods, not for templates: a limit without a request sets the request too.
-pub(super) fn request_limits(spec: &mut Value) {
+pub(super) fn copy_limits_to_requests(spec: &mut Value) {
     for field in ["containers", "initContainers"] {
-        for container in items(spec, field) {
+        for container in list_field_mut(spec, field) {
             let limits = container["resources"]
                 .get("limits")
                 .cloned()
                 .unwrap_or_default();
             for (name, limit) in limits.as_object().into_iter().flatten() {
-                absent(&mut container["resources"], "requests", json!({}));
-                absent(&mut container["resources"]["requests"], name, limit.clone());
+                set_if_absent(&mut container["resources"], "requests", json!({}));
+                set_if_absent(&mut container["resources"]["requests"], name, limit.clone());
             }
         }
     }
 }
 
-fn probe(probe: &mut Value) {
+fn default_probe(probe: &mut Value) {
     if !probe.is_object() {
         return;
     }
-    handler(probe);
+    default_handler(probe);
     for (field, value) in [
         ("timeoutSeconds", 1),
         ("periodSeconds", 10),
@@ -106,65 +106,65 @@ fn probe(probe: &mut Value) {
         if probe[field] == 0 {
             probe[field] = value.into();
         }
-        absent(probe, field, value);
+        set_if_absent(probe, field, value);
     }
 }
 
-fn handler(probe: &mut Value) {
+fn default_handler(probe: &mut Value) {
     if let Some(http) = probe.get_mut("httpGet") {
-        absent(http, "path", "/");
-        absent(http, "scheme", "HTTP");
+        set_if_absent(http, "path", "/");
+        set_if_absent(http, "scheme", "HTTP");
     }
     if let Some(grpc) = probe.get_mut("grpc") {
-        absent(grpc, "service", "");
+        set_if_absent(grpc, "service", "");
     }
 }
 
-fn volume(volume: &mut Value) {
+fn default_volume(volume: &mut Value) {
     let Some(fields) = volume.as_object() else {
         return;
     };
     if fields.len() == 1 && fields.contains_key("name") {
         volume["emptyDir"] = json!({});
     }
-    for source in items_of(volume) {
+    for source in downward_api_items(volume) {
         if let Some(reference) = source.get_mut("fieldRef") {
-            absent(reference, "apiVersion", "v1");
+            set_if_absent(reference, "apiVersion", "v1");
         }
     }
     for source in volume
         .get_mut("projected")
-        .map(|p| items(p, "sources"))
+        .map(|p| list_field_mut(p, "sources"))
         .unwrap_or_default()
     {
         if let Some(token) = source.get_mut("serviceAccountToken") {
-            absent(token, "expirationSeconds", 3600);
+            set_if_absent(token, "expirationSeconds", 3600);
         }
     }
     for source in ["secret", "configMap", "downwardAPI", "projected"] {
         if let Some(source) = volume.get_mut(source) {
-            absent(source, "defaultMode", 0o644);
+            set_if_absent(source, "defaultMode", 0o644);
         }
     }
     if let Some(path) = volume.get_mut("hostPath") {
-        absent(path, "type", "");
+        set_if_absent(path, "type", "");
     }
 }
 
 /// Files of a downward API volume, and of downward API sources in a projected volume.
-fn items_of(volume: &mut Value) -> Vec<&mut Value> {
+fn downward_api_items(volume: &mut Value) -> Vec<&mut Value> {
     let Some(fields) = volume.as_object_mut() else {
         return Vec::new();
     };
     let mut files = Vec::new();
     for (kind, source) in fields {
         match kind.as_str() {
-            "downwardAPI" => files.extend(items(source, "items")),
+            "downwardAPI" => files.extend(list_field_mut(source, "items")),
             "projected" => {
-                let projections = items(source, "sources")
+                let projections = list_field_mut(source, "sources")
                     .iter_mut()
                     .filter_map(|s| s.get_mut("downwardAPI"));
-                files.extend(projections.flat_map(|d| items(d, "items")));
+                files.extend(projections.flat_map(|d| list_field_mut(d, "items")));
             }
             _ => {}
         }

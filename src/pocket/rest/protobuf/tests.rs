@@ -20,7 +20,7 @@ fn what_kubectl_sends_is_what_it_means() {
     let meta = json!({"labels": {"app": "two"}});
     let container = json!({"name": "tick", "image": "tick:v1", "ports": [{"containerPort": 80}]});
     assert_eq!(
-        object(&deployment()).unwrap(),
+        decode_object(&deployment()).unwrap(),
         json!({
             "apiVersion": "apps/v1",
             "kind": "Deployment",
@@ -52,24 +52,24 @@ fn body(api_version: &str, kind: &str, raw: &[u8]) -> Vec<u8> {
 fn the_types_of_their_own() {
     // A Secret's data are bytes, an Event's times are numbers, and an explicit zero is kept.
     let entry = [field(1, b"p"), field(2, b"w")].concat();
-    let secret = object(&body("v1", "Secret", &field(2, &entry))).unwrap();
+    let secret = decode_object(&body("v1", "Secret", &field(2, &entry))).unwrap();
     assert_eq!(secret["data"], json!({"p": "dw=="}));
     let micro = [8, 60, 16, 0xe8, 7];
-    let event = object(&body("events.k8s.io/v1", "Event", &field(2, &micro))).unwrap();
+    let event = decode_object(&body("events.k8s.io/v1", "Event", &field(2, &micro))).unwrap();
     assert_eq!(event["eventTime"], "1970-01-01T00:01:00.000001Z");
-    let options = object(&body("apps/v1", "DeleteOptions", &[8, 0])).unwrap();
+    let options = decode_object(&body("apps/v1", "DeleteOptions", &[8, 0])).unwrap();
     assert_eq!(options["gracePeriodSeconds"], 0);
     // An inline field, a Quantity, a port by name.
     let source = field(2, &field(2, &field(2, &field(1, b"1Mi"))));
     let volume = [field(1, b"v"), source].concat();
-    let pod = object(&body("v1", "Pod", &field(2, &field(1, &volume)))).unwrap();
+    let pod = decode_object(&body("v1", "Pod", &field(2, &field(1, &volume)))).unwrap();
     assert_eq!(
         pod["spec"]["volumes"],
         json!([{"name": "v", "emptyDir": {"sizeLimit": "1Mi"}}])
     );
     let target = [vec![8, 1], field(3, b"http")].concat();
     let port = [vec![24, 80], field(4, &target)].concat();
-    let service = object(&body("v1", "Service", &field(2, &field(1, &port)))).unwrap();
+    let service = decode_object(&body("v1", "Service", &field(2, &field(1, &port)))).unwrap();
     assert_eq!(
         service["spec"]["ports"],
         json!([{"port": 80, "targetPort": "http"}])
@@ -78,8 +78,8 @@ fn the_types_of_their_own() {
 
 #[test]
 fn refusals() {
-    assert_eq!(object(b"{}"), Err(Error::Magic));
-    let told = object(&body("autoscaling/v2", "HorizontalPodAutoscaler", &[]))
+    assert_eq!(decode_object(b"{}"), Err(Error::Magic));
+    let told = decode_object(&body("autoscaling/v2", "HorizontalPodAutoscaler", &[]))
         .unwrap_err()
         .to_string();
     assert!(
@@ -87,7 +87,7 @@ fn refusals() {
         "{told}"
     );
     let whole = deployment();
-    assert_eq!(object(&whole[..whole.len() - 9]), Err(Error::Short));
+    assert_eq!(decode_object(&whole[..whole.len() - 9]), Err(Error::Short));
 }
 
 proptest! {
@@ -96,7 +96,7 @@ proptest! {
         let mut bytes = deployment();
         let at = at % bytes.len();
         bytes[at] = byte;
-        let _ = object(&bytes);
-        let _ = object(&body("v1", "Pod", &junk[..junk.len().min(100)]));
+        let _ = decode_object(&bytes);
+        let _ = decode_object(&body("v1", "Pod", &junk[..junk.len().min(100)]));
     }
 }

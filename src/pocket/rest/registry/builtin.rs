@@ -44,7 +44,9 @@ pub struct Builtin {
     pub typed: fn(Value) -> Result<Value, serde_json::Error>,
 }
 
-fn typed<T: DeserializeOwned + Serialize>(value: Value) -> Result<Value, serde_json::Error> {
+fn round_trip_typed<T: DeserializeOwned + Serialize>(
+    value: Value,
+) -> Result<Value, serde_json::Error> {
     serde_json::to_value(serde_json::from_value::<T>(value)?)
 }
 
@@ -64,7 +66,7 @@ const PLAIN: Builtin = Builtin {
     verbs: ALL_VERBS,
     storage: "",
     deprecation: "",
-    typed: typed::<Value>,
+    typed: round_trip_typed::<Value>,
 };
 
 const REVIEW: Builtin = Builtin {
@@ -80,7 +82,7 @@ pub static ALL: &[Builtin] = &[
         kind: "ConfigMap",
         short_names: &["cm"],
         storage: "configmaps",
-        typed: typed::<ConfigMap>,
+        typed: round_trip_typed::<ConfigMap>,
         ..PLAIN
     },
     Builtin {
@@ -90,7 +92,7 @@ pub static ALL: &[Builtin] = &[
         short_names: &["ep"],
         storage: "endpoints",
         deprecation: "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
-        typed: typed::<Endpoints>,
+        typed: round_trip_typed::<Endpoints>,
         ..PLAIN
     },
     Builtin {
@@ -112,7 +114,7 @@ pub static ALL: &[Builtin] = &[
             "type",
         ],
         storage: "events",
-        typed: typed::<Event>,
+        typed: round_trip_typed::<Event>,
         ..PLAIN
     },
     Builtin {
@@ -124,7 +126,7 @@ pub static ALL: &[Builtin] = &[
         status: true,
         selectable_fields: &["status.phase"],
         storage: "namespaces",
-        typed: typed::<Namespace>,
+        typed: round_trip_typed::<Namespace>,
         ..PLAIN
     },
     Builtin {
@@ -136,7 +138,7 @@ pub static ALL: &[Builtin] = &[
         status: true,
         selectable_fields: &["spec.unschedulable"],
         storage: "nodes",
-        typed: typed::<Node>,
+        typed: round_trip_typed::<Node>,
         ..PLAIN
     },
     Builtin {
@@ -158,7 +160,7 @@ pub static ALL: &[Builtin] = &[
             "status.nominatedNodeName",
         ],
         storage: "pods",
-        typed: typed::<Pod>,
+        typed: round_trip_typed::<Pod>,
         ..PLAIN
     },
     Builtin {
@@ -167,7 +169,7 @@ pub static ALL: &[Builtin] = &[
         kind: "Secret",
         selectable_fields: &["type"],
         storage: "secrets",
-        typed: typed::<Secret>,
+        typed: round_trip_typed::<Secret>,
         ..PLAIN
     },
     Builtin {
@@ -176,7 +178,7 @@ pub static ALL: &[Builtin] = &[
         kind: "ServiceAccount",
         short_names: &["sa"],
         storage: "serviceaccounts",
-        typed: typed::<ServiceAccount>,
+        typed: round_trip_typed::<ServiceAccount>,
         ..PLAIN
     },
     Builtin {
@@ -188,7 +190,7 @@ pub static ALL: &[Builtin] = &[
         status: true,
         selectable_fields: &["spec.clusterIP", "spec.type"],
         storage: "services",
-        typed: typed::<Service>,
+        typed: round_trip_typed::<Service>,
         ..PLAIN
     },
     Builtin {
@@ -197,7 +199,7 @@ pub static ALL: &[Builtin] = &[
         singular: "controllerrevision",
         kind: "ControllerRevision",
         storage: "controllerrevisions.apps",
-        typed: typed::<ControllerRevision>,
+        typed: round_trip_typed::<ControllerRevision>,
         ..PLAIN
     },
     Builtin {
@@ -211,7 +213,7 @@ pub static ALL: &[Builtin] = &[
         scale: true,
         generation: true,
         storage: "deployments.apps",
-        typed: typed::<Deployment>,
+        typed: round_trip_typed::<Deployment>,
         ..PLAIN
     },
     Builtin {
@@ -226,7 +228,7 @@ pub static ALL: &[Builtin] = &[
         generation: true,
         selectable_fields: &["status.replicas"],
         storage: "replicasets.apps",
-        typed: typed::<ReplicaSet>,
+        typed: round_trip_typed::<ReplicaSet>,
         ..PLAIN
     },
     Builtin {
@@ -240,7 +242,7 @@ pub static ALL: &[Builtin] = &[
         scale: true,
         generation: true,
         storage: "statefulsets.apps",
-        typed: typed::<StatefulSet>,
+        typed: round_trip_typed::<StatefulSet>,
         ..PLAIN
     },
     Builtin {
@@ -248,7 +250,7 @@ pub static ALL: &[Builtin] = &[
         plural: "selfsubjectreviews",
         singular: "selfsubjectreview",
         kind: "SelfSubjectReview",
-        typed: typed::<SelfSubjectReview>,
+        typed: round_trip_typed::<SelfSubjectReview>,
         ..REVIEW
     },
     Builtin {
@@ -256,7 +258,7 @@ pub static ALL: &[Builtin] = &[
         plural: "selfsubjectaccessreviews",
         singular: "selfsubjectaccessreview",
         kind: "SelfSubjectAccessReview",
-        typed: typed::<SelfSubjectAccessReview>,
+        typed: round_trip_typed::<SelfSubjectAccessReview>,
         ..REVIEW
     },
     Builtin {
@@ -264,7 +266,7 @@ pub static ALL: &[Builtin] = &[
         plural: "selfsubjectrulesreviews",
         singular: "selfsubjectrulesreview",
         kind: "SelfSubjectRulesReview",
-        typed: typed::<SelfSubjectRulesReview>,
+        typed: round_trip_typed::<SelfSubjectRulesReview>,
         ..REVIEW
     },
     Builtin {
@@ -275,7 +277,7 @@ pub static ALL: &[Builtin] = &[
         short_names: &["ev"],
         selectable_fields: &["reason", "type"],
         storage: "events",
-        typed: typed::<NewEvent>,
+        typed: round_trip_typed::<NewEvent>,
         ..PLAIN
     },
     Builtin {
@@ -288,7 +290,7 @@ pub static ALL: &[Builtin] = &[
         generation: true,
         selectable_fields: &["status.successful"],
         storage: "jobs.batch",
-        typed: typed::<Job>,
+        typed: round_trip_typed::<Job>,
         ..PLAIN
     },
     Builtin {
@@ -297,7 +299,7 @@ pub static ALL: &[Builtin] = &[
         singular: "lease",
         kind: "Lease",
         storage: "leases.coordination.k8s.io",
-        typed: typed::<Lease>,
+        typed: round_trip_typed::<Lease>,
         ..PLAIN
     },
     Builtin {
@@ -307,7 +309,7 @@ pub static ALL: &[Builtin] = &[
         kind: "EndpointSlice",
         generation: true,
         storage: "endpointslices.discovery.k8s.io",
-        typed: typed::<EndpointSlice>,
+        typed: round_trip_typed::<EndpointSlice>,
         ..PLAIN
     },
     Builtin {
@@ -321,17 +323,17 @@ pub static ALL: &[Builtin] = &[
         status: true,
         generation: true,
         storage: super::CRDS,
-        typed: typed::<CustomResourceDefinition>,
+        typed: round_trip_typed::<CustomResourceDefinition>,
         ..PLAIN
     },
 ];
 
-fn owned(names: &[&str]) -> Vec<String> {
+fn to_owned_strings(names: &[&str]) -> Vec<String> {
     names.iter().map(|n| (*n).to_owned()).collect()
 }
 
 impl Builtin {
-    pub fn resource(&'static self) -> Resource {
+    pub fn to_resource(&'static self) -> Resource {
         Resource {
             group: self.group.into(),
             version: self.version.into(),
@@ -340,8 +342,8 @@ impl Builtin {
             kind: self.kind.into(),
             list_kind: format!("{}List", self.kind),
             namespaced: self.namespaced,
-            short_names: owned(self.short_names),
-            categories: owned(self.categories),
+            short_names: to_owned_strings(self.short_names),
+            categories: to_owned_strings(self.categories),
             verbs: self.verbs,
             status: self.status,
             scale: self.scale.then(|| ScalePaths {
@@ -349,9 +351,9 @@ impl Builtin {
                 status: "status.replicas".into(),
                 selector: None,
             }),
-            selectable_fields: owned(self.selectable_fields),
+            selectable_fields: to_owned_strings(self.selectable_fields),
             storage: self.storage.into(),
-            lists: ListKeys::builtin(self.group, self.kind),
+            lists: ListKeys::for_builtin_kind(self.group, self.kind),
             deprecation: Some(self.deprecation)
                 .filter(|d| !d.is_empty())
                 .map(str::to_owned),

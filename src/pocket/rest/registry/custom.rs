@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::pocket::patch::ListKeys;
-use crate::pocket::rest::schema::Rules;
+use crate::pocket::rest::schema::ValidationRules;
 
 use super::{ALL_VERBS, Definition, Resource, ScalePaths, versions::compare_versions};
 
@@ -14,7 +14,7 @@ use super::{ALL_VERBS, Definition, Resource, ScalePaths, versions::compare_versi
 pub struct CustomVersion {
     /// The structural schema.
     pub schema: Value,
-    pub(in crate::pocket::rest) rules: Rules,
+    pub(in crate::pocket::rest) rules: ValidationRules,
     /// The version that objects are stored in.
     pub stored: Arc<StoredVersion>,
     /// The definition was changed after its creation: stored objects may be older than its schema.
@@ -33,7 +33,7 @@ pub struct StoredVersion {
 }
 
 /// The resources that a definition adds: none until its names are accepted.
-pub fn resources(definition: &Value) -> Vec<Resource> {
+pub fn build_resources(definition: &Value) -> Vec<Resource> {
     let spec = &definition["spec"];
     let names = &definition["status"]["acceptedNames"];
     let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
@@ -100,12 +100,12 @@ pub fn resources(definition: &Value) -> Vec<Resource> {
                     .collect(),
                 storage: format!("{plural}.{group}").into(),
                 lists: ListKeys::from_schema(&version["schema"]["openAPIV3Schema"])
-                    .status_subresource(subresources["status"].is_object()),
-                deprecation: deprecation(&group, &kind, version, versions),
+                    .with_status_subresource(subresources["status"].is_object()),
+                deprecation: deprecation_warning(&group, &kind, version, versions),
                 definition: Definition::Custom(Box::new(CustomVersion {
                     stored: Arc::clone(&stored),
                     changed,
-                    rules: Rules::default(),
+                    rules: ValidationRules::default(),
                     schema: version["schema"]["openAPIV3Schema"].clone(),
                     columns: version["additionalPrinterColumns"]
                         .as_array()
@@ -119,7 +119,7 @@ pub fn resources(definition: &Value) -> Vec<Resource> {
 
 /// Kubernetes' warning for a deprecated version: the definition's own text, or which newer version
 /// to use.
-fn deprecation(group: &str, kind: &str, version: &Value, all: &[Value]) -> Option<String> {
+fn deprecation_warning(group: &str, kind: &str, version: &Value, all: &[Value]) -> Option<String> {
     if version["deprecated"] != true {
         return None;
     }

@@ -11,13 +11,13 @@ static TABLE: &str = include_str!("unserved.txt");
 
 /// Category of these resources in discovery.
 pub const CATEGORY: &str = "not-served-by-pocket";
-const READ: &[&str] = &["get", "list", "watch"];
+const READ_VERBS: &[&str] = &["get", "list", "watch"];
 
-pub(super) fn resources() -> impl Iterator<Item = Resource> {
-    TABLE.lines().filter_map(read_row)
+pub(super) fn list_resources() -> impl Iterator<Item = Resource> {
+    TABLE.lines().filter_map(parse_row)
 }
 
-fn read_row(line: &str) -> Option<Resource> {
+fn parse_row(line: &str) -> Option<Resource> {
     if line.starts_with('#') {
         return None;
     }
@@ -51,16 +51,20 @@ fn read_row(line: &str) -> Option<Resource> {
         namespaced: scope == "namespaced",
         short_names,
         categories: vec![CATEGORY.into()],
-        verbs: if reading == "readable" { READ } else { &[] },
+        verbs: if reading == "readable" {
+            READ_VERBS
+        } else {
+            &[]
+        },
         status: false,
         scale: None,
         selectable_fields: Vec::new(),
         storage: "".into(),
-        lists: ListKeys::builtin(group, kind),
+        lists: ListKeys::for_builtin_kind(group, kind),
         deprecation: None,
         definition: Definition::Unserved,
     };
-    resource.storage = resource.qualified().into();
+    resource.storage = resource.qualified_name().into();
     Some(resource)
 }
 
@@ -72,7 +76,7 @@ mod tests {
     #[test]
     fn every_row_is_read_and_none_is_served() {
         let rows = TABLE.lines().filter(|l| !l.starts_with('#')).count();
-        let all: Vec<Resource> = resources().collect();
+        let all: Vec<Resource> = list_resources().collect();
         assert_eq!(all.len(), rows);
         let served = |r: &Resource| {
             builtin::ALL
@@ -82,7 +86,7 @@ mod tests {
         let both: Vec<String> = all
             .iter()
             .filter(|r| served(r))
-            .map(Resource::qualified)
+            .map(Resource::qualified_name)
             .collect();
         assert_eq!(both, [""; 0]);
         for (plural, namespaced) in [

@@ -6,7 +6,7 @@ use std::cmp::{Ordering, Reverse};
 
 /// Orders versions by preference: the version that clients should prefer is less.
 pub(in crate::pocket) fn compare_versions(one: &str, two: &str) -> Ordering {
-    match (read_version(one), read_version(two)) {
+    match (parse_version(one), parse_version(two)) {
         (Some(a), Some(b)) => a.cmp(&b),
         (Some(_), None) => Ordering::Less,
         (None, Some(_)) => Ordering::Greater,
@@ -14,10 +14,10 @@ pub(in crate::pocket) fn compare_versions(one: &str, two: &str) -> Ordering {
     }
 }
 
-type Read = (u8, Reverse<u64>, Reverse<u64>);
+type VersionKey = (u8, Reverse<u64>, Reverse<u64>);
 
 /// `v2beta1` becomes its stability, 2, 1.
-fn read_version(text: &str) -> Option<Read> {
+fn parse_version(text: &str) -> Option<VersionKey> {
     let number = |text: &str| {
         let plain =
             !text.is_empty() && !text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit());

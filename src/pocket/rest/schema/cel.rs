@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use self::{check::Scope, types::Type};
+use self::{check::Scope, types::CelType};
 use super::super::error::FieldError;
 
 mod check;
@@ -21,20 +21,20 @@ const REASONS: [&str; 4] = [
 
 /// Collects all problems with the rules of a version's schema, which is at `path`.
 pub(in super::super) fn check_rules(schema: &Value, path: &str, problems: &mut Vec<FieldError>) {
-    Walk { problems }.check_node(schema, path, true, None);
+    RuleChecker { problems }.check_node(schema, path, true, None);
 }
 
-struct Walk<'a> {
+struct RuleChecker<'a> {
     problems: &'a mut Vec<FieldError>,
 }
 
-impl Walk<'_> {
+impl RuleChecker<'_> {
     /// `uncorrelated`: the enclosing list or map whose items cannot be matched before and after a
     /// change.
     fn check_node(&mut self, schema: &Value, path: &str, root: bool, uncorrelated: Option<&str>) {
         if let Some(rules) = schema["x-kubernetes-validations"].as_array() {
             let root = root || super::is_set(schema, "x-kubernetes-embedded-resource");
-            let own = Type::of_schema(schema, root);
+            let own = CelType::from_schema(schema, root);
             for (at, rule) in rules.iter().enumerate() {
                 let path = format!("{path}.x-kubernetes-validations[{at}]");
                 self.check_wording(rule, &path);
@@ -125,7 +125,7 @@ impl Walk<'_> {
     fn check_expressions(
         &mut self,
         rule: &Value,
-        own: &Type,
+        own: &CelType,
         path: &str,
         uncorrelated: Option<&str>,
     ) {
@@ -141,18 +141,22 @@ impl Walk<'_> {
                 words,
             ));
         };
-        let checked = |checked: Result<Type, String>, wanted: &str, what: &str| match checked {
+        let checked = |checked: Result<CelType, String>, wanted: &str, what: &str| match checked {
             Err(why) => Some(format!("compilation failed: {why}")),
-            Ok(of) if of.is(wanted) || !of.is_known() => None,
+            Ok(of) if of.is_simple(wanted) || !of.is_known() => None,
             Ok(_) => Some(format!("{what} must evaluate to a {wanted}")),
         };
-        if let Some(words) = checked(scope.check_text(text), "bool", "cel expression") {
+        if let Some(words) = checked(scope.check_expression_text(text), "bool", "cel expression") {
             refuse("rule", words);
         }
         if let Some(message) = rule["messageExpression"]
             .as_str()
             .filter(|m| !m.trim().is_empty())
-            && let Some(words) = checked(scope.check_text(message), "string", "messageExpression")
+            && let Some(words) = checked(
+                scope.check_expression_text(message),
+                "string",
+                "messageExpression",
+            )
         {
             refuse(
                 "messageExpression",

@@ -10,19 +10,19 @@ use super::super::error::FieldError;
 
 /// The rules of one schema.
 #[derive(Default)]
-pub(crate) struct Rules {
+pub(crate) struct ValidationRules {
     compiled: OnceLock<Option<CompiledSchema>>,
 }
 
-impl fmt::Debug for Rules {
+impl fmt::Debug for ValidationRules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Rules")
     }
 }
 
-impl Rules {
+impl ValidationRules {
     /// Collects violations of the rules by `object`; transition rules also look at `old`.
-    pub(crate) fn check(
+    pub(crate) fn check_object(
         &self,
         schema: &Value,
         object: &Value,
@@ -39,7 +39,7 @@ impl Rules {
             .into_vec()
             .into_iter()
             .map(|error| {
-                let value = at(object, &error.field_path);
+                let value = value_at(object, &error.field_path);
                 let path = if error.field_path.is_empty() {
                     "<nil>".to_owned()
                 } else {
@@ -70,7 +70,7 @@ pub(crate) fn has_rules(schema: &Value) -> bool {
 }
 
 /// The value at `spec.list[0].field`.
-fn at<'a>(object: &'a Value, path: &str) -> &'a Value {
+fn value_at<'a>(object: &'a Value, path: &str) -> &'a Value {
     let mut value = object;
     for step in path.split(['.', '[']).filter(|s| !s.is_empty()) {
         value = match step.strip_suffix(']').and_then(|n| n.parse::<usize>().ok()) {

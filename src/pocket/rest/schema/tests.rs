@@ -32,7 +32,7 @@ fn schema() -> Value {
 }
 
 fn words(spec: Value) -> Vec<String> {
-    let problems = validate(&schema(), &json!({"spec": spec}));
+    let problems = validate_object(&schema(), &json!({"spec": spec}));
     problems
         .iter()
         .map(|p| ApiError::invalid("", "W", "w", std::slice::from_ref(p)).message)
@@ -47,7 +47,7 @@ fn pruning_keeps_what_is_known() {
         "spec": {"size": 1, "sise": 2, "free": {"x": {"y": 1}}, "map": {"a": "b"}, "list": [{"k": "a", "z": 1}]},
     });
     let mut dropped = Vec::new();
-    prune(&schema(), &mut object, &mut dropped);
+    prune_unknown_fields(&schema(), &mut object, &mut dropped);
     dropped.sort();
     assert_eq!(dropped, ["extra", "spec.list[0].z", "spec.sise"]);
     assert_eq!(
@@ -114,12 +114,12 @@ fn what_is_wrong_is_told_in_kubernetes_words() {
 
 #[test]
 fn rules_see_the_object_and_its_past() {
-    let rules = Rules::default();
+    let rules = ValidationRules::default();
     let check = |size: u64, old: Option<u64>| -> Vec<String> {
         let object = |size: u64| json!({"spec": {"size": size}});
         let old = old.map(object);
         rules
-            .check(&schema(), &object(size), old.as_ref())
+            .check_object(&schema(), &object(size), old.as_ref())
             .iter()
             .map(|p| p.field.clone())
             .collect()

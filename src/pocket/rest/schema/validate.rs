@@ -7,23 +7,23 @@ use regex::Regex;
 use serde_json::Value;
 
 use super::super::error::FieldError;
-use super::{is_set, join};
+use super::{is_set, join_path};
 
-pub(in super::super) fn validate(schema: &Value, object: &Value) -> Vec<FieldError> {
+pub(in super::super) fn validate_object(schema: &Value, object: &Value) -> Vec<FieldError> {
     let mut problems = Vec::new();
     if schema.is_object() {
-        check(schema, object, "", &mut problems);
+        check_value(schema, object, "", &mut problems);
     }
     problems
 }
 
-fn fits(schema: &Value, value: &Value, path: &str) -> bool {
+fn is_valid(schema: &Value, value: &Value, path: &str) -> bool {
     let mut problems = Vec::new();
-    check(schema, value, path, &mut problems);
+    check_value(schema, value, path, &mut problems);
     problems.is_empty()
 }
 
-fn check(schema: &Value, value: &Value, path: &str, problems: &mut Vec<FieldError>) {
+fn check_value(schema: &Value, value: &Value, path: &str, problems: &mut Vec<FieldError>) {
     if value.is_null() && (is_set(schema, "nullable") || schema.get("type").is_none()) {
         return;
     }
@@ -40,13 +40,13 @@ fn check(schema: &Value, value: &Value, path: &str, problems: &mut Vec<FieldErro
         problems.push(FieldError::not_supported(path, value, &allowed));
     }
     match value {
-        Value::String(text) => string(schema, text, path, problems),
-        Value::Number(_) => number(schema, value, path, problems),
-        Value::Array(list) => array(schema, value, list, path, problems),
-        Value::Object(_) => object(schema, value, path, problems),
+        Value::String(text) => check_string(schema, text, path, problems),
+        Value::Number(_) => check_number(schema, value, path, problems),
+        Value::Array(list) => check_array(schema, value, list, path, problems),
+        Value::Object(_) => check_object(schema, value, path, problems),
         _ => {}
     }
-    combined(schema, value, path, problems);
+    check_composition(schema, value, path, problems);
 }
 
 fn type_of(value: &Value) -> &'static str {
@@ -77,7 +77,7 @@ fn wrong_type<'a>(schema: &'a Value, value: &Value) -> Option<&'a str> {
     (!fits).then_some(wanted)
 }
 
-fn string(schema: &Value, text: &str, path: &str, problems: &mut Vec<FieldError>) {
+fn check_string(schema: &Value, text: &str, path: &str, problems: &mut Vec<FieldError>) {
     let value = Value::from(text);
     let length = text.chars().count() as u64;
     if let Some(most) = schema["maxLength"].as_u64().filter(|most| length > *most) {
@@ -125,7 +125,7 @@ fn pattern_matches(pattern: &str, text: &str) -> bool {
     compiled.as_ref().is_none_or(|regex| regex.is_match(text))
 }
 
-fn number(schema: &Value, value: &Value, path: &str, problems: &mut Vec<FieldError>) {
+fn check_number(schema: &Value, value: &Value, path: &str, problems: &mut Vec<FieldError>) {
     let n = value.as_f64().unwrap_or(0.0);
     let mut refuse = |words: String| problems.push(FieldError::invalid(path, value, words));
     if let Some(least) = schema["minimum"].as_f64() {
@@ -157,7 +157,7 @@ fn number(schema: &Value, value: &Value, path: &str, problems: &mut Vec<FieldErr
     }
 }
 
-fn array(
+fn check_array(
     schema: &Value,
     value: &Value,
     list: &[Value],
@@ -210,12 +210,12 @@ fn array(
             problems.push(FieldError::duplicate(path.clone(), &identity(item)));
         }
         if schema["items"].is_object() {
-            check(&schema["items"], item, &path, problems);
+            check_value(&schema["items"], item, &path, problems);
         }
     }
 }
 
-fn object(schema: &Value, value: &Value, path: &str, problems: &mut Vec<FieldError>) {
+fn check_object(schema: &Value, value: &Value, path: &str, problems: &mut Vec<FieldError>) {
     let Some(map) = value.as_object() else { return };
     for field in schema["required"]
         .as_array()
@@ -224,7 +224,7 @@ fn object(schema: &Value, value: &Value, path: &str, problems: &mut Vec<FieldErr
         .filter_map(Value::as_str)
     {
         if !map.contains_key(field) {
-            problems.push(FieldError::required(join(path, field), ""));
+            problems.push(FieldError::required(join_path(path, field), ""));
         }
     }
     if let Some(most) = schema["maxProperties"]
@@ -245,13 +245,13 @@ fn object(schema: &Value, value: &Value, path: &str, problems: &mut Vec<FieldErr
             .get(field)
             .or_else(|| schema.get("additionalProperties"));
         if let Some(schema) = schema.filter(|s| s.is_object()) {
-            check(schema, inner, &join(path, field), problems);
+            check_value(schema, inner, &join_path(path, field), problems);
         }
     }
 }
 
 /// Checks allOf, anyOf, oneOf and not.
-fn combined(schema: &Value, value: &Value, path: &str, problems: &mut Vec<FieldError>) {
+fn check_composition(schema: &Value, value: &Value, path: &str, problems: &mut Vec<FieldError>) {
     let branches = |name: &str| {
         schema[name]
             .as_array()
@@ -259,12 +259,12 @@ fn combined(schema: &Value, value: &Value, path: &str, problems: &mut Vec<FieldE
             .unwrap_or_default()
     };
     for branch in branches("allOf") {
-        check(branch, value, path, problems);
+        check_value(branch, value, path, problems);
     }
     let mut refuse = |words: String| problems.push(FieldError::invalid(path, value, words));
     let fitting = |all: &[Value]| {
         all.iter()
-            .filter(|branch| fits(branch, value, path))
+            .filter(|branch| is_valid(branch, value, path))
             .count()
     };
     let any = branches("anyOf");
@@ -284,7 +284,7 @@ fn combined(schema: &Value, value: &Value, path: &str, problems: &mut Vec<FieldE
             "\"{path}\" must validate one and only one schema (oneOf). Found {n} valid alternatives"
         )),
     }
-    if schema["not"].is_object() && fits(&schema["not"], value, path) {
+    if schema["not"].is_object() && is_valid(&schema["not"], value, path) {
         refuse(format!("\"{path}\" must not validate the schema (not)"));
     }
 }

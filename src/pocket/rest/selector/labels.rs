@@ -5,7 +5,7 @@ use std::iter::Peekable;
 use std::str::CharIndices;
 
 use super::super::error::FieldError;
-use super::super::validate::{label_value, qualified_name};
+use super::super::validate::{label_value_errors, qualified_name_errors};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Requirement {
@@ -18,7 +18,7 @@ pub(super) enum Requirement {
 }
 
 impl Requirement {
-    pub(super) fn holds<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> bool {
+    pub(super) fn is_satisfied_by<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> bool {
         let number = |key: &str| label(key).and_then(|value| value.parse::<i64>().ok());
         match self {
             Requirement::In(key, values) => {
@@ -35,12 +35,12 @@ impl Requirement {
     }
 }
 
-pub(super) fn parse(text: &str) -> Result<Vec<Requirement>, String> {
+pub(super) fn parse_label_selector(text: &str) -> Result<Vec<Requirement>, String> {
     Parser {
-        tokens: tokens(text)?,
+        tokens: split_tokens(text)?,
         at: 0,
     }
-    .requirements()
+    .parse_requirements()
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl Token {
 
 const SIGNS: [&str; 9] = [")", ",", "!", "==", "=", ">", "<", "!=", "("];
 
-fn tokens(text: &str) -> Result<Vec<Token>, String> {
+fn split_tokens(text: &str) -> Result<Vec<Token>, String> {
     let is_sign = |c: char| "=!(),><".contains(c);
     let is_space = |c: char| matches!(c, ' ' | '\t' | '\r' | '\n');
     let mut tokens = Vec::new();
@@ -77,14 +77,14 @@ fn tokens(text: &str) -> Result<Vec<Token>, String> {
                 .filter(|sign| text[start..].starts_with(**sign))
                 .max_by_key(|s| s.len());
             let sign = longest.ok_or_else(|| format!("error expected: keyword found '{c}'"))?;
-            advance(&mut chars, start + sign.len());
+            advance_to(&mut chars, start + sign.len());
             tokens.push(Token::Sign(sign));
         } else {
             let rest = &text[start..];
             let length = rest
                 .find(|c| is_sign(c) || is_space(c))
                 .unwrap_or(rest.len());
-            advance(&mut chars, start + length);
+            advance_to(&mut chars, start + length);
             tokens.push(Token::Word(rest[..length].to_owned()));
         }
     }
@@ -92,7 +92,7 @@ fn tokens(text: &str) -> Result<Vec<Token>, String> {
     Ok(tokens)
 }
 
-fn advance(chars: &mut Peekable<CharIndices<'_>>, to: usize) {
+fn advance_to(chars: &mut Peekable<CharIndices<'_>>, to: usize) {
     while chars.peek().is_some_and(|(at, _)| *at < to) {
         chars.next();
     }
@@ -114,7 +114,7 @@ impl Parser {
         token
     }
 
-    fn requirements(mut self) -> Result<Vec<Requirement>, String> {
+    fn parse_requirements(mut self) -> Result<Vec<Requirement>, String> {
         let mut requirements = Vec::new();
         loop {
             match self.peek() {
@@ -128,7 +128,7 @@ impl Parser {
                 }
             }
             let requirement = self
-                .requirement()
+                .parse_requirement()
                 .map_err(|why| format!("unable to parse requirement: {why}"))?;
             requirements.push(requirement);
             match self.next() {
@@ -150,7 +150,7 @@ impl Parser {
         }
     }
 
-    fn requirement(&mut self) -> Result<Requirement, String> {
+    fn parse_requirement(&mut self) -> Result<Requirement, String> {
         let absent = *self.peek() == Token::Sign("!");
         if absent {
             self.next();
@@ -159,7 +159,7 @@ impl Parser {
             Token::Word(key) => key,
             other => return Err(format!("found '{}', expected: identifier", other.literal())),
         };
-        let wrong = qualified_name(&key);
+        let wrong = qualified_name_errors(&key);
         if !wrong.is_empty() {
             return Err(FieldError::invalid("<nil>", &key.into(), wrong.join("; ")).to_string());
         }
@@ -171,8 +171,8 @@ impl Parser {
         }
         let operator = self.next();
         let values = match operator.literal() {
-            "in" | "notin" => self.list()?,
-            "=" | "==" | "!=" | ">" | "<" => vec![self.value()?],
+            "in" | "notin" => self.parse_value_list()?,
+            "=" | "==" | "!=" | ">" | "<" => vec![self.parse_value()?],
             other => {
                 return Err(format!(
                     "found '{other}', expected: in, notin, =, ==, !=, gt, lt"
@@ -193,7 +193,7 @@ impl Parser {
             _ => Requirement::In(key.clone(), values.clone()),
         };
         for (at, value) in values.iter().enumerate() {
-            let wrong = label_value(value);
+            let wrong = label_value_errors(value);
             if !wrong.is_empty() {
                 let path = format!("values[{at}][{key}]");
                 return Err(
@@ -204,7 +204,7 @@ impl Parser {
         Ok(made)
     }
 
-    fn value(&mut self) -> Result<String, String> {
+    fn parse_value(&mut self) -> Result<String, String> {
         if matches!(self.peek(), Token::End | Token::Sign(",")) {
             return Ok(String::new());
         }
@@ -215,7 +215,7 @@ impl Parser {
     }
 
     /// Parses `(a,b)`; `()` and a comma without a value next to it mean the empty value.
-    fn list(&mut self) -> Result<Vec<String>, String> {
+    fn parse_value_list(&mut self) -> Result<Vec<String>, String> {
         match self.next() {
             Token::Sign("(") => {}
             other => return Err(format!("found '{}' expected: '('", other.literal())),
@@ -287,9 +287,9 @@ mod tests {
     fn what_is_selected() {
         let labels = json!({"app": "a", "tier": "web", "x/y.z": "", "n": "7", "in": "notin"});
         let selects = |text: &str| {
-            let all = parse(text).unwrap_or_else(|why| panic!("{text}: {why}"));
+            let all = parse_label_selector(text).unwrap_or_else(|why| panic!("{text}: {why}"));
             all.iter()
-                .all(|r| r.holds(|key| labels.get(key).and_then(|v| v.as_str())))
+                .all(|r| r.is_satisfied_by(|key| labels.get(key).and_then(|v| v.as_str())))
         };
         for yes in [
             "",
@@ -379,19 +379,19 @@ mod tests {
                 "unable to parse requirement: values[0]: Invalid value: \"x\": for 'Gt', 'Lt' operators, the value must be an integer",
             ),
         ] {
-            assert_eq!(parse(text), Err(words.to_owned()), "{text}");
+            assert_eq!(parse_label_selector(text), Err(words.to_owned()), "{text}");
         }
         for text in [
             "-a", "a=-b", "a/b/c", "a in (-)", "!a=b", "a!b", "(a)", "a==b,,c",
         ] {
-            assert!(parse(text).is_err(), "{text}");
+            assert!(parse_label_selector(text).is_err(), "{text}");
         }
     }
 
     proptest::proptest! {
         #[test]
         fn nothing_panics(text in "[a-z=!<>(), \\-/\u{e9}]{0,30}") {
-            let _ = parse(&text);
+            let _ = parse_label_selector(&text);
         }
     }
 }

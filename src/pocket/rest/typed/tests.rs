@@ -4,11 +4,11 @@ use serde_json::json;
 use super::super::registry::builtin;
 use super::*;
 
-fn said(message: &'static str, body: &str) -> Result<Read, Mistake> {
-    read(message, serde_json::from_str(body).unwrap())
+fn said(message: &'static str, body: &str) -> Result<TypedObject, TypeMismatch> {
+    read_object(message, serde_json::from_str(body).unwrap())
 }
 
-fn deployment(spec: &str) -> Result<Read, Mistake> {
+fn deployment(spec: &str) -> Result<TypedObject, TypeMismatch> {
     said(
         "apps/v1.Deployment",
         &format!(r#"{{"metadata": {{"name": "x"}}, "spec": {spec}}}"#),
@@ -127,18 +127,18 @@ proptest! {
     #[test]
     fn it_settles_at_once(at in 0..builtin::ALL.len(), key in "[a-z]{1,12}", n: i64, text in ".{0,12}") {
         let row = &builtin::ALL[at];
-        let Some(message) = types::message(row.group, row.version, row.kind) else { return Ok(()) };
-        let fields = types::fields(message).unwrap();
+        let Some(message) = types::find_message(row.group, row.version, row.kind) else { return Ok(()) };
+        let fields = types::message_fields(message).unwrap();
         let mut body = json!({"metadata": {"name": text, "labels": {key.clone(): text}}});
         for field in fields.iter().filter(|f| f.name != "metadata") {
             body[field.name] = match field.kind {
-                Kind::Text(_) => text.clone().into(),
-                Kind::Int32 | Kind::Int64 => n.into(),
+                FieldKind::Text(_) => text.clone().into(),
+                FieldKind::Int32 | FieldKind::Int64 => n.into(),
                 _ => json!({key.clone(): n}),
             };
         }
-        if let Ok(first) = read(message, body.into()) {
-            let again = read(message, first.object.clone().into()).unwrap();
+        if let Ok(first) = read_object(message, body.into()) {
+            let again = read_object(message, first.object.clone().into()).unwrap();
             prop_assert!(again.strict.is_empty());
             prop_assert_eq!(again.object.to_string(), first.object.to_string());
         }

@@ -3,21 +3,21 @@
 use serde_json::Value;
 
 use super::super::error::FieldError;
-use super::array;
+use super::as_list;
 use super::rules::{
-    Problems, dns_label, each, is_set_operator, label_selector, label_value, not_an_operator,
-    one_of, qualified_name, subdomain, text,
+    Problems, as_text, check_dns_label, check_label_selector, check_one_of, check_set_operator,
+    check_subdomain, label_value_errors, push_messages, qualified_name_errors, refuse_operator,
 };
 
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
 
-pub(super) fn check(affinity: &Value, path: &str, problems: &mut Problems) {
+pub(super) fn check_affinity(affinity: &Value, path: &str, problems: &mut Problems) {
     let node = &affinity["nodeAffinity"];
     let own = format!("{path}.nodeAffinity");
     if node[REQUIRED].is_object() {
         let path = format!("{own}.{REQUIRED}.nodeSelectorTerms");
-        let terms = array(&node[REQUIRED]["nodeSelectorTerms"]);
+        let terms = as_list(&node[REQUIRED]["nodeSelectorTerms"]);
         if terms.is_empty() {
             problems.push(FieldError::required(
                 path.clone(),
@@ -25,13 +25,13 @@ pub(super) fn check(affinity: &Value, path: &str, problems: &mut Problems) {
             ));
         }
         for (at, term) in terms.iter().enumerate() {
-            node_term(term, true, &format!("{path}[{at}]"), problems);
+            check_node_term(term, true, &format!("{path}[{at}]"), problems);
         }
     }
-    for (at, term) in array(&node[PREFERRED]).iter().enumerate() {
+    for (at, term) in as_list(&node[PREFERRED]).iter().enumerate() {
         let path = format!("{own}.{PREFERRED}[{at}]");
-        weight(&term["weight"], &path, problems);
-        node_term(
+        check_weight(&term["weight"], &path, problems);
+        check_node_term(
             &term["preference"],
             false,
             &format!("{path}.preference"),
@@ -40,13 +40,13 @@ pub(super) fn check(affinity: &Value, path: &str, problems: &mut Problems) {
     }
     for kind in ["podAffinity", "podAntiAffinity"] {
         let own = format!("{path}.{kind}");
-        for (at, term) in array(&affinity[kind][REQUIRED]).iter().enumerate() {
-            pod_term(term, &format!("{own}.{REQUIRED}[{at}]"), problems);
+        for (at, term) in as_list(&affinity[kind][REQUIRED]).iter().enumerate() {
+            check_pod_term(term, &format!("{own}.{REQUIRED}[{at}]"), problems);
         }
-        for (at, term) in array(&affinity[kind][PREFERRED]).iter().enumerate() {
+        for (at, term) in as_list(&affinity[kind][PREFERRED]).iter().enumerate() {
             let path = format!("{own}.{PREFERRED}[{at}]");
-            weight(&term["weight"], &path, problems);
-            pod_term(
+            check_weight(&term["weight"], &path, problems);
+            check_pod_term(
                 &term["podAffinityTerm"],
                 &format!("{path}.podAffinityTerm"),
                 problems,
@@ -55,7 +55,7 @@ pub(super) fn check(affinity: &Value, path: &str, problems: &mut Problems) {
     }
 }
 
-fn weight(weight: &Value, path: &str, problems: &mut Problems) {
+fn check_weight(weight: &Value, path: &str, problems: &mut Problems) {
     let number = weight.as_i64().unwrap_or(0);
     if !(1..=100).contains(&number) {
         problems.push(FieldError::invalid(
@@ -67,47 +67,47 @@ fn weight(weight: &Value, path: &str, problems: &mut Problems) {
 }
 
 /// `strict` requires values that a label can have.
-fn node_term(term: &Value, strict: bool, path: &str, problems: &mut Problems) {
-    for (at, asked) in array(&term["matchExpressions"]).iter().enumerate() {
+fn check_node_term(term: &Value, strict: bool, path: &str, problems: &mut Problems) {
+    for (at, asked) in as_list(&term["matchExpressions"]).iter().enumerate() {
         let path = format!("{path}.matchExpressions[{at}]");
-        let values = array(&asked["values"]);
-        match text(&asked["operator"]) {
+        let values = as_list(&asked["values"]);
+        match as_text(&asked["operator"]) {
             "Gt" | "Lt" if values.len() != 1 => {
                 let words = "must be specified single value when `operator` is 'Lt' or 'Gt'";
                 problems.push(FieldError::required(format!("{path}.values"), words));
             }
             "Gt" | "Lt" => {}
-            other if is_set_operator(other, values, &path, problems) => {}
-            other => not_an_operator(&other.into(), &path, problems),
+            other if check_set_operator(other, values, &path, problems) => {}
+            other => refuse_operator(&other.into(), &path, problems),
         }
-        let key = text(&asked["key"]);
-        each(
+        let key = as_text(&asked["key"]);
+        push_messages(
             &format!("{path}.key"),
             &key.into(),
-            qualified_name(key),
+            qualified_name_errors(key),
             problems,
         );
         for (at, value) in values.iter().enumerate().filter(|_| strict) {
-            each(
+            push_messages(
                 &format!("{path}.values[{at}]"),
                 value,
-                label_value(text(value)),
+                label_value_errors(as_text(value)),
                 problems,
             );
         }
     }
-    for (at, asked) in array(&term["matchFields"]).iter().enumerate() {
+    for (at, asked) in as_list(&term["matchFields"]).iter().enumerate() {
         let path = format!("{path}.matchFields[{at}]");
-        let values = array(&asked["values"]);
-        match text(&asked["operator"]) {
+        let values = as_list(&asked["values"]);
+        match as_text(&asked["operator"]) {
             "In" | "NotIn" if values.len() != 1 => {
                 let words = "must be only one value when `operator` is 'In' or 'NotIn' for node field selector";
                 problems.push(FieldError::required(format!("{path}.values"), words));
             }
             "In" | "NotIn" => {}
-            other => not_an_operator(&other.into(), &path, problems),
+            other => refuse_operator(&other.into(), &path, problems),
         }
-        let key = text(&asked["key"]);
+        let key = as_text(&asked["key"]);
         if key != "metadata.name" {
             let words = "not a valid field selector key";
             problems.push(FieldError::invalid(
@@ -118,37 +118,37 @@ fn node_term(term: &Value, strict: bool, path: &str, problems: &mut Problems) {
             continue;
         }
         for (at, value) in values.iter().enumerate() {
-            subdomain(value, &format!("{path}.values[{at}]"), problems);
+            check_subdomain(value, &format!("{path}.values[{at}]"), problems);
         }
     }
 }
 
-fn pod_term(term: &Value, path: &str, problems: &mut Problems) {
-    label_selector(
+fn check_pod_term(term: &Value, path: &str, problems: &mut Problems) {
+    check_label_selector(
         &term["labelSelector"],
         &format!("{path}.labelSelector"),
         problems,
     );
-    label_selector(
+    check_label_selector(
         &term["namespaceSelector"],
         &format!("{path}.namespaceSelector"),
         problems,
     );
-    for name in array(&term["namespaces"]) {
-        dns_label(name, &format!("{path}.namespace"), problems);
+    for name in as_list(&term["namespaces"]) {
+        check_dns_label(name, &format!("{path}.namespace"), problems);
     }
-    label_keys(term, path, problems);
-    let key = text(&term["topologyKey"]);
+    check_label_keys(term, path, problems);
+    let key = as_text(&term["topologyKey"]);
     let path = format!("{path}.topologyKey");
     if key.is_empty() {
         problems.push(FieldError::required(path.clone(), "can not be empty"));
     }
-    each(&path, &key.into(), qualified_name(key), problems);
+    push_messages(&path, &key.into(), qualified_name_errors(key), problems);
 }
 
 /// Checks the keys of labels whose values are taken from the pod itself.
-fn label_keys(term: &Value, path: &str, problems: &mut Problems) {
-    let of = |field: &str| array(&term[field]);
+fn check_label_keys(term: &Value, path: &str, problems: &mut Problems) {
+    let of = |field: &str| as_list(&term[field]);
     for field in ["matchLabelKeys", "mismatchLabelKeys"] {
         let path = format!("{path}.{field}");
         if !of(field).is_empty() && !term["labelSelector"].is_object() {
@@ -157,10 +157,10 @@ fn label_keys(term: &Value, path: &str, problems: &mut Problems) {
             continue;
         }
         for (at, key) in of(field).iter().enumerate() {
-            each(
+            push_messages(
                 &format!("{path}[{at}]"),
                 key,
-                qualified_name(text(key)),
+                qualified_name_errors(as_text(key)),
                 problems,
             );
         }
@@ -180,18 +180,18 @@ fn label_keys(term: &Value, path: &str, problems: &mut Problems) {
     }
 }
 
-pub(super) fn spread(constraints: &[Value], path: &str, problems: &mut Problems) {
+pub(super) fn check_spread_constraints(constraints: &[Value], path: &str, problems: &mut Problems) {
     for (at, constraint) in constraints.iter().enumerate() {
         let path = format!("{path}[{at}]");
-        positive(&constraint["maxSkew"], &format!("{path}.maxSkew"), problems);
-        let key = text(&constraint["topologyKey"]);
+        check_positive(&constraint["maxSkew"], &format!("{path}.maxSkew"), problems);
+        let key = as_text(&constraint["topologyKey"]);
         if key.is_empty() {
             problems.push(FieldError::required(
                 format!("{path}.topologyKey"),
                 "can not be empty",
             ));
         }
-        let action = text(&constraint["whenUnsatisfiable"]);
+        let action = as_text(&constraint["whenUnsatisfiable"]);
         let actions = ["DoNotSchedule", "ScheduleAnyway"];
         if !actions.contains(&action) {
             problems.push(FieldError::not_supported(
@@ -213,7 +213,7 @@ pub(super) fn spread(constraints: &[Value], path: &str, problems: &mut Problems)
         let least = &constraint["minDomains"];
         if !least.is_null() {
             let path = format!("{path}.minDomains");
-            positive(least, &path, problems);
+            check_positive(least, &path, problems);
             if action != "DoNotSchedule" {
                 let words = format!(
                     "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {action}"
@@ -222,15 +222,15 @@ pub(super) fn spread(constraints: &[Value], path: &str, problems: &mut Problems)
             }
         }
         for field in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {
-            one_of(
+            check_one_of(
                 &constraint[field],
                 &["Honor", "Ignore"],
                 format!("{path}.{field}"),
                 problems,
             );
         }
-        label_keys(constraint, &path, problems);
-        label_selector(
+        check_label_keys(constraint, &path, problems);
+        check_label_selector(
             &constraint["labelSelector"],
             &format!("{path}.labelSelector"),
             problems,
@@ -238,7 +238,7 @@ pub(super) fn spread(constraints: &[Value], path: &str, problems: &mut Problems)
     }
 }
 
-fn positive(value: &Value, path: &str, problems: &mut Problems) {
+fn check_positive(value: &Value, path: &str, problems: &mut Problems) {
     let number = value.as_i64().unwrap_or(0);
     if number <= 0 {
         problems.push(FieldError::invalid(

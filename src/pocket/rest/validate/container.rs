@@ -4,13 +4,14 @@ use serde_json::Value;
 
 use super::super::error::FieldError;
 use super::rules::{
-    Problems, data_key, dns_label, each, is_not_negative, local_path, one_of, port_name,
-    port_number, port_number_or_name, protocol, required, subdomain, text, variable_name,
+    Problems, as_text, check_dns_label, check_local_path, check_not_negative, check_one_of,
+    check_port_number, check_port_number_or_name, check_protocol, check_required, check_subdomain,
+    check_variable_name, data_key_errors, port_name_errors, push_messages,
 };
-use super::{array, resources, security};
+use super::{as_list, resources, security};
 
 /// What validation of a container needs to know of its pod.
-pub(super) struct Pod<'a> {
+pub(super) struct PodContext<'a> {
     pub(super) volumes: Vec<&'a str>,
     /// Names of volumes that may be block devices, because they are claims.
     pub(super) claimed: Vec<&'a str>,
@@ -22,7 +23,7 @@ pub(super) struct Pod<'a> {
     pub(super) claims: Vec<&'a str>,
 }
 
-pub(super) const FIELDS: [&str; 9] = [
+pub(super) const POD_FIELDS: [&str; 9] = [
     "metadata.name",
     "metadata.namespace",
     "metadata.uid",
@@ -43,55 +44,60 @@ const RESOURCE_FIELDS: [&str; 6] = [
 ];
 
 /// Checks what containers of every type have in common.
-pub(super) fn common(container: &Value, path: &str, pod: &Pod<'_>, problems: &mut Problems) {
-    if required(&container["name"], format!("{path}.name"), problems) {
-        dns_label(&container["name"], &format!("{path}.name"), problems);
+pub(super) fn check_container(
+    container: &Value,
+    path: &str,
+    pod: &PodContext<'_>,
+    problems: &mut Problems,
+) {
+    if check_required(&container["name"], format!("{path}.name"), problems) {
+        check_dns_label(&container["name"], &format!("{path}.name"), problems);
     }
-    required(&container["image"], format!("{path}.image"), problems);
+    check_required(&container["image"], format!("{path}.image"), problems);
     let known = ["File", "FallbackToLogsOnError"];
-    one_of(
+    check_one_of(
         &container["terminationMessagePolicy"],
         &known,
         format!("{path}.terminationMessagePolicy"),
         problems,
     );
-    ports(container, path, problems);
-    for (at, variable) in array(&container["env"]).iter().enumerate() {
+    check_ports(container, path, problems);
+    for (at, variable) in as_list(&container["env"]).iter().enumerate() {
         let path = format!("{path}.env[{at}]");
-        if required(&variable["name"], format!("{path}.name"), problems) {
-            variable_name(&variable["name"], &format!("{path}.name"), problems);
+        if check_required(&variable["name"], format!("{path}.name"), problems) {
+            check_variable_name(&variable["name"], &format!("{path}.name"), problems);
         }
-        value_from(variable, &format!("{path}.valueFrom"), problems);
+        check_value_from(variable, &format!("{path}.valueFrom"), problems);
     }
-    env_from(container, &format!("{path}.envFrom"), problems);
-    mounts(container, &format!("{path}.volumeMounts"), pod, problems);
-    devices(container, &format!("{path}.volumeDevices"), pod, problems);
+    check_env_from(container, &format!("{path}.envFrom"), problems);
+    check_volume_mounts(container, &format!("{path}.volumeMounts"), pod, problems);
+    check_volume_devices(container, &format!("{path}.volumeDevices"), pod, problems);
     let known = ["Always", "IfNotPresent", "Never"];
-    one_of(
+    check_one_of(
         &container["imagePullPolicy"],
         &known,
         format!("{path}.imagePullPolicy"),
         problems,
     );
-    resources::requirements(
+    resources::check_requirements(
         &container["resources"],
         &format!("{path}.resources"),
         problems,
     );
-    claims(
-        array(&container["resources"]["claims"]),
+    check_claims(
+        as_list(&container["resources"]["claims"]),
         &format!("{path}.resources.claims"),
         pod,
         problems,
     );
-    resizing(
-        array(&container["resizePolicy"]),
+    check_resize_policies(
+        as_list(&container["resizePolicy"]),
         &format!("{path}.resizePolicy"),
         pod,
         problems,
     );
     let path = format!("{path}.securityContext");
-    security::of_container(
+    security::check_container_security(
         &container["securityContext"],
         &path,
         pod.own_users,
@@ -99,12 +105,12 @@ pub(super) fn common(container: &Value, path: &str, pod: &Pod<'_>, problems: &mu
     );
 }
 
-fn claims(claims: &[Value], path: &str, pod: &Pod<'_>, problems: &mut Problems) {
+fn check_claims(claims: &[Value], path: &str, pod: &PodContext<'_>, problems: &mut Problems) {
     let mut names: Vec<String> = Vec::new();
     for (at, claim) in claims.iter().enumerate() {
         let (name, request, path) = (
-            text(&claim["name"]),
-            text(&claim["request"]),
+            as_text(&claim["name"]),
+            as_text(&claim["request"]),
             format!("{path}[{at}]"),
         );
         if name.is_empty() {
@@ -117,7 +123,7 @@ fn claims(claims: &[Value], path: &str, pod: &Pod<'_>, problems: &mut Problems) 
             format!("{name}/{request}")
         };
         if !request.is_empty() {
-            dns_label(&claim["request"], &format!("{path}.request"), problems);
+            check_dns_label(&claim["request"], &format!("{path}.request"), problems);
         }
         let part = format!("{name}/");
         if names.iter().any(|n| n == name) {
@@ -137,12 +143,17 @@ fn claims(claims: &[Value], path: &str, pod: &Pod<'_>, problems: &mut Problems) 
                 format!(": {}", known.join(", "))
             };
             let words = format!("must be one of the names in pod.spec.resourceClaims{known}");
-            problems.push(FieldError::not_found_since(path, &name.into(), words));
+            problems.push(FieldError::not_found_with_detail(path, &name.into(), words));
         }
     }
 }
 
-fn resizing(policies: &[Value], path: &str, pod: &Pod<'_>, problems: &mut Problems) {
+fn check_resize_policies(
+    policies: &[Value],
+    path: &str,
+    pod: &PodContext<'_>,
+    problems: &mut Problems,
+) {
     let mut seen: Vec<&Value> = Vec::new();
     for (at, policy) in policies.iter().enumerate() {
         let (resource, restart) = (&policy["resourceName"], &policy["restartPolicy"]);
@@ -154,9 +165,9 @@ fn resizing(policies: &[Value], path: &str, pod: &Pod<'_>, problems: &mut Proble
             (resource, ["cpu", "memory"]),
             (restart, ["NotRequired", "RestartContainer"]),
         ] {
-            match text(value) {
+            match as_text(value) {
                 "" => problems.push(FieldError::required(path, "")),
-                _ => one_of(value, &known, path, problems),
+                _ => check_one_of(value, &known, path, problems),
             }
         }
         if pod.restarts == "Never" && restart != "NotRequired" {
@@ -167,16 +178,21 @@ fn resizing(policies: &[Value], path: &str, pod: &Pod<'_>, problems: &mut Proble
 }
 
 /// Checks claims that the container uses as block devices.
-fn devices(container: &Value, path: &str, pod: &Pod<'_>, problems: &mut Problems) {
-    let mounts = array(&container["volumeMounts"]);
+fn check_volume_devices(
+    container: &Value,
+    path: &str,
+    pod: &PodContext<'_>,
+    problems: &mut Problems,
+) {
+    let mounts = as_list(&container["volumeMounts"]);
     let (mut names, mut places): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
-    for (at, device) in array(&container["volumeDevices"]).iter().enumerate() {
+    for (at, device) in as_list(&container["volumeDevices"]).iter().enumerate() {
         let own = format!("{path}[{at}]");
-        let (name, place) = (text(&device["name"]), text(&device["devicePath"]));
+        let (name, place) = (as_text(&device["name"]), as_text(&device["devicePath"]));
         let invalid = |field: &str, words: &str| {
             FieldError::invalid(
                 format!("{own}.{field}"),
-                &text(&device[field]).into(),
+                &as_text(&device[field]).into(),
                 words,
             )
         };
@@ -206,10 +222,10 @@ fn devices(container: &Value, path: &str, pod: &Pod<'_>, problems: &mut Problems
         } else {
             places.push(place);
         }
-        if mounts.iter().any(|m| text(&m["name"]) == name) {
+        if mounts.iter().any(|m| as_text(&m["name"]) == name) {
             problems.push(invalid("name", "must not already exist in volumeMounts"));
         }
-        if mounts.iter().any(|m| text(&m["mountPath"]) == place) {
+        if mounts.iter().any(|m| as_text(&m["mountPath"]) == place) {
             problems.push(invalid(
                 "devicePath",
                 "must not already exist as a path in volumeMounts",
@@ -221,15 +237,15 @@ fn devices(container: &Value, path: &str, pod: &Pod<'_>, problems: &mut Problems
     }
 }
 
-fn ports(container: &Value, path: &str, problems: &mut Problems) {
+fn check_ports(container: &Value, path: &str, problems: &mut Problems) {
     let mut names: Vec<&str> = Vec::new();
-    for (at, port) in array(&container["ports"]).iter().enumerate() {
+    for (at, port) in as_list(&container["ports"]).iter().enumerate() {
         let path = format!("{path}.ports[{at}]");
-        let name = text(&port["name"]);
+        let name = as_text(&port["name"]);
         if !name.is_empty() {
-            let wrong = port_name(name);
+            let wrong = port_name_errors(name);
             if !wrong.is_empty() {
-                each(&format!("{path}.name"), &port["name"], wrong, problems);
+                push_messages(&format!("{path}.name"), &port["name"], wrong, problems);
             } else if names.contains(&name) {
                 problems.push(FieldError::duplicate(format!("{path}.name"), &port["name"]));
             } else {
@@ -240,31 +256,31 @@ fn ports(container: &Value, path: &str, problems: &mut Problems) {
             None | Some(0) => {
                 problems.push(FieldError::required(format!("{path}.containerPort"), ""))
             }
-            Some(_) => port_number(
+            Some(_) => check_port_number(
                 &port["containerPort"],
                 &format!("{path}.containerPort"),
                 problems,
             ),
         }
         if port["hostPort"].as_i64().is_some_and(|n| n != 0) {
-            port_number(&port["hostPort"], &format!("{path}.hostPort"), problems);
+            check_port_number(&port["hostPort"], &format!("{path}.hostPort"), problems);
         }
-        protocol(&port["protocol"], format!("{path}.protocol"), problems);
+        check_protocol(&port["protocol"], format!("{path}.protocol"), problems);
     }
 }
 
 /// Host ports are unique over all containers that run together.
-pub(super) fn host_ports(containers: &[Value], path: &str, problems: &mut Problems) {
+pub(super) fn check_host_ports(containers: &[Value], path: &str, problems: &mut Problems) {
     let mut taken: Vec<String> = Vec::new();
     for (n, container) in containers.iter().enumerate() {
-        for (at, port) in array(&container["ports"]).iter().enumerate() {
+        for (at, port) in as_list(&container["ports"]).iter().enumerate() {
             let Some(number) = port["hostPort"].as_i64().filter(|n| *n != 0) else {
                 continue;
             };
             let place = format!(
                 "{}/{}/{number}",
-                text(&port["protocol"]),
-                text(&port["hostIP"])
+                as_text(&port["protocol"]),
+                as_text(&port["hostIP"])
             );
             if taken.contains(&place) {
                 let path = format!("{path}[{n}].ports[{at}].hostPort");
@@ -276,7 +292,7 @@ pub(super) fn host_ports(containers: &[Value], path: &str, problems: &mut Proble
     }
 }
 
-fn value_from(variable: &Value, path: &str, problems: &mut Problems) {
+fn check_value_from(variable: &Value, path: &str, problems: &mut Problems) {
     let from = &variable["valueFrom"];
     if !from.is_object() {
         return;
@@ -288,15 +304,15 @@ fn value_from(variable: &Value, path: &str, problems: &mut Problems) {
         there
     };
     if given("fieldRef") {
-        field_reference(
+        check_field_reference(
             &from["fieldRef"],
             &format!("{path}.fieldRef"),
-            &FIELDS,
+            &POD_FIELDS,
             problems,
         );
     }
     if given("resourceFieldRef") {
-        resource_reference(
+        check_resource_reference(
             &from["resourceFieldRef"],
             &format!("{path}.resourceFieldRef"),
             false,
@@ -306,12 +322,12 @@ fn value_from(variable: &Value, path: &str, problems: &mut Problems) {
     for field in ["configMapKeyRef", "secretKeyRef"] {
         if given(field) {
             let (path, reference) = (format!("{path}.{field}"), &from[field]);
-            subdomain(&reference["name"], &format!("{path}.name"), problems);
-            if required(&reference["key"], format!("{path}.key"), problems) {
-                each(
+            check_subdomain(&reference["name"], &format!("{path}.name"), problems);
+            if check_required(&reference["key"], format!("{path}.key"), problems) {
+                push_messages(
                     &format!("{path}.key"),
                     &reference["key"],
-                    data_key(text(&reference["key"])),
+                    data_key_errors(as_text(&reference["key"])),
                     problems,
                 );
             }
@@ -320,7 +336,7 @@ fn value_from(variable: &Value, path: &str, problems: &mut Problems) {
     given("fileKeyRef");
     let words = if sources == 0 {
         "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"
-    } else if !text(&variable["value"]).is_empty() {
+    } else if !as_text(&variable["value"]).is_empty() {
         "may not be specified when `value` is not empty"
     } else if sources > 1 {
         "may not have more than one field specified at a time"
@@ -331,24 +347,24 @@ fn value_from(variable: &Value, path: &str, problems: &mut Problems) {
 }
 
 /// Checks a reference to a pod field by its path, including `metadata.labels['KEY']`.
-pub(super) fn field_reference(
+pub(super) fn check_field_reference(
     reference: &Value,
     path: &str,
     known: &[&str],
     problems: &mut Problems,
 ) {
-    if !required(
+    if !check_required(
         &reference["apiVersion"],
         format!("{path}.apiVersion"),
         problems,
-    ) || !required(
+    ) || !check_required(
         &reference["fieldPath"],
         format!("{path}.fieldPath"),
         problems,
     ) {
         return;
     }
-    let given = text(&reference["fieldPath"]);
+    let given = as_text(&reference["fieldPath"]);
     let key = |map: &str| {
         given
             .strip_prefix(map)?
@@ -356,25 +372,25 @@ pub(super) fn field_reference(
             .strip_suffix("']")
     };
     if let Some(key) = key("metadata.labels") {
-        each(
+        push_messages(
             path,
             &key.into(),
-            super::rules::qualified_name(key),
+            super::rules::qualified_name_errors(key),
             problems,
         );
     } else if let Some(key) = key("metadata.annotations") {
         let lower = key.to_lowercase();
-        each(
+        push_messages(
             path,
             &lower.as_str().into(),
-            super::rules::qualified_name(&lower),
+            super::rules::qualified_name_errors(&lower),
             problems,
         );
     } else if !known.contains(&given) {
         let path = format!("{path}.fieldPath");
         let words = format!("error converting fieldPath: field label not supported: {given}");
-        let served =
-            FIELDS.contains(&given) || matches!(given, "metadata.labels" | "metadata.annotations");
+        let served = POD_FIELDS.contains(&given)
+            || matches!(given, "metadata.labels" | "metadata.annotations");
         problems.push(if served {
             FieldError::not_supported(path, &reference["fieldPath"], known)
         } else {
@@ -383,14 +399,14 @@ pub(super) fn field_reference(
     }
 }
 
-pub(super) fn resource_reference(
+pub(super) fn check_resource_reference(
     reference: &Value,
     path: &str,
     named: bool,
     problems: &mut Problems,
 ) {
-    let resource = text(&reference["resource"]);
-    if named && text(&reference["containerName"]).is_empty() {
+    let resource = as_text(&reference["resource"]);
+    if named && as_text(&reference["containerName"]).is_empty() {
         problems.push(FieldError::required(format!("{path}.containerName"), ""));
     } else if resource.is_empty() {
         problems.push(FieldError::required(format!("{path}.resource"), ""));
@@ -405,7 +421,7 @@ pub(super) fn resource_reference(
             &RESOURCE_FIELDS,
         ));
     }
-    let divisor = text(&reference["divisor"]);
+    let divisor = as_text(&reference["divisor"]);
     if matches!(divisor, "" | "0") {
         return;
     }
@@ -430,19 +446,19 @@ pub(super) fn resource_reference(
     ));
 }
 
-fn env_from(container: &Value, path: &str, problems: &mut Problems) {
-    for (at, source) in array(&container["envFrom"]).iter().enumerate() {
+fn check_env_from(container: &Value, path: &str, problems: &mut Problems) {
+    for (at, source) in as_list(&container["envFrom"]).iter().enumerate() {
         let own = format!("{path}[{at}]");
-        if !text(&source["prefix"]).is_empty() {
-            variable_name(&source["prefix"], &format!("{own}.prefix"), problems);
+        if !as_text(&source["prefix"]).is_empty() {
+            check_variable_name(&source["prefix"], &format!("{own}.prefix"), problems);
         }
         let mut sources = 0;
         for field in ["configMapRef", "secretRef"] {
             if source[field].is_object() {
                 sources += 1;
                 let path = format!("{own}.{field}.name");
-                if required(&source[field]["name"], path.clone(), problems) {
-                    subdomain(&source[field]["name"], &path, problems);
+                if check_required(&source[field]["name"], path.clone(), problems) {
+                    check_subdomain(&source[field]["name"], &path, problems);
                 }
             }
         }
@@ -455,17 +471,22 @@ fn env_from(container: &Value, path: &str, problems: &mut Problems) {
     }
 }
 
-fn mounts(container: &Value, path: &str, pod: &Pod<'_>, problems: &mut Problems) {
+fn check_volume_mounts(
+    container: &Value,
+    path: &str,
+    pod: &PodContext<'_>,
+    problems: &mut Problems,
+) {
     let mut places: Vec<&str> = Vec::new();
-    for (at, mount) in array(&container["volumeMounts"]).iter().enumerate() {
+    for (at, mount) in as_list(&container["volumeMounts"]).iter().enumerate() {
         let own = format!("{path}[{at}]");
-        required(&mount["name"], format!("{own}.name"), problems);
-        let name = text(&mount["name"]);
+        check_required(&mount["name"], format!("{own}.name"), problems);
+        let name = as_text(&mount["name"]);
         if !pod.volumes.contains(&name) {
             problems.push(FieldError::not_found(format!("{own}.name"), &name.into()));
         }
-        required(&mount["mountPath"], format!("{own}.mountPath"), problems);
-        let place = text(&mount["mountPath"]);
+        check_required(&mount["mountPath"], format!("{own}.mountPath"), problems);
+        let place = as_text(&mount["mountPath"]);
         if places.contains(&place) {
             problems.push(FieldError::invalid(
                 format!("{own}.mountPath"),
@@ -474,8 +495,8 @@ fn mounts(container: &Value, path: &str, pod: &Pod<'_>, problems: &mut Problems)
             ));
         }
         places.push(place);
-        let devices = array(&container["volumeDevices"]);
-        if devices.iter().any(|d| text(&d["name"]) == name) {
+        let devices = as_list(&container["volumeDevices"]);
+        if devices.iter().any(|d| as_text(&d["name"]) == name) {
             let words = "must not already exist in volumeDevices";
             problems.push(FieldError::invalid(
                 format!("{own}.name"),
@@ -483,7 +504,7 @@ fn mounts(container: &Value, path: &str, pod: &Pod<'_>, problems: &mut Problems)
                 words,
             ));
         }
-        if devices.iter().any(|d| text(&d["devicePath"]) == place) {
+        if devices.iter().any(|d| as_text(&d["devicePath"]) == place) {
             let words = "must not already exist as a path in volumeDevices";
             problems.push(FieldError::invalid(
                 format!("{own}.mountPath"),
@@ -491,9 +512,9 @@ fn mounts(container: &Value, path: &str, pod: &Pod<'_>, problems: &mut Problems)
                 words,
             ));
         }
-        let (sub, expression) = (text(&mount["subPath"]), text(&mount["subPathExpr"]));
+        let (sub, expression) = (as_text(&mount["subPath"]), as_text(&mount["subPathExpr"]));
         if !sub.is_empty() {
-            local_path(
+            check_local_path(
                 &mount["subPath"],
                 &format!("{path}.subPath"),
                 false,
@@ -509,7 +530,7 @@ fn mounts(container: &Value, path: &str, pod: &Pod<'_>, problems: &mut Problems)
                     words,
                 ));
             }
-            local_path(
+            check_local_path(
                 &mount["subPathExpr"],
                 &format!("{path}.subPathExpr"),
                 false,
@@ -537,11 +558,16 @@ fn mounts(container: &Value, path: &str, pod: &Pod<'_>, problems: &mut Problems)
 }
 
 /// Checks lifecycle hooks and probes, which only containers that keep running have.
-pub(super) fn handlers(container: &Value, path: &str, pod: &Pod<'_>, problems: &mut Problems) {
+pub(super) fn check_lifecycle_and_probes(
+    container: &Value,
+    path: &str,
+    pod: &PodContext<'_>,
+    problems: &mut Problems,
+) {
     for hook in ["postStart", "preStop"] {
         let action = &container["lifecycle"][hook];
         if action.is_object() {
-            handler(action, &format!("{path}.lifecycle.{hook}"), pod, problems);
+            check_handler(action, &format!("{path}.lifecycle.{hook}"), pod, problems);
         }
     }
     for field in ["livenessProbe", "readinessProbe", "startupProbe"] {
@@ -549,7 +575,7 @@ pub(super) fn handlers(container: &Value, path: &str, pod: &Pod<'_>, problems: &
         if !probe.is_object() {
             continue;
         }
-        handler(probe, &path, pod, problems);
+        check_handler(probe, &path, pod, problems);
         for number in [
             "initialDelaySeconds",
             "timeoutSeconds",
@@ -557,7 +583,7 @@ pub(super) fn handlers(container: &Value, path: &str, pod: &Pod<'_>, problems: &
             "successThreshold",
             "failureThreshold",
         ] {
-            is_not_negative(&probe[number], &format!("{path}.{number}"), problems);
+            check_not_negative(&probe[number], &format!("{path}.{number}"), problems);
         }
         let grace = &probe["terminationGracePeriodSeconds"];
         if grace.as_i64().is_some_and(|n| n <= 0) {
@@ -584,7 +610,7 @@ pub(super) fn handlers(container: &Value, path: &str, pod: &Pod<'_>, problems: &
     }
 }
 
-fn handler(action: &Value, path: &str, pod: &Pod<'_>, problems: &mut Problems) {
+fn check_handler(action: &Value, path: &str, pod: &PodContext<'_>, problems: &mut Problems) {
     let mut first = true;
     for kind in ["exec", "httpGet", "tcpSocket", "grpc", "sleep"] {
         let (of_kind, path) = (&action[kind], format!("{path}.{kind}"));
@@ -600,12 +626,14 @@ fn handler(action: &Value, path: &str, pod: &Pod<'_>, problems: &mut Problems) {
         }
         first = false;
         match kind {
-            "exec" if array(&of_kind["command"]).is_empty() => {
+            "exec" if as_list(&of_kind["command"]).is_empty() => {
                 problems.push(FieldError::required(format!("{path}.command"), ""));
             }
-            "httpGet" => http_get(of_kind, &path, problems),
-            "tcpSocket" => port_number_or_name(&of_kind["port"], &format!("{path}.port"), problems),
-            "grpc" => port_number(&of_kind["port"], &format!("{path}.port"), problems),
+            "httpGet" => check_http_get(of_kind, &path, problems),
+            "tcpSocket" => {
+                check_port_number_or_name(&of_kind["port"], &format!("{path}.port"), problems)
+            }
+            "grpc" => check_port_number(&of_kind["port"], &format!("{path}.port"), problems),
             "sleep" => {
                 let (grace, seconds) = (
                     pod.grace.as_i64().unwrap_or(0),
@@ -626,19 +654,19 @@ fn handler(action: &Value, path: &str, pod: &Pod<'_>, problems: &mut Problems) {
     }
 }
 
-fn http_get(get: &Value, path: &str, problems: &mut Problems) {
-    required(&get["path"], format!("{path}.path"), problems);
-    port_number_or_name(&get["port"], &format!("{path}.port"), problems);
+fn check_http_get(get: &Value, path: &str, problems: &mut Problems) {
+    check_required(&get["path"], format!("{path}.path"), problems);
+    check_port_number_or_name(&get["port"], &format!("{path}.port"), problems);
     let known = ["HTTP", "HTTPS"];
-    if !known.contains(&text(&get["scheme"])) {
+    if !known.contains(&as_text(&get["scheme"])) {
         problems.push(FieldError::not_supported(
             format!("{path}.scheme"),
             &get["scheme"],
             &known,
         ));
     }
-    for header in array(&get["httpHeaders"]) {
-        let name = text(&header["name"]);
+    for header in as_list(&get["httpHeaders"]) {
+        let name = as_text(&header["name"]);
         if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
             let words = "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')";
             problems.push(FieldError::invalid(

@@ -3,63 +3,65 @@
 use serde_json::Value;
 
 use super::super::error::FieldError;
-use super::rules::{IMMUTABLE, Problems, data_key, each, text};
+use super::rules::{IMMUTABLE, Problems, as_text, data_key_errors, push_messages};
 
-const MOST: usize = 1 << 20;
+const MAX_DATA_BYTES: usize = 1 << 20;
 
-pub(super) fn config_map(object: &Value, old: Option<&Value>, problems: &mut Problems) {
+pub(super) fn check_config_map(object: &Value, old: Option<&Value>, problems: &mut Problems) {
     let mut size = 0;
     for field in ["data", "binaryData"] {
         for (key, value) in object[field].as_object().into_iter().flatten() {
             let path = format!("{field}[{key}]");
-            each(&path, &key.as_str().into(), data_key(key), problems);
+            push_messages(&path, &key.as_str().into(), data_key_errors(key), problems);
             if field == "data" && object["binaryData"].get(key).is_some() {
                 let words = "duplicate of key present in binaryData";
                 problems.push(FieldError::invalid(path, &key.as_str().into(), words));
             }
             size += if field == "data" {
-                text(value).len()
+                as_text(value).len()
             } else {
                 decoded_length(value)
             };
         }
     }
-    if size > MOST {
-        problems.push(FieldError::too_long("[]", MOST as u64));
+    if size > MAX_DATA_BYTES {
+        problems.push(FieldError::too_long("[]", MAX_DATA_BYTES as u64));
     }
-    frozen(object, old, &["data", "binaryData"], problems);
+    check_immutable(object, old, &["data", "binaryData"], problems);
 }
 
 /// Also checks the keys that each type of Secret must have.
-pub(super) fn secret(object: &Value, old: Option<&Value>, problems: &mut Problems) {
+pub(super) fn check_secret(object: &Value, old: Option<&Value>, problems: &mut Problems) {
     let data = &object["data"];
     let mut size = 0;
     for (key, value) in data.as_object().into_iter().flatten() {
-        each(
+        push_messages(
             &format!("data[{key}]"),
             &key.as_str().into(),
-            data_key(key),
+            data_key_errors(key),
             problems,
         );
         size += decoded_length(value);
     }
-    if size > MOST {
-        problems.push(FieldError::too_long("data", MOST as u64));
+    if size > MAX_DATA_BYTES {
+        problems.push(FieldError::too_long("data", MAX_DATA_BYTES as u64));
     }
     let has = |key: &str| data.get(key).is_some();
     let mut need = |key: &str| problems.push(FieldError::required(format!("data[{key}]"), ""));
-    match text(&object["type"]) {
+    match as_text(&object["type"]) {
         "kubernetes.io/service-account-token" => {
             const NAME: &str = "kubernetes.io/service-account.name";
-            if text(&object["metadata"]["annotations"][NAME]).is_empty() {
+            if as_text(&object["metadata"]["annotations"][NAME]).is_empty() {
                 problems.push(FieldError::required(
                     format!("metadata.annotations[{NAME}]"),
                     "",
                 ));
             }
         }
-        "kubernetes.io/dockercfg" => docker(data, ".dockercfg", problems),
-        "kubernetes.io/dockerconfigjson" => docker(data, ".dockerconfigjson", problems),
+        "kubernetes.io/dockercfg" => check_docker_config(data, ".dockercfg", problems),
+        "kubernetes.io/dockerconfigjson" => {
+            check_docker_config(data, ".dockerconfigjson", problems)
+        }
         "kubernetes.io/basic-auth" if !has("username") && !has("password") => {
             need("username");
             need("password");
@@ -81,10 +83,10 @@ pub(super) fn secret(object: &Value, old: Option<&Value>, problems: &mut Problem
     {
         problems.push(FieldError::invalid("type", &object["type"], IMMUTABLE));
     }
-    frozen(object, old, &["data"], problems);
+    check_immutable(object, old, &["data"], problems);
 }
 
-fn docker(data: &Value, key: &str, problems: &mut Problems) {
+fn check_docker_config(data: &Value, key: &str, problems: &mut Problems) {
     use base64::Engine as _;
     let path = format!("data[{key}]");
     let Some(text) = data[key].as_str() else {
@@ -108,12 +110,12 @@ fn docker(data: &Value, key: &str, problems: &mut Problems) {
 }
 
 fn decoded_length(value: &Value) -> usize {
-    let text = text(value);
+    let text = as_text(value);
     text.len() / 4 * 3 - text.bytes().rev().take_while(|b| *b == b'=').count()
 }
 
 /// An immutable object can be neither changed nor made mutable again.
-fn frozen(object: &Value, old: Option<&Value>, fields: &[&str], problems: &mut Problems) {
+fn check_immutable(object: &Value, old: Option<&Value>, fields: &[&str], problems: &mut Problems) {
     let Some(old) = old.filter(|old| old["immutable"] == true) else {
         return;
     };

@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use super::super::{error::FieldError, schema};
-use super::array;
+use super::as_list;
 
-pub(super) fn check(object: &Value, problems: &mut Vec<FieldError>) {
+pub(super) fn check_definition(object: &Value, problems: &mut Vec<FieldError>) {
     let spec = &object["spec"];
     let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
     let (group, plural) = (text(&spec["group"]), text(&spec["names"]["plural"]));
@@ -36,7 +36,7 @@ pub(super) fn check(object: &Value, problems: &mut Vec<FieldError>) {
         let words = "pocket does not serve conversion webhooks";
         problems.push(FieldError::forbidden("spec.conversion.strategy", words));
     }
-    let versions = array(&spec["versions"]);
+    let versions = as_list(&spec["versions"]);
     if versions.iter().filter(|v| v["storage"] == true).count() != 1 {
         let words = "must have exactly one version marked as storage version";
         problems.push(FieldError::invalid(

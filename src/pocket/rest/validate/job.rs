@@ -3,13 +3,16 @@
 use serde_json::{Value, json};
 
 use super::super::error::FieldError;
-use super::rules::{IMMUTABLE, Problems, each, not_negative, one_of, qualified_name, text};
-use super::{array, pod, workload};
+use super::rules::{
+    IMMUTABLE, Problems, as_text, check_field_not_negative, check_one_of, push_messages,
+    qualified_name_errors,
+};
+use super::{as_list, pod, workload};
 
 /// Limit of an Indexed Job.
 const MOST_PARALLEL: i64 = 100_000;
 
-pub(super) fn check(object: &Value, old: Option<&Value>, problems: &mut Problems) {
+pub(super) fn check_job(object: &Value, old: Option<&Value>, problems: &mut Problems) {
     let spec = &object["spec"];
     for field in [
         "parallelism",
@@ -20,14 +23,14 @@ pub(super) fn check(object: &Value, old: Option<&Value>, problems: &mut Problems
         "backoffLimitPerIndex",
         "maxFailedIndexes",
     ] {
-        not_negative(object, &format!("spec.{field}"), problems);
+        check_field_not_negative(object, &format!("spec.{field}"), problems);
     }
     if !spec["maxFailedIndexes"].is_null() && spec["backoffLimitPerIndex"].is_null() {
         let words = "when maxFailedIndexes is specified";
         problems.push(FieldError::required("spec.backoffLimitPerIndex", words));
     }
-    completion(spec, problems);
-    failure_policy(spec, problems);
+    check_completion(spec, problems);
+    check_failure_policy(spec, problems);
     if spec["successPolicy"].is_object() {
         if spec["completionMode"] != "Indexed" {
             let words = "requires indexed completion mode";
@@ -36,7 +39,7 @@ pub(super) fn check(object: &Value, old: Option<&Value>, problems: &mut Problems
                 &spec["successPolicy"],
                 words,
             ));
-        } else if array(&spec["successPolicy"]["rules"]).is_empty() {
+        } else if as_list(&spec["successPolicy"]["rules"]).is_empty() {
             let words = "at least one rules must be specified when the successPolicy is specified";
             problems.push(FieldError::required("spec.successPolicy.rules", words));
         }
@@ -46,18 +49,18 @@ pub(super) fn check(object: &Value, old: Option<&Value>, problems: &mut Problems
     } else {
         &["Failed", "TerminatingOrFailed"]
     };
-    one_of(
+    check_one_of(
         &spec["podReplacementPolicy"],
         known,
         "spec.podReplacementPolicy",
         problems,
     );
-    template(object, old, problems);
+    check_job_template(object, old, problems);
 }
 
-fn completion(spec: &Value, problems: &mut Problems) {
+fn check_completion(spec: &Value, problems: &mut Problems) {
     let mode = &spec["completionMode"];
-    one_of(
+    check_one_of(
         mode,
         &["NonIndexed", "Indexed"],
         "spec.completionMode",
@@ -109,11 +112,14 @@ fn completion(spec: &Value, problems: &mut Problems) {
     }
 }
 
-fn failure_policy(spec: &Value, problems: &mut Problems) {
+fn check_failure_policy(spec: &Value, problems: &mut Problems) {
     const ACTIONS: [&str; 4] = ["Count", "FailIndex", "FailJob", "Ignore"];
-    for (at, rule) in array(&spec["podFailurePolicy"]["rules"]).iter().enumerate() {
+    for (at, rule) in as_list(&spec["podFailurePolicy"]["rules"])
+        .iter()
+        .enumerate()
+    {
         let path = format!("spec.podFailurePolicy.rules[{at}]");
-        match text(&rule["action"]) {
+        match as_text(&rule["action"]) {
             "" => {
                 let words = "valid values: [\"Count\" \"FailIndex\" \"FailJob\" \"Ignore\"]";
                 problems.push(FieldError::required(format!("{path}.action"), words));
@@ -126,7 +132,7 @@ fn failure_policy(spec: &Value, problems: &mut Problems) {
                     words,
                 ));
             }
-            _ => one_of(
+            _ => check_one_of(
                 &rule["action"],
                 &ACTIONS,
                 format!("{path}.action"),
@@ -134,20 +140,20 @@ fn failure_policy(spec: &Value, problems: &mut Problems) {
             ),
         }
         let template = &spec["template"]["spec"];
-        exit_codes(
+        check_exit_codes(
             &rule["onExitCodes"],
             template,
             &format!("{path}.onExitCodes"),
             problems,
         );
-        conditions_of(
-            array(&rule["onPodConditions"]),
+        check_pod_conditions(
+            as_list(&rule["onPodConditions"]),
             &format!("{path}.onPodConditions"),
             problems,
         );
         let (codes, conditions) = (
             rule["onExitCodes"].is_object(),
-            !array(&rule["onPodConditions"]).is_empty(),
+            !as_list(&rule["onPodConditions"]).is_empty(),
         );
         let words = match (codes, conditions) {
             (true, true) => "specifying both OnExitCodes and OnPodConditions is not supported",
@@ -159,17 +165,17 @@ fn failure_policy(spec: &Value, problems: &mut Problems) {
 }
 
 /// Checks which exit codes of a container a rule applies to.
-fn exit_codes(codes: &Value, template: &Value, path: &str, problems: &mut Problems) {
+fn check_exit_codes(codes: &Value, template: &Value, path: &str, problems: &mut Problems) {
     if !codes.is_object() {
         return;
     }
-    let operator = text(&codes["operator"]);
+    let operator = as_text(&codes["operator"]);
     match operator {
         "" => problems.push(FieldError::required(
             format!("{path}.operator"),
             "valid values: [\"In\" \"NotIn\"]",
         )),
-        _ => one_of(
+        _ => check_one_of(
             &codes["operator"],
             &["In", "NotIn"],
             format!("{path}.operator"),
@@ -178,7 +184,7 @@ fn exit_codes(codes: &Value, template: &Value, path: &str, problems: &mut Proble
     }
     let mut containers = ["containers", "initContainers"]
         .into_iter()
-        .flat_map(|field| array(&template[field]));
+        .flat_map(|field| as_list(&template[field]));
     let name = &codes["containerName"];
     if !name.is_null() && !containers.any(|c| c["name"] == *name) {
         let words = "must be one of the container or initContainer names in the pod template";
@@ -188,7 +194,7 @@ fn exit_codes(codes: &Value, template: &Value, path: &str, problems: &mut Proble
             words,
         ));
     }
-    let (values, path) = (array(&codes["values"]), format!("{path}.values"));
+    let (values, path) = (as_list(&codes["values"]), format!("{path}.values"));
     let shown = json!(values);
     if values.is_empty() {
         problems.push(FieldError::invalid(
@@ -217,26 +223,26 @@ fn exit_codes(codes: &Value, template: &Value, path: &str, problems: &mut Proble
 }
 
 /// Checks which pod conditions a rule applies to.
-fn conditions_of(conditions: &[Value], path: &str, problems: &mut Problems) {
+fn check_pod_conditions(conditions: &[Value], path: &str, problems: &mut Problems) {
     const STATUSES: [&str; 3] = ["False", "True", "Unknown"];
     if conditions.len() > 20 {
         problems.push(FieldError::too_many(path, conditions.len(), 20));
     }
     for (at, condition) in conditions.iter().enumerate() {
         let path = format!("{path}[{at}]");
-        let kind = text(&condition["type"]);
-        each(
+        let kind = as_text(&condition["type"]);
+        push_messages(
             &format!("{path}.type"),
             &kind.into(),
-            qualified_name(kind),
+            qualified_name_errors(kind),
             problems,
         );
-        match text(&condition["status"]) {
+        match as_text(&condition["status"]) {
             "" => {
                 let words = "valid values: [\"False\" \"True\" \"Unknown\"]";
                 problems.push(FieldError::required(format!("{path}.status"), words));
             }
-            _ => one_of(
+            _ => check_one_of(
                 &condition["status"],
                 &STATUSES,
                 format!("{path}.status"),
@@ -246,13 +252,13 @@ fn conditions_of(conditions: &[Value], path: &str, problems: &mut Problems) {
     }
 }
 
-fn template(object: &Value, old: Option<&Value>, problems: &mut Problems) {
+fn check_job_template(object: &Value, old: Option<&Value>, problems: &mut Problems) {
     const POLICY: &str = "spec.template.spec.restartPolicy";
     let spec = &object["spec"];
     let template = &spec["template"];
-    pod::template(template, "spec.template", problems);
+    pod::check_pod_template(template, "spec.template", problems);
     let policy = &template["spec"]["restartPolicy"];
-    match text(policy) {
+    match as_text(policy) {
         "" | "Always" => {
             problems.push(FieldError::required(
                 POLICY,
@@ -274,9 +280,9 @@ fn template(object: &Value, old: Option<&Value>, problems: &mut Problems) {
     if spec["manualSelector"] == true {
         if !spec["selector"].is_object() {
             problems.push(FieldError::required("spec.selector", ""));
-            workload::unmatched(template, problems);
-        } else if !workload::selects(&spec["selector"], &template["metadata"]["labels"]) {
-            workload::unmatched(template, problems);
+            workload::push_selector_mismatch(template, problems);
+        } else if !workload::matches_labels(&spec["selector"], &template["metadata"]["labels"]) {
+            workload::push_selector_mismatch(template, problems);
         }
     }
     let Some(old) = old else { return };

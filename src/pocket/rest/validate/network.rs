@@ -5,15 +5,15 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde_json::Value;
 
 use super::super::error::FieldError;
-use super::array;
-use super::rules::{Problems, each, subdomain, text};
+use super::as_list;
+use super::rules::{Problems, as_text, check_subdomain, push_messages};
 
 const NO_ADDRESS: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
 const NO_RANGE: &str = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
 const RELAXED: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*')";
 
 /// Parses an address as older Go versions did, with leading zeros.
-fn sloppy(text: &str) -> Option<IpAddr> {
+fn parse_legacy_ip(text: &str) -> Option<IpAddr> {
     if let Ok(address) = text.parse() {
         return Some(address);
     }
@@ -35,10 +35,10 @@ fn is_mapped(address: IpAddr) -> bool {
 }
 
 /// Checks that every parser reads the address in the same way.
-pub(super) fn ip(value: &Value, path: &str, problems: &mut Problems) -> Option<IpAddr> {
-    let given = text(value);
+pub(super) fn check_ip(value: &Value, path: &str, problems: &mut Problems) -> Option<IpAddr> {
+    let given = as_text(value);
     let shown = Value::from(given);
-    let words = match sloppy(given) {
+    let words = match parse_legacy_ip(given) {
         None => NO_ADDRESS,
         Some(_) if given.parse::<IpAddr>().is_err() => "must not have leading 0s",
         Some(address) if is_mapped(address) => "must not be an IPv4-mapped IPv6 address",
@@ -50,7 +50,7 @@ pub(super) fn ip(value: &Value, path: &str, problems: &mut Problems) -> Option<I
 
 /// Checks an address of something that may run on another machine. Pocket's own pods are on the
 /// loopback (`local`).
-pub(super) fn reachable(
+pub(super) fn check_reachable(
     address: IpAddr,
     value: &Value,
     path: &str,
@@ -65,7 +65,7 @@ pub(super) fn reachable(
         ),
     };
     let words = if address.is_unspecified() {
-        format!("may not be unspecified ({})", text(value))
+        format!("may not be unspecified ({})", as_text(value))
     } else if address.is_loopback() && !local {
         "may not be in the loopback range (127.0.0.0/8, ::1/128)".to_owned()
     } else if unicast {
@@ -79,11 +79,11 @@ pub(super) fn reachable(
 }
 
 /// Checks an address range in CIDR form.
-pub(super) fn range(value: &Value, path: &str, problems: &mut Problems) {
-    let given = text(value);
+pub(super) fn check_cidr(value: &Value, path: &str, problems: &mut Problems) {
+    let given = as_text(value);
     let parts = given
         .split_once('/')
-        .and_then(|(address, bits)| Some((sloppy(address)?, address, bits)));
+        .and_then(|(address, bits)| Some((parse_legacy_ip(address)?, address, bits)));
     let most = parts.map_or(0, |(address, ..)| if address.is_ipv4() { 32 } else { 128 });
     let number = |bits: &str| {
         bits.parse::<u32>()
@@ -97,7 +97,7 @@ pub(super) fn range(value: &Value, path: &str, problems: &mut Problems) {
             "must not have leading 0s in IP or prefix length"
         }
         Some((address, ..)) if is_mapped(address) => "must not have an IPv4-mapped IPv6 address",
-        Some((address, _, _, n)) if beyond(address, n) => {
+        Some((address, _, _, n)) if has_host_bits(address, n) => {
             "must not have bits set beyond the prefix length"
         }
         Some(_) => return,
@@ -105,16 +105,16 @@ pub(super) fn range(value: &Value, path: &str, problems: &mut Problems) {
     problems.push(FieldError::invalid(path, &given.into(), words));
 }
 
-fn beyond(address: IpAddr, bits: u32) -> bool {
+fn has_host_bits(address: IpAddr, bits: u32) -> bool {
     match address {
         IpAddr::V4(four) => u32::from(four).checked_shl(bits).unwrap_or(0) != 0,
         IpAddr::V6(six) => u128::from(six).checked_shl(bits).unwrap_or(0) != 0,
     }
 }
 
-pub(super) fn dns(spec: &Value, path: &str, problems: &mut Problems) {
+pub(super) fn check_dns(spec: &Value, path: &str, problems: &mut Problems) {
     let (config, path) = (&spec["dnsConfig"], format!("{path}.dnsConfig"));
-    let servers = array(&config["nameservers"]);
+    let servers = as_list(&config["nameservers"]);
     if spec["dnsPolicy"] == "None" {
         if !config.is_object() {
             return problems.push(FieldError::required(
@@ -136,10 +136,10 @@ pub(super) fn dns(spec: &Value, path: &str, problems: &mut Problems) {
         ));
     }
     for (at, server) in servers.iter().enumerate() {
-        ip(server, &format!("{path}.nameservers[{at}]"), problems);
+        check_ip(server, &format!("{path}.nameservers[{at}]"), problems);
     }
-    let searches = array(&config["searches"]);
-    let length: usize = searches.iter().map(|s| text(s).len() + 1).sum();
+    let searches = as_list(&config["searches"]);
+    let length: usize = searches.iter().map(|s| as_text(s).len() + 1).sum();
     let mut too_many = |wrong: bool, words: &str| {
         if wrong {
             problems.push(FieldError::invalid(
@@ -159,14 +159,19 @@ pub(super) fn dns(spec: &Value, path: &str, problems: &mut Problems) {
     );
     for (at, search) in searches.iter().enumerate() {
         let path = format!("{path}.searches[{at}]");
-        let given = text(search);
+        let given = as_text(search);
         let name = given.strip_suffix('.').unwrap_or(given);
         if given != "." {
-            each(&path, &name.into(), relaxed_subdomain(name), problems);
+            push_messages(
+                &path,
+                &name.into(),
+                relaxed_subdomain_errors(name),
+                problems,
+            );
         }
     }
-    for (at, option) in array(&config["options"]).iter().enumerate() {
-        if text(&option["name"]).is_empty() {
+    for (at, option) in as_list(&config["options"]).iter().enumerate() {
+        if as_text(&option["name"]).is_empty() {
             problems.push(FieldError::required(
                 format!("{path}.options[{at}]"),
                 "must not be empty",
@@ -175,7 +180,7 @@ pub(super) fn dns(spec: &Value, path: &str, problems: &mut Problems) {
     }
 }
 
-fn relaxed_subdomain(name: &str) -> Vec<String> {
+fn relaxed_subdomain_errors(name: &str) -> Vec<String> {
     let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     let part = |part: &str| {
         let part = part.strip_prefix('_').unwrap_or(part);
@@ -195,12 +200,12 @@ fn relaxed_subdomain(name: &str) -> Vec<String> {
     words
 }
 
-pub(super) fn host_aliases(aliases: &[Value], path: &str, problems: &mut Problems) {
+pub(super) fn check_host_aliases(aliases: &[Value], path: &str, problems: &mut Problems) {
     for (at, alias) in aliases.iter().enumerate() {
         let path = format!("{path}[{at}]");
-        ip(&alias["ip"], &format!("{path}.ip"), problems);
-        for (at, name) in array(&alias["hostnames"]).iter().enumerate() {
-            subdomain(name, &format!("{path}.hostnames[{at}]"), problems);
+        check_ip(&alias["ip"], &format!("{path}.ip"), problems);
+        for (at, name) in as_list(&alias["hostnames"]).iter().enumerate() {
+            check_subdomain(name, &format!("{path}.hostnames[{at}]"), problems);
         }
     }
 }
@@ -227,7 +232,7 @@ mod tests {
             ("10.0.0.0/+8", false),
         ] {
             let mut problems = Problems::new();
-            range(&given.into(), "x", &mut problems);
+            check_cidr(&given.into(), "x", &mut problems);
             assert_eq!(problems.is_empty(), good, "{given}: {problems:?}");
         }
     }

@@ -4,12 +4,12 @@ use serde_json::Value;
 
 use super::super::error::FieldError;
 use super::rules::{
-    Problems, dns_label, each, is_not_negative, label_value, one_of, port_number, protocol,
-    qualified_name, subdomain, text,
+    Problems, as_text, check_dns_label, check_not_negative, check_one_of, check_port_number,
+    check_protocol, check_subdomain, label_value_errors, push_messages, qualified_name_errors,
 };
-use super::{array, network};
+use super::{as_list, network};
 
-pub(super) fn lease(object: &Value, problems: &mut Problems) {
+pub(super) fn check_lease(object: &Value, problems: &mut Problems) {
     let spec = &object["spec"];
     let duration = &spec["leaseDurationSeconds"];
     if duration.as_i64().is_some_and(|n| n <= 0) {
@@ -19,39 +19,39 @@ pub(super) fn lease(object: &Value, problems: &mut Problems) {
             "must be greater than 0",
         ));
     }
-    is_not_negative(&spec["leaseTransitions"], "spec.leaseTransitions", problems);
+    check_not_negative(&spec["leaseTransitions"], "spec.leaseTransitions", problems);
 }
 
-pub(super) fn endpoint_slice(object: &Value, old: Option<&Value>, problems: &mut Problems) {
+pub(super) fn check_endpoint_slice(object: &Value, old: Option<&Value>, problems: &mut Problems) {
     let kind = &object["addressType"];
-    match text(kind) {
+    match as_text(kind) {
         "" => problems.push(FieldError::required("addressType", "")),
-        _ => one_of(kind, &["FQDN", "IPv4", "IPv6"], "addressType", problems),
+        _ => check_one_of(kind, &["FQDN", "IPv4", "IPv6"], "addressType", problems),
     }
     let mut names: Vec<&str> = Vec::new();
-    for (at, port) in array(&object["ports"]).iter().enumerate() {
+    for (at, port) in as_list(&object["ports"]).iter().enumerate() {
         let path = format!("ports[{at}]");
-        let name = text(&port["name"]);
+        let name = as_text(&port["name"]);
         if !name.is_empty() {
-            dns_label(&port["name"], &format!("{path}.name"), problems);
+            check_dns_label(&port["name"], &format!("{path}.name"), problems);
         }
         if names.contains(&name) {
             problems.push(FieldError::duplicate(format!("{path}.name"), &name.into()));
         }
         names.push(name);
-        protocol(&port["protocol"], format!("{path}.protocol"), problems);
+        check_protocol(&port["protocol"], format!("{path}.protocol"), problems);
         if let Some(name) = port["appProtocol"].as_str() {
-            each(
+            push_messages(
                 &format!("{path}.appProtocol"),
                 &port["appProtocol"],
-                qualified_name(name),
+                qualified_name_errors(name),
                 problems,
             );
         }
     }
-    for (at, endpoint) in array(&object["endpoints"]).iter().enumerate() {
+    for (at, endpoint) in as_list(&object["endpoints"]).iter().enumerate() {
         let path = format!("endpoints[{at}].addresses");
-        let addresses = array(&endpoint["addresses"]);
+        let addresses = as_list(&endpoint["addresses"]);
         if addresses.is_empty() {
             problems.push(FieldError::required(
                 path.clone(),
@@ -59,9 +59,9 @@ pub(super) fn endpoint_slice(object: &Value, old: Option<&Value>, problems: &mut
             ));
         }
         for (at, address) in addresses.iter().enumerate() {
-            slice_address(
+            check_slice_address(
                 address,
-                text(kind),
+                as_text(kind),
                 &path,
                 &format!("{path}[{at}]"),
                 problems,
@@ -69,14 +69,14 @@ pub(super) fn endpoint_slice(object: &Value, old: Option<&Value>, problems: &mut
         }
         let path = format!("endpoints[{at}]");
         if !endpoint["nodeName"].is_null() {
-            subdomain(&endpoint["nodeName"], &format!("{path}.nodeName"), problems);
+            check_subdomain(&endpoint["nodeName"], &format!("{path}.nodeName"), problems);
         }
         if !endpoint["hostname"].is_null() {
-            dns_label(&endpoint["hostname"], &format!("{path}.hostname"), problems);
+            check_dns_label(&endpoint["hostname"], &format!("{path}.hostname"), problems);
         }
         for (field, most) in [("forZones", 8), ("forNodes", 8)] {
-            hints(
-                array(&endpoint["hints"][field]),
+            check_hints(
+                as_list(&endpoint["hints"][field]),
                 most,
                 &format!("{path}.hints.{field}"),
                 problems,
@@ -90,25 +90,31 @@ pub(super) fn endpoint_slice(object: &Value, old: Option<&Value>, problems: &mut
     }
 }
 
-fn slice_address(address: &Value, kind: &str, all: &str, path: &str, problems: &mut Problems) {
+fn check_slice_address(
+    address: &Value,
+    kind: &str,
+    all: &str,
+    path: &str,
+    problems: &mut Problems,
+) {
     if kind == "FQDN" {
-        let given = text(address);
+        let given = as_text(address);
         let name = given.strip_suffix('.').unwrap_or(given);
         if given.is_empty() {
             return problems.push(FieldError::required(path, ""));
         }
         let before = problems.len();
-        subdomain(&name.into(), path, problems);
+        check_subdomain(&name.into(), path, problems);
         if problems.len() == before && !name.contains('.') {
             let words = "should be a domain with at least two segments separated by dots";
             problems.push(FieldError::invalid(path, address, words));
         }
         return;
     }
-    let Some(found) = network::ip(address, path, problems) else {
+    let Some(found) = network::check_ip(address, path, problems) else {
         return;
     };
-    if found.is_ipv6() && found.to_string() != text(address) {
+    if found.is_ipv6() && found.to_string() != as_text(address) {
         let words = format!("must be in canonical form (\"{found}\")");
         return problems.push(FieldError::invalid(path, address, words));
     }
@@ -121,33 +127,33 @@ fn slice_address(address: &Value, kind: &str, all: &str, path: &str, problems: &
             ));
         }
     }
-    network::reachable(found, address, path, true, problems);
+    network::check_reachable(found, address, path, true, problems);
 }
 
 /// Checks which zones or nodes an endpoint is meant for.
-fn hints(hints: &[Value], most: u64, path: &str, problems: &mut Problems) {
+fn check_hints(hints: &[Value], most: u64, path: &str, problems: &mut Problems) {
     if hints.len() as u64 > most {
         return problems.push(FieldError::too_many(path, hints.len(), most));
     }
     let mut names: Vec<&str> = Vec::new();
     for (at, hint) in hints.iter().enumerate() {
-        let (name, path) = (text(&hint["name"]), format!("{path}[{at}].name"));
+        let (name, path) = (as_text(&hint["name"]), format!("{path}[{at}].name"));
         if names.contains(&name) {
             problems.push(FieldError::duplicate(path, &name.into()));
         } else {
             names.push(name);
-            each(&path, &name.into(), label_value(name), problems);
+            push_messages(&path, &name.into(), label_value_errors(name), problems);
         }
     }
 }
 
-pub(super) fn endpoints(object: &Value, problems: &mut Problems) {
-    for (at, subset) in array(&object["subsets"]).iter().enumerate() {
+pub(super) fn check_endpoints(object: &Value, problems: &mut Problems) {
+    for (at, subset) in as_list(&object["subsets"]).iter().enumerate() {
         let path = format!("subsets[{at}]");
-        let ports = array(&subset["ports"]);
+        let ports = as_list(&subset["ports"]);
         let (ready, waiting) = (
-            array(&subset["addresses"]),
-            array(&subset["notReadyAddresses"]),
+            as_list(&subset["addresses"]),
+            as_list(&subset["notReadyAddresses"]),
         );
         if ready.is_empty() && waiting.is_empty() {
             let words = "must specify `addresses` or `notReadyAddresses`";
@@ -155,24 +161,24 @@ pub(super) fn endpoints(object: &Value, problems: &mut Problems) {
         }
         for (field, addresses) in [("addresses", ready), ("notReadyAddresses", waiting)] {
             for (at, address) in addresses.iter().enumerate() {
-                endpoint_address(address, &format!("{path}.{field}[{at}]"), problems);
+                check_endpoint_address(address, &format!("{path}.{field}[{at}]"), problems);
             }
         }
         for (at, port) in ports.iter().enumerate() {
             let path = format!("{path}.ports[{at}]");
-            let name = text(&port["name"]);
+            let name = as_text(&port["name"]);
             if !name.is_empty() {
-                dns_label(&port["name"], &format!("{path}.name"), problems);
+                check_dns_label(&port["name"], &format!("{path}.name"), problems);
             } else if ports.len() > 1 {
                 problems.push(FieldError::required(format!("{path}.name"), ""));
             }
-            port_number(&port["port"], &format!("{path}.port"), problems);
-            protocol(&port["protocol"], format!("{path}.protocol"), problems);
+            check_port_number(&port["port"], &format!("{path}.port"), problems);
+            check_protocol(&port["protocol"], format!("{path}.protocol"), problems);
             if let Some(name) = port["appProtocol"].as_str() {
-                each(
+                push_messages(
                     &format!("{path}.appProtocol"),
                     &port["appProtocol"],
-                    qualified_name(name),
+                    qualified_name_errors(name),
                     problems,
                 );
             }
@@ -180,30 +186,30 @@ pub(super) fn endpoints(object: &Value, problems: &mut Problems) {
     }
 }
 
-fn endpoint_address(address: &Value, path: &str, problems: &mut Problems) {
+fn check_endpoint_address(address: &Value, path: &str, problems: &mut Problems) {
     let ip = format!("{path}.ip");
-    let found = network::ip(&address["ip"], &ip, problems);
-    if !text(&address["hostname"]).is_empty() {
-        dns_label(&address["hostname"], &format!("{path}.hostname"), problems);
+    let found = network::check_ip(&address["ip"], &ip, problems);
+    if !as_text(&address["hostname"]).is_empty() {
+        check_dns_label(&address["hostname"], &format!("{path}.hostname"), problems);
     }
     if !address["nodeName"].is_null() {
-        subdomain(&address["nodeName"], &format!("{path}.nodeName"), problems);
+        check_subdomain(&address["nodeName"], &format!("{path}.nodeName"), problems);
     }
     match found {
-        Some(found) => network::reachable(found, &address["ip"], &ip, true, problems),
+        Some(found) => network::check_reachable(found, &address["ip"], &ip, true, problems),
         // Kubernetes reports this twice.
         None => problems.push(FieldError::invalid(
             ip,
-            &text(&address["ip"]).into(),
+            &as_text(&address["ip"]).into(),
             "must be a valid IP address",
         )),
     }
 }
 
 /// An Event must be in the namespace of the object that it is about.
-pub(super) fn event(object: &Value, problems: &mut Problems) {
-    let about = text(&object["involvedObject"]["namespace"]);
-    let own = text(&object["metadata"]["namespace"]);
+pub(super) fn check_event(object: &Value, problems: &mut Problems) {
+    let about = as_text(&object["involvedObject"]["namespace"]);
+    let own = as_text(&object["metadata"]["namespace"]);
     let timed = object["eventTime"].is_string();
     let fits = match about {
         "" if timed => matches!(own, "default" | "kube-system"),
@@ -221,14 +227,14 @@ pub(super) fn event(object: &Value, problems: &mut Problems) {
     if !timed {
         return;
     }
-    let by = text(&object["reportingComponent"]);
+    let by = as_text(&object["reportingComponent"]);
     if by.is_empty() {
         problems.push(FieldError::required("reportingComponent", ""));
     }
-    each(
+    push_messages(
         "reportingComponent",
         &by.into(),
-        qualified_name(by),
+        qualified_name_errors(by),
         problems,
     );
     for (field, most) in [
@@ -237,7 +243,7 @@ pub(super) fn event(object: &Value, problems: &mut Problems) {
         ("reason", 128),
         ("message", 1024),
     ] {
-        let given = text(&object[field]);
+        let given = as_text(&object[field]);
         if given.is_empty() && field != "message" {
             problems.push(FieldError::required(field, ""));
         }

@@ -4,21 +4,22 @@ use serde_json::{Value, json};
 
 use super::super::error::FieldError;
 use super::rules::{
-    Problems, dns_label, each, label_value, one_of, qualified_name, subdomain, text,
+    Problems, as_text, check_dns_label, check_one_of, check_subdomain, label_value_errors,
+    push_messages, qualified_name_errors,
 };
-use super::{affinity, array, container, network, resources, security, volume};
+use super::{affinity, as_list, container, network, resources, security, volume};
 
-pub(super) fn check(pod: &Value, old: Option<&Value>, problems: &mut Vec<FieldError>) {
+pub(super) fn check_pod(pod: &Value, old: Option<&Value>, problems: &mut Vec<FieldError>) {
     match old {
         None => {
-            spec(&pod["spec"], "spec", true, problems);
-            let containers = array(&pod["spec"]["ephemeralContainers"]);
+            check_pod_spec(&pod["spec"], "spec", true, problems);
+            let containers = as_list(&pod["spec"]["ephemeralContainers"]);
             if !containers.is_empty() {
                 let words = "cannot be set on create";
                 problems.push(FieldError::forbidden("spec.ephemeralContainers", words));
             }
         }
-        Some(old) if frozen(&old["spec"], &pod["spec"]) != old["spec"] => {
+        Some(old) if restore_mutable_fields(&old["spec"], &pod["spec"]) != old["spec"] => {
             problems.push(FieldError::forbidden("spec", "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"));
         }
         Some(_) => {}
@@ -27,7 +28,7 @@ pub(super) fn check(pod: &Value, old: Option<&Value>, problems: &mut Vec<FieldEr
 
 /// The new spec with every mutable field set to its old value: equals the old spec if nothing else
 /// changed.
-fn frozen(old: &Value, new: &Value) -> Value {
+fn restore_mutable_fields(old: &Value, new: &Value) -> Value {
     let mut spec = new.clone();
     let restore = |spec: &mut Value, field: &str| match (old.get(field), spec.as_object_mut()) {
         (Some(value), Some(map)) => {
@@ -42,7 +43,7 @@ fn frozen(old: &Value, new: &Value) -> Value {
     restore(&mut spec, "tolerations");
     for field in ["containers", "initContainers"] {
         let list = spec.get_mut(field).and_then(Value::as_array_mut);
-        for (now, was) in list.into_iter().flatten().zip(array(&old[field])) {
+        for (now, was) in list.into_iter().flatten().zip(as_list(&old[field])) {
             if now.get("image").is_some() && was.get("image").is_some() {
                 now["image"] = was["image"].clone();
             }
@@ -52,16 +53,16 @@ fn frozen(old: &Value, new: &Value) -> Value {
 }
 
 /// Checks the template of a workload.
-pub(super) fn template(template: &Value, path: &str, problems: &mut Problems) {
+pub(super) fn check_pod_template(template: &Value, path: &str, problems: &mut Problems) {
     let metadata = &template["metadata"];
-    labels(&metadata["labels"], &format!("{path}.labels"), problems);
-    annotations(
+    check_labels(&metadata["labels"], &format!("{path}.labels"), problems);
+    check_annotations(
         &metadata["annotations"],
         &format!("{path}.annotations"),
         problems,
     );
-    spec(&template["spec"], &format!("{path}.spec"), false, problems);
-    if !array(&template["spec"]["ephemeralContainers"]).is_empty() {
+    check_pod_spec(&template["spec"], &format!("{path}.spec"), false, problems);
+    if !as_list(&template["spec"]["ephemeralContainers"]).is_empty() {
         let words = "ephemeral containers not allowed in pod template";
         problems.push(FieldError::forbidden(
             format!("{path}.spec.ephemeralContainers"),
@@ -70,23 +71,28 @@ pub(super) fn template(template: &Value, path: &str, problems: &mut Problems) {
     }
 }
 
-pub(super) fn labels(labels: &Value, path: &str, problems: &mut Problems) {
+pub(super) fn check_labels(labels: &Value, path: &str, problems: &mut Problems) {
     for (key, value) in labels.as_object().into_iter().flatten() {
-        each(path, &key.as_str().into(), qualified_name(key), problems);
-        each(path, value, label_value(text(value)), problems);
+        push_messages(
+            path,
+            &key.as_str().into(),
+            qualified_name_errors(key),
+            problems,
+        );
+        push_messages(path, value, label_value_errors(as_text(value)), problems);
     }
 }
 
-fn annotations(annotations: &Value, path: &str, problems: &mut Problems) {
+fn check_annotations(annotations: &Value, path: &str, problems: &mut Problems) {
     let mut size = 0;
     for (key, value) in annotations.as_object().into_iter().flatten() {
-        each(
+        push_messages(
             path,
             &key.as_str().into(),
-            qualified_name(&key.to_lowercase()),
+            qualified_name_errors(&key.to_lowercase()),
             problems,
         );
-        size += key.len() + text(value).len();
+        size += key.len() + as_text(value).len();
     }
     if size > 256 << 10 {
         problems.push(FieldError::too_long(path, 256 << 10));
@@ -94,25 +100,25 @@ fn annotations(annotations: &Value, path: &str, problems: &mut Problems) {
 }
 
 /// `is_pod`: the spec is that of a pod, not of a template.
-fn spec(spec: &Value, path: &str, is_pod: bool, problems: &mut Problems) {
-    let volumes = volume::check(
-        array(&spec["volumes"]),
+fn check_pod_spec(spec: &Value, path: &str, is_pod: bool, problems: &mut Problems) {
+    let volumes = volume::check_volumes(
+        as_list(&spec["volumes"]),
         &format!("{path}.volumes"),
         problems,
     );
-    let claimed = array(&spec["volumes"])
+    let claimed = as_list(&spec["volumes"])
         .iter()
         .filter(|v| v["persistentVolumeClaim"].is_object() || v["ephemeral"].is_object());
     let claimed: Vec<&str> = claimed
-        .map(|v| text(&v["name"]))
+        .map(|v| as_text(&v["name"]))
         .filter(|name| volumes.contains(name))
         .collect();
-    let claims = resource_claims(
-        array(&spec["resourceClaims"]),
+    let claims = check_resource_claims(
+        as_list(&spec["resourceClaims"]),
         &format!("{path}.resourceClaims"),
         problems,
     );
-    let pod = container::Pod {
+    let pod = container::PodContext {
         volumes,
         claimed,
         grace: &spec["terminationGracePeriodSeconds"],
@@ -120,33 +126,33 @@ fn spec(spec: &Value, path: &str, is_pod: bool, problems: &mut Problems) {
         own_users: spec["hostUsers"] == false,
         claims,
     };
-    containers(spec, path, &pod, problems);
-    init_containers(spec, path, &pod, problems);
-    host_network(spec, path, is_pod, problems);
-    one_of(
+    check_containers(spec, path, &pod, problems);
+    check_init_containers(spec, path, &pod, problems);
+    check_host_network(spec, path, is_pod, problems);
+    check_one_of(
         &spec["restartPolicy"],
         &["Always", "OnFailure", "Never"],
         format!("{path}.restartPolicy"),
         problems,
     );
     let known = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
-    one_of(
+    check_one_of(
         &spec["dnsPolicy"],
         &known,
         format!("{path}.dnsPolicy"),
         problems,
     );
-    labels(
+    check_labels(
         &spec["nodeSelector"],
         &format!("{path}.nodeSelector"),
         problems,
     );
-    security::of_pod(spec, path, problems);
-    affinity::check(&spec["affinity"], &format!("{path}.affinity"), problems);
-    network::dns(spec, path, problems);
-    gates(spec, path, problems);
-    let constraints = array(&spec["topologySpreadConstraints"]);
-    affinity::spread(
+    security::check_pod_security(spec, path, problems);
+    affinity::check_affinity(&spec["affinity"], &format!("{path}.affinity"), problems);
+    network::check_dns(spec, path, problems);
+    check_gates(spec, path, problems);
+    let constraints = as_list(&spec["topologySpreadConstraints"]);
+    affinity::check_spread_constraints(
         constraints,
         &format!("{path}.topologySpreadConstraints"),
         problems,
@@ -164,8 +170,8 @@ fn spec(spec: &Value, path: &str, is_pod: bool, problems: &mut Problems) {
         }
     }
     for field in ["serviceAccountName", "nodeName"] {
-        if !text(&spec[field]).is_empty() {
-            subdomain(&spec[field], &format!("{path}.{field}"), problems);
+        if !as_text(&spec[field]).is_empty() {
+            check_subdomain(&spec[field], &format!("{path}.{field}"), problems);
         }
     }
     let deadline = &spec["activeDeadlineSeconds"];
@@ -181,38 +187,38 @@ fn spec(spec: &Value, path: &str, is_pod: bool, problems: &mut Problems) {
         ));
     }
     for field in ["hostname", "subdomain"] {
-        if !text(&spec[field]).is_empty() {
-            dns_label(&spec[field], &format!("{path}.{field}"), problems);
+        if !as_text(&spec[field]).is_empty() {
+            check_dns_label(&spec[field], &format!("{path}.{field}"), problems);
         }
     }
-    tolerations(
-        array(&spec["tolerations"]),
+    check_tolerations(
+        as_list(&spec["tolerations"]),
         &format!("{path}.tolerations"),
         problems,
     );
-    network::host_aliases(
-        array(&spec["hostAliases"]),
+    network::check_host_aliases(
+        as_list(&spec["hostAliases"]),
         &format!("{path}.hostAliases"),
         problems,
     );
     for field in ["priorityClassName", "runtimeClassName"] {
-        if !text(&spec[field]).is_empty() {
-            subdomain(&spec[field], &format!("{path}.{field}"), problems);
+        if !as_text(&spec[field]).is_empty() {
+            check_subdomain(&spec[field], &format!("{path}.{field}"), problems);
         }
     }
     let preemption = &spec["preemptionPolicy"];
-    one_of(
+    check_one_of(
         preemption,
         &["PreemptLowerPriority", "Never"],
         format!("{path}.preemptionPolicy"),
         problems,
     );
     let overhead = json!({"limits": spec["overhead"]});
-    resources::requirements(&overhead, &format!("{path}.overhead"), problems);
+    resources::check_requirements(&overhead, &format!("{path}.overhead"), problems);
     if spec["os"].is_object() {
-        match text(&spec["os"]["name"]) {
+        match as_text(&spec["os"]["name"]) {
             "" => problems.push(FieldError::required(format!("{path}.os.name"), "")),
-            _ => one_of(
+            _ => check_one_of(
                 &spec["os"]["name"],
                 &["linux", "windows"],
                 format!("{path}.os"),
@@ -223,16 +229,20 @@ fn spec(spec: &Value, path: &str, is_pod: bool, problems: &mut Problems) {
 }
 
 /// Returns the names of the claims.
-fn resource_claims<'a>(claims: &'a [Value], path: &str, problems: &mut Problems) -> Vec<&'a str> {
+fn check_resource_claims<'a>(
+    claims: &'a [Value],
+    path: &str,
+    problems: &mut Problems,
+) -> Vec<&'a str> {
     let mut names: Vec<&str> = Vec::new();
     for (at, claim) in claims.iter().enumerate() {
-        let (name, path) = (text(&claim["name"]), format!("{path}[{at}]"));
+        let (name, path) = (as_text(&claim["name"]), format!("{path}[{at}]"));
         if name.is_empty() {
             problems.push(FieldError::required(format!("{path}.name"), ""));
         } else if names.contains(&name) {
             problems.push(FieldError::duplicate(format!("{path}.name"), &name.into()));
         } else {
-            dns_label(&claim["name"], &format!("{path}.name"), problems);
+            check_dns_label(&claim["name"], &format!("{path}.name"), problems);
             names.push(name);
         }
         let (given, template) = (
@@ -255,7 +265,7 @@ fn resource_claims<'a>(claims: &'a [Value], path: &str, problems: &mut Problems)
         }
         for field in ["resourceClaimName", "resourceClaimTemplateName"] {
             if !claim[field].is_null() {
-                subdomain(&claim[field], &format!("{path}.{field}"), problems);
+                check_subdomain(&claim[field], &format!("{path}.{field}"), problems);
             }
         }
     }
@@ -263,12 +273,12 @@ fn resource_claims<'a>(claims: &'a [Value], path: &str, problems: &mut Problems)
 }
 
 /// With `hostNetwork`, the host port must equal the container port.
-fn host_network(spec: &Value, path: &str, is_pod: bool, problems: &mut Problems) {
+fn check_host_network(spec: &Value, path: &str, is_pod: bool, problems: &mut Problems) {
     if spec["hostNetwork"] != true {
         return;
     }
-    for (n, container) in array(&spec["containers"]).iter().enumerate() {
-        for (at, port) in array(&container["ports"]).iter().enumerate() {
+    for (n, container) in as_list(&spec["containers"]).iter().enumerate() {
+        for (at, port) in as_list(&container["ports"]).iter().enumerate() {
             let (host, own) = (
                 port["hostPort"].as_i64().unwrap_or(0),
                 port["containerPort"].as_i64().unwrap_or(0),
@@ -282,20 +292,23 @@ fn host_network(spec: &Value, path: &str, is_pod: bool, problems: &mut Problems)
     }
 }
 
-fn gates(spec: &Value, path: &str, problems: &mut Problems) {
-    for (at, gate) in array(&spec["readinessGates"]).iter().enumerate() {
-        let kind = text(&gate["conditionType"]);
-        each(
+fn check_gates(spec: &Value, path: &str, problems: &mut Problems) {
+    for (at, gate) in as_list(&spec["readinessGates"]).iter().enumerate() {
+        let kind = as_text(&gate["conditionType"]);
+        push_messages(
             &format!("{path}.readinessGates[{at}].conditionType"),
             &kind.into(),
-            qualified_name(kind),
+            qualified_name_errors(kind),
             problems,
         );
     }
     let mut names: Vec<&str> = Vec::new();
-    for (at, gate) in array(&spec["schedulingGates"]).iter().enumerate() {
-        let (name, path) = (text(&gate["name"]), format!("{path}.schedulingGates[{at}]"));
-        each(&path, &name.into(), qualified_name(name), problems);
+    for (at, gate) in as_list(&spec["schedulingGates"]).iter().enumerate() {
+        let (name, path) = (
+            as_text(&gate["name"]),
+            format!("{path}.schedulingGates[{at}]"),
+        );
+        push_messages(&path, &name.into(), qualified_name_errors(name), problems);
         if names.contains(&name) {
             problems.push(FieldError::duplicate(path, &name.into()));
         }
@@ -303,22 +316,27 @@ fn gates(spec: &Value, path: &str, problems: &mut Problems) {
     }
 }
 
-fn containers(spec: &Value, path: &str, pod: &container::Pod<'_>, problems: &mut Problems) {
+fn check_containers(
+    spec: &Value,
+    path: &str,
+    pod: &container::PodContext<'_>,
+    problems: &mut Problems,
+) {
     let path = format!("{path}.containers");
-    let containers = array(&spec["containers"]);
+    let containers = as_list(&spec["containers"]);
     if containers.is_empty() {
         return problems.push(FieldError::required(path, ""));
     }
     let mut names: Vec<&str> = Vec::new();
     for (at, one) in containers.iter().enumerate() {
         let path = format!("{path}[{at}]");
-        container::common(one, &path, pod, problems);
-        let name = text(&one["name"]);
+        container::check_container(one, &path, pod, problems);
+        let name = as_text(&one["name"]);
         if names.contains(&name) {
             problems.push(FieldError::duplicate(format!("{path}.name"), &one["name"]));
         }
         names.push(name);
-        container::handlers(one, &path, pod, problems);
+        container::check_lifecycle_and_probes(one, &path, pod, problems);
         let known = ["Always", "Never", "OnFailure"];
         if one["restartPolicy"]
             .as_str()
@@ -331,27 +349,32 @@ fn containers(spec: &Value, path: &str, pod: &container::Pod<'_>, problems: &mut
             ));
         }
     }
-    container::host_ports(containers, &path, problems);
+    container::check_host_ports(containers, &path, problems);
 }
 
-fn init_containers(spec: &Value, path: &str, pod: &container::Pod<'_>, problems: &mut Problems) {
+fn check_init_containers(
+    spec: &Value,
+    path: &str,
+    pod: &container::PodContext<'_>,
+    problems: &mut Problems,
+) {
     let path = format!("{path}.initContainers");
-    let mut names: Vec<&str> = array(&spec["containers"])
+    let mut names: Vec<&str> = as_list(&spec["containers"])
         .iter()
-        .map(|c| text(&c["name"]))
+        .map(|c| as_text(&c["name"]))
         .collect();
-    for (at, one) in array(&spec["initContainers"]).iter().enumerate() {
+    for (at, one) in as_list(&spec["initContainers"]).iter().enumerate() {
         let own = format!("{path}[{at}]");
-        container::common(one, &own, pod, problems);
-        let name = text(&one["name"]);
+        container::check_container(one, &own, pod, problems);
+        let name = as_text(&one["name"]);
         if names.contains(&name) {
             problems.push(FieldError::duplicate(format!("{own}.name"), &one["name"]));
         } else if !name.is_empty() {
             names.push(name);
         }
-        container::host_ports(std::slice::from_ref(one), &path, problems);
+        container::check_host_ports(std::slice::from_ref(one), &path, problems);
         if one["restartPolicy"] == "Always" {
-            container::handlers(one, &own, pod, problems);
+            container::check_lifecycle_and_probes(one, &own, pod, problems);
             continue;
         }
         for field in [
@@ -368,20 +391,20 @@ fn init_containers(spec: &Value, path: &str, pod: &container::Pod<'_>, problems:
     }
 }
 
-fn tolerations(tolerations: &[Value], path: &str, problems: &mut Problems) {
+fn check_tolerations(tolerations: &[Value], path: &str, problems: &mut Problems) {
     for (at, toleration) in tolerations.iter().enumerate() {
         let path = format!("{path}[{at}]");
         let (key, operator, value) = (
-            text(&toleration["key"]),
-            text(&toleration["operator"]),
-            text(&toleration["value"]),
+            as_text(&toleration["key"]),
+            as_text(&toleration["operator"]),
+            as_text(&toleration["value"]),
         );
         let shown = Value::from;
         if !key.is_empty() {
-            each(
+            push_messages(
                 &format!("{path}.key"),
                 &shown(key),
-                qualified_name(key),
+                qualified_name_errors(key),
                 problems,
             );
         } else if operator != "Exists" {
@@ -392,7 +415,7 @@ fn tolerations(tolerations: &[Value], path: &str, problems: &mut Problems) {
                 words,
             ));
         }
-        let effect = text(&toleration["effect"]);
+        let effect = as_text(&toleration["effect"]);
         if !toleration["tolerationSeconds"].is_null() && effect != "NoExecute" {
             let words = "effect must be 'NoExecute' when `tolerationSeconds` is set";
             problems.push(FieldError::invalid(
@@ -404,7 +427,7 @@ fn tolerations(tolerations: &[Value], path: &str, problems: &mut Problems) {
         let path_of_operator = format!("{path}.operator");
         match operator {
             "" | "Equal" => {
-                let wrong = label_value(value).join(";");
+                let wrong = label_value_errors(value).join(";");
                 if !wrong.is_empty() {
                     problems.push(FieldError::invalid(path_of_operator, &shown(value), wrong));
                 }
@@ -428,7 +451,7 @@ fn tolerations(tolerations: &[Value], path: &str, problems: &mut Problems) {
         }
         if !effect.is_empty() {
             let known = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
-            one_of(
+            check_one_of(
                 &toleration["effect"],
                 &known,
                 format!("{path}.effect"),

@@ -4,23 +4,23 @@ use serde_json::Value;
 
 use super::super::error::FieldError;
 use super::super::quantity::Quantity;
-use super::rules::{Problems, each, qualified_name, text};
+use super::rules::{Problems, as_text, push_messages, qualified_name_errors};
 
-pub(super) fn requirements(requirements: &Value, path: &str, problems: &mut Problems) {
+pub(super) fn check_requirements(requirements: &Value, path: &str, problems: &mut Problems) {
     let (limits, requests) = (&requirements["limits"], &requirements["requests"]);
     let (mut computes, mut huge) = (false, false);
     for (field, list) in [("limits", limits), ("requests", requests)] {
         for (name, value) in list.as_object().into_iter().flatten() {
             let own = format!("{path}.{field}[{name}]");
-            self::name(name, &own, problems);
-            let Ok(quantity) = Quantity::parse(text(value)) else {
+            self::check_resource_name(name, &own, problems);
+            let Ok(quantity) = Quantity::parse(as_text(value)) else {
                 continue;
             };
-            self::value(name, &quantity, &own, problems);
+            self::check_resource_value(name, &quantity, &own, problems);
             computes |= matches!(name.as_str(), "cpu" | "memory");
             huge |= is_huge_page(name);
             if field == "requests" {
-                within_limit(name, &quantity, limits, path, problems);
+                check_within_limit(name, &quantity, limits, path, problems);
             }
         }
     }
@@ -37,15 +37,15 @@ fn is_huge_page(name: &str) -> bool {
 }
 
 /// Whether a limit may exceed the request: true for Kubernetes' own resources, except huge pages.
-fn may_overcommit(name: &str) -> bool {
+fn can_overcommit(name: &str) -> bool {
     (!name.contains('/') || name.contains("kubernetes.io/")) && !is_huge_page(name)
 }
 
-fn name(name: &str, path: &str, problems: &mut Problems) {
+fn check_resource_name(name: &str, path: &str, problems: &mut Problems) {
     let value = Value::from(name);
-    let wrong = qualified_name(name);
+    let wrong = qualified_name_errors(name);
     let known = wrong.is_empty();
-    each(path, &value, wrong, problems);
+    push_messages(path, &value, wrong, problems);
     if !name.contains('/') {
         let of_containers =
             matches!(name, "cpu" | "memory" | "ephemeral-storage") || is_huge_page(name);
@@ -83,7 +83,7 @@ fn name(name: &str, path: &str, problems: &mut Problems) {
     }
 }
 
-fn value(name: &str, quantity: &Quantity, path: &str, problems: &mut Problems) {
+fn check_resource_value(name: &str, quantity: &Quantity, path: &str, problems: &mut Problems) {
     let shown = Value::from(quantity.to_string());
     if quantity.is_negative() {
         problems.push(FieldError::invalid(
@@ -98,7 +98,7 @@ fn value(name: &str, quantity: &Quantity, path: &str, problems: &mut Problems) {
     }
 }
 
-fn within_limit(
+fn check_within_limit(
     name: &str,
     quantity: &Quantity,
     limits: &Value,
@@ -110,12 +110,12 @@ fn within_limit(
         .and_then(Value::as_str)
         .and_then(|limit| Quantity::parse(limit).ok());
     let words = match &limit {
-        None if may_overcommit(name) => return,
+        None if can_overcommit(name) => return,
         None => {
             let words = "Limit must be set for non overcommitable resources";
             return problems.push(FieldError::required(format!("{path}.limits"), words));
         }
-        Some(limit) if quantity != limit && !may_overcommit(name) => {
+        Some(limit) if quantity != limit && !can_overcommit(name) => {
             format!("must be equal to {name} limit of {limit}")
         }
         Some(limit) if quantity > limit => {
@@ -135,7 +135,7 @@ fn within_limit(
 pub(in crate::pocket::rest) fn quality_of_service(spec: &Value) -> &'static str {
     let containers = ["containers", "initContainers"]
         .into_iter()
-        .flat_map(|field| super::array(&spec[field]));
+        .flat_map(|field| super::as_list(&spec[field]));
     let (mut asked, mut guaranteed) = (false, true);
     for container in containers {
         let amount = |list: &str, name: &str| {
@@ -167,7 +167,7 @@ mod tests {
     fn requests_stay_within_limits() {
         let said = |requirements: Value| {
             let mut problems = Vec::new();
-            super::requirements(&requirements, "r", &mut problems);
+            super::check_requirements(&requirements, "r", &mut problems);
             problems
                 .into_iter()
                 .map(|p| p.to_string())

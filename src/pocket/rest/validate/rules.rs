@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::super::error::FieldError;
 use super::super::meta::{NameRule, check_name, is_label};
-use super::array;
+use super::as_list;
 
 pub(super) const IMMUTABLE: &str = "field is immutable";
 pub(super) const NOT_NEGATIVE: &str = "must be greater than or equal to 0";
@@ -15,12 +15,17 @@ const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
 
 pub(super) type Problems = Vec<FieldError>;
 
-pub(super) fn text(value: &Value) -> &str {
+pub(super) fn as_text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
 /// Adds one problem for each message.
-pub(super) fn each(path: &str, value: &Value, messages: Vec<String>, problems: &mut Problems) {
+pub(super) fn push_messages(
+    path: &str,
+    value: &Value,
+    messages: Vec<String>,
+    problems: &mut Problems,
+) {
     problems.extend(
         messages
             .into_iter()
@@ -28,19 +33,19 @@ pub(super) fn each(path: &str, value: &Value, messages: Vec<String>, problems: &
     );
 }
 
-pub(super) fn not_negative(object: &Value, path: &str, problems: &mut Problems) {
+pub(super) fn check_field_not_negative(object: &Value, path: &str, problems: &mut Problems) {
     let value = path.split('.').fold(object, |at, step| &at[step]);
-    is_not_negative(value, path, problems);
+    check_not_negative(value, path, problems);
 }
 
-pub(super) fn is_not_negative(value: &Value, path: &str, problems: &mut Problems) {
+pub(super) fn check_not_negative(value: &Value, path: &str, problems: &mut Problems) {
     if value.as_i64().is_some_and(|n| n < 0) {
         problems.push(FieldError::invalid(path, value, NOT_NEGATIVE));
     }
 }
 
 /// Checks a value against a closed list; a missing value is for other rules to refuse.
-pub(super) fn one_of(
+pub(super) fn check_one_of(
     value: &Value,
     known: &[&str],
     path: impl Into<String>,
@@ -54,23 +59,27 @@ pub(super) fn one_of(
     }
 }
 
-pub(super) fn required(value: &Value, path: impl Into<String>, problems: &mut Problems) -> bool {
-    let there = !text(value).is_empty();
+pub(super) fn check_required(
+    value: &Value,
+    path: impl Into<String>,
+    problems: &mut Problems,
+) -> bool {
+    let there = !as_text(value).is_empty();
     if !there {
         problems.push(FieldError::required(path, ""));
     }
     there
 }
 
-pub(super) fn dns_label(value: &Value, path: &str, problems: &mut Problems) {
-    problems.extend(check_name(path, text(value), NameRule::Label));
+pub(super) fn check_dns_label(value: &Value, path: &str, problems: &mut Problems) {
+    problems.extend(check_name(path, as_text(value), NameRule::Label));
 }
 
-pub(super) fn subdomain(value: &Value, path: &str, problems: &mut Problems) {
-    problems.extend(check_name(path, text(value), NameRule::Subdomain));
+pub(super) fn check_subdomain(value: &Value, path: &str, problems: &mut Problems) {
+    problems.extend(check_name(path, as_text(value), NameRule::Subdomain));
 }
 
-pub(super) fn port_number(port: &Value, path: &str, problems: &mut Problems) {
+pub(super) fn check_port_number(port: &Value, path: &str, problems: &mut Problems) {
     if !port.as_i64().is_some_and(|n| (1..=65535).contains(&n)) {
         let shown = if port.is_null() {
             &Value::from(0)
@@ -85,7 +94,7 @@ pub(super) fn port_number(port: &Value, path: &str, problems: &mut Problems) {
     }
 }
 
-pub(super) fn port_name(name: &str) -> Vec<String> {
+pub(super) fn port_name_errors(name: &str) -> Vec<String> {
     let mut messages = Vec::new();
     let mut add = |wrong: bool, words: &str| {
         if wrong {
@@ -108,36 +117,36 @@ pub(super) fn port_name(name: &str) -> Vec<String> {
     messages
 }
 
-pub(super) fn port_number_or_name(port: &Value, path: &str, problems: &mut Problems) {
+pub(super) fn check_port_number_or_name(port: &Value, path: &str, problems: &mut Problems) {
     match port.as_str() {
-        Some(name) => each(path, port, port_name(name), problems),
-        None => port_number(port, path, problems),
+        Some(name) => push_messages(path, port, port_name_errors(name), problems),
+        None => check_port_number(port, path, problems),
     }
 }
 
-pub(super) fn protocol(value: &Value, path: impl Into<String>, problems: &mut Problems) {
-    one_of(value, &PROTOCOLS, path, problems);
+pub(super) fn check_protocol(value: &Value, path: impl Into<String>, problems: &mut Problems) {
+    check_one_of(value, &PROTOCOLS, path, problems);
 }
 
 /// Checks that a relative path stays within its directory.
-pub(super) fn local_path(value: &Value, path: &str, reserved: bool, problems: &mut Problems) {
-    let given = text(value);
+pub(super) fn check_local_path(value: &Value, path: &str, reserved: bool, problems: &mut Problems) {
+    let given = as_text(value);
     if given.starts_with('/') {
         problems.push(FieldError::invalid(path, value, "must be a relative path"));
     }
-    no_steps_back(value, path, problems);
+    check_no_backsteps(value, path, problems);
     if reserved && given.starts_with("..") && !given.starts_with("../") {
         problems.push(FieldError::invalid(path, value, "must not start with '..'"));
     }
 }
 
-pub(super) fn no_steps_back(value: &Value, path: &str, problems: &mut Problems) {
-    if text(value).split('/').any(|step| step == "..") {
+pub(super) fn check_no_backsteps(value: &Value, path: &str, problems: &mut Problems) {
+    if as_text(value).split('/').any(|step| step == "..") {
         problems.push(FieldError::invalid(path, value, "must not contain '..'"));
     }
 }
 
-pub(super) fn file_mode(mode: &Value, path: String, problems: &mut Problems) {
+pub(super) fn check_file_mode(mode: &Value, path: String, problems: &mut Problems) {
     if mode.as_i64().is_some_and(|m| !(0..=0o777).contains(&m)) {
         let words = "must be a number between 0 and 0777 (octal), both inclusive";
         problems.push(FieldError::invalid(path, mode, words));
@@ -145,8 +154,8 @@ pub(super) fn file_mode(mode: &Value, path: String, problems: &mut Problems) {
 }
 
 /// Kubernetes' rule for names of environment variables since 1.34: printable ASCII without `=`.
-pub(super) fn variable_name(value: &Value, path: &str, problems: &mut Problems) {
-    if !text(value)
+pub(super) fn check_variable_name(value: &Value, path: &str, problems: &mut Problems) {
+    if !as_text(value)
         .chars()
         .all(|c| (' '..='~').contains(&c) && c != '=')
     {
@@ -156,7 +165,7 @@ pub(super) fn variable_name(value: &Value, path: &str, problems: &mut Problems) 
 }
 
 /// What is wrong with a key of a ConfigMap or Secret.
-pub(super) fn data_key(key: &str) -> Vec<String> {
+pub(super) fn data_key_errors(key: &str) -> Vec<String> {
     let mut messages = Vec::new();
     if key.len() > 253 {
         messages.push("must be no more than 253 characters".to_owned());
@@ -179,7 +188,7 @@ pub(super) fn data_key(key: &str) -> Vec<String> {
 
 /// What is wrong with a `[prefix/]name`: keys of labels and annotations, names of resources and
 /// finalizers.
-pub(in crate::pocket::rest) fn qualified_name(key: &str) -> Vec<String> {
+pub(in crate::pocket::rest) fn qualified_name_errors(key: &str) -> Vec<String> {
     let mut messages = Vec::new();
     let parts: Vec<&str> = key.split('/').collect();
     let name = match parts.as_slice() {
@@ -216,7 +225,7 @@ pub(in crate::pocket::rest) fn qualified_name(key: &str) -> Vec<String> {
     messages
 }
 
-pub(in crate::pocket::rest) fn label_value(value: &str) -> Vec<String> {
+pub(in crate::pocket::rest) fn label_value_errors(value: &str) -> Vec<String> {
     let mut messages = Vec::new();
     if value.len() > 63 {
         messages.push("must be no more than 63 characters".to_owned());
@@ -237,7 +246,7 @@ fn is_name_part(text: &str) -> bool {
 }
 
 /// Returns whether this is an operator that every selector has, and checks its number of values.
-pub(super) fn is_set_operator(
+pub(super) fn check_set_operator(
     operator: &str,
     values: &[Value],
     path: &str,
@@ -258,7 +267,7 @@ pub(super) fn is_set_operator(
     true
 }
 
-pub(super) fn not_an_operator(operator: &Value, path: &str, problems: &mut Problems) {
+pub(super) fn refuse_operator(operator: &Value, path: &str, problems: &mut Problems) {
     problems.push(FieldError::invalid(
         format!("{path}.operator"),
         operator,
@@ -267,34 +276,34 @@ pub(super) fn not_an_operator(operator: &Value, path: &str, problems: &mut Probl
 }
 
 /// Checks a label selector as workloads have it.
-pub(super) fn label_selector(selector: &Value, path: &str, problems: &mut Problems) {
+pub(super) fn check_label_selector(selector: &Value, path: &str, problems: &mut Problems) {
     for (key, value) in selector["matchLabels"].as_object().into_iter().flatten() {
         let path = format!("{path}.matchLabels");
-        each(
+        push_messages(
             &path,
             &Value::from(key.as_str()),
-            qualified_name(key),
+            qualified_name_errors(key),
             problems,
         );
-        each(&path, value, label_value(text(value)), problems);
+        push_messages(&path, value, label_value_errors(as_text(value)), problems);
     }
-    for (at, term) in array(&selector["matchExpressions"]).iter().enumerate() {
+    for (at, term) in as_list(&selector["matchExpressions"]).iter().enumerate() {
         let path = format!("{path}.matchExpressions[{at}]");
-        let values = array(&term["values"]);
-        if !is_set_operator(text(&term["operator"]), values, &path, problems) {
-            not_an_operator(&term["operator"], &path, problems);
+        let values = as_list(&term["values"]);
+        if !check_set_operator(as_text(&term["operator"]), values, &path, problems) {
+            refuse_operator(&term["operator"], &path, problems);
         }
-        each(
+        push_messages(
             &format!("{path}.key"),
             &term["key"],
-            qualified_name(text(&term["key"])),
+            qualified_name_errors(as_text(&term["key"])),
             problems,
         );
         for (at, value) in values.iter().enumerate() {
-            each(
+            push_messages(
                 &format!("{path}.values[{at}]"),
                 value,
-                label_value(text(value)),
+                label_value_errors(as_text(value)),
                 problems,
             );
         }
@@ -314,7 +323,7 @@ mod tests {
         };
         let long = "a".repeat(64);
         count(
-            port_name,
+            port_name_errors,
             &[
                 ("http", 0),
                 ("h2-c", 0),
@@ -326,7 +335,7 @@ mod tests {
             ],
         );
         count(
-            qualified_name,
+            qualified_name_errors,
             &[
                 ("a", 0),
                 ("x.y/A_b", 0),
@@ -340,11 +349,11 @@ mod tests {
             ],
         );
         count(
-            label_value,
+            label_value_errors,
             &[("", 0), ("1.0", 0), ("-a", 1), ("a b", 1), (&long, 1)],
         );
         count(
-            data_key,
+            data_key_errors,
             &[
                 ("a.b", 0),
                 ("", 1),

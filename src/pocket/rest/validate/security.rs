@@ -3,20 +3,20 @@
 use serde_json::{Value, json};
 
 use super::super::error::FieldError;
-use super::array;
-use super::rules::{Problems, local_path, text};
+use super::as_list;
+use super::rules::{Problems, as_text, check_local_path};
 
 const PROFILES: [&str; 3] = ["Localhost", "RuntimeDefault", "Unconfined"];
 const SYSCTL: &str = "must have at most 253 characters and match regex ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
 
 /// Checks the security context of a pod.
-pub(super) fn of_pod(spec: &Value, path: &str, problems: &mut Problems) {
+pub(super) fn check_pod_security(spec: &Value, path: &str, problems: &mut Problems) {
     let (context, path) = (&spec["securityContext"], format!("{path}.securityContext"));
     for field in ["fsGroup", "runAsUser", "runAsGroup"] {
-        id(&context[field], &format!("{path}.{field}"), problems);
+        check_id(&context[field], &format!("{path}.{field}"), problems);
     }
-    for (at, group) in array(&context["supplementalGroups"]).iter().enumerate() {
-        id(group, &format!("{path}.supplementalGroups[{at}]"), problems);
+    for (at, group) in as_list(&context["supplementalGroups"]).iter().enumerate() {
+        check_id(group, &format!("{path}.supplementalGroups[{at}]"), problems);
     }
     if spec["shareProcessNamespace"] == true && spec["hostPID"] == true {
         let words = "ShareProcessNamespace and HostPID cannot both be enabled";
@@ -26,36 +26,36 @@ pub(super) fn of_pod(spec: &Value, path: &str, problems: &mut Problems) {
             words,
         ));
     }
-    sysctls(
-        array(&context["sysctls"]),
+    check_sysctls(
+        as_list(&context["sysctls"]),
         &format!("{path}.sysctls"),
         problems,
     );
-    known(
+    check_known(
         &context["fsGroupChangePolicy"],
         &["Always", "OnRootMismatch"],
         &path,
         "fsGroupChangePolicy",
         problems,
     );
-    seccomp(
+    check_seccomp(
         &context["seccompProfile"],
         &format!("{path}.seccompProfile"),
         problems,
     );
-    app_armor(
+    check_app_armor(
         &context["appArmorProfile"],
         &format!("{path}.appArmorProfile"),
         problems,
     );
-    known(
+    check_known(
         &context["supplementalGroupsPolicy"],
         &["Merge", "Strict"],
         &path,
         "supplementalGroupsPolicy",
         problems,
     );
-    known(
+    check_known(
         &context["seLinuxChangePolicy"],
         &["MountOption", "Recursive"],
         &path,
@@ -65,12 +65,17 @@ pub(super) fn of_pod(spec: &Value, path: &str, problems: &mut Problems) {
 }
 
 /// Checks the security context of a container; `own_users`: its pod has its own user namespace.
-pub(super) fn of_container(context: &Value, path: &str, own_users: bool, problems: &mut Problems) {
+pub(super) fn check_container_security(
+    context: &Value,
+    path: &str,
+    own_users: bool,
+    problems: &mut Problems,
+) {
     for field in ["runAsUser", "runAsGroup"] {
-        id(&context[field], &format!("{path}.{field}"), problems);
+        check_id(&context[field], &format!("{path}.{field}"), problems);
     }
     let mount = &context["procMount"];
-    known(mount, &["Default", "Unmasked"], path, "procMount", problems);
+    check_known(mount, &["Default", "Unmasked"], path, "procMount", problems);
     if mount == "Unmasked" && !own_users {
         let words = "`hostUsers` must be false to use `Unmasked`";
         problems.push(FieldError::invalid(
@@ -79,18 +84,19 @@ pub(super) fn of_container(context: &Value, path: &str, own_users: bool, problem
             words,
         ));
     }
-    seccomp(
+    check_seccomp(
         &context["seccompProfile"],
         &format!("{path}.seccompProfile"),
         problems,
     );
     if context["allowPrivilegeEscalation"] == false {
-        let mut refuse =
-            |words: &str| problems.push(FieldError::invalid(path, &shown(context), words));
+        let mut refuse = |words: &str| {
+            problems.push(FieldError::invalid(path, &to_internal_form(context), words))
+        };
         if context["privileged"] == true {
             refuse("cannot set `allowPrivilegeEscalation` to false and `privileged` to true");
         }
-        if array(&context["capabilities"]["add"])
+        if as_list(&context["capabilities"]["add"])
             .iter()
             .any(|c| c == "CAP_SYS_ADMIN")
         {
@@ -99,7 +105,7 @@ pub(super) fn of_container(context: &Value, path: &str, own_users: bool, problem
             );
         }
     }
-    app_armor(
+    check_app_armor(
         &context["appArmorProfile"],
         &format!("{path}.appArmorProfile"),
         problems,
@@ -107,7 +113,7 @@ pub(super) fn of_container(context: &Value, path: &str, own_users: bool, problem
 }
 
 /// Kubernetes' internal form, which its messages show.
-fn shown(context: &Value) -> Value {
+fn to_internal_form(context: &Value) -> Value {
     let capabilities = &context["capabilities"];
     let profile = |field: &str| {
         let profile = &context[field];
@@ -136,7 +142,7 @@ fn shown(context: &Value) -> Value {
     })
 }
 
-fn known(value: &Value, all: &[&str], path: &str, field: &str, problems: &mut Problems) {
+fn check_known(value: &Value, all: &[&str], path: &str, field: &str, problems: &mut Problems) {
     if value.as_str().is_some_and(|v| !all.contains(&v)) {
         problems.push(FieldError::not_supported(
             format!("{path}.{field}"),
@@ -147,7 +153,7 @@ fn known(value: &Value, all: &[&str], path: &str, field: &str, problems: &mut Pr
 }
 
 /// Checks the id of a user or a group.
-fn id(id: &Value, path: &str, problems: &mut Problems) {
+fn check_id(id: &Value, path: &str, problems: &mut Problems) {
     if id
         .as_i64()
         .is_some_and(|n| !(0..=i64::from(i32::MAX)).contains(&n))
@@ -160,7 +166,7 @@ fn id(id: &Value, path: &str, problems: &mut Problems) {
     }
 }
 
-fn sysctls(sysctls: &[Value], path: &str, problems: &mut Problems) {
+fn check_sysctls(sysctls: &[Value], path: &str, problems: &mut Problems) {
     let ends = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
     let part = |part: &str| {
         let bytes = part.as_bytes();
@@ -170,7 +176,7 @@ fn sysctls(sysctls: &[Value], path: &str, problems: &mut Problems) {
     };
     let mut names: Vec<&str> = Vec::new();
     for (at, sysctl) in sysctls.iter().enumerate() {
-        let (name, path) = (text(&sysctl["name"]), format!("{path}[{at}].name"));
+        let (name, path) = (as_text(&sysctl["name"]), format!("{path}[{at}].name"));
         if name.is_empty() {
             problems.push(FieldError::required(path, ""));
         } else if name.len() > 253 || !name.split(['.', '/']).all(part) {
@@ -182,17 +188,17 @@ fn sysctls(sysctls: &[Value], path: &str, problems: &mut Problems) {
     }
 }
 
-fn seccomp(profile: &Value, path: &str, problems: &mut Problems) {
+fn check_seccomp(profile: &Value, path: &str, problems: &mut Problems) {
     if !profile.is_object() {
         return;
     }
     let local = &profile["localhostProfile"];
-    match text(&profile["type"]) {
+    match as_text(&profile["type"]) {
         "" => {
             let words = "type is required when seccompProfile is set";
             problems.push(FieldError::required(format!("{path}.type"), words));
         }
-        _ => known(&profile["type"], &PROFILES, path, "type", problems),
+        _ => check_known(&profile["type"], &PROFILES, path, "type", problems),
     }
     let path = format!("{path}.localhostProfile");
     if profile["type"] == "Localhost" {
@@ -201,10 +207,10 @@ fn seccomp(profile: &Value, path: &str, problems: &mut Problems) {
                 path,
                 "must be set when seccomp type is Localhost",
             )),
-            false => local_path(local, &path, false, problems),
+            false => check_local_path(local, &path, false, problems),
         }
     } else if !local.is_null() {
-        let shown = json!({"Type": text(&profile["type"]), "LocalhostProfile": local});
+        let shown = json!({"Type": as_text(&profile["type"]), "LocalhostProfile": local});
         problems.push(FieldError::invalid(
             path,
             &shown,
@@ -213,15 +219,15 @@ fn seccomp(profile: &Value, path: &str, problems: &mut Problems) {
     }
 }
 
-fn app_armor(profile: &Value, path: &str, problems: &mut Problems) {
+fn check_app_armor(profile: &Value, path: &str, problems: &mut Problems) {
     if !profile.is_object() {
         return;
     }
     let local = &profile["localhostProfile"];
     let (kind, place) = (format!("{path}.type"), format!("{path}.localhostProfile"));
-    match text(&profile["type"]) {
+    match as_text(&profile["type"]) {
         "Localhost" => {
-            let name = text(local);
+            let name = as_text(local);
             if name.trim().len() != name.len() {
                 problems.push(FieldError::invalid(
                     place,

@@ -4,17 +4,17 @@ use serde_json::{Value, json};
 
 use super::super::error::FieldError;
 use super::rules::{
-    Problems, dns_label, each, one_of, port_number, port_number_or_name, protocol, qualified_name,
-    required, subdomain, text,
+    Problems, as_text, check_dns_label, check_one_of, check_port_number, check_port_number_or_name,
+    check_protocol, check_required, check_subdomain, push_messages, qualified_name_errors,
 };
-use super::{array, network, pod};
+use super::{as_list, network, pod};
 
 const TYPES: [&str; 4] = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
 
-pub(super) fn check(object: &Value, problems: &mut Problems) {
+pub(super) fn check_service(object: &Value, problems: &mut Problems) {
     let spec = &object["spec"];
-    let kind = text(&spec["type"]);
-    let ports = array(&spec["ports"]);
+    let kind = as_text(&spec["type"]);
+    let ports = as_list(&spec["ports"]);
     let headless = spec["clusterIP"] == "None";
     if ports.is_empty() && kind != "ExternalName" && !headless {
         problems.push(FieldError::required("spec.ports", ""));
@@ -29,21 +29,21 @@ pub(super) fn check(object: &Value, problems: &mut Problems) {
             ));
         }
         "ExternalName" => {
-            if !text(&spec["clusterIP"]).is_empty() {
+            if !as_text(&spec["clusterIP"]).is_empty() {
                 problems.push(FieldError::forbidden(
                     "spec.clusterIPs",
                     "may not be set for ExternalName services",
                 ));
             }
-            let name = text(&spec["externalName"]);
+            let name = as_text(&spec["externalName"]);
             match name.strip_suffix('.').unwrap_or(name) {
                 "" => problems.push(FieldError::required("spec.externalName", "")),
-                name => subdomain(&name.into(), "spec.externalName", problems),
+                name => check_subdomain(&name.into(), "spec.externalName", problems),
             }
         }
         _ => {}
     }
-    let address = text(&spec["clusterIP"]);
+    let address = as_text(&spec["clusterIP"]);
     if !matches!(address, "" | "None")
         && kind != "ExternalName"
         && address.parse::<std::net::IpAddr>().is_err()
@@ -55,49 +55,49 @@ pub(super) fn check(object: &Value, problems: &mut Problems) {
             words,
         ));
     }
-    self::ports(ports, problems);
-    pod::labels(&spec["selector"], "spec.selector", problems);
-    affinity(spec, problems);
+    self::check_ports(ports, problems);
+    pod::check_labels(&spec["selector"], "spec.selector", problems);
+    check_session_affinity(spec, problems);
     match kind {
         "" => problems.push(FieldError::required("spec.type", "")),
-        _ => one_of(&spec["type"], &TYPES, "spec.type", problems),
+        _ => check_one_of(&spec["type"], &TYPES, "spec.type", problems),
     }
-    uniqueness(kind, ports, problems);
-    outside(spec, problems);
-    traffic(spec, kind, problems);
-    families(spec, problems);
+    check_unique_ports(kind, ports, problems);
+    check_external_ips(spec, problems);
+    check_traffic(spec, kind, problems);
+    check_ip_families(spec, problems);
 }
 
 /// Checks external IPs.
-fn outside(spec: &Value, problems: &mut Problems) {
-    for (at, address) in array(&spec["externalIPs"]).iter().enumerate() {
+fn check_external_ips(spec: &Value, problems: &mut Problems) {
+    for (at, address) in as_list(&spec["externalIPs"]).iter().enumerate() {
         let path = format!("spec.externalIPs[{at}]");
-        if let Some(found) = network::ip(address, &path, problems) {
-            network::reachable(found, address, &path, false, problems);
+        if let Some(found) = network::check_ip(address, &path, problems) {
+            network::check_reachable(found, address, &path, false, problems);
         }
     }
 }
 
-fn families(spec: &Value, problems: &mut Problems) {
+fn check_ip_families(spec: &Value, problems: &mut Problems) {
     let known = ["IPv4", "IPv6"];
-    let families = array(&spec["ipFamilies"]);
+    let families = as_list(&spec["ipFamilies"]);
     for (at, family) in families.iter().enumerate() {
         let path = format!("spec.ipFamilies[{at}]");
-        if !known.contains(&text(family)) {
+        if !known.contains(&as_text(family)) {
             problems.push(FieldError::not_supported(path, family, &known));
         } else if families[..at].contains(family) {
             problems.push(FieldError::duplicate(path, family));
         }
     }
     let policies = ["PreferDualStack", "RequireDualStack", "SingleStack"];
-    one_of(
+    check_one_of(
         &spec["ipFamilyPolicy"],
         &policies,
         "spec.ipFamilyPolicy",
         problems,
     );
     let all = &spec["clusterIPs"];
-    if let (Some(first), false) = (array(all).first(), text(&spec["clusterIP"]).is_empty())
+    if let (Some(first), false) = (as_list(all).first(), as_text(&spec["clusterIP"]).is_empty())
         && *first != spec["clusterIP"]
     {
         problems.push(FieldError::invalid(
@@ -108,43 +108,43 @@ fn families(spec: &Value, problems: &mut Problems) {
     }
 }
 
-fn ports(ports: &[Value], problems: &mut Problems) {
+fn check_ports(ports: &[Value], problems: &mut Problems) {
     let mut names: Vec<&str> = Vec::new();
     for (at, port) in ports.iter().enumerate() {
         let path = format!("spec.ports[{at}]");
-        let name = text(&port["name"]);
+        let name = as_text(&port["name"]);
         if !name.is_empty() {
-            dns_label(&port["name"], &format!("{path}.name"), problems);
+            check_dns_label(&port["name"], &format!("{path}.name"), problems);
             if names.contains(&name) {
                 problems.push(FieldError::duplicate(format!("{path}.name"), &port["name"]));
             }
             names.push(name);
         } else if ports.len() > 1 {
-            required(&port["name"], format!("{path}.name"), problems);
+            check_required(&port["name"], format!("{path}.name"), problems);
         }
-        port_number(&port["port"], &format!("{path}.port"), problems);
-        protocol(&port["protocol"], format!("{path}.protocol"), problems);
-        port_number_or_name(&port["targetPort"], &format!("{path}.targetPort"), problems);
+        check_port_number(&port["port"], &format!("{path}.port"), problems);
+        check_protocol(&port["protocol"], format!("{path}.protocol"), problems);
+        check_port_number_or_name(&port["targetPort"], &format!("{path}.targetPort"), problems);
         if let Some(name) = port["appProtocol"].as_str() {
-            each(
+            push_messages(
                 &format!("{path}.appProtocol"),
                 &port["appProtocol"],
-                qualified_name(name),
+                qualified_name_errors(name),
                 problems,
             );
         }
     }
 }
 
-fn affinity(spec: &Value, problems: &mut Problems) {
-    one_of(
+fn check_session_affinity(spec: &Value, problems: &mut Problems) {
+    check_one_of(
         &spec["sessionAffinity"],
         &["ClientIP", "None"],
         "spec.sessionAffinity",
         problems,
     );
     let config = &spec["sessionAffinityConfig"];
-    match text(&spec["sessionAffinity"]) {
+    match as_text(&spec["sessionAffinity"]) {
         "None" if config.is_object() => {
             let words = "must not be set when session affinity is None";
             problems.push(FieldError::forbidden("spec.sessionAffinityConfig", words));
@@ -164,7 +164,7 @@ fn affinity(spec: &Value, problems: &mut Problems) {
     }
 }
 
-fn uniqueness(kind: &str, ports: &[Value], problems: &mut Problems) {
+fn check_unique_ports(kind: &str, ports: &[Value], problems: &mut Problems) {
     let node_port = |port: &Value| port["nodePort"].as_i64().unwrap_or(0);
     for (at, port) in ports.iter().enumerate() {
         if kind == "ClusterIP" && node_port(port) != 0 {
@@ -189,18 +189,18 @@ fn uniqueness(kind: &str, ports: &[Value], problems: &mut Problems) {
     }
 }
 
-fn traffic(spec: &Value, kind: &str, problems: &mut Problems) {
+fn check_traffic(spec: &Value, kind: &str, problems: &mut Problems) {
     let outside = &spec["externalTrafficPolicy"];
     let accessible = matches!(kind, "NodePort" | "LoadBalancer")
-        || (kind == "ClusterIP" && !array(&spec["externalIPs"]).is_empty());
+        || (kind == "ClusterIP" && !as_list(&spec["externalIPs"]).is_empty());
     if accessible {
-        one_of(
+        check_one_of(
             outside,
             &["Cluster", "Local"],
             "spec.externalTrafficPolicy",
             problems,
         );
-    } else if !text(outside).is_empty() {
+    } else if !as_text(outside).is_empty() {
         let words = "may only be set for externally-accessible services";
         problems.push(FieldError::invalid(
             "spec.externalTrafficPolicy",
@@ -219,7 +219,7 @@ fn traffic(spec: &Value, kind: &str, problems: &mut Problems) {
             &["Cluster", "Local"],
         ));
     }
-    let ranges = !array(&spec["loadBalancerSourceRanges"]).is_empty();
+    let ranges = !as_list(&spec["loadBalancerSourceRanges"]).is_empty();
     if ranges && kind != "LoadBalancer" {
         let words = "may only be used when `type` is 'LoadBalancer'";
         problems.push(FieldError::forbidden(
@@ -227,9 +227,12 @@ fn traffic(spec: &Value, kind: &str, problems: &mut Problems) {
             words,
         ));
     } else {
-        for (at, range) in array(&spec["loadBalancerSourceRanges"]).iter().enumerate() {
-            network::range(
-                &text(range).trim().into(),
+        for (at, range) in as_list(&spec["loadBalancerSourceRanges"])
+            .iter()
+            .enumerate()
+        {
+            network::check_cidr(
+                &as_text(range).trim().into(),
                 &format!("spec.LoadBalancerSourceRanges[{at}]"),
                 problems,
             );
@@ -248,10 +251,10 @@ fn traffic(spec: &Value, kind: &str, problems: &mut Problems) {
     let class = &spec["loadBalancerClass"];
     if !class.is_null() {
         if kind == "LoadBalancer" {
-            each(
+            push_messages(
                 "spec.loadBalancerClass",
                 class,
-                qualified_name(text(class)),
+                qualified_name_errors(as_text(class)),
                 problems,
             );
         } else {

@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 
 use super::super::error::FieldError;
 use super::super::meta::{NameRule, check_name};
-use super::rules::{IMMUTABLE, not_negative};
+use super::rules::{IMMUTABLE, check_field_not_negative};
 use super::workload;
 
 /// The mutable fields of a spec, in the order in which the refusal names them.
-const CHANGEABLE: [&str; 7] = [
+const MUTABLE_FIELDS: [&str; 7] = [
     "replicas",
     "ordinals",
     "template",
@@ -19,7 +19,11 @@ const CHANGEABLE: [&str; 7] = [
 ];
 const RETENTION: &str = "spec.persistentVolumeClaimRetentionPolicy";
 
-pub(super) fn set(object: &Value, old: Option<&Value>, problems: &mut Vec<FieldError>) {
+pub(super) fn check_stateful_set(
+    object: &Value,
+    old: Option<&Value>,
+    problems: &mut Vec<FieldError>,
+) {
     let spec = &object["spec"];
     let policy = &spec["podManagementPolicy"];
     if *policy != "OrderedReady" && *policy != "Parallel" {
@@ -30,7 +34,7 @@ pub(super) fn set(object: &Value, old: Option<&Value>, problems: &mut Vec<FieldE
             words,
         ));
     }
-    update_strategy(object, problems);
+    check_update_strategy(object, problems);
     for field in ["whenDeleted", "whenScaled"] {
         let policy = &spec["persistentVolumeClaimRetentionPolicy"][field];
         if *policy != "Retain" && *policy != "Delete" {
@@ -46,20 +50,20 @@ pub(super) fn set(object: &Value, old: Option<&Value>, problems: &mut Vec<FieldE
         "spec.minReadySeconds",
         "spec.ordinals.start",
     ] {
-        not_negative(object, field, problems);
+        check_field_not_negative(object, field, problems);
     }
     let service = spec["serviceName"].as_str().unwrap_or_default();
     if !service.is_empty() && old.is_none() {
         problems.extend(check_name("spec.serviceName", service, NameRule::Label));
     }
-    workload::template(object, "statefulset", problems);
+    workload::check_workload_template(object, "statefulset", problems);
     match old {
-        None if !super::array(&spec["volumeClaimTemplates"]).is_empty() => {
+        None if !super::as_list(&spec["volumeClaimTemplates"]).is_empty() => {
             let words = "pocket serves no PersistentVolumeClaims: use a volume of the pod template";
             problems.push(FieldError::forbidden("spec.volumeClaimTemplates", words));
         }
-        Some(old) if frozen(&old["spec"]) != frozen(spec) => {
-            let (last, rest) = CHANGEABLE.split_last().expect("there are some");
+        Some(old) if immutable_fields(&old["spec"]) != immutable_fields(spec) => {
+            let (last, rest) = MUTABLE_FIELDS.split_last().expect("there are some");
             let words = format!(
                 "updates to statefulset spec for fields other than '{}' and '{last}' are forbidden",
                 rest.join("', '")
@@ -70,7 +74,7 @@ pub(super) fn set(object: &Value, old: Option<&Value>, problems: &mut Vec<FieldE
     }
 }
 
-fn update_strategy(object: &Value, problems: &mut Vec<FieldError>) {
+fn check_update_strategy(object: &Value, problems: &mut Vec<FieldError>) {
     const PATH: &str = "spec.updateStrategy";
     let strategy = &object["spec"]["updateStrategy"];
     // Kubernetes shows its internal form.
@@ -81,7 +85,7 @@ fn update_strategy(object: &Value, problems: &mut Vec<FieldError>) {
         }
     };
     match strategy["type"].as_str() {
-        Some("RollingUpdate") => not_negative(
+        Some("RollingUpdate") => check_field_not_negative(
             object,
             "spec.updateStrategy.rollingUpdate.partition",
             problems,
@@ -107,16 +111,16 @@ fn update_strategy(object: &Value, problems: &mut Vec<FieldError>) {
 }
 
 /// The immutable part of a spec.
-fn frozen(spec: &Value) -> Value {
+fn immutable_fields(spec: &Value) -> Value {
     let mut spec = spec.clone();
     if let Some(map) = spec.as_object_mut() {
-        map.retain(|field, _| !CHANGEABLE.contains(&field.as_str()));
+        map.retain(|field, _| !MUTABLE_FIELDS.contains(&field.as_str()));
     }
     spec
 }
 
-pub(super) fn revision(object: &Value, old: Option<&Value>, problems: &mut Vec<FieldError>) {
-    not_negative(object, "revision", problems);
+pub(super) fn check_revision(object: &Value, old: Option<&Value>, problems: &mut Vec<FieldError>) {
+    check_field_not_negative(object, "revision", problems);
     if object["data"].is_null() {
         problems.push(FieldError::required("data", "data is mandatory"));
     }

@@ -11,14 +11,14 @@ fn refused(kind: &str, object: &Value, old: Option<&Value>) -> Vec<String> {
         .iter()
         .find(|b| b.kind == kind)
         .unwrap()
-        .resource();
+        .to_resource();
     let complete = |object: &Value| {
         let mut object = object.clone();
-        defaults::apply(&row, &mut object);
+        defaults::apply_defaults(&row, &mut object);
         object
     };
     let old = old.map(complete);
-    check(&row, &complete(object), old.as_ref())
+    check_object(&row, &complete(object), old.as_ref())
         .into_iter()
         .map(|p| p.field)
         .collect()
@@ -208,10 +208,15 @@ fn the_words_are_kubernetes_words() {
         .iter()
         .find(|b| b.kind == "Deployment")
         .unwrap()
-        .resource();
+        .to_resource();
     let mut object = set(deployment(), "/spec/replicas", json!(-1));
-    defaults::apply(&row, &mut object);
-    let error = ApiError::invalid("apps", "Deployment", "web", &check(&row, &object, None));
+    defaults::apply_defaults(&row, &mut object);
+    let error = ApiError::invalid(
+        "apps",
+        "Deployment",
+        "web",
+        &check_object(&row, &object, None),
+    );
     assert_eq!(
         error.message,
         "Deployment.apps \"web\" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0"

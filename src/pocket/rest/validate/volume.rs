@@ -5,9 +5,10 @@ use serde_json::Value;
 use super::super::error::FieldError;
 use super::super::quantity::Quantity;
 use super::rules::{
-    Problems, dns_label, file_mode, local_path, no_steps_back, one_of, required, subdomain, text,
+    Problems, as_text, check_dns_label, check_file_mode, check_local_path, check_no_backsteps,
+    check_one_of, check_required, check_subdomain,
 };
-use super::{array, container};
+use super::{as_list, container};
 
 /// Every volume source that Kubernetes knows, in its order.
 const SOURCES: [&str; 30] = [
@@ -53,7 +54,7 @@ const HOST_PATH_TYPES: [&str; 8] = [
     "Socket",
 ];
 /// Pod fields that a file of the downward API may contain.
-const FIELDS: [&str; 5] = [
+const DOWNWARD_API_FIELDS: [&str; 5] = [
     "metadata.annotations",
     "metadata.labels",
     "metadata.name",
@@ -62,15 +63,19 @@ const FIELDS: [&str; 5] = [
 ];
 
 /// Returns the names of the valid volumes: only these can be mounted.
-pub(super) fn check<'a>(volumes: &'a [Value], path: &str, problems: &mut Problems) -> Vec<&'a str> {
+pub(super) fn check_volumes<'a>(
+    volumes: &'a [Value],
+    path: &str,
+    problems: &mut Problems,
+) -> Vec<&'a str> {
     let mut names: Vec<&str> = Vec::new();
     for (at, volume) in volumes.iter().enumerate() {
         let path = format!("{path}[{at}]");
         let before = problems.len();
-        source(volume, &path, problems);
-        let name = text(&volume["name"]);
-        if required(&volume["name"], format!("{path}.name"), problems) {
-            dns_label(&volume["name"], &format!("{path}.name"), problems);
+        check_source(volume, &path, problems);
+        let name = as_text(&volume["name"]);
+        if check_required(&volume["name"], format!("{path}.name"), problems) {
+            check_dns_label(&volume["name"], &format!("{path}.name"), problems);
         }
         if names.contains(&name) {
             problems.push(FieldError::duplicate(
@@ -85,7 +90,7 @@ pub(super) fn check<'a>(volumes: &'a [Value], path: &str, problems: &mut Problem
     names
 }
 
-fn source(volume: &Value, path: &str, problems: &mut Problems) {
+fn check_source(volume: &Value, path: &str, problems: &mut Problems) {
     let mut first = true;
     for kind in SOURCES {
         let (source, path) = (&volume[kind], format!("{path}.{kind}"));
@@ -100,14 +105,14 @@ fn source(volume: &Value, path: &str, problems: &mut Problems) {
             continue;
         }
         first = false;
-        of_kind(kind, source, &path, problems);
+        check_source_kind(kind, source, &path, problems);
     }
     if first {
         problems.push(FieldError::required(path, "must specify a volume type"));
     }
 }
 
-fn of_kind(kind: &str, source: &Value, path: &str, problems: &mut Problems) {
+fn check_source_kind(kind: &str, source: &Value, path: &str, problems: &mut Problems) {
     match kind {
         "emptyDir" => {
             let limit = source["sizeLimit"]
@@ -119,10 +124,10 @@ fn of_kind(kind: &str, source: &Value, path: &str, problems: &mut Problems) {
             }
         }
         "hostPath" => {
-            if !required(&source["path"], format!("{path}.path"), problems) {
+            if !check_required(&source["path"], format!("{path}.path"), problems) {
                 return;
             }
-            no_steps_back(&source["path"], &format!("{path}.path"), problems);
+            check_no_backsteps(&source["path"], &format!("{path}.path"), problems);
             if source["type"]
                 .as_str()
                 .is_some_and(|t| !HOST_PATH_TYPES.contains(&t))
@@ -141,32 +146,32 @@ fn of_kind(kind: &str, source: &Value, path: &str, problems: &mut Problems) {
             } else {
                 "name"
             };
-            required(&source[name], format!("{path}.{name}"), problems);
-            file_mode(
+            check_required(&source[name], format!("{path}.{name}"), problems);
+            check_file_mode(
                 &source["defaultMode"],
                 format!("{path}.defaultMode"),
                 problems,
             );
-            items(source, path, problems);
+            check_items(source, path, problems);
         }
         "downwardAPI" => {
-            file_mode(
+            check_file_mode(
                 &source["defaultMode"],
                 format!("{path}.defaultMode"),
                 problems,
             );
-            for file in array(&source["items"]) {
-                downward_file(file, path, problems);
+            for file in as_list(&source["items"]) {
+                check_downward_file(file, path, problems);
             }
         }
-        "projected" => projected(source, path, problems),
+        "projected" => check_projected(source, path, problems),
         "persistentVolumeClaim" => {
-            required(&source["claimName"], format!("{path}.claimName"), problems);
+            check_required(&source["claimName"], format!("{path}.claimName"), problems);
         }
         "image" => {
-            required(&source["reference"], format!("{path}.reference"), problems);
+            check_required(&source["reference"], format!("{path}.reference"), problems);
             let known = ["Always", "IfNotPresent", "Never"];
-            one_of(
+            check_one_of(
                 &source["pullPolicy"],
                 &known,
                 format!("{path}.pullPolicy"),
@@ -174,9 +179,9 @@ fn of_kind(kind: &str, source: &Value, path: &str, problems: &mut Problems) {
             );
         }
         "nfs" => {
-            all_required(source, &["server", "path"], path, problems);
-            if !text(&source["path"]).starts_with('/') {
-                let given = text(&source["path"]).into();
+            check_all_required(source, &["server", "path"], path, problems);
+            if !as_text(&source["path"]).starts_with('/') {
+                let given = as_text(&source["path"]).into();
                 problems.push(FieldError::invalid(
                     format!("{path}.path"),
                     &given,
@@ -185,8 +190,8 @@ fn of_kind(kind: &str, source: &Value, path: &str, problems: &mut Problems) {
             }
         }
         "gitRepo" => {
-            all_required(source, &["repository"], path, problems);
-            local_path(
+            check_all_required(source, &["repository"], path, problems);
+            check_local_path(
                 &source["directory"],
                 &format!("{path}.directory"),
                 false,
@@ -194,11 +199,11 @@ fn of_kind(kind: &str, source: &Value, path: &str, problems: &mut Problems) {
             );
         }
         "csi" => {
-            if required(&source["driver"], format!("{path}.driver"), problems) {
-                subdomain(&source["driver"], &format!("{path}.driver"), problems);
+            if check_required(&source["driver"], format!("{path}.driver"), problems) {
+                check_subdomain(&source["driver"], &format!("{path}.driver"), problems);
             }
             if source["nodePublishSecretRef"].is_object() {
-                required(
+                check_required(
                     &source["nodePublishSecretRef"]["name"],
                     format!("{path}.nodePublishSecretRef.name"),
                     problems,
@@ -211,26 +216,26 @@ fn of_kind(kind: &str, source: &Value, path: &str, problems: &mut Problems) {
                 "",
             ));
         }
-        "fc" => fibre_channel(source, path, problems),
-        "iscsi" => iscsi(source, path, problems),
+        "fc" => check_fibre_channel(source, path, problems),
+        "iscsi" => check_iscsi(source, path, problems),
         "cephfs" | "rbd" => {
-            if array(&source["monitors"]).is_empty() {
+            if as_list(&source["monitors"]).is_empty() {
                 problems.push(FieldError::required(format!("{path}.monitors"), ""));
             }
             if kind == "rbd" {
-                all_required(source, &["image"], path, problems);
+                check_all_required(source, &["image"], path, problems);
             }
         }
-        "glusterfs" => all_required(source, &["endpoints", "path"], path, problems),
-        "azureFile" => all_required(source, &["secretName", "shareName"], path, problems),
-        "gcePersistentDisk" => all_required(source, &["pdName"], path, problems),
+        "glusterfs" => check_all_required(source, &["endpoints", "path"], path, problems),
+        "azureFile" => check_all_required(source, &["secretName", "shareName"], path, problems),
+        "gcePersistentDisk" => check_all_required(source, &["pdName"], path, problems),
         "awsElasticBlockStore" | "cinder" | "portworxVolume" => {
-            all_required(source, &["volumeID"], path, problems)
+            check_all_required(source, &["volumeID"], path, problems)
         }
-        "vsphereVolume" => all_required(source, &["volumePath"], path, problems),
-        "photonPersistentDisk" => all_required(source, &["pdID"], path, problems),
+        "vsphereVolume" => check_all_required(source, &["volumePath"], path, problems),
+        "photonPersistentDisk" => check_all_required(source, &["pdID"], path, problems),
         "flexVolume" => {
-            all_required(source, &["driver"], path, problems);
+            check_all_required(source, &["driver"], path, problems);
             for key in source["options"]
                 .as_object()
                 .into_iter()
@@ -252,13 +257,13 @@ fn of_kind(kind: &str, source: &Value, path: &str, problems: &mut Problems) {
     }
 }
 
-fn all_required(source: &Value, fields: &[&str], path: &str, problems: &mut Problems) {
+fn check_all_required(source: &Value, fields: &[&str], path: &str, problems: &mut Problems) {
     for field in fields {
-        required(&source[*field], format!("{path}.{field}"), problems);
+        check_required(&source[*field], format!("{path}.{field}"), problems);
     }
 }
 
-fn unit_number(source: &Value, path: &str, problems: &mut Problems) {
+fn check_unit_number(source: &Value, path: &str, problems: &mut Problems) {
     if source["lun"]
         .as_i64()
         .is_some_and(|n| !(0..=255).contains(&n))
@@ -272,8 +277,8 @@ fn unit_number(source: &Value, path: &str, problems: &mut Problems) {
     }
 }
 
-fn fibre_channel(source: &Value, path: &str, problems: &mut Problems) {
-    let (targets, wide) = (array(&source["targetWWNs"]), array(&source["wwids"]));
+fn check_fibre_channel(source: &Value, path: &str, problems: &mut Problems) {
+    let (targets, wide) = (as_list(&source["targetWWNs"]), as_list(&source["wwids"]));
     let field = format!("{path}.targetWWNs");
     if targets.is_empty() && wide.is_empty() {
         problems.push(FieldError::required(
@@ -290,16 +295,16 @@ fn fibre_channel(source: &Value, path: &str, problems: &mut Problems) {
             let words = "lun is required if targetWWNs is specified";
             problems.push(FieldError::required(format!("{path}.lun"), words));
         }
-        false => unit_number(source, path, problems),
+        false => check_unit_number(source, path, problems),
     }
 }
 
-fn iscsi(source: &Value, path: &str, problems: &mut Problems) {
-    all_required(source, &["targetPortal"], path, problems);
-    if required(&source["iqn"], format!("{path}.iqn"), problems)
+fn check_iscsi(source: &Value, path: &str, problems: &mut Problems) {
+    check_all_required(source, &["targetPortal"], path, problems);
+    if check_required(&source["iqn"], format!("{path}.iqn"), problems)
         && !["iqn", "eui", "naa"]
             .iter()
-            .any(|form| text(&source["iqn"]).starts_with(form))
+            .any(|form| as_text(&source["iqn"]).starts_with(form))
     {
         let words = "must be valid format starting with iqn, eui, or naa";
         problems.push(FieldError::invalid(
@@ -308,35 +313,40 @@ fn iscsi(source: &Value, path: &str, problems: &mut Problems) {
             words,
         ));
     }
-    unit_number(source, path, problems);
+    check_unit_number(source, path, problems);
     let secured = source["chapAuthDiscovery"] == true || source["chapAuthSession"] == true;
     if secured && !source["secretRef"].is_object() {
         problems.push(FieldError::required(format!("{path}.secretRef"), ""));
     }
 }
 
-fn items(source: &Value, path: &str, problems: &mut Problems) {
-    for (at, item) in array(&source["items"]).iter().enumerate() {
+fn check_items(source: &Value, path: &str, problems: &mut Problems) {
+    for (at, item) in as_list(&source["items"]).iter().enumerate() {
         let path = format!("{path}.items[{at}]");
-        required(&item["key"], format!("{path}.key"), problems);
-        required(&item["path"], format!("{path}.path"), problems);
-        local_path(&item["path"], &format!("{path}.path"), true, problems);
-        file_mode(&item["mode"], format!("{path}.mode"), problems);
+        check_required(&item["key"], format!("{path}.key"), problems);
+        check_required(&item["path"], format!("{path}.path"), problems);
+        check_local_path(&item["path"], &format!("{path}.path"), true, problems);
+        check_file_mode(&item["mode"], format!("{path}.mode"), problems);
     }
 }
 
-fn downward_file(file: &Value, path: &str, problems: &mut Problems) {
-    required(&file["path"], format!("{path}.path"), problems);
-    local_path(&file["path"], &format!("{path}.path"), true, problems);
+fn check_downward_file(file: &Value, path: &str, problems: &mut Problems) {
+    check_required(&file["path"], format!("{path}.path"), problems);
+    check_local_path(&file["path"], &format!("{path}.path"), true, problems);
     let (field, resource) = (&file["fieldRef"], &file["resourceFieldRef"]);
     if field.is_object() {
-        container::field_reference(field, &format!("{path}.fieldRef"), &FIELDS, problems);
+        container::check_field_reference(
+            field,
+            &format!("{path}.fieldRef"),
+            &DOWNWARD_API_FIELDS,
+            problems,
+        );
         if resource.is_object() {
             let words = "fieldRef and resourceFieldRef can not be specified simultaneously";
             problems.push(FieldError::invalid(path, &"resource".into(), words));
         }
     } else if resource.is_object() {
-        container::resource_reference(
+        container::check_resource_reference(
             resource,
             &format!("{path}.resourceFieldRef"),
             true,
@@ -348,17 +358,17 @@ fn downward_file(file: &Value, path: &str, problems: &mut Problems) {
             "one of fieldRef and resourceFieldRef is required",
         ));
     }
-    file_mode(&file["mode"], format!("{path}.mode"), problems);
+    check_file_mode(&file["mode"], format!("{path}.mode"), problems);
 }
 
-fn projected(volume: &Value, path: &str, problems: &mut Problems) {
-    file_mode(
+fn check_projected(volume: &Value, path: &str, problems: &mut Problems) {
+    check_file_mode(
         &volume["defaultMode"],
         format!("{path}.defaultMode"),
         problems,
     );
     let mut paths: Vec<&str> = Vec::new();
-    for (at, source) in array(&volume["sources"]).iter().enumerate() {
+    for (at, source) in as_list(&volume["sources"]).iter().enumerate() {
         let own = format!("{path}.sources[{at}]");
         let mut kinds = 0;
         for kind in ["secret", "configMap"] {
@@ -368,12 +378,12 @@ fn projected(volume: &Value, path: &str, problems: &mut Problems) {
             }
             kinds += 1;
             let own = format!("{own}.{kind}");
-            required(&of_kind["name"], format!("{own}.name"), problems);
-            items(of_kind, &own, problems);
-            for item in array(&of_kind["items"]) {
-                once(
+            check_required(&of_kind["name"], format!("{own}.name"), problems);
+            check_items(of_kind, &own, problems);
+            for item in as_list(&of_kind["items"]) {
+                check_unique_path(
                     &mut paths,
-                    text(&item["path"]),
+                    as_text(&item["path"]),
                     &of_kind["name"],
                     path,
                     problems,
@@ -382,11 +392,11 @@ fn projected(volume: &Value, path: &str, problems: &mut Problems) {
         }
         if source["downwardAPI"].is_object() {
             kinds += 1;
-            for file in array(&source["downwardAPI"]["items"]) {
-                downward_file(file, &format!("{own}.downwardAPI"), problems);
-                once(
+            for file in as_list(&source["downwardAPI"]["items"]) {
+                check_downward_file(file, &format!("{own}.downwardAPI"), problems);
+                check_unique_path(
                     &mut paths,
-                    text(&file["path"]),
+                    as_text(&file["path"]),
                     &file["path"],
                     path,
                     problems,
@@ -402,8 +412,8 @@ fn projected(volume: &Value, path: &str, problems: &mut Problems) {
                 let path = format!("{own}.serviceAccountToken.expirationSeconds");
                 problems.push(FieldError::invalid(path, seconds, words));
             }
-            if required(&token["path"], format!("{path}.path"), problems) {
-                local_path(&token["path"], &format!("{path}.path"), true, problems);
+            if check_required(&token["path"], format!("{path}.path"), problems) {
+                check_local_path(&token["path"], &format!("{path}.path"), true, problems);
             }
         }
         if kinds > 1 {
@@ -416,7 +426,7 @@ fn projected(volume: &Value, path: &str, problems: &mut Problems) {
 }
 
 /// Two sources of one volume must not write the same path.
-fn once<'a>(
+fn check_unique_path<'a>(
     paths: &mut Vec<&'a str>,
     place: &'a str,
     shown: &Value,

@@ -5,13 +5,17 @@ use serde_json::Value;
 
 use super::super::error::FieldError;
 use super::pod;
-use super::rules::{IMMUTABLE, NOT_NEGATIVE, label_selector, not_negative};
+use super::rules::{IMMUTABLE, NOT_NEGATIVE, check_field_not_negative, check_label_selector};
 
-pub(super) fn deployment(object: &Value, old: Option<&Value>, problems: &mut Vec<FieldError>) {
-    replicated(object, old, "deployment", problems);
+pub(super) fn check_deployment(
+    object: &Value,
+    old: Option<&Value>,
+    problems: &mut Vec<FieldError>,
+) {
+    check_replicated(object, old, "deployment", problems);
     let spec = &object["spec"];
     for field in ["spec.revisionHistoryLimit", "spec.progressDeadlineSeconds"] {
-        not_negative(object, field, problems);
+        check_field_not_negative(object, field, problems);
     }
     let deadline = &spec["progressDeadlineSeconds"];
     if deadline
@@ -31,7 +35,7 @@ pub(super) fn deployment(object: &Value, old: Option<&Value>, problems: &mut Vec
             let words = "may not be specified when strategy `type` is 'Recreate'";
             problems.push(FieldError::forbidden("spec.strategy.rollingUpdate", words));
         }
-        Some("RollingUpdate") => rolling(&strategy["rollingUpdate"], problems),
+        Some("RollingUpdate") => check_rolling_update(&strategy["rollingUpdate"], problems),
         Some("Recreate") => {}
         _ => {
             let known = ["Recreate", "RollingUpdate"];
@@ -42,7 +46,7 @@ pub(super) fn deployment(object: &Value, old: Option<&Value>, problems: &mut Vec
     }
 }
 
-fn rolling(rolling: &Value, problems: &mut Vec<FieldError>) {
+fn check_rolling_update(rolling: &Value, problems: &mut Vec<FieldError>) {
     const PATH: &str = "spec.strategy.rollingUpdate";
     let mut amount = |field: &str| -> i64 {
         let value = &rolling[field];
@@ -84,14 +88,23 @@ fn rolling(rolling: &Value, problems: &mut Vec<FieldError>) {
     }
 }
 
-pub(super) fn replica_set(object: &Value, old: Option<&Value>, problems: &mut Vec<FieldError>) {
-    replicated(object, old, "replicaset", problems);
+pub(super) fn check_replica_set(
+    object: &Value,
+    old: Option<&Value>,
+    problems: &mut Vec<FieldError>,
+) {
+    check_replicated(object, old, "replicaset", problems);
 }
 
-fn replicated(object: &Value, old: Option<&Value>, kind: &str, problems: &mut Vec<FieldError>) {
-    not_negative(object, "spec.replicas", problems);
-    not_negative(object, "spec.minReadySeconds", problems);
-    template(object, kind, problems);
+fn check_replicated(
+    object: &Value,
+    old: Option<&Value>,
+    kind: &str,
+    problems: &mut Vec<FieldError>,
+) {
+    check_field_not_negative(object, "spec.replicas", problems);
+    check_field_not_negative(object, "spec.minReadySeconds", problems);
+    check_workload_template(object, kind, problems);
     let selector = &object["spec"]["selector"];
     if old.is_some_and(|old| old["spec"]["selector"] != *selector) {
         problems.push(FieldError::invalid("spec.selector", selector, IMMUTABLE));
@@ -99,7 +112,7 @@ fn replicated(object: &Value, old: Option<&Value>, kind: &str, problems: &mut Ve
 }
 
 /// Checks the selector, and the template that it must match.
-pub(super) fn template(object: &Value, kind: &str, problems: &mut Vec<FieldError>) {
+pub(super) fn check_workload_template(object: &Value, kind: &str, problems: &mut Vec<FieldError>) {
     let (selector, template) = (&object["spec"]["selector"], &object["spec"]["template"]);
     let is_empty = |field: &str| match &selector[field] {
         Value::Object(map) => map.is_empty(),
@@ -108,24 +121,24 @@ pub(super) fn template(object: &Value, kind: &str, problems: &mut Vec<FieldError
     };
     if selector.is_null() {
         problems.push(FieldError::required("spec.selector", ""));
-        unmatched(template, problems);
+        push_selector_mismatch(template, problems);
     } else if is_empty("matchLabels") && is_empty("matchExpressions") {
         let words = format!("empty selector is invalid for {kind}");
         problems.push(FieldError::invalid("spec.selector", selector, words));
     } else {
         let before = problems.len();
-        label_selector(selector, "spec.selector", problems);
+        check_label_selector(selector, "spec.selector", problems);
         if problems.len() > before {
             problems.push(FieldError::invalid(
                 "spec.selector",
                 selector,
                 "invalid label selector",
             ));
-        } else if !selects(selector, &template["metadata"]["labels"]) {
-            unmatched(template, problems);
+        } else if !matches_labels(selector, &template["metadata"]["labels"]) {
+            push_selector_mismatch(template, problems);
         }
     }
-    pod::template(template, "spec.template", problems);
+    pod::check_pod_template(template, "spec.template", problems);
     let policy = &template["spec"]["restartPolicy"];
     if policy.as_str().is_some_and(|p| p != "Always") {
         problems.push(FieldError::not_supported(
@@ -149,7 +162,7 @@ pub(super) fn template(object: &Value, kind: &str, problems: &mut Vec<FieldError
     }
 }
 
-pub(super) fn unmatched(template: &Value, problems: &mut Vec<FieldError>) {
+pub(super) fn push_selector_mismatch(template: &Value, problems: &mut Vec<FieldError>) {
     let words = "`selector` does not match template `labels`";
     problems.push(FieldError::invalid(
         "spec.template.metadata.labels",
@@ -159,22 +172,24 @@ pub(super) fn unmatched(template: &Value, problems: &mut Vec<FieldError>) {
 }
 
 /// Whether a label selector matches labels.
-pub(super) fn selects(selector: &Value, labels: &Value) -> bool {
+pub(super) fn matches_labels(selector: &Value, labels: &Value) -> bool {
     let equal = selector["matchLabels"]
         .as_object()
         .into_iter()
         .flatten()
         .all(|(k, v)| labels.get(k) == Some(v));
     equal
-        && super::array(&selector["matchExpressions"]).iter().all(|e| {
-            let value = e["key"].as_str().and_then(|key| labels.get(key));
-            let listed = value.is_some_and(|v| super::array(&e["values"]).contains(v));
-            match e["operator"].as_str() {
-                Some("In") => listed,
-                Some("NotIn") => !listed,
-                Some("Exists") => value.is_some(),
-                Some("DoesNotExist") => value.is_none(),
-                _ => false,
-            }
-        })
+        && super::as_list(&selector["matchExpressions"])
+            .iter()
+            .all(|e| {
+                let value = e["key"].as_str().and_then(|key| labels.get(key));
+                let listed = value.is_some_and(|v| super::as_list(&e["values"]).contains(v));
+                match e["operator"].as_str() {
+                    Some("In") => listed,
+                    Some("NotIn") => !listed,
+                    Some("Exists") => value.is_some(),
+                    Some("DoesNotExist") => value.is_none(),
+                    _ => false,
+                }
+            })
 }

@@ -20,7 +20,7 @@ fn later(now: Timestamp, days: i64) -> Timestamp {
 }
 
 /// Whether a client that trusts these CA certificates accepts the served certificate at that time.
-fn trusts(authorities: &str, kept: &Kept, now: Timestamp) -> bool {
+fn trusts(authorities: &str, kept: &StoredIdentity, now: Timestamp) -> bool {
     let mut roots = RootCertStore::empty();
     CertificateDer::pem_slice_iter(authorities.as_bytes())
         .for_each(|c| roots.add(c.unwrap()).unwrap());
@@ -30,7 +30,7 @@ fn trusts(authorities: &str, kept: &Kept, now: Timestamp) -> bool {
     )
     .build()
     .unwrap();
-    let shown = CertificateDer::from_pem_slice(kept.shown().0.as_bytes()).unwrap();
+    let shown = CertificateDer::from_pem_slice(kept.served_certificate().0.as_bytes()).unwrap();
     let name = ServerName::IpAddress(std::net::IpAddr::from(kept.address).into());
     let now = UnixTime::since_unix_epoch(Duration::from_secs(now.as_second().cast_unsigned()));
     verifier
@@ -38,7 +38,7 @@ fn trusts(authorities: &str, kept: &Kept, now: Timestamp) -> bool {
         .is_ok()
 }
 
-fn kept(identity: &Identity) -> Kept {
+fn kept(identity: &Identity) -> StoredIdentity {
     identity.kept.lock().unwrap().clone()
 }
 
@@ -46,7 +46,7 @@ fn kept(identity: &Identity) -> Kept {
 fn all_of_it_ends_and_is_renewed_before() {
     let dir = tempfile::tempdir().unwrap();
     let begin = at("2026-01-01T00:00:00Z");
-    let identity = Identity::at(dir.path(), NODE, begin).unwrap();
+    let identity = Identity::open_at(dir.path(), NODE, begin).unwrap();
     let first = kept(&identity);
     let copied = (identity.authorities().borrow().clone(), identity.token());
     assert!(
@@ -57,7 +57,7 @@ fn all_of_it_ends_and_is_renewed_before() {
     for day in 0..800 {
         let now = later(begin, day);
         identity.renew(now).unwrap();
-        let (kept, live) = (kept(&identity), identity.live());
+        let (kept, live) = (kept(&identity), identity.serving_state());
         assert!(
             trusts(&identity.authorities().borrow(), &kept, now),
             "day {day}"
@@ -78,7 +78,7 @@ fn all_of_it_ends_and_is_renewed_before() {
         }
         assert!(live.tokens.len() <= 2 && live.tokens[0] == kept.token);
         assert!(
-            Identity::at(dir.path(), NODE, now).unwrap().token() == kept.token,
+            Identity::open_at(dir.path(), NODE, now).unwrap().token() == kept.token,
             "as the file has it"
         );
     }
@@ -96,7 +96,7 @@ fn all_of_it_ends_and_is_renewed_before() {
 fn no_step_of_the_clock_locks_anybody_out() {
     let dir = tempfile::tempdir().unwrap();
     let begin = at("2026-01-01T00:00:00Z");
-    let identity = Identity::at(dir.path(), NODE, begin).unwrap();
+    let identity = Identity::open_at(dir.path(), NODE, begin).unwrap();
     let copied = (identity.authorities().borrow().clone(), identity.token());
     for (step, bears) in [
         ("2026-01-02T00:00:00Z", true),
@@ -117,13 +117,17 @@ fn no_step_of_the_clock_locks_anybody_out() {
             trusts(&copied.0, &kept(&identity), now),
             "{step}: the key is the same"
         );
-        assert_eq!(identity.live().tokens.contains(&copied.1), bears, "{step}");
+        assert_eq!(
+            identity.serving_state().tokens.contains(&copied.1),
+            bears,
+            "{step}"
+        );
         assert!(!identity.renew(now).unwrap(), "{step}: once is enough");
     }
 }
 
 /// Identity of a version without renewal: valid from 1975 to 4096, and without the CA's key.
-fn old(address: Ipv4Addr) -> Kept {
+fn old(address: Ipv4Addr) -> StoredIdentity {
     use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
     authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -150,7 +154,7 @@ fn an_identity_of_before_is_taken_over() {
     )
     .unwrap();
     let begin = at("2026-01-01T00:00:00Z");
-    let identity = Identity::at(dir.path(), NODE, begin).unwrap();
+    let identity = Identity::open_at(dir.path(), NODE, begin).unwrap();
     let taken = identity.authorities().borrow().clone();
     assert_eq!(identity.token(), "of-before");
     for day in [0, 1, 59] {
@@ -173,7 +177,10 @@ fn an_identity_of_before_is_taken_over() {
         identity.renew(later(begin, day)).unwrap();
     }
     assert!(
-        !identity.live().tokens.contains(&"of-before".to_owned()),
+        !identity
+            .serving_state()
+            .tokens
+            .contains(&"of-before".to_owned()),
         "its token ends too"
     );
 }
@@ -182,8 +189,8 @@ fn an_identity_of_before_is_taken_over() {
 fn another_address_keeps_the_authority_and_the_token() {
     let dir = tempfile::tempdir().unwrap();
     let begin = at("2026-01-01T00:00:00Z");
-    let identity = Identity::at(dir.path(), NODE, begin).unwrap();
-    let moved = Identity::at(dir.path(), Ipv4Addr::new(127, 66, 0, 1), begin).unwrap();
+    let identity = Identity::open_at(dir.path(), NODE, begin).unwrap();
+    let moved = Identity::open_at(dir.path(), Ipv4Addr::new(127, 66, 0, 1), begin).unwrap();
     assert!(trusts(
         &identity.authorities().borrow(),
         &kept(&moved),
@@ -197,8 +204,8 @@ fn what_is_damaged_is_made_anew() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("identity.json");
     let now = at("2026-01-01T00:00:00Z");
-    let whole = kept(&Identity::at(dir.path(), NODE, now).unwrap());
-    let no_key = Kept {
+    let whole = kept(&Identity::open_at(dir.path(), NODE, now).unwrap());
+    let no_key = StoredIdentity {
         key: "x".into(),
         ..whole.clone()
     };
@@ -210,7 +217,7 @@ fn what_is_damaged_is_made_anew() {
         serde_json::to_vec(&no_authority).unwrap(),
     ] {
         std::fs::write(&file, &text).unwrap();
-        let identity = Identity::at(dir.path(), NODE, later(now, 80)).unwrap();
+        let identity = Identity::open_at(dir.path(), NODE, later(now, 80)).unwrap();
         assert!(trusts(
             &identity.authorities().borrow(),
             &kept(&identity),

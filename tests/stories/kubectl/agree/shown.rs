@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use graylane::{
-    domain::{text::age, world::World},
+    domain::{text::format_age, world::World},
     ui::{Model, Msg, update},
 };
 use jiff::Timestamp;
@@ -237,7 +237,7 @@ fn pods(
         let restarts = cell("RESTARTS").split(' ').next().unwrap_or_default();
         let tag = at(pod, "metadata/labels/alicloud.service.tag");
         let expected = [
-            ("AGE", age(model.now, born)),
+            ("AGE", format_age(model.now, born)),
             ("IP", cell("IP").to_owned()),
             ("tag", tag.as_str().unwrap_or("-").to_owned()),
             ("RESTARTS", restarts.to_owned()),
@@ -252,10 +252,10 @@ fn pods(
             );
         }
     }
-    if model.pods().len() != count {
+    if model.visible_pods().len() != count {
         out.push(format!(
             "{what}: kubectl has {count} pods, {} are drawn",
-            model.pods().len()
+            model.visible_pods().len()
         ));
     }
 }
@@ -291,7 +291,10 @@ fn lanes(model: &mut Model, objects: &[Value], printed: &[Row], out: &mut Vec<St
             } else {
                 glyphs.empty
             };
-            let cell = format!("{}{sign}", model.facts.short(app["app"].as_str().unwrap()));
+            let cell = format!(
+                "{}{sign}",
+                model.facts.short_name(app["app"].as_str().unwrap())
+            );
             let found = drawn[line..]
                 .iter()
                 .take(3)

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{
     super::{
         super::tests::any_order::{Event, event, plan},
-        Move, targets,
+        RolloutAction, compute_targets,
     },
     Run,
 };
@@ -50,7 +50,7 @@ proptest! {
         let mut run = Run::of(replicas, &plan, &more, &wanted);
         let kept = named.1.unwrap_or(partition);
         let size = replicas.saturating_sub(kept) as u32;
-        let all = targets(&run.batches, size);
+        let all = compute_targets(&run.batches, size);
         if crashes && abort { run.sim.broken.push("v2".into()); }
         let mut lost = 0;
         for event in events {
@@ -61,41 +61,41 @@ proptest! {
                     prop_assert!(run.sim.ready() >= before, "a look takes nothing that serves");
                 }
                 Event::StaleLook => match run.look() {
-                    Move::Patch(patch, _) => {
+                    RolloutAction::Patch(patch, _) => {
                         run.sim.patch(&json!({"metadata": {"labels": {"x": "y"}}})).unwrap();
                         prop_assert_eq!(run.sim.patch(&patch), Err("409"));
                     }
-                    Move::Delete(pod, _) => prop_assert_eq!(run.sim.delete(&pod.uid, "old"), Err("409")),
+                    RolloutAction::Delete(pod, _) => prop_assert_eq!(run.sim.delete_pod(&pod.uid, "old"), Err("409")),
                     _ => {}
                 },
                 Event::Sync => run.sim.sync(),
-                Event::Obey => run.sim.obey(),
+                Event::Obey => run.sim.remove_terminating(),
                 Event::Ready(n) => { run.sim.ready_up(n); }
-                Event::Lose(n) => { run.sim.lose(n); lost += 1; }
+                Event::Lose(n) => { run.sim.lose_pod(n); lost += 1; }
                 Event::Tick(s) => run.sim.now += i64::from(s),
                 Event::Allow => run.upto = (run.upto + 1).min(all.len()),
                 Event::Hold(hold) => run.hold = hold,
                 Event::Retry => run.attempt += 1,
             }
             prop_assert!(run.sim.ready() + 1 + lost >= replicas as u32, "{} of {replicas} ready", run.sim.ready());
-            prop_assert!(run.sim.of("v2").0 <= all[run.upto - 1], "past the batch that is allowed");
+            prop_assert!(run.sim.count_by_image("v2").0 <= all[run.upto - 1], "past the batch that is allowed");
         }
         run.hold = false;
         if abort {
             let (patches, _) = run.undo();
             let most = 1 + u32::from(kept < partition);
             prop_assert!(patches <= most);
-            prop_assert_eq!((run.sim.of("v1"), run.sim.of("v2").0), ((replicas as u32, replicas as u32), 0));
+            prop_assert_eq!((run.sim.count_by_image("v1"), run.sim.count_by_image("v2").0), ((replicas as u32, replicas as u32), 0));
             prop_assert_eq!(&run.sim.live["spec"]["updateStrategy"], &strategy);
         } else {
             for upto in run.upto..=all.len() {
                 run.upto = upto;
                 let end = run.run();
-                prop_assert_eq!(run.sim.of("v2"), (all[upto - 1], all[upto - 1]));
-                prop_assert_eq!(run.sim.of("v1").0, replicas as u32 - all[upto - 1]);
+                prop_assert_eq!(run.sim.count_by_image("v2"), (all[upto - 1], all[upto - 1]));
+                prop_assert_eq!(run.sim.count_by_image("v1").0, replicas as u32 - all[upto - 1]);
                 let old = "o".repeat(replicas - all[upto - 1] as usize);
                 prop_assert!(run.places().starts_with(&old), "the highest first: {}", run.places());
-                prop_assert_eq!(end, if upto == all.len() { Move::Done } else { Move::Held });
+                prop_assert_eq!(end, if upto == all.len() { RolloutAction::Done } else { RolloutAction::Held });
             }
             let mut merged = strategy;
             merged["rollingUpdate"]["partition"] = json!(kept);
@@ -124,9 +124,9 @@ proptest! {
                 match event {
                     Event::Look => { run.step(); }
                     Event::Sync => run.sim.sync(),
-                    Event::Obey => run.sim.obey(),
+                    Event::Obey => run.sim.remove_terminating(),
                     Event::Ready(n) => { run.sim.ready_up(n); }
-                    Event::Lose(n) => run.sim.lose(n),
+                    Event::Lose(n) => run.sim.lose_pod(n),
                     Event::Allow => run.upto = (run.upto + 1).min(run.batches.len()),
                     Event::Hold(hold) => run.hold = hold,
                     _ => {}
@@ -137,12 +137,12 @@ proptest! {
         let size = run.sim.replicas() as u32;
         if abort {
             run.undo();
-            prop_assert_eq!((run.sim.of("v1"), run.sim.of("v2").0), ((size, size), 0));
+            prop_assert_eq!((run.sim.count_by_image("v1"), run.sim.count_by_image("v2").0), ((size, size), 0));
         } else {
             run.sim.settle();
             run.upto = run.batches.len();
-            prop_assert_eq!(run.run(), Move::Done);
-            prop_assert_eq!((run.sim.of("v2"), run.sim.of("v1").0), ((size, size), 0));
+            prop_assert_eq!(run.run(), RolloutAction::Done);
+            prop_assert_eq!((run.sim.count_by_image("v2"), run.sim.count_by_image("v1").0), ((size, size), 0));
         }
     }
 }

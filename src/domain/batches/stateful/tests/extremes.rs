@@ -21,9 +21,9 @@ proptest! {
             "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": own}}}));
         live["spec"]["replicas"] = replicas.into();
         let wanted = typed(&manifest(4, "v2", &json!({})));
-        let latch = Latch::<Written, Own> {
+        let latch = Latch::<PartitionStep, StatefulSettings> {
             release: "r-1".into(), release_uid: UID.into(), task: "deploy".into(), attempt: at,
-            written: Written { partition, replicas: at }, template: template::digest(&template::of_stateful(&wanted)),
+            written: PartitionStep { partition, replicas: at }, template: template::short_digest(&template::of_stateful(&wanted)),
             ..Latch::default()
         };
         if marked {
@@ -33,15 +33,15 @@ proptest! {
             json!({"metadata": {"name": format!("s-{n}"), "ownerReferences": [{"apiVersion": "apps/v1", "kind": "StatefulSet",
                 "name": "s", "uid": "s", "controller": true}]}})).unwrap()).collect();
         live["metadata"]["uid"] = "s".into();
-        let seen = observe::stateful(&typed(&live), &pods, &|_| jiff::SignedDuration::ZERO);
-        let batches = batches(&[Amount::Count(at), Amount::Percent(percent)], &[seen.replicas()]);
+        let seen = observe::observe_stateful_set(&typed(&live), &pods, &|_| jiff::SignedDuration::ZERO);
+        let batches = plan_batches(&[Amount::Count(at), Amount::Percent(percent)], &[seen.replicas()]);
         let goal = Goal {
             manifest: &wanted, release: "r-1", release_uid: UID, task: "deploy", attempt, batches: &batches, upto, hold,
             surge: None, records: Records::default(),
         };
-        prop_assert!(progress(Some(&seen), &goal).done <= batches.len());
-        next(Some(&seen), &goal);
-        undo(&seen, UID, &Records::default());
-        let _ = rescue(&seen, &Records::default());
+        prop_assert!(measure_progress(Some(&seen), &goal).done <= batches.len());
+        next_action(Some(&seen), &goal);
+        undo_rollout(&seen, UID, &Records::default());
+        let _ = plan_rescue(&seen, &Records::default());
     }
 }

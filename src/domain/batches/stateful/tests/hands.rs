@@ -6,16 +6,16 @@ use serde_json::{Value, json};
 use super::{
     super::{
         super::{Records, WorkloadSeen},
-        Goal, Move, in_the_way, next, undo,
+        Goal, RolloutAction, find_blocking_pod, next_action, undo_rollout,
     },
-    Run, UID, Undo, manifest, typed,
+    Run, UID, UndoAction, manifest, typed,
 };
 
 #[test]
 fn a_foreign_hand_is_named_with_what_it_changed() {
     let held = || {
         let mut run = Run::new(4, &["1"], json!({}));
-        assert_eq!(run.run(), Move::Held);
+        assert_eq!(run.run(), RolloutAction::Held);
         run.upto = 2;
         run
     };
@@ -45,17 +45,17 @@ fn a_foreign_hand_is_named_with_what_it_changed() {
         run.sim.patch(&patch).unwrap();
         run.sim.settle();
         match run.look() {
-            Move::Stop(why) => assert!(why.contains(word), "{why} has no {word}"),
+            RolloutAction::Stop(why) => assert!(why.contains(word), "{why} has no {word}"),
             other => panic!("{patch}: {other:?}"),
         }
         // A new attempt takes over again, and ends exactly.
         run.attempt = 2;
-        assert_eq!(run.run(), Move::Done);
+        assert_eq!(run.run(), RolloutAction::Done);
         assert_eq!(run.places(), "nnnn");
     }
     let mut run = held();
     run.wanted = manifest(4, "v3", &json!({}));
-    assert!(matches!(run.look(), Move::Stop(why) if why.contains("nobody approved")));
+    assert!(matches!(run.look(), RolloutAction::Stop(why) if why.contains("nobody approved")));
     let mut run = held();
     run.sim.live["metadata"]["managedFields"] = json!([{"manager": "kubectl-rollout", "operation": "Update",
         "time": "2026-01-01T00:00:00Z", "fieldsV1": {"f:spec": {"f:template": {}}}}]);
@@ -66,14 +66,14 @@ fn a_foreign_hand_is_named_with_what_it_changed() {
         .unwrap();
     run.sim.settle();
     assert!(
-        matches!(run.look(), Move::Stop(why) if why.contains("by kubectl-rollout at 2026-01-01T00:00:00Z"))
+        matches!(run.look(), RolloutAction::Stop(why) if why.contains("by kubectl-rollout at 2026-01-01T00:00:00Z"))
     );
 }
 
 #[test]
 fn what_cannot_be_rolled_is_refused_in_words_beforehand() {
     let stopped = |run: &Run, words: &[&str]| match run.look() {
-        Move::Stop(why) => assert!(
+        RolloutAction::Stop(why) => assert!(
             words.iter().all(|w| why.contains(w)),
             "{why} lacks one of {words:?}"
         ),
@@ -89,8 +89,8 @@ fn what_cannot_be_rolled_is_refused_in_words_beforehand() {
         (0, i32::MAX as u32)
     );
     assert!(matches!(
-        undo(&huge.sim.seen(), UID, &Records::default()),
-        Undo::Wait(..)
+        undo_rollout(&huge.sim.seen(), UID, &Records::default()),
+        UndoAction::Wait(..)
     ));
     let on_delete = json!({"updateStrategy": {"type": "OnDelete"}});
     stopped(
@@ -126,32 +126,32 @@ fn what_cannot_be_rolled_is_refused_in_words_beforehand() {
     owned.sim.live["metadata"]["ownerReferences"] = json!([{"apiVersion": "x/v1", "kind": "Database", "name": "x", "uid": "x", "controller": true}]);
     stopped(&owned, &["Database x"]);
     let mut other = Run::new(3, &["1"], json!({}));
-    assert_eq!(other.run(), Move::Held);
+    assert_eq!(other.run(), RolloutAction::Held);
     let manifest = typed(&other.wanted);
     let goal = Goal {
         release_uid: "other",
         ..other.goal(&manifest)
     };
     assert!(
-        matches!(next(Some(&other.sim.seen()), &goal), Move::Stop(why) if why.contains("release r-1"))
+        matches!(next_action(Some(&other.sim.seen()), &goal), RolloutAction::Stop(why) if why.contains("release r-1"))
     );
     // Failing old pods of a workload owned by others are not deleted.
     let mut lame = other.sim.clone();
     lame.patch(&json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": 0}}}}))
         .unwrap();
     lame.sync();
-    lame.obey();
-    lame.fail(0);
+    lame.remove_terminating();
+    lame.fail_pod(0);
     let seen = WorkloadSeen::StatefulSet(Box::new(lame.seen()));
-    assert!(in_the_way(&lame.seen()).is_some());
+    assert!(find_blocking_pod(&lame.seen()).is_some());
     assert_eq!(
         seen.undo("other", &Records::default()),
-        Undo::Done,
+        UndoAction::Done,
         "nothing of its own to undo"
     );
     assert!(matches!(
         seen.undo(UID, &Records::default()),
-        Undo::Patch(_)
+        UndoAction::Patch(_)
     ));
-    assert_eq!(next(None, &goal), Move::Create);
+    assert_eq!(next_action(None, &goal), RolloutAction::Create);
 }

@@ -4,12 +4,12 @@
 use serde_json::json;
 
 use super::{
-    super::{Move, Own, rescue},
+    super::{RolloutAction, StatefulSettings, plan_rescue},
     Run, amounts, manifest, typed,
 };
 use crate::{
     api::label,
-    domain::batches::{Records, Ways},
+    domain::batches::{Records, RescuePatches},
 };
 
 #[test]
@@ -18,7 +18,7 @@ fn the_users_own_partition_is_never_passed_and_all_is_what_it_leaves() {
     let mut run = Run::new(6, &["1", "50%", "100%"], own.clone());
     for (upto, want) in [(1, "ooooon"), (2, "oooonn")] {
         run.upto = upto;
-        assert_eq!(run.run(), Move::Held);
+        assert_eq!(run.run(), RolloutAction::Held);
         assert_eq!(run.places(), want);
         assert_eq!(
             run.sim.live["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"],
@@ -26,7 +26,7 @@ fn the_users_own_partition_is_never_passed_and_all_is_what_it_leaves() {
         );
     }
     run.upto = 3;
-    assert_eq!(run.run(), Move::Done);
+    assert_eq!(run.run(), RolloutAction::Done);
     assert_eq!(run.places(), "oonnnn");
     assert_eq!(
         run.sim.live["spec"]["updateStrategy"],
@@ -39,7 +39,7 @@ fn the_users_own_partition_is_never_passed_and_all_is_what_it_leaves() {
     let own =
         json!({"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 9}}});
     let mut run = Run::new(3, &["1"], own);
-    assert_eq!(run.run(), Move::Done);
+    assert_eq!(run.run(), RolloutAction::Done);
     assert_eq!((run.places().as_str(), run.sim.partition()), ("ooo", 9));
 }
 
@@ -53,7 +53,7 @@ fn a_manifest_that_names_no_partition_leaves_the_users_own() {
         json!({"updateStrategy": {"type": "RollingUpdate"}}),
     ] {
         let mut run = Run::of(5, &amounts(&["100%"]), &own, &named);
-        assert_eq!(run.run(), Move::Done);
+        assert_eq!(run.run(), RolloutAction::Done);
         assert_eq!(
             (
                 run.places().as_str(),
@@ -68,8 +68,8 @@ fn a_manifest_that_names_no_partition_leaves_the_users_own() {
         "v2",
         &json!({"updateStrategy": {"type": "OnDelete"}}),
     ));
-    let strategy = Own::of(&typed(&manifest(5, "v1", &own)))
-        .overlaid(&on_delete)
+    let strategy = StatefulSettings::from_stateful_set(&typed(&manifest(5, "v1", &own)))
+        .overlay_manifest(&on_delete)
         .update_strategy;
     assert_eq!(strategy, Some(json!({"type": "OnDelete"})));
 }
@@ -89,7 +89,7 @@ fn old_pods_that_a_partition_held_back_go_batch_by_batch_too() {
     let mut forwards = run();
     for (upto, want, partition) in [(1, "ooonnn", 3), (2, "oonnnn", 2)] {
         forwards.upto = upto;
-        assert_eq!(forwards.run(), Move::Held);
+        assert_eq!(forwards.run(), RolloutAction::Held);
         assert_eq!(
             (forwards.places().as_str(), forwards.sim.partition()),
             (want, partition)
@@ -98,7 +98,7 @@ fn old_pods_that_a_partition_held_back_go_batch_by_batch_too() {
     forwards.upto = 3;
     assert_eq!(
         (forwards.run(), forwards.places().as_str()),
-        (Move::Done, "nnnnnn")
+        (RolloutAction::Done, "nnnnnn")
     );
     assert_eq!(
         forwards.sim.live["spec"]["updateStrategy"],
@@ -107,11 +107,14 @@ fn old_pods_that_a_partition_held_back_go_batch_by_batch_too() {
     // No pod is released before it is allowed, and an abort releases no more.
     let mut back = run();
     (back.hold, back.upto) = (true, 0);
-    assert_eq!((back.run(), back.sim.partition()), (Move::Held, 3));
+    assert_eq!((back.run(), back.sim.partition()), (RolloutAction::Held, 3));
     back.hold = false;
-    assert_eq!((back.run(), back.sim.partition()), (Move::Held, 3));
+    assert_eq!((back.run(), back.sim.partition()), (RolloutAction::Held, 3));
     back.upto = 2;
-    assert_eq!((back.run(), back.places().as_str()), (Move::Held, "oonnnn"));
+    assert_eq!(
+        (back.run(), back.places().as_str()),
+        (RolloutAction::Held, "oonnnn")
+    );
     assert_eq!(
         (back.undo(), back.sim.partition(), back.places().as_str()),
         ((1, 0), 3, "oonnnn")
@@ -122,9 +125,9 @@ fn old_pods_that_a_partition_held_back_go_batch_by_batch_too() {
 fn pods_below_the_users_own_partition_come_back_before_it_does() {
     let strategy = |partition: usize| json!({"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": partition}}});
     for (upto, places, ends) in [
-        (1, "oooonn", Move::Held),
-        (2, "onnnnn", Move::Held),
-        (3, "nnnnnn", Move::Done),
+        (1, "oooonn", RolloutAction::Held),
+        (2, "onnnnn", RolloutAction::Held),
+        (3, "nnnnnn", RolloutAction::Done),
     ] {
         let mut run = Run::of(6, &amounts(&["2", "5", "100%"]), &strategy(4), &strategy(0));
         for upto in 1..=upto {
@@ -132,7 +135,9 @@ fn pods_below_the_users_own_partition_come_back_before_it_does() {
             run.run();
         }
         assert_eq!((run.look(), run.places().as_str()), (ends, places));
-        if let Some(Ways { abort, .. }) = rescue(&run.sim.seen(), &Records::default()).unwrap() {
+        if let Some(RescuePatches { abort, .. }) =
+            plan_rescue(&run.sim.seen(), &Records::default()).unwrap()
+        {
             let sim = run.sim.clone();
             run.sim.patch(&abort).unwrap();
             run.sim.settle();

@@ -11,13 +11,13 @@ use kube_cel::cel::{
 };
 use regex::Regex;
 
-use super::functions::{is_declared, overloads};
-use super::types::Type;
+use super::functions::{all_overloads, is_declared};
+use super::types::CelType;
 
 /// The variables that an expression may use, innermost last.
-pub(super) struct Scope(Vec<(String, Type)>);
+pub(super) struct Scope(Vec<(String, CelType)>);
 
-type Checked = Result<Type, String>;
+type CheckResult = Result<CelType, String>;
 
 /// Names of types are values in CEL, which the library does not support.
 const TYPE_NAMES: [&str; 10] = [
@@ -34,7 +34,7 @@ const TYPE_NAMES: [&str; 10] = [
 ];
 
 impl Scope {
-    pub(super) fn new(variables: impl IntoIterator<Item = (&'static str, Type)>) -> Self {
+    pub(super) fn new(variables: impl IntoIterator<Item = (&'static str, CelType)>) -> Self {
         Self(
             variables
                 .into_iter()
@@ -44,12 +44,12 @@ impl Scope {
     }
 
     /// The type of an expression, or what is wrong with it.
-    pub(super) fn check_text(&mut self, text: &str) -> Checked {
+    pub(super) fn check_expression_text(&mut self, text: &str) -> CheckResult {
         let program = cel::Program::compile(text).map_err(|e| parse_error(&e))?;
-        self.check(program.expression())
+        self.check_expression(program.expression())
     }
 
-    fn find(&self, name: &str) -> Option<&Type> {
+    fn find_variable(&self, name: &str) -> Option<&CelType> {
         self.0
             .iter()
             .rev()
@@ -57,55 +57,55 @@ impl Scope {
             .map(|(_, of)| of)
     }
 
-    fn check(&mut self, expression: &IdedExpr) -> Checked {
+    fn check_expression(&mut self, expression: &IdedExpr) -> CheckResult {
         match &expression.expr {
-            Expr::Unspecified => Ok(Type::Dyn),
+            Expr::Unspecified => Ok(CelType::Dyn),
             Expr::Ident(name) => self.check_name(name),
             Expr::Literal(literal) => Ok(type_of_literal(literal)),
             Expr::Select(select) => self.check_select(select),
             Expr::Call(call) => self.check_call(call),
             Expr::Comprehension(comprehension) => self.check_comprehension(comprehension),
             Expr::List(list) => {
-                let mut of = Type::Dyn;
+                let mut of = CelType::Dyn;
                 for element in &list.elements {
-                    of = same(&of, self.check(element)?)?;
+                    of = unify_types(&of, self.check_expression(element)?)?;
                 }
-                Ok(Type::List(Box::new(of)))
+                Ok(CelType::List(Box::new(of)))
             }
             Expr::Map(map) => {
-                let (mut keys, mut values) = (Type::Dyn, Type::Dyn);
+                let (mut keys, mut values) = (CelType::Dyn, CelType::Dyn);
                 for entry in &map.entries {
                     if let EntryExpr::MapEntry(entry) = &entry.expr {
-                        keys = same(&keys, self.check(&entry.key)?)?;
-                        values = same(&values, self.check(&entry.value)?)?;
+                        keys = unify_types(&keys, self.check_expression(&entry.key)?)?;
+                        values = unify_types(&values, self.check_expression(&entry.value)?)?;
                     }
                 }
-                Ok(Type::Map(Box::new(keys), Box::new(values)))
+                Ok(CelType::Map(Box::new(keys), Box::new(values)))
             }
-            Expr::Struct(of) => Err(undeclared(&of.type_name)),
+            Expr::Struct(of) => Err(undeclared_reference(&of.type_name)),
         }
     }
 
-    fn check_name(&self, name: &str) -> Checked {
-        match self.find(name) {
+    fn check_name(&self, name: &str) -> CheckResult {
+        match self.find_variable(name) {
             Some(of) => Ok(of.clone()),
             None if TYPE_NAMES.contains(&name) => {
                 Err(not_evaluated(&format!("the type {name} as a value")))
             }
-            None => Err(undeclared(name)),
+            None => Err(undeclared_reference(name)),
         }
     }
 
-    fn check_select(&mut self, select: &SelectExpr) -> Checked {
+    fn check_select(&mut self, select: &SelectExpr) -> CheckResult {
         let field = &select.field;
-        let of = match self.check(&select.operand)? {
-            Type::Object(fields) => fields
+        let of = match self.check_expression(&select.operand)? {
+            CelType::Object(fields) => fields
                 .get(field)
                 .cloned()
                 .ok_or_else(|| format!("undefined field '{field}'"))?,
-            Type::Map(_, values) => *values,
-            Type::Dyn | Type::Null => Type::Dyn,
-            Type::Optional(_) => {
+            CelType::Map(_, values) => *values,
+            CelType::Dyn | CelType::Null => CelType::Dyn,
+            CelType::Optional(_) => {
                 return Err(not_evaluated(
                     "the selection of a field of an optional value",
                 ));
@@ -113,34 +113,34 @@ impl Scope {
             other => return Err(format!("type '{other}' does not support field selection")),
         };
         Ok(if select.test {
-            Type::simple("bool")
+            CelType::simple("bool")
         } else {
             of
         })
     }
 
-    fn check_call(&mut self, call: &CallExpr) -> Checked {
+    fn check_call(&mut self, call: &CallExpr) -> CheckResult {
         let name = call.func_name.as_str();
         // The library's own function, from expanded macros.
         if name == "@not_strictly_false" {
-            return Ok(Type::simple("bool"));
+            return Ok(CelType::simple("bool"));
         }
-        if let Some(namespaced) = self.namespaced(call) {
+        if let Some(namespaced) = self.namespaced_function(call) {
             return self.check_overloads(&namespaced, None, &call.args);
         }
-        if let Some(of) = macro_of(call) {
+        if let Some(of) = unsupported_macro(call) {
             return Err(not_evaluated(&of));
         }
         self.check_overloads(name, call.target.as_deref(), &call.args)
     }
 
     /// Full name of a namespaced function: `math.abs(…)` is not a method of a value called `math`.
-    fn namespaced(&self, call: &CallExpr) -> Option<String> {
+    fn namespaced_function(&self, call: &CallExpr) -> Option<String> {
         let Expr::Ident(space) = &call.target.as_ref()?.expr else {
             return None;
         };
         let name = format!("{space}.{}", call.func_name);
-        (self.find(space).is_none()
+        (self.find_variable(space).is_none()
             && (is_declared(&name) || !TYPE_NAMES.contains(&space.as_str())))
         .then_some(name)
     }
@@ -150,7 +150,7 @@ impl Scope {
         name: &str,
         target: Option<&IdedExpr>,
         arguments: &[IdedExpr],
-    ) -> Checked {
+    ) -> CheckResult {
         // One row of the table covers the four comparisons.
         let row = if matches!(name, "_<=_" | "_>_" | "_>=_") {
             "_<_"
@@ -158,40 +158,44 @@ impl Scope {
             name
         };
         if !is_declared(row) {
-            return Err(undeclared(name));
+            return Err(undeclared_reference(name));
         }
-        let receiver = target.map(|t| self.check(t)).transpose()?;
+        let receiver = target.map(|t| self.check_expression(t)).transpose()?;
         let given = arguments
             .iter()
-            .map(|a| self.check(a))
+            .map(|a| self.check_expression(a))
             .collect::<Result<Vec<_>, _>>()?;
         check_literals(name, arguments)?;
-        let mut fitting: Option<(bool, Type)> = None;
-        for overload in overloads()
+        let mut fitting: Option<(bool, CelType)> = None;
+        for overload in all_overloads()
             .iter()
             .filter(|o| o.name == row && o.arguments.len() == given.len())
         {
             let mut bound = [None, None];
             let on = match (&receiver, &overload.receiver) {
                 (None, None) => true,
-                (Some(of), Some(wanted)) => of.fits(wanted, &mut bound),
+                (Some(of), Some(wanted)) => of.is_assignable_to(wanted, &mut bound),
                 _ => false,
             };
             if !on
                 || !given
                     .iter()
                     .zip(&overload.arguments)
-                    .all(|(of, wanted)| of.fits(wanted, &mut bound))
+                    .all(|(of, wanted)| of.is_assignable_to(wanted, &mut bound))
             {
                 continue;
             }
-            let result = overload.result.bind(&bound);
+            let result = overload.result.bind_parameters(&bound);
             fitting = Some(match fitting.take() {
                 None => (overload.evaluated, result),
                 // Which overload applies is known only at evaluation.
                 Some((evaluated, other)) => (
                     evaluated || overload.evaluated,
-                    if other == result { result } else { Type::Dyn },
+                    if other == result {
+                        result
+                    } else {
+                        CelType::Dyn
+                    },
                 ),
             });
         }
@@ -199,24 +203,24 @@ impl Scope {
             Some((true, result)) => Ok(result),
             Some((false, _)) => Err(not_evaluated(&format!(
                 "{} of {}",
-                shown(name),
-                listed(receiver.as_ref(), &given)
+                display_name(name),
+                format_signature(receiver.as_ref(), &given)
             ))),
             None => {
-                let given = listed(receiver.as_ref(), &given);
+                let given = format_signature(receiver.as_ref(), &given);
                 Err(format!(
                     "found no matching overload for '{}' applied to '{given}'",
-                    shown(name)
+                    display_name(name)
                 ))
             }
         }
     }
 
-    fn check_comprehension(&mut self, comprehension: &ComprehensionExpr) -> Checked {
-        let item = match self.check(&comprehension.iter_range)? {
-            Type::List(of) => *of,
-            Type::Map(keys, _) => *keys,
-            Type::Dyn => Type::Dyn,
+    fn check_comprehension(&mut self, comprehension: &ComprehensionExpr) -> CheckResult {
+        let item = match self.check_expression(&comprehension.iter_range)? {
+            CelType::List(of) => *of,
+            CelType::Map(keys, _) => *keys,
+            CelType::Dyn => CelType::Dyn,
             other => {
                 return Err(format!(
                     "expression of type '{other}' cannot be range of a comprehension"
@@ -226,7 +230,7 @@ impl Scope {
         if comprehension.iter_var2.is_some() {
             return Err(not_evaluated("macros with two variables"));
         }
-        let init = self.check(&comprehension.accu_init)?;
+        let init = self.check_expression(&comprehension.accu_init)?;
         let depth = self.0.len();
         self.0.push((comprehension.iter_var.clone(), item));
         self.0.push((comprehension.accu_var.clone(), init.clone()));
@@ -238,21 +242,21 @@ impl Scope {
     fn check_loop(
         &mut self,
         comprehension: &ComprehensionExpr,
-        init: Type,
+        init: CelType,
         depth: usize,
-    ) -> Checked {
-        self.check(&comprehension.loop_cond)?;
-        let step = self.check(&comprehension.loop_step)?;
+    ) -> CheckResult {
+        self.check_expression(&comprehension.loop_cond)?;
+        let step = self.check_expression(&comprehension.loop_step)?;
         // The element type of an empty list is open until an element is added.
         let accumulated = if init.is_known() { init } else { step };
         self.0.truncate(depth);
         self.0.push((comprehension.accu_var.clone(), accumulated));
-        self.check(&comprehension.result)
+        self.check_expression(&comprehension.result)
     }
 }
 
 /// Macros of Kubernetes' CEL that the library does not expand; here they are still calls.
-fn macro_of(call: &CallExpr) -> Option<String> {
+fn unsupported_macro(call: &CallExpr) -> Option<String> {
     let (name, count) = (call.func_name.as_str(), call.args.len());
     call.target.as_ref()?;
     let two_variables = match name {
@@ -305,9 +309,9 @@ fn check_literals(name: &str, arguments: &[IdedExpr]) -> Result<(), String> {
     }
 }
 
-fn type_of_literal(literal: &LiteralValue) -> Type {
-    Type::simple(match literal {
-        LiteralValue::Null => return Type::Null,
+fn type_of_literal(literal: &LiteralValue) -> CelType {
+    CelType::simple(match literal {
+        LiteralValue::Null => return CelType::Null,
         LiteralValue::Boolean(_) => "bool",
         LiteralValue::Bytes(_) => "bytes",
         LiteralValue::Double(_) => "double",
@@ -318,8 +322,8 @@ fn type_of_literal(literal: &LiteralValue) -> Type {
 }
 
 /// The elements of a literal must have the same type.
-fn same(known: &Type, next: Type) -> Checked {
-    if !next.fits(known, &mut [None, None]) {
+fn unify_types(known: &CelType, next: CelType) -> CheckResult {
+    if !next.is_assignable_to(known, &mut [None, None]) {
         return Err(format!("expected type '{known}' but found '{next}'"));
     }
     Ok(if known.is_known() {
@@ -329,7 +333,7 @@ fn same(known: &Type, next: Type) -> Checked {
     })
 }
 
-fn undeclared(name: &str) -> String {
+fn undeclared_reference(name: &str) -> String {
     format!("undeclared reference to '{name}' (in container '')")
 }
 
@@ -338,12 +342,12 @@ fn not_evaluated(what: &str) -> String {
 }
 
 /// Name of an operator without the `@` that marks internal ones.
-fn shown(name: &str) -> &str {
+fn display_name(name: &str) -> &str {
     name.trim_start_matches('@')
 }
 
-fn listed(receiver: Option<&Type>, arguments: &[Type]) -> String {
-    let arguments: Vec<String> = arguments.iter().map(Type::to_string).collect();
+fn format_signature(receiver: Option<&CelType>, arguments: &[CelType]) -> String {
+    let arguments: Vec<String> = arguments.iter().map(CelType::to_string).collect();
     let arguments = format!("({})", arguments.join(", "));
     receiver.map_or(arguments.clone(), |of| format!("{of}.{arguments}"))
 }

@@ -2,16 +2,16 @@
 
 use std::sync::LazyLock;
 
-use super::types::Type;
+use super::types::CelType;
 
 static TABLE: &str = include_str!("functions.txt");
 
 /// One overload of a function.
 pub(super) struct Overload {
-    pub(super) receiver: Option<Type>,
+    pub(super) receiver: Option<CelType>,
     pub(super) name: &'static str,
-    pub(super) arguments: Vec<Type>,
-    pub(super) result: Type,
+    pub(super) arguments: Vec<CelType>,
+    pub(super) result: CelType,
     /// Whether pocket's CEL library implements it.
     pub(super) evaluated: bool,
     /// An expression that evaluates to true.
@@ -20,10 +20,10 @@ pub(super) struct Overload {
 }
 
 static OVERLOADS: LazyLock<Vec<Overload>> =
-    LazyLock::new(|| TABLE.lines().filter_map(read_line).collect());
+    LazyLock::new(|| TABLE.lines().filter_map(parse_line).collect());
 
 /// Every overload, in the order of the table.
-pub(super) fn overloads() -> &'static [Overload] {
+pub(super) fn all_overloads() -> &'static [Overload] {
     &OVERLOADS
 }
 
@@ -32,7 +32,7 @@ pub(super) fn is_declared(name: &str) -> bool {
     OVERLOADS.iter().any(|o| o.name == name)
 }
 
-fn read_line(line: &'static str) -> Option<Overload> {
+fn parse_line(line: &'static str) -> Option<Overload> {
     if line.is_empty() || line.starts_with('#') {
         return None;
     }
@@ -46,18 +46,18 @@ fn read_line(line: &'static str) -> Option<Overload> {
         .rsplit_once(':')
         .filter(|_| !head.starts_with('_'))
     {
-        Some((receiver, name)) => (Some(Type::parse(receiver)?.0), name),
+        Some((receiver, name)) => (Some(CelType::parse_prefix(receiver)?.0), name),
         None => (None, &head[..open]),
     };
     let close = head.rfind(')')?;
     let mut arguments = Vec::new();
     let mut rest = &head[open + 1..close];
     while !rest.is_empty() {
-        let (of, left) = Type::parse(rest)?;
+        let (of, left) = CelType::parse_prefix(rest)?;
         arguments.push(of);
         rest = left.strip_prefix(',').unwrap_or(left);
     }
-    let (result, _) = Type::parse(&head[close + 1..])?;
+    let (result, _) = CelType::parse_prefix(&head[close + 1..])?;
     Some(Overload {
         receiver,
         name,
@@ -80,7 +80,7 @@ mod tests {
         let lines = TABLE
             .lines()
             .filter(|l| !l.is_empty() && !l.starts_with('#'));
-        let unread: Vec<&str> = lines.filter(|l| read_line(l).is_none()).collect();
+        let unread: Vec<&str> = lines.filter(|l| parse_line(l).is_none()).collect();
         assert_eq!(unread, [""; 0]);
     }
 
@@ -96,7 +96,7 @@ mod tests {
                 other => Err(format!("{other:?}")),
             }
         };
-        let wrong: Vec<String> = overloads()
+        let wrong: Vec<String> = all_overloads()
             .iter()
             .map(|o| (o.evaluated, o.example, evaluate(o.example)))
             .filter(|(evaluated, _, got)| *evaluated != (*got == Ok(true)))

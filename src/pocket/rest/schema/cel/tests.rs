@@ -224,7 +224,7 @@ fn what_was_before_is_known_only_where_items_are_told_apart() {
 
 #[test]
 fn the_rules_of_what_pocket_brings_and_of_graylane_itself_are_fine() {
-    for definition in crate::pocket::rest::seed::definitions()
+    for definition in crate::pocket::rest::seed::seed_definitions()
         .into_iter()
         .chain(graylane_definitions())
     {
@@ -240,7 +240,7 @@ fn the_rules_of_what_pocket_brings_and_of_graylane_itself_are_fine() {
 }
 
 fn graylane_definitions() -> Vec<Value> {
-    crate::api::definitions()
+    crate::api::crd_definitions()
         .iter()
         .map(|d| serde_json::to_value(d).unwrap())
         .collect()

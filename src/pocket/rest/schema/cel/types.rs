@@ -9,23 +9,23 @@ use super::super::is_set;
 
 /// Type of a value.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Type {
+pub(super) enum CelType {
     /// Known only at evaluation; fits everything.
     Dyn,
     Null,
     /// `int`, `string`, `timestamp`, `quantity`, …
     Simple(String),
-    List(Box<Type>),
-    Map(Box<Type>, Box<Type>),
-    Optional(Box<Type>),
+    List(Box<CelType>),
+    Map(Box<CelType>, Box<CelType>),
+    Optional(Box<CelType>),
     /// An object with known fields, by their names in expressions.
-    Object(Arc<BTreeMap<String, Type>>),
+    Object(Arc<BTreeMap<String, CelType>>),
     /// A type parameter of a signature: `A` or `B`.
     Parameter(u8),
 }
 
 /// Words of the language: a field with such a name is escaped (`__true__`).
-const RESERVED: [&str; 21] = [
+const RESERVED_WORDS: [&str; 21] = [
     "true",
     "false",
     "null",
@@ -48,7 +48,7 @@ const RESERVED: [&str; 21] = [
     "void",
     "while",
 ];
-const SIMPLE: [&str; 16] = [
+const SIMPLE_TYPES: [&str; 16] = [
     "bool",
     "int",
     "uint",
@@ -67,23 +67,24 @@ const SIMPLE: [&str; 16] = [
     "null_type",
 ];
 
-impl Type {
+impl CelType {
     pub(super) fn simple(name: &str) -> Self {
         Self::Simple(name.to_owned())
     }
 
-    pub(super) fn is(&self, name: &str) -> bool {
+    pub(super) fn is_simple(&self, name: &str) -> bool {
         matches!(self, Self::Simple(own) if own == name)
     }
 
     /// The type of a schema's values; `None` if it is unknown, in which case no expression may use
     /// them.
-    pub(super) fn of_schema(schema: &Value, resource_root: bool) -> Option<Self> {
+    pub(super) fn from_schema(schema: &Value, resource_root: bool) -> Option<Self> {
         if is_set(schema, "x-kubernetes-int-or-string") {
             return Some(Self::Dyn);
         }
-        let embedded =
-            |inner: &Value| Self::of_schema(inner, is_set(inner, "x-kubernetes-embedded-resource"));
+        let embedded = |inner: &Value| {
+            Self::from_schema(inner, is_set(inner, "x-kubernetes-embedded-resource"))
+        };
         let kind = if resource_root {
             "object"
         } else {
@@ -124,7 +125,7 @@ impl Type {
     }
 
     /// Parses a type such as `list<A>` at the start of a text; also returns the rest of the text.
-    pub(super) fn parse(text: &str) -> Option<(Self, &str)> {
+    pub(super) fn parse_prefix(text: &str) -> Option<(Self, &str)> {
         let text = text.trim_start();
         let end = text
             .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
@@ -135,7 +136,7 @@ impl Type {
             "B" => (Self::Parameter(1), rest),
             "dyn" => (Self::Dyn, rest),
             "list" | "optional" => {
-                let (of, rest) = Self::parse(rest.strip_prefix('<')?)?;
+                let (of, rest) = Self::parse_prefix(rest.strip_prefix('<')?)?;
                 let of = Box::new(of);
                 (
                     if name == "list" {
@@ -147,26 +148,26 @@ impl Type {
                 )
             }
             "map" => {
-                let (keys, rest) = Self::parse(rest.strip_prefix('<')?)?;
-                let (values, rest) = Self::parse(rest.strip_prefix(',')?)?;
+                let (keys, rest) = Self::parse_prefix(rest.strip_prefix('<')?)?;
+                let (values, rest) = Self::parse_prefix(rest.strip_prefix(',')?)?;
                 (
                     Self::Map(Box::new(keys), Box::new(values)),
                     rest.strip_prefix('>')?,
                 )
             }
-            name if SIMPLE.contains(&name) => (Self::simple(name), rest),
+            name if SIMPLE_TYPES.contains(&name) => (Self::simple(name), rest),
             _ => return None,
         })
     }
 
     /// Whether a value of this type fits where a signature has `wanted`. A parameter of the
     /// signature is bound to the first known type given for it.
-    pub(super) fn fits(&self, wanted: &Self, bound: &mut [Option<Self>; 2]) -> bool {
+    pub(super) fn is_assignable_to(&self, wanted: &Self, bound: &mut [Option<Self>; 2]) -> bool {
         match (self, wanted) {
             (of, Self::Parameter(n)) => {
                 let slot = usize::from(*n);
                 match bound[slot].clone() {
-                    Some(known) if known.is_known() => of.fits(&known, bound),
+                    Some(known) if known.is_known() => of.is_assignable_to(&known, bound),
                     _ => {
                         bound[slot] = Some(of.clone());
                         true
@@ -175,22 +176,25 @@ impl Type {
             }
             (Self::Dyn | Self::Null, _) | (_, Self::Dyn | Self::Null) => true,
             (Self::List(a), Self::List(b)) | (Self::Optional(a), Self::Optional(b)) => {
-                a.fits(b, bound)
+                a.is_assignable_to(b, bound)
             }
-            (Self::Map(a, b), Self::Map(c, d)) => a.fits(c, bound) && b.fits(d, bound),
+            (Self::Map(a, b), Self::Map(c, d)) => {
+                a.is_assignable_to(c, bound) && b.is_assignable_to(d, bound)
+            }
             (a, b) => a == b,
         }
     }
 
     /// The type with the parameters of a signature filled in.
-    pub(super) fn bind(&self, bound: &[Option<Self>; 2]) -> Self {
+    pub(super) fn bind_parameters(&self, bound: &[Option<Self>; 2]) -> Self {
         match self {
             Self::Parameter(n) => bound[usize::from(*n)].clone().unwrap_or(Self::Dyn),
-            Self::List(of) => Self::List(Box::new(of.bind(bound))),
-            Self::Optional(of) => Self::Optional(Box::new(of.bind(bound))),
-            Self::Map(keys, values) => {
-                Self::Map(Box::new(keys.bind(bound)), Box::new(values.bind(bound)))
-            }
+            Self::List(of) => Self::List(Box::new(of.bind_parameters(bound))),
+            Self::Optional(of) => Self::Optional(Box::new(of.bind_parameters(bound))),
+            Self::Map(keys, values) => Self::Map(
+                Box::new(keys.bind_parameters(bound)),
+                Box::new(values.bind_parameters(bound)),
+            ),
             other => other.clone(),
         }
     }
@@ -206,7 +210,7 @@ impl Type {
     }
 }
 
-impl fmt::Display for Type {
+impl fmt::Display for CelType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Dyn | Self::Parameter(_) => f.write_str("dyn"),
@@ -221,8 +225,8 @@ impl fmt::Display for Type {
 }
 
 /// Fields that every custom resource has, whatever its schema says.
-fn root_fields() -> [(String, Type); 3] {
-    let text = || Type::simple("string");
+fn root_fields() -> [(String, CelType); 3] {
+    let text = || CelType::simple("string");
     let metadata = BTreeMap::from([
         ("name".to_owned(), text()),
         ("generateName".to_owned(), text()),
@@ -230,13 +234,13 @@ fn root_fields() -> [(String, Type); 3] {
     [
         ("apiVersion".to_owned(), text()),
         ("kind".to_owned(), text()),
-        ("metadata".to_owned(), Type::Object(Arc::new(metadata))),
+        ("metadata".to_owned(), CelType::Object(Arc::new(metadata))),
     ]
 }
 
 /// Name of a field in expressions; `None` if it has none.
 fn escape_field(name: &str) -> Option<String> {
-    if RESERVED.contains(&name) {
+    if RESERVED_WORDS.contains(&name) {
         return Some(format!("__{name}__"));
     }
     let escaped = name
@@ -266,11 +270,11 @@ mod tests {
             ("map<string, list<string>>", "map(string, list(string))"),
             ("optional<list<string>>", "optional_type(list(string))"),
         ] {
-            let (of, rest) = Type::parse(text).unwrap();
+            let (of, rest) = CelType::parse_prefix(text).unwrap();
             assert_eq!((of.to_string().as_str(), rest), (shown, ""), "{text}");
         }
         for bad in ["", "nothing", "list", "list<int", "map<int>"] {
-            assert_eq!(Type::parse(bad), None, "{bad}");
+            assert_eq!(CelType::parse_prefix(bad), None, "{bad}");
         }
     }
 
@@ -283,7 +287,7 @@ mod tests {
             "port": {"x-kubernetes-int-or-string": true},
             "unknown": {"x-kubernetes-preserve-unknown-fields": true},
         }});
-        let Some(Type::Object(fields)) = Type::of_schema(&schema, false) else {
+        let Some(CelType::Object(fields)) = CelType::from_schema(&schema, false) else {
             panic!("an object")
         };
         let shown: Vec<String> = fields
@@ -301,7 +305,7 @@ mod tests {
                 "port: dyn",
             ]
         );
-        let Some(Type::Object(root)) = Type::of_schema(&schema, true) else {
+        let Some(CelType::Object(root)) = CelType::from_schema(&schema, true) else {
             panic!("an object")
         };
         assert!(root.contains_key("metadata") && root.contains_key("kind"));

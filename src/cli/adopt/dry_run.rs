@@ -1,0 +1,87 @@
+//! Shows what applying an object would change, by a server-side dry run.
+
+use color_eyre::eyre::Result;
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+    core::DynamicObject,
+};
+use serde_json::Value;
+use similar::TextDiff;
+
+use crate::{
+    api::FIELD_MANAGER,
+    cli::{
+        output::{self, Format},
+        session::{Session, api_error},
+    },
+    cluster::error,
+    domain::workflow::object_key,
+};
+
+/// Describes what applying `object` would change. The server computes it; nothing is written.
+pub(super) async fn describe_change(session: &Session, object: &Value) -> Result<String> {
+    let (api, who) = (api_for_object(session, object), object_title(object));
+    let name = object_key(object).name;
+    let live = api
+        .get(&name)
+        .await
+        .map_err(api_error(format!("reading {who}")))?;
+    let params = PatchParams {
+        dry_run: true,
+        ..PatchParams::apply(FIELD_MANAGER)
+    };
+    let after = match api.patch(&name, &params, &Patch::Apply(object)).await {
+        Ok(after) => after,
+        Err(e) if error::is_conflict(&e) => {
+            return Ok(format!(
+                "{who}: others manage fields with other values: {}",
+                error::describe_error(&e)
+            ));
+        }
+        Err(e) => return Err(api_error(format!("asking what applying {who} changes"))(e)),
+    };
+    let (before, after) = (to_comparable_yaml(&live)?, to_comparable_yaml(&after)?);
+    Ok(if before == after {
+        format!("{who}: nothing")
+    } else {
+        format!("{who}:\n{}", unified_diff(&before, &after))
+    })
+}
+
+/// A unified diff with three lines of context.
+pub(in crate::cli) fn unified_diff(before: &str, after: &str) -> String {
+    TextDiff::from_lines(before, after)
+        .unified_diff()
+        .context_radius(3)
+        .to_string()
+}
+
+/// The object as YAML, without its status and the fields that the server maintains.
+fn to_comparable_yaml(object: &DynamicObject) -> Result<String> {
+    let mut value = serde_json::to_value(object)?;
+    for key in ["managedFields", "resourceVersion", "generation"] {
+        value["metadata"]
+            .as_object_mut()
+            .map(|m| m.shift_remove(key));
+    }
+    value.as_object_mut().map(|o| o.shift_remove("status"));
+    value.sort_all_objects();
+    output::format_value(&value, Format::Yaml)
+}
+
+/// Kind and name, as `Deployment checkout`.
+pub(super) fn object_title(object: &Value) -> String {
+    let item = object_key(object);
+    format!("{} {}", item.kind, item.name)
+}
+
+fn api_for_object(session: &Session, object: &Value) -> Api<DynamicObject> {
+    let item = object_key(object);
+    let namespace = if item.namespace.is_empty() {
+        &session.namespace
+    } else {
+        &item.namespace
+    };
+    Api::namespaced_with(session.client.clone(), namespace, &item.api_resource())
+}

@@ -1,0 +1,304 @@
+//! The cluster that the cockpit shows. Switching to another one ends the watches of the old one;
+//! later intents go to the new one.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use jiff::Timestamp;
+use tokio::sync::{OnceCell, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    api::LaneGroup,
+    cluster::{
+        self,
+        agent::Agent,
+        clusters::Clusters,
+        connect::{self, ClusterSource, ConnectError, Connected},
+        error, rights,
+        trace::SpanInlet,
+        trace_stores::TraceStoreClient,
+    },
+    domain::{
+        text::Clean,
+        world::{Link, LinkTrouble, World},
+    },
+    ui::{Fault, effect::ClusterChoice},
+};
+
+/// The cluster that the cockpit started with; it can always be selected again.
+pub(super) struct HomeCluster {
+    pub(super) place: String,
+    /// `None` for the demo of this process.
+    pub(super) source: Option<ClusterSource>,
+    pub(super) connected: Connected,
+    /// Worlds from a watch that runs already, if any.
+    pub(super) worlds: Option<WorldFeed>,
+}
+
+/// The cluster that intents go to.
+#[derive(Clone)]
+pub(super) struct ActiveCluster {
+    pub(super) clusters: Clusters,
+    pub(super) namespace: String,
+    /// The acting user, once known.
+    by: Arc<OnceCell<String>>,
+    /// Adds spans to the worlds.
+    inlet: SpanInlet,
+    place: String,
+    stop: CancellationToken,
+}
+
+impl ActiveCluster {
+    /// Reads a trace from the stores of a lane group and adds its spans to the worlds.
+    pub(super) fn fetch_trace(&self, group: Arc<LaneGroup>, trace: String) {
+        let (inlet, client, stop) = (
+            self.inlet.clone(),
+            self.clusters.home_client().clone(),
+            self.stop.clone(),
+        );
+        let fetching = async move {
+            for source in &group.spec.hops {
+                let Ok(Some(store)) = TraceStoreClient::from_source(source, &group, &client) else {
+                    continue;
+                };
+                match store.fetch_trace(&trace).await {
+                    Ok(spans) => spans.into_iter().for_each(|span| inlet.send(span)),
+                    Err(why) => tracing::warn!(%trace, %why, "the rest of a trace is not seen"),
+                }
+            }
+        };
+        tokio::spawn(async move { stop.run_until_cancelled(fetching).await });
+    }
+
+    /// The acting user, as the server knows it.
+    pub(super) async fn acting_user(&self) -> Result<String, Fault> {
+        let asked = self
+            .by
+            .get_or_try_init(|| rights::current_user(self.clusters.home_client()))
+            .await;
+        asked.cloned().map_err(|why| {
+            Fault::new(&format!(
+                "who you are there is not known: {}",
+                error::describe_error(&why)
+            ))
+        })
+    }
+}
+
+pub(super) struct ClusterSession {
+    home: HomeCluster,
+    /// The acting user on the home cluster, where the server does not decide it.
+    by: Option<String>,
+    kubeconfig: Option<PathBuf>,
+    /// The namespace requested on the command line; takes precedence over that of a context.
+    namespace: Option<String>,
+    here: Mutex<Option<ActiveCluster>>,
+    out: watch::Sender<World>,
+}
+
+impl ClusterSession {
+    pub(super) fn new(
+        home: HomeCluster,
+        by: Option<String>,
+        kubeconfig: Option<PathBuf>,
+        namespace: Option<String>,
+    ) -> Self {
+        let seat = Self {
+            home,
+            by,
+            kubeconfig,
+            namespace,
+            here: Mutex::default(),
+            out: watch::Sender::default(),
+        };
+        seat.switch_home();
+        seat
+    }
+
+    /// The current cluster; `None` if the selected context cannot be used.
+    pub(super) fn active_cluster(&self) -> Option<ActiveCluster> {
+        self.here
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(super) fn worlds(&self) -> watch::Receiver<World> {
+        self.out.subscribe()
+    }
+
+    pub(super) fn place(&self) -> String {
+        self.active_cluster()
+            .map_or_else(|| self.home.place.clone(), |here| here.place)
+    }
+
+    /// The home cluster and all contexts of the kubeconfig.
+    pub(super) fn cluster_choices(&self) -> Result<Vec<ClusterChoice>, ConnectError> {
+        let known = connect::read_kubeconfig(self.kubeconfig.as_deref())
+            .map(|kubeconfig| connect::list_contexts(&kubeconfig));
+        // A missing kubeconfig is no error: not everybody uses kubectl.
+        let known = if self.kubeconfig.is_none() && !connect::has_kubeconfig() {
+            Ok(vec![])
+        } else {
+            known
+        };
+        let mut choices: Vec<ClusterChoice> = known?
+            .into_iter()
+            .map(|context| ClusterChoice {
+                place: format!("context {}", context.name),
+                server: Clean::from_untrusted(&context.server),
+                namespace: Clean::from_untrusted(
+                    self.namespace
+                        .as_ref()
+                        .or(context.namespace.as_ref())
+                        .map_or("default", |n| n),
+                ),
+                current: context.current,
+                name: context.name,
+            })
+            .collect();
+        if choices.iter().all(|c| c.place != self.home.place) {
+            let own = ClusterChoice {
+                name: self.home.place.clone(),
+                place: self.home.place.clone(),
+                server: Clean::from("where this began"),
+                namespace: Clean::from_untrusted(&self.home.connected.namespace),
+                current: false,
+            };
+            choices.insert(0, own);
+        }
+        Ok(choices)
+    }
+
+    /// Switches to another context, whether or not its cluster can be reached.
+    pub(super) fn switch_context(&self, name: &str) {
+        let home_context = matches!(&self.home.source, Some(ClusterSource::Kubectl { .. }))
+            && name == self.home.connected.name;
+        if name == self.home.place || home_context {
+            self.switch_home();
+            return;
+        }
+        let source = ClusterSource::Kubectl {
+            kubeconfig: self.kubeconfig.clone(),
+            context: Some(name.to_owned()),
+        };
+        let place = format!("context {name}");
+        match connect::prepare_client(&source, self.namespace.as_deref(), Agent::Cockpit) {
+            Ok(connected) => self.activate_cluster(connected, place, None, None),
+            Err(why) => {
+                self.stop_watching();
+                let why = Clean::from_untrusted(&why.to_string().replace('\n', "; "));
+                let link = Link::Stale {
+                    since: Timestamp::now(),
+                    trouble: LinkTrouble::Unauthorized,
+                    why,
+                };
+                self.out.send_replace(World {
+                    cluster_name: Clean::from_untrusted(&place),
+                    link,
+                    ..World::default()
+                });
+            }
+        }
+    }
+
+    fn switch_home(&self) {
+        let (connected, place) = (self.home.connected.clone(), self.home.place.clone());
+        self.activate_cluster(connected, place, self.home.worlds.clone(), self.by.clone());
+    }
+
+    fn activate_cluster(
+        &self,
+        connected: Connected,
+        place: String,
+        worlds: Option<WorldFeed>,
+        by: Option<String>,
+    ) {
+        self.stop_watching();
+        let stop = CancellationToken::new();
+        let (clusters, namespace) = (connected.clusters, connected.namespace);
+        let named = WorldLabel {
+            place: Clean::from_untrusted(&place),
+            me: by.as_deref().map(Clean::from_untrusted),
+        };
+        self.out.send_replace(named.label_world(World {
+            namespace: namespace.clone(),
+            ..World::default()
+        }));
+        let (worlds, inlet) = worlds.unwrap_or_else(|| {
+            cluster::watch::spawn_with_inlet(clusters.clone(), namespace.clone(), stop.clone())
+        });
+        tokio::spawn(forward_worlds(
+            worlds,
+            self.out.clone(),
+            named,
+            stop.clone(),
+        ));
+        let by = Arc::new(OnceCell::new_with(by));
+        let here = ActiveCluster {
+            clusters,
+            namespace,
+            by,
+            inlet,
+            place,
+            stop,
+        };
+        *self.here.lock().unwrap_or_else(PoisonError::into_inner) = Some(here);
+    }
+
+    /// Ends the watches of the current cluster.
+    pub(super) fn stop_watching(&self) {
+        if let Some(old) = self
+            .here
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        {
+            old.stop.cancel();
+        }
+    }
+}
+
+/// Worlds, and the inlet through which spans get into them.
+type WorldFeed = (watch::Receiver<World>, SpanInlet);
+
+/// How a world is labelled.
+struct WorldLabel {
+    place: Clean,
+    /// The acting user, where the server does not decide it.
+    me: Option<Clean>,
+}
+
+impl WorldLabel {
+    fn label_world(&self, world: World) -> World {
+        World {
+            cluster_name: self.place.clone(),
+            me: self.me.clone(),
+            ..world
+        }
+    }
+}
+
+/// Forwards worlds under the name of their cluster until another one is selected.
+async fn forward_worlds(
+    mut worlds: watch::Receiver<World>,
+    out: watch::Sender<World>,
+    named: WorldLabel,
+    stop: CancellationToken,
+) {
+    worlds.mark_changed();
+    while let Some(Ok(())) = stop.run_until_cancelled(worlds.changed()).await {
+        let world = named.label_world(worlds.borrow_and_update().clone());
+        out.send_if_modified(|old| {
+            // Another cluster was selected meanwhile: its worlds take precedence.
+            let ours = old.cluster_name == named.place && !stop.is_cancelled();
+            if ours {
+                *old = world;
+            }
+            ours
+        });
+    }
+}

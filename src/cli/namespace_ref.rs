@@ -1,0 +1,107 @@
+//! Namespaces of a workspace: that of our resources, and those of the environments in their
+//! clusters.
+
+use std::collections::BTreeSet;
+
+use color_eyre::eyre::Result;
+use kube::Client;
+
+use super::{get, session::Session};
+use crate::{
+    api::App,
+    domain::world::{ObjectKey, split_context},
+};
+
+/// A namespace in a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct NamespaceRef {
+    /// `None` for the home cluster.
+    pub(super) context: Option<String>,
+    pub(super) namespace: String,
+}
+
+impl NamespaceRef {
+    pub(super) fn client(&self, session: &Session) -> Client {
+        session.clusters.client_for(self.context.as_deref())
+    }
+
+    /// `NAMESPACE/NAME` or `CONTEXT/NAMESPACE/NAME`.
+    pub(super) fn qualified_name(&self, name: &str) -> String {
+        format!(
+            "{}/{name}",
+            ObjectKey::in_context(self.context.as_deref(), &self.namespace, "").namespace
+        )
+    }
+}
+
+/// Splits `[[CONTEXT/]NAMESPACE/]NAME` into a namespace, if it is given, and a name.
+pub(super) fn parse_object_path<'a>(
+    session: &Session,
+    text: &'a str,
+) -> (Option<NamespaceRef>, &'a str) {
+    let Some((namespace, name)) = text.rsplit_once('/') else {
+        return (None, text);
+    };
+    let (context, namespace) = split_context(namespace);
+    let context = session
+        .clusters
+        .normalize_context(context)
+        .map(str::to_owned);
+    (
+        Some(NamespaceRef {
+            context,
+            namespace: namespace.to_owned(),
+        }),
+        name,
+    )
+}
+
+/// The namespace of our resources.
+pub(super) fn home_namespace(session: &Session) -> NamespaceRef {
+    NamespaceRef {
+        context: None,
+        namespace: session.namespace.clone(),
+    }
+}
+
+/// The home namespace first, then those of the environments.
+pub(super) async fn all_namespaces(session: &Session) -> Result<Vec<NamespaceRef>> {
+    let home = home_namespace(session);
+    let apps: Vec<App> = get::list_if_installed(session).await?;
+    let environments = apps.iter().flat_map(|a| &a.spec.environments);
+    let others: BTreeSet<NamespaceRef> = environments
+        .map(|e| NamespaceRef {
+            context: session
+                .clusters
+                .normalize_context(e.context.as_deref())
+                .map(str::to_owned),
+            namespace: e.namespace.clone(),
+        })
+        .filter(|p| *p != home)
+        .collect();
+    Ok([home].into_iter().chain(others).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::session::tests::on_refusal;
+
+    #[tokio::test]
+    async fn only_what_is_not_installed_has_no_environments() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = NamespaceRef {
+            context: None,
+            namespace: "demo".into(),
+        };
+        assert_eq!(
+            all_namespaces(&on_refusal(404, dir.path())).await.unwrap(),
+            [home]
+        );
+        let told = all_namespaces(&on_refusal(403, dir.path()))
+            .await
+            .unwrap_err()
+            .to_string();
+        assert_eq!(told, "listing apps in namespace demo: no such luck");
+    }
+}

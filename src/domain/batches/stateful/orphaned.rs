@@ -1,0 +1,141 @@
+//! A StatefulSet whose partition is left over from a rollout, although no annotation and no record
+//! says so.
+//!
+//! Any value of a partition may be the user's, unlike a Deployment's latch. The evidence is who
+//! wrote it: graylane, although no finished rollout left it, with pods of two versions around it.
+//! Such a partition must not be mistaken for the user's own: the next release would stop there and
+//! report success.
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use serde_json::json;
+
+use super::{
+    super::{
+        compute_targets,
+        goal::{Goal, RolloutAction, patch_or_wait},
+        latch::{Latch, PreviousVersion, RolloutMark},
+        records::has_ended,
+        template,
+    },
+    patch,
+    settings::{PartitionStep, StatefulSettings},
+};
+use crate::{
+    api::FIELD_MANAGER,
+    domain::{
+        command_line::CommandLine,
+        observe::{StatefulSeen, last_writer},
+    },
+};
+
+/// Whether the settings are those of the rollout, and neither those before it nor those to come.
+/// The record may be one step behind, so the stop of any of its batches counts as its own.
+pub(super) fn has_rollout_partition(
+    live: &StatefulSet,
+    latch: &Latch<PartitionStep, StatefulSettings>,
+) -> bool {
+    let at = StatefulSettings::from_stateful_set(live).partition();
+    let PartitionStep {
+        partition,
+        replicas,
+    } = latch.written;
+    let batches = compute_targets(
+        &latch.batches,
+        replicas.saturating_sub(latch.after.partition()),
+    );
+    let mut stops = batches
+        .iter()
+        .map(|new| replicas.saturating_sub(*new))
+        .chain([partition]);
+    stops.any(|stop| stop == at)
+        && at != latch.before.own.partition()
+        && at != latch.after.partition()
+}
+
+/// Whether a StatefulSet shows a rollout that is only recorded.
+pub(in crate::domain::batches) fn shows_rollout(
+    live: &StatefulSet,
+    latch: &Latch<PartitionStep, StatefulSettings>,
+) -> bool {
+    has_rollout_partition(live, latch)
+        || !template::is_same_template(&latch.before.template, &template::of_stateful(live))
+}
+
+fn is_written_by_us(live: &StatefulSet, path: &[&str]) -> bool {
+    last_writer(&live.metadata, path).is_some_and(|(by, _)| by == FIELD_MANAGER)
+}
+
+/// Whether its partition may be left over from an unknown rollout: graylane wrote it, and no
+/// finished rollout left it.
+pub fn may_be_orphaned(seen: &StatefulSeen) -> bool {
+    let (live, meta) = (&seen.live, &seen.live.metadata);
+    let at = StatefulSettings::from_stateful_set(live).partition();
+    let left = PreviousVersion::<StatefulSettings>::from_meta(meta)
+        .map(|p| p.left.unwrap_or(p.own).partition());
+    RolloutMark::from_meta(meta) == Ok(None)
+        && (1..seen.replicas()).contains(&at)
+        && left != Some(at)
+        && is_written_by_us(
+            live,
+            &["spec", "updateStrategy", "rollingUpdate", "partition"],
+        )
+}
+
+/// Whether the partition is left over, as far as can be seen without a record: pods of two
+/// versions, and graylane wrote the template.
+pub(super) fn is_orphaned(seen: &StatefulSeen) -> bool {
+    let two = !seen.new.pods.is_empty() && !seen.old.pods.is_empty();
+    two && may_be_orphaned(seen) && is_written_by_us(&seen.live, &["spec", "template"])
+}
+
+/// What a new release does first about such a partition; `None` when nothing is left over.
+pub(super) fn release_orphaned_partition(
+    seen: &StatefulSeen,
+    goal: &Goal<StatefulSet>,
+) -> Option<RolloutAction> {
+    let live = &seen.live;
+    let known = goal
+        .records
+        .parse_latch::<PartitionStep, StatefulSettings>();
+    let Some(known) =
+        known.filter(|k| has_rollout_partition(live, k) && !has_ended(&live.metadata, k))
+    else {
+        let named = StatefulSettings::from_stateful_set(goal.manifest)
+            .update_strategy
+            .is_some_and(|s| !s["rollingUpdate"]["partition"].is_null());
+        // A manifest that names a partition says whose it is.
+        return (is_orphaned(seen) && !named && !goal.hold).then(|| {
+            RolloutAction::Stop(format!("{}; then retry", describe_orphaned(&seen.live)))
+        });
+    };
+    if goal.hold || goal.upto == 0 {
+        return Some(RolloutAction::Held);
+    }
+    let back = template::is_same_template(&known.before.template, &template::of_stateful(live));
+    if !(back || (seen.is_observed() && seen.old.pods.is_empty())) {
+        return Some(RolloutAction::Stop(
+            "the partition of a rollout is on that no annotation tells of, with pods of two versions: `graylane rescue` \
+             shows both ways out of it; then retry"
+                .into(),
+        ));
+    }
+    Some(patch_or_wait(
+        patch::remove_partition(live, &known.before.own),
+        "the partition of a rollout that is over comes off",
+    ))
+}
+
+/// Describes the leftover partition and both ways out.
+pub(super) fn describe_orphaned(live: &StatefulSet) -> String {
+    let name = live.metadata.name.as_deref().unwrap_or_default();
+    let patch = json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": 0}}}});
+    format!(
+        "its partition {} is that of a rollout that no annotation and no release tells of, with pods of two versions. To \
+         finish it: `{}`. To go back: `{}`, and the same patch after it. Where it is your own, name it in the manifest",
+        StatefulSettings::from_stateful_set(live).partition(),
+        CommandLine::kubectl("patch statefulset")
+            .arg(name)
+            .json_option("-p", &patch),
+        CommandLine::kubectl("rollout undo statefulset").arg(name)
+    )
+}

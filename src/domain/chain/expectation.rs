@@ -1,0 +1,117 @@
+//! What the lanes promise at this moment: which side of an app answers a request with a tag.
+
+use jiff::Timestamp;
+
+use crate::{
+    api::{Lane, LaneGroup, OnLoss, Served},
+    domain::world::World,
+};
+
+/// Side that should answer, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expectation {
+    /// Side that should answer.
+    pub served: Served,
+    /// Reason, for messages.
+    pub reason: String,
+    /// Whether a fallback counts as a leak.
+    pub strict: bool,
+    /// Since when that side serves, if this is known.
+    pub since: Option<Timestamp>,
+}
+
+/// Determines which side should answer a request to `app` with that tag. If `group` is `None`, the
+/// first group with the app is used.
+pub fn expected_side(
+    group: Option<&str>,
+    app: &str,
+    tag: Option<&str>,
+    world: &World,
+) -> Expectation {
+    let base = |reason: String, strict| Expectation {
+        served: Served::Base,
+        reason,
+        strict,
+        since: None,
+    };
+    let Some(tag) = tag else {
+        return base("the request has no tag".into(), false);
+    };
+    let Some(found) = find_group(group, app, world) else {
+        return base(format!("{app} is in no lane group"), false);
+    };
+    let name = found.metadata.name.as_deref().unwrap_or_default();
+    let lanes: Vec<&Lane> = world
+        .lanes
+        .values()
+        .map(|l| &**l)
+        .filter(|l| l.spec.group == name && l.spec.tag == tag)
+        .collect();
+    if lanes.is_empty() {
+        return base(format!("no lane of {name} has the tag {tag}"), false);
+    }
+    let on: Vec<&Lane> = lanes.into_iter().filter(|l| l.spec.enabled).collect();
+    let Some(first) = on.first() else {
+        return base(format!("the lane {tag} is disabled"), false);
+    };
+    let strict = on.iter().any(|l| l.spec.strict);
+    if !found.spec.apps.iter().any(|a| a.app == app) {
+        return base(format!("{app} is not among the apps of {name}"), strict);
+    }
+    let ready = world.has_ready_gray_pod(app, tag);
+    let told = |l: &&Lane| {
+        l.status
+            .as_ref()
+            .and_then(|s| s.apps.iter().find(|a| a.app == app))
+            .cloned()
+    };
+    let Some(status) = on
+        .iter()
+        .filter_map(told)
+        .max_by_key(|s| s.served == Served::Gray)
+        .or_else(|| told(first))
+    else {
+        return match ready {
+            true => Expectation {
+                served: Served::Gray,
+                reason: format!("{app} has ready {tag} pods"),
+                strict,
+                since: None,
+            },
+            false => base(format!("{app} has no ready {tag} pod"), strict),
+        };
+    };
+    let held = on.iter().any(|l| l.spec.on_loss == OnLoss::Hold);
+    match status.served {
+        Served::Base => base(status.reason, strict),
+        // Routes may lag behind the loss of the last pod; that is not a leak.
+        Served::Gray if !ready && !held => {
+            base(format!("{app} has no ready {tag} pod any more"), strict)
+        }
+        Served::Gray => {
+            let since = status.since.and_then(|s| s.parse().ok());
+            Expectation {
+                served: Served::Gray,
+                reason: status.reason,
+                strict,
+                since,
+            }
+        }
+    }
+}
+
+/// Lane group of a hop: the one that it names, or else the first that has the app.
+pub(super) fn find_group<'w>(
+    group: Option<&str>,
+    app: &str,
+    world: &'w World,
+) -> Option<&'w LaneGroup> {
+    let named = group.and_then(|g| world.groups.get(g));
+    let having = || {
+        world
+            .groups
+            .values()
+            .find(|g| g.spec.apps.iter().any(|a| a.app == app))
+    };
+    named.or_else(having).map(|g| &**g)
+}

@@ -1,0 +1,102 @@
+//! Finds objects that several Apps would write, before they are applied.
+
+use std::collections::BTreeMap;
+
+use super::{Owner, describe_item};
+use crate::{
+    api::{App, InventoryItem},
+    domain::{variables::GroupLookup, workflow::object_names, world},
+};
+
+/// Group, kind, namespace (with its context if not home), name.
+type ClaimedName = (String, String, String, String);
+
+/// Objects by name, with their present and future owners.
+pub struct ClaimedNames<'a> {
+    is_home: &'a dyn Fn(&str) -> bool,
+    group_of: GroupLookup<'a>,
+    all: BTreeMap<ClaimedName, Vec<Owner>>,
+}
+
+impl<'a> ClaimedNames<'a> {
+    /// Creates an empty set. `is_home` tells whether a context is the Apps' cluster; `group_of`
+    /// finds a variable group by name, as names of objects may depend on its values.
+    pub fn new(is_home: &'a dyn Fn(&str) -> bool, group_of: GroupLookup<'a>) -> Self {
+        Self {
+            is_home,
+            group_of,
+            all: BTreeMap::new(),
+        }
+    }
+
+    /// Adds what an App has applied in its current environments. Objects of removed environments
+    /// carry their owner in their labels.
+    pub fn add_applied(&mut self, app: &App) {
+        let all = app.status.iter().flat_map(|s| &s.environments);
+        for (environment, status) in all.filter(|(name, _)| app.spec.environment(name).is_some()) {
+            for item in &status.inventory {
+                self.add_claim(item, Owner::for_environment(app, environment));
+            }
+        }
+    }
+
+    /// Adds what an App will apply, as far as its manifests can be rendered.
+    pub fn add_rendered(&mut self, app: &App) {
+        for environment in &app.spec.environments {
+            for item in object_names(app, environment, self.group_of) {
+                self.add_claim(&item, Owner::for_environment(app, &environment.name));
+            }
+        }
+    }
+
+    /// Describes objects that these environments of an App would write although they belong, or
+    /// will belong, to another environment.
+    pub fn find_clashes(&self, app: &App, environments: impl Fn(&str) -> bool) -> Vec<String> {
+        let mut problems = vec![];
+        for environment in app
+            .spec
+            .environments
+            .iter()
+            .filter(|e| environments(&e.name))
+        {
+            let me = Owner::for_environment(app, &environment.name);
+            for item in object_names(app, environment, self.group_of) {
+                let owners = self
+                    .all
+                    .get(&self.normalized_name(&item))
+                    .map(Vec::as_slice)
+                    .unwrap_or_default();
+                let Some(other) = owners.iter().find(|o| **o != me) else {
+                    continue;
+                };
+                problems.push(format!(
+                    "{} of {} belongs to {} too, and an object has one owner: name one of them otherwise{}",
+                    describe_item(&item),
+                    me.environment,
+                    other.describe_owner(me.home.as_deref()),
+                    if other.app == me.app { ", for example by {{ .AppStack.envName }}" } else { "" },
+                ));
+            }
+        }
+        problems
+    }
+
+    fn add_claim(&mut self, item: &InventoryItem, owner: Owner) {
+        let owners = self.all.entry(self.normalized_name(item)).or_default();
+        if !owners.contains(&owner) {
+            owners.push(owner);
+        }
+    }
+
+    fn normalized_name(&self, item: &InventoryItem) -> ClaimedName {
+        let (context, namespace) = world::split_context(&item.namespace);
+        let far = context.filter(|c| !(self.is_home)(c));
+        let place = world::ObjectKey::in_context(far, namespace, "").namespace;
+        (
+            super::api_group(&item.api_version).to_owned(),
+            item.kind.clone(),
+            place,
+            item.name.clone(),
+        )
+    }
+}

@@ -1,0 +1,566 @@
+//! The reconcile loop. Each iteration reconciles the lane groups and releases that have changed or
+//! are due; reconciling too often does no harm. Jobs only wait for jobs that share something with
+//! them, so slow reads and writes of one App do not hold up another App.
+
+mod schedule;
+mod work_queue;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures::{StreamExt, stream::FuturesUnordered};
+use jiff::Timestamp;
+use kube::{Api, ResourceExt, api::PostParams, runtime::reflector::ObjectRef};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Options, act, adopted,
+    cache::Cache,
+    change_queue::ChangeQueue,
+    lanes::{self, GroupOutcome},
+    observe,
+    probes::Probes,
+    prune,
+};
+use crate::{
+    api::{App, LaneGroup, Release, ReleasePhase, ReleaseStatus},
+    cluster::error,
+    domain::workflow::{
+        Decision, NamespacedName, ProposalCache, StepFailure, Timers, decide_steps,
+    },
+};
+use work_queue::{Job, JobScope, WorkQueue};
+
+/// Maximum number of concurrent jobs; most of the time they wait for the API.
+const MAX_CONCURRENT_JOBS: usize = 16;
+/// A job that takes longer is cancelled and tried again a little later.
+const JOB_TIMEOUT: Duration = Duration::from_secs(60);
+/// Changes within this time are handled together.
+const COALESCE_DELAY: Duration = Duration::from_millis(5);
+/// Longest time between passes, to find what no watch reports.
+const RESYNC_INTERVAL: Duration = Duration::from_secs(30);
+/// Longest time between passes for a release that waits for a person.
+const WAITING_RESYNC_INTERVAL: Duration = Duration::from_secs(300);
+/// Back-off after a failed step: the first pause, doubled up to the second.
+const STEP_BACKOFF_RANGE: (Duration, Duration) =
+    (Duration::from_millis(500), Duration::from_secs(20));
+/// Pause before pruning after a change, and between passes when many releases are pruned, so that
+/// pruning does not delay running releases.
+const PRUNE_DELAY: Duration = Duration::from_secs(2);
+/// Back-off if pruning is refused: the first pause, doubled up to the second.
+const PRUNE_BACKOFF_RANGE: (Duration, Duration) =
+    (Duration::from_secs(30), Duration::from_secs(3600));
+/// Maximum back-off for a release that cannot be observed.
+const MAX_OBSERVE_BACKOFF: Duration = Duration::from_secs(5);
+/// A refusal that lasts beyond a back-off of this length counts as permanent.
+const FORBIDDEN_AFTER: Duration = Duration::from_secs(4);
+
+pub(super) struct Reconciler {
+    options: Options,
+    cache: Cache,
+    probes: Probes,
+    wake: Arc<ChangeQueue>,
+    memory: Mutex<Memory>,
+}
+
+/// What is known from earlier passes.
+struct Memory {
+    /// By release UID: failure of the last try.
+    troubles: HashMap<String, StepBackoff>,
+    /// Start of the engine's monotonic clock, and time of the last pass.
+    began: Instant,
+    last: Instant,
+    /// By release UID: what has started when, on that clock.
+    timers: HashMap<String, Timers>,
+    /// By release UID: rendered objects that its approval lets through.
+    rendered: HashMap<String, Arc<ProposalCache>>,
+    /// When each release (by UID) and each lane group is due although nothing has changed.
+    due: HashMap<String, Instant>,
+    groups_due: HashMap<String, Instant>,
+    /// Back-off of a group after a failure.
+    groups_wrong: HashMap<String, Duration>,
+    /// By release UID: back-off after it could not be observed.
+    blind: HashMap<String, Duration>,
+    /// By release UID: namespaces of remote clusters that it uses.
+    places: HashMap<String, BTreeSet<String>>,
+    /// Workloads that a release rolls out, and their App.
+    rolled: HashMap<NamespacedName, String>,
+    /// When pruning is due although nothing has changed, and its back-off after a failure.
+    prune_due: Instant,
+    prune_wrong: Option<Duration>,
+}
+
+/// Failure of the last try of a release's steps.
+#[derive(Clone)]
+struct StepBackoff {
+    trouble: StepFailure,
+    /// When to try again, and how long that is after the failed try.
+    at: Instant,
+    pause: Duration,
+    /// Requested retries at the time of the failure: a person's retry request ends the back-off.
+    retries: BTreeMap<String, u32>,
+}
+
+impl Memory {
+    /// Memory of an engine whose clock starts `now`.
+    fn starting_at(now: Instant) -> Self {
+        Self {
+            troubles: HashMap::new(),
+            began: now,
+            last: now,
+            timers: HashMap::new(),
+            rendered: HashMap::new(),
+            due: HashMap::new(),
+            groups_due: HashMap::new(),
+            groups_wrong: HashMap::new(),
+            blind: HashMap::new(),
+            places: HashMap::new(),
+            rolled: HashMap::new(),
+            prune_due: now,
+            prune_wrong: None,
+        }
+    }
+}
+
+impl Reconciler {
+    pub(super) fn new(
+        options: &Options,
+        cache: Cache,
+        probes: Probes,
+        wake: &Arc<ChangeQueue>,
+    ) -> Self {
+        let now = Instant::now();
+        let memory = Mutex::new(Memory::starting_at(now));
+        Self {
+            options: options.clone(),
+            cache,
+            probes,
+            wake: Arc::clone(wake),
+            memory,
+        }
+    }
+
+    /// The lock is never held across an await.
+    fn lock_memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) async fn run_loop(self, stop: &CancellationToken) {
+        let mut queue = WorkQueue::default();
+        let mut busy = FuturesUnordered::new();
+        loop {
+            let next = self.schedule_jobs(&mut queue);
+            while busy.len() < MAX_CONCURRENT_JOBS
+                && let Some((job, load)) = queue.take_next()
+            {
+                busy.push(self.run_job(job, load));
+            }
+            if queue.is_idle() {
+                self.report_pass(Duration::ZERO);
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                Some(job) = busy.next() => queue.mark_done(&job),
+                () = self.wake.wait_for_change() => sleep(COALESCE_DELAY).await,
+                () = sleep_until(next) => {}
+            }
+        }
+    }
+
+    /// Runs one job, with a timeout.
+    async fn run_job(&self, job: Job, load: JobScope) -> Job {
+        let began = Instant::now();
+        let look = async {
+            match &job {
+                Job::Adopted => {
+                    adopted::label_adopted_pods(&self.options, &self.cache, &load.changed).await
+                }
+                Job::Group(name) => self.reconcile_group(name).await,
+                Job::App(app) => self.reconcile_app(app, &load.releases).await,
+                Job::Prune => self.prune_releases().await,
+            }
+        };
+        if timeout(JOB_TIMEOUT, look).await.is_err() {
+            tracing::warn!(
+                ?job,
+                "the API has not answered for {} s: tried again",
+                JOB_TIMEOUT.as_secs()
+            );
+            let again = Instant::now() + MAX_OBSERVE_BACKOFF;
+            let mut memory = self.lock_memory();
+            match &job {
+                Job::Adopted => {}
+                Job::Group(name) => drop(memory.groups_due.insert(name.clone(), again)),
+                Job::Prune => memory.prune_due = again,
+                Job::App(_) => memory
+                    .due
+                    .extend(load.releases.iter().map(|uid| (uid.clone(), again))),
+            }
+        }
+        self.report_pass(began.elapsed());
+        job
+    }
+
+    fn report_pass(&self, took: Duration) {
+        let phases = self.cache.releases.state();
+        let phases = phases
+            .iter()
+            .map(|r| r.status.as_ref().map(|s| s.phase).unwrap_or_default());
+        self.options.telemetry.note_pass(took, phases);
+    }
+
+    async fn reconcile_group(&self, name: &str) {
+        let key = ObjectRef::<LaneGroup>::new(name).within(&self.options.namespace);
+        let Some(group) = self.cache.groups.get(&key) else {
+            return;
+        };
+        let looked = lanes::reconcile_lane_group(&self.options, &self.cache, &group).await;
+        if let Err(why) = &looked {
+            tracing::warn!(group = name, "lanes: {}", error::describe_error(why));
+        }
+        let mut memory = self.lock_memory();
+        let again = match looked {
+            Ok(GroupOutcome {
+                again,
+                refused: false,
+            }) => {
+                memory.groups_wrong.remove(name);
+                again.unwrap_or(RESYNC_INTERVAL).min(RESYNC_INTERVAL)
+            }
+            // When somebody fixes it, a watch event triggers the next pass.
+            _ => {
+                let pause = memory
+                    .groups_wrong
+                    .get(name)
+                    .map_or(STEP_BACKOFF_RANGE.0, |p| (*p * 2).min(STEP_BACKOFF_RANGE.1));
+                memory.groups_wrong.insert(name.to_owned(), pause);
+                pause
+            }
+        };
+        memory
+            .groups_due
+            .insert(name.to_owned(), Instant::now() + again);
+    }
+
+    /// Deletes some of the finished releases that no App keeps.
+    async fn prune_releases(&self) {
+        let pruned = prune::prune_releases(&self.options, &self.cache).await;
+        let mut memory = self.lock_memory();
+        let again = match pruned {
+            Ok(prune::PruneOutcome { more }) => {
+                memory.prune_wrong = None;
+                if more { PRUNE_DELAY } else { RESYNC_INTERVAL }
+            }
+            Err(why) => {
+                let pause = memory.prune_wrong.map_or(PRUNE_BACKOFF_RANGE.0, |p| {
+                    (p * 2).min(PRUNE_BACKOFF_RANGE.1)
+                });
+                tracing::warn!(
+                    "finished releases are not pruned (tried again in {} s): {why}",
+                    pause.as_secs()
+                );
+                memory.prune_wrong = Some(pause);
+                pause
+            }
+        };
+        memory.prune_due = Instant::now() + again;
+    }
+
+    /// Reconciles these releases of an App.
+    async fn reconcile_app(&self, app: &str, uids: &BTreeSet<String>) {
+        let mut done = BTreeSet::new();
+        // Reads the state again each time: a release that has just taken an environment holds it.
+        loop {
+            let all = self.active_releases();
+            let next = all.iter().find(|r| {
+                let uid = r.uid().unwrap_or_default();
+                r.spec.app == app && uids.contains(&uid) && !done.contains(&uid)
+            });
+            let Some(release) = next else { return };
+            let uid = release.uid().unwrap_or_default();
+            let others: Vec<&Release> = all
+                .iter()
+                .map(|r| &**r)
+                .filter(|r| r.uid() != release.uid())
+                .collect();
+            let again = self.reconcile_release(release, &others).await;
+            self.lock_memory().due.insert(uid.clone(), again);
+            done.insert(uid);
+        }
+    }
+
+    /// Releases that are not over, oldest first: the oldest gets an environment first.
+    fn active_releases(&self) -> Vec<Arc<Release>> {
+        let mut active = self.cache.releases.state();
+        active.retain(|r| !r.status.as_ref().is_some_and(|s| s.phase.is_final()));
+        active.sort_by_key(|r| (r.creation_timestamp().map(|t| t.0), r.name_any()));
+        active
+    }
+
+    async fn reconcile_release(&self, release: &Release, others: &[&Release]) -> Instant {
+        let uid = release.uid().unwrap_or_default();
+        let retries = &release.spec.control.retry;
+        let wrong = self
+            .lock_memory()
+            .troubles
+            .get(&uid)
+            .filter(|w| w.retries == *retries)
+            .cloned();
+        let told = wrong.as_ref().map(|w| &w.trouble);
+        let decision = match self.observe_and_decide(release, others, told).await {
+            // Watches of different kinds are not ordered. Do not fail because of an App that was
+            // fixed meanwhile.
+            Ok(decision)
+                if is_new_failure(release, &decision) && self.app_moved_on(release).await =>
+            {
+                self.observe_and_decide(release, others, told).await
+            }
+            decided => decided,
+        };
+        let decision = match decision {
+            Ok(decision) => decision,
+            Err(why) => return Instant::now() + self.report_unobservable(release, &why).await,
+        };
+        self.lock_memory().blind.remove(&uid);
+        let look_again = decision.look_again.and_then(|d| Duration::try_from(d).ok());
+        let rests = matches!(
+            decision.status.phase,
+            ReleasePhase::Waiting | ReleasePhase::Paused | ReleasePhase::Failed
+        );
+        let idle = if rests {
+            WAITING_RESYNC_INTERVAL
+        } else {
+            RESYNC_INTERVAL
+        };
+        let mut next = Instant::now() + look_again.unwrap_or(idle).min(idle);
+        match self.write_status(release, &decision).await {
+            Ok(true) => {}
+            // Somebody else wrote in between: the watch triggers another pass.
+            Ok(false) => return Instant::now() + STEP_BACKOFF_RANGE.0,
+            Err(why) => {
+                tracing::warn!(
+                    release = release.name_any(),
+                    "status: {}",
+                    error::describe_error(&why)
+                );
+                return Instant::now() + STEP_BACKOFF_RANGE.0;
+            }
+        }
+        if let Some(wrong) = wrong.as_ref().filter(|w| w.at > Instant::now()) {
+            return next.min(wrong.at);
+        }
+        match act::execute_steps(
+            &self.options,
+            &self.cache,
+            &self.probes,
+            release,
+            &decision.steps,
+        )
+        .await
+        {
+            Ok(()) => {
+                if self.lock_memory().troubles.remove(&uid).is_some() {
+                    next = next.min(Instant::now() + COALESCE_DELAY);
+                }
+                // Changes of objects without a watch trigger no pass.
+                if !decision.steps.is_empty() {
+                    next = next.min(Instant::now() + STEP_BACKOFF_RANGE.0);
+                }
+            }
+            Err(act::FailedAttempt {
+                mut trouble,
+                wait,
+                refused,
+            }) => {
+                tracing::warn!(release = release.name_any(), "{}", trouble.message);
+                let pause = wrong.map_or(STEP_BACKOFF_RANGE.0, |w| {
+                    (w.pause * 2).min(STEP_BACKOFF_RANGE.1)
+                });
+                trouble.permanent |= refused && pause > FORBIDDEN_AFTER;
+                let at = Instant::now() + wait.map_or(pause, |wait| wait.max(pause));
+                self.lock_memory().troubles.insert(
+                    uid,
+                    StepBackoff {
+                        trouble,
+                        at,
+                        pause,
+                        retries: retries.clone(),
+                    },
+                );
+                // One pass soon, so that the status reports the failure.
+                next = Instant::now() + COALESCE_DELAY;
+            }
+        }
+        next
+    }
+
+    /// Reports a failure to observe if it lasts. Returns the back-off.
+    async fn report_unobservable(&self, release: &Release, why: &kube::Error) -> Duration {
+        let words = format!("cannot be looked at: {}", error::describe_error(why));
+        tracing::warn!(release = release.name_any(), "{words}");
+        let uid = release.uid().unwrap_or_default();
+        let before = self.lock_memory().blind.get(&uid).copied();
+        let pause = before.map_or(STEP_BACKOFF_RANGE.0, |p| (p * 2).min(MAX_OBSERVE_BACKOFF));
+        self.lock_memory().blind.insert(uid, pause);
+        if before.is_some() {
+            let status = release.status.clone().unwrap_or_default();
+            let decision = Decision {
+                status: ReleaseStatus {
+                    message: Some(words),
+                    ..status
+                },
+                ..Decision::default()
+            };
+            // If reads fail, this write may fail too.
+            let _ = self.write_status(release, &decision).await;
+        }
+        pause
+    }
+
+    async fn observe_and_decide(
+        &self,
+        release: &Release,
+        others: &[&Release],
+        trouble: Option<&StepFailure>,
+    ) -> kube::Result<Decision> {
+        let facts = observe::gather_facts(&self.options, &self.cache, release).await?;
+        let uid = release.uid().unwrap_or_default();
+        let now = Timestamp::now();
+        let (mut timers, rendered, clock) = {
+            let mut memory = self.lock_memory();
+            memory.rolled.extend(
+                facts
+                    .rolled_workloads()
+                    .map(|name| (name.clone(), release.spec.app.clone())),
+            );
+            let rendered = Arc::clone(memory.rendered.entry(uid.clone()).or_default());
+            (
+                memory.timers.remove(&uid).unwrap_or_default(),
+                rendered,
+                memory.began.elapsed(),
+            )
+        };
+        timers.track_status(
+            release.status.as_ref().unwrap_or(&ReleaseStatus::default()),
+            clock,
+            now,
+        );
+        let probes = self.probes.last_results(&uid);
+        let approvals = facts.approvals();
+        let known = (&timers, &*rendered, clock, now);
+        let observed =
+            facts.as_observed(release, others, &approvals, probes.as_ref(), trouble, known);
+        let decision = observe::run_blocking(|| decide_steps(&observed));
+        timers.track_status(&decision.status, clock, now);
+        let revision = decision.status.revision.as_ref();
+        if let Some(app) = facts
+            .app()
+            .filter(|_| release.status.as_ref().and_then(|s| s.revision.as_ref()) != revision)
+        {
+            // The revision must exist before a release names it.
+            self.cache
+                .revisions
+                .ensure_revision(&self.options, app, &self.cache.releases.state())
+                .await?;
+        }
+        let mut memory = self.lock_memory();
+        memory.timers.insert(uid.clone(), timers);
+        memory.places.insert(uid, facts.into_remote_namespaces());
+        Ok(decision)
+    }
+
+    /// Reads the App. Returns whether it differs from the cached one, and caches it.
+    async fn app_moved_on(&self, release: &Release) -> bool {
+        let api: Api<App> = Api::namespaced(self.options.client.clone(), &self.options.namespace);
+        let Ok(app) = api.get(&release.spec.app).await else {
+            return false;
+        };
+        let known = self
+            .cache
+            .apps
+            .get(&ObjectRef::new(&release.spec.app).within(&self.options.namespace));
+        let moved_on = known.is_none_or(|k| k.resource_version() != app.resource_version());
+        self.cache.apps.remember_write(app);
+        moved_on
+    }
+
+    /// Writes the status if it changed. Returns false if the Release has changed meanwhile.
+    async fn write_status(&self, release: &Release, decision: &Decision) -> kube::Result<bool> {
+        if release.status.as_ref() == Some(&decision.status) {
+            return Ok(true);
+        }
+        let api: Api<Release> =
+            Api::namespaced(self.options.client.clone(), &self.options.namespace);
+        let mut new = release.clone();
+        new.status = Some(decision.status.clone());
+        new.metadata.managed_fields = None;
+        match api
+            .replace_status(&release.name_any(), &PostParams::default(), &new)
+            .await
+        {
+            Ok(written) => {
+                self.cache.releases.remember_write(written);
+                Ok(true)
+            }
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(false),
+            Err(why) => Err(why),
+        }
+    }
+}
+
+/// Whether the decision fails the release in a new way.
+fn is_new_failure(release: &Release, decision: &Decision) -> bool {
+    decision.status.phase == ReleasePhase::Failed
+        && release.status.as_ref() != Some(&decision.status)
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+    use serde_json::json;
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+
+    pub(super) fn release(app: &str, uid: &str) -> Release {
+        let spec = json!({"app": app, "stage": "s"});
+        let mut release = Release::new(&format!("{app}-1"), serde_json::from_value(spec).unwrap());
+        release.metadata.uid = Some(uid.into());
+        release
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_cannot_be_looked_at_for_longer_is_told() {
+        let rig = crate::engine::tests::Rig::new().await;
+        let api = rig.api::<Release>();
+        let release = api
+            .create(&PostParams::default(), &release("a", ""))
+            .await
+            .unwrap();
+        let (wake, stop) = (Arc::new(ChangeQueue::default()), CancellationToken::new());
+        let probes = Probes::new(
+            rig.options.prober.clone(),
+            Arc::clone(&wake),
+            TaskTracker::new(),
+            stop,
+        );
+        let looker = Reconciler::new(&rig.options, rig.cache, probes, &wake);
+        let why = kube::Error::Api(Box::new(
+            Status::failure("etcd is full", "InternalError").with_code(500),
+        ));
+        let told = async || api.get("a-1").await.unwrap().status.and_then(|s| s.message);
+        let mut pauses = vec![];
+        for message in [None, Some("cannot be looked at: etcd is full".to_owned())] {
+            pauses.push(looker.report_unobservable(&release, &why).await);
+            assert_eq!(told().await, message);
+        }
+        assert!(
+            pauses[0] < pauses[1]
+                && looker.report_unobservable(&release, &why).await <= MAX_OBSERVE_BACKOFF
+        );
+    }
+}

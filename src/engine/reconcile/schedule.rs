@@ -1,0 +1,294 @@
+//! Decides what a change affects, and what is due.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use kube::ResourceExt;
+use tokio::time::Instant;
+
+use super::{
+    PRUNE_DELAY, RESYNC_INTERVAL, Reconciler,
+    work_queue::{Job, JobScope, WorkQueue},
+};
+use crate::{
+    api::{LaneGroup, Release},
+    domain::{routes::internal_gateway_name, workflow::NamespacedName},
+    engine::change_queue::ChangeKey,
+};
+
+/// Changes that trigger reconciliation.
+struct Triggers {
+    changed: BTreeSet<ChangeKey>,
+    /// Apps with changes, and Apps that share a window with them.
+    apps: HashSet<String>,
+    mates: HashSet<String>,
+    now: Instant,
+}
+
+impl Triggers {
+    fn has_key(&self, key: ChangeKey) -> bool {
+        self.changed.contains(&key)
+    }
+
+    fn affects_release(&self, release: &Release, due: Option<&Instant>) -> bool {
+        due.is_none_or(|at| *at <= self.now)
+            || self.has_key(ChangeKey::All)
+            || self.apps.contains(&release.spec.app)
+            || self.has_key(ChangeKey::Release(release.name_any()))
+            || self.has_key(ChangeKey::Uid(release.uid().unwrap_or_default()))
+    }
+
+    fn affects_group(&self, group: &LaneGroup, due: Option<&Instant>) -> bool {
+        let serves = |service: &String| {
+            let rest = |own: &str| {
+                service
+                    .strip_prefix(own)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+            };
+            group.spec.apps.iter().any(|a| rest(a.service()))
+        };
+        due.is_none_or(|at| *at <= self.now)
+            || self.has_key(ChangeKey::All)
+            || self.has_key(ChangeKey::Group(group.name_any()))
+            || self.has_key(ChangeKey::Routes(group.name_any()))
+            || self.has_key(ChangeKey::Class)
+            || self.has_key(ChangeKey::Gateway(group.spec.entry.gateway.clone()))
+            || self.has_key(ChangeKey::Gateway(internal_gateway_name(group)))
+            || group
+                .spec
+                .apps
+                .iter()
+                .any(|a| self.apps.contains(&a.app) || self.mates.contains(&a.app))
+            || self
+                .changed
+                .iter()
+                .any(|k| matches!(k, ChangeKey::Service(service) if serves(service)))
+    }
+}
+
+impl Triggers {
+    /// `releases` provide the windows of Apps; `rolled` finds the App that rolls out a workload.
+    fn from_changes<'a>(
+        changed: BTreeSet<ChangeKey>,
+        releases: impl Iterator<Item = &'a Release> + Clone,
+        groups: &[std::sync::Arc<LaneGroup>],
+        rolled: impl Fn(&NamespacedName) -> Option<String>,
+    ) -> Self {
+        let mut apps = HashSet::new();
+        for key in &changed {
+            match key {
+                ChangeKey::App(app) => drop(apps.insert(app.clone())),
+                ChangeKey::Workload(namespace, name) => {
+                    apps.extend(rolled(&(namespace.clone(), name.clone())))
+                }
+                ChangeKey::Routes(name) => {
+                    let group = groups.iter().find(|g| g.name_any() == *name);
+                    apps.extend(
+                        group
+                            .iter()
+                            .flat_map(|g| &g.spec.apps)
+                            .map(|a| a.app.clone()),
+                    );
+                }
+                _ => {}
+            }
+        }
+        let windows: HashSet<&String> = releases
+            .clone()
+            .filter(|r| apps.contains(&r.spec.app))
+            .filter_map(|r| r.spec.window.as_ref())
+            .collect();
+        let mates =
+            releases.filter(|r| r.spec.window.as_ref().is_some_and(|w| windows.contains(w)));
+        let mates = mates.map(|r| r.spec.app.clone()).collect();
+        Self {
+            changed,
+            apps,
+            mates,
+            now: Instant::now(),
+        }
+    }
+}
+
+impl Reconciler {
+    /// Queues everything that has changed or is due. Returns when the next pass is due although
+    /// nothing changes.
+    pub(super) fn schedule_jobs(&self, queue: &mut WorkQueue) -> Instant {
+        let now = Instant::now();
+        let changed = self.wake.take_all();
+        let all = self.cache.releases.state();
+        let groups = self.cache.groups.state();
+        let active = self.active_releases();
+        let mut memory = self.lock_memory();
+        if now.duration_since(memory.last) > 2 * RESYNC_INTERVAL {
+            // This process was suspended.
+            let clock = now.duration_since(memory.began);
+            memory
+                .timers
+                .values_mut()
+                .for_each(|timers| timers.skip_gap(clock));
+        }
+        memory.last = now;
+        if !changed.is_empty() {
+            queue.add(
+                Job::Adopted,
+                JobScope {
+                    changed: changed.clone(),
+                    ..JobScope::default()
+                },
+            );
+        }
+        if memory.prune_wrong.is_none()
+            && (changed.contains(&ChangeKey::History) || changed.contains(&ChangeKey::All))
+        {
+            memory.prune_due = memory.prune_due.min(now + PRUNE_DELAY);
+        }
+        if memory.prune_due <= now {
+            memory.prune_due = now + RESYNC_INTERVAL;
+            queue.add(Job::Prune, JobScope::default());
+        }
+        let rolled = |name: &NamespacedName| memory.rolled.get(name).cloned();
+        let concerned = Triggers::from_changes(changed, all.iter().map(|r| &**r), &groups, rolled);
+        // Until that pass is over, which sets the next due time.
+        let later = Instant::now() + RESYNC_INTERVAL;
+        for group in &groups {
+            let name = group.name_any();
+            if concerned.affects_group(group, memory.groups_due.get(&name)) {
+                memory.groups_due.insert(name.clone(), later);
+                queue.add(Job::Group(name), JobScope::default());
+            }
+        }
+        let mut wanted: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+        // In order of creation, as far as possible.
+        let mut order = vec![];
+        for release in &active {
+            let uid = release.uid().unwrap_or_default();
+            if concerned.affects_release(release, memory.due.get(&uid)) {
+                memory.due.insert(uid.clone(), later);
+                if !wanted.contains_key(release.spec.app.as_str()) {
+                    order.push(release.spec.app.as_str());
+                }
+                wanted.entry(&release.spec.app).or_default().insert(uid);
+            }
+        }
+        for app in order {
+            let releases = wanted.remove(app).unwrap_or_default();
+            queue.add(
+                Job::App(app.to_owned()),
+                JobScope {
+                    releases,
+                    ..JobScope::default()
+                },
+            );
+        }
+        if memory.due.len() > active.len() {
+            let uids: HashSet<String> = active.iter().filter_map(|r| r.uid()).collect();
+            memory.due.retain(|uid, _| uids.contains(uid));
+            memory.troubles.retain(|uid, _| uids.contains(uid));
+            memory.blind.retain(|uid, _| uids.contains(uid));
+            memory.timers.retain(|uid, _| uids.contains(uid));
+            memory.rendered.retain(|uid, _| uids.contains(uid));
+            memory.places.retain(|uid, _| uids.contains(uid));
+            self.cache
+                .remote_clusters
+                .retain_watched(|name| memory.places.values().any(|of| of.contains(name)));
+            self.probes.retain_releases(|uid| uids.contains(uid));
+        }
+        if memory.groups_due.len() > groups.len() {
+            memory
+                .groups_due
+                .retain(|name, _| groups.iter().any(|g| g.name_any() == *name));
+            memory
+                .groups_wrong
+                .retain(|name, _| groups.iter().any(|g| g.name_any() == *name));
+        }
+        let next = memory
+            .due
+            .values()
+            .chain(memory.groups_due.values())
+            .min()
+            .copied();
+        next.unwrap_or(later).min(later).min(memory.prune_due)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::engine::reconcile::tests::release;
+
+    fn group(name: &str, app: &str) -> LaneGroup {
+        let spec =
+            json!({"entry": {"gateway": "edge", "routes": []}, "apps": [{"app": app, "port": 80}]});
+        LaneGroup::new(name, serde_json::from_value(spec).unwrap())
+    }
+
+    #[test]
+    fn a_change_concerns_its_own_and_nobody_else() {
+        let now = Instant::now();
+        let later = now + RESYNC_INTERVAL;
+        let (a, b) = (release("a", "u-a"), release("b", "u-b"));
+        let (g, h) = (group("g", "a"), group("h", "b"));
+        let whom = |keys: &[ChangeKey], apps: &[&str], mates: &[&str]| {
+            let set = |all: &[&str]| all.iter().map(|s| (*s).to_owned()).collect();
+            let changed = keys.iter().cloned().collect();
+            let c = Triggers {
+                changed,
+                apps: set(apps),
+                mates: set(mates),
+                now,
+            };
+            [
+                c.affects_release(&a, Some(&later)),
+                c.affects_release(&b, Some(&later)),
+                c.affects_group(&g, Some(&later)),
+                c.affects_group(&h, Some(&later)),
+            ]
+        };
+        assert_eq!(whom(&[], &[], &[]), [false; 4]);
+        assert_eq!(whom(&[ChangeKey::All], &[], &[]), [true; 4]);
+        assert_eq!(
+            whom(&[], &["a"], &["a", "b"]),
+            [true, false, true, true],
+            "a window opens its lanes together"
+        );
+        assert_eq!(
+            whom(&[ChangeKey::Release("b-1".into())], &[], &[]),
+            [false, true, false, false]
+        );
+        assert_eq!(
+            whom(&[ChangeKey::Uid("u-a".into())], &[], &[]),
+            [true, false, false, false]
+        );
+        for service in ["a", "a-gray"] {
+            assert_eq!(
+                whom(&[ChangeKey::Service(service.into())], &[], &[]),
+                [false, false, true, false]
+            );
+        }
+        assert_eq!(
+            whom(&[ChangeKey::Service("ab".into())], &[], &[]),
+            [false; 4]
+        );
+        assert_eq!(
+            whom(&[ChangeKey::Group("h".into())], &[], &[]),
+            [false, false, false, true]
+        );
+        assert_eq!(
+            whom(&[ChangeKey::Gateway("edge".into())], &[], &[]),
+            [false, false, true, true]
+        );
+        let due = Triggers {
+            changed: BTreeSet::new(),
+            apps: HashSet::new(),
+            mates: HashSet::new(),
+            now,
+        };
+        assert!(
+            due.affects_release(&a, Some(&now))
+                && due.affects_release(&a, None)
+                && due.affects_group(&g, None)
+        );
+    }
+}

@@ -1,0 +1,262 @@
+//! Environments in remote clusters. Each namespace is watched from the first time a release needs
+//! it. An unreachable cluster only holds up its own environments, which report it.
+//!
+//! Within the engine such a namespace is written `CONTEXT/NAMESPACE`, as in
+//! [`crate::domain::world::ObjectKey`]. Decisions use these names; only reads and writes go to the
+//! cluster.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use futures::{StreamExt, future};
+use kube::{
+    Api, Client,
+    runtime::{
+        WatchStreamExt,
+        reflector::{self, Store},
+        watcher,
+    },
+};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
+
+use super::{
+    Options,
+    cache::{Namespaced, WriteThroughStore},
+    change_queue::{ChangeKey, ChangeQueue, keys_for_pod, keys_for_replica_set, keys_for_workload},
+    resilient_watch::resilient_watch,
+    trim,
+    workloads::{Readiness, Workloads},
+};
+use crate::{
+    cluster::{clusters::Clusters, error},
+    domain::world,
+};
+
+/// Watched namespaces of remote clusters.
+pub(super) struct RemoteClusters {
+    clusters: Clusters,
+    wake: Arc<ChangeQueue>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    places: Mutex<BTreeMap<String, Arc<RemoteNamespace>>>,
+}
+
+/// One watched namespace of a remote cluster.
+pub(super) struct RemoteNamespace {
+    pub(super) workloads: Workloads,
+    /// Problem of the watch by kind. At first that nothing has been listed yet.
+    wrong: Arc<Mutex<BTreeMap<String, String>>>,
+    /// Dropping it stops the watches.
+    _ends: DropGuard,
+}
+
+impl RemoteNamespace {
+    /// Why the observed state may be out of date.
+    pub(super) fn unreachable_reason(&self) -> Option<String> {
+        self.wrong
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .next()
+            .cloned()
+    }
+}
+
+impl RemoteClusters {
+    pub(super) fn new(
+        options: &Options,
+        wake: &Arc<ChangeQueue>,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Self {
+        Self {
+            clusters: options.clusters.clone(),
+            wake: Arc::clone(wake),
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+            places: Mutex::default(),
+        }
+    }
+
+    /// Context and namespace of such a name. `None` if it is in the home cluster.
+    pub(super) fn split_remote<'a>(&self, namespace: &'a str) -> Option<(&'a str, &'a str)> {
+        let (context, namespace) = world::split_context(namespace);
+        self.clusters
+            .normalize_context(context)
+            .map(|context| (context, namespace))
+    }
+
+    /// Watched namespace; starts its watches if needed.
+    pub(super) fn get_or_watch(
+        &self,
+        name: &str,
+        context: &str,
+        namespace: &str,
+    ) -> Arc<RemoteNamespace> {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(
+            places
+                .entry(name.to_owned())
+                .or_insert_with(|| Arc::new(self.start_watches(context, namespace))),
+        )
+    }
+
+    /// Watched namespace, if it is watched.
+    pub(super) fn get_watched(&self, name: &str) -> Option<Arc<RemoteNamespace>> {
+        self.places
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+            .cloned()
+    }
+
+    /// Stops watching namespaces that are no longer needed.
+    pub(super) fn retain_watched(&self, asked: impl Fn(&str) -> bool) {
+        self.places
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|name, _| asked(name));
+    }
+
+    fn start_watches(&self, context: &str, namespace: &str) -> RemoteNamespace {
+        let (client, stop) = (
+            self.clusters.client_for(Some(context)),
+            self.stop.child_token(),
+        );
+        let wrong = Arc::<Mutex<BTreeMap<String, String>>>::default();
+        let at = (context, namespace, &stop);
+        RemoteNamespace {
+            workloads: Workloads {
+                deployments: WriteThroughStore::new(self.watch_kind(
+                    &client,
+                    at,
+                    &wrong,
+                    |_| {},
+                    keys_for_workload,
+                )),
+                stateful: WriteThroughStore::new(self.watch_kind(
+                    &client,
+                    at,
+                    &wrong,
+                    |_| {},
+                    keys_for_workload,
+                )),
+                sets: self.watch_kind(
+                    &client,
+                    at,
+                    &wrong,
+                    trim::drop_managed_fields,
+                    keys_for_replica_set,
+                ),
+                pods: self.watch_kind(&client, at, &wrong, trim::trim_pod, keys_for_pod),
+                ready: Readiness::default(),
+            },
+            wrong,
+            _ends: stop.drop_guard(),
+        }
+    }
+
+    fn watch_kind<K>(
+        &self,
+        client: &Client,
+        (context, namespace, stop): (&str, &str, &CancellationToken),
+        wrong: &Arc<Mutex<BTreeMap<String, String>>>,
+        trim: fn(&mut K),
+        concerns: fn(&K) -> Vec<ChangeKey>,
+    ) -> Store<K>
+    where
+        K: Namespaced,
+    {
+        let kind = K::plural(&()).into_owned();
+        let unknown = format!("{kind} of {namespace} have not been listed yet");
+        wrong
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(kind.clone(), unknown);
+        let (store, writer) = reflector::store();
+        let (wake, wrong, context) = (
+            Arc::clone(&self.wake),
+            Arc::clone(wrong),
+            context.to_owned(),
+        );
+        // Workloads of the same name in another cluster are different ones.
+        let named = move |key: ChangeKey| match key {
+            ChangeKey::Workload(namespace, name) => ChangeKey::Workload(
+                world::ObjectKey::in_context(Some(&context), &namespace, "").namespace,
+                name,
+            ),
+            key => key,
+        };
+        let api = Api::<K>::namespaced(client.clone(), namespace);
+        let stream = resilient_watch(api, watcher::Config::default())
+            .modify(trim)
+            .reflect(writer);
+        let stream = stream.for_each(move |event| {
+            let mut wrong = wrong.lock().unwrap_or_else(PoisonError::into_inner);
+            match event {
+                Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
+                Ok(watcher::Event::Apply(object) | watcher::Event::Delete(object)) => {
+                    wrong.remove(&kind);
+                    wake.add(concerns(&object).into_iter().map(&named));
+                }
+                Ok(watcher::Event::InitDone) => {
+                    wrong.remove(&kind);
+                    wake.add([ChangeKey::All]);
+                }
+                Err(why) => {
+                    let words = error::describe_watch_error(&why);
+                    tracing::warn!(kind, why = words, "the engine's watch in another cluster");
+                    if wrong.insert(kind.clone(), words).is_none() {
+                        wake.add([ChangeKey::All]);
+                    }
+                }
+            }
+            future::ready(())
+        });
+        let stop = stop.clone();
+        self.tasks
+            .spawn(async move { stop.run_until_cancelled(stream).await });
+        store
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::agent::Agent;
+
+    #[tokio::test]
+    async fn what_no_release_asks_for_is_watched_no_longer() {
+        let silent = tower::service_fn(|_: http::Request<kube::client::Body>| {
+            std::future::pending::<Result<http::Response<kube::client::Body>, tower::BoxError>>()
+        });
+        let tasks = TaskTracker::new();
+        let elsewhere = RemoteClusters {
+            clusters: Clusters::new(
+                Client::new(silent, "default"),
+                Some("far".into()),
+                None,
+                Arc::default(),
+                Agent::Engine,
+            ),
+            wake: Arc::default(),
+            tasks: tasks.clone(),
+            stop: CancellationToken::new(),
+            places: Mutex::default(),
+        };
+        drop(elsewhere.get_or_watch("far/demo", "far", "demo"));
+        elsewhere.retain_watched(|name| name == "far/demo");
+        assert!(elsewhere.get_watched("far/demo").is_some() && tasks.len() == 4);
+        elsewhere.retain_watched(|_| false);
+        assert!(elsewhere.get_watched("far/demo").is_none());
+        tasks.close();
+        tokio::time::timeout(std::time::Duration::from_secs(60), tasks.wait())
+            .await
+            .expect("its watches end");
+    }
+}
