@@ -55,6 +55,7 @@ use color_eyre::eyre::{Report, Result};
 
 pub use args::{Cli, Command, Global};
 pub use intent_parser::parse_intent;
+use logging::LogTarget;
 
 use crate::{
     cluster::{plugin, transport},
@@ -128,6 +129,12 @@ pub fn main() -> ExitCode {
 }
 
 async fn dispatch_command(cli: Cli) -> Result<()> {
+    // Those that run a cluster or an engine know where they log by themselves.
+    let _log = if cli.logs_by_itself() {
+        None
+    } else {
+        logging::start_logging(&cli.global.logging, LogTarget::Off)?
+    };
     let global = cli.global;
     match cli.command {
         None => cockpit::open_cockpit(&global).await,

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    adopt, app, apply, completions, demo, doctor, engine, get, install, keys, lane, lock, logs,
-    pocket, probe, release, release_intent, render, rescue, sample, signals, teardown, trace,
-    variables, via::ViaArg,
+    adopt, app, apply, completions, demo, doctor, engine, get, install, keys, lane, lock,
+    logging::LogOptions, logs, pocket, probe, release, release_intent, render, rescue, sample,
+    signals, teardown, trace, variables, via::ViaArg,
 };
 use crate::ui::theme::Depth;
 
@@ -32,6 +32,15 @@ pub struct Cli {
 
 impl Cli {
     /// Whether the command runs until it is ended.
+    /// `demo`, `engine` and `pocket serve` log also without `--log`.
+    pub(super) fn logs_by_itself(&self) -> bool {
+        match &self.command {
+            Some(Command::Demo(_) | Command::Engine(_)) => true,
+            Some(Command::Pocket(args)) => args.is_serve(),
+            None | Some(_) => false,
+        }
+    }
+
     pub(super) fn runs_for_long(&self) -> bool {
         match &self.command {
             None | Some(Command::Demo(_) | Command::Engine(_)) => true,
@@ -70,6 +79,8 @@ pub struct Global {
     pub via: Option<ViaArg>,
     #[command(flatten)]
     pub look: CockpitOptions,
+    #[command(flatten)]
+    pub logging: LogOptions,
 }
 
 /// How the cockpit looks and behaves.

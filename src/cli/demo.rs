@@ -7,7 +7,11 @@ use color_eyre::eyre::{Result, bail};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 
-use super::{Global, engine, logging, output, pocket};
+use super::{
+    Global, engine,
+    logging::{self, LogTarget},
+    output, pocket,
+};
 use crate::{
     cluster::{
         agent::Agent,
@@ -45,7 +49,7 @@ pub(super) async fn run_demo(global: &Global, args: DemoArgs) -> Result<()> {
     let dir = state::open(&dir)?;
     state::make_private(&dir)?;
     let ended = pocket::shutdown_signal()?;
-    let _log = logging::start(&dir)?;
+    let _log = logging::start_logging(&global.logging, LogTarget::Folder(&dir))?;
     let started = Demo::start(&dir, |client, stop| {
         engine::run_engine_until(client, seed::NAMESPACE.into(), stop)
     })

@@ -9,7 +9,11 @@ use kube::Client;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Global, hop_collector, pocket, session};
+use super::{
+    Global, hop_collector,
+    logging::{self, LogTarget},
+    pocket, session,
+};
 use crate::{
     api::{ProbeHop, ProbeResult, ProbeSpec, SpanLog},
     cluster::{self, agent::Agent, clusters::Clusters, install},
@@ -41,14 +45,7 @@ pub struct EngineArgs {
 pub(super) async fn run_engine(global: &Global, args: EngineArgs) -> Result<()> {
     let session = session::open_for(global, &session::load_config(global)?, Agent::Engine).await?;
     let ended = pocket::shutdown_signal()?;
-    // In a cluster, the log of a container is what it prints.
-    let log = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .log_internal_errors(false)
-        .with_writer(std::io::stderr)
-        .try_init();
-    log.map_err(|e| color_eyre::eyre::eyre!(e))
-        .wrap_err("logging")?;
+    let _log = logging::start_logging(&global.logging, LogTarget::Stderr)?;
     if !args.no_install {
         install::apply_definitions(&session.client).await?;
     }

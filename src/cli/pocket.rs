@@ -7,7 +7,8 @@ use color_eyre::eyre::{Result, WrapErr, bail};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
-    Global, logging,
+    Global,
+    logging::{self, LogTarget},
     output::{self, Format, Table},
     session,
 };
@@ -78,7 +79,7 @@ pub(super) async fn run_pocket_command(global: &Global, args: PocketArgs) -> Res
         PocketCommand::Serve => {
             let dir = state::open(&dir)?;
             state::make_private(&dir)?;
-            let _log = logging::start(&dir)?;
+            let _log = logging::start_logging(&global.logging, LogTarget::Folder(&dir))?;
             let pocket = match Pocket::start(&dir, Settings::default()).await {
                 Err(why) if why.is_running_elsewhere() => {
                     bail!("a pocket runs in {} already", dir.display())

@@ -47,12 +47,47 @@ fn help_goes_to_stdout_and_wrong_questions_to_stderr_with_two() {
             "soon",
         ],
         &["apply"],
+        &["--log-level", "loud", "get", "apps"],
+        &["--log-format", "xml", "get", "apps"],
         &["--state", "a", "--context", "b", "get", "apps"],
     ] {
         let told = graylane(state.path(), wrong);
         assert_eq!(told.status.code(), Some(2), "{wrong:?}: {}", err(&told));
         assert!(out(&told).is_empty() && !err(&told).is_empty(), "{wrong:?}");
     }
+}
+
+#[test]
+fn the_log_goes_to_the_file_that_is_named_and_nowhere_else() {
+    let state = tempfile::tempdir().unwrap();
+    let file = state.path().join("own.log");
+    let name = file.display().to_string();
+    let args = [
+        "--log-level",
+        "trace",
+        "--log-format",
+        "json",
+        "get",
+        "apps",
+    ];
+    let alone = graylane(state.path(), &args);
+    let logged = graylane(state.path(), &[&["--log", &name][..], &args].concat());
+    assert_eq!(err(&alone), err(&logged), "no pocket runs there");
+    let text = std::fs::read_to_string(&file).expect("it is made");
+    for line in text.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        assert!(
+            line["timestamp"].is_string() && line["level"].is_string(),
+            "{line}"
+        );
+    }
+    let nowhere = graylane(state.path(), &["--log", "/nowhere/own.log", "get", "apps"]);
+    assert_eq!(nowhere.status.code(), Some(1));
+    assert!(
+        err(&nowhere).contains("--log /nowhere/own.log"),
+        "{}",
+        err(&nowhere)
+    );
 }
 
 #[test]
