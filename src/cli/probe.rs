@@ -50,9 +50,14 @@ pub struct ProbeArgs {
     /// The lane that takes gray's request [default: the first enabled one by priority]
     #[arg(long, value_name = "NAME", requires = "diff")]
     lane: Option<String>,
-    /// What may differ: a path in a JSON body ('$.time', '$.items[*].id', '$' for the whole body)
-    /// or the name of a header; may be repeated
-    #[arg(long, value_name = "PATH", requires = "diff")]
+    // Written as an attribute: rustdoc would take `[*]` for a link.
+    #[arg(
+        long,
+        value_name = "PATH",
+        requires = "diff",
+        help = "What may differ: a path in a JSON body ('$.time', '$.items[*].id', '$' for the whole body) \
+                or the name of a header; may be repeated"
+    )]
     ignore: Vec<String>,
     /// How to print it; json is one object a line, one a request
     #[arg(long, short, default_value = "table")]
