@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{CleanUpTask, InventoryItem, ProbeSpec, Served, app::any_map};
+use super::{CleanUpTask, InventoryItem, ProbeSpec, Served, TaskKind, app::any_map};
 
 /// One run of one stage of an App, or one teardown of an environment.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -196,7 +196,8 @@ pub struct TaskStatus {
     /// Name in the workflow.
     pub name: String,
     /// `build`, `approval`, `deploy`, `verify`, `proceed`, `cleanUp`.
-    pub kind: String,
+    #[schemars(with = "String")]
+    pub kind: TaskKind,
     /// Environment that it deploys to or cleans.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<String>,

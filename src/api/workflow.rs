@@ -1,6 +1,6 @@
 //! The workflow of an App: stages, each a list of tasks, each of exactly one kind.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -50,9 +50,9 @@ pub struct Task {
     pub clean_up: Option<CleanUpTask>,
 }
 
-/// Kind of a [`Task`].
+/// What a [`Task`] is to do: the one kind that is set, with its settings.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum TaskKind<'a> {
+pub enum TaskSpec<'a> {
     /// [`BuildTask`]
     Build(&'a BuildTask),
     /// [`ApprovalTask`]
@@ -67,35 +67,78 @@ pub enum TaskKind<'a> {
     CleanUp(&'a CleanUpTask),
 }
 
-impl TaskKind<'_> {
-    /// Name of the field in manifests, on the screen and on the command line.
-    pub const fn as_str(&self) -> &'static str {
+impl TaskSpec<'_> {
+    /// Its kind.
+    pub const fn kind(&self) -> TaskKind {
         match self {
-            Self::Build(_) => "build",
-            Self::Approval(_) => "approval",
-            Self::Deploy(_) => "deploy",
-            Self::Verify(_) => "verify",
-            Self::Proceed(_) => "proceed",
-            Self::CleanUp(_) => "cleanUp",
+            Self::Build(_) => TaskKind::Build,
+            Self::Approval(_) => TaskKind::Approval,
+            Self::Deploy(_) => TaskKind::Deploy,
+            Self::Verify(_) => TaskKind::Verify,
+            Self::Proceed(_) => TaskKind::Proceed,
+            Self::CleanUp(_) => TaskKind::CleanUp,
         }
     }
 }
 
+/// Kind of a task, as the status of a release names it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum TaskKind {
+    /// Builds an image.
+    Build,
+    /// Waits for approvals.
+    Approval,
+    /// Deploys the images to an environment.
+    Deploy,
+    /// Sends probes and compares their chains.
+    Verify,
+    /// Waits until a person lets the release proceed.
+    Proceed,
+    /// Deletes the resources of an environment.
+    CleanUp,
+    /// A kind that this program does not know, written by a newer one.
+    #[default]
+    #[serde(other)]
+    Unknown,
+}
+
+impl TaskKind {
+    /// Name of the field in manifests, on the screen and on the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Build => "build",
+            Self::Approval => "approval",
+            Self::Deploy => "deploy",
+            Self::Verify => "verify",
+            Self::Proceed => "proceed",
+            Self::CleanUp => "cleanUp",
+            Self::Unknown => "?",
+        }
+    }
+}
+
+impl fmt::Display for TaskKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 impl Task {
-    /// The kind that is set. None if the task names no kind or several.
-    pub fn kind(&self) -> Option<TaskKind<'_>> {
-        let mut kinds = [
-            self.build.as_ref().map(TaskKind::Build),
-            self.approval.as_ref().map(TaskKind::Approval),
-            self.deploy.as_ref().map(TaskKind::Deploy),
-            self.verify.as_ref().map(TaskKind::Verify),
-            self.proceed.as_ref().map(TaskKind::Proceed),
-            self.clean_up.as_ref().map(TaskKind::CleanUp),
+    /// What is set. None if the task names no kind or several.
+    pub fn spec(&self) -> Option<TaskSpec<'_>> {
+        let mut specs = [
+            self.build.as_ref().map(TaskSpec::Build),
+            self.approval.as_ref().map(TaskSpec::Approval),
+            self.deploy.as_ref().map(TaskSpec::Deploy),
+            self.verify.as_ref().map(TaskSpec::Verify),
+            self.proceed.as_ref().map(TaskSpec::Proceed),
+            self.clean_up.as_ref().map(TaskSpec::CleanUp),
         ]
         .into_iter()
         .flatten();
-        let first = kinds.next();
-        if kinds.next().is_some() { None } else { first }
+        let first = specs.next();
+        if specs.next().is_some() { None } else { first }
     }
 }
 
@@ -261,4 +304,22 @@ pub struct CleanUpTask {
     /// deploys it again (仅清理资源保留环境元数据).
     #[serde(default)]
     pub remove_environment: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_has_one_name_everywhere_and_one_of_a_newer_program_is_borne() {
+        for name in [
+            "build", "approval", "deploy", "verify", "proceed", "cleanUp",
+        ] {
+            let kind: TaskKind = serde_json::from_value(name.into()).unwrap();
+            assert_eq!(kind.as_str(), name);
+            assert_eq!(serde_json::to_value(kind).unwrap(), name);
+        }
+        let newer: TaskKind = serde_json::from_value("holdUntil".into()).unwrap();
+        assert_eq!(newer, TaskKind::Unknown);
+    }
 }

@@ -377,8 +377,8 @@ pub(super) fn describe_app(name: &str, spec: &AppSpec) -> String {
     }
     for stage in &spec.workflow.stages {
         let word = |t: &crate::api::Task| {
-            let kind = t.kind().as_ref().map_or("?", TaskKind::as_str);
-            if t.name.starts_with(kind) {
+            let kind = t.spec().map_or(TaskKind::Unknown, |spec| spec.kind());
+            if t.name.starts_with(kind.as_str()) {
                 t.name.clone()
             } else {
                 format!("{} ({kind})", t.name)

@@ -62,7 +62,7 @@ impl Sample {
 mod tests {
     use super::*;
     use crate::{
-        api::{App, AppTemplate, Lane, LaneGroup, TaskKind, VariableGroup},
+        api::{App, AppTemplate, Lane, LaneGroup, TaskSpec, VariableGroup},
         domain::{
             apps::{ExistingObjects, make_apps},
             lanes,
@@ -127,10 +127,10 @@ mod tests {
             assert_eq!(names, ["test", "pre", "gray", "prod"]);
             assert_eq!(app.spec.environment_of_lane("gray").unwrap().name, "gray");
             for task in app.spec.workflow.stages.iter().flat_map(|s| &s.tasks) {
-                let environment = match task.kind().expect("one kind") {
-                    TaskKind::Deploy(d) => &d.environment,
-                    TaskKind::CleanUp(c) => &c.environment,
-                    TaskKind::Build(b) => {
+                let environment = match task.spec().expect("one kind") {
+                    TaskSpec::Deploy(d) => &d.environment,
+                    TaskSpec::CleanUp(c) => &c.environment,
+                    TaskSpec::Build(b) => {
                         assert!(app.spec.images.contains_key(&b.image));
                         continue;
                     }

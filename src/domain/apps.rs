@@ -11,7 +11,7 @@ pub use make::{ExistingObjects, make_apps, recorded_settings, template_name};
 pub use setting::Setting;
 
 use super::template;
-use crate::api::{AppSpec, TaskKind};
+use crate::api::{AppSpec, TaskSpec};
 
 /// Problems in an App's spec that its schema cannot detect: unknown names, tasks without exactly
 /// one kind. Each with its path in the spec.
@@ -43,7 +43,7 @@ pub fn find_problems(spec: &AppSpec) -> Vec<(String, String)> {
                     format!("task {} stands twice in stage {}", task.name, stage.name),
                 );
             }
-            let environment = match task.kind() {
+            let environment = match task.spec() {
                 None => {
                     let kinds = "build, approval, deploy, verify, proceed, cleanUp";
                     tell(
@@ -52,9 +52,9 @@ pub fn find_problems(spec: &AppSpec) -> Vec<(String, String)> {
                     );
                     continue;
                 }
-                Some(TaskKind::Deploy(d)) => Some(&d.environment),
-                Some(TaskKind::CleanUp(c)) => Some(&c.environment),
-                Some(TaskKind::Build(b)) => {
+                Some(TaskSpec::Deploy(d)) => Some(&d.environment),
+                Some(TaskSpec::CleanUp(c)) => Some(&c.environment),
+                Some(TaskSpec::Build(b)) => {
                     if !spec.images.contains_key(&b.image) {
                         let why =
                             format!("task {} builds the unknown image {}", task.name, b.image);
@@ -62,7 +62,7 @@ pub fn find_problems(spec: &AppSpec) -> Vec<(String, String)> {
                     }
                     None
                 }
-                Some(_) => None,
+                Some(TaskSpec::Approval(_) | TaskSpec::Verify(_) | TaskSpec::Proceed(_)) => None,
             };
             if let Some(name) = environment.filter(|e| spec.environment(e).is_none()) {
                 tell(

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::api::{App, InventoryItem, Release, ReleaseHistory, ReleasePhase, TaskPhase};
+use crate::api::{App, InventoryItem, Release, ReleaseHistory, ReleasePhase, TaskKind, TaskPhase};
 
 /// What must be known apart from the Releases.
 pub struct Surroundings<'a> {
@@ -213,7 +213,8 @@ fn find_needed_releases<'r>(
                 needed.insert(name);
             }
             let tasks = release.status.iter().flat_map(|s| &s.tasks);
-            let to = tasks.filter(|t| t.kind == "deploy" && t.phase == TaskPhase::Succeeded);
+            let to =
+                tasks.filter(|t| t.kind == TaskKind::Deploy && t.phase == TaskPhase::Succeeded);
             let to = to.filter_map(|t| t.environment.as_deref());
             for environment in to.filter(|e| app.is_some_and(|a| a.spec.environment(e).is_some())) {
                 if deployed.insert((spec.app.as_str(), environment)) {

@@ -9,7 +9,7 @@ mod resolve;
 
 use crate::{
     api::{
-        Approval, BatchPhase, Control, MAX_RETRIES, Release, ReleasePhase, ReleaseStatus,
+        Approval, BatchPhase, Control, MAX_RETRIES, Release, ReleasePhase, ReleaseStatus, TaskKind,
         TaskPhase, TaskStatus,
     },
     domain::{intent::ReleaseIntent, workflow::has_uncounted_decision},
@@ -95,7 +95,7 @@ fn expected_task_phase(task: &TaskStatus, control: &Control, is_current: bool) -
         _ if control.paused => Paused,
         Failed => Running,
         Waiting | Paused if is_let_through(task, control) => {
-            if task.kind == "proceed" {
+            if task.kind == TaskKind::Proceed {
                 Succeeded
             } else {
                 Running
@@ -121,26 +121,30 @@ pub(super) fn is_retried(task: &TaskStatus, control: &Control) -> bool {
 /// Whether the engine would skip the task. For a deploy that has begun to replace pods only the
 /// engine knows.
 pub(super) fn is_skippable(task: &TaskStatus) -> bool {
-    task.kind != "approval"
-        && !(task.kind == "deploy" && task.batches.iter().any(|b| b.started_at.is_some()))
+    task.kind != TaskKind::Approval
+        && !(task.kind == TaskKind::Deploy && task.batches.iter().any(|b| b.started_at.is_some()))
 }
 
 /// Whether the gate of the task was opened.
 fn is_let_through(task: &TaskStatus, control: &Control) -> bool {
     let level = control.allow.get(&task.name).copied().unwrap_or(0);
-    match task.kind.as_str() {
-        "proceed" => level >= 1,
-        "deploy" => closed_batch(task).is_some_and(|batch| level >= batch),
-        _ => false,
+    match task.kind {
+        TaskKind::Proceed => level >= 1,
+        TaskKind::Deploy => closed_batch(task).is_some_and(|batch| level >= batch),
+        TaskKind::Build
+        | TaskKind::Approval
+        | TaskKind::Verify
+        | TaskKind::CleanUp
+        | TaskKind::Unknown => false,
     }
 }
 
 /// Whether the task waits at a gate, also while the release is paused.
 fn waits_for_person(task: &TaskStatus) -> bool {
-    match task.kind.as_str() {
-        "approval" | "proceed" => true,
-        "deploy" => closed_batch(task).is_some(),
-        _ => false,
+    match task.kind {
+        TaskKind::Approval | TaskKind::Proceed => true,
+        TaskKind::Deploy => closed_batch(task).is_some(),
+        TaskKind::Build | TaskKind::Verify | TaskKind::CleanUp | TaskKind::Unknown => false,
     }
 }
 
@@ -229,14 +233,14 @@ pub fn apply_to_control(
             if told.is_passed() || matches!(task.phase, TaskPhase::Aborted | TaskPhase::Skipped) {
                 return nothing("let through");
             }
-            if !matches!(task.kind.as_str(), "proceed" | "deploy") {
+            if !matches!(task.kind, TaskKind::Proceed | TaskKind::Deploy) {
                 return refused(format!(
                     "task {of} is of kind {}: it waits for nobody's key",
                     task.kind
                 ));
             }
             let last = task.batches.len();
-            if task.kind == "deploy" && last > 0 && *batch as usize > last {
+            if task.kind == TaskKind::Deploy && last > 0 && *batch as usize > last {
                 return refused(format!("task {of} has {last} batches, not {batch}"));
             }
             if control.paused {
@@ -248,7 +252,7 @@ pub fn apply_to_control(
             let level = control.allow.entry(of.clone()).or_default();
             if *level >= *batch {
                 // Two people at one gate: tell the second that the first was faster.
-                let what = if task.kind == "proceed" {
+                let what = if task.kind == TaskKind::Proceed {
                     format!("{of} of {name}")
                 } else {
                     format!("batch {batch} of {of}")
@@ -259,7 +263,7 @@ pub fn apply_to_control(
                 ));
             }
             *level = *batch;
-            Ok(if task.kind == "proceed" {
+            Ok(if task.kind == TaskKind::Proceed {
                 format!("let {of} through")
             } else {
                 format!("let batch {batch} of {of} through")
@@ -293,7 +297,7 @@ pub fn apply_to_control(
             ))
         }
         _ => {
-            if task.kind == "approval" {
+            if task.kind == TaskKind::Approval {
                 return refused(format!(
                     "task {of} of {name} is an approval, which cannot be skipped: approve it, or abort"
                 ));
@@ -339,7 +343,7 @@ pub fn may_decide(release: &Release, of: &str, attempt: u32) -> Result<(), Refus
     let task = status
         .tasks
         .iter()
-        .find(|t| t.name == of && t.kind == "approval");
+        .find(|t| t.name == of && t.kind == TaskKind::Approval);
     let Some(task) = task else {
         return Err(Refusal::NotApplicable(format!(
             "release {name} has no approval task {of:?}"

@@ -19,7 +19,7 @@ use super::{Options, act, build_digests, cache::Cache};
 use crate::{
     api::{
         App, Approval, Environment, EnvironmentState, EnvironmentStatus, InventoryItem, LaneMode,
-        Release, ReleasePhase::Aborting, RolloutRecord, Served, TaskPhase, VariableGroup,
+        Release, ReleasePhase::Aborting, RolloutRecord, Served, TaskKind, TaskPhase, VariableGroup,
         gateway_api::RouteParentStatus, label,
     },
     cluster::error,
@@ -269,7 +269,7 @@ fn missing_app_text(options: &Options, release: &Release) -> String {
 /// Whether the release waits for something that pods may explain.
 fn is_under_way(release: &Release) -> bool {
     let tasks = release.status.iter().flat_map(|s| &s.tasks);
-    let mut deploys = tasks.filter(|t| t.kind == "deploy" && t.started_at.is_some());
+    let mut deploys = tasks.filter(|t| t.kind == TaskKind::Deploy && t.started_at.is_some());
     deploys.any(|t| {
         matches!(
             t.phase,

@@ -12,7 +12,7 @@ use crate::{
         EnvironmentStatus, HistoryEntry, ImageSource, InventoryItem, Lane, LaneApp, LaneAppStatus,
         LaneGroup, LaneGroupSpec, LaneGroupStatus, LaneSpec, LaneStatus, Manifest, ProceedTask,
         Release, ReleasePhase, ReleaseSpec, ReleaseStatus, RolloutPlan, RouteStatus, Served, Stage,
-        Task, TaskPhase, TaskStatus, Workflow,
+        Task, TaskKind, TaskPhase, TaskStatus, Workflow,
     },
     domain::{
         hop::Hop,
@@ -224,10 +224,10 @@ fn demo_app(name: &str, old: &str, new: &str, releasing: bool) -> App {
     app
 }
 
-fn finished_task(name: &str, kind: &str, from: i64, to: i64) -> TaskStatus {
+fn finished_task(name: &str, kind: TaskKind, from: i64, to: i64) -> TaskStatus {
     TaskStatus {
         name: name.into(),
-        kind: kind.into(),
+        kind,
         phase: TaskPhase::Succeeded,
         attempt: 1,
         started_at: timestamp_ago(from),
@@ -246,7 +246,7 @@ fn rolling_task(name: &str, old: &str, new: &str, batches: Vec<BatchStatus>) -> 
         new_images: string_map(&[("backend", &format!("{name}:{new}"))]),
         old_version: Some("20261118104500-001".into()),
         new_version: Some("20261123210242-001".into()),
-        ..finished_task("deploy-prod", "deploy", 58, 0)
+        ..finished_task("deploy-prod", TaskKind::Deploy, 58, 0)
     }
 }
 
@@ -290,19 +290,19 @@ fn demo_release(
         environment: Some("gray".into()),
         batches: vec![batch_status(1, 1, BatchPhase::Done)],
         new_images: deploy.new_images.clone(),
-        ..finished_task("deploy-gray", "deploy", 130, 121)
+        ..finished_task("deploy-gray", TaskKind::Deploy, 130, 121)
     };
     let build = TaskStatus {
         new_images: deploy.new_images.clone(),
-        ..finished_task("build", "build", 238, 201)
+        ..finished_task("build", TaskKind::Build, 238, 201)
     };
     let approve = TaskStatus {
         message: Some("noah: pass".into()),
-        ..finished_task("approve", "approval", 201, 131)
+        ..finished_task("approve", TaskKind::Approval, 201, 131)
     };
     let clean = TaskStatus {
         name: "clean-gray".into(),
-        kind: "cleanUp".into(),
+        kind: TaskKind::CleanUp,
         environment: Some("gray".into()),
         ..TaskStatus::default()
     };
@@ -323,7 +323,7 @@ fn demo_release(
             build,
             approve,
             gray,
-            finished_task("go-production", "proceed", 121, 60),
+            finished_task("go-production", TaskKind::Proceed, 121, 60),
             deploy,
             clean,
         ],

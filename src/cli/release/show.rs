@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use crate::{
-    api::{Release, TaskPhase, TaskStatus},
+    api::{Release, TaskKind, TaskPhase, TaskStatus},
     cli::{
         output::{Table, format_age},
         proposal,
@@ -26,7 +26,7 @@ pub(super) async fn describe_pending(session: &Session, release: &Release) -> St
     else {
         return String::new();
     };
-    let waits = |t: &&TaskStatus| t.kind == "approval" && t.phase == TaskPhase::Waiting;
+    let waits = |t: &&TaskStatus| t.kind == TaskKind::Approval && t.phase == TaskPhase::Waiting;
     let Some(task) = status.tasks.iter().find(waits) else {
         return match revision::read_frozen_app(&session.client, &session.namespace, release).await {
             Ok((_, true)) => {
@@ -90,7 +90,7 @@ pub(super) fn describe_release(release: &Release, now: Timestamp) -> String {
         for task in &status.tasks {
             table.add_row([
                 task.name.clone(),
-                task.kind.clone(),
+                task.kind.to_string(),
                 format!("{:?}", task.phase),
                 task.attempt.to_string(),
                 format_batches(task),

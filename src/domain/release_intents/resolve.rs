@@ -3,7 +3,7 @@
 
 use super::{describe_last_intent, expected_status};
 use crate::{
-    api::{BatchPhase, Decision, Release, ReleaseStatus, TaskPhase, TaskStatus},
+    api::{BatchPhase, Decision, Release, ReleaseStatus, TaskKind, TaskPhase, TaskStatus},
     domain::intent::ReleaseIntent,
 };
 
@@ -63,7 +63,7 @@ pub fn resolve_verb(
     let waits = |t: &TaskStatus| t.phase == TaskPhase::Waiting;
     let decide = |decision| {
         pick("that waits for an approval", &|t| {
-            waits(t) && t.kind == "approval"
+            waits(t) && t.kind == TaskKind::Approval
         })
         .map(|t| ReleaseIntent::Decide {
             task: t.name,
@@ -77,7 +77,7 @@ pub fn resolve_verb(
         Verb::Refuse => decide(Decision::Refuse),
         Verb::Proceed(batch) => {
             let task = pick("that waits to be let through", &|t| {
-                waits(t) && matches!(t.kind.as_str(), "proceed" | "deploy")
+                waits(t) && matches!(t.kind, TaskKind::Proceed | TaskKind::Deploy)
             })?;
             let next = || {
                 task.batches

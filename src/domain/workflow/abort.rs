@@ -19,7 +19,7 @@ use super::{
 use crate::{
     api::{
         Environment, EnvironmentState, EnvironmentStatus, InventoryItem, ReleasePhase,
-        RolloutRecord, RolloutState, TaskPhase, label,
+        RolloutRecord, RolloutState, TaskKind, TaskPhase, label,
     },
     domain::{
         account::Account,
@@ -44,10 +44,15 @@ pub(super) fn decide_abort(run: &mut Reconciliation) {
         if task.phase == TaskPhase::Aborted || task.phase.is_passed() {
             continue;
         }
-        let undone = match task.kind.as_str() {
-            "deploy" if gate::has_begun(task) => undo_deploy(run, index),
-            "cleanUp" if gate::has_begun(task) => stop_clean_up(run, index).map(|()| None),
-            _ => Ok(None),
+        let undone = match task.kind {
+            _ if !gate::has_begun(task) => Ok(None),
+            TaskKind::Deploy => undo_deploy(run, index),
+            TaskKind::CleanUp => stop_clean_up(run, index).map(|()| None),
+            TaskKind::Build
+            | TaskKind::Approval
+            | TaskKind::Verify
+            | TaskKind::Proceed
+            | TaskKind::Unknown => Ok(None),
         };
         match undone {
             Ok(message) => run.set_phase(index, TaskPhase::Aborted, message),
@@ -129,7 +134,7 @@ fn enter_abort(run: &mut Reconciliation) {
     run.add_history("engine", "abort", None, None);
     let at = run.format_now();
     for task in &mut run.status.tasks {
-        if task.kind == "deploy" && gate::has_begun(task) {
+        if task.kind == TaskKind::Deploy && gate::has_begun(task) {
             task.phase = TaskPhase::Running;
             task.started_at = Some(at.clone());
             task.finished_at = None;
@@ -476,10 +481,9 @@ fn describe_other_rollout(run: &Reconciliation, item: &InventoryItem) -> Option<
 fn stop_clean_up(run: &mut Reconciliation, index: usize) -> Result<(), String> {
     let task = run.status.tasks[index].clone();
     let name = task.environment.unwrap_or_default();
-    let deployed =
-        run.status.tasks.iter().any(|t| {
-            t.kind == "deploy" && t.environment.as_ref() == Some(&name) && gate::has_begun(t)
-        });
+    let deployed = run.status.tasks.iter().any(|t| {
+        t.kind == TaskKind::Deploy && t.environment.as_ref() == Some(&name) && gate::has_begun(t)
+    });
     let Ok(app) = run.app() else { return Ok(()) };
     // This release's own deploy there is undone as a whole.
     if deployed || app.spec.environment(&name).is_none() {

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     api::{
         Amount, App, Approval, BatchPhase, Environment, InventoryItem, Release, ReleaseStatus,
-        TaskKind, TaskPhase, TaskStatus, label,
+        TaskPhase, TaskSpec, TaskStatus, label,
     },
     domain::{
         batches::{self, Manifest, is_batched},
@@ -250,9 +250,9 @@ fn forecast_tasks(
             return failed(&name, told.message.as_deref().unwrap_or_default());
         }
         let task = specs.iter().find(|t| t.name == name);
-        let stop = match task.and_then(|t| t.kind()) {
+        let stop = match task.and_then(|t| t.spec()) {
             None => return failed(&name, "the App's workflow no longer has it"),
-            Some(TaskKind::Build(t)) => {
+            Some(TaskSpec::Build(t)) => {
                 let task = name;
                 steps.push(match spec.images.get(&t.image) {
                     Some(image) => ForecastStep::UseImage {
@@ -266,7 +266,7 @@ fn forecast_tasks(
                 });
                 None
             }
-            Some(TaskKind::Approval(t)) => {
+            Some(TaskSpec::Approval(t)) => {
                 // Only the current task can have decisions already.
                 let given =
                     current.then(|| approval::count_given(known.approvals, known.release, told, t));
@@ -282,14 +282,14 @@ fn forecast_tasks(
                     passed_over,
                 })
             }
-            Some(TaskKind::Proceed(t)) => {
+            Some(TaskSpec::Proceed(t)) => {
                 let open = control.allow.get(&name).is_some_and(|level| *level >= 1);
                 (!open).then(|| ForecastStop::Proceed {
                     task: name,
                     prompt: t.prompt.clone(),
                 })
             }
-            Some(TaskKind::Verify(t)) => {
+            Some(TaskSpec::Verify(t)) => {
                 steps.push(ForecastStep::Verify {
                     task: name,
                     group: t.lane_group.clone(),
@@ -297,7 +297,7 @@ fn forecast_tasks(
                 });
                 None
             }
-            Some(TaskKind::CleanUp(t)) => {
+            Some(TaskSpec::CleanUp(t)) => {
                 let environment = t.environment.clone();
                 enter_environment(known, told, &environment, steps).or_else(|| {
                     steps.push(ForecastStep::TakeDown {
@@ -308,7 +308,7 @@ fn forecast_tasks(
                     None
                 })
             }
-            Some(TaskKind::Deploy(t)) => {
+            Some(TaskSpec::Deploy(t)) => {
                 let entered = enter_environment(known, told, &t.environment, steps);
                 entered.or_else(|| forecast_deploy(known, status, told, &t.environment, steps))
             }

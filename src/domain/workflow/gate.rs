@@ -1,6 +1,6 @@
 //! How releases exclude each other: who holds an environment, and when a lane may take requests.
 
-use crate::api::{App, Release, ReleasePhase, TaskPhase, TaskStatus};
+use crate::api::{App, Release, ReleasePhase, TaskKind, TaskPhase, TaskStatus};
 
 /// Name of another release that has begun to change an App's environment and is not over: it may
 /// still roll back, so no other release changes anything there.
@@ -64,7 +64,7 @@ pub fn check_lane_open<'a>(
             r.spec.app == app
                 && tasks(r)
                     .iter()
-                    .any(|t| t.kind == "deploy" && is_in(t, &own))
+                    .any(|t| t.kind == TaskKind::Deploy && is_in(t, &own))
         })
         .filter_map(|r| r.spec.window.as_deref())
         .collect();
@@ -79,7 +79,7 @@ pub fn check_lane_open<'a>(
         };
         let late = tasks(release)
             .iter()
-            .any(|t| t.kind == "deploy" && is_in(t, &theirs) && !t.phase.is_passed());
+            .any(|t| t.kind == TaskKind::Deploy && is_in(t, &theirs) && !t.phase.is_passed());
         // A release without tasks has not begun: what it will deploy is not known yet.
         if late || tasks(release).is_empty() || is_aborting(release) {
             let app = &release.spec.app;
@@ -111,7 +111,7 @@ fn current_work(release: &Release, environment: &str) -> Option<&'static str> {
         return begun().next().map(|_| "is taking it back");
     }
     let now = begun().find(|t| !t.phase.is_passed())?;
-    Some(if now.kind == "deploy" {
+    Some(if now.kind == TaskKind::Deploy {
         "is deploying it"
     } else {
         "is taking it down"

@@ -9,7 +9,7 @@ use super::{build::format_datetime, reconciliation::Reconciliation};
 use crate::{
     api::{
         App, CleanUpTask, Environment, ReleasePhase, ReleaseSpec, ReleaseStatus, Task, TaskKind,
-        TaskPhase, TaskStatus, VariableGroup,
+        TaskPhase, TaskSpec, TaskStatus, VariableGroup,
     },
     domain::{
         template::{self, Context},
@@ -67,7 +67,7 @@ pub fn plan_release<'g>(
                 task.name, spec.stage
             )]
         };
-        let kind = task.kind().ok_or_else(several)?;
+        let kind = task.spec().ok_or_else(several)?;
         if tasks.iter().any(|t| t.name == task.name) {
             return Err(vec![format!(
                 "stage {:?} has two tasks named {:?}",
@@ -76,7 +76,7 @@ pub fn plan_release<'g>(
         }
         tasks.push(TaskStatus {
             name: task.name.clone(),
-            kind: kind.as_str().into(),
+            kind: kind.kind(),
             environment: environment_of(kind).map(str::to_owned),
             attempt: 1,
             ..TaskStatus::default()
@@ -244,7 +244,7 @@ impl Reconciliation<'_> {
         let words = "begun before releases were frozen: from now on it is of the App as it is now";
         self.add_history("engine", "freeze", None, Some(words.into()));
         let tasks = &self.status.tasks;
-        let deploys = |t: &&TaskStatus| t.kind == "deploy" && !t.phase.is_passed();
+        let deploys = |t: &&TaskStatus| t.kind == TaskKind::Deploy && !t.phase.is_passed();
         let half_way = tasks.iter().filter(deploys).any(|t| t.started_at.is_some());
         let Some(last) = tasks
             .iter()
@@ -253,7 +253,8 @@ impl Reconciliation<'_> {
         else {
             return;
         };
-        let asked = |t: &&mut TaskStatus| t.kind == "approval" && t.phase == TaskPhase::Succeeded;
+        let asked =
+            |t: &&mut TaskStatus| t.kind == TaskKind::Approval && t.phase == TaskPhase::Succeeded;
         let mut again = vec![];
         for task in self.status.tasks[..last].iter_mut().filter(asked) {
             (task.phase, task.message) = (TaskPhase::Pending, None);
@@ -280,9 +281,8 @@ impl Reconciliation<'_> {
             )
         };
         let task = found.ok_or_else(changed)?;
-        let kind = task.kind().ok_or_else(changed)?;
-        let same =
-            kind.as_str() == told.kind && environment_of(kind) == told.environment.as_deref();
+        let kind = task.spec().ok_or_else(changed)?;
+        let same = kind.kind() == told.kind && environment_of(kind) == told.environment.as_deref();
         if same { Ok(task) } else { Err(changed()) }
     }
 }
@@ -327,10 +327,12 @@ pub(super) fn task_specs(app: &App, spec: &ReleaseSpec) -> Result<Vec<Task>, Str
     Ok(stage.tasks.clone())
 }
 
-fn environment_of(kind: TaskKind<'_>) -> Option<&str> {
-    match kind {
-        TaskKind::Deploy(t) => Some(&t.environment),
-        TaskKind::CleanUp(t) => Some(&t.environment),
-        _ => None,
+fn environment_of(spec: TaskSpec<'_>) -> Option<&str> {
+    match spec {
+        TaskSpec::Deploy(t) => Some(&t.environment),
+        TaskSpec::CleanUp(t) => Some(&t.environment),
+        TaskSpec::Build(_) | TaskSpec::Approval(_) | TaskSpec::Verify(_) | TaskSpec::Proceed(_) => {
+            None
+        }
     }
 }

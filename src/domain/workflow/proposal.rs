@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use super::objects::render_objects;
 use crate::{
     api::{
-        App, EnvironmentState, Release, ReleasePhase, ReleaseSpec, ReleaseStatus, TaskPhase,
-        TaskStatus, label,
+        App, EnvironmentState, Release, ReleasePhase, ReleaseSpec, ReleaseStatus, TaskKind,
+        TaskPhase, TaskStatus, label,
     },
     domain::{
         digest::hash_json,
@@ -72,7 +72,7 @@ impl Inputs {
         let mut environments: Vec<String> = vec![];
         for name in status.tasks[from..]
             .iter()
-            .filter(|t| t.kind == "deploy")
+            .filter(|t| t.kind == TaskKind::Deploy)
             .filter_map(|t| t.environment.as_ref())
         {
             if !environments.contains(name) {
@@ -251,7 +251,7 @@ fn running_objects<'r>(
     let deployed = releases.filter_map(|release| {
         let status = release.status.as_ref()?;
         let is = |t: &&TaskStatus| {
-            t.kind == "deploy"
+            t.kind == TaskKind::Deploy
                 && t.environment.as_deref() == Some(environment)
                 && t.phase == TaskPhase::Succeeded
         };

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     api::{
         HistoryEntry, InventoryItem, MAX_RETRIES, ReleasePhase, ReleaseSpec, ReleaseStatus,
-        TaskKind, TaskPhase, TaskStatus,
+        TaskKind, TaskPhase, TaskSpec, TaskStatus,
     },
     domain::{
         account::Account,
@@ -258,14 +258,14 @@ impl<'a> Reconciliation<'a> {
                 self.fail_task(index, why);
                 Flow::Stay
             }
-            Ok(task) => match task.kind() {
-                Some(TaskKind::Deploy(_)) => deploy::reconcile_deploy(self, index, held),
+            Ok(task) => match task.spec() {
+                Some(TaskSpec::Deploy(_)) => deploy::reconcile_deploy(self, index, held),
                 _ if held => Flow::Stay,
-                Some(TaskKind::Build(t)) => build::reconcile_build(self, index, t),
-                Some(TaskKind::Approval(t)) => approval::reconcile_approval(self, index, t),
-                Some(TaskKind::Verify(t)) => verify::reconcile_verify(self, index, t),
-                Some(TaskKind::Proceed(t)) => self.reconcile_proceed(index, t.prompt.as_deref()),
-                Some(TaskKind::CleanUp(t)) => clean_up::reconcile_clean_up(self, index, t),
+                Some(TaskSpec::Build(t)) => build::reconcile_build(self, index, t),
+                Some(TaskSpec::Approval(t)) => approval::reconcile_approval(self, index, t),
+                Some(TaskSpec::Verify(t)) => verify::reconcile_verify(self, index, t),
+                Some(TaskSpec::Proceed(t)) => self.reconcile_proceed(index, t.prompt.as_deref()),
+                Some(TaskSpec::CleanUp(t)) => clean_up::reconcile_clean_up(self, index, t),
                 None => Flow::Stay,
             },
         };
@@ -324,12 +324,15 @@ impl<'a> Reconciliation<'a> {
 
     fn skip_task(&mut self, index: usize) -> bool {
         let task = &self.status.tasks[index];
-        let refused = match task.kind.as_str() {
-            "approval" => Some("an approval cannot be skipped: approve it, or abort"),
-            "deploy" if deploy::is_half_way(self, index) => {
-                Some("a deploy that is half-way cannot be skipped: retry it, or abort")
-            }
-            _ => None,
+        let refused = match task.kind {
+            TaskKind::Approval => Some("an approval cannot be skipped: approve it, or abort"),
+            TaskKind::Deploy => deploy::is_half_way(self, index)
+                .then_some("a deploy that is half-way cannot be skipped: retry it, or abort"),
+            TaskKind::Build
+            | TaskKind::Verify
+            | TaskKind::Proceed
+            | TaskKind::CleanUp
+            | TaskKind::Unknown => None,
         };
         if let Some(why) = refused {
             let name = task.name.clone();

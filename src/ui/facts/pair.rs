@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::Facts;
 use crate::{
-    api::{App, Release, TaskStatus},
+    api::{App, Release, TaskKind, TaskStatus},
     domain::{
         signals::{Column, Comparison, Version, Window, WindowStats, compare_versions},
         versions::VersionAge,
@@ -78,7 +78,7 @@ fn current_deploy_task(release: &Release) -> Option<&TaskStatus> {
         .unwrap_or_default();
     tasks
         .iter()
-        .rfind(|t| t.kind == "deploy" && t.started_at.is_some())
+        .rfind(|t| t.kind == TaskKind::Deploy && t.started_at.is_some())
 }
 
 /// Figures of both versions of a release's App; `None` unless both exist.

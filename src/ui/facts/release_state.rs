@@ -1,7 +1,7 @@
 //! What a release is waiting for.
 
 use crate::{
-    api::{BatchPhase, Release, ReleasePhase, TaskPhase, TaskStatus},
+    api::{BatchPhase, Release, ReleasePhase, TaskKind, TaskPhase, TaskStatus},
     domain::release_intents::expected_phases,
 };
 
@@ -59,8 +59,10 @@ pub fn release_state(release: &Release) -> ReleaseState<'_> {
         _ if release.spec.control.paused => ReleaseState::Held,
         ReleasePhase::Running => ReleaseState::Busy(named.or_else(|| in_phase(TaskPhase::Running))),
         ReleasePhase::Waiting => match in_phase(TaskPhase::Waiting).or(named) {
-            Some(task) if task.kind == "approval" => ReleaseState::Approve(task),
-            Some(task) if task.kind == "deploy" => ReleaseState::Batch(task, next_batch(task)),
+            Some(task) if task.kind == TaskKind::Approval => ReleaseState::Approve(task),
+            Some(task) if task.kind == TaskKind::Deploy => {
+                ReleaseState::Batch(task, next_batch(task))
+            }
             Some(task) => ReleaseState::Proceed(task),
             None => ReleaseState::Busy(None),
         },
@@ -111,14 +113,16 @@ impl ReleaseState<'_> {
     pub fn state_label(self) -> String {
         match self {
             Self::Pending => "pending".into(),
-            Self::Busy(Some(task)) => match task.kind.as_str() {
-                "build" => "building".into(),
-                "verify" => "verifying".into(),
-                "cleanUp" => "cleaning".into(),
-                "deploy" if task.batches.len() > 1 => {
+            Self::Busy(Some(task)) => match task.kind {
+                TaskKind::Build => "building".into(),
+                TaskKind::Verify => "verifying".into(),
+                TaskKind::CleanUp => "cleaning".into(),
+                TaskKind::Deploy if task.batches.len() > 1 => {
                     format!("batch {}/{}", next_batch(task), task.batches.len())
                 }
-                _ => "deploying".into(),
+                TaskKind::Deploy => "deploying".into(),
+                TaskKind::Approval | TaskKind::Proceed => "waiting".into(),
+                TaskKind::Unknown => "running".into(),
             },
             Self::Busy(None) => "running".into(),
             Self::Aborting => "aborting".into(),

@@ -41,9 +41,9 @@ impl Facts {
             let of_environment = |environment: &String| {
                 let here =
                     |t: &&crate::api::TaskStatus| t.environment.as_ref() == Some(environment);
-                let task = tasks
-                    .iter()
-                    .rfind(|t| t.kind == "deploy" && t.started_at.is_some() && here(t));
+                let task = tasks.iter().rfind(|t| {
+                    t.kind == crate::api::TaskKind::Deploy && t.started_at.is_some() && here(t)
+                });
                 let own = workloads
                     .get(&(app, environment.as_str()))
                     .map(Vec::as_slice)

@@ -201,8 +201,8 @@ pub fn ask_to_start(
         let tasks: Vec<String> = found
             .tasks
             .iter()
-            .map(|t| match t.kind() {
-                Some(crate::api::TaskKind::Deploy(d)) => format!("{} ({})", t.name, d.environment),
+            .map(|t| match t.spec() {
+                Some(crate::api::TaskSpec::Deploy(d)) => format!("{} ({})", t.name, d.environment),
                 _ => t.name.clone(),
             })
             .collect();

@@ -8,7 +8,7 @@ use super::{
     ObservedObject, Question, forecast, in_place, lane::diff_lines, versions::add_versions,
 };
 use crate::{
-    api::{App, Approval, Decision, Release, TaskPhase, TaskStatus},
+    api::{App, Approval, Decision, Release, TaskKind, TaskPhase, TaskStatus},
     domain::{
         command_line::CommandLine,
         intent::{Intent, ReleaseIntent},
@@ -539,7 +539,7 @@ pub(super) fn ask_to_abort(model: &Model) -> QuestionResult {
     for task in release_tasks(release)
         .iter()
         .rev()
-        .filter(|t| t.kind == "deploy" && t.started_at.is_some())
+        .filter(|t| t.kind == TaskKind::Deploy && t.started_at.is_some())
     {
         question.happens.extend(describe_undo(model, release, task));
     }
@@ -664,7 +664,7 @@ pub(super) fn ask_to_skip(model: &Model) -> QuestionResult {
         .selected_task()
         .filter(stands)
         .or_else(|| release_tasks(release).iter().find(stands));
-    if let Some(task) = task.filter(|t| t.kind == "approval") {
+    if let Some(task) = task.filter(|t| t.kind == TaskKind::Approval) {
         return Err(format!(
             "{} of {name} is an approval, which cannot be skipped: approve it, or roll back",
             task.name
@@ -673,7 +673,7 @@ pub(super) fn ask_to_skip(model: &Model) -> QuestionResult {
     let task = task.ok_or_else(|| {
         format!("no task of {name} has failed or waits: there is nothing to skip")
     })?;
-    if task.kind == "deploy" && task.batches.iter().any(|b| b.started_at.is_some()) {
+    if task.kind == TaskKind::Deploy && task.batches.iter().any(|b| b.started_at.is_some()) {
         let key = |action| model.key_for(KeyContext::Release, action);
         let (retry, abort) = (key(Action::Retry), key(Action::Abort));
         return Err(format!(
@@ -687,10 +687,14 @@ pub(super) fn ask_to_skip(model: &Model) -> QuestionResult {
     let title = format!("Skip {} of {name}?", task.name);
     let mut question = new_question(model, name, title, "Skip", skip.clone(), "skip sent");
     question.add_fact("task", format!("{} ({})", task.name, task.kind));
-    question.doubts.push(match task.kind.as_str() {
-        "verify" => "what follows goes on unverified".into(),
-        "deploy" => "the environment stays as it is now, whatever the release says".into(),
-        _ => "what it would have done stays undone".to_owned(),
+    question.doubts.push(match task.kind {
+        TaskKind::Verify => "what follows goes on unverified".into(),
+        TaskKind::Deploy => "the environment stays as it is now, whatever the release says".into(),
+        TaskKind::Build
+        | TaskKind::Approval
+        | TaskKind::Proceed
+        | TaskKind::CleanUp
+        | TaskKind::Unknown => "what it would have done stays undone".to_owned(),
     });
     add_forecast(model, &mut question, release, &skip, None)?;
     let command = CommandLine::graylane("skip")

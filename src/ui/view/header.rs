@@ -258,7 +258,7 @@ fn release_summary(model: &Model, release: &crate::api::Release, brief: bool) ->
         },
     );
     if let ReleaseState::Batch(task, _) | ReleaseState::Busy(Some(task)) = now
-        && task.kind == "deploy"
+        && task.kind == crate::api::TaskKind::Deploy
         && let Some(environment) = &task.environment
     {
         let workloads: Vec<_> = model
@@ -287,7 +287,7 @@ fn release_summary(model: &Model, release: &crate::api::Release, brief: bool) ->
         && let Some(environment) = task
             .environment
             .as_deref()
-            .filter(|_| task.kind == "deploy" && !brief)
+            .filter(|_| task.kind == crate::api::TaskKind::Deploy && !brief)
         && let Some(why) =
             find_stall_cause(&model.facts, &model.world, &release.spec.app, environment)
     {

@@ -4,7 +4,7 @@ use ratatui::layout::Rect;
 
 use super::{apps::pane_title, labels, pair, task};
 use crate::{
-    api::{EnvironmentStatus, Release, ReleaseStatus, TaskPhase},
+    api::{EnvironmentStatus, Release, ReleaseStatus, TaskKind, TaskPhase},
     ui::{
         facts::{ReleaseState, release_state},
         glyph::Glyphs,
@@ -229,7 +229,7 @@ fn describe_release(
     let deploy = status
         .tasks
         .iter()
-        .rfind(|t| t.kind == "deploy")
+        .rfind(|t| t.kind == TaskKind::Deploy)
         .filter(|t| !t.new_images.is_empty());
     if let Some(task) = deploy {
         for (image, new) in &task.new_images {
@@ -311,7 +311,7 @@ fn task_lines(
             found.phase,
             TaskPhase::Pending | TaskPhase::Succeeded | TaskPhase::Skipped
         );
-        let wanted = found.kind == "deploy" && !found.batches.is_empty();
+        let wanted = found.kind == TaskKind::Deploy && !found.batches.is_empty();
         if wanted
             && (moving && (found.batches.len() > 1 || roomy) || is_selected && model.task.is_some())
         {

@@ -2,7 +2,7 @@
 
 use super::{chain, labels};
 use crate::{
-    api::{BatchPhase, HistoryEntry, Release, TaskPhase, TaskStatus},
+    api::{BatchPhase, HistoryEntry, Release, TaskKind, TaskPhase, TaskStatus},
     ui::{
         facts::{self, ReplacementStrategy, count_versions, replacement_strategy},
         model::Model,
@@ -76,8 +76,8 @@ fn describe_progress(model: &Model, release: &Release, task: &TaskStatus) -> (Ro
         TaskPhase::Pending | TaskPhase::Succeeded | TaskPhase::Skipped
     );
     let role = if quiet { Role::Muted } else { Role::Text };
-    let forms = match task.kind.as_str() {
-        "deploy" => {
+    let forms = match task.kind {
+        TaskKind::Deploy => {
             let done = task
                 .batches
                 .iter()
@@ -92,11 +92,11 @@ fn describe_progress(model: &Model, release: &Release, task: &TaskStatus) -> (Ro
                 ],
             }
         }
-        "cleanUp" => vec![
+        TaskKind::CleanUp => vec![
             format!("take {environment} down"),
             format!("{environment} down"),
         ],
-        "verify" => {
+        TaskKind::Verify => {
             let passed = task.probes.iter().filter(|p| p.passed).count();
             match task.probes.len() {
                 0 => vec!["probes".into()],
@@ -106,14 +106,14 @@ fn describe_progress(model: &Model, release: &Release, task: &TaskStatus) -> (Ro
                 ],
             }
         }
-        "build" => match task.new_images.values().next() {
+        TaskKind::Build => match task.new_images.values().next() {
             Some(image) => vec![
                 labels::image_name(image).to_owned(),
                 labels::image_tag(image).to_owned(),
             ],
             None => vec!["image".into()],
         },
-        "approval" => {
+        TaskKind::Approval => {
             let by: Vec<String> = task_decisions(release, task)
                 .map(|h| format!("{} by {}", h.action, h.by))
                 .collect();
@@ -123,8 +123,8 @@ fn describe_progress(model: &Model, release: &Release, task: &TaskStatus) -> (Ro
                 vec![by.join(", ")]
             }
         }
-        "proceed" => vec!["go-ahead".into()],
-        other => vec![other.to_owned()],
+        TaskKind::Proceed => vec!["go-ahead".into()],
+        TaskKind::Unknown => vec!["of a kind that this graylane does not know".into()],
     };
     let (role, message) = match (&task.message, task.phase) {
         (Some(message), TaskPhase::Failed) => (Role::Bad, format!(": {message}")),
@@ -248,7 +248,7 @@ pub(super) fn task_detail(model: &Model, release: &Release, task: &TaskStatus) -
             );
         }
     };
-    add("kind", task.kind.clone());
+    add("kind", task.kind.to_string());
     add(
         "phase",
         format!("{:?}, attempt {}", task.phase, task.attempt),

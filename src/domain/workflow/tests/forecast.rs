@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{super::*, cluster::*};
 use crate::{
-    api::{Decision::Pass, ProbeResult, TaskPhase, label},
+    api::{Decision::Pass, ProbeResult, TaskKind, TaskPhase, label},
     domain::{
         batches::{DeploymentSettings, stateful::pods_left_alone},
         intent::ReleaseIntent,
@@ -102,7 +102,8 @@ fn done(c: &Cluster, since: usize) -> Vec<(String, String, Option<String>)> {
         let task = h.task.clone().filter(|_| h.by == "engine")?;
         let ends = h.action.starts_with("batch ") || matches!(&*h.action, "succeeded" | "skipped");
         let kind = c.task(&task).kind;
-        let shown = h.action != "succeeded" || !matches!(&*kind, "approval" | "proceed");
+        let shown =
+            h.action != "succeeded" || !matches!(kind, TaskKind::Approval | TaskKind::Proceed);
         (ends && shown).then(|| (task, h.action.clone(), h.message.clone()))
     };
     c.status()
@@ -378,7 +379,7 @@ fn play(s: &Setting) {
             return;
         }
         let task = c.task(status.task.as_deref().unwrap());
-        if task.phase == TaskPhase::Failed && task.kind == "verify" {
+        if task.phase == TaskPhase::Failed && task.kind == TaskKind::Verify {
             let name = task.name.clone();
             let again = skips.next() == Some(&true);
             let wish = if again {
@@ -406,8 +407,8 @@ fn play(s: &Setting) {
             .environment("prod")
             .and_then(|e| e.lock.clone())
             .filter(|_| {
-                task.kind != "approval"
-                    && task.kind != "proceed"
+                task.kind != TaskKind::Approval
+                    && task.kind != TaskKind::Proceed
                     && task.environment.as_deref() == Some("prod")
             })
         {
@@ -422,7 +423,7 @@ fn play(s: &Setting) {
             continue;
         }
         let name = task.name.clone();
-        if task.kind == "approval" {
+        if task.kind == TaskKind::Approval {
             let by = format!("person-{asked}");
             let decided = new_decision(
                 &c.release,
@@ -452,7 +453,7 @@ fn play(s: &Setting) {
             .find(|b| b.finished_at.is_none())
             .map_or(1, |b| b.number);
         let most = u32::try_from(task.batches.len()).unwrap_or(1).max(1);
-        let skips = skips.next() == Some(&true) && task.kind == "proceed";
+        let skips = skips.next() == Some(&true) && task.kind == TaskKind::Proceed;
         let wish = if skips {
             ReleaseIntent::Skip { task: name }
         } else {
