@@ -29,6 +29,7 @@ pub mod routes;
 pub mod routing;
 pub mod signals;
 pub mod span;
+pub mod table;
 pub mod template;
 pub mod text;
 pub mod variables;

@@ -3,6 +3,7 @@
 //! A probe tests the routes with real requests, so it enters like any other request. It is judged
 //! by the hops that gateways reported or, if nobody reports, by what the services return.
 
+mod compare;
 mod outcome;
 mod send;
 
@@ -26,6 +27,7 @@ use crate::{
     },
 };
 
+pub use compare::{CompareError, ComparedAnswers, compare_pair};
 pub use outcome::{ProbeVerdict, Probed, ProbedHop};
 use send::{EntryConnection, ProbeSender};
 

@@ -144,32 +144,13 @@ fn probes_table(probed: &[Probed], wide: bool) -> Table {
         &["STATUS", "MS", "LANE", "VERDICT", "CHAIN"]
     });
     for request in probed {
-        let mut row = probe_cells(request).to_vec();
+        let mut row = request.table_cells().to_vec();
         if wide {
             row.push(request.body.lines().next().unwrap_or_default().to_owned());
         }
         table.add_row(row);
     }
     table
-}
-
-fn probe_cells(request: &Probed) -> [String; 5] {
-    let hops = request.chain.iter().map(|hop| {
-        let side = hop.served.map_or("?", Served::as_str);
-        let address = hop
-            .address
-            .as_ref()
-            .map(|a| format!("[{a}]"))
-            .unwrap_or_default();
-        format!("{}={side}{address}", hop.app)
-    });
-    [
-        request.status.map_or_else(String::new, |s| s.to_string()),
-        format!("{:.1}", request.latency_ms),
-        request.lane.clone().unwrap_or_default(),
-        request.verdict.to_string(),
-        hops.collect::<Vec<_>>().join(" -> "),
-    ]
 }
 
 fn parse_pair<'a>(text: &'a str, what: &str, example: &str) -> Result<(&'a str, &'a str)> {

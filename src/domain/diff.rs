@@ -7,6 +7,7 @@ mod body;
 mod excerpt;
 mod ignore;
 mod path;
+mod report;
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -15,6 +16,7 @@ use serde::{Serialize, Serializer};
 
 pub use ignore::{Ignored, IgnoredError};
 pub use path::{JsonPath, JsonPathError};
+pub use report::{ReportLine, ReportLineKind, report_lines};
 
 use super::text::Clean;
 

@@ -149,6 +149,27 @@ impl Probed {
         self.verdict == ProbeVerdict::Ok
     }
 
+    /// Cells for people: status, latency in milliseconds, lane, verdict, and the chain as
+    /// `spring-cloud-a=gray[127.64.16.5] -> spring-cloud-b=base[127.64.16.2]`.
+    pub fn table_cells(&self) -> [String; 5] {
+        let hops = self.chain.iter().map(|hop| {
+            let side = hop.served.map_or("?", Served::as_str);
+            let address = hop
+                .address
+                .as_ref()
+                .map(|a| format!("[{a}]"))
+                .unwrap_or_default();
+            format!("{}={side}{address}", hop.app)
+        });
+        [
+            self.status.map_or_else(String::new, |s| s.to_string()),
+            format!("{:.1}", self.latency_ms),
+            self.lane.clone().unwrap_or_default(),
+            self.verdict.to_string(),
+            hops.collect::<Vec<_>>().join(" -> "),
+        ]
+    }
+
     /// Judges the chains. `own` says how the probe itself lets the tag be removed, in which case no
     /// service has lost it.
     pub(super) fn judge(

@@ -6,8 +6,12 @@ use tokio::{
 };
 
 use super::*;
-use crate::api::{
-    Entry, EntryRoute, Lane, LaneApp, LaneGroupSpec, LaneGroupStatus, LaneMatch, LaneSpec, Served,
+use crate::{
+    api::{
+        Entry, EntryRoute, Lane, LaneApp, LaneGroupSpec, LaneGroupStatus, LaneMatch, LaneSpec,
+        Served,
+    },
+    domain::diff,
 };
 
 /// An entry that sends the same answer to every request and records the heads.
@@ -332,6 +336,43 @@ async fn hops_tell_the_chain_and_every_request_has_its_own_trace() {
         "{told:?}"
     );
     assert_eq!(told[0].chain[0].verdict, chain::Verdict::FellBack);
+}
+
+async fn compared(answer: Vec<u8>, tag: &str) -> Result<ComparedAnswers, CompareError> {
+    let (address, _) = entry(answer).await;
+    let (_keep, worlds) = watch::channel(world(&address.to_string()));
+    let pair = lanes::RequestPair {
+        lane: "l".into(),
+        tag: tag.into(),
+        requests: diff::Sides {
+            base: spec("/A/a", &[]),
+            gray: spec("/A/a?group=gray", &[]),
+        },
+    };
+    compare_pair(&pair, "g", &worlds, &Via::Entry, &diff::Ignored::default()).await
+}
+
+#[tokio::test]
+async fn two_answers_are_compared_or_it_is_said_why_not() {
+    let same = compared(ok("A[1.2.3.4] -> B[1.2.3.5]"), "gray")
+        .await
+        .unwrap();
+    assert!(same.found.is_equal());
+    let lines: Vec<String> = same.report_lines().into_iter().map(|l| l.text).collect();
+    let [_, base, gray, _, told] = &lines[..] else {
+        panic!("{lines:?}")
+    };
+    assert!(base.starts_with("base   200") && gray.starts_with("gray   200"));
+    assert!(gray.ends_with("spring-cloud-a=base[1.2.3.4] -> spring-cloud-b=base[1.2.3.5]"));
+    assert_eq!(told, "The answers are equal.");
+    let why = compared(ok("A[1.2.3.4]"), "other").await.unwrap_err();
+    assert_eq!(
+        why.to_string(),
+        "the request for gray went tagged gray: do the routes follow the lanes? See `graylane lane explain`"
+    );
+    let broken = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\nconnection: close\r\n\r\nhalf".to_vec();
+    let why = compared(broken, "gray").await.unwrap_err().to_string();
+    assert!(why.starts_with("base: the answer broke off"), "{why}");
 }
 
 fn trace(head: &str) -> String {

@@ -205,6 +205,40 @@ fn turned(value: &Value) -> Value {
     }
 }
 
+#[test]
+fn a_report_reads_as_the_command_prints_it() {
+    let text = |base: &Answer, gray: &Answer| {
+        let cells =
+            |ms: &str, lane: &str, chain: &str| ["200", ms, lane, "ok", chain].map(str::to_owned);
+        let cells = Sides {
+            base: cells("10.4", "", "a=base[1.2.3.4]"),
+            gray: cells("9.1", "gray", "a=gray[1.2.3.5]"),
+        };
+        let found = compare_answers(base, gray, &Ignored::default());
+        let lines = report_lines(cells, &found);
+        lines.into_iter().map(|line| line.text + "\n").collect()
+    };
+    let head = "\
+SIDE   STATUS   MS     LANE   VERDICT   CHAIN
+base   200      10.4   -      ok        a=base[1.2.3.4]
+gray   200      9.1    gray   ok        a=gray[1.2.3.5]
+";
+    let same = answer("x");
+    let told: String = text(&same, &same);
+    assert_eq!(told, format!("{head}\nThe answers are equal.\n"));
+    let [old, mut new] = [1, 2].map(|n| answer(serde_json::to_vec(&vec![n; 105]).unwrap()));
+    new.cut = true;
+    let told: String = text(&old, &new);
+    assert!(
+        told.starts_with(&format!(
+            "{head}\nFrom base to gray:\n  $[0]: 1 -> 2\n  $[1]: "
+        )),
+        "{told}"
+    );
+    let tail = "  $[99]: 1 -> 2\n  and 5 more\nOnly the first 64 KiB of each body are compared.\n";
+    assert!(told.ends_with(tail), "{told}");
+}
+
 fn any_answer() -> impl Strategy<Value = Answer> {
     let bytes = prop::collection::vec(any::<u8>(), 0..80).prop_map(Bytes::from);
     let body = prop_oneof![
