@@ -11,7 +11,7 @@ use futures::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Global, session, via::ViaArg};
+use super::{Global, probe::NotCompared, session, via::ViaArg};
 use crate::{
     cluster::{
         agent::Agent,
@@ -24,7 +24,9 @@ use crate::{
     config::Config,
     demo::{run::Demo, seed},
     domain::{
+        diff::Ignored,
         intent::Intent,
+        lanes::ChainRequests,
         text::Clean,
         world::{Link, World},
     },
@@ -37,7 +39,7 @@ use crate::{
 
 mod cluster_session;
 
-use cluster_session::{ClusterSession, HomeCluster};
+use cluster_session::{ActiveCluster, ClusterSession, HomeCluster};
 
 /// Lines of an existing log that are delivered as one answer.
 const LINES_AT_ONCE: usize = 256;
@@ -194,13 +196,12 @@ struct ClusterEffects {
 impl EffectHandler for ClusterEffects {
     fn perform_intent(&self, intent: Intent) -> BoxFuture<'static, Result<IntentOutcome, Fault>> {
         if let Intent::Probe { group, probe } = intent {
-            let (worlds, here) = (self.seat.worlds(), self.seat.active_cluster());
-            let via = self.via.clone();
+            let worlds = self.seat.worlds();
+            let via = self.seat.active_cluster().map(|here| self.via_entry(&here));
             return async move {
-                let Some(here) = here else {
+                let Some(via) = via else {
                     return Err(not_connected());
                 };
-                let via = via.map_or(Via::Entry, |way| way.into_via(here.clusters.home_client()));
                 let probed = probe::send_probes(&probe, &group, &worlds, &via)
                     .await
                     .map_err(|e| Fault::new(&e.to_string()))?;
@@ -274,6 +275,7 @@ impl EffectHandler for ClusterEffects {
                 };
                 opened.map(log_answers).flatten_stream().boxed()
             }
+            (Query::Comparison(asked), Some(here)) => self.compare_answers(asked, &here),
             (Query::Yaml(object), Some(here)) => async move {
                 let what = object.title();
                 let (context, namespace) = object.key.split_context();
@@ -315,6 +317,32 @@ impl EffectHandler for ClusterEffects {
 
     fn switch_cluster(&self, name: &str) {
         self.seat.switch_context(name);
+    }
+}
+
+impl ClusterEffects {
+    /// Sends a request to gray and to base; the answer is the comparison.
+    fn compare_answers(
+        &self,
+        asked: Arc<ChainRequests>,
+        here: &ActiveCluster,
+    ) -> BoxStream<'static, Answer> {
+        let worlds = self.seat.worlds();
+        let via = self.via_entry(here);
+        let answer = async move {
+            let ignored = Ignored::default();
+            match probe::compare_pair(&asked.pair, &asked.group, &worlds, &via, &ignored).await {
+                Ok(compared) => Answer::Compared(compared.report_lines()),
+                Err(why) => Answer::Failed(Fault::new(&format!("{NotCompared}: {why}"))),
+            }
+        };
+        stream::once(answer).boxed()
+    }
+
+    /// How probes reach the entry.
+    fn via_entry(&self, here: &ActiveCluster) -> Via {
+        let way = self.via.clone();
+        way.map_or(Via::Entry, |way| way.into_via(here.clusters.home_client()))
     }
 }
 

@@ -6,6 +6,7 @@
 //! `Problem` and never holds. Property tests compare the decisions with a plain reference
 //! implementation of this rule.
 
+mod chain_requests;
 mod check;
 mod colour;
 mod colouring;
@@ -26,6 +27,7 @@ mod unmatchable;
 
 use std::fmt;
 
+pub use chain_requests::{ChainRequests, ChainRequestsError, build_chain_requests};
 pub use check::{check_lanes, find_new_problems};
 pub use colour::{
     ColouredRule, MAX_MATCHES, MAX_RULES, TagAction, build_coloured_rules, group_problems,

@@ -1,11 +1,14 @@
 //! Requests from the cockpit to the rest of the program, and the answers. Both are plain data, so
 //! tests can compare them and logs can record them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     api::Served,
-    domain::{chain::Chain, intent::Intent, text::Clean, world::ObjectKey},
+    domain::{
+        chain::Chain, diff::ReportLine, intent::Intent, lanes::ChainRequests, text::Clean,
+        world::ObjectKey,
+    },
 };
 
 /// Correlates an answer with the request that it belongs to.
@@ -42,8 +45,8 @@ pub enum Effect {
     Quit,
 }
 
-/// A query: something to read from the cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A query: something to read from the cluster, or to ask an entry.
+#[derive(Clone, Debug, PartialEq)]
 pub enum Query {
     /// A pod's log: the last `tail` lines, then every new line.
     Logs {
@@ -60,6 +63,8 @@ pub enum Query {
     Yaml(ObjectRef),
     /// The clusters that can be shown.
     Contexts,
+    /// Both answers to a request, compared: it is sent to the baseline and to gray.
+    Comparison(Arc<ChainRequests>),
 }
 
 /// A cluster that can be shown.
@@ -114,6 +119,8 @@ pub enum Answer {
     Lines(Vec<Clean>),
     /// The clusters to choose from.
     Choices(Vec<ClusterChoice>),
+    /// Both answers, compared.
+    Compared(Vec<ReportLine>),
     /// The answer is complete.
     End,
     /// The object cannot be read, or no longer.

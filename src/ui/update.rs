@@ -14,6 +14,7 @@ use crate::domain::{
 
 mod act;
 mod answer;
+mod diff;
 mod input;
 mod open;
 mod probe;

@@ -18,6 +18,7 @@ use super::{
 
 mod apps;
 mod chain;
+mod comparison;
 mod confirm;
 mod environments;
 mod footer;

@@ -2,6 +2,7 @@
 
 mod bytes;
 mod cut;
+mod diff;
 mod flow;
 mod hints;
 mod hostile;

@@ -2,6 +2,7 @@
 
 use graylane::{
     domain::{
+        diff,
         text::Clean,
         world::{Event, ObjectKey, World},
     },
@@ -167,6 +168,12 @@ scenes! {
     text_probing Top after("p");
     text_probe Top probed();
     text_probe_failed Top probe_failed();
+    text_comparing Top after("5vj<enter>d");
+    text_comparison Top compared(true);
+    text_comparison_equal Top compared(false);
+    text_comparison_failed Top not_compared();
+    text_comparison_header Top after_in(worlds::header_lane(), "5vd");
+    not_compared_post Panes after_in(worlds::posted(), "5vd");
 }
 
 /// The fixed world, after these keys.
@@ -431,6 +438,52 @@ fn probed() -> Model {
             ),
         );
     }
+    model
+}
+
+/// A chain's request was answered again, by gray otherwise or not.
+fn compared(otherwise: bool) -> Model {
+    let mut model = after("5v");
+    let ticket = tickets(&press(&mut model, "d"))[0];
+    let answer = |body: &str| diff::Answer {
+        status: 200,
+        headers: [(diff::Header::ContentType, "application/json".into())].into(),
+        body: body.to_owned().into(),
+        ..diff::Answer::default()
+    };
+    let old = answer(r#"{"price": 12, "items": [{"id": 7}], "note": "灰度"}"#);
+    let mut new = old.clone();
+    if otherwise {
+        new = answer(r#"{"price": 12.5, "items": [{"id": 7}, {"id": 8}], "kept": true}"#);
+        new.headers
+            .insert(diff::Header::CacheControl, "no-store".into());
+    }
+    let cells = |ms: &str, lane: &str, chain: &str| ["200", ms, lane, "ok", chain].map(Into::into);
+    let cells = diff::Sides {
+        base: cells(
+            "13.4",
+            "",
+            "spring-cloud-a=base[127.64.16.14] -> spring-cloud-b=base[127.64.16.34]",
+        ),
+        gray: cells(
+            "9.1",
+            "gray",
+            "spring-cloud-a=gray[127.64.16.10] -> spring-cloud-b=base[127.64.16.34]",
+        ),
+    };
+    let found = diff::compare_answers(&old, &new, &diff::Ignored::default());
+    let report = diff::report_lines(cells, &found);
+    update(&mut model, Msg::Answer(ticket, Answer::Compared(report)));
+    update(&mut model, Msg::Answer(ticket, Answer::End));
+    model
+}
+
+fn not_compared() -> Model {
+    let mut model = after("5v");
+    let ticket = tickets(&press(&mut model, "d"))[0];
+    let fault =
+        Fault::new("gray and base were not compared: gray: the answer broke off: timed out");
+    update(&mut model, Msg::Answer(ticket, Answer::Failed(fault)));
     model
 }
 

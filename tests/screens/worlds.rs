@@ -466,6 +466,26 @@ pub fn stateful_mixed() -> World {
     world
 }
 
+/// The newest requests were no GET.
+pub fn posted() -> World {
+    let mut hops = fixture::failing_hops();
+    for hop in &mut hops {
+        hop.method = "POST".into();
+    }
+    fixture::with_hops(fixture::world(), hops)
+}
+
+/// The lane takes requests by a header and a cookie.
+pub fn header_lane() -> World {
+    let mut world = fixture::world();
+    let lanes = Arc::make_mut(&mut world.lanes);
+    let lane = Arc::make_mut(lanes.get_mut("gray").expect("it is there"));
+    lane.spec.rule.all = ["header x-user in mia,noah", "cookie beta == 1"]
+        .map(|text| graylane::domain::lanes::text::parse_condition(text).expect("a condition"))
+        .into();
+    world
+}
+
 /// Nothing has been applied yet.
 pub fn empty() -> World {
     World {

@@ -128,6 +128,20 @@ fn the_story_by_keys() {
     pty.press(ESC);
     pty.wait("the panes", |s| !s.contains("Probe of"));
 
+    // The same request on gray and on base: the bodies tell of the versions that answered.
+    pty.press("5d");
+    let told = pty.wait("both answers", |s| s.contains("From base to gray:"));
+    for part in [
+        "GET /A/a?group=gray",
+        "line 1: A[127.",
+        "-> Agray[127.",
+        "--diff --group",
+    ] {
+        assert!(told.contains(part), "{part} in\n{told}");
+    }
+    pty.press(ESC);
+    pty.wait("the panes", |s| !s.contains("From base to gray:"));
+
     // 4: production by batches, held after the first one; paused and resumed there.
     for app in ["spring-cloud-a", "spring-cloud-c"] {
         select(&mut pty, app);

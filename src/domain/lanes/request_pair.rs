@@ -104,7 +104,11 @@ pub fn build_request_pair(
     })
 }
 
-fn find_taking_lane(rules: &Rules, spec: &ProbeSpec) -> Result<Option<String>, RequestError> {
+/// Name of the lane that takes a request.
+pub(super) fn find_taking_lane(
+    rules: &Rules,
+    spec: &ProbeSpec,
+) -> Result<Option<String>, RequestError> {
     let headers: Vec<String> = spec
         .headers
         .iter()

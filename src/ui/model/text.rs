@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use crate::{
-    domain::{chain::Chain, world::ObjectKey},
+    domain::{chain::Chain, diff::ReportLine, lanes::ChainRequests, world::ObjectKey},
     ui::{
         effect::{Fault, ObjectRef, ProbeOutcome, Ticket},
         theme::Role,
@@ -37,6 +37,9 @@ pub enum Source {
     Events(Vec<ObjectKey>),
     /// Probes sent together: id of the group, then label and result of each; computed when drawn.
     Probe(u64, Vec<(String, ProbeSlot)>),
+    /// A request sent to the baseline and to gray: both requests, and the comparison of the answers
+    /// once they are there; computed when drawn.
+    Comparison(Arc<ChainRequests>, Vec<ReportLine>),
 }
 
 /// Which log to show.

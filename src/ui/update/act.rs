@@ -2,7 +2,7 @@
 
 use tui_input::Input;
 
-use super::{input::set_filter, open, probe};
+use super::{diff, input::set_filter, open, probe};
 use crate::domain::apps;
 use crate::ui::{
     effect::{Effect, Query},
@@ -53,6 +53,7 @@ pub(super) fn perform_action(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::Yaml => open::open_yaml(model),
         Action::Open => open::open_selected(model),
         Action::Probe => probe::send_both_probes(model),
+        Action::Diff => diff::compare_answers(model),
         Action::Freeze => toggle_freeze(model),
         Action::OnlyWrong => {
             model.only_wrong = !model.only_wrong;
@@ -194,6 +195,7 @@ fn makes_sense(model: &Model, action: Action) -> bool {
             matches!(model.overlays.last(), Some(Overlay::Confirm(q)) if q.stale.is_some())
         }
         Action::Probe | Action::ProbeForm => !model.world.groups.is_empty(),
+        Action::Diff => diff::chosen_chain(model).is_some(),
         Action::Down
         | Action::Up
         | Action::PageDown

@@ -105,7 +105,7 @@ pub(super) fn handle_answer(model: &mut Model, ticket: Ticket, answer: Answer) {
         match answer {
             Answer::Choices(choices) => palette.set_choices(choices, &shown),
             Answer::Failed(fault) => palette.none = fault.text.to_string(),
-            Answer::Lines(_) | Answer::End => {}
+            Answer::Lines(_) | Answer::Compared(_) | Answer::End => {}
         }
         return;
     }
@@ -127,6 +127,12 @@ pub(super) fn handle_answer(model: &mut Model, ticket: Ticket, answer: Answer) {
             }));
         }
         Answer::Choices(_) => {}
+        Answer::Compared(report) => {
+            text.loading = false;
+            if let Source::Comparison(_, shown) = &mut text.source {
+                *shown = report;
+            }
+        }
         Answer::End => {
             text.loading = false;
             if matches!(text.source, Source::Logs(_)) {

@@ -2,7 +2,7 @@
 
 use ratatui::layout::Rect;
 
-use super::{chain, footer, labels, request, task, values};
+use super::{chain, comparison, footer, labels, request, task, values};
 use crate::{
     api::Served,
     domain::{
@@ -90,6 +90,9 @@ pub(crate) fn text_lines(model: &Model, text: &Text) -> Vec<RichText> {
             request::request_lines(model, now.unwrap_or(chain))
         }
         Source::Events(own) => event_lines(model, own),
+        Source::Comparison(asked, report) => {
+            comparison::comparison_lines(model, asked, report, text)
+        }
         Source::Logs(_) | Source::Yaml(_) => {
             return text
                 .lines

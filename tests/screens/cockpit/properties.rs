@@ -8,7 +8,12 @@ use crossterm::event::{
     Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEvent, MouseEventKind,
 };
 use graylane::{
-    domain::{intent::Intent, text::Clean, world::World},
+    domain::{
+        diff::{ReportLine, ReportLineKind},
+        intent::Intent,
+        text::Clean,
+        world::World,
+    },
     ui::{
         Answer, Effect, Fault, IntentOutcome, Model, Msg, Options, Ticket, fixture,
         glyph::ASCII,
@@ -99,7 +104,7 @@ fn keys() -> impl Strategy<Value = (KeyCode, KeyModifiers)> {
     ];
     prop_oneof![
         // Every letter that means something somewhere, and those that decide more often.
-        6 => select("ynaxcsurSA][LEbTetDwvpP/:?qz12345YNy!RjkgGFh l".chars().collect::<Vec<_>>()).prop_map(plain),
+        6 => select("ynaxdcsurSA][LEbTetDwvpP/:?qz12345YNy!RjkgGFh l".chars().collect::<Vec<_>>()).prop_map(plain),
         2 => Just((KeyCode::Char('y'), KeyModifiers::CONTROL)),
         5 => select(named.to_vec()).prop_map(|code| (code, KeyModifiers::NONE)),
         1 => select("lzcrduaekwbf".chars().collect::<Vec<_>>()).prop_map(|c| (KeyCode::Char(c), KeyModifiers::CONTROL)),
@@ -144,7 +149,7 @@ fn op() -> impl Strategy<Value = Op> {
         5 => (0..WORLDS.len()).prop_map(Op::World),
         2 => (-100i64..100_000).prop_map(Op::Tick),
         2 => (0usize..4, any::<bool>()).prop_map(|(n, ok)| Op::Settled(n, ok)),
-        2 => (0usize..4, 0u8..4).prop_map(|(n, kind)| Op::Answer(n, kind)),
+        2 => (0usize..4, 0u8..5).prop_map(|(n, kind)| Op::Answer(n, kind)),
     ]
 }
 
@@ -160,7 +165,15 @@ fn answer(kind: u8) -> Answer {
                 .map(|n| Clean::from(format!("line {n} of many")))
                 .collect(),
         ),
-        _ => Answer::Lines(hostile::EVIL.map(|e| Clean::from(e.repeat(30))).into()),
+        3 => Answer::Lines(hostile::EVIL.map(|e| Clean::from(e.repeat(30))).into()),
+        _ => Answer::Compared(
+            hostile::EVIL
+                .map(|evil| ReportLine {
+                    kind: ReportLineKind::Difference,
+                    text: evil.repeat(30),
+                })
+                .into(),
+        ),
     }
 }
 
