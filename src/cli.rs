@@ -2,7 +2,8 @@
 //! here.
 //!
 //! Results go to stdout, everything else to stderr. The exit code is 0 when the request succeeded,
-//! 1 when it failed, and 2 on a usage error or when two responses could not be compared.
+//! 1 when it failed, and 2 on a usage error or when two responses or versions could not be
+//! compared.
 
 /// Prints a formatted message for people on stderr.
 macro_rules! say {
@@ -195,7 +196,8 @@ fn report_failure(report: &Report) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     say!("graylane: {}", format_error_chain(report));
-    if report.is::<session::UsageError>() || report.is::<probe::NotCompared>() {
+    let untold = report.is::<probe::NotCompared>() || report.is::<signals::NotJudged>();
+    if untold || report.is::<session::UsageError>() {
         ExitCode::from(2)
     } else {
         ExitCode::FAILURE

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use color_eyre::eyre::{Result, bail};
+use color_eyre::eyre::{Result, WrapErr, bail, eyre};
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
@@ -19,7 +19,9 @@ use crate::{
     api::App,
     domain::{
         command_line::CommandLine,
-        signals::{Signals, Version, Window, WindowStats, compare_versions},
+        signals::{
+            Comparison, MIN_REQUESTS, Signals, Version, Window, WindowStats, compare_versions,
+        },
         text,
         versions::VersionAge,
         world::World,
@@ -37,6 +39,10 @@ pub struct SignalsArgs {
     /// How long to watch, 5m at most
     #[arg(long = "for", default_value = "60s", value_name = "TIME", value_parser = parse_duration)]
     watch: Duration,
+    /// Exit code 1 when the new version is worse, 0 when it is not, 2 when that cannot be told, as
+    /// with fewer than 5 requests of either version
+    #[arg(long)]
+    check: bool,
     /// How to print it
     #[arg(long, short, default_value = "table")]
     output: Shape,
@@ -51,6 +57,12 @@ enum Shape {
     Yaml,
 }
 
+/// Whether the new version is worse was asked and is not known. Exit code 2, because 1 means that it
+/// is.
+#[derive(Debug, thiserror::Error)]
+#[error("whether the new version is worse cannot be told")]
+pub(super) struct NotJudged;
+
 /// The signals of an App.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -62,6 +74,17 @@ struct SignalReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     worse: Option<String>,
     versions: Vec<VersionRow>,
+    /// The new version compared with the old one, and requests of both, for `--check`.
+    #[serde(skip)]
+    judged: Judged,
+}
+
+/// How the new version does beside the old one.
+#[derive(Debug)]
+struct Judged {
+    comparison: Comparison,
+    old_requests: u64,
+    new_requests: u64,
 }
 
 /// Signals of one version.
@@ -93,6 +116,28 @@ pub(super) async fn watch_signals(global: &Global, args: SignalsArgs) -> Result<
     if args.watch > MAX_WATCH || args.watch.is_zero() {
         return Err(usage_error("--for: from 1s to 5m"));
     }
+    let told = observe_app(global, &args).await;
+    let told = if args.check {
+        told.wrap_err(NotJudged)?
+    } else {
+        told?
+    };
+    output::print(&match args.output {
+        Shape::Json => output::format_value(&told, Format::Json)?,
+        Shape::Yaml => output::format_value(&told, Format::Yaml)?,
+        Shape::Table | Shape::Wide => report_table(&told, args.output == Shape::Wide).render(),
+    })?;
+    if args.check {
+        return check_report(&told);
+    }
+    if let Some(worse) = &told.worse {
+        say!("{worse}");
+    }
+    Ok(())
+}
+
+/// Watches the requests of an App; fails if there are none.
+async fn observe_app(global: &Global, args: &SignalsArgs) -> Result<SignalReport> {
     let session = session::open(global).await?;
     get::get_object::<App>(&session, &args.app).await?;
     let known = |w: &World| w.apps.contains_key(&args.app);
@@ -130,13 +175,24 @@ pub(super) async fn watch_signals(global: &Global, args: SignalsArgs) -> Result<
             text::format_duration(args.watch)
         );
     }
-    output::print(&match args.output {
-        Shape::Json => output::format_value(&told, Format::Json)?,
-        Shape::Yaml => output::format_value(&told, Format::Yaml)?,
-        Shape::Table | Shape::Wide => report_table(&told, args.output == Shape::Wide).render(),
-    })?;
+    Ok(told)
+}
+
+/// Fails if the new version is worse, or if that cannot be told.
+fn check_report(told: &SignalReport) -> Result<()> {
     if let Some(worse) = &told.worse {
-        say!("{worse}");
+        bail!("{worse}");
+    }
+    let Judged {
+        comparison,
+        old_requests: old,
+        new_requests: new,
+    } = told.judged;
+    if comparison == Comparison::TooFew {
+        let why = eyre!(
+            "{MIN_REQUESTS} requests of each version are needed, and the old one had {old}, the new one {new}"
+        );
+        return Err(why.wrap_err(NotJudged));
     }
     Ok(())
 }
@@ -162,12 +218,18 @@ fn build_report(app: &str, signals: &Signals, world: &World, now: Timestamp) -> 
         .map(|version| version_row(&facts, app, version, &read(&|v| v == version)));
     let of = |age: VersionAge| read(&|v| v.is_base() && facts.version_age(app, v) == age);
     let name = format!("{app} new");
+    let (old, new) = (of(VersionAge::Old), of(VersionAge::New));
+    let comparison = compare_versions(&old, &new);
     SignalReport {
         app: app.to_owned(),
         seconds: (signals.observed_seconds(Window::FiveMinutes, now) * 10.0).round() / 10.0,
-        worse: compare_versions(&of(VersionAge::Old), &of(VersionAge::New))
-            .describe_comparison(&name),
+        worse: comparison.describe_comparison(&name),
         versions: versions.collect(),
+        judged: Judged {
+            comparison,
+            old_requests: old.requests,
+            new_requests: new.requests,
+        },
     }
 }
 
@@ -260,6 +322,37 @@ mod tests {
                 &json["versions"][1]["sampled"]
             ),
             (Some(9), &false.into())
+        );
+        assert_eq!(json.get("judged"), None);
+    }
+
+    #[test]
+    fn a_check_tells_worse_from_not_worse_and_from_not_known() {
+        let report = |hops| {
+            let world = fixture::with_hops(fixture::world(), hops);
+            let mut signals = Signals::default();
+            signals.follow_world(&world, fixture::now());
+            build_report("spring-cloud-a", &signals, &world, fixture::now())
+        };
+        let worse = check_report(&report(fixture::failing_hops())).unwrap_err();
+        assert!(!worse.is::<NotJudged>(), "{worse:#}");
+        assert_eq!(
+            worse.to_string(),
+            "new is worse: 9 of 9 failures met spring-cloud-a new"
+        );
+        let mut told = report(vec![]);
+        assert_ne!(told.judged.comparison, Comparison::TooFew);
+        assert!(check_report(&told).is_ok());
+        told.judged = Judged {
+            comparison: compare_versions(&WindowStats::default(), &WindowStats::default()),
+            old_requests: 7,
+            new_requests: 4,
+        };
+        let unknown = check_report(&told).unwrap_err();
+        assert!(unknown.is::<NotJudged>(), "{unknown:#}");
+        assert_eq!(
+            format!("{unknown:#}"),
+            "whether the new version is worse cannot be told: 5 requests of each version are needed, and the old one had 7, the new one 4"
         );
     }
 }

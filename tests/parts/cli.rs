@@ -132,6 +132,20 @@ fn what_watches_requests_needs_a_cluster_and_a_sound_question() {
         ],
         [Some(2); 2]
     );
+    // Not to know is not to be worse.
+    let told = graylane(state.path(), &["signals", "a", "--check"]);
+    assert_eq!(told.status.code(), Some(2));
+    assert!(
+        err(&told).contains("whether the new version is worse cannot be told: no pocket runs in"),
+        "{}",
+        err(&told)
+    );
+    let help = out(&graylane(state.path(), &["signals", "--help"]));
+    let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        words.contains("Exit code 1 when the new version is worse, 0 when it is not, 2 when"),
+        "{help}"
+    );
     for args in [&["signals", "a"][..], &["trace", "--follow"]] {
         let told = graylane(state.path(), args);
         assert_eq!(told.status.code(), Some(1));

@@ -576,6 +576,9 @@ async fn where_no_requests_come_that_is_told_and_what_to_do() {
         .await;
     let wanted = "no request of spring-cloud-a was seen in 1s: `graylane probe --group mse-demo /PATH` sends a request";
     assert!(told.contains(wanted), "{told}");
+    let check = ["signals", "spring-cloud-a", "--for", "1s", "--check"];
+    let told = f.refused(2, &check).await;
+    assert!(told.contains(wanted), "{told}");
     let told = f.refused(1, &["trace", "mse-demo", "--for", "1s"]).await;
     assert!(
         told.contains("no request was seen in 1s") && told.contains("graylane doctor"),
