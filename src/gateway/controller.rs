@@ -3,7 +3,13 @@
 use std::{fmt::Debug, hash::Hash, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::{
+    api::{
+        core::v1::{Pod, Service},
+        discovery::v1::EndpointSlice,
+    },
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
 use kube::{
     Api, Client, CustomResourceExt, Resource, ResourceExt,
     api::{Patch, PatchParams},
@@ -20,7 +26,10 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{Gateway, HopSink, Limits, Objects, status};
 use crate::{
-    api::{self, Lane, LaneGroup, gateway_api},
+    api::{
+        self, Lane, LaneGroup,
+        gateway_api::{self, GatewayClass, HttpRoute},
+    },
     domain::hop::Hop,
 };
 
@@ -95,50 +104,10 @@ async fn follow_cluster(
     stop: &CancellationToken,
 ) -> Result<(), GatewayError> {
     let changed = Arc::new(Notify::new());
-    let mut tasks = vec![];
-    let (classes, gateways, routes) = (
-        watch_objects(client, &changed, &mut tasks),
-        watch_objects(client, &changed, &mut tasks),
-        watch_objects(client, &changed, &mut tasks),
-    );
-    let (services, slices, pods) = (
-        watch_objects(client, &changed, &mut tasks),
-        watch_objects(client, &changed, &mut tasks),
-        watch_objects(client, &changed, &mut tasks),
-    );
-    let (groups, lanes) = (
-        watch_objects(client, &changed, &mut tasks),
-        watch_objects(client, &changed, &mut tasks),
-    );
-    let look = || Objects {
-        classes: classes.state(),
-        gateways: gateways.state(),
-        routes: routes.state(),
-        services: services.state(),
-        slices: slices.state(),
-        pods: pods.state(),
-        groups: groups.state(),
-        lanes: lanes.state(),
-    };
+    let stores = ObjectStores::watch(client, &changed);
     // An incomplete view is wrong: nothing is served before all stores are ready.
-    let lost = |_| GatewayError {
-        what: "watching".into(),
-        why: "a watch ended".into(),
-    };
-    let all = async {
-        tokio::try_join!(
-            classes.wait_until_ready(),
-            gateways.wait_until_ready(),
-            routes.wait_until_ready(),
-            services.wait_until_ready(),
-            slices.wait_until_ready(),
-            pods.wait_until_ready(),
-            groups.wait_until_ready(),
-            lanes.wait_until_ready(),
-        )
-    };
     tokio::select! {
-        ready = all => drop(ready.map_err(lost)?),
+        ready = stores.wait_until_ready() => ready?,
         () = stop.cancelled() => return Ok(()),
     }
     let mut gateway = Gateway::new(node, Limits::default(), hops);
@@ -146,7 +115,7 @@ async fn follow_cluster(
     let teller = status::StatusWriter::spawn(client.clone());
     loop {
         if again {
-            let objects = look();
+            let objects = stores.read_objects();
             let applied = gateway.apply(&objects);
             again = !applied.failed.is_empty();
             teller.queue_update(objects, applied, node);
@@ -167,6 +136,67 @@ async fn follow_cluster(
     }
     gateway.drain().await;
     Ok(())
+}
+
+/// A store of each kind that the gateway follows; dropping it ends the watches.
+struct ObjectStores {
+    classes: Store<GatewayClass>,
+    gateways: Store<gateway_api::Gateway>,
+    routes: Store<HttpRoute>,
+    services: Store<Service>,
+    slices: Store<EndpointSlice>,
+    pods: Store<Pod>,
+    groups: Store<LaneGroup>,
+    lanes: Store<Lane>,
+    _tasks: Vec<AbortOnDropHandle<()>>,
+}
+
+impl ObjectStores {
+    fn watch(client: &Client, changed: &Arc<Notify>) -> Self {
+        let mut tasks = vec![];
+        Self {
+            classes: watch_objects(client, changed, &mut tasks),
+            gateways: watch_objects(client, changed, &mut tasks),
+            routes: watch_objects(client, changed, &mut tasks),
+            services: watch_objects(client, changed, &mut tasks),
+            slices: watch_objects(client, changed, &mut tasks),
+            pods: watch_objects(client, changed, &mut tasks),
+            groups: watch_objects(client, changed, &mut tasks),
+            lanes: watch_objects(client, changed, &mut tasks),
+            _tasks: tasks,
+        }
+    }
+
+    async fn wait_until_ready(&self) -> Result<(), GatewayError> {
+        tokio::try_join!(
+            self.classes.wait_until_ready(),
+            self.gateways.wait_until_ready(),
+            self.routes.wait_until_ready(),
+            self.services.wait_until_ready(),
+            self.slices.wait_until_ready(),
+            self.pods.wait_until_ready(),
+            self.groups.wait_until_ready(),
+            self.lanes.wait_until_ready(),
+        )
+        .map(drop)
+        .map_err(|_| GatewayError {
+            what: "watching".into(),
+            why: "a watch ended".into(),
+        })
+    }
+
+    fn read_objects(&self) -> Objects {
+        Objects {
+            classes: self.classes.state(),
+            gateways: self.gateways.state(),
+            routes: self.routes.state(),
+            services: self.services.state(),
+            slices: self.slices.state(),
+            pods: self.pods.state(),
+            groups: self.groups.state(),
+            lanes: self.lanes.state(),
+        }
+    }
 }
 
 /// Keeps a store of all objects of a kind, and signals every change.

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header, request::Parts};
 use http_body_util::BodyExt;
 use hyper::{
     body::{Body, Incoming},
@@ -29,6 +29,7 @@ use super::{
     hop_record::HopRecord,
     proxy::{DataPlane, RoutedRequest, UpgradeRequest},
     refusal::{Refusal, format_error_chain},
+    table::Rule,
     tunnel::{self, TunnelEnd, keep_alive},
 };
 use crate::domain::request::strip_hop_by_hop;
@@ -58,42 +59,11 @@ impl DataPlane {
         mut record: HopRecord,
         switching: Option<UpgradeRequest>,
     ) -> Result<Response<ResponseBody>, (HopRecord, Refusal)> {
-        let RoutedRequest {
-            port,
-            mut parts,
-            rule,
-            changes,
-            upgrade,
-            cut,
-        } = plan;
-        // Without it, hyper drops the body of a GET without a known length.
-        if !upload.is_end_stream() && upload.size_hint().exact().is_none() {
-            parts.headers.insert(
-                header::TRANSFER_ENCODING,
-                HeaderValue::from_static("chunked"),
-            );
-        }
-        let ours = Some(self.limits.respond);
-        let each = rule
-            .as_ref()
-            .and_then(|r| r.backend_request)
-            .unwrap_or(ours);
-        let all = rule.as_ref().and_then(|r| r.request).unwrap_or(None);
-        let again = parts.method.is_idempotent() && upload.is_end_stream() && !upgrade;
-        let request = Request::from_parts(parts, upload);
-        let tries = self.try_endpoints(port, request, again, each);
-        let (outcome, pod) = with_timeout(all, tries).await.unwrap_or_else(|| {
-            let words = format!(
-                "Service {}: no answer within the route's {all:?}",
-                port.name()
-            );
-            (Err(Refusal::new(StatusCode::GATEWAY_TIMEOUT, words)), None)
-        });
-        if let Some(pod) = &pod {
-            record.hop.app = pod
-                .app
-                .clone()
-                .unwrap_or(std::mem::take(&mut record.hop.app));
+        let (port, rule) = (plan.port, plan.rule.as_deref());
+        let request = build_backend_request(plan.parts, upload);
+        let (outcome, pod) = self.begin_response(port, rule, request, plan.upgrade).await;
+        if let Some(app) = pod.and_then(|pod| pod.app.clone()) {
+            record.hop.app = app;
         }
         let (response, sender, pending) = match outcome {
             Ok(sent) => sent,
@@ -101,15 +71,7 @@ impl DataPlane {
         };
         let (mut parts, incoming) = response.into_parts();
         let pod = &pending.0;
-        record.hop.pod = Some(if pod.pod.is_empty() {
-            pod.ip.clone()
-        } else {
-            pod.pod.clone()
-        });
-        record.hop.address = Some(pod.ip.clone());
-        record.hop.pod_tag.clone_from(&pod.tag);
-        record.hop.status = parts.status.as_u16();
-        record.hop.error = None;
+        record.set_responding_pod(pod, parts.status);
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch_protocols(
                 Response::from_parts(parts, incoming),
@@ -132,13 +94,36 @@ impl DataPlane {
         // The gateway's own version: a backend's 1.0 would end the body with the connection, where
         // the end does not show whether it is complete.
         parts.version = Version::HTTP_11;
-        changes
+        plan.changes
             .iter()
             .for_each(|c| c.response.apply(&mut parts.headers));
         let pooled = if one_way { self.limits.pooled } else { 0 };
-        let cut = cut.filter(|_| incoming.size_hint().exact().is_none());
+        let cut = plan.cut.filter(|_| incoming.size_hint().exact().is_none());
         let body = Download::new(incoming, record, sender, pooled, pending, cut);
         Ok(Response::from_parts(parts, body.boxed_unsync()))
+    }
+
+    /// Tries until a response begins, no longer than the rule allows. Also returns the endpoint of a
+    /// failed try.
+    async fn begin_response(
+        &self,
+        port: &super::table::Port,
+        rule: Option<&Rule>,
+        request: Request<Upload>,
+        upgrade: bool,
+    ) -> (Result<BackendResponse, Refusal>, Option<Arc<Endpoint>>) {
+        let ours = Some(self.limits.respond);
+        let each = rule.and_then(|r| r.backend_request).unwrap_or(ours);
+        let all = rule.and_then(|r| r.request).unwrap_or(None);
+        let again = request.method().is_idempotent() && request.body().is_end_stream() && !upgrade;
+        let tries = self.try_endpoints(port, request, again, each);
+        with_timeout(all, tries).await.unwrap_or_else(|| {
+            let words = format!(
+                "Service {}: no answer within the route's {all:?}",
+                port.name()
+            );
+            (Err(Refusal::new(StatusCode::GATEWAY_TIMEOUT, words)), None)
+        })
     }
 
     /// Tries until a response begins. Also returns the endpoint of a failed try.
@@ -328,6 +313,17 @@ impl DataPlane {
             .insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         Ok(Response::from_parts(parts, body::text_body(String::new())))
     }
+}
+
+fn build_backend_request(mut parts: Parts, upload: Upload) -> Request<Upload> {
+    // Without it, hyper drops the body of a GET without a known length.
+    if !upload.is_end_stream() && upload.size_hint().exact().is_none() {
+        parts.headers.insert(
+            header::TRANSFER_ENCODING,
+            HeaderValue::from_static("chunked"),
+        );
+    }
+    Request::from_parts(parts, upload)
 }
 
 /// Connects to a backend with TCP keepalive, to notice when it is gone.

@@ -11,11 +11,20 @@ use super::{
 };
 use crate::domain::request::{strip_hop_by_hop, transfer_codings};
 
+/// Why the end of a response cannot be known.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FramingError {
+    #[error("Transfer-Encoding: {0} cannot be passed on")]
+    TransferEncoding(String),
+    #[error("Content-Length: {0} is no length")]
+    ContentLength(String),
+}
+
 /// Makes the head of a response state the length of its content in one way only, and removes
 /// hop-by-hop headers of the backend's connection. Returns whether the connection may be kept,
 /// which is not safe after a message that could be read in another way (RFC 9112 §6.3). The error
 /// says what cannot be forwarded.
-pub(super) fn normalize_response_head(parts: &mut Parts) -> Result<bool, String> {
+pub(super) fn normalize_response_head(parts: &mut Parts) -> Result<bool, FramingError> {
     let headers = &mut parts.headers;
     let length = content_length(headers)?;
     let coded = headers.contains_key(header::TRANSFER_ENCODING);
@@ -24,10 +33,7 @@ pub(super) fn normalize_response_head(parts: &mut Parts) -> Result<bool, String>
         let codings = transfer_codings(headers);
         let chunked = codings.len() == 1 && codings[0].eq_ignore_ascii_case("chunked");
         if !chunked || parts.version < Version::HTTP_11 {
-            return Err(format!(
-                "Transfer-Encoding: {} cannot be passed on",
-                codings.join(", ")
-            ));
+            return Err(FramingError::TransferEncoding(codings.join(", ")));
         }
         // Chunked wins; remove the length so that nobody relies on it.
         one_way = length.is_none();
@@ -75,7 +81,7 @@ pub(super) fn adapt_to_version(
 }
 
 /// The length that a response states, as one value.
-fn content_length(headers: &mut HeaderMap) -> Result<Option<u64>, String> {
+fn content_length(headers: &mut HeaderMap) -> Result<Option<u64>, FramingError> {
     let mut lines = headers.get_all(header::CONTENT_LENGTH).iter();
     let Some(first) = lines.next() else {
         return Ok(None);
@@ -106,7 +112,7 @@ fn content_length(headers: &mut HeaderMap) -> Result<Option<u64>, String> {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(*length));
             Ok(Some(*length))
         }
-        _ => Err(format!("Content-Length: {} is no length", all.join(", "))),
+        _ => Err(FramingError::ContentLength(all.join(", "))),
     }
 }
 

@@ -8,8 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use http::StatusCode;
 use tokio::sync::mpsc;
 
+use super::endpoint::Endpoint;
 use crate::domain::hop::Hop;
 
 /// Hops that may wait; further ones are dropped.
@@ -85,6 +87,19 @@ impl HopRecord {
     }
 
     /// Drops it without reporting a hop.
+    /// Records the pod that answers.
+    pub(super) fn set_responding_pod(&mut self, pod: &Endpoint, status: StatusCode) {
+        self.hop.pod = Some(if pod.pod.is_empty() {
+            pod.ip.clone()
+        } else {
+            pod.pod.clone()
+        });
+        self.hop.address = Some(pod.ip.clone());
+        self.hop.pod_tag.clone_from(&pod.tag);
+        self.hop.status = status.as_u16();
+        self.hop.error = None;
+    }
+
     pub(super) fn discard(mut self) {
         self.told = false;
     }

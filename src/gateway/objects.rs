@@ -3,8 +3,8 @@
 use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
 use k8s_openapi::api::{
-    core::v1::{Pod, Service},
-    discovery::v1::EndpointSlice,
+    core::v1::{Pod, Service, ServicePort},
+    discovery::v1::{EndpointPort, EndpointSlice},
 };
 use kube::ResourceExt;
 
@@ -58,8 +58,39 @@ pub(super) fn build_ports(objects: &Objects, known: &mut KnownEndpoints) -> Vec<
         .iter()
         .map(|p| ((p.namespace().unwrap_or_default(), p.name_any()), &**p))
         .collect();
+    let slices = group_by_service(&objects.slices);
+    let mut collector = EndpointCollector {
+        pods,
+        known,
+        next: KnownEndpoints::default(),
+    };
+    let mut ports = vec![];
+    for service in &objects.services {
+        let (namespace, name) = (service.namespace().unwrap_or_default(), service.name_any());
+        let of_service = slices
+            .get(&(namespace.clone(), name.as_str()))
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        for (number, port) in tcp_ports(service) {
+            let port_name = port.name.as_deref().unwrap_or_default();
+            ports.push(Port {
+                namespace: namespace.clone(),
+                service: name.clone(),
+                port: number,
+                raw: super::passthrough::is_raw(port),
+                endpoints: Endpoints::new(collector.collect_ready(of_service, port_name)),
+                routes: vec![],
+            });
+        }
+    }
+    *known = collector.next;
+    ports
+}
+
+/// The slices of each Service, by its namespace and name.
+fn group_by_service(all: &[Arc<EndpointSlice>]) -> HashMap<(String, &str), Vec<&EndpointSlice>> {
     let mut slices: HashMap<(String, &str), Vec<&EndpointSlice>> = HashMap::new();
-    for slice in &objects.slices {
+    for slice in all {
         if let Some(service) = slice
             .metadata
             .labels
@@ -72,132 +103,114 @@ pub(super) fn build_ports(objects: &Objects, known: &mut KnownEndpoints) -> Vec<
                 .push(slice);
         }
     }
-    let mut next = KnownEndpoints::default();
-    let mut ports = vec![];
-    for service in &objects.services {
-        let (namespace, name) = (service.namespace().unwrap_or_default(), service.name_any());
-        let of_service = slices
-            .get(&(namespace.clone(), name.as_str()))
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        let spec = service.spec.as_ref();
-        let tcp = |p: &&k8s_openapi::api::core::v1::ServicePort| {
-            p.protocol.as_deref().unwrap_or("TCP") == "TCP"
-        };
-        for port in spec
-            .and_then(|s| s.ports.as_deref())
-            .unwrap_or_default()
-            .iter()
-            .filter(tcp)
-        {
-            let Ok(number) = u16::try_from(port.port) else {
-                continue;
-            };
-            let mut list = vec![];
-            for slice in of_service {
-                add_ready_endpoints(
-                    slice,
-                    port.name.as_deref().unwrap_or_default(),
-                    &pods,
-                    known,
-                    &mut next,
-                    &mut list,
-                );
-            }
-            list.sort_by_key(|e: &Arc<Endpoint>| e.address);
-            list.dedup_by_key(|e| e.address);
-            ports.push(Port {
-                namespace: namespace.clone(),
-                service: name.clone(),
-                port: number,
-                raw: super::passthrough::is_raw(port),
-                endpoints: Endpoints::new(list),
-                routes: vec![],
-            });
-        }
-    }
-    *known = next;
-    ports
+    slices
 }
 
-fn add_ready_endpoints(
-    slice: &EndpointSlice,
-    port: &str,
-    pods: &HashMap<(String, String), &Pod>,
-    known: &KnownEndpoints,
-    next: &mut KnownEndpoints,
-    list: &mut Vec<Arc<Endpoint>>,
-) {
-    let named = |p: &&k8s_openapi::api::discovery::v1::EndpointPort| {
-        p.name.as_deref().unwrap_or_default() == port
-    };
-    let Some(number) = slice
-        .ports
-        .as_deref()
-        .unwrap_or_default()
+fn tcp_ports(service: &Service) -> impl Iterator<Item = (u16, &ServicePort)> {
+    let spec = service.spec.as_ref();
+    let ports = spec.and_then(|s| s.ports.as_deref()).unwrap_or_default();
+    ports
         .iter()
-        .find(named)
-        .and_then(|p| p.port)
-    else {
-        return;
-    };
-    let Ok(number) = u16::try_from(number) else {
-        return;
-    };
-    let namespace = slice.namespace().unwrap_or_default();
-    for endpoint in &slice.endpoints {
-        let conditions = endpoint.conditions.as_ref();
-        let ready = conditions.and_then(|c| c.ready).unwrap_or(true);
-        let terminating = conditions.and_then(|c| c.terminating).unwrap_or(false);
-        let target = endpoint
-            .target_ref
-            .as_ref()
-            .filter(|t| t.kind.as_deref() == Some("Pod"));
-        let name = target.and_then(|t| t.name.clone()).unwrap_or_default();
-        let pod = pods.get(&(namespace.clone(), name.clone()));
-        // The deletion of a pod may be known before its slice is updated.
-        let ending = pod.is_some_and(|p| p.metadata.deletion_timestamp.is_some());
-        if !ready || terminating || ending {
-            continue;
+        .filter(|p| p.protocol.as_deref().unwrap_or("TCP") == "TCP")
+        .filter_map(|p| Some((u16::try_from(p.port).ok()?, p)))
+}
+
+/// Finds the endpoints of ports; those that are known stay the same.
+struct EndpointCollector<'a> {
+    pods: HashMap<(String, String), &'a Pod>,
+    known: &'a KnownEndpoints,
+    next: KnownEndpoints,
+}
+
+impl EndpointCollector<'_> {
+    /// The ready endpoints of a port in slices, in the order of their addresses.
+    fn collect_ready(&mut self, slices: &[&EndpointSlice], port: &str) -> Vec<Arc<Endpoint>> {
+        let mut list = vec![];
+        for slice in slices {
+            if let Some(number) = port_number(slice, port) {
+                self.add_ready_endpoints(slice, number, &mut list);
+            }
         }
-        let labels = pod.and_then(|p| p.metadata.labels.as_ref());
-        let label = |name: &str| {
-            labels
-                .and_then(|l| l.get(name))
-                .filter(|v| !v.is_empty())
-                .cloned()
-        };
-        let app = label(label::APP);
-        let tag = label(label::SERVICE_TAG);
-        for address in &endpoint.addresses {
-            let Ok(ip) = address.parse() else { continue };
-            let uid = target
-                .and_then(|t| t.uid.clone())
-                .unwrap_or_else(|| name.clone());
-            let identity = EndpointIdentity {
-                address: SocketAddr::new(ip, number),
-                uid,
-                app: app.clone(),
-                tag: tag.clone(),
+        list.sort_by_key(|e: &Arc<Endpoint>| e.address);
+        list.dedup_by_key(|e| e.address);
+        list
+    }
+
+    fn add_ready_endpoints(
+        &mut self,
+        slice: &EndpointSlice,
+        number: u16,
+        list: &mut Vec<Arc<Endpoint>>,
+    ) {
+        let namespace = slice.namespace().unwrap_or_default();
+        for endpoint in &slice.endpoints {
+            let conditions = endpoint.conditions.as_ref();
+            let ready = conditions.and_then(|c| c.ready).unwrap_or(true);
+            let terminating = conditions.and_then(|c| c.terminating).unwrap_or(false);
+            let target = endpoint
+                .target_ref
+                .as_ref()
+                .filter(|t| t.kind.as_deref() == Some("Pod"));
+            let name = target.and_then(|t| t.name.clone()).unwrap_or_default();
+            let pod = self.pods.get(&(namespace.clone(), name.clone()));
+            // The deletion of a pod may be known before its slice is updated.
+            let ending = pod.is_some_and(|p| p.metadata.deletion_timestamp.is_some());
+            if !ready || terminating || ending {
+                continue;
+            }
+            let labels = pod.and_then(|p| p.metadata.labels.as_ref());
+            let label = |name: &str| {
+                labels
+                    .and_then(|l| l.get(name))
+                    .filter(|v| !v.is_empty())
+                    .cloned()
             };
-            let made = || {
-                Arc::new(Endpoint::new(
-                    identity.address,
-                    name.clone(),
-                    app.clone(),
-                    tag.clone(),
-                ))
-            };
-            let same = known
-                .0
-                .get(&identity)
-                .or_else(|| next.0.get(&identity))
-                .cloned()
-                .unwrap_or_else(made);
-            next.0.insert(identity, same.clone());
-            list.push(same);
+            let app = label(label::APP);
+            let tag = label(label::SERVICE_TAG);
+            for address in &endpoint.addresses {
+                let Ok(ip) = address.parse() else { continue };
+                let uid = target
+                    .and_then(|t| t.uid.clone())
+                    .unwrap_or_else(|| name.clone());
+                let identity = EndpointIdentity {
+                    address: SocketAddr::new(ip, number),
+                    uid,
+                    app: app.clone(),
+                    tag: tag.clone(),
+                };
+                list.push(self.keep_or_add(identity, &name));
+            }
         }
     }
+
+    /// The endpoint with this identity, which may be known already.
+    fn keep_or_add(&mut self, identity: EndpointIdentity, pod: &str) -> Arc<Endpoint> {
+        let made = || {
+            Arc::new(Endpoint::new(
+                identity.address,
+                pod.to_owned(),
+                identity.app.clone(),
+                identity.tag.clone(),
+            ))
+        };
+        let same = self
+            .known
+            .0
+            .get(&identity)
+            .or_else(|| self.next.0.get(&identity))
+            .cloned()
+            .unwrap_or_else(made);
+        self.next.0.insert(identity, same.clone());
+        same
+    }
+}
+
+/// Number of the port with this name in a slice.
+fn port_number(slice: &EndpointSlice, port: &str) -> Option<u16> {
+    let named = |p: &&EndpointPort| p.name.as_deref().unwrap_or_default() == port;
+    let ports = slice.ports.as_deref().unwrap_or_default();
+    let number = ports.iter().find(named)?.port?;
+    u16::try_from(number).ok()
 }
 
 impl KnownEndpoints {

@@ -130,31 +130,43 @@ impl DataPlane {
         };
         let switching = match caller.filter(|_| plan.upgrade) {
             None => None,
-            Some(caller) => {
-                let Some(place) = self.tunnels.admit_peer(peer, at).await else {
-                    let words = "there are too many WebSockets already";
-                    return refuse(
-                        record,
-                        Refusal::request_error(StatusCode::SERVICE_UNAVAILABLE, words),
-                    );
-                };
-                let idle = table
-                    .tunnel_idle
-                    .get(&at)
-                    .copied()
-                    .unwrap_or(Some(self.limits.tunnel_idle));
-                Some(UpgradeRequest {
-                    caller,
-                    idle,
-                    place,
-                })
-            }
+            Some(caller) => match self.admit_upgrade(&table, caller, at, peer).await {
+                Ok(switching) => Some(switching),
+                Err(refusal) => return refuse(record, refusal),
+            },
         };
         let upload = Upload::new(body, self.limits.body);
         match self.forward_request(plan, upload, record, switching).await {
             Ok(answer) => adapt_to_version(version, answer),
             Err((record, refusal)) => refuse(record, refusal),
         }
+    }
+
+    /// Takes a slot for the tunnel of a caller that wants to switch protocols.
+    async fn admit_upgrade(
+        &self,
+        table: &RoutingTable,
+        caller: OnUpgrade,
+        at: SocketAddr,
+        peer: SocketAddr,
+    ) -> Result<UpgradeRequest, Refusal> {
+        let Some(place) = self.tunnels.admit_peer(peer, at).await else {
+            let words = "there are too many WebSockets already";
+            return Err(Refusal::request_error(
+                StatusCode::SERVICE_UNAVAILABLE,
+                words,
+            ));
+        };
+        let idle = table
+            .tunnel_idle
+            .get(&at)
+            .copied()
+            .unwrap_or(Some(self.limits.tunnel_idle));
+        Ok(UpgradeRequest {
+            caller,
+            idle,
+            place,
+        })
     }
 }
 
@@ -190,43 +202,89 @@ fn route_request<'t>(
         .cloned()
         .unwrap_or(HeaderValue::from_static(""));
     let name = strip_port(host.to_str().unwrap_or_default());
-    let mut changes = vec![];
-    let mut last = None;
-    let frontend = table.listeners.get(&came.at);
-    let entry = matches!(frontend, Some(Frontend::Entry { .. }));
-    let mut port = match frontend {
-        None => {
-            return Err(Refusal::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "nothing is served here any more",
-            ));
-        }
-        Some(Frontend::Service(port) | Frontend::Raw(port)) => {
+    let mut router = RequestRouter {
+        table,
+        name,
+        trace,
+        hop,
+        changes: vec![],
+        last: None,
+    };
+    let frontend = table.listeners.get(&came.at).ok_or_else(|| {
+        let words = "nothing is served here any more";
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, words)
+    })?;
+    let port = match frontend {
+        Frontend::Service(port) | Frontend::Raw(port) => {
             add_forwarded_headers(&mut parts, &came.from, &host, false);
             *port
         }
-        Some(Frontend::Entry { routes, .. }) => {
-            let Some(found) = find_match(routes, name, &parts) else {
-                let words = format!("no route takes {} {}", parts.method, parts.uri.path());
-                return Err(Refusal::request_error(StatusCode::NOT_FOUND, words));
-            };
-            if let Some(colour) = &found.rule.colour {
-                colour.apply_tag(&mut parts, &trace.id);
-            }
+        Frontend::Entry { routes, .. } => {
+            let found = router.find_entry_match(routes, &mut parts)?;
             add_forwarded_headers(&mut parts, &came.from, &host, true);
-            let port = apply_rule(table, found, None, &mut parts, hop, &mut changes)?;
-            last = Some(found.rule.clone());
-            port
+            router.take_route(found, None, &mut parts)?
         }
     };
-    hop.entry = entry;
-    // The Service that was called, whichever backend answers.
-    let asked = &table.ports[port];
-    hop.namespace.clone_from(&asked.namespace);
-    hop.service.clone_from(&asked.service);
-    hop.app.clone_from(&asked.service);
-    if !asked.routes.is_empty() {
-        let Some(found) = find_match(&asked.routes, name, &parts) else {
+    router.hop.entry = matches!(frontend, Frontend::Entry { .. });
+    let port = router.route_at_service(port, &mut parts)?;
+    let (changes, last) = (router.changes, router.last);
+    set_trace_parent(&mut parts, trace);
+    strip_look_alikes(&mut parts.headers, &|name| {
+        is_managed_header(table, &changes, name)
+    });
+    // The tag that the pod receives, so that a service is never said to have lost one that it did
+    // not get.
+    hop.tag = lane_tag(&parts, last.as_deref());
+    set_request_line(&mut parts, admitted.websocket);
+    Ok(RoutedRequest {
+        port: &table.ports[port],
+        parts,
+        rule: last,
+        changes,
+        upgrade: admitted.websocket,
+        cut,
+    })
+}
+
+/// A request on its way through the rules of the entry and of the Service.
+struct RequestRouter<'t, 'r> {
+    table: &'t RoutingTable,
+    /// The host that was asked for.
+    name: &'r str,
+    trace: &'r TraceContext,
+    hop: &'r mut Hop,
+    changes: Vec<&'t Change>,
+    /// The last rule that matched.
+    last: Option<Arc<Rule>>,
+}
+
+impl<'t> RequestRouter<'t, '_> {
+    fn find_entry_match(
+        &self,
+        routes: &'t [Match],
+        parts: &mut Parts,
+    ) -> Result<&'t Match, Refusal> {
+        let Some(found) = find_match(routes, self.name, parts) else {
+            let words = format!("no route takes {} {}", parts.method, parts.uri.path());
+            return Err(Refusal::request_error(StatusCode::NOT_FOUND, words));
+        };
+        if let Some(colour) = &found.rule.colour {
+            colour.apply_tag(parts, &self.trace.id);
+        }
+        Ok(found)
+    }
+
+    /// Routes of the Service that was called may choose another one; returns its port.
+    fn route_at_service(&mut self, port: usize, parts: &mut Parts) -> Result<usize, Refusal> {
+        // The Service that was called, whichever backend answers.
+        let asked = &self.table.ports[port];
+        self.hop.namespace.clone_from(&asked.namespace);
+        self.hop.service.clone_from(&asked.service);
+        self.hop.app.clone_from(&asked.service);
+        if asked.routes.is_empty() {
+            return Ok(port);
+        }
+        let Some(found) = find_match(&asked.routes, self.name, parts) else {
             let words = format!(
                 "Service {}: no route takes {} {}",
                 asked.name(),
@@ -235,23 +293,34 @@ fn route_request<'t>(
             );
             return Err(Refusal::new(StatusCode::NOT_FOUND, words));
         };
-        let colour = found.rule.colour.as_ref();
-        if let Some(colour) = colour {
-            colour.apply_tag(&mut parts, &trace.id);
+        if let Some(colour) = &found.rule.colour {
+            colour.apply_tag(parts, &self.trace.id);
         }
-        port = apply_rule(table, found, Some(port), &mut parts, hop, &mut changes)?;
-        last = Some(found.rule.clone());
+        self.take_route(found, Some(port), parts)
     }
+
+    fn take_route(
+        &mut self,
+        found: &'t Match,
+        asked: Option<usize>,
+        parts: &mut Parts,
+    ) -> Result<usize, Refusal> {
+        let (hop, changes) = (&mut *self.hop, &mut self.changes);
+        let port = apply_rule(self.table, found, asked, parts, hop, changes)?;
+        self.last = Some(found.rule.clone());
+        Ok(port)
+    }
+}
+
+fn set_trace_parent(parts: &mut Parts, trace: &TraceContext) {
     if let Ok(value) = HeaderValue::from_str(&trace.to_traceparent()) {
         parts.headers.insert("traceparent", value);
     }
-    strip_look_alikes(&mut parts.headers, &|name| {
-        is_managed_header(table, &changes, name)
-    });
-    // The tag that the pod receives, so that a service is never said to have lost one that it did
-    // not get.
-    hop.tag = lane_tag(&parts, last.as_deref());
-    if admitted.websocket {
+}
+
+/// Makes a request line that a pod understands: a path, and HTTP/1.1 with its way to upgrade.
+fn set_request_line(parts: &mut Parts, websocket: bool) {
+    if websocket {
         parts
             .headers
             .insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
@@ -266,14 +335,6 @@ fn route_request<'t>(
         .unwrap_or(PathAndQuery::from_static("/"));
     parts.uri = Uri::from(target);
     parts.version = Version::HTTP_11;
-    Ok(RoutedRequest {
-        port: &table.ports[port],
-        parts,
-        rule: last,
-        changes,
-        upgrade: admitted.websocket,
-        cut,
-    })
 }
 
 /// The first route that matches a request.
@@ -361,7 +422,7 @@ fn apply_rule<'t>(
         (Ok(port), Some(asked)) if table.ports[*port].endpoints.is_empty() => Ok(asked),
         (Err(_), Some(asked)) => Ok(asked),
         (Ok(port), _) => Ok(*port),
-        (Err(words), None) => Err(wrong(words)),
+        (Err(why), None) => Err(wrong(&why.to_string())),
     }
 }
 

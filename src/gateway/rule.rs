@@ -22,6 +22,55 @@ use crate::{
     },
 };
 
+/// Why a filter cannot be applied.
+#[derive(Debug, thiserror::Error)]
+enum FilterError {
+    #[error("the filter {0} says nothing")]
+    Empty(String),
+    #[error("the filter {0} is not served")]
+    Unserved(String),
+    #[error("URLRewrite: no host name")]
+    HostName,
+    #[error("URLRewrite: {0} is not served")]
+    UnservedRewrite(String),
+    #[error("ExtensionRef: {group}/{kind} is not served, only a LaneGroup")]
+    UnservedExtension { group: String, kind: String },
+    #[error("there is no LaneGroup {namespace}/{name}")]
+    NoLaneGroup { namespace: String, name: String },
+    #[error("{0:?} cannot be the name of a header")]
+    HeaderName(String),
+    #[error("{0:?} cannot be a header's value")]
+    HeaderValue(String),
+}
+
+/// Why a backend of a route cannot be reached.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BackendError {
+    #[error("the backend {0} is a {1}, only Services are served")]
+    InvalidKind(String, String),
+    #[error("the backend {0} is in another namespace")]
+    OtherNamespace(String),
+    #[error("the backend {0} has no port")]
+    NoPort(String),
+    #[error("there is no Service {namespace}/{name} with port {port}")]
+    NotFound {
+        namespace: String,
+        name: String,
+        port: u16,
+    },
+}
+
+impl BackendError {
+    /// Reason of the `ResolvedRefs` condition.
+    const fn reason(&self) -> &'static str {
+        match self {
+            Self::InvalidKind(..) => "InvalidKind",
+            Self::OtherNamespace(_) => "RefNotPermitted",
+            Self::NoPort(_) | Self::NotFound { .. } => "BackendNotFound",
+        }
+    }
+}
+
 pub(super) struct CompiledRoute {
     pub(super) rules: Vec<Arc<Rule>>,
     /// A feature that the gateway does not support.
@@ -74,6 +123,43 @@ struct RouteContext<'a> {
 
 impl RouteContext<'_> {
     fn compile_rule(&self, i: usize, wanted: &RouteRule, compiled: &mut CompiledRoute) -> Rule {
+        let mut rule = self.start_rule(wanted);
+        match self.compile_filters(&wanted.filters) {
+            Ok((change, colour)) => {
+                if let Some((group, colour)) = &colour {
+                    (rule.group, rule.tag) = (Some(group.clone()), Some(colour.header.clone()));
+                }
+                (rule.change, rule.colour) = (change, colour.map(|c| c.1));
+            }
+            Err(why) => rule.broken = Some(why.to_string()),
+        }
+        for backend in &wanted.backend_refs {
+            let port = self.resolve_backend(backend).inspect_err(|why| {
+                compiled.resolved = (why.reason(), why.to_string());
+            });
+            match self.compile_filters(&backend.filters) {
+                Ok((change, None)) => rule.backends.push(Backend {
+                    weight: backend.weight.unwrap_or(1),
+                    port,
+                    change,
+                }),
+                Ok((_, Some(_))) => {
+                    rule.broken = Some("a lane group cannot colour behind a backend".into())
+                }
+                Err(why) => rule.broken = Some(why.to_string()),
+            }
+        }
+        set_timeouts(&mut rule, wanted);
+        if let Some(words) = &rule.broken {
+            compiled
+                .unsupported
+                .get_or_insert(format!("rules[{i}]: {words}"));
+        }
+        rule
+    }
+
+    /// A rule that knows its route and its lane group.
+    fn start_rule(&self, wanted: &RouteRule) -> Rule {
         let labels = self.route.metadata.labels.as_ref();
         let mut rule = Rule {
             route: format!("{}/{}", self.namespace, self.route.name_any()),
@@ -91,102 +177,32 @@ impl RouteContext<'_> {
             };
             !wanted.matches.iter().flat_map(|m| &m.headers).any(held)
         });
-        match self.compile_filters(&wanted.filters) {
-            Ok((change, colour)) => {
-                if let Some((group, colour)) = &colour {
-                    (rule.group, rule.tag) = (Some(group.clone()), Some(colour.header.clone()));
-                }
-                (rule.change, rule.colour) = (change, colour.map(|c| c.1));
-            }
-            Err(words) => rule.broken = Some(words),
-        }
-        for backend in &wanted.backend_refs {
-            let port = self.resolve_backend(backend).map_err(|(reason, words)| {
-                compiled.resolved = (reason, words.clone());
-                words
-            });
-            match self.compile_filters(&backend.filters) {
-                Ok((change, None)) => rule.backends.push(Backend {
-                    weight: backend.weight.unwrap_or(1),
-                    port,
-                    change,
-                }),
-                Ok((_, Some(_))) => {
-                    rule.broken = Some("a lane group cannot colour behind a backend".into())
-                }
-                Err(words) => rule.broken = Some(words),
-            }
-        }
-        let mut limit = |text: Option<&String>| {
-            let text = text?;
-            let parsed = parse_duration(text);
-            if parsed.is_none() {
-                rule.broken = Some(format!(
-                    "timeouts: {text:?} is no duration such as 10s or 500ms"
-                ));
-            }
-            parsed
-        };
-        let timeouts = wanted.timeouts.as_ref();
-        let (all, each) = (
-            limit(timeouts.and_then(|t| t.request.as_ref())),
-            limit(timeouts.and_then(|t| t.backend_request.as_ref())),
-        );
-        (rule.request, rule.backend_request) = (all, each);
-        if let Some(words) = &rule.broken {
-            compiled
-                .unsupported
-                .get_or_insert(format!("rules[{i}]: {words}"));
-        }
         rule
     }
 
-    fn resolve_backend(&self, backend: &BackendRef) -> Result<usize, (&'static str, String)> {
+    fn resolve_backend(&self, backend: &BackendRef) -> Result<usize, BackendError> {
+        let name = || backend.name.clone();
         let kind = backend.kind.as_deref().unwrap_or("Service");
         if kind != "Service" || !backend.group.as_deref().unwrap_or_default().is_empty() {
-            return Err((
-                "InvalidKind",
-                format!(
-                    "the backend {} is a {kind}, only Services are served",
-                    backend.name
-                ),
-            ));
+            return Err(BackendError::InvalidKind(name(), kind.to_owned()));
         }
-        if backend
-            .namespace
-            .as_ref()
-            .is_some_and(|n| *n != self.namespace)
-        {
-            return Err((
-                "RefNotPermitted",
-                format!("the backend {} is in another namespace", backend.name),
-            ));
+        let namespace = backend.namespace.as_ref();
+        if namespace.is_some_and(|n| *n != self.namespace) {
+            return Err(BackendError::OtherNamespace(name()));
         }
-        let Some(port) = backend.port else {
-            return Err((
-                "BackendNotFound",
-                format!("the backend {} has no port", backend.name),
-            ));
-        };
-        let found = self
-            .ports
-            .get(&(self.namespace.clone(), backend.name.clone(), port))
-            .copied();
-        found.ok_or_else(|| {
-            (
-                "BackendNotFound",
-                format!(
-                    "there is no Service {}/{} with port {port}",
-                    self.namespace, backend.name
-                ),
-            )
+        let port = backend.port.ok_or_else(|| BackendError::NoPort(name()))?;
+        let found = self.ports.get(&(self.namespace.clone(), name(), port));
+        found.copied().ok_or_else(|| BackendError::NotFound {
+            namespace: self.namespace.clone(),
+            name: name(),
+            port,
         })
     }
 
-    fn compile_filters(&self, filters: &[RouteFilter]) -> Result<FilterChanges, String> {
+    fn compile_filters(&self, filters: &[RouteFilter]) -> Result<FilterChanges, FilterError> {
         let (mut change, mut colour) = (Change::default(), None);
         for filter in filters {
-            let missing = || format!("the filter {} says nothing", filter.kind);
+            let missing = || FilterError::Empty(filter.kind.clone());
             match filter.kind.as_str() {
                 "RequestHeaderModifier" => {
                     change.request = compile_header_changes(
@@ -211,7 +227,7 @@ impl RouteContext<'_> {
                         .as_deref()
                         .map(HeaderValue::from_str)
                         .transpose();
-                    change.host = host.map_err(|_| "URLRewrite: no host name".to_owned())?;
+                    change.host = host.map_err(|_| FilterError::HostName)?;
                     let path = rewrite.path.as_ref().map(|p| match p.kind.as_str() {
                         "ReplacePrefixMatch" => Ok(Rewrite::Prefix(
                             p.replace_prefix_match.clone().unwrap_or_default(),
@@ -219,43 +235,66 @@ impl RouteContext<'_> {
                         "ReplaceFullPath" => Ok(Rewrite::Full(
                             p.replace_full_path.clone().unwrap_or_default(),
                         )),
-                        other => Err(format!("URLRewrite: {other} is not served")),
+                        other => Err(FilterError::UnservedRewrite(other.to_owned())),
                     });
                     change.path = path.transpose()?;
                 }
                 "ExtensionRef" => {
                     let to = filter.extension_ref.as_ref().ok_or_else(missing)?;
                     if to.group != GROUP || to.kind != "LaneGroup" {
-                        return Err(format!(
-                            "ExtensionRef: {}/{} is not served, only a LaneGroup",
-                            to.group, to.kind
-                        ));
+                        return Err(FilterError::UnservedExtension {
+                            group: to.group.clone(),
+                            kind: to.kind.clone(),
+                        });
                     }
                     let found = self.colours.get(&(self.namespace.clone(), to.name.clone()));
-                    let found = found.ok_or_else(|| {
-                        format!("there is no LaneGroup {}/{}", self.namespace, to.name)
+                    let found = found.ok_or_else(|| FilterError::NoLaneGroup {
+                        namespace: self.namespace.clone(),
+                        name: to.name.clone(),
                     })?;
                     colour = Some((to.name.clone(), found.clone()));
                 }
-                other => return Err(format!("the filter {other} is not served")),
+                other => return Err(FilterError::Unserved(other.to_owned())),
             }
         }
         Ok((change, colour))
     }
 }
 
-fn compile_header_changes(modifier: &HeaderModifier) -> Result<HeaderChanges, String> {
+/// Takes the time limits of a rule; what cannot be read breaks it.
+fn set_timeouts(rule: &mut Rule, wanted: &RouteRule) {
+    let mut limit = |text: Option<&String>| {
+        let text = text?;
+        let parsed = parse_duration(text);
+        if parsed.is_none() {
+            rule.broken = Some(format!(
+                "timeouts: {text:?} is no duration such as 10s or 500ms"
+            ));
+        }
+        parsed
+    };
+    let timeouts = wanted.timeouts.as_ref();
+    let (all, each) = (
+        limit(timeouts.and_then(|t| t.request.as_ref())),
+        limit(timeouts.and_then(|t| t.backend_request.as_ref())),
+    );
+    (rule.request, rule.backend_request) = (all, each);
+}
+
+fn compile_header_changes(modifier: &HeaderModifier) -> Result<HeaderChanges, FilterError> {
     let name = |n: &str| {
         n.parse::<HeaderName>()
-            .map_err(|_| format!("{n:?} cannot be the name of a header"))
+            .map_err(|_| FilterError::HeaderName(n.to_owned()))
     };
     let pairs = |list: &[crate::api::gateway_api::HeaderValuePair]| {
         let pair = |h: &crate::api::gateway_api::HeaderValuePair| {
             let value = HeaderValue::from_str(&h.value)
-                .map_err(|_| format!("{:?} cannot be a header's value", h.value));
+                .map_err(|_| FilterError::HeaderValue(h.value.clone()));
             Ok((name(&h.name)?, value?))
         };
-        list.iter().map(pair).collect::<Result<Vec<_>, String>>()
+        list.iter()
+            .map(pair)
+            .collect::<Result<Vec<_>, FilterError>>()
     };
     let remove = modifier
         .remove

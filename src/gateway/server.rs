@@ -21,11 +21,14 @@ use hyper::{
 };
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
+    server::{
+        conn::auto,
+        graceful::{GracefulShutdown, Watcher},
+    },
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpSocket},
+    net::{TcpListener, TcpSocket, TcpStream},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
@@ -256,8 +259,13 @@ async fn accept_connections(
     stop: CancellationToken,
 ) {
     let graceful = GracefulShutdown::new();
-    let server = build_server(&shared);
-    let local: Arc<str> = at.to_string().into();
+    let listening = ListeningAddress {
+        at,
+        local: at.to_string().into(),
+        server: build_server(&shared),
+        shared,
+        doors,
+    };
     loop {
         let (stream, peer) = tokio::select! {
             () = stop.cancelled() => break,
@@ -272,56 +280,80 @@ async fn accept_connections(
             },
         };
         let _ = stream.set_nodelay(true);
-        let (doors, shared, server) = (doors.clone(), shared.clone(), server.clone());
-        let (local, watcher) = (local.clone(), graceful.watcher());
-        tokio::spawn(async move {
-            // Closed at once: the source or the gateway has too many connections.
-            let Some(place) = doors.admission.admit_peer(peer, at).await else {
-                return;
-            };
-            if let Some(port) = shared.raw_port_at(at) {
-                let passed = shared.clone().pass_through(stream, port);
-                shared.switched.spawn(async move {
-                    passed.await;
-                    drop(place);
-                });
-                return;
-            }
-            let Ok(from) = HeaderValue::try_from(peer.ip().to_string()) else {
-                return;
-            };
-            let stream = WatchedStream::new(stream);
-            let watched = stream.clone();
-            let line = CallerStream {
-                stream,
-                cut: Arc::default(),
-            };
-            let came = ConnectionInfo {
-                at,
-                local,
-                peer,
-                from,
-                cut: line.cut.clone(),
-            };
-            let answer = connection_service(shared.clone(), came);
-            let stream = VersionGuard::new(FirstByteDeadline::new(
-                line,
-                shared.limits.first_byte,
-                Some(place),
-            ));
-            let connection = server
-                .serve_connection_with_upgrades(TokioIo::new(stream), answer)
-                .into_owned();
-            tokio::select! {
-                biased;
-                _ = watcher.watch(connection) => {}
-                // Requests in flight end with their connection.
-                () = doors.callers.wait_gone(&watched) => {}
-            }
-        });
+        tokio::spawn(
+            listening
+                .clone()
+                .serve_caller(stream, peer, graceful.watcher()),
+        );
     }
     drop(listener);
     graceful.shutdown().await;
+}
+
+/// What all connections to one address share.
+#[derive(Clone)]
+struct ListeningAddress {
+    at: SocketAddr,
+    local: Arc<str>,
+    server: auto::Builder<TokioExecutor>,
+    shared: Arc<DataPlane>,
+    doors: ConnectionGate,
+}
+
+impl ListeningAddress {
+    /// Serves the connection of a caller until it ends.
+    async fn serve_caller(self, stream: TcpStream, peer: SocketAddr, watcher: Watcher) {
+        let Self {
+            at,
+            local,
+            server,
+            shared,
+            doors,
+        } = self;
+        // Closed at once: the source or the gateway has too many connections.
+        let Some(place) = doors.admission.admit_peer(peer, at).await else {
+            return;
+        };
+        if let Some(port) = shared.raw_port_at(at) {
+            let passed = shared.clone().pass_through(stream, port);
+            shared.switched.spawn(async move {
+                passed.await;
+                drop(place);
+            });
+            return;
+        }
+        let Ok(from) = HeaderValue::try_from(peer.ip().to_string()) else {
+            return;
+        };
+        let stream = WatchedStream::new(stream);
+        let watched = stream.clone();
+        let line = CallerStream {
+            stream,
+            cut: Arc::default(),
+        };
+        let came = ConnectionInfo {
+            at,
+            local,
+            peer,
+            from,
+            cut: line.cut.clone(),
+        };
+        let answer = connection_service(shared.clone(), came);
+        let stream = VersionGuard::new(FirstByteDeadline::new(
+            line,
+            shared.limits.first_byte,
+            Some(place),
+        ));
+        let connection = server
+            .serve_connection_with_upgrades(TokioIo::new(stream), answer)
+            .into_owned();
+        tokio::select! {
+            biased;
+            _ = watcher.watch(connection) => {}
+            // Requests in flight end with their connection.
+            () = doors.callers.wait_gone(&watched) => {}
+        }
+    }
 }
 
 #[cfg(test)]

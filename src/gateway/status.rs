@@ -18,10 +18,14 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::{Applied, Objects, compile::ListenerVerdict, tunnel::parse_idle_timeout};
+use super::{
+    Applied, Objects,
+    compile::{ListenerVerdict, RouteVerdict},
+    tunnel::parse_idle_timeout,
+};
 use crate::api::gateway_api::{
-    Gateway, GatewayAddress, GatewayStatus, HttpRouteStatus, LANE_GATEWAY, ListenerStatus,
-    RouteKind, RouteParentStatus,
+    Gateway, GatewayAddress, GatewayClass, GatewayStatus, HttpRoute, HttpRouteStatus, LANE_GATEWAY,
+    ListenerStatus, ParentRef, RouteKind, RouteParentStatus,
 };
 
 /// Writes statuses one after the other; skips those that a newer change has replaced.
@@ -90,17 +94,15 @@ impl StatusWrite {
     async fn send(&self, client: &Client) -> kube::Result<()> {
         match self.kind {
             StatusKind::Class => {
-                self.patch_status(Api::<crate::api::gateway_api::GatewayClass>::all(
-                    client.clone(),
-                ))
-                .await
+                self.patch_status(Api::<GatewayClass>::all(client.clone()))
+                    .await
             }
             StatusKind::Gateway => {
                 self.patch_status(Api::<Gateway>::namespaced(client.clone(), &self.namespace))
                     .await
             }
             StatusKind::Route => {
-                self.patch_status(Api::<crate::api::gateway_api::HttpRoute>::namespaced(
+                self.patch_status(Api::<HttpRoute>::namespaced(
                     client.clone(),
                     &self.namespace,
                 ))
@@ -131,29 +133,9 @@ pub(super) fn plan_writes(
     now: Timestamp,
 ) -> Vec<StatusWrite> {
     let mut writes = vec![];
-    for class in objects
-        .classes
-        .iter()
-        .filter(|c| c.spec.controller_name == LANE_GATEWAY)
-    {
-        let old = class
-            .status
-            .as_ref()
-            .map(|s| s.conditions.as_slice())
-            .unwrap_or_default();
-        let conditions = vec![build_condition(
-            "Accepted",
-            Ok(("Accepted", "served")),
-            class.metadata.generation,
-            old,
-            now,
-        )];
-        if conditions != old {
-            writes.push(StatusWrite::new(
-                StatusKind::Class,
-                &**class,
-                &json!({ "conditions": conditions }),
-            ));
+    for class in &objects.classes {
+        if class.spec.controller_name == LANE_GATEWAY {
+            writes.extend(plan_class_write(class, now));
         }
     }
     for (g, listeners) in &applied.verdicts.gateways {
@@ -165,47 +147,81 @@ pub(super) fn plan_writes(
     }
     for (r, route) in objects.routes.iter().enumerate() {
         let old = route.status.clone().unwrap_or_default();
-        // Keep what other controllers wrote.
-        let mut parents: Vec<RouteParentStatus> = old
-            .parents
-            .iter()
-            .filter(|p| p.controller_name != LANE_GATEWAY)
-            .cloned()
-            .collect();
-        for (_, parent, verdict) in applied.verdicts.routes.iter().filter(|(of, ..)| *of == r) {
-            let before = |p: &&RouteParentStatus| {
-                p.controller_name == LANE_GATEWAY && p.parent_ref == *parent
-            };
-            let before = old
-                .parents
-                .iter()
-                .find(before)
-                .map(|p| p.conditions.as_slice())
-                .unwrap_or_default();
-            let generation = route.metadata.generation;
-            let say = |kind, yes: &str, (reason, words): &(&'static str, String)| {
-                let verdict = if *reason == yes {
-                    Ok((*reason, words.as_str()))
-                } else {
-                    Err((*reason, words.as_str()))
-                };
-                build_condition(kind, verdict, generation, before, now)
-            };
-            parents.push(RouteParentStatus {
-                parent_ref: parent.clone(),
-                controller_name: LANE_GATEWAY.into(),
-                conditions: vec![
-                    say("Accepted", "Accepted", &verdict.accepted),
-                    say("ResolvedRefs", "ResolvedRefs", &verdict.resolved),
-                ],
-            });
-        }
-        let status = HttpRouteStatus { parents };
+        let verdicts = applied.verdicts.routes.iter().filter(|(of, ..)| *of == r);
+        let status = HttpRouteStatus {
+            parents: parent_statuses(route, &old, verdicts, now),
+        };
         if status != old {
             writes.push(StatusWrite::new(StatusKind::Route, &**route, &status));
         }
     }
     writes
+}
+
+fn plan_class_write(class: &GatewayClass, now: Timestamp) -> Option<StatusWrite> {
+    let old = class
+        .status
+        .as_ref()
+        .map(|s| s.conditions.as_slice())
+        .unwrap_or_default();
+    let conditions = vec![build_condition(
+        "Accepted",
+        Ok(("Accepted", "served")),
+        class.metadata.generation,
+        old,
+        now,
+    )];
+    (conditions != old).then(|| {
+        StatusWrite::new(
+            StatusKind::Class,
+            class,
+            &json!({ "conditions": conditions }),
+        )
+    })
+}
+
+/// The parents of a route, those of other controllers included.
+fn parent_statuses<'a>(
+    route: &HttpRoute,
+    old: &HttpRouteStatus,
+    verdicts: impl Iterator<Item = &'a (usize, ParentRef, RouteVerdict)>,
+    now: Timestamp,
+) -> Vec<RouteParentStatus> {
+    // Keep what other controllers wrote.
+    let mut parents: Vec<RouteParentStatus> = old
+        .parents
+        .iter()
+        .filter(|p| p.controller_name != LANE_GATEWAY)
+        .cloned()
+        .collect();
+    for (_, parent, verdict) in verdicts {
+        let before =
+            |p: &&RouteParentStatus| p.controller_name == LANE_GATEWAY && p.parent_ref == *parent;
+        let before = old
+            .parents
+            .iter()
+            .find(before)
+            .map(|p| p.conditions.as_slice())
+            .unwrap_or_default();
+        let generation = route.metadata.generation;
+        let say = |kind, yes: &str, (reason, words): &(&'static str, String)| {
+            let verdict = if *reason == yes {
+                Ok((*reason, words.as_str()))
+            } else {
+                Err((*reason, words.as_str()))
+            };
+            build_condition(kind, verdict, generation, before, now)
+        };
+        parents.push(RouteParentStatus {
+            parent_ref: parent.clone(),
+            controller_name: LANE_GATEWAY.into(),
+            conditions: vec![
+                say("Accepted", "Accepted", &verdict.accepted),
+                say("ResolvedRefs", "ResolvedRefs", &verdict.resolved),
+            ],
+        });
+    }
+    parents
 }
 
 fn gateway_status(
@@ -216,46 +232,13 @@ fn gateway_status(
     now: Timestamp,
 ) -> GatewayStatus {
     let old = gateway.status.clone().unwrap_or_default();
-    let generation = gateway.metadata.generation;
     let mut statuses = vec![];
-    let mut wrong = None;
+    let mut wrong: Option<String> = None;
     for listener in listeners {
-        let taken = listener
-            .addresses
-            .iter()
-            .find_map(|a: &SocketAddr| applied.failed.get(a));
-        let refused = listener
-            .refused
-            .clone()
-            .or_else(|| taken.map(|words| ("PortUnavailable", words.clone())));
-        let before = old.listeners.iter().find(|l| l.name == listener.name);
-        let before = before.map(|l| l.conditions.as_slice()).unwrap_or_default();
-        let verdict = |yes: &'static str| match &refused {
-            None => Ok((yes, "requests are taken")),
-            Some((reason, words)) => Err((*reason, words.as_str())),
-        };
-        statuses.push(ListenerStatus {
-            name: listener.name.clone(),
-            attached_routes: listener.routes,
-            supported_kinds: vec![RouteKind {
-                group: Some(crate::api::gateway_api::GATEWAY_GROUP.into()),
-                kind: "HTTPRoute".into(),
-            }],
-            conditions: vec![
-                build_condition("Accepted", verdict("Accepted"), generation, before, now),
-                build_condition("Programmed", verdict("Programmed"), generation, before, now),
-                build_condition(
-                    "ResolvedRefs",
-                    Ok(("ResolvedRefs", "HTTPRoutes are served")),
-                    generation,
-                    before,
-                    now,
-                ),
-            ],
-        });
+        let refused = find_refusal(listener, applied);
+        statuses.push(listener_status(gateway, listener, refused.as_ref(), now));
         wrong = wrong
-            .or(refused
-                .map(|(reason, words)| (reason, format!("listener {}: {words}", listener.name))));
+            .or_else(|| refused.map(|(_, words)| format!("listener {}: {words}", listener.name)));
     }
     let addresses = match gateway.spec.addresses.as_slice() {
         [] => vec![GatewayAddress {
@@ -274,12 +257,13 @@ fn gateway_status(
     );
     let accepted = match &wrong {
         None => Ok(("Accepted", served.as_str())),
-        Some((_, words)) => Err(("ListenersNotValid", words.as_str())),
+        Some(words) => Err(("ListenersNotValid", words.as_str())),
     };
     let programmed = match &wrong {
         None => Ok(("Programmed", "all listeners take requests")),
-        Some((_, words)) => Err(("Invalid", words.as_str())),
+        Some(words) => Err(("Invalid", words.as_str())),
     };
+    let generation = gateway.metadata.generation;
     GatewayStatus {
         addresses,
         conditions: vec![
@@ -287,6 +271,56 @@ fn gateway_status(
             build_condition("Programmed", programmed, generation, &old.conditions, now),
         ],
         listeners: statuses,
+    }
+}
+
+/// Reason and message if requests cannot be taken at a listener.
+fn find_refusal(listener: &ListenerVerdict, applied: &Applied) -> Option<(&'static str, String)> {
+    let taken = listener
+        .addresses
+        .iter()
+        .find_map(|a: &SocketAddr| applied.failed.get(a));
+    listener
+        .refused
+        .clone()
+        .or_else(|| taken.map(|words| ("PortUnavailable", words.clone())))
+}
+
+fn listener_status(
+    gateway: &Gateway,
+    listener: &ListenerVerdict,
+    refused: Option<&(&'static str, String)>,
+    now: Timestamp,
+) -> ListenerStatus {
+    let generation = gateway.metadata.generation;
+    let before = gateway
+        .status
+        .iter()
+        .flat_map(|old| &old.listeners)
+        .find(|l| l.name == listener.name);
+    let before = before.map(|l| l.conditions.as_slice()).unwrap_or_default();
+    let verdict = |yes: &'static str| match refused {
+        None => Ok((yes, "requests are taken")),
+        Some((reason, words)) => Err((*reason, words.as_str())),
+    };
+    ListenerStatus {
+        name: listener.name.clone(),
+        attached_routes: listener.routes,
+        supported_kinds: vec![RouteKind {
+            group: Some(crate::api::gateway_api::GATEWAY_GROUP.into()),
+            kind: "HTTPRoute".into(),
+        }],
+        conditions: vec![
+            build_condition("Accepted", verdict("Accepted"), generation, before, now),
+            build_condition("Programmed", verdict("Programmed"), generation, before, now),
+            build_condition(
+                "ResolvedRefs",
+                Ok(("ResolvedRefs", "HTTPRoutes are served")),
+                generation,
+                before,
+                now,
+            ),
+        ],
     }
 }
 

@@ -5,7 +5,7 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 
-use super::endpoint::Endpoints;
+use super::{endpoint::Endpoints, rule::BackendError};
 use crate::domain::{
     lanes::Colouring,
     routing::{self, PathPattern},
@@ -97,7 +97,7 @@ pub(super) enum Rewrite {
 pub(super) struct Backend {
     pub(super) weight: u32,
     /// Index of the port, or why there is none.
-    pub(super) port: Result<usize, String>,
+    pub(super) port: Result<usize, BackendError>,
     pub(super) change: Change,
 }
 
