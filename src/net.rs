@@ -1,6 +1,7 @@
-//! Shared by all listeners of this program: admission, timeouts of silent connections, detection of
+//! Shared by all listeners of this program: accepting, admission, timeouts of silent connections, detection of
 //! callers that have gone, forwarding of wrapped streams, and the owners of local sockets.
 
+pub mod accept;
 pub mod admission;
 pub(crate) mod caller;
 pub mod first_byte;

@@ -7,14 +7,14 @@ use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::telemetry::Telemetry;
-use crate::net::{admission::Admission, first_byte::FirstByteDeadline};
+use crate::net::{
+    accept::bind_and_accept, admission::ConnectionSlot, first_byte::FirstByteDeadline,
+};
 
-/// Share of the process's file descriptors for these clients.
-const DESCRIPTOR_SHARE: f64 = 0.125;
 /// A client that does not send its request in this time is disconnected.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -29,33 +29,24 @@ pub async fn serve_telemetry(
     telemetry: Telemetry,
     stop: CancellationToken,
 ) -> std::io::Result<(SocketAddr, impl Future<Output = ()> + Send)> {
-    let listener = TcpListener::bind(address).await?;
-    let address = listener.local_addr()?;
-    let admission = Admission::for_descriptor_share(DESCRIPTOR_SHARE, 1);
-    Ok((address, async move {
-        while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
-            let Ok((stream, peer)) = accepted else {
-                // Probably out of file descriptors; try again after a moment.
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            };
-            let (admission, telemetry, stop) = (admission.clone(), telemetry.clone(), stop.clone());
-            tokio::spawn(async move {
-                let place = admission.admit_peer(peer, address).await?;
-                let stream = FirstByteDeadline::new(stream, CLIENT_TIMEOUT, Some(place));
-                let service = service_fn(move |request| {
-                    let answer = answer_request(&telemetry, &request);
-                    async move { Ok::<_, Infallible>(answer) }
-                });
-                let mut server = http1::Builder::new();
-                server
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(CLIENT_TIMEOUT);
-                stop.run_until_cancelled(server.serve_connection(TokioIo::new(stream), service))
-                    .await
-            });
-        }
-    }))
+    bind_and_accept(address, stop, move |stream, place| {
+        serve_connection(stream, place, telemetry.clone())
+    })
+    .await
+}
+
+async fn serve_connection(stream: TcpStream, place: ConnectionSlot, telemetry: Telemetry) {
+    let stream = FirstByteDeadline::new(stream, CLIENT_TIMEOUT, Some(place));
+    let service = service_fn(move |request| {
+        let answer = answer_request(&telemetry, &request);
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    let mut server = http1::Builder::new();
+    server
+        .timer(TokioTimer::new())
+        .header_read_timeout(CLIENT_TIMEOUT);
+    // However it ends, the client notices.
+    let _ = server.serve_connection(TokioIo::new(stream), service).await;
 }
 
 fn answer_request(telemetry: &Telemetry, request: &Request<Incoming>) -> Response<Full<Bytes>> {

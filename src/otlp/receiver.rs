@@ -22,18 +22,15 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::net::{
-    admission::{Admission, ConnectionSlot},
-    first_byte::FirstByteDeadline,
+    accept::bind_and_accept, admission::ConnectionSlot, first_byte::FirstByteDeadline,
 };
 
 pub use intake::{ClusterView, Intake};
 
-/// Share of this process's file descriptors for senders, for each protocol.
-const DESCRIPTOR_SHARE: f64 = 0.125;
 /// Timeout for a sender's first byte, and for the head of each request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// An idle connection is probed this often.
@@ -75,25 +72,10 @@ pub async fn bind_and_serve(
     intake: Arc<Intake>,
     stop: CancellationToken,
 ) -> io::Result<(SocketAddr, impl Future<Output = ()> + Send)> {
-    let listener = TcpListener::bind(address).await?;
-    let address = listener.local_addr()?;
-    let admission = Admission::for_descriptor_share(DESCRIPTOR_SHARE, 1);
-    Ok((address, async move {
-        while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
-            let Ok((stream, peer)) = accepted else {
-                // Most likely out of file descriptors: some may be free a moment later.
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            };
-            let (admission, intake, stop) = (admission.clone(), intake.clone(), stop.clone());
-            tokio::spawn(async move {
-                // Closed without an answer: a sender with too many connections gets no explanation.
-                let place = admission.admit_peer(peer, address).await?;
-                stop.run_until_cancelled(serve_connection(protocol, stream, place, intake))
-                    .await
-            });
-        }
-    }))
+    bind_and_accept(address, stop, move |stream, place| {
+        serve_connection(protocol, stream, place, intake.clone())
+    })
+    .await
 }
 
 async fn serve_connection(

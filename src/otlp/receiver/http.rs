@@ -45,19 +45,7 @@ pub(super) async fn answer_http(intake: &Arc<Intake>, mut request: Request<Incom
         )),
         (Some(signal), Some(form)) => take_request(intake, signal, form, request).await,
     };
-    let code = match &taken {
-        Ok(_) => "200",
-        Err(refusal) => match refusal.http_status().as_u16() {
-            400 => "400",
-            404 => "404",
-            405 => "405",
-            408 => "408",
-            413 => "413",
-            415 => "415",
-            429 => "429",
-            _ => "500",
-        },
-    };
+    let code = taken.as_ref().err().map_or("200", code_label);
     intake
         .metrics
         .count_answer("http", signal.map_or("none", Signal::label_value), code);
@@ -89,6 +77,20 @@ pub(super) async fn answer_http(intake: &Arc<Intake>, mut request: Request<Incom
         }
     }
     answer
+}
+
+/// The status of a refusal as a label: few values, so that no sender makes many series.
+fn code_label(refusal: &Refusal) -> &'static str {
+    match refusal.http_status().as_u16() {
+        400 => "400",
+        404 => "404",
+        405 => "405",
+        408 => "408",
+        413 => "413",
+        415 => "415",
+        429 => "429",
+        _ => "500",
+    }
 }
 
 fn requested_form(headers: &HeaderMap) -> Option<Form> {
