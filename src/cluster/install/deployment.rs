@@ -47,12 +47,7 @@ pub(super) fn render_deployment(engine: &EngineDeployment, home: &str) -> Value 
         "metadata": {
             "name": name,
             "namespace": engine.namespace,
-            "labels": {
-                "app.kubernetes.io/managed-by": FIELD_MANAGER,
-                "app.kubernetes.io/name": ENGINE,
-                label::COMPONENT: "engine",
-                INSTANCE_LABEL: home,
-            },
+            "labels": engine_labels(home),
         },
         "spec": {
             "replicas": engine.replicas,
@@ -104,6 +99,16 @@ pub(super) fn render_deployment(engine: &EngineDeployment, home: &str) -> Value 
                 },
             },
         },
+    })
+}
+
+/// Labels of what `install` makes for the engine of `home`.
+pub(super) fn engine_labels(home: &str) -> Value {
+    json!({
+        "app.kubernetes.io/managed-by": FIELD_MANAGER,
+        "app.kubernetes.io/name": ENGINE,
+        label::COMPONENT: "engine",
+        INSTANCE_LABEL: home,
     })
 }
 

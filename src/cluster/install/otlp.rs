@@ -5,15 +5,10 @@ use serde_json::{Value, json};
 
 use super::{
     AppliedObject, EngineDeployment, InstallError, ObjectChange,
-    deployment::{INSTANCE_LABEL, pod_labels},
-    dynamic_api, install_error,
-    roles::ENGINE,
-    v1_kind,
+    deployment::{INSTANCE_LABEL, engine_labels, pod_labels},
+    dynamic_api, install_error, v1_kind,
 };
-use crate::{
-    api::{FIELD_MANAGER, label},
-    cluster::error,
-};
+use crate::cluster::error;
 
 /// Name of the Service, which is configured in gateways and collectors.
 pub(super) const SERVICE: &str = "graylane-hops";
@@ -39,12 +34,7 @@ pub(super) fn render_service(engine: &EngineDeployment, home: &str) -> Value {
         "metadata": {
             "name": SERVICE,
             "namespace": engine.namespace,
-            "labels": {
-                "app.kubernetes.io/managed-by": FIELD_MANAGER,
-                "app.kubernetes.io/name": ENGINE,
-                label::COMPONENT: "engine",
-                INSTANCE_LABEL: home,
-            },
+            "labels": engine_labels(home),
         },
         "spec": {
             "selector": pod_labels(home),
