@@ -216,11 +216,7 @@ impl ApiServer {
         warnings: &mut Vec<String>,
     ) -> Result<Reply> {
         let query = Query::parse(parts.uri.query().unwrap_or_default());
-        let header = |name: http::HeaderName| {
-            let value = parts.headers.get(name).and_then(|v| v.to_str().ok());
-            value.unwrap_or_default()
-        };
-        let accept = header(http::header::ACCEPT);
+        let accept = header_text(parts, http::header::ACCEPT);
         let user = User::from_headers(&parts.headers)?;
         let target = path::parse_path(parts.uri.path()).ok_or_else(ApiError::no_such_path)?;
         let at = match target {
@@ -237,32 +233,9 @@ impl ApiServer {
                 );
             }
         };
-        let resource = self
-            .registry()
-            .find_resource(&at.group, &at.version, &at.plural)
-            .cloned()
-            .ok_or_else(ApiError::no_such_path)?;
-        if at.namespace.is_some() && !resource.namespaced {
-            return Err(ApiError::no_such_path());
-        }
+        let resource = self.find_resource(&at)?;
         user.check_allowed(&parts.method, &query, &resource, &at)?;
-        warnings.extend(resource.deprecation.clone());
-        if resource.is_unserved() {
-            let what = resource.qualified_name();
-            // There are no such objects, so a read can be answered.
-            if parts.method != Method::GET || at.subresource.is_some() || resource.verbs.is_empty()
-            {
-                return Err(ApiError::not_served(&what));
-            }
-            warnings.push(format!(
-                "pocket does not serve {what}: there are none, and none can be made"
-            ));
-        }
-        let agent = header(http::header::USER_AGENT);
-        let manager = query.get("fieldManager").map_or_else(
-            || agent.split('/').next().unwrap_or_default().to_owned(),
-            str::to_owned,
-        );
+        check_served(&resource, &parts.method, &at, warnings)?;
         let ResourcePath {
             namespace,
             name,
@@ -275,14 +248,10 @@ impl ApiServer {
             resource,
             namespace,
             name,
+            manager: field_manager(parts, &query),
             query,
-            manager: if manager.is_empty() {
-                "unknown".to_owned()
-            } else {
-                manager
-            },
             method: parts.method.clone(),
-            content_type: header(http::header::CONTENT_TYPE)
+            content_type: header_text(parts, http::header::CONTENT_TYPE)
                 .split(';')
                 .next()
                 .unwrap_or_default()
@@ -293,58 +262,62 @@ impl ApiServer {
         if call.resource.namespaced && call.namespace.is_none() && call.name.is_some() {
             return Err(ApiError::no_such_path());
         }
-        match subresource.as_deref() {
+        match subresource {
             None => self.route_object_request(&parts.method, call).await,
-            Some("status") if call.resource.status => match parts.method {
+            Some(subresource) => self.route_subresource(parts, &subresource, call).await,
+        }
+    }
+
+    fn find_resource(&self, at: &ResourcePath) -> Result<Arc<Resource>> {
+        let resource = self
+            .registry()
+            .find_resource(&at.group, &at.version, &at.plural)
+            .cloned()
+            .ok_or_else(ApiError::no_such_path)?;
+        if at.namespace.is_some() && !resource.namespaced {
+            return Err(ApiError::no_such_path());
+        }
+        Ok(resource)
+    }
+
+    async fn route_subresource(
+        &self,
+        parts: &http::request::Parts,
+        subresource: &str,
+        call: Call,
+    ) -> Result<Reply> {
+        match subresource {
+            "status" if call.resource.status => match parts.method {
                 Method::GET => self.get_object(&call),
                 Method::PUT => self.update_object(&call, Some("status")).await,
                 Method::PATCH => self.patch_object(&call, Some("status")).await,
                 _ => Err(ApiError::method_not_allowed()),
             },
-            Some("scale") if call.resource.scale.is_some() => match parts.method {
+            "scale" if call.resource.scale.is_some() => match parts.method {
                 Method::GET => self.get_scale(&call),
                 Method::PUT => self.update_scale(&call).await,
                 Method::PATCH => self.patch_scale(&call).await,
                 _ => Err(ApiError::method_not_allowed()),
             },
-            Some("log") if call.resource.is_kind("", "Pod") => match parts.method {
+            "log" if call.resource.is_kind("", "Pod") => match parts.method {
                 Method::GET => self.stream_logs(&call).await,
                 _ => Err(ApiError::method_not_allowed()),
             },
-            Some("binding") if call.resource.is_kind("", "Pod") => match parts.method {
+            "binding" if call.resource.is_kind("", "Pod") => match parts.method {
                 Method::POST => self.bind_pod(&call).await,
                 _ => Err(ApiError::method_not_allowed()),
             },
-            Some("finalize") if call.resource.is_kind("", "Namespace") => match parts.method {
+            "finalize" if call.resource.is_kind("", "Namespace") => match parts.method {
                 Method::PUT => self.update_object(&call, Some("finalize")).await,
                 _ => Err(ApiError::method_not_allowed()),
             },
-            Some(sub) if sub == "proxy" || sub.starts_with("proxy/") => {
+            sub if sub == "proxy" || sub.starts_with("proxy/") => {
                 if !call.resource.is_kind("", "Pod") && !call.resource.is_kind("", "Service") {
                     return Err(ApiError::no_such_path());
                 }
                 self.proxy_request(parts, call).await
             }
-            Some(other) => {
-                let known = matches!(
-                    other,
-                    "exec"
-                        | "attach"
-                        | "portforward"
-                        | "eviction"
-                        | "token"
-                        | "ephemeralcontainers"
-                        | "resize"
-                );
-                if known {
-                    let what = format!(
-                        "the {other} subresource of {}",
-                        call.resource.qualified_name()
-                    );
-                    return Err(ApiError::not_served(&what));
-                }
-                Err(ApiError::no_such_path())
-            }
+            other => Err(refuse_subresource(other, &call.resource)),
         }
     }
 
@@ -379,4 +352,58 @@ impl ApiServer {
             _ => Err(ApiError::method_not_allowed()),
         }
     }
+}
+
+fn header_text(parts: &http::request::Parts, name: http::HeaderName) -> &str {
+    let value = parts.headers.get(name).and_then(|v| v.to_str().ok());
+    value.unwrap_or_default()
+}
+
+/// The field manager of a write, which the user agent names unless the query does.
+fn field_manager(parts: &http::request::Parts, query: &Query) -> String {
+    let agent = header_text(parts, http::header::USER_AGENT);
+    let manager = query
+        .get("fieldManager")
+        .unwrap_or_else(|| agent.split('/').next().unwrap_or_default());
+    if manager.is_empty() {
+        "unknown".to_owned()
+    } else {
+        manager.to_owned()
+    }
+}
+
+/// Refuses what is known and not served, apart from reads; adds the warnings of the resource.
+fn check_served(
+    resource: &Resource,
+    method: &Method,
+    at: &ResourcePath,
+    warnings: &mut Vec<String>,
+) -> Result<()> {
+    warnings.extend(resource.deprecation.clone());
+    if resource.is_unserved() {
+        let what = resource.qualified_name();
+        // There are no such objects, so a read can be answered.
+        if *method != Method::GET || at.subresource.is_some() || resource.verbs.is_empty() {
+            return Err(ApiError::not_served(&what));
+        }
+        warnings.push(format!(
+            "pocket does not serve {what}: there are none, and none can be made"
+        ));
+    }
+    Ok(())
+}
+
+fn refuse_subresource(subresource: &str, resource: &Resource) -> ApiError {
+    let known = matches!(
+        subresource,
+        "exec" | "attach" | "portforward" | "eviction" | "token" | "ephemeralcontainers" | "resize"
+    );
+    if known {
+        let what = format!(
+            "the {subresource} subresource of {}",
+            resource.qualified_name()
+        );
+        return ApiError::not_served(&what);
+    }
+    ApiError::no_such_path()
 }

@@ -1,11 +1,12 @@
 //! The create request.
 
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::change::{Decision, WriteGuard};
 use super::decode;
 use super::error::{ApiError, FieldError, Result};
+use super::registry::Resource;
 use super::reply::Reply;
 use super::{ApiServer, Call, convert, meta, strategy, typed, types, warn};
 use crate::pocket::patch;
@@ -84,60 +85,9 @@ impl ApiServer {
             let words = "resourceVersion should not be set on objects to be created";
             return Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "", words));
         }
-        let name = match (name.as_str(), base.as_str()) {
-            ("", "") => {
-                let problem =
-                    FieldError::required("metadata.name", "name or generateName is required");
-                return Err(ApiError::invalid(
-                    &resource.group,
-                    &resource.kind,
-                    "",
-                    &[problem],
-                ));
-            }
-            ("", base) => meta::generate_name(base),
-            (name, _) => name.to_owned(),
-        };
-        for field in [
-            "resourceVersion",
-            "selfLink",
-            "deletionTimestamp",
-            "deletionGracePeriodSeconds",
-            "generation",
-        ] {
-            metadata.shift_remove(field);
-        }
-        metadata.insert("name".into(), name.clone().into());
-        metadata.insert("uid".into(), uuid::Uuid::new_v4().to_string().into());
-        metadata.insert("creationTimestamp".into(), meta::timestamp_now().into());
-        if resource.counts_generations() {
-            metadata.insert("generation".into(), 1.into());
-        }
-        // The name may end with a dash because a suffix follows.
-        let prefix = base
-            .strip_suffix('-')
-            .filter(|p| !p.is_empty())
-            .map_or(base.clone(), |p| format!("{p}a"));
-        if !base.is_empty()
-            && let Some(mut problem) =
-                meta::check_name("metadata.generateName", &prefix, resource.name_rule())
-        {
-            problem.set_value(&base.as_str().into());
-            return Err(ApiError::invalid(
-                &resource.group,
-                &resource.kind,
-                &name,
-                &[problem],
-            ));
-        }
-        if let Some(problem) = meta::check_name("metadata.name", &name, resource.name_rule()) {
-            return Err(ApiError::invalid(
-                &resource.group,
-                &resource.kind,
-                &name,
-                &[problem],
-            ));
-        }
+        let name = choose_name(resource, name, &base)?;
+        start_metadata(resource, metadata, &name);
+        check_names(resource, &name, &base)?;
         self.check_parent_namespace(call, &name)?;
         strategy::prepare_create(resource, &mut object)?;
         let (manager, now) = (&call.manager, meta::timestamp_now());
@@ -196,9 +146,73 @@ impl ApiServer {
     }
 }
 
+/// The name that was given, or one that is generated.
+fn choose_name(resource: &Resource, name: String, base: &str) -> Result<String> {
+    match (name.as_str(), base) {
+        ("", "") => {
+            let problem = FieldError::required("metadata.name", "name or generateName is required");
+            Err(ApiError::invalid(
+                &resource.group,
+                &resource.kind,
+                "",
+                &[problem],
+            ))
+        }
+        ("", base) => Ok(meta::generate_name(base)),
+        _ => Ok(name),
+    }
+}
+
+/// Sets the metadata with which an object begins.
+fn start_metadata(resource: &Resource, metadata: &mut Map<String, Value>, name: &str) {
+    for field in [
+        "resourceVersion",
+        "selfLink",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generation",
+    ] {
+        metadata.shift_remove(field);
+    }
+    metadata.insert("name".into(), name.into());
+    metadata.insert("uid".into(), uuid::Uuid::new_v4().to_string().into());
+    metadata.insert("creationTimestamp".into(), meta::timestamp_now().into());
+    if resource.counts_generations() {
+        metadata.insert("generation".into(), 1.into());
+    }
+}
+
+fn check_names(resource: &Resource, name: &str, base: &str) -> Result<()> {
+    // The name may end with a dash because a suffix follows.
+    let prefix = base
+        .strip_suffix('-')
+        .filter(|p| !p.is_empty())
+        .map_or(base.to_owned(), |p| format!("{p}a"));
+    if !base.is_empty()
+        && let Some(mut problem) =
+            meta::check_name("metadata.generateName", &prefix, resource.name_rule())
+    {
+        problem.set_value(&base.into());
+        return Err(ApiError::invalid(
+            &resource.group,
+            &resource.kind,
+            name,
+            &[problem],
+        ));
+    }
+    if let Some(problem) = meta::check_name("metadata.name", name, resource.name_rule()) {
+        return Err(ApiError::invalid(
+            &resource.group,
+            &resource.kind,
+            name,
+            &[problem],
+        ));
+    }
+    Ok(())
+}
 /// An object of the kind with nothing set. Nobody becomes the owner of these structs, only of
 /// fields in them.
-fn build_empty_object(resource: &super::Resource) -> Option<Value> {
+fn build_empty_object(resource: &Resource) -> Option<Value> {
     if resource.as_custom().is_some() {
         return Some(json!({"metadata": {}}));
     }

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Map, Value, json};
 
 use super::error::{ApiError, FieldError, Result};
-use super::registry::{Definition, Resource};
+use super::registry::{Builtin, CustomVersion, Definition, Resource};
 use super::tree::Tree;
 use super::{Call, defaults, protobuf, schema, typed, types};
 use crate::domain::yaml::first_with_duplicates;
@@ -145,6 +145,22 @@ pub(super) fn decode_with_findings(
     } else {
         tree
     };
+    let tree = check_type_meta(resource, tree)?;
+    check_kind(resource, &tree)?;
+    let mut object = match &resource.definition {
+        Definition::Builtin(builtin) => decode_builtin(resource, builtin, tree, &mut strict)?,
+        Definition::Custom(custom) => decode_custom(resource, custom, tree, &mut strict)?,
+        // Objects of unserved resources are never accepted.
+        Definition::Unserved => collect_duplicates(tree).0,
+    };
+    if !object["metadata"].is_object() {
+        object["metadata"] = Value::Object(Map::new());
+    }
+    report_findings(resource, object, &strict, unknown)
+}
+
+/// Refuses a tree whose version and kind cannot be read.
+fn check_type_meta(resource: &Resource, tree: Tree) -> Result<Tree> {
     let wrong = match &tree {
         Tree::Object(_) => {
             ["apiVersion", "kind"]
@@ -159,88 +175,99 @@ pub(super) fn decode_with_findings(
         }
         other => Some((other.json_type(), format!("Go value of type {HEAD}"))),
     };
-    if let Some((kind, place)) = wrong {
-        let text = tree.into_json().to_string();
-        let shown = match text.as_bytes() {
-            [b'{', ..] if text.len() > 30 => {
-                format!("{} ...", &text[..text.floor_char_boundary(30)])
-            }
-            [b'{', ..] => text,
-            bytes => bytes
-                .iter()
-                .take(30)
-                .fold(String::new(), |shown, byte| format!("{shown}{byte:02x}")),
-        };
-        return Err(ApiError::bad_request(format!(
-            "the object provided is unrecognized (must be of type {}): couldn't get version/kind; json parse error: json: cannot unmarshal {kind} into {place} ({shown})",
-            resource.kind
-        )));
-    }
-    check_kind(resource, &tree)?;
-    let mut object = match &resource.definition {
-        Definition::Builtin(builtin) => {
-            let mut object =
-                match types::find_message(&resource.group, &resource.version, &resource.kind) {
-                    Some(message) => {
-                        let read = typed::read_object(message, tree).map_err(|mistake| {
-                            let words = format_decode_error(resource, &mistake.words);
-                            let mut refusal = ApiError::bad_request(words);
-                            refusal.details =
-                                build_causes(&[(mistake.field.as_str(), mistake.words)]);
-                            refusal
-                        })?;
-                        strict.extend(read.strict);
-                        read.object
-                    }
-                    None => {
-                        let (before, twice) = collect_duplicates(tree);
-                        let read = (builtin.typed)(before.clone()).map_err(|e| {
-                            ApiError::bad_request(format_decode_error(resource, &e.to_string()))
-                        })?;
-                        strict.extend(twice);
-                        let mut dropped = Vec::new();
-                        collect_lost_fields(&before, &read, String::new(), &mut dropped);
-                        strict.extend(dropped.into_iter().map(|path| ("unknown field", path)));
-                        read
-                    }
-                };
-            set_type_meta(resource, &mut object);
-            defaults::apply_defaults(resource, &mut object);
-            object
-        }
-        Definition::Custom(custom) => {
-            let (mut object, twice) = collect_duplicates(tree);
-            strict.extend(twice);
-            set_type_meta(resource, &mut object);
-            if !object["metadata"].is_object() {
-                object["metadata"] = Value::Object(Map::new());
-            }
-            let read = |metadata: Value| -> std::result::Result<Value, serde_json::Error> {
-                serde_json::to_value(serde_json::from_value::<ObjectMeta>(metadata)?)
-            };
-            let metadata = read(object["metadata"].clone()).map_err(|e| {
-                ApiError::bad_request(format!("metadata of the {}: {e}", resource.kind))
-            })?;
-            let mut dropped = Vec::new();
-            collect_lost_fields(
-                &object["metadata"],
-                &metadata,
-                "metadata".into(),
-                &mut dropped,
-            );
-            object["metadata"] = metadata;
-            schema::prune_unknown_fields(&custom.schema, &mut object, &mut dropped);
-            dropped.sort();
-            strict.extend(dropped.into_iter().map(|path| ("unknown field", path)));
-            schema::apply_defaults(&custom.schema, &mut object);
-            object
-        }
-        // Objects of unserved resources are never accepted.
-        Definition::Unserved => collect_duplicates(tree).0,
+    let Some((kind, place)) = wrong else {
+        return Ok(tree);
     };
+    let text = tree.into_json().to_string();
+    let shown = match text.as_bytes() {
+        [b'{', ..] if text.len() > 30 => {
+            format!("{} ...", &text[..text.floor_char_boundary(30)])
+        }
+        [b'{', ..] => text,
+        bytes => bytes
+            .iter()
+            .take(30)
+            .fold(String::new(), |shown, byte| format!("{shown}{byte:02x}")),
+    };
+    Err(ApiError::bad_request(format!(
+        "the object provided is unrecognized (must be of type {}): couldn't get version/kind; json parse error: json: cannot unmarshal {kind} into {place} ({shown})",
+        resource.kind
+    )))
+}
+
+fn decode_builtin(
+    resource: &Resource,
+    builtin: &Builtin,
+    tree: Tree,
+    strict: &mut StrictFindings,
+) -> Result<Value> {
+    let mut object = match types::find_message(&resource.group, &resource.version, &resource.kind) {
+        Some(message) => {
+            let read = typed::read_object(message, tree).map_err(|mistake| {
+                let words = format_decode_error(resource, &mistake.words);
+                let mut refusal = ApiError::bad_request(words);
+                refusal.details = build_causes(&[(mistake.field.as_str(), mistake.words)]);
+                refusal
+            })?;
+            strict.extend(read.strict);
+            read.object
+        }
+        None => {
+            let (before, twice) = collect_duplicates(tree);
+            let read = (builtin.typed)(before.clone()).map_err(|e| {
+                ApiError::bad_request(format_decode_error(resource, &e.to_string()))
+            })?;
+            strict.extend(twice);
+            let mut dropped = Vec::new();
+            collect_lost_fields(&before, &read, String::new(), &mut dropped);
+            strict.extend(dropped.into_iter().map(|path| ("unknown field", path)));
+            read
+        }
+    };
+    set_type_meta(resource, &mut object);
+    defaults::apply_defaults(resource, &mut object);
+    Ok(object)
+}
+
+fn decode_custom(
+    resource: &Resource,
+    custom: &CustomVersion,
+    tree: Tree,
+    strict: &mut StrictFindings,
+) -> Result<Value> {
+    let (mut object, twice) = collect_duplicates(tree);
+    strict.extend(twice);
+    set_type_meta(resource, &mut object);
     if !object["metadata"].is_object() {
         object["metadata"] = Value::Object(Map::new());
     }
+    let read = |metadata: Value| -> std::result::Result<Value, serde_json::Error> {
+        serde_json::to_value(serde_json::from_value::<ObjectMeta>(metadata)?)
+    };
+    let metadata = read(object["metadata"].clone())
+        .map_err(|e| ApiError::bad_request(format!("metadata of the {}: {e}", resource.kind)))?;
+    let mut dropped = Vec::new();
+    collect_lost_fields(
+        &object["metadata"],
+        &metadata,
+        "metadata".into(),
+        &mut dropped,
+    );
+    object["metadata"] = metadata;
+    schema::prune_unknown_fields(&custom.schema, &mut object, &mut dropped);
+    dropped.sort();
+    strict.extend(dropped.into_iter().map(|path| ("unknown field", path)));
+    schema::apply_defaults(&custom.schema, &mut object);
+    Ok(object)
+}
+
+/// Refuses an object with findings, warns of them, or passes them over.
+fn report_findings(
+    resource: &Resource,
+    object: Value,
+    strict: &StrictFindings,
+    unknown: UnknownFields,
+) -> Result<(Value, Vec<String>)> {
     let (of_yaml, of_fields): (Vec<_>, Vec<_>) = strict.iter().partition(|(what, _)| *what == YAML);
     let mut words: Vec<String> = of_yaml.iter().map(|(_, words)| words.clone()).collect();
     words.extend(

@@ -201,26 +201,8 @@ fn decide_deletion(
     now: Timestamp,
 ) -> Decision {
     let mut object = (*old.value).clone();
-    let mut finalizers = meta::list_finalizers(&object);
-    if let Some(policy) = options.propagation_policy.as_deref() {
-        finalizers.retain(|f| f != ORPHAN && f != FOREGROUND);
-        match policy {
-            "Orphan" => finalizers.push(ORPHAN.into()),
-            "Foreground" => finalizers.push(FOREGROUND.into()),
-            _ => {}
-        }
-    }
-    if &*resource.storage == CRDS
-        && !finalizers.iter().any(|f| f == CRD_CLEANUP)
-        && !meta::is_deleting(&object)
-    {
-        finalizers.push(CRD_CLEANUP.into());
-    }
-    if finalizers.is_empty() {
-        meta::metadata_mut(&mut object).shift_remove("finalizers");
-    } else {
-        object["metadata"]["finalizers"] = json!(finalizers);
-    }
+    let finalizers = choose_finalizers(resource, &object, options);
+    set_finalizers(&mut object, &finalizers);
     let contents = resource.is_kind("", "Namespace")
         && !meta::to_string_list(&object["spec"]["finalizers"]).is_empty();
     let grace = grace_seconds(resource, &object, options);
@@ -260,6 +242,34 @@ fn decide_deletion(
         return Decision::Keep(old.value.clone());
     }
     Decision::Put(object)
+}
+
+/// The finalizers that an object has while it is being deleted.
+fn choose_finalizers(resource: &Resource, object: &Value, options: &DeleteOptions) -> Vec<String> {
+    let mut finalizers = meta::list_finalizers(object);
+    if let Some(policy) = options.propagation_policy.as_deref() {
+        finalizers.retain(|f| f != ORPHAN && f != FOREGROUND);
+        match policy {
+            "Orphan" => finalizers.push(ORPHAN.into()),
+            "Foreground" => finalizers.push(FOREGROUND.into()),
+            _ => {}
+        }
+    }
+    if &*resource.storage == CRDS
+        && !finalizers.iter().any(|f| f == CRD_CLEANUP)
+        && !meta::is_deleting(object)
+    {
+        finalizers.push(CRD_CLEANUP.into());
+    }
+    finalizers
+}
+
+fn set_finalizers(object: &mut Value, finalizers: &[String]) {
+    if finalizers.is_empty() {
+        meta::metadata_mut(object).shift_remove("finalizers");
+    } else {
+        object["metadata"]["finalizers"] = json!(finalizers);
+    }
 }
 
 /// Grace period in seconds. Only a pod on a node has one, because its containers must be stopped.

@@ -52,55 +52,79 @@ fn allocate_node_ports(
     let Some(ports) = spec.get_mut("ports").and_then(Value::as_array_mut) else {
         return Ok(());
     };
-    let free = |protocol: &str, number: i64, own: &[(String, i64)]| {
-        !taken.contains(&number) && !own.iter().any(|(p, n)| p == protocol && *n == number)
+    let mut book = PortBook {
+        taken,
+        own: Vec::new(),
     };
-    let mut own: Vec<(String, i64)> = Vec::new();
-    for (at, port) in ports.iter().enumerate() {
-        let Some(number) = port["nodePort"].as_i64().filter(|n| *n != 0) else {
-            continue;
-        };
-        let protocol = port["protocol"].as_str().unwrap_or("TCP");
-        let why = if !(FIRST..=LAST).contains(&number) {
-            format!(
-                "provided port is not in the valid range. The range of valid ports is {FIRST}-{LAST}"
-            )
-        } else if !free(protocol, number, &own) {
-            "provided port is already allocated".to_owned()
-        } else {
-            own.push((protocol.to_owned(), number));
-            continue;
-        };
-        return Err(FieldError::invalid(
-            format!("spec.ports[{at}].nodePort"),
-            &port["nodePort"],
-            why,
-        )
-        .into());
-    }
-    if !gives {
-        return Ok(());
-    }
-    for at in 0..ports.len() {
-        if ports[at]["nodePort"].as_i64().unwrap_or(0) != 0 {
-            continue;
-        }
-        let protocol = ports[at]["protocol"].as_str().unwrap_or("TCP").to_owned();
-        let same = ports
-            .iter()
-            .find(|p| p["port"] == ports[at]["port"] && p["nodePort"].as_i64().unwrap_or(0) != 0);
-        let shared = same
-            .and_then(|p| p["nodePort"].as_i64())
-            .filter(|n| free(&protocol, *n, &own));
-        let number = shared.or_else(|| next_free_port(|n| free(&protocol, n, &own)));
-        let Some(number) = number else {
-            let path = format!("spec.ports[{at}].nodePort");
-            return Err(FieldError::invalid_whole(path, "no node port is free").into());
-        };
-        own.push((protocol, number));
-        ports[at]["nodePort"] = number.into();
+    book.enter_given(ports)?;
+    if gives {
+        book.fill_missing(ports)?;
     }
     Ok(())
+}
+
+/// The node ports of other Services, and those of one with their protocols.
+struct PortBook<'a> {
+    taken: &'a [i64],
+    own: Vec<(String, i64)>,
+}
+
+impl PortBook<'_> {
+    fn is_free(&self, protocol: &str, number: i64) -> bool {
+        !self.taken.contains(&number)
+            && !self.own.iter().any(|(p, n)| p == protocol && *n == number)
+    }
+
+    /// Enters the node ports that a Service asks for.
+    fn enter_given(&mut self, ports: &[Value]) -> std::result::Result<(), Box<FieldError>> {
+        for (at, port) in ports.iter().enumerate() {
+            let Some(number) = port["nodePort"].as_i64().filter(|n| *n != 0) else {
+                continue;
+            };
+            let protocol = port["protocol"].as_str().unwrap_or("TCP");
+            let why = if !(FIRST..=LAST).contains(&number) {
+                format!(
+                    "provided port is not in the valid range. The range of valid ports is {FIRST}-{LAST}"
+                )
+            } else if !self.is_free(protocol, number) {
+                "provided port is already allocated".to_owned()
+            } else {
+                self.own.push((protocol.to_owned(), number));
+                continue;
+            };
+            return Err(FieldError::invalid(
+                format!("spec.ports[{at}].nodePort"),
+                &port["nodePort"],
+                why,
+            )
+            .into());
+        }
+        Ok(())
+    }
+
+    /// Chooses the node ports that are missing.
+    fn fill_missing(&mut self, ports: &mut [Value]) -> std::result::Result<(), Box<FieldError>> {
+        for at in 0..ports.len() {
+            if ports[at]["nodePort"].as_i64().unwrap_or(0) != 0 {
+                continue;
+            }
+            let protocol = ports[at]["protocol"].as_str().unwrap_or("TCP").to_owned();
+            let same = ports.iter().find(|p| {
+                p["port"] == ports[at]["port"] && p["nodePort"].as_i64().unwrap_or(0) != 0
+            });
+            let shared = same
+                .and_then(|p| p["nodePort"].as_i64())
+                .filter(|n| self.is_free(&protocol, *n));
+            let number = shared.or_else(|| next_free_port(|n| self.is_free(&protocol, n)));
+            let Some(number) = number else {
+                let path = format!("spec.ports[{at}].nodePort");
+                return Err(FieldError::invalid_whole(path, "no node port is free").into());
+            };
+            self.own.push((protocol, number));
+            ports[at]["nodePort"] = number.into();
+        }
+        Ok(())
+    }
 }
 
 /// Searches from a random start, so that a freed port is not reused soon.

@@ -19,6 +19,46 @@ enum Format {
     Exponent,
 }
 
+/// The parts of a quantity's text.
+struct Digits<'a> {
+    negative: bool,
+    /// Without leading zeros.
+    whole: &'a str,
+    fraction: &'a str,
+    suffix: &'a str,
+}
+
+fn split_digits(text: &str) -> Result<Digits<'_>, &'static str> {
+    let (negative, unsigned) = match text.as_bytes()[0] {
+        b'-' => (true, &text[1..]),
+        b'+' => (false, &text[1..]),
+        _ => (false, text),
+    };
+    let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
+    let unsigned = unsigned.trim_start_matches('0');
+    let (whole, rest) = unsigned.split_at(digits(unsigned));
+    let (fraction, suffix) = match rest.strip_prefix('.') {
+        Some(rest) => rest.split_at(digits(rest)),
+        None => ("", rest),
+    };
+    // A suffix has letters, a sign and digits; with anything more the text is not a quantity.
+    let letters = suffix
+        .bytes()
+        .take_while(|b| b"eEinumkKMGTP".contains(b))
+        .count();
+    let power = &suffix[letters..];
+    let power = power.strip_prefix(['-', '+']).unwrap_or(power);
+    if digits(power) != power.len() {
+        return Err(INVALID_FORMAT);
+    }
+    Ok(Digits {
+        negative,
+        whole,
+        fraction,
+        suffix,
+    })
+}
+
 /// An amount in billionths, and the text in which it is stored.
 #[derive(Clone, Debug)]
 pub(super) struct Quantity {
@@ -49,28 +89,12 @@ impl Quantity {
         if text.is_empty() {
             return Err(INVALID_FORMAT);
         }
-        let (negative, unsigned) = match text.as_bytes()[0] {
-            b'-' => (true, &text[1..]),
-            b'+' => (false, &text[1..]),
-            _ => (false, text),
-        };
-        let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
-        let unsigned = unsigned.trim_start_matches('0');
-        let (whole, rest) = unsigned.split_at(digits(unsigned));
-        let (fraction, suffix) = match rest.strip_prefix('.') {
-            Some(rest) => rest.split_at(digits(rest)),
-            None => ("", rest),
-        };
-        // A suffix has letters, a sign and digits; with anything more the text is not a quantity.
-        let letters = suffix
-            .bytes()
-            .take_while(|b| b"eEinumkKMGTP".contains(b))
-            .count();
-        let power = &suffix[letters..];
-        let power = power.strip_prefix(['-', '+']).unwrap_or(power);
-        if digits(power) != power.len() {
-            return Err(INVALID_FORMAT);
-        }
+        let Digits {
+            negative,
+            whole,
+            fraction,
+            suffix,
+        } = split_digits(text)?;
         let (base, power, mut format) = parse_suffix(suffix).ok_or(INVALID_SUFFIX)?;
         let whole = if whole.is_empty() { "0" } else { whole };
         let all = format!("{whole}{fraction}");

@@ -177,7 +177,6 @@ impl TypedReader {
         tree: Tree,
         out: &mut Map<String, Value>,
     ) -> Result<(), TypeMismatch> {
-        let length = self.path.len();
         match (field.many, tree) {
             (many, Tree::Null) => {
                 // A field that is not a pointer stays as it was.
@@ -194,35 +193,15 @@ impl TypedReader {
                 }
             }
             (Cardinality::List, Tree::List(items)) => {
-                let mut list = Vec::with_capacity(items.len());
-                for (at, item) in items.into_iter().enumerate() {
-                    self.path.push_str(&format!("[{at}]"));
-                    list.push(
-                        self.read_value(field.kind, item, None)?
-                            .unwrap_or_else(|| zero_value(field.kind)),
-                    );
-                    self.path.truncate(length);
-                }
+                let list = self.read_items(field.kind, items)?;
                 out.insert(field.name.into(), list.into());
             }
             (Cardinality::Map, Tree::Object(entries)) => {
-                let mut map = match out.shift_remove(field.name) {
+                let map = match out.shift_remove(field.name) {
                     Some(Value::Object(map)) => map,
                     _ => Map::new(),
                 };
-                let mut seen: Vec<String> = Vec::new();
-                for (key, item) in entries {
-                    if seen.contains(&key) {
-                        self.add_strict_finding("duplicate field", &key);
-                    }
-                    self.push_step(&key);
-                    let item = self
-                        .read_value(field.kind, item, None)?
-                        .unwrap_or_else(|| zero_value(field.kind));
-                    self.path.truncate(length);
-                    map.insert(key.clone(), item);
-                    seen.push(key);
-                }
+                let map = self.read_entries(field.kind, entries, map)?;
                 out.insert(field.name.into(), map.into());
             }
             (many, other) => {
@@ -236,6 +215,48 @@ impl TypedReader {
             }
         }
         Ok(())
+    }
+
+    fn read_items(
+        &mut self,
+        kind: FieldKind,
+        items: Vec<Tree>,
+    ) -> Result<Vec<Value>, TypeMismatch> {
+        let length = self.path.len();
+        let mut list = Vec::with_capacity(items.len());
+        for (at, item) in items.into_iter().enumerate() {
+            self.path.push_str(&format!("[{at}]"));
+            list.push(
+                self.read_value(kind, item, None)?
+                    .unwrap_or_else(|| zero_value(kind)),
+            );
+            self.path.truncate(length);
+        }
+        Ok(list)
+    }
+
+    /// Reads the entries of a map over those that it has.
+    fn read_entries(
+        &mut self,
+        kind: FieldKind,
+        entries: Vec<(String, Tree)>,
+        mut map: Map<String, Value>,
+    ) -> Result<Map<String, Value>, TypeMismatch> {
+        let length = self.path.len();
+        let mut seen: Vec<String> = Vec::new();
+        for (key, item) in entries {
+            if seen.contains(&key) {
+                self.add_strict_finding("duplicate field", &key);
+            }
+            self.push_step(&key);
+            let item = self
+                .read_value(kind, item, None)?
+                .unwrap_or_else(|| zero_value(kind));
+            self.path.truncate(length);
+            map.insert(key.clone(), item);
+            seen.push(key);
+        }
+        Ok(map)
     }
 
     /// Returns `None` where no value is given, or a mistake was noted.
@@ -264,42 +285,11 @@ impl TypedReader {
                     return Ok(None);
                 }
             },
-            (FieldKind::Quantity, tree) => {
-                let text = match &tree {
-                    Tree::Text(text) => text.trim().to_owned(),
-                    Tree::Number(number) => number.to_string(),
-                    _ => "?".into(),
-                };
-                Quantity::parse(&text)
-                    .map_err(|words| self.mismatch_here(words))?
-                    .to_string()
-                    .into()
+            (FieldKind::Quantity, tree) => self.read_quantity(&tree)?,
+            (FieldKind::Time | FieldKind::MicroTime, tree) => {
+                self.read_time(kind == FieldKind::MicroTime, &tree)?
             }
-            (FieldKind::Time | FieldKind::MicroTime, Tree::Text(text)) => {
-                let micro = kind == FieldKind::MicroTime;
-                typed_time::parse_time(&text, micro)
-                    .map(|time| format_timestamp(time, micro))
-                    .map_err(|words| self.mismatch_here(words))?
-            }
-            (FieldKind::Time | FieldKind::MicroTime, other) => {
-                return Err(
-                    self.mismatch_here(self.format_type_mismatch(other.json_type(), "string"))
-                );
-            }
-            (FieldKind::IntOrString, Tree::Text(text)) => text.into(),
-            (FieldKind::IntOrString, Tree::Number(number)) => match number.as_i64() {
-                Some(n) if i32::try_from(n).is_ok() => n.into(),
-                _ => {
-                    return Err(self.mismatch_here(
-                        self.format_type_mismatch(&format!("number {number}"), "int32"),
-                    ));
-                }
-            },
-            (FieldKind::IntOrString, other) => {
-                return Err(
-                    self.mismatch_here(self.format_type_mismatch(other.json_type(), "int32"))
-                );
-            }
+            (FieldKind::IntOrString, tree) => self.read_int_or_string(tree)?,
             (FieldKind::Json, tree) => tree.into_json(),
             (FieldKind::List, Tree::List(items)) => {
                 let mut list = Vec::new();
@@ -324,6 +314,38 @@ impl TypedReader {
                 return Ok(None);
             }
         }))
+    }
+
+    fn read_quantity(&self, tree: &Tree) -> Result<Value, TypeMismatch> {
+        let text = match tree {
+            Tree::Text(text) => text.trim().to_owned(),
+            Tree::Number(number) => number.to_string(),
+            _ => "?".into(),
+        };
+        Quantity::parse(&text)
+            .map(|quantity| quantity.to_string().into())
+            .map_err(|words| self.mismatch_here(words))
+    }
+
+    fn read_time(&self, micro: bool, tree: &Tree) -> Result<Value, TypeMismatch> {
+        let Tree::Text(text) = tree else {
+            return Err(self.mismatch_here(self.format_type_mismatch(tree.json_type(), "string")));
+        };
+        typed_time::parse_time(text, micro)
+            .map(|time| format_timestamp(time, micro))
+            .map_err(|why| self.mismatch_here(why.to_string()))
+    }
+
+    fn read_int_or_string(&self, tree: Tree) -> Result<Value, TypeMismatch> {
+        let given = match tree {
+            Tree::Text(text) => return Ok(text.into()),
+            Tree::Number(number) => match number.as_i64() {
+                Some(n) if i32::try_from(n).is_ok() => return Ok(n.into()),
+                _ => format!("number {number}"),
+            },
+            other => other.json_type().to_owned(),
+        };
+        Err(self.mismatch_here(self.format_type_mismatch(&given, "int32")))
     }
 }
 

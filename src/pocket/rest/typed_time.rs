@@ -5,14 +5,33 @@ use jiff::Timestamp;
 const PLAIN: &str = "2006-01-02T15:04:05Z07:00";
 const MICRO: &str = "2006-01-02T15:04:05.000000Z07:00";
 
+/// Why a text is no time.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum TimeError<'a> {
+    #[error("parsing time {text:?} as {layout:?}: cannot parse {rest:?} as {element:?}")]
+    Unreadable {
+        text: &'a str,
+        layout: &'static str,
+        rest: &'a str,
+        element: &'static str,
+    },
+    #[error("parsing time {text:?}: {what} out of range")]
+    OutOfRange { text: &'a str, what: &'static str },
+    #[error("parsing time {text:?}: extra text: {rest:?}")]
+    ExtraText { text: &'a str, rest: &'a str },
+}
+
 /// `micro` requires exactly six decimal places in the seconds, as in a `MicroTime`.
-pub(super) fn parse_time(text: &str, micro: bool) -> Result<Timestamp, String> {
+pub(super) fn parse_time(text: &str, micro: bool) -> Result<Timestamp, TimeError<'_>> {
     let layout = if micro { MICRO } else { PLAIN };
     let mut rest = text;
-    let wrong = |rest: &str, element: &str| {
-        format!("parsing time {text:?} as {layout:?}: cannot parse {rest:?} as {element:?}")
+    let wrong = |rest, element| TimeError::Unreadable {
+        text,
+        layout,
+        rest,
+        element,
     };
-    let range = |what: &str| format!("parsing time {text:?}: {what} out of range");
+    let range = |what| TimeError::OutOfRange { text, what };
     let mut numbers = [0_u32; 6];
     let elements = [
         ("2006", "-"),
@@ -56,10 +75,10 @@ pub(super) fn parse_time(text: &str, micro: bool) -> Result<Timestamp, String> {
         _ => return Err(wrong(rest, "Z07:00")),
     };
     if rest.len() > zone {
-        return Err(format!(
-            "parsing time {text:?}: extra text: {:?}",
-            &rest[zone..]
-        ));
+        return Err(TimeError::ExtraText {
+            text,
+            rest: &rest[zone..],
+        });
     }
     text.parse().map_err(|_| range("day"))
 }
@@ -71,7 +90,7 @@ mod tests {
     #[test]
     fn words_are_gos() {
         let said = |text: &str, micro| {
-            parse_time(text, micro).map_or_else(|words| words, |time| time.to_string())
+            parse_time(text, micro).map_or_else(|why| why.to_string(), |time| time.to_string())
         };
         assert_eq!(said("2026-01-02T03:04:05Z", false), "2026-01-02T03:04:05Z");
         assert_eq!(

@@ -8,6 +8,7 @@ use super::create::check_namespace;
 use super::decode::{self, UnknownFields};
 use super::error::{ApiError, FieldError, Result};
 use super::patches::Patch;
+use super::registry::Resource;
 use super::reply::Reply;
 use super::{ApiServer, Call, convert, meta, patches, strategy, warn};
 use crate::pocket::patch;
@@ -88,37 +89,7 @@ impl ApiServer {
                     before = Some(old.value.clone());
                     let shown = convert::from_stored(&call.resource, &old.value);
                     let object = patch.apply_to(&call.resource, &shown)?;
-                    if object["kind"] != shown["kind"]
-                        || object["apiVersion"] != shown["apiVersion"]
-                    {
-                        let words =
-                            "patch: Invalid value: the patch makes it an object of another kind";
-                        return Err(ApiError::new(
-                            StatusCode::UNPROCESSABLE_ENTITY,
-                            "Invalid",
-                            words,
-                        ));
-                    }
-                    check_name(&object, name)?;
-                    let (given, uid) = (
-                        meta::field_text(&object, "uid"),
-                        meta::field_text(&shown, "uid"),
-                    );
-                    let version = meta::field_text(&object, "resourceVersion");
-                    // A stale version is reported first.
-                    if given != uid && (version.is_empty() || version == old.rv.to_string()) {
-                        let problem = FieldError::invalid(
-                            "metadata.uid",
-                            &Value::from(given),
-                            "field is immutable",
-                        );
-                        return Err(ApiError::invalid(
-                            &call.resource.group,
-                            &call.resource.kind,
-                            name,
-                            &[problem],
-                        ));
-                    }
+                    check_patched(&call.resource, old.rv, &shown, &object)?;
                     let told = decode::decode_with_findings(
                         &call.resource,
                         object.into(),
@@ -152,26 +123,7 @@ impl ApiServer {
             let problem = FieldError::required("fieldManager", "is required for apply patch");
             return Err(ApiError::bad_options("PatchOptions", problem));
         }
-        let given = |field: &str| applied[field].as_str().unwrap_or_default();
-        if given("kind").is_empty() || given("apiVersion").is_empty() {
-            let (group, version) = given("apiVersion")
-                .split_once('/')
-                .unwrap_or(("", given("apiVersion")));
-            let words = format!(
-                "invalid object type: {group}/{version}, Kind={}",
-                given("kind")
-            );
-            return Err(ApiError::bad_request(words));
-        }
-        // If the object exists, the body may omit the name, which is in the path.
-        if applied["metadata"].is_null() {
-            applied["metadata"] = json!({});
-        }
-        let there = self.store().get(&call.store_key(name)).is_some();
-        if there && applied["metadata"].is_object() && meta::field_text(&applied, "name").is_empty()
-        {
-            applied["metadata"]["name"] = name.into();
-        }
+        self.complete_applied(call, name, &mut applied)?;
         // Decoded once as it came, only to find the fields that the kind does not have.
         let told = decode::decode_with_findings(
             resource,
@@ -209,6 +161,31 @@ impl ApiServer {
         ))
     }
 
+    /// Checks the kind of what is applied, and adds what its path says.
+    fn complete_applied(&self, call: &Call, name: &str, applied: &mut Value) -> Result<()> {
+        let given = |field: &str| applied[field].as_str().unwrap_or_default();
+        if given("kind").is_empty() || given("apiVersion").is_empty() {
+            let (group, version) = given("apiVersion")
+                .split_once('/')
+                .unwrap_or(("", given("apiVersion")));
+            let words = format!(
+                "invalid object type: {group}/{version}, Kind={}",
+                given("kind")
+            );
+            return Err(ApiError::bad_request(words));
+        }
+        // If the object exists, the body may omit the name, which is in the path.
+        if applied["metadata"].is_null() {
+            applied["metadata"] = json!({});
+        }
+        let there = self.store().get(&call.store_key(name)).is_some();
+        if there && applied["metadata"].is_object() && meta::field_text(applied, "name").is_empty()
+        {
+            applied["metadata"]["name"] = name.into();
+        }
+        Ok(())
+    }
+
     /// Replaces `old` by `object`: keeps what the client may not change, and makes the changes that
     /// follow. If `owned`, the changed fields become those of the call's manager; an apply has
     /// already recorded the owners.
@@ -221,59 +198,9 @@ impl ApiServer {
         owned: bool,
     ) -> Result<Decision> {
         let resource = &call.resource;
-        let name = meta::field_text(&old.value, "name");
         let shown = convert::from_stored(resource, &old.value);
-        let given = |field: &str| {
-            let given = meta::field_text(&object, field);
-            (!given.is_empty()).then(|| given.to_owned())
-        };
-        if let Some(rv) = given("resourceVersion").filter(|rv| rv.parse::<u64>().is_err()) {
-            let words = format!("strconv.ParseUint: parsing {rv:?}: invalid syntax");
-            return Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "", words));
-        }
-        if given("resourceVersion").is_some_and(|rv| rv != "0" && rv != old.rv.to_string()) {
-            return Err(ApiError::modified(resource, name));
-        }
-        let uid = meta::field_text(&old.value, "uid");
-        if let Some(given) = given("uid").filter(|given| given != uid) {
-            let why = format!(
-                "Precondition failed: UID in precondition: {given}, UID in object meta: {uid}"
-            );
-            return Err(ApiError::conflict(resource, name, &why));
-        }
-        if ["name", "namespace"]
-            .iter()
-            .any(|f| given(f).is_some_and(|v| v != meta::field_text(&shown, f)))
-        {
-            let problem = FieldError::invalid(
-                "metadata.name",
-                &object["metadata"]["name"],
-                "field is immutable",
-            );
-            return Err(ApiError::invalid(
-                &resource.group,
-                &resource.kind,
-                name,
-                &[problem],
-            ));
-        }
-        let metadata = meta::metadata_mut(&mut object);
-        for field in [
-            "name",
-            "generateName",
-            "namespace",
-            "uid",
-            "resourceVersion",
-            "generation",
-            "creationTimestamp",
-            "deletionTimestamp",
-            "deletionGracePeriodSeconds",
-        ] {
-            match shown["metadata"].get(field) {
-                Some(value) => metadata.insert(field.to_owned(), value.clone()),
-                None => metadata.shift_remove(field),
-            };
-        }
+        check_preconditions(resource, old, &shown, &object)?;
+        keep_fixed_metadata(&shown, &mut object);
         check_finalizers(resource, &shown, &object)?;
         strategy::prepare_update(resource, &shown, &mut object, subresource)?;
         if owned {
@@ -298,20 +225,8 @@ impl ApiServer {
         if object == *shown {
             return Ok(Decision::Keep(old.value.clone()));
         }
-        if resource.counts_generations()
-            && desired_state(resource, &object) != desired_state(resource, &shown)
-        {
-            let generation = shown["metadata"]["generation"].as_u64().unwrap_or(0);
-            object["metadata"]["generation"] = (generation + 1).into();
-        }
-        let released = meta::is_deleting(&object)
-            && meta::list_finalizers(&object).is_empty()
-            && object["metadata"]["deletionGracePeriodSeconds"]
-                .as_u64()
-                .unwrap_or(0)
-                == 0
-            && (!resource.is_kind("", "Namespace")
-                || meta::to_string_list(&object["spec"]["finalizers"]).is_empty());
+        count_generation(resource, &shown, &mut object);
+        let released = is_released(resource, &object);
         convert::to_stored(resource, &mut object);
         Ok(if released {
             Decision::Remove(object)
@@ -319,6 +234,123 @@ impl ApiServer {
             Decision::Put(object)
         })
     }
+}
+
+/// Refuses a patch that makes another object of the one that is `shown`.
+fn check_patched(resource: &Resource, rv: u64, shown: &Value, object: &Value) -> Result<()> {
+    if object["kind"] != shown["kind"] || object["apiVersion"] != shown["apiVersion"] {
+        let words = "patch: Invalid value: the patch makes it an object of another kind";
+        return Err(ApiError::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "Invalid",
+            words,
+        ));
+    }
+    let name = meta::field_text(shown, "name");
+    check_name(object, name)?;
+    let (given, uid) = (
+        meta::field_text(object, "uid"),
+        meta::field_text(shown, "uid"),
+    );
+    let version = meta::field_text(object, "resourceVersion");
+    // A stale version is reported first.
+    if given != uid && (version.is_empty() || version == rv.to_string()) {
+        let problem =
+            FieldError::invalid("metadata.uid", &Value::from(given), "field is immutable");
+        return Err(ApiError::invalid(
+            &resource.group,
+            &resource.kind,
+            name,
+            &[problem],
+        ));
+    }
+    Ok(())
+}
+
+/// Checks what an update says of the object that it replaces.
+fn check_preconditions(
+    resource: &Resource,
+    old: &StoredObject,
+    shown: &Value,
+    object: &Value,
+) -> Result<()> {
+    let name = meta::field_text(&old.value, "name");
+    let given = |field: &str| {
+        let given = meta::field_text(object, field);
+        (!given.is_empty()).then(|| given.to_owned())
+    };
+    if let Some(rv) = given("resourceVersion").filter(|rv| rv.parse::<u64>().is_err()) {
+        let words = format!("strconv.ParseUint: parsing {rv:?}: invalid syntax");
+        return Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "", words));
+    }
+    if given("resourceVersion").is_some_and(|rv| rv != "0" && rv != old.rv.to_string()) {
+        return Err(ApiError::modified(resource, name));
+    }
+    let uid = meta::field_text(&old.value, "uid");
+    if let Some(given) = given("uid").filter(|given| given != uid) {
+        let why =
+            format!("Precondition failed: UID in precondition: {given}, UID in object meta: {uid}");
+        return Err(ApiError::conflict(resource, name, &why));
+    }
+    if ["name", "namespace"]
+        .iter()
+        .any(|f| given(f).is_some_and(|v| v != meta::field_text(shown, f)))
+    {
+        let problem = FieldError::invalid(
+            "metadata.name",
+            &object["metadata"]["name"],
+            "field is immutable",
+        );
+        return Err(ApiError::invalid(
+            &resource.group,
+            &resource.kind,
+            name,
+            &[problem],
+        ));
+    }
+    Ok(())
+}
+
+/// Sets the metadata that a client may not change.
+fn keep_fixed_metadata(shown: &Value, object: &mut Value) {
+    let metadata = meta::metadata_mut(object);
+    for field in [
+        "name",
+        "generateName",
+        "namespace",
+        "uid",
+        "resourceVersion",
+        "generation",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+    ] {
+        match shown["metadata"].get(field) {
+            Some(value) => metadata.insert(field.to_owned(), value.clone()),
+            None => metadata.shift_remove(field),
+        };
+    }
+}
+
+fn count_generation(resource: &Resource, shown: &Value, object: &mut Value) {
+    if resource.counts_generations()
+        && desired_state(resource, object) != desired_state(resource, shown)
+    {
+        let generation = shown["metadata"]["generation"].as_u64().unwrap_or(0);
+        object["metadata"]["generation"] = (generation + 1).into();
+    }
+}
+
+/// Whether nothing keeps an object that is being deleted any more.
+fn is_released(resource: &Resource, object: &Value) -> bool {
+    meta::is_deleting(object)
+        && meta::list_finalizers(object).is_empty()
+        && object["metadata"]["deletionGracePeriodSeconds"]
+            .as_u64()
+            .unwrap_or(0)
+            == 0
+        && (!resource.is_kind("", "Namespace")
+            || meta::to_string_list(&object["spec"]["finalizers"]).is_empty())
 }
 
 /// The result of a patch is not a valid object of its kind, although the body of the request is
@@ -347,7 +379,7 @@ fn check_name(object: &Value, name: &str) -> Result<()> {
 }
 
 /// The part of an object whose changes increase `metadata.generation`: all but metadata and status.
-fn desired_state(resource: &super::Resource, object: &Value) -> Value {
+fn desired_state(resource: &Resource, object: &Value) -> Value {
     if resource.as_builtin().is_some() {
         return object["spec"].clone();
     }
@@ -359,7 +391,7 @@ fn desired_state(resource: &super::Resource, object: &Value) -> Value {
     desire
 }
 
-fn check_finalizers(resource: &super::Resource, old: &Value, new: &Value) -> Result<()> {
+fn check_finalizers(resource: &Resource, old: &Value, new: &Value) -> Result<()> {
     if !meta::is_deleting(old) {
         return Ok(());
     }

@@ -1,14 +1,17 @@
 //! Kubernetes' warnings about fields that it accepts although they are deprecated, have no effect,
-//! or are probably mistakes.
+//! or are probably mistakes: of pods in `pod`, of their containers in `containers`.
+
+mod containers;
+mod pod;
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use serde_json::{Map, Value};
 
+use self::pod::warn_pod;
 use super::meta::{self, NameRule, check_name};
 use super::quantity::Quantity;
 use super::registry::Resource;
-use super::validate::label_value_errors;
 
 const DEPRECATED_LABELS: [(&str, &str); 8] = [
     (
@@ -41,68 +44,6 @@ const DEPRECATED_LABELS: [(&str, &str); 8] = [
         "use \"node-role.kubernetes.io/control-plane\" instead",
     ),
 ];
-const DEPRECATED_ANNOTATIONS: [(&str, &str); 3] = [
-    (
-        "scheduler.alpha.kubernetes.io/critical-pod",
-        "non-functional in v1.16+; use the \"priorityClassName\" field instead",
-    ),
-    (
-        "security.alpha.kubernetes.io/sysctls",
-        "non-functional in v1.11+; use the \"sysctls\" field instead",
-    ),
-    (
-        "security.alpha.kubernetes.io/unsafe-sysctls",
-        "non-functional in v1.11+; use the \"sysctls\" field instead",
-    ),
-];
-const DEPRECATED_VOLUMES: [(&str, &str, &str); 9] = [
-    (
-        "photonPersistentDisk",
-        "photonPersistentDisk",
-        "deprecated in v1.11, non-functional in v1.16+",
-    ),
-    (
-        "gitRepo",
-        "gitRepo",
-        "deprecated in v1.11, and disabled by default in v1.33+",
-    ),
-    (
-        "scaleIO",
-        "scaleIO",
-        "deprecated in v1.16, non-functional in v1.22+",
-    ),
-    (
-        "flocker",
-        "flocker",
-        "deprecated in v1.22, non-functional in v1.25+",
-    ),
-    (
-        "storageos",
-        "storageOS",
-        "deprecated in v1.22, non-functional in v1.25+",
-    ),
-    (
-        "quobyte",
-        "quobyte",
-        "deprecated in v1.22, non-functional in v1.25+",
-    ),
-    (
-        "glusterfs",
-        "glusterfs",
-        "deprecated in v1.25, non-functional in v1.26+",
-    ),
-    (
-        "cephfs",
-        "cephfs",
-        "deprecated in v1.28, non-functional in v1.31+",
-    ),
-    (
-        "rbd",
-        "rbd",
-        "deprecated in v1.28, non-functional in v1.31+",
-    ),
-];
-const NO_SELECTOR: &str = "a null labelSelector results in matching no pod";
 
 /// Collects warnings about an object that was created, or updated from `old`.
 pub(super) fn collect_warnings(
@@ -184,163 +125,6 @@ fn deprecated_label(key: &str) -> Option<&'static str> {
         .map(|(_, words)| *words)
 }
 
-/// Checks a pod, or the template whose path starts with `at`.
-fn warn_pod(pod: &Value, at: &str, told: &mut Warnings) {
-    let spec = &pod["spec"];
-    let path = format!("{at}spec");
-    for (key, _) in as_entries(&spec["nodeSelector"]) {
-        if let Some(words) = deprecated_label(key) {
-            told.push_warning(format!("{path}.nodeSelector[{key}]"), words);
-        }
-    }
-    warn_node_affinity(
-        &spec["affinity"]["nodeAffinity"],
-        &format!("{path}.affinity.nodeAffinity"),
-        told,
-    );
-    for (at, constraint) in as_list(&spec["topologySpreadConstraints"])
-        .iter()
-        .enumerate()
-    {
-        let path = format!("{path}.topologySpreadConstraints[{at}]");
-        let key = as_text(&constraint["topologyKey"]);
-        if let Some(words) = deprecated_label(key) {
-            told.push_warning(format!("{path}.topologyKey"), format!("{key} is {words}"));
-        }
-        if constraint["labelSelector"].is_null() {
-            told.push_warning(format!("{path}.labelSelector"), NO_SELECTOR);
-        }
-    }
-    let annotations = &pod["metadata"]["annotations"];
-    for (key, words) in DEPRECATED_ANNOTATIONS {
-        if !annotations[key].is_null() {
-            told.push_warning(format!("{at}metadata.annotations[{key}]"), words);
-        }
-    }
-    for (at, volume) in as_list(&spec["volumes"]).iter().enumerate() {
-        for (field, shown, words) in DEPRECATED_VOLUMES {
-            if volume[field].is_object() {
-                told.push_warning(format!("{path}.volumes[{at}].{shown}"), words);
-            }
-        }
-    }
-    warn_repeated(spec, "hostAliases", "ip", &path, told);
-    warn_repeated(spec, "imagePullSecrets", "name", &path, told);
-    for (at, secret) in as_list(&spec["imagePullSecrets"]).iter().enumerate() {
-        if as_text(&secret["name"]).is_empty() {
-            told.push_warning(
-                format!("{path}.imagePullSecrets[{at}].name"),
-                "invalid empty name \"\"",
-            );
-        }
-    }
-    for resource in ["memory", "ephemeral-storage"] {
-        warn_fraction(
-            &spec["overhead"],
-            resource,
-            &format!("{path}.overhead"),
-            told,
-        );
-    }
-    warn_containers(spec, &path, told);
-    if spec["terminationGracePeriodSeconds"]
-        .as_i64()
-        .is_some_and(|n| n < 0)
-    {
-        let words = "must be >= 0; negative values are invalid and will be treated as 1";
-        told.push_warning(format!("{path}.terminationGracePeriodSeconds"), words);
-    }
-    for kind in ["podAffinity", "podAntiAffinity"] {
-        let (of, path) = (&spec["affinity"][kind], format!("{path}.affinity.{kind}"));
-        for (field, inner) in [(REQUIRED, ""), (PREFERRED, "podAffinityTerm")] {
-            for (at, term) in as_list(&of[field]).iter().enumerate() {
-                let (term, dot) = if inner.is_empty() {
-                    (term, "")
-                } else {
-                    (&term[inner], ".")
-                };
-                if term["labelSelector"].is_null() {
-                    told.push_warning(
-                        format!("{path}.{field}[{at}]{dot}{inner}.labelSelector"),
-                        NO_SELECTOR,
-                    );
-                }
-            }
-        }
-    }
-    for (at, server) in as_list(&spec["dnsConfig"]["nameservers"])
-        .iter()
-        .enumerate()
-    {
-        warn_address(server, &format!("{path}.dnsConfig.nameservers[{at}]"), told);
-    }
-    for (at, alias) in as_list(&spec["hostAliases"]).iter().enumerate() {
-        warn_address(&alias["ip"], &format!("{path}.hostAliases[{at}].ip"), told);
-    }
-}
-
-const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
-const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
-
-fn warn_node_affinity(affinity: &Value, path: &str, told: &mut Warnings) {
-    for (at, term) in as_list(&affinity[REQUIRED]["nodeSelectorTerms"])
-        .iter()
-        .enumerate()
-    {
-        warn_node_term(
-            term,
-            false,
-            &format!("{path}.{REQUIRED}.nodeSelectorTerms[{at}]"),
-            told,
-        );
-    }
-    for (at, term) in as_list(&affinity[PREFERRED]).iter().enumerate() {
-        warn_node_term(
-            &term["preference"],
-            true,
-            &format!("{path}.{PREFERRED}[{at}].preference"),
-            told,
-        );
-    }
-}
-
-fn warn_node_term(term: &Value, values: bool, path: &str, told: &mut Warnings) {
-    for (at, asked) in as_list(&term["matchExpressions"]).iter().enumerate() {
-        let path = format!("{path}.matchExpressions[{at}]");
-        let key = as_text(&asked["key"]);
-        if let Some(words) = deprecated_label(key) {
-            told.push_warning(format!("{path}.key"), format!("{key} is {words}"));
-        }
-        for (at, value) in as_list(&asked["values"])
-            .iter()
-            .enumerate()
-            .filter(|_| values)
-        {
-            for words in label_value_errors(as_text(value)) {
-                told.push_warning(
-                    format!("{path}.values[{at}]"),
-                    format!("{} is invalid, {words}", as_text(value)),
-                );
-            }
-        }
-    }
-}
-
-fn warn_repeated(spec: &Value, field: &str, key: &str, path: &str, told: &mut Warnings) {
-    let all = as_list(&spec[field]);
-    for (at, item) in all.iter().enumerate() {
-        if all[..at]
-            .iter()
-            .any(|other| as_text(&other[key]) == as_text(&item[key]))
-        {
-            told.push_warning(
-                format!("{path}.{field}[{at}].{key}"),
-                format!("duplicate {key} {:?}", as_text(&item[key])),
-            );
-        }
-    }
-}
-
 fn warn_fraction(list: &Value, resource: &str, path: &str, told: &mut Warnings) {
     let given = as_text(&list[resource]);
     if Quantity::parse(given).is_ok_and(|q| !q.is_whole()) {
@@ -348,91 +132,6 @@ fn warn_fraction(list: &Value, resource: &str, path: &str, told: &mut Warnings) 
             format!("{path}[{resource}]"),
             format!("fractional byte value {given:?} is invalid, must be an integer"),
         );
-    }
-}
-
-fn warn_containers(spec: &Value, path: &str, told: &mut Warnings) {
-    // In the order in which Kubernetes checks them.
-    let sorts = ["initContainers", "containers", "ephemeralContainers"];
-    let all = || {
-        let of = move |sort| {
-            as_list(&spec[sort])
-                .iter()
-                .enumerate()
-                .map(move |(at, one)| (format!("{path}.{sort}[{at}]"), one))
-        };
-        sorts.into_iter().flat_map(of)
-    };
-    for (path, one) in all() {
-        for resource in ["memory", "ephemeral-storage"] {
-            for kind in ["limits", "requests"] {
-                warn_fraction(
-                    &one["resources"][kind],
-                    resource,
-                    &format!("{path}.resources.{kind}"),
-                    told,
-                );
-            }
-        }
-        let variables = as_list(&one["env"]);
-        for (at, variable) in variables.iter().enumerate() {
-            let name = as_text(&variable["name"]);
-            let earlier = variables[..at]
-                .iter()
-                .any(|other| as_text(&other["name"]) == name);
-            let (value, reference) = (as_text(&variable["value"]), format!("$({name})"));
-            let hides = variable["valueFrom"].is_object()
-                || value == reference
-                || !value.contains(&reference);
-            if earlier && hides {
-                let words = format!(
-                    "hides previous definition of {name:?}, which may be dropped when using apply"
-                );
-                told.push_warning(format!("{path}.env[{at}]"), words);
-            }
-        }
-    }
-    let ports: Vec<(String, &Value)> = all()
-        .flat_map(|(path, one)| {
-            as_list(&one["ports"])
-                .iter()
-                .enumerate()
-                .map(move |(at, port)| (format!("{path}.ports[{at}]"), port))
-        })
-        .collect();
-    for (at, (path, port)) in ports.iter().enumerate() {
-        let same = |other: &Value| {
-            other["containerPort"] == port["containerPort"] && other["protocol"] == port["protocol"]
-        };
-        for (place, other) in ports[..at].iter().filter(|(_, other)| same(other)) {
-            let host = |port: &Value| port["hostPort"].as_i64().unwrap_or(0);
-            let what = if as_text(&port["hostIP"]) == as_text(&other["hostIP"])
-                && host(port) == host(other)
-            {
-                "duplicate"
-            } else if host(port) == 0 || host(other) == 0 {
-                "overlapping"
-            } else if host(port) == host(other)
-                && as_text(&port["hostIP"]).is_empty() != as_text(&other["hostIP"]).is_empty()
-            {
-                "dangerously ambiguous"
-            } else {
-                continue;
-            };
-            told.push_warning(path, format!("{what} port definition with {place}"));
-        }
-    }
-    for (at, (path, port)) in ports.iter().enumerate() {
-        let name = as_text(&port["name"]);
-        let first = ports[..at]
-            .iter()
-            .find(|(_, other)| !name.is_empty() && as_text(&other["name"]) == name);
-        if let Some((place, _)) = first {
-            let words = format!(
-                "duplicate port name {name:?} with {place}, services and probes that select ports by name will use {place}"
-            );
-            told.push_warning(path, words);
-        }
     }
 }
 

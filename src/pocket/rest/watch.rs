@@ -7,8 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::convert::ServedObject;
 use super::error::{ApiError, Result};
@@ -16,7 +17,7 @@ use super::registry::Resource;
 use super::reply::{BoxError, Reply, View};
 use super::selector::Selector;
 use super::{ApiServer, Call, read};
-use crate::pocket::store::{Change, ChangeKind, ObjectVersion, Store};
+use crate::pocket::store::{Change, ChangeKind, Listing, ObjectVersion, Store};
 
 /// Kubernetes ends a watch without a timeout after 30 to 60 minutes.
 const MAX_WATCH_DURATION: Duration = Duration::from_secs(45 * 60);
@@ -32,6 +33,23 @@ struct Watch {
     first: bool,
 }
 
+/// What a client asked for.
+struct WatchPlan {
+    start: WatchStart,
+    send_items: bool,
+    /// A bookmark follows the objects that there are.
+    initial: bool,
+    bookmarks: bool,
+    deadline: Instant,
+}
+
+enum WatchStart {
+    /// The changes after this version.
+    After(u64),
+    /// These objects, and then changes.
+    Objects(Listing),
+}
+
 /// The client has disconnected.
 struct ClientGone;
 
@@ -45,8 +63,6 @@ impl ApiServer {
             error.message = error.message.replacen("invalid resource version: ", "", 1);
             error
         })?;
-        let initial = call.query.has_flag("sendInitialEvents");
-        let bookmarks = call.query.has_flag("allowWatchBookmarks");
         read::check_list_options(call)?;
         let timeout = call
             .query
@@ -54,23 +70,17 @@ impl ApiServer {
             .filter(|seconds| *seconds > 0)
             .map_or(MAX_WATCH_DURATION, Duration::from_secs);
         // Subscribe before the first read, so that no change is missed in between.
-        let mut latest = self.store().subscribe(&call.resource.storage);
-        let namespace = call.namespace.as_deref();
-        // No version, or 0, means: the current objects first, then changes.
-        let start = match asked {
-            Some(rv) if rv > 0 && !initial => {
-                self.store().changes_since(&call.resource.storage, rv)?;
-                Err(rv)
-            }
-            asked => {
-                let listing = self.store().list(&call.resource.storage, namespace);
-                read::check_not_future(asked, listing.rv)?;
-                Ok(listing)
-            }
+        // Subscribe before the first read, so that no change is missed in between.
+        let latest = self.store().subscribe(&call.resource.storage);
+        let plan = WatchPlan {
+            start: self.find_watch_start(call, asked)?,
+            send_items: !matches!(call.query.get("sendInitialEvents"), Some("false")),
+            initial: call.query.has_flag("sendInitialEvents"),
+            bookmarks: call.query.has_flag("allowWatchBookmarks"),
+            deadline: Instant::now() + timeout,
         };
-        let send_items = !matches!(call.query.get("sendInitialEvents"), Some("false"));
         let (out, lines) = mpsc::channel(64);
-        let mut watch = Watch {
+        let watch = Watch {
             store: self.store().clone(),
             resource: call.resource.clone(),
             namespace: call.namespace.clone(),
@@ -80,49 +90,77 @@ impl ApiServer {
             first: true,
         };
         let closing = self.closing().clone();
-        tokio::spawn(async move {
-            let deadline = Instant::now() + timeout;
-            let mut bookmark =
-                tokio::time::interval_at(Instant::now() + BOOKMARK_INTERVAL, BOOKMARK_INTERVAL);
-            let mut rv = match start {
-                Err(rv) => rv,
-                Ok(listing) => {
-                    if send_items && watch.send_initial_events(&listing.items).await.is_err() {
-                        return;
-                    }
-                    if initial && watch.send_bookmark(listing.rv, true).await.is_err() {
-                        return;
-                    }
-                    listing.rv
-                }
-            };
-            loop {
-                match watch.catch_up(rv).await {
-                    Ok(upto) => rv = upto,
-                    Err(ClientGone) => return,
-                }
-                tokio::select! {
-                    changed = latest.changed() => if changed.is_err() { return },
-                    _ = bookmark.tick(), if bookmarks => {
-                        let Ok(upto) = watch.catch_up(rv).await else { return };
-                        rv = upto;
-                        if watch.send_bookmark(rv, false).await.is_err() { return }
-                    }
-                    () = watch.out.closed() => return,
-                    () = closing.cancelled() => return,
-                    () = tokio::time::sleep_until(deadline) => return,
-                }
-            }
-        });
+        tokio::spawn(watch.run(plan, latest, closing));
         let stream = tokio_stream::wrappers::ReceiverStream::new(lines);
         Ok(Reply::Stream {
             content_type: "application/json",
             stream: stream.map(Ok::<_, BoxError>).boxed(),
         })
     }
+
+    /// No version, or 0, means: the current objects first, then changes.
+    fn find_watch_start(&self, call: &Call, asked: Option<u64>) -> Result<WatchStart> {
+        let storage = &call.resource.storage;
+        match asked {
+            Some(rv) if rv > 0 && !call.query.has_flag("sendInitialEvents") => {
+                self.store().changes_since(storage, rv)?;
+                Ok(WatchStart::After(rv))
+            }
+            asked => {
+                let listing = self.store().list(storage, call.namespace.as_deref());
+                read::check_not_future(asked, listing.rv)?;
+                Ok(WatchStart::Objects(listing))
+            }
+        }
+    }
 }
 
 impl Watch {
+    /// Sends what there is and then every change, until the client disconnects or its time is up.
+    async fn run(
+        mut self,
+        plan: WatchPlan,
+        mut latest: watch::Receiver<u64>,
+        closing: CancellationToken,
+    ) {
+        let mut bookmark =
+            tokio::time::interval_at(Instant::now() + BOOKMARK_INTERVAL, BOOKMARK_INTERVAL);
+        let Ok(mut rv) = self.begin(&plan).await else {
+            return;
+        };
+        loop {
+            match self.catch_up(rv).await {
+                Ok(upto) => rv = upto,
+                Err(ClientGone) => return,
+            }
+            tokio::select! {
+                changed = latest.changed() => if changed.is_err() { return },
+                _ = bookmark.tick(), if plan.bookmarks => {
+                    let Ok(upto) = self.catch_up(rv).await else { return };
+                    rv = upto;
+                    if self.send_bookmark(rv, false).await.is_err() { return }
+                }
+                () = self.out.closed() => return,
+                () = closing.cancelled() => return,
+                () = tokio::time::sleep_until(plan.deadline) => return,
+            }
+        }
+    }
+
+    /// Sends what the client asked for before changes; returns the version that it has reached.
+    async fn begin(&mut self, plan: &WatchPlan) -> Result<u64, ClientGone> {
+        let listing = match &plan.start {
+            WatchStart::After(rv) => return Ok(*rv),
+            WatchStart::Objects(listing) => listing,
+        };
+        if plan.send_items {
+            self.send_initial_events(&listing.items).await?;
+        }
+        if plan.initial {
+            self.send_bookmark(listing.rv, true).await?;
+        }
+        Ok(listing.rv)
+    }
     /// `object` is JSON text.
     async fn send_line(&mut self, kind: &str, object: &[u8]) -> Result<(), ClientGone> {
         let line = [

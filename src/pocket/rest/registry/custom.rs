@@ -36,85 +36,95 @@ pub struct StoredVersion {
 pub fn build_resources(definition: &Value) -> Vec<Resource> {
     let spec = &definition["spec"];
     let names = &definition["status"]["acceptedNames"];
-    let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
-    let texts = |v: &Value| -> Vec<String> {
-        let list = v.as_array().map(Vec::as_slice).unwrap_or_default();
-        list.iter().map(text).collect()
-    };
     let (group, plural, kind) = (
-        text(&spec["group"]),
-        text(&names["plural"]),
-        text(&names["kind"]),
+        to_text(&spec["group"]),
+        to_text(&names["plural"]),
+        to_text(&names["kind"]),
     );
     if group.is_empty() || plural.is_empty() || kind.is_empty() {
         return Vec::new();
     }
-    let versions = spec["versions"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
+    let versions = as_list(&spec["versions"]);
     let stored = versions
         .iter()
         .find(|v| v["storage"] == true)
         .map(|version| StoredVersion {
-            api_version: format!("{group}/{}", text(&version["name"])),
+            api_version: format!("{group}/{}", to_text(&version["name"])),
             schema: version["schema"]["openAPIV3Schema"].clone(),
         });
     let stored = Arc::new(stored.unwrap_or_default());
-    let changed = definition["metadata"]["generation"].as_i64() != Some(1);
     let served = versions.iter().filter(|v| v["served"] == true);
     served
-        .map(|version| {
-            let subresources = &version["subresources"];
-            let scale = &subresources["scale"];
-            let path = |v: &Value| text(v).trim_start_matches('.').to_owned();
-            Resource {
-                group: group.clone(),
-                version: text(&version["name"]),
-                plural: plural.clone(),
-                singular: match text(&names["singular"]) {
-                    s if s.is_empty() => kind.to_lowercase(),
-                    s => s,
-                },
-                kind: kind.clone(),
-                list_kind: match text(&names["listKind"]) {
-                    s if s.is_empty() => format!("{kind}List"),
-                    s => s,
-                },
-                namespaced: spec["scope"] == "Namespaced",
-                short_names: texts(&names["shortNames"]),
-                categories: texts(&names["categories"]),
-                verbs: ALL_VERBS,
-                status: subresources["status"].is_object(),
-                scale: scale.is_object().then(|| ScalePaths {
-                    spec: path(&scale["specReplicasPath"]),
-                    status: path(&scale["statusReplicasPath"]),
-                    selector: Some(path(&scale["labelSelectorPath"])).filter(|s| !s.is_empty()),
-                }),
-                selectable_fields: version["selectableFields"]
-                    .as_array()
-                    .map(Vec::as_slice)
-                    .unwrap_or_default()
-                    .iter()
-                    .map(|f| path(&f["jsonPath"]))
-                    .collect(),
-                storage: format!("{plural}.{group}").into(),
-                lists: ListKeys::from_schema(&version["schema"]["openAPIV3Schema"])
-                    .with_status_subresource(subresources["status"].is_object()),
-                deprecation: deprecation_warning(&group, &kind, version, versions),
-                definition: Definition::Custom(Box::new(CustomVersion {
-                    stored: Arc::clone(&stored),
-                    changed,
-                    rules: ValidationRules::default(),
-                    schema: version["schema"]["openAPIV3Schema"].clone(),
-                    columns: version["additionalPrinterColumns"]
-                        .as_array()
-                        .cloned()
-                        .unwrap_or_default(),
-                })),
-            }
-        })
+        .map(|version| build_resource(definition, version, &stored))
         .collect()
+}
+
+/// The resource of one version of a definition.
+fn build_resource(definition: &Value, version: &Value, stored: &Arc<StoredVersion>) -> Resource {
+    let spec = &definition["spec"];
+    let names = &definition["status"]["acceptedNames"];
+    let (group, plural, kind) = (
+        to_text(&spec["group"]),
+        to_text(&names["plural"]),
+        to_text(&names["kind"]),
+    );
+    let subresources = &version["subresources"];
+    let scale = &subresources["scale"];
+    let path = |v: &Value| to_text(v).trim_start_matches('.').to_owned();
+    Resource {
+        deprecation: deprecation_warning(&group, &kind, version, as_list(&spec["versions"])),
+        storage: format!("{plural}.{group}").into(),
+        group,
+        version: to_text(&version["name"]),
+        plural,
+        singular: match to_text(&names["singular"]) {
+            s if s.is_empty() => kind.to_lowercase(),
+            s => s,
+        },
+        list_kind: match to_text(&names["listKind"]) {
+            s if s.is_empty() => format!("{kind}List"),
+            s => s,
+        },
+        namespaced: spec["scope"] == "Namespaced",
+        short_names: to_texts(&names["shortNames"]),
+        categories: to_texts(&names["categories"]),
+        verbs: ALL_VERBS,
+        status: subresources["status"].is_object(),
+        scale: scale.is_object().then(|| ScalePaths {
+            spec: path(&scale["specReplicasPath"]),
+            status: path(&scale["statusReplicasPath"]),
+            selector: Some(path(&scale["labelSelectorPath"])).filter(|s| !s.is_empty()),
+        }),
+        selectable_fields: as_list(&version["selectableFields"])
+            .iter()
+            .map(|f| path(&f["jsonPath"]))
+            .collect(),
+        lists: ListKeys::from_schema(&version["schema"]["openAPIV3Schema"])
+            .with_status_subresource(subresources["status"].is_object()),
+        kind,
+        definition: Definition::Custom(Box::new(CustomVersion {
+            stored: Arc::clone(stored),
+            changed: definition["metadata"]["generation"].as_i64() != Some(1),
+            rules: ValidationRules::default(),
+            schema: version["schema"]["openAPIV3Schema"].clone(),
+            columns: version["additionalPrinterColumns"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default(),
+        })),
+    }
+}
+
+fn to_text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn as_list(value: &Value) -> &[Value] {
+    value.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+fn to_texts(value: &Value) -> Vec<String> {
+    as_list(value).iter().map(to_text).collect()
 }
 
 /// Kubernetes' warning for a deprecated version: the definition's own text, or which newer version

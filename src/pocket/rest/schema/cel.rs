@@ -5,7 +5,10 @@
 
 use serde_json::Value;
 
-use self::{check::Scope, types::CelType};
+use self::{
+    check::{CheckResult, Scope},
+    types::CelType,
+};
 use super::super::error::FieldError;
 
 mod check;
@@ -141,18 +144,15 @@ impl RuleChecker<'_> {
                 words,
             ));
         };
-        let checked = |checked: Result<CelType, String>, wanted: &str, what: &str| match checked {
-            Err(why) => Some(format!("compilation failed: {why}")),
-            Ok(of) if of.is_simple(wanted) || !of.is_known() => None,
-            Ok(_) => Some(format!("{what} must evaluate to a {wanted}")),
-        };
-        if let Some(words) = checked(scope.check_expression_text(text), "bool", "cel expression") {
+        if let Some(words) =
+            type_problem(scope.check_expression_text(text), "bool", "cel expression")
+        {
             refuse("rule", words);
         }
         if let Some(message) = rule["messageExpression"]
             .as_str()
             .filter(|m| !m.trim().is_empty())
-            && let Some(words) = checked(
+            && let Some(words) = type_problem(
                 scope.check_expression_text(message),
                 "string",
                 "messageExpression",
@@ -170,24 +170,34 @@ impl RuleChecker<'_> {
             );
             refuse("rule", words);
         }
-        match rule["optionalOldSelf"].as_bool() {
-            Some(_) if !transition => {
-                refuse(
-                    "optionalOldSelf",
-                    "may not be set if oldSelf is not used in rule".to_owned(),
-                );
-            }
-            Some(true) => {
-                let words = "pocket's CEL does not evaluate an optional oldSelf; a full Kubernetes API server does";
-                refuse("optionalOldSelf", words.to_owned());
-            }
-            _ => {}
+        if let Some(words) = optional_problem(&rule["optionalOldSelf"], transition) {
+            refuse("optionalOldSelf", words.to_owned());
         }
     }
 }
 
 fn names_old_self(text: &str) -> bool {
     kube_cel::cel::Program::compile(text).is_ok_and(|p| p.references().has_variable("oldSelf"))
+}
+
+/// What is wrong with an expression that must be of a simple type.
+fn type_problem(checked: CheckResult, wanted: &str, what: &str) -> Option<String> {
+    match checked {
+        Err(why) => Some(format!("compilation failed: {why}")),
+        Ok(of) if of.is_simple(wanted) || !of.is_known() => None,
+        Ok(_) => Some(format!("{what} must evaluate to a {wanted}")),
+    }
+}
+
+/// What is wrong with `optionalOldSelf` of a rule that does, or does not, name `oldSelf`.
+fn optional_problem(optional: &Value, transition: bool) -> Option<&'static str> {
+    match optional.as_bool() {
+        Some(_) if !transition => Some("may not be set if oldSelf is not used in rule"),
+        Some(true) => Some(
+            "pocket's CEL does not evaluate an optional oldSelf; a full Kubernetes API server does",
+        ),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

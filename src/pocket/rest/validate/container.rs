@@ -496,64 +496,82 @@ fn check_volume_mounts(
         }
         places.push(place);
         let devices = as_list(&container["volumeDevices"]);
-        if devices.iter().any(|d| as_text(&d["name"]) == name) {
-            let words = "must not already exist in volumeDevices";
-            problems.push(FieldError::invalid(
-                format!("{own}.name"),
-                &name.into(),
-                words,
-            ));
-        }
-        if devices.iter().any(|d| as_text(&d["devicePath"]) == place) {
-            let words = "must not already exist as a path in volumeDevices";
-            problems.push(FieldError::invalid(
-                format!("{own}.mountPath"),
-                &place.into(),
-                words,
-            ));
-        }
-        let (sub, expression) = (as_text(&mount["subPath"]), as_text(&mount["subPathExpr"]));
+        check_device_conflicts(devices, name, place, &own, problems);
+        check_sub_paths(mount, &own, path, problems);
+        let privileged = container["securityContext"]["privileged"] == true;
+        check_propagation(&mount["mountPropagation"], privileged, path, problems);
+    }
+}
+
+/// Neither the name nor the place of a mount may be that of a device.
+fn check_device_conflicts(
+    devices: &[Value],
+    name: &str,
+    place: &str,
+    own: &str,
+    problems: &mut Problems,
+) {
+    if devices.iter().any(|d| as_text(&d["name"]) == name) {
+        let words = "must not already exist in volumeDevices";
+        problems.push(FieldError::invalid(
+            format!("{own}.name"),
+            &name.into(),
+            words,
+        ));
+    }
+    if devices.iter().any(|d| as_text(&d["devicePath"]) == place) {
+        let words = "must not already exist as a path in volumeDevices";
+        problems.push(FieldError::invalid(
+            format!("{own}.mountPath"),
+            &place.into(),
+            words,
+        ));
+    }
+}
+
+fn check_sub_paths(mount: &Value, own: &str, path: &str, problems: &mut Problems) {
+    let (sub, expression) = (as_text(&mount["subPath"]), as_text(&mount["subPathExpr"]));
+    if !sub.is_empty() {
+        check_local_path(
+            &mount["subPath"],
+            &format!("{path}.subPath"),
+            false,
+            problems,
+        );
+    }
+    if !expression.is_empty() {
         if !sub.is_empty() {
-            check_local_path(
-                &mount["subPath"],
-                &format!("{path}.subPath"),
-                false,
-                problems,
-            );
-        }
-        if !expression.is_empty() {
-            if !sub.is_empty() {
-                let words = "subPathExpr and subPath are mutually exclusive";
-                problems.push(FieldError::invalid(
-                    format!("{own}.subPathExpr"),
-                    &mount["subPathExpr"],
-                    words,
-                ));
-            }
-            check_local_path(
+            let words = "subPathExpr and subPath are mutually exclusive";
+            problems.push(FieldError::invalid(
+                format!("{own}.subPathExpr"),
                 &mount["subPathExpr"],
-                &format!("{path}.subPathExpr"),
-                false,
-                problems,
-            );
-        }
-        let propagation = &mount["mountPropagation"];
-        let known = ["Bidirectional", "HostToContainer", "None"];
-        if propagation.as_str().is_some_and(|p| !known.contains(&p)) {
-            problems.push(FieldError::not_supported(
-                format!("{path}.mountPropagation"),
-                propagation,
-                &known,
-            ));
-        }
-        if propagation == "Bidirectional" && container["securityContext"]["privileged"] != true {
-            let words =
-                "Bidirectional mount propagation is available only to privileged containers";
-            problems.push(FieldError::forbidden(
-                format!("{path}.mountPropagation"),
                 words,
             ));
         }
+        check_local_path(
+            &mount["subPathExpr"],
+            &format!("{path}.subPathExpr"),
+            false,
+            problems,
+        );
+    }
+}
+
+fn check_propagation(propagation: &Value, privileged: bool, path: &str, problems: &mut Problems) {
+    let known = ["Bidirectional", "HostToContainer", "None"];
+    if propagation.as_str().is_some_and(|p| !known.contains(&p)) {
+        problems.push(FieldError::not_supported(
+            format!("{path}.mountPropagation"),
+            propagation,
+            &known,
+        ));
+    }
+    if propagation == "Bidirectional" && !privileged {
+        let words = "Bidirectional mount propagation is available only to privileged containers";
+        problems.push(FieldError::forbidden(
+            format!("{path}.mountPropagation"),
+            words,
+        ));
     }
 }
 

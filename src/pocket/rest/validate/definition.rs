@@ -7,24 +7,7 @@ use super::as_list;
 
 pub(super) fn check_definition(object: &Value, problems: &mut Vec<FieldError>) {
     let spec = &object["spec"];
-    let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
-    let (group, plural) = (text(&spec["group"]), text(&spec["names"]["plural"]));
-    for (field, value) in [("spec.group", &group), ("spec.names.plural", &plural)] {
-        if value.is_empty() {
-            problems.push(FieldError::required(field, ""));
-        }
-    }
-    if text(&spec["names"]["kind"]).is_empty() {
-        problems.push(FieldError::required("spec.names.kind", ""));
-    }
-    let name = &object["metadata"]["name"];
-    if text(name) != format!("{plural}.{group}") {
-        problems.push(FieldError::invalid(
-            "metadata.name",
-            name,
-            "must be spec.names.plural+\".\"+spec.group",
-        ));
-    }
+    check_definition_names(object, problems);
     if !matches!(spec["scope"].as_str(), Some("Namespaced" | "Cluster")) {
         problems.push(FieldError::not_supported(
             "spec.scope",
@@ -45,6 +28,32 @@ pub(super) fn check_definition(object: &Value, problems: &mut Vec<FieldError>) {
             words,
         ));
     }
+    check_schemas(versions, problems);
+}
+
+fn check_definition_names(object: &Value, problems: &mut Vec<FieldError>) {
+    let spec = &object["spec"];
+    let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+    let (group, plural) = (text(&spec["group"]), text(&spec["names"]["plural"]));
+    for (field, value) in [("spec.group", &group), ("spec.names.plural", &plural)] {
+        if value.is_empty() {
+            problems.push(FieldError::required(field, ""));
+        }
+    }
+    if text(&spec["names"]["kind"]).is_empty() {
+        problems.push(FieldError::required("spec.names.kind", ""));
+    }
+    let name = &object["metadata"]["name"];
+    if text(name) != format!("{plural}.{group}") {
+        problems.push(FieldError::invalid(
+            "metadata.name",
+            name,
+            "must be spec.names.plural+\".\"+spec.group",
+        ));
+    }
+}
+
+fn check_schemas(versions: &[Value], problems: &mut Vec<FieldError>) {
     let schemas: Vec<&Value> = versions
         .iter()
         .map(|v| &v["schema"]["openAPIV3Schema"])

@@ -253,29 +253,10 @@ fn check_pod_conditions(conditions: &[Value], path: &str, problems: &mut Problem
 }
 
 fn check_job_template(object: &Value, old: Option<&Value>, problems: &mut Problems) {
-    const POLICY: &str = "spec.template.spec.restartPolicy";
     let spec = &object["spec"];
     let template = &spec["template"];
     pod::check_pod_template(template, "spec.template", problems);
-    let policy = &template["spec"]["restartPolicy"];
-    match as_text(policy) {
-        "" | "Always" => {
-            problems.push(FieldError::required(
-                POLICY,
-                "valid values: \"OnFailure\", \"Never\"",
-            ));
-        }
-        "OnFailure" if spec["podFailurePolicy"].is_object() => {
-            let words = "only \"Never\" is supported when podFailurePolicy is specified";
-            problems.push(FieldError::invalid(POLICY, policy, words));
-        }
-        "OnFailure" | "Never" => {}
-        _ => problems.push(FieldError::not_supported(
-            POLICY,
-            policy,
-            &["OnFailure", "Never"],
-        )),
-    }
+    check_restart_policy(spec, problems);
     // The selector of most Jobs is generated after validation.
     if spec["manualSelector"] == true {
         if !spec["selector"].is_object() {
@@ -313,5 +294,28 @@ fn check_job_template(object: &Value, old: Option<&Value>, problems: &mut Proble
     // Only the template's spec is compared, because controllers may add labels to a template.
     if old["spec"]["template"]["spec"] != template["spec"] {
         problems.push(FieldError::invalid("spec.template", template, IMMUTABLE));
+    }
+}
+
+fn check_restart_policy(spec: &Value, problems: &mut Problems) {
+    const POLICY: &str = "spec.template.spec.restartPolicy";
+    let policy = &spec["template"]["spec"]["restartPolicy"];
+    match as_text(policy) {
+        "" | "Always" => {
+            problems.push(FieldError::required(
+                POLICY,
+                "valid values: \"OnFailure\", \"Never\"",
+            ));
+        }
+        "OnFailure" if spec["podFailurePolicy"].is_object() => {
+            let words = "only \"Never\" is supported when podFailurePolicy is specified";
+            problems.push(FieldError::invalid(POLICY, policy, words));
+        }
+        "OnFailure" | "Never" => {}
+        _ => problems.push(FieldError::not_supported(
+            POLICY,
+            policy,
+            &["OnFailure", "Never"],
+        )),
     }
 }

@@ -138,15 +138,23 @@ pub(super) fn check_dns(spec: &Value, path: &str, problems: &mut Problems) {
     for (at, server) in servers.iter().enumerate() {
         check_ip(server, &format!("{path}.nameservers[{at}]"), problems);
     }
-    let searches = as_list(&config["searches"]);
+    check_searches(&config["searches"], &format!("{path}.searches"), problems);
+    for (at, option) in as_list(&config["options"]).iter().enumerate() {
+        if as_text(&option["name"]).is_empty() {
+            problems.push(FieldError::required(
+                format!("{path}.options[{at}]"),
+                "must not be empty",
+            ));
+        }
+    }
+}
+
+fn check_searches(given: &Value, path: &str, problems: &mut Problems) {
+    let searches = as_list(given);
     let length: usize = searches.iter().map(|s| as_text(s).len() + 1).sum();
     let mut too_many = |wrong: bool, words: &str| {
         if wrong {
-            problems.push(FieldError::invalid(
-                format!("{path}.searches"),
-                &config["searches"],
-                words,
-            ));
+            problems.push(FieldError::invalid(path, given, words));
         }
     };
     too_many(
@@ -158,7 +166,7 @@ pub(super) fn check_dns(spec: &Value, path: &str, problems: &mut Problems) {
         "must not have more than 2048 characters (including spaces) in the search list",
     );
     for (at, search) in searches.iter().enumerate() {
-        let path = format!("{path}.searches[{at}]");
+        let path = format!("{path}[{at}]");
         let given = as_text(search);
         let name = given.strip_suffix('.').unwrap_or(given);
         if given != "." {
@@ -168,14 +176,6 @@ pub(super) fn check_dns(spec: &Value, path: &str, problems: &mut Problems) {
                 relaxed_subdomain_errors(name),
                 problems,
             );
-        }
-    }
-    for (at, option) in as_list(&config["options"]).iter().enumerate() {
-        if as_text(&option["name"]).is_empty() {
-            problems.push(FieldError::required(
-                format!("{path}.options[{at}]"),
-                "must not be empty",
-            ));
         }
     }
 }

@@ -28,8 +28,25 @@ pub(super) fn check_endpoint_slice(object: &Value, old: Option<&Value>, problems
         "" => problems.push(FieldError::required("addressType", "")),
         _ => check_one_of(kind, &["FQDN", "IPv4", "IPv6"], "addressType", problems),
     }
+    check_slice_ports(as_list(&object["ports"]), problems);
+    for (at, endpoint) in as_list(&object["endpoints"]).iter().enumerate() {
+        check_endpoint(
+            endpoint,
+            as_text(kind),
+            &format!("endpoints[{at}]"),
+            problems,
+        );
+    }
+    if let Some(old) = old
+        && old["addressType"] != *kind
+    {
+        problems.push(FieldError::invalid("addressType", kind, super::IMMUTABLE));
+    }
+}
+
+fn check_slice_ports(ports: &[Value], problems: &mut Problems) {
     let mut names: Vec<&str> = Vec::new();
-    for (at, port) in as_list(&object["ports"]).iter().enumerate() {
+    for (at, port) in ports.iter().enumerate() {
         let path = format!("ports[{at}]");
         let name = as_text(&port["name"]);
         if !name.is_empty() {
@@ -49,44 +66,33 @@ pub(super) fn check_endpoint_slice(object: &Value, old: Option<&Value>, problems
             );
         }
     }
-    for (at, endpoint) in as_list(&object["endpoints"]).iter().enumerate() {
-        let path = format!("endpoints[{at}].addresses");
-        let addresses = as_list(&endpoint["addresses"]);
-        if addresses.is_empty() {
-            problems.push(FieldError::required(
-                path.clone(),
-                "must contain at least 1 address",
-            ));
-        }
-        for (at, address) in addresses.iter().enumerate() {
-            check_slice_address(
-                address,
-                as_text(kind),
-                &path,
-                &format!("{path}[{at}]"),
-                problems,
-            );
-        }
-        let path = format!("endpoints[{at}]");
-        if !endpoint["nodeName"].is_null() {
-            check_subdomain(&endpoint["nodeName"], &format!("{path}.nodeName"), problems);
-        }
-        if !endpoint["hostname"].is_null() {
-            check_dns_label(&endpoint["hostname"], &format!("{path}.hostname"), problems);
-        }
-        for (field, most) in [("forZones", 8), ("forNodes", 8)] {
-            check_hints(
-                as_list(&endpoint["hints"][field]),
-                most,
-                &format!("{path}.hints.{field}"),
-                problems,
-            );
-        }
+}
+
+fn check_endpoint(endpoint: &Value, kind: &str, path: &str, problems: &mut Problems) {
+    let place = format!("{path}.addresses");
+    let addresses = as_list(&endpoint["addresses"]);
+    if addresses.is_empty() {
+        problems.push(FieldError::required(
+            place.clone(),
+            "must contain at least 1 address",
+        ));
     }
-    if let Some(old) = old
-        && old["addressType"] != *kind
-    {
-        problems.push(FieldError::invalid("addressType", kind, super::IMMUTABLE));
+    for (at, address) in addresses.iter().enumerate() {
+        check_slice_address(address, kind, &place, &format!("{place}[{at}]"), problems);
+    }
+    if !endpoint["nodeName"].is_null() {
+        check_subdomain(&endpoint["nodeName"], &format!("{path}.nodeName"), problems);
+    }
+    if !endpoint["hostname"].is_null() {
+        check_dns_label(&endpoint["hostname"], &format!("{path}.hostname"), problems);
+    }
+    for (field, most) in [("forZones", 8), ("forNodes", 8)] {
+        check_hints(
+            as_list(&endpoint["hints"][field]),
+            most,
+            &format!("{path}.hints.{field}"),
+            problems,
+        );
     }
 }
 

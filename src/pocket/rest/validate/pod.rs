@@ -101,31 +101,7 @@ fn check_annotations(annotations: &Value, path: &str, problems: &mut Problems) {
 
 /// `is_pod`: the spec is that of a pod, not of a template.
 fn check_pod_spec(spec: &Value, path: &str, is_pod: bool, problems: &mut Problems) {
-    let volumes = volume::check_volumes(
-        as_list(&spec["volumes"]),
-        &format!("{path}.volumes"),
-        problems,
-    );
-    let claimed = as_list(&spec["volumes"])
-        .iter()
-        .filter(|v| v["persistentVolumeClaim"].is_object() || v["ephemeral"].is_object());
-    let claimed: Vec<&str> = claimed
-        .map(|v| as_text(&v["name"]))
-        .filter(|name| volumes.contains(name))
-        .collect();
-    let claims = check_resource_claims(
-        as_list(&spec["resourceClaims"]),
-        &format!("{path}.resourceClaims"),
-        problems,
-    );
-    let pod = container::PodContext {
-        volumes,
-        claimed,
-        grace: &spec["terminationGracePeriodSeconds"],
-        restarts: &spec["restartPolicy"],
-        own_users: spec["hostUsers"] == false,
-        claims,
-    };
+    let pod = build_context(spec, path, problems);
     check_containers(spec, path, &pod, problems);
     check_init_containers(spec, path, &pod, problems);
     check_host_network(spec, path, is_pod, problems);
@@ -157,35 +133,11 @@ fn check_pod_spec(spec: &Value, path: &str, is_pod: bool, problems: &mut Problem
         &format!("{path}.topologySpreadConstraints"),
         problems,
     );
-    for (field, shown) in [
-        ("hostNetwork", "hostNetwork"),
-        ("hostPID", "HostPID"),
-        ("hostIPC", "HostIPC"),
-    ] {
-        if pod.own_users && spec[field] == true {
-            problems.push(FieldError::forbidden(
-                format!("{path}.{shown}"),
-                "when `hostUsers` is false",
-            ));
-        }
+    if pod.own_users {
+        check_host_namespaces(spec, path, problems);
     }
-    for field in ["serviceAccountName", "nodeName"] {
-        if !as_text(&spec[field]).is_empty() {
-            check_subdomain(&spec[field], &format!("{path}.{field}"), problems);
-        }
-    }
-    let deadline = &spec["activeDeadlineSeconds"];
-    if deadline
-        .as_i64()
-        .is_some_and(|n| !(1..=i64::from(i32::MAX)).contains(&n))
-    {
-        let words = "must be between 1 and 2147483647, inclusive";
-        problems.push(FieldError::invalid(
-            format!("{path}.activeDeadlineSeconds"),
-            deadline,
-            words,
-        ));
-    }
+    check_subdomains(spec, ["serviceAccountName", "nodeName"], path, problems);
+    check_deadline(spec, path, problems);
     for field in ["hostname", "subdomain"] {
         if !as_text(&spec[field]).is_empty() {
             check_dns_label(&spec[field], &format!("{path}.{field}"), problems);
@@ -201,11 +153,12 @@ fn check_pod_spec(spec: &Value, path: &str, is_pod: bool, problems: &mut Problem
         &format!("{path}.hostAliases"),
         problems,
     );
-    for field in ["priorityClassName", "runtimeClassName"] {
-        if !as_text(&spec[field]).is_empty() {
-            check_subdomain(&spec[field], &format!("{path}.{field}"), problems);
-        }
-    }
+    check_subdomains(
+        spec,
+        ["priorityClassName", "runtimeClassName"],
+        path,
+        problems,
+    );
     let preemption = &spec["preemptionPolicy"];
     check_one_of(
         preemption,
@@ -215,6 +168,82 @@ fn check_pod_spec(spec: &Value, path: &str, is_pod: bool, problems: &mut Problem
     );
     let overhead = json!({"limits": spec["overhead"]});
     resources::check_requirements(&overhead, &format!("{path}.overhead"), problems);
+    check_os(spec, path, problems);
+}
+
+/// Checks volumes and claims, which containers refer to.
+fn build_context<'a>(
+    spec: &'a Value,
+    path: &str,
+    problems: &mut Problems,
+) -> container::PodContext<'a> {
+    let volumes = volume::check_volumes(
+        as_list(&spec["volumes"]),
+        &format!("{path}.volumes"),
+        problems,
+    );
+    let claimed = as_list(&spec["volumes"])
+        .iter()
+        .filter(|v| v["persistentVolumeClaim"].is_object() || v["ephemeral"].is_object());
+    let claimed: Vec<&str> = claimed
+        .map(|v| as_text(&v["name"]))
+        .filter(|name| volumes.contains(name))
+        .collect();
+    let claims = check_resource_claims(
+        as_list(&spec["resourceClaims"]),
+        &format!("{path}.resourceClaims"),
+        problems,
+    );
+    container::PodContext {
+        volumes,
+        claimed,
+        grace: &spec["terminationGracePeriodSeconds"],
+        restarts: &spec["restartPolicy"],
+        own_users: spec["hostUsers"] == false,
+        claims,
+    }
+}
+
+/// For a pod with its own user namespace.
+fn check_host_namespaces(spec: &Value, path: &str, problems: &mut Problems) {
+    for (field, shown) in [
+        ("hostNetwork", "hostNetwork"),
+        ("hostPID", "HostPID"),
+        ("hostIPC", "HostIPC"),
+    ] {
+        if spec[field] == true {
+            problems.push(FieldError::forbidden(
+                format!("{path}.{shown}"),
+                "when `hostUsers` is false",
+            ));
+        }
+    }
+}
+
+fn check_subdomains(spec: &Value, fields: [&str; 2], path: &str, problems: &mut Problems) {
+    for field in fields {
+        if !as_text(&spec[field]).is_empty() {
+            check_subdomain(&spec[field], &format!("{path}.{field}"), problems);
+        }
+    }
+}
+
+fn check_deadline(spec: &Value, path: &str, problems: &mut Problems) {
+    let deadline = &spec["activeDeadlineSeconds"];
+    if deadline
+        .as_i64()
+        .is_some_and(|n| !(1..=i64::from(i32::MAX)).contains(&n))
+    {
+        let words = "must be between 1 and 2147483647, inclusive";
+        problems.push(FieldError::invalid(
+            format!("{path}.activeDeadlineSeconds"),
+            deadline,
+            words,
+        ));
+    }
+}
+
+fn check_os(spec: &Value, path: &str, problems: &mut Problems) {
     if spec["os"].is_object() {
         match as_text(&spec["os"]["name"]) {
             "" => problems.push(FieldError::required(format!("{path}.os.name"), "")),
@@ -393,70 +422,78 @@ fn check_init_containers(
 
 fn check_tolerations(tolerations: &[Value], path: &str, problems: &mut Problems) {
     for (at, toleration) in tolerations.iter().enumerate() {
-        let path = format!("{path}[{at}]");
-        let (key, operator, value) = (
-            as_text(&toleration["key"]),
-            as_text(&toleration["operator"]),
-            as_text(&toleration["value"]),
+        check_toleration(toleration, &format!("{path}[{at}]"), problems);
+    }
+}
+
+fn check_toleration(toleration: &Value, path: &str, problems: &mut Problems) {
+    let (key, operator) = (
+        as_text(&toleration["key"]),
+        as_text(&toleration["operator"]),
+    );
+    let shown = Value::from;
+    if !key.is_empty() {
+        push_messages(
+            &format!("{path}.key"),
+            &shown(key),
+            qualified_name_errors(key),
+            problems,
         );
-        let shown = Value::from;
-        if !key.is_empty() {
-            push_messages(
-                &format!("{path}.key"),
-                &shown(key),
-                qualified_name_errors(key),
-                problems,
-            );
-        } else if operator != "Exists" {
-            let words = "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
-            problems.push(FieldError::invalid(
-                format!("{path}.operator"),
+    } else if operator != "Exists" {
+        let words = "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
+        problems.push(FieldError::invalid(
+            format!("{path}.operator"),
+            &shown(operator),
+            words,
+        ));
+    }
+    let effect = as_text(&toleration["effect"]);
+    if !toleration["tolerationSeconds"].is_null() && effect != "NoExecute" {
+        let words = "effect must be 'NoExecute' when `tolerationSeconds` is set";
+        problems.push(FieldError::invalid(
+            format!("{path}.effect"),
+            &shown(effect),
+            words,
+        ));
+    }
+    check_toleration_value(operator, as_text(&toleration["value"]), path, problems);
+    if !effect.is_empty() {
+        let known = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
+        check_one_of(
+            &toleration["effect"],
+            &known,
+            format!("{path}.effect"),
+            problems,
+        );
+    }
+}
+
+/// Checks the operator with its value.
+fn check_toleration_value(operator: &str, value: &str, path: &str, problems: &mut Problems) {
+    let shown = Value::from;
+    let path_of_operator = format!("{path}.operator");
+    match operator {
+        "" | "Equal" => {
+            let wrong = label_value_errors(value).join(";");
+            if !wrong.is_empty() {
+                problems.push(FieldError::invalid(path_of_operator, &shown(value), wrong));
+            }
+        }
+        "Exists" if !value.is_empty() => {
+            let words = "value must be empty when `operator` is 'Exists'";
+            problems.push(FieldError::invalid(path_of_operator, &shown(value), words));
+        }
+        "Exists" => {}
+        _ => {
+            let known: &[&str] = match operator {
+                "Lt" | "Gt" => &["Equal", "Exists", "Lt", "Gt"],
+                _ => &["Equal", "Exists"],
+            };
+            problems.push(FieldError::not_supported(
+                path_of_operator,
                 &shown(operator),
-                words,
+                known,
             ));
-        }
-        let effect = as_text(&toleration["effect"]);
-        if !toleration["tolerationSeconds"].is_null() && effect != "NoExecute" {
-            let words = "effect must be 'NoExecute' when `tolerationSeconds` is set";
-            problems.push(FieldError::invalid(
-                format!("{path}.effect"),
-                &shown(effect),
-                words,
-            ));
-        }
-        let path_of_operator = format!("{path}.operator");
-        match operator {
-            "" | "Equal" => {
-                let wrong = label_value_errors(value).join(";");
-                if !wrong.is_empty() {
-                    problems.push(FieldError::invalid(path_of_operator, &shown(value), wrong));
-                }
-            }
-            "Exists" if !value.is_empty() => {
-                let words = "value must be empty when `operator` is 'Exists'";
-                problems.push(FieldError::invalid(path_of_operator, &shown(value), words));
-            }
-            "Exists" => {}
-            _ => {
-                let known: &[&str] = match operator {
-                    "Lt" | "Gt" => &["Equal", "Exists", "Lt", "Gt"],
-                    _ => &["Equal", "Exists"],
-                };
-                problems.push(FieldError::not_supported(
-                    path_of_operator,
-                    &shown(operator),
-                    known,
-                ));
-            }
-        }
-        if !effect.is_empty() {
-            let known = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
-            check_one_of(
-                &toleration["effect"],
-                &known,
-                format!("{path}.effect"),
-                problems,
-            );
         }
     }
 }

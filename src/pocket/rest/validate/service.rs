@@ -219,6 +219,21 @@ fn check_traffic(spec: &Value, kind: &str, problems: &mut Problems) {
             &["Cluster", "Local"],
         ));
     }
+    check_source_ranges(spec, kind, problems);
+    check_health_port(spec, kind, problems);
+    check_load_balancer_class(&spec["loadBalancerClass"], kind, problems);
+    let known = ["PreferClose", "PreferSameZone", "PreferSameNode"];
+    let distribution = &spec["trafficDistribution"];
+    if distribution.as_str().is_some_and(|d| !known.contains(&d)) {
+        problems.push(FieldError::not_supported(
+            "spec.trafficDistribution",
+            distribution,
+            &known,
+        ));
+    }
+}
+
+fn check_source_ranges(spec: &Value, kind: &str, problems: &mut Problems) {
     let ranges = !as_list(&spec["loadBalancerSourceRanges"]).is_empty();
     if ranges && kind != "LoadBalancer" {
         let words = "may only be used when `type` is 'LoadBalancer'";
@@ -238,8 +253,13 @@ fn check_traffic(spec: &Value, kind: &str, problems: &mut Problems) {
             );
         }
     }
+}
+
+fn check_health_port(spec: &Value, kind: &str, problems: &mut Problems) {
     let health = &spec["healthCheckNodePort"];
-    if health.as_i64().is_some_and(|n| n != 0) && (kind != "LoadBalancer" || *outside != "Local") {
+    if health.as_i64().is_some_and(|n| n != 0)
+        && (kind != "LoadBalancer" || spec["externalTrafficPolicy"] != "Local")
+    {
         let words =
             "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
         problems.push(FieldError::invalid(
@@ -248,7 +268,9 @@ fn check_traffic(spec: &Value, kind: &str, problems: &mut Problems) {
             words,
         ));
     }
-    let class = &spec["loadBalancerClass"];
+}
+
+fn check_load_balancer_class(class: &Value, kind: &str, problems: &mut Problems) {
     if !class.is_null() {
         if kind == "LoadBalancer" {
             push_messages(
@@ -261,14 +283,5 @@ fn check_traffic(spec: &Value, kind: &str, problems: &mut Problems) {
             let words = "may only be used when `type` is 'LoadBalancer'";
             problems.push(FieldError::forbidden("spec.loadBalancerClass", words));
         }
-    }
-    let known = ["PreferClose", "PreferSameZone", "PreferSameNode"];
-    let distribution = &spec["trafficDistribution"];
-    if distribution.as_str().is_some_and(|d| !known.contains(&d)) {
-        problems.push(FieldError::not_supported(
-            "spec.trafficDistribution",
-            distribution,
-            &known,
-        ));
     }
 }

@@ -17,7 +17,7 @@ use super::types::CelType;
 /// The variables that an expression may use, innermost last.
 pub(super) struct Scope(Vec<(String, CelType)>);
 
-type CheckResult = Result<CelType, String>;
+pub(super) type CheckResult = Result<CelType, String>;
 
 /// Names of types are values in CEL, which the library does not support.
 const TYPE_NAMES: [&str; 10] = [
@@ -166,39 +166,7 @@ impl Scope {
             .map(|a| self.check_expression(a))
             .collect::<Result<Vec<_>, _>>()?;
         check_literals(name, arguments)?;
-        let mut fitting: Option<(bool, CelType)> = None;
-        for overload in all_overloads()
-            .iter()
-            .filter(|o| o.name == row && o.arguments.len() == given.len())
-        {
-            let mut bound = [None, None];
-            let on = match (&receiver, &overload.receiver) {
-                (None, None) => true,
-                (Some(of), Some(wanted)) => of.is_assignable_to(wanted, &mut bound),
-                _ => false,
-            };
-            if !on
-                || !given
-                    .iter()
-                    .zip(&overload.arguments)
-                    .all(|(of, wanted)| of.is_assignable_to(wanted, &mut bound))
-            {
-                continue;
-            }
-            let result = overload.result.bind_parameters(&bound);
-            fitting = Some(match fitting.take() {
-                None => (overload.evaluated, result),
-                // Which overload applies is known only at evaluation.
-                Some((evaluated, other)) => (
-                    evaluated || overload.evaluated,
-                    if other == result {
-                        result
-                    } else {
-                        CelType::Dyn
-                    },
-                ),
-            });
-        }
+        let fitting = find_overload(row, receiver.as_ref(), &given);
         match fitting {
             Some((true, result)) => Ok(result),
             Some((false, _)) => Err(not_evaluated(&format!(
@@ -253,6 +221,48 @@ impl Scope {
         self.0.push((comprehension.accu_var.clone(), accumulated));
         self.check_expression(&comprehension.result)
     }
+}
+
+/// The result of the overloads that accept these arguments, and whether pocket can evaluate it.
+fn find_overload(
+    row: &str,
+    receiver: Option<&CelType>,
+    given: &[CelType],
+) -> Option<(bool, CelType)> {
+    let mut fitting: Option<(bool, CelType)> = None;
+    for overload in all_overloads()
+        .iter()
+        .filter(|o| o.name == row && o.arguments.len() == given.len())
+    {
+        let mut bound = [None, None];
+        let on = match (receiver, &overload.receiver) {
+            (None, None) => true,
+            (Some(of), Some(wanted)) => of.is_assignable_to(wanted, &mut bound),
+            _ => false,
+        };
+        if !on
+            || !given
+                .iter()
+                .zip(&overload.arguments)
+                .all(|(of, wanted)| of.is_assignable_to(wanted, &mut bound))
+        {
+            continue;
+        }
+        let result = overload.result.bind_parameters(&bound);
+        fitting = Some(match fitting.take() {
+            None => (overload.evaluated, result),
+            // Which overload applies is known only at evaluation.
+            Some((evaluated, other)) => (
+                evaluated || overload.evaluated,
+                if other == result {
+                    result
+                } else {
+                    CelType::Dyn
+                },
+            ),
+        });
+    }
+    fitting
 }
 
 /// Macros of Kubernetes' CEL that the library does not expand; here they are still calls.
