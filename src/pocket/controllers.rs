@@ -79,101 +79,54 @@ pub fn spawn(client: Client, tracker: &TaskTracker, stop: &CancellationToken) {
         jobs: Cache::default(),
         recorders: COMPONENTS.into_iter().map(recorder).collect(),
     });
-    start_controller(
-        &shared,
-        tracker,
-        stop,
-        "deployment",
-        deployment::enqueue_changes,
-        |s, k| Box::pin(deployment::reconcile_deployment(s, k)),
-    );
-    start_controller(
-        &shared,
-        tracker,
-        stop,
-        "replicaset",
-        replicaset::enqueue_changes,
-        |s, k| Box::pin(replicaset::reconcile_replica_set(s, k)),
-    );
-    start_controller(
-        &shared,
-        tracker,
-        stop,
-        "statefulset",
-        statefulset::enqueue_changes,
-        |s, k| Box::pin(statefulset::reconcile_stateful_set(s, k)),
-    );
-    start_controller(
-        &shared,
-        tracker,
-        stop,
-        "endpoints",
-        endpoints::enqueue_changes,
-        |s, k| Box::pin(endpoints::reconcile_slices(s, k)),
-    );
-    start_controller(
-        &shared,
-        tracker,
-        stop,
-        "job",
-        job::enqueue_changes,
-        |s, k| Box::pin(job::reconcile_job(s, k)),
-    );
+    start_controllers(&shared, tracker, stop);
     garbage::spawn(client.clone(), tracker, stop);
-    tracker.spawn(event_expiry::run_expiry(client.clone(), stop.clone()));
-    tracker.spawn(
-        shared
-            .services
-            .clone()
-            .run_watch(Api::all(client.clone()), stop.clone()),
-    );
-    tracker.spawn(
-        shared
-            .slices
-            .clone()
-            .run_watch(Api::all(client.clone()), stop.clone()),
-    );
-    tracker.spawn(
-        shared
-            .endpoints
-            .clone()
-            .run_watch(Api::all(client.clone()), stop.clone()),
-    );
-    tracker.spawn(
-        shared
-            .jobs
-            .clone()
-            .run_watch(Api::all(client.clone()), stop.clone()),
-    );
-    tracker.spawn(
-        shared
-            .deployments
-            .clone()
-            .run_watch(Api::all(client.clone()), stop.clone()),
-    );
-    tracker.spawn(
-        shared
-            .sets
-            .clone()
-            .run_watch(Api::all(client.clone()), stop.clone()),
-    );
-    tracker.spawn(
-        shared
-            .stateful
-            .clone()
-            .run_watch(Api::all(client.clone()), stop.clone()),
-    );
-    tracker.spawn(
-        shared
-            .revisions
-            .clone()
-            .run_watch(Api::all(client.clone()), stop.clone()),
-    );
-    tracker.spawn(
-        shared
-            .pods
-            .clone()
-            .run_watch(Api::all(client), stop.clone()),
+    tracker.spawn(event_expiry::run_expiry(client, stop.clone()));
+    watch_all(&shared, tracker, stop);
+}
+
+fn start_controllers(
+    shared: &Arc<ControllerContext>,
+    tracker: &TaskTracker,
+    stop: &CancellationToken,
+) {
+    let start = |name, watch, look| start_controller(shared, tracker, stop, name, watch, look);
+    start("deployment", deployment::enqueue_changes, |s, k| {
+        Box::pin(deployment::reconcile_deployment(s, k))
+    });
+    start("replicaset", replicaset::enqueue_changes, |s, k| {
+        Box::pin(replicaset::reconcile_replica_set(s, k))
+    });
+    start("statefulset", statefulset::enqueue_changes, |s, k| {
+        Box::pin(statefulset::reconcile_stateful_set(s, k))
+    });
+    start("endpoints", endpoints::enqueue_changes, |s, k| {
+        Box::pin(endpoints::reconcile_slices(s, k))
+    });
+    start("job", job::enqueue_changes, |s, k| {
+        Box::pin(job::reconcile_job(s, k))
+    });
+}
+
+/// Keeps the shared caches up to date.
+fn watch_all(shared: &ControllerContext, tracker: &TaskTracker, stop: &CancellationToken) {
+    macro_rules! watch {
+        ($($cache:ident),*) => {
+            $(tracker.spawn(
+                shared.$cache.clone().run_watch(Api::all(shared.client.clone()), stop.clone()),
+            );)*
+        };
+    }
+    watch!(
+        services,
+        slices,
+        endpoints,
+        jobs,
+        deployments,
+        sets,
+        stateful,
+        revisions,
+        pods
     );
 }
 

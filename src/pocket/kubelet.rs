@@ -140,14 +140,6 @@ pub fn spawn(
     let pods_dir = config.state.join("pods");
     let images = Images::open_in(&config.state)?;
     let logs = Arc::new(ContainerLogs::new(&pods_dir));
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let http = reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .tls_danger_accept_invalid_certs(true)
-        .pool_max_idle_per_host(0)
-        .build()
-        .unwrap_or_default();
     let marks = Marks::new(&config.state);
     let unused = CancellationToken::new();
     let guarding = guard::keep_running(
@@ -171,7 +163,7 @@ pub fn spawn(
         logs: logs.clone(),
         addresses: address::Addresses::new(config.network),
         events: Recorder::start(client.clone(), "kubelet", tracker, stop.clone()),
-        http,
+        http: build_probe_client(),
         back_off: config.back_off,
         closing: stop.clone(),
         marks,
@@ -183,10 +175,35 @@ pub fn spawn(
         stop.clone(),
     ));
     let cache: Cache<Pod> = Cache::default();
-    let (tracker_, pods) = (
-        tracker.clone(),
-        Mutex::new(HashMap::<String, watch::Sender<Option<Arc<Pod>>>>::new()),
-    );
+    follow_pods(&cache, node, tracker);
+    let (stop, node_pods) = (stop.clone(), config.state.join("pods"));
+    tracker.spawn(async move {
+        // Guard and pods start afterwards, because the clean-up kills everything with this state
+        // folder's mark.
+        former.await;
+        tokio::spawn(guarding);
+        remove_gone(&client, &node_pods).await;
+        cache.run_watch(Api::all(client.clone()), stop).await;
+    });
+    Ok(logs)
+}
+
+/// A client that sends each probe on a connection of its own, wherever it goes.
+fn build_probe_client() -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .tls_danger_accept_invalid_certs(true)
+        .pool_max_idle_per_host(0)
+        .build()
+        .unwrap_or_default()
+}
+
+/// Starts a task for each pod of this node, and tells it what becomes of its object.
+fn follow_pods(cache: &Cache<Pod>, node: Arc<NodeContext>, tracker: &TaskTracker) {
+    let pods = Mutex::new(HashMap::<String, watch::Sender<Option<Arc<Pod>>>>::new());
+    let tracker = tracker.clone();
     cache.on_change(move |old, new| {
         let mut pods = pods.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(old) = old
@@ -207,20 +224,10 @@ pub fn spawn(
             None => {
                 let (tx, rx) = watch::channel(Some(pod.clone()));
                 pods.insert(uid, tx);
-                tracker_.spawn(pod::run_pod(node.clone(), pod, rx));
+                tracker.spawn(pod::run_pod(node.clone(), pod, rx));
             }
         }
     });
-    let (stop, node_pods) = (stop.clone(), config.state.join("pods"));
-    tracker.spawn(async move {
-        // Guard and pods start afterwards, because the clean-up kills everything with this state
-        // folder's mark.
-        former.await;
-        tokio::spawn(guarding);
-        remove_gone(&client, &node_pods).await;
-        cache.run_watch(Api::all(client.clone()), stop).await;
-    });
-    Ok(logs)
 }
 
 /// Removes the folders of pods that no longer exist, for example after pocket was killed.

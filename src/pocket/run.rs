@@ -5,7 +5,7 @@
 //! flushed and closed.
 
 use std::{
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -161,26 +161,18 @@ impl Pocket {
             kubelet,
         }));
         controllers::spawn(client.clone(), &deciding.tasks, &deciding.stop);
-        let unused = unused::run_cleanup(
+        deciding.tasks.spawn(unused::run_cleanup(
             server.store().clone(),
             Images::open_in(dir)?,
             deciding.stop.clone(),
-        );
-        deciding.tasks.spawn(unused);
+        ));
         controllers::namespaces::spawn(
             client.clone(),
             identity.authorities(),
             &deciding.tasks,
             &deciding.stop,
         );
-        let (stop, node) = (gateway.stop.clone(), IpAddr::from(network.node_address()));
-        gateway.tasks.spawn(async move {
-            if let Err(why) =
-                gateway::run_gateway(client, node, move |hop| hops.write(hop), stop).await
-            {
-                tracing::error!(%why, "the lane gateway ended");
-            }
-        });
+        start_gateway(client, network, hops, &gateway);
         serve::write_kubeconfig(dir, network, &identity)?;
         api.tasks.spawn(serve::run_renewal(
             dir.into(),
@@ -188,12 +180,7 @@ impl Pocket {
             identity.clone(),
             api.stop.clone(),
         ));
-        let (server_, stop) = (server.clone(), api.stop.clone());
-        api.tasks.spawn(async move {
-            if let Err(why) = serve::serve_api(server_, listener, identity, stop).await {
-                tracing::error!(%why, "the API is not served on the network");
-            }
-        });
+        start_api(server.clone(), listener, identity, &api);
         Ok(Self {
             dir: dir.into(),
             server,
@@ -224,4 +211,23 @@ impl Pocket {
         }
         self.server.close().await;
     }
+}
+
+fn start_gateway(client: Client, network: Network, hops: HopLog, stage: &Stage) {
+    let (stop, node) = (stage.stop.clone(), IpAddr::from(network.node_address()));
+    stage.tasks.spawn(async move {
+        if let Err(why) = gateway::run_gateway(client, node, move |hop| hops.write(hop), stop).await
+        {
+            tracing::error!(%why, "the lane gateway ended");
+        }
+    });
+}
+
+fn start_api(server: ApiServer, listener: TcpListener, identity: Identity, stage: &Stage) {
+    let stop = stage.stop.clone();
+    stage.tasks.spawn(async move {
+        if let Err(why) = serve::serve_api(server, listener, identity, stop).await {
+            tracing::error!(%why, "the API is not served on the network");
+        }
+    });
 }

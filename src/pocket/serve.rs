@@ -56,16 +56,7 @@ pub async fn serve_api(
         Admission::for_descriptor_share(CONNECTION_SHARE, 1),
         listener.local_addr()?,
     );
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HANDSHAKE_TIMEOUT);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(HANDSHAKE_TIMEOUT);
+    let builder = build_server();
     loop {
         let (stream, peer) = tokio::select! {
             () = stop.cancelled() => break,
@@ -106,6 +97,20 @@ pub async fn serve_api(
     }
     let _ = tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await;
     Ok(())
+}
+
+fn build_server() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HANDSHAKE_TIMEOUT);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(HANDSHAKE_TIMEOUT);
+    builder
 }
 
 async fn answer_request(

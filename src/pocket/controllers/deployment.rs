@@ -7,6 +7,7 @@ use super::pods::{controller_of, is_finished, selector_matches};
 use super::queue::{ReconcileResult, WorkQueue};
 use super::{ownership, write};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, ResourceExt};
 use plan::{Action, SyncInput};
@@ -84,14 +85,11 @@ pub(super) async fn reconcile_deployment(
         .iter()
         .map(|rs| (**rs).clone())
         .collect();
-    let mut pods = BTreeMap::new();
-    if model::is_recreate(&d) {
-        for pod in shared.pods.list(&at.0).iter().filter(|p| !is_finished(p)) {
-            if let Some(owner) = controller_of(&pod.metadata) {
-                *pods.entry(owner.uid.clone()).or_insert(0) += 1;
-            }
-        }
-    }
+    let pods = if model::is_recreate(&d) {
+        count_pods(&shared.pods.list(&at.0))
+    } else {
+        BTreeMap::new()
+    };
     let input = SyncInput {
         deployment: &d,
         sets: &own,
@@ -101,14 +99,8 @@ pub(super) async fn reconcile_deployment(
     let mut plan = plan::plan_sync(&input);
     for action in plan.actions {
         if let ActionOutcome::Collision(n) = apply_action(&shared, &sets_api, action).await? {
-            plan.status.collision_count = Some(
-                n.saturating_add(
-                    d.status
-                        .as_ref()
-                        .and_then(|s| s.collision_count)
-                        .unwrap_or(0),
-                ),
-            );
+            let before = d.status.as_ref().and_then(|s| s.collision_count);
+            plan.status.collision_count = Some(n.saturating_add(before.unwrap_or(0)));
         }
     }
     for note in plan.notes {
@@ -134,6 +126,17 @@ pub(super) async fn reconcile_deployment(
         shared.deployments.record_write(&d);
     }
     Ok(plan.requeue)
+}
+
+/// Unfinished pods by the uid of their controller.
+fn count_pods(all: &[Arc<Pod>]) -> BTreeMap<String, i32> {
+    let mut pods = BTreeMap::new();
+    for pod in all.iter().filter(|p| !is_finished(p)) {
+        if let Some(owner) = controller_of(&pod.metadata) {
+            *pods.entry(owner.uid.clone()).or_insert(0) += 1;
+        }
+    }
+    pods
 }
 
 enum ActionOutcome {

@@ -110,26 +110,8 @@ pub(super) async fn reconcile_slices(
         .unwrap_or_default();
     let api: Api<EndpointSlice> = Api::namespaced(shared.client.clone(), &at.0);
     for slice in &wanted {
-        let name = slice.name_any();
-        let before = old.iter().find(|o| o.name_any() == name);
-        match before {
-            Some(before) if is_same_slice(before, slice) => {}
-            Some(before) => {
-                let mut next = slice.clone();
-                next.metadata.resource_version = before.resource_version();
-                if let Some(next) = write::ignore_not_found(
-                    api.replace(&name, &PostParams::default(), &next).await,
-                )? {
-                    shared.slices.record_write(&next);
-                }
-            }
-            None => {
-                let made = api.create(&PostParams::default(), slice).await;
-                if let Some(made) = write::ignore_not_found(made)? {
-                    shared.slices.record_write(&made);
-                }
-            }
-        }
+        let before = old.iter().find(|o| o.name_any() == slice.name_any());
+        write_slice(&shared, &api, slice, before.map(|before| &**before)).await?;
     }
     for slice in old
         .iter()
@@ -150,6 +132,29 @@ pub(super) async fn reconcile_slices(
     }
     legacy::reconcile_endpoints(&shared, &at, service.as_deref(), &wanted).await?;
     Ok(None)
+}
+
+/// Creates a slice, or replaces the one that was there unless it is the same.
+async fn write_slice(
+    shared: &ControllerContext,
+    api: &Api<EndpointSlice>,
+    slice: &EndpointSlice,
+    before: Option<&EndpointSlice>,
+) -> kube::Result<()> {
+    let params = PostParams::default();
+    let written = match before {
+        Some(before) if is_same_slice(before, slice) => return Ok(()),
+        Some(before) => {
+            let mut next = slice.clone();
+            next.metadata.resource_version = before.resource_version();
+            api.replace(&slice.name_any(), &params, &next).await
+        }
+        None => api.create(&params, slice).await,
+    };
+    if let Some(written) = write::ignore_not_found(written)? {
+        shared.slices.record_write(&written);
+    }
+    Ok(())
 }
 
 fn is_same_slice(one: &EndpointSlice, two: &EndpointSlice) -> bool {

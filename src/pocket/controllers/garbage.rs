@@ -145,34 +145,21 @@ impl GarbageCollector {
                 .await;
         }
         let dependents = self.lock_state().graph.dependents(&node.uid);
-        let has = |name: &str| latest.finalizers.iter().flatten().any(|f| f == name);
-        let policy = if waited_for && !dependents.is_empty() {
-            // Without this, a cycle of owners would wait for itself forever.
-            if dependents
-                .iter()
-                .any(|d| d.waits == Some(DeletionWait::Foreground))
-                && node.owners.iter().any(blocks_owner_deletion)
-            {
-                let free = node.owners.iter().map(|o| OwnerReference {
-                    block_owner_deletion: None,
-                    ..o.clone()
-                });
-                return self
-                    .patch_metadata(
-                        &node.resource,
-                        &latest,
-                        json!({"ownerReferences": free.collect::<Vec<_>>()}),
-                    )
-                    .await;
-            }
-            PropagationPolicy::Foreground
-        } else if has(ORPHAN) {
-            PropagationPolicy::Orphan
-        } else if has(FOREGROUND) {
-            PropagationPolicy::Foreground
-        } else {
-            PropagationPolicy::Background
-        };
+        // Without this, a cycle of owners would wait for itself forever.
+        if waited_for && has_blocked_cycle(node, &dependents) {
+            let free = node.owners.iter().map(|o| OwnerReference {
+                block_owner_deletion: None,
+                ..o.clone()
+            });
+            return self
+                .patch_metadata(
+                    &node.resource,
+                    &latest,
+                    json!({"ownerReferences": free.collect::<Vec<_>>()}),
+                )
+                .await;
+        }
+        let policy = choose_policy(&latest, waited_for && !dependents.is_empty());
         let params = DeleteParams {
             propagation_policy: Some(policy),
             ..DeleteParams::default()
@@ -319,6 +306,28 @@ impl GarbageCollector {
                 .await,
         )
         .map(drop)
+    }
+}
+
+/// Whether the owners of an object wait for dependents of it that wait for it in turn.
+fn has_blocked_cycle(node: &Node, dependents: &[Arc<Node>]) -> bool {
+    dependents
+        .iter()
+        .any(|d| d.waits == Some(DeletionWait::Foreground))
+        && node.owners.iter().any(blocks_owner_deletion)
+}
+
+/// How to delete an object: as its finalizers say, unless its own owner waits for it.
+fn choose_policy(latest: &ObjectMeta, waited_for: bool) -> PropagationPolicy {
+    let has = |name: &str| latest.finalizers.iter().flatten().any(|f| f == name);
+    if waited_for {
+        PropagationPolicy::Foreground
+    } else if has(ORPHAN) {
+        PropagationPolicy::Orphan
+    } else if has(FOREGROUND) {
+        PropagationPolicy::Foreground
+    } else {
+        PropagationPolicy::Background
     }
 }
 

@@ -6,7 +6,7 @@ use super::pods::{controller_of, is_active, is_controlled_by, phase};
 use super::queue::{ReconcileResult, WorkQueue};
 use super::{ControllerContext, ownership, write};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::batch::v1::{Job, JobCondition, JobStatus};
+use k8s_openapi::api::batch::v1::{Job, JobCondition, JobSpec, JobStatus};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{DeleteParams, ObjectMeta, PostParams, PropagationPolicy};
@@ -54,11 +54,9 @@ struct PodCounts {
 
 fn plan_job(job: &Job, seen: &PodCounts, now: Timestamp) -> JobPlan {
     let spec = job.spec.clone().unwrap_or_default();
-    let number = |n: Option<i32>, default: i32| usize::try_from(n.unwrap_or(default)).unwrap_or(0);
-    let parallel = number(spec.parallelism, 1);
+    let parallel = count_or(spec.parallelism, 1);
     // Without `completions` one success is enough, and no pod starts after it.
-    let wanted = spec.completions.map_or(1, |n| number(Some(n), 1));
-    let limit = number(spec.backoff_limit, 6);
+    let wanted = spec.completions.map_or(1, |n| count_or(Some(n), 1));
     let since = job
         .status
         .as_ref()
@@ -69,21 +67,8 @@ fn plan_job(job: &Job, seen: &PodCounts, now: Timestamp) -> JobPlan {
         .and_then(|s| since.checked_add(SignedDuration::from_secs(s)).ok());
     let until =
         |at: Timestamp| Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO);
-    if seen.succeeded >= wanted {
-        let message = format!("{wanted} of {wanted} pods succeeded");
-        return JobPlan {
-            stop: spec.completions.is_some(),
-            end: Some(("Complete", "CompletionsReached", message)),
-            ..JobPlan::default()
-        };
-    }
-    if seen.failed > limit {
-        let message = "Job has reached the specified backoff limit".to_owned();
-        return JobPlan {
-            stop: true,
-            end: Some(("Failed", "BackoffLimitExceeded", message)),
-            ..JobPlan::default()
-        };
+    if let Some(plan) = plan_end(&spec, seen, wanted) {
+        return plan;
     }
     if deadline.is_some_and(|d| d <= now) {
         let message = "Job was active longer than specified deadline".to_owned();
@@ -103,13 +88,9 @@ fn plan_job(job: &Job, seen: &PodCounts, now: Timestamp) -> JobPlan {
     let missing = (wanted - seen.succeeded)
         .min(parallel)
         .saturating_sub(seen.active);
-    let pause = seen.last_failure.map(|at| {
-        let doublings = u32::try_from(seen.failed.saturating_sub(1))
-            .unwrap_or(u32::MAX)
-            .min(16);
-        let pause = (BACK_OFF * 2_u32.pow(doublings)).min(MAX_BACK_OFF);
-        until(at.checked_add(pause).unwrap_or(at))
-    });
+    let pause = seen
+        .last_failure
+        .map(|at| until(back_off_end(at, seen.failed)));
     match pause.filter(|p| !p.is_zero() && missing > 0) {
         Some(pause) => JobPlan {
             again: Some(due.map_or(pause, |d| d.min(pause))),
@@ -121,6 +102,40 @@ fn plan_job(job: &Job, seen: &PodCounts, now: Timestamp) -> JobPlan {
             ..JobPlan::default()
         },
     }
+}
+
+fn count_or(given: Option<i32>, default: i32) -> usize {
+    usize::try_from(given.unwrap_or(default)).unwrap_or(0)
+}
+
+/// The end of a Job whose pods have succeeded, or failed too often.
+fn plan_end(spec: &JobSpec, seen: &PodCounts, wanted: usize) -> Option<JobPlan> {
+    if seen.succeeded >= wanted {
+        let message = format!("{wanted} of {wanted} pods succeeded");
+        return Some(JobPlan {
+            stop: spec.completions.is_some(),
+            end: Some(("Complete", "CompletionsReached", message)),
+            ..JobPlan::default()
+        });
+    }
+    if seen.failed > count_or(spec.backoff_limit, 6) {
+        let message = "Job has reached the specified backoff limit".to_owned();
+        return Some(JobPlan {
+            stop: true,
+            end: Some(("Failed", "BackoffLimitExceeded", message)),
+            ..JobPlan::default()
+        });
+    }
+    None
+}
+
+/// When the next pod may start after a failure.
+fn back_off_end(at: Timestamp, failed: usize) -> Timestamp {
+    let doublings = u32::try_from(failed.saturating_sub(1))
+        .unwrap_or(u32::MAX)
+        .min(16);
+    let pause = (BACK_OFF * 2_u32.pow(doublings)).min(MAX_BACK_OFF);
+    at.checked_add(pause).unwrap_or(at)
 }
 
 pub(super) async fn reconcile_job(
@@ -142,24 +157,12 @@ pub(super) async fn reconcile_job(
     let api: Api<Pod> = Api::namespaced(shared.client.clone(), &at.0);
     let mut pods = shared.pods.list(&at.0);
     pods.retain(|p| is_controlled_by(&p.metadata, job.metadata.uid.as_deref()));
-    let count = |want: &str| pods.iter().filter(|p| phase(p) == want).count();
     let running: Vec<&Arc<Pod>> = pods.iter().filter(|p| is_active(p)).collect();
-    let seen = PodCounts {
-        active: running.len(),
-        succeeded: count("Succeeded"),
-        failed: count("Failed"),
-        last_failure: pods
-            .iter()
-            .filter(|p| phase(p) == "Failed")
-            .filter_map(|p| pod_end_time(p))
-            .max(),
-    };
+    let seen = count_pods(&pods, running.len());
     let plan = plan_job(&job, &seen, now);
-    let mut made = 0;
     for _ in 0..plan.create {
         let pod = api.create(&PostParams::default(), &new_pod(&job)).await?;
         shared.pods.record_write(&pod);
-        made += 1;
         let text = format!("Created pod: {}", pod.name_any());
         shared.event_recorder("job-controller").record_normal(
             object_reference(job.as_ref()),
@@ -173,29 +176,12 @@ pub(super) async fn reconcile_job(
             shared.pods.record_deletion(pod);
         }
     }
-    let number = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
     let mut status = job.status.clone().unwrap_or_default();
     status.start_time.get_or_insert(Time(whole));
-    let left = if plan.stop { 0 } else { seen.active + made };
-    // As in Kubernetes, zero counts are omitted.
-    let some = |n: usize| (n > 0).then(|| number(n));
-    (status.active, status.succeeded, status.failed) =
-        (some(left), some(seen.succeeded), some(seen.failed));
-    status.ready = Some(number(
-        running
-            .iter()
-            .filter(|p| !plan.stop && super::pods::is_ready(p))
-            .count(),
-    ));
+    set_counts(&mut status, &seen, &plan, &running);
     if let Some((kind, reason, message)) = plan.end {
         set_finished(&mut status, kind, reason, &message, whole);
-        let recorder = shared.event_recorder("job-controller");
-        match kind {
-            "Complete" => {
-                recorder.record_normal(object_reference(job.as_ref()), "Completed", "Job completed")
-            }
-            _ => recorder.record_warning(object_reference(job.as_ref()), reason, message),
-        }
+        record_end(&shared, &job, kind, reason, message);
     }
     let jobs: Api<Job> = Api::namespaced(shared.client.clone(), &at.0);
     let written = write::ignore_not_found(
@@ -205,6 +191,53 @@ pub(super) async fn reconcile_job(
         shared.jobs.record_write(&job);
     }
     Ok(plan.again)
+}
+
+fn count_pods(pods: &[Arc<Pod>], active: usize) -> PodCounts {
+    let count = |want: &str| pods.iter().filter(|p| phase(p) == want).count();
+    PodCounts {
+        active,
+        succeeded: count("Succeeded"),
+        failed: count("Failed"),
+        last_failure: pods
+            .iter()
+            .filter(|p| phase(p) == "Failed")
+            .filter_map(|p| pod_end_time(p))
+            .max(),
+    }
+}
+
+/// The counts of a status after the plan; as in Kubernetes, zeros are omitted.
+fn set_counts(status: &mut JobStatus, seen: &PodCounts, plan: &JobPlan, running: &[&Arc<Pod>]) {
+    let number = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
+    let left = if plan.stop {
+        0
+    } else {
+        seen.active + plan.create
+    };
+    let some = |n: usize| (n > 0).then(|| number(n));
+    (status.active, status.succeeded, status.failed) =
+        (some(left), some(seen.succeeded), some(seen.failed));
+    status.ready = Some(number(
+        running
+            .iter()
+            .filter(|p| !plan.stop && super::pods::is_ready(p))
+            .count(),
+    ));
+}
+
+fn record_end(
+    shared: &ControllerContext,
+    job: &Job,
+    kind: &str,
+    reason: &'static str,
+    message: String,
+) {
+    let recorder = shared.event_recorder("job-controller");
+    match kind {
+        "Complete" => recorder.record_normal(object_reference(job), "Completed", "Job completed"),
+        _ => recorder.record_warning(object_reference(job), reason, message),
+    }
 }
 
 fn set_finished(status: &mut JobStatus, kind: &str, reason: &str, message: &str, now: Timestamp) {

@@ -1,14 +1,19 @@
-//! One container during the life of its pod: start, watch, stop, back off, restart.
+//! One container during the life of its pod: start, watch (`health`), stop, back off, restart.
+
+mod health;
 
 use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Container, LifecycleHandler, ObjectReference, Pod};
-use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, timeout};
+use k8s_openapi::api::core::v1::{Container, ObjectReference, Pod};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
 
-use super::probe::{self, ProbeEvent, ProbeTarget};
+use self::health::run_hook;
+use super::probe::ProbeTarget;
 use super::process::{Launch, Process, find_program};
 use super::shared_status::{SharedStatus, terminated_state};
 use super::{NodeContext, env, foreign_listeners, volumes};
@@ -38,6 +43,32 @@ enum EndReason {
     Exited(i32),
     StopRequested(u64),
     Unhealthy(String, u64),
+}
+
+/// Why a container cannot be launched as its pod says.
+#[derive(Debug, thiserror::Error)]
+enum LaunchError {
+    #[error(transparent)]
+    References(#[from] kube::Error),
+    #[error(transparent)]
+    Environment(#[from] env::EnvError),
+    #[error("no command specified")]
+    NoCommand,
+    #[error("{}: {why}", .path.display())]
+    Folder { path: PathBuf, why: io::Error },
+}
+
+/// Why the process of a container did not start.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error("working directory {} does not exist", .0.display())]
+    NoFolder(PathBuf),
+    #[error("exec: {0:?}: executable file not found")]
+    NoProgram(String),
+    #[error("log of the container: {0}")]
+    Log(io::Error),
+    #[error(transparent)]
+    Process(io::Error),
 }
 
 impl ContainerRunner {
@@ -203,6 +234,7 @@ impl ContainerRunner {
             match self.build_launch(&image, uid, number).await {
                 Ok(launch) => return Some((image, launch)),
                 Err(why) => {
+                    let why = why.to_string();
                     self.board
                         .set_waiting(&name, "CreateContainerConfigError", Some(why.clone()));
                     self.emit_warning("Failed", format!("Error: {why}"));
@@ -214,12 +246,14 @@ impl ContainerRunner {
         }
     }
 
-    async fn build_launch(&self, image: &Image, uid: &str, number: i32) -> Result<Launch, String> {
+    async fn build_launch(
+        &self,
+        image: &Image,
+        uid: &str,
+        number: i32,
+    ) -> Result<Launch, LaunchError> {
         let node = &self.node;
-        let found = node
-            .list_references(&self.pod)
-            .await
-            .map_err(|e| e.to_string())?;
+        let found = node.list_references(&self.pod).await?;
         let dir = node.pods.join(uid);
         let mut base: BTreeMap<String, String> = BTreeMap::new();
         base.insert(
@@ -247,7 +281,7 @@ impl ContainerRunner {
         let vars = env::build_variables(&self.container, base, &from)?;
         let words = env::command_line(&self.container, image.entrypoint(&node.graylane), &vars);
         if words.is_empty() {
-            return Err("no command specified".into());
+            return Err(LaunchError::NoCommand);
         }
         let dir = self
             .container
@@ -256,7 +290,10 @@ impl ContainerRunner {
             .filter(|d| !d.is_empty());
         let dir = dir.map_or_else(|| image.working_dir(), |d| image.dir.join(d));
         let lock = node.pods.join(uid).join(&self.container.name);
-        std::fs::create_dir_all(&lock).map_err(|e| format!("{}: {e}", lock.display()))?;
+        std::fs::create_dir_all(&lock).map_err(|why| LaunchError::Folder {
+            path: lock.clone(),
+            why,
+        })?;
         let mark = node.marks.run_mark(uid, &self.container.name, number);
         Ok(Launch {
             words,
@@ -270,23 +307,9 @@ impl ContainerRunner {
     /// Runs the container once and returns its exit code.
     async fn run_once(&mut self, image: &Image, launch: &Launch, uid: &str, number: i32) -> i32 {
         let name = self.container.name.clone();
-        let missing = !launch.dir.is_dir();
-        if missing || find_program(&launch.words[0], &launch.env, &launch.dir).is_none() {
-            let why = match missing {
-                true => format!("working directory {} does not exist", launch.dir.display()),
-                false => format!("exec: {:?}: executable file not found", launch.words[0]),
-            };
-            return self.failed_to_start(number, why);
-        }
-        let log = match self.node.logs.start_run(uid, &name, number) {
-            Ok(log) => log,
-            Err(why) => {
-                return self.failed_to_start(number, format!("log of the container: {why}"));
-            }
-        };
-        let mut process = match Process::start(&self.node.graylane, launch, Some(log)) {
+        let mut process = match self.start_process(launch, uid, number) {
             Ok(process) => process,
-            Err(why) => return self.failed_to_start(number, why.to_string()),
+            Err(why) => return self.failed_to_start(number, why),
         };
         if let Some(why) = foreign_listeners::find_at_any_port(self.ip, &launch.mark) {
             self.emit_warning("AddressTaken", why);
@@ -308,37 +331,8 @@ impl ContainerRunner {
             graylane: self.node.graylane.clone(),
             http: self.node.http.clone(),
         };
-        let ending = {
-            let watching = self.watch_health(&target);
-            let mut stop = self.stop.clone();
-            tokio::select! {
-                biased;
-                code = process.wait() => EndReason::Exited(code),
-                grace = Self::wait_for_stop(&mut stop) => EndReason::StopRequested(grace),
-                (why, grace) = watching => EndReason::Unhealthy(why, grace),
-            }
-        };
-        let (code, message) = match ending {
-            // The failure may be due to another process that listens on the container's port.
-            EndReason::Exited(code) => (
-                code,
-                (code != 0)
-                    .then(|| target.find_foreign_listener())
-                    .flatten(),
-            ),
-            EndReason::StopRequested(grace) => {
-                self.emit_event("Killing", format!("Stopping container {name}"));
-                (self.stop_process(&mut process, &target, grace).await, None)
-            }
-            EndReason::Unhealthy(why, grace) => {
-                self.emit_event(
-                    "Killing",
-                    format!("Container {name} {why}, will be restarted"),
-                );
-                self.board.update_container(&name, |s| s.ready = false);
-                (self.stop_process(&mut process, &target, grace).await, None)
-            }
-        };
+        let ending = self.wait_for_end(&mut process, &target).await;
+        let (code, message) = self.end_process(&mut process, &target, ending).await;
         let reason = match code {
             0 => "Completed",
             c if c == i32::from(shim::CANNOT_START) => "StartError",
@@ -351,7 +345,70 @@ impl ContainerRunner {
         code
     }
 
-    fn failed_to_start(&self, number: i32, why: String) -> i32 {
+    fn start_process(
+        &self,
+        launch: &Launch,
+        uid: &str,
+        number: i32,
+    ) -> Result<Process, StartError> {
+        let missing = !launch.dir.is_dir();
+        if missing {
+            return Err(StartError::NoFolder(launch.dir.clone()));
+        }
+        if find_program(&launch.words[0], &launch.env, &launch.dir).is_none() {
+            return Err(StartError::NoProgram(launch.words[0].clone()));
+        }
+        let log = self
+            .node
+            .logs
+            .start_run(uid, &self.container.name, number)
+            .map_err(StartError::Log)?;
+        Process::start(&self.node.graylane, launch, Some(log)).map_err(StartError::Process)
+    }
+
+    async fn wait_for_end(&self, process: &mut Process, target: &ProbeTarget) -> EndReason {
+        let watching = self.watch_health(target);
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            biased;
+            code = process.wait() => EndReason::Exited(code),
+            grace = Self::wait_for_stop(&mut stop) => EndReason::StopRequested(grace),
+            (why, grace) = watching => EndReason::Unhealthy(why, grace),
+        }
+    }
+
+    /// Ends the process if it still runs; returns its exit code and what there is to say.
+    async fn end_process(
+        &self,
+        process: &mut Process,
+        target: &ProbeTarget,
+        ending: EndReason,
+    ) -> (i32, Option<String>) {
+        let name = &self.container.name;
+        match ending {
+            // The failure may be due to another process that listens on the container's port.
+            EndReason::Exited(code) => (
+                code,
+                (code != 0)
+                    .then(|| target.find_foreign_listener())
+                    .flatten(),
+            ),
+            EndReason::StopRequested(grace) => {
+                self.emit_event("Killing", format!("Stopping container {name}"));
+                (self.stop_process(process, target, grace).await, None)
+            }
+            EndReason::Unhealthy(why, grace) => {
+                self.emit_event(
+                    "Killing",
+                    format!("Container {name} {why}, will be restarted"),
+                );
+                self.board.update_container(name, |s| s.ready = false);
+                (self.stop_process(process, target, grace).await, None)
+            }
+        }
+    }
+
+    fn failed_to_start(&self, number: i32, why: StartError) -> i32 {
         let code = i32::from(shim::CANNOT_START);
         self.emit_warning(
             "Failed",
@@ -364,7 +421,7 @@ impl ContainerRunner {
             .update_container(&self.container.name, |s| s.restart_count = number);
         self.board.set_terminated(
             &self.container.name,
-            terminated_state(code, "StartError", Some(why), None),
+            terminated_state(code, "StartError", Some(why.to_string()), None),
         );
         code
     }
@@ -402,112 +459,6 @@ impl ContainerRunner {
         }
         process.kill().await
     }
-
-    /// Runs hooks and probes; returns the reason and the grace period when the container must be
-    /// restarted.
-    async fn watch_health(&self, target: &ProbeTarget) -> (String, u64) {
-        let name = &self.container.name;
-        let own_grace = self
-            .pod
-            .spec
-            .as_ref()
-            .and_then(|s| s.termination_grace_period_seconds)
-            .unwrap_or(30);
-        let grace = |p: Option<i64>| u64::try_from(p.unwrap_or(own_grace)).unwrap_or(0);
-        if let Some(hook) = self
-            .container
-            .lifecycle
-            .as_ref()
-            .and_then(|l| l.post_start.as_ref())
-            && let Err(why) = run_hook(target, hook).await
-        {
-            self.emit_warning(
-                "FailedPostStartHook",
-                format!("PostStartHook failed: {why}"),
-            );
-            return ("failed its PostStartHook".into(), grace(None));
-        }
-        if self.init {
-            return std::future::pending().await;
-        }
-        let (tx, mut told) = mpsc::unbounded_channel();
-        let c = &self.container;
-        if let Some(probe) = &c.startup_probe {
-            let watching = probe::watch_probe(target, probe, false, |t| drop(tx.send(t)));
-            tokio::pin!(watching);
-            loop {
-                let news = tokio::select! {
-                    () = &mut watching => continue,
-                    news = told.recv() => news,
-                };
-                match news {
-                    Some(ProbeEvent::State(true, _)) => break,
-                    Some(ProbeEvent::State(false, _)) => {
-                        return (
-                            "failed startup probe".into(),
-                            grace(probe.termination_grace_period_seconds),
-                        );
-                    }
-                    Some(ProbeEvent::Failed(why)) => {
-                        self.emit_warning("Unhealthy", format!("Startup probe failed: {why}"))
-                    }
-                    None => {}
-                }
-            }
-        }
-        let stranger = c
-            .readiness_probe
-            .is_none()
-            .then(|| target.find_foreign_listener())
-            .flatten();
-        self.board.update_container(name, |s| {
-            s.started = Some(true);
-            s.ready = c.readiness_probe.is_none() && stranger.is_none();
-        });
-        let ready = async {
-            let Some(probe) = &c.readiness_probe else {
-                if let Some(why) = stranger {
-                    self.emit_warning("Unhealthy", format!("Not ready: {why}"));
-                    while target.find_foreign_listener().is_some() {
-                        sleep(Duration::from_secs(1)).await;
-                    }
-                    self.board.update_container(name, |s| s.ready = true);
-                }
-                return std::future::pending().await;
-            };
-            probe::watch_probe(target, probe, false, |told| match told {
-                ProbeEvent::State(yes, _) if self.board.get(name).ready != yes => {
-                    self.board.update_container(name, |s| s.ready = yes)
-                }
-                ProbeEvent::State(..) => {}
-                ProbeEvent::Failed(why) => {
-                    self.emit_warning("Unhealthy", format!("Readiness probe failed: {why}"))
-                }
-            })
-            .await;
-        };
-        let (tx, mut dead) = mpsc::unbounded_channel();
-        let live = async {
-            let Some(probe) = &c.liveness_probe else {
-                return std::future::pending().await;
-            };
-            probe::watch_probe(target, probe, true, |told| match told {
-                ProbeEvent::State(false, _) => {
-                    let _ = tx.send(grace(probe.termination_grace_period_seconds));
-                }
-                ProbeEvent::State(true, _) => {}
-                ProbeEvent::Failed(why) => {
-                    self.emit_warning("Unhealthy", format!("Liveness probe failed: {why}"))
-                }
-            })
-            .await;
-        };
-        tokio::select! {
-            () = ready => std::future::pending().await,
-            () = live => std::future::pending().await,
-            Some(grace) = dead.recv() => ("failed liveness probe".into(), grace),
-        }
-    }
 }
 
 fn image_name(container: &Container) -> &str {
@@ -519,26 +470,6 @@ fn image_name(container: &Container) -> &str {
         .map_or(image, |(name, _)| name)
 }
 
-async fn run_hook(target: &ProbeTarget, hook: &LifecycleHandler) -> Result<(), String> {
-    if let Some(action) = &hook.exec {
-        target
-            .exec_command(action.command.as_deref().unwrap_or_default())
-            .await
-    } else if let Some(action) = &hook.http_get {
-        let limit = Duration::from_secs(30);
-        timeout(limit, target.http_get(action))
-            .await
-            .unwrap_or_else(|_| Err("no answer in 30 s".into()))
-    } else if let Some(action) = &hook.sleep {
-        sleep(Duration::from_secs(
-            u64::try_from(action.seconds).unwrap_or(0),
-        ))
-        .await;
-        Ok(())
-    } else {
-        Ok(())
-    }
-}
 /// Returns the instant `seconds` from now; limited to one year, because an `Instant` can overflow.
 fn deadline_after(seconds: u64) -> Instant {
     Instant::now() + Duration::from_secs(seconds.min(31_536_000))

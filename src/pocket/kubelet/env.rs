@@ -1,7 +1,9 @@
 //! Environment, command and arguments of a container, without I/O: Services, ConfigMaps, Secrets,
 //! the downward API, and `$(VAR)` references.
 
-use k8s_openapi::api::core::v1::{ConfigMap, Container, ObjectFieldSelector, Pod, Secret, Service};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Container, EnvVarSource, ObjectFieldSelector, Pod, Secret, Service,
+};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
@@ -13,6 +15,23 @@ pub struct EnvSources<'a> {
     pub services: &'a [Service],
     pub config_maps: &'a BTreeMap<String, ConfigMap>,
     pub secrets: &'a BTreeMap<String, Secret>,
+}
+
+/// Why the environment of a container cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum EnvError {
+    #[error("fieldPath {0:?} is not supported")]
+    FieldPath(String),
+    #[error("{0} {1:?} not found")]
+    NoObject(&'static str, String),
+    #[error("couldn't find key {key} in {what} {name:?}")]
+    NoKey {
+        what: &'static str,
+        name: String,
+        key: String,
+    },
+    #[error("env {0}: this kind of valueFrom is not supported by pocket")]
+    UnsupportedSource(String),
 }
 
 /// Replaces `$(NAME)` by the value of NAME if there is one, and `$$` by `$`; everything else stays.
@@ -50,7 +69,7 @@ pub fn resolve_field(
     pod: &Pod,
     pod_ip: Ipv4Addr,
     host_ip: Ipv4Addr,
-) -> Result<String, String> {
+) -> Result<String, EnvError> {
     let (meta, spec) = (&pod.metadata, pod.spec.as_ref());
     let path = selector.field_path.as_str();
     let keyed = |prefix: &str| path.strip_prefix(prefix).and_then(|k| k.strip_suffix("']"));
@@ -79,7 +98,7 @@ pub fn resolve_field(
         _ => match (keyed("metadata.labels['"), keyed("metadata.annotations['")) {
             (Some(key), _) => map(&meta.labels, key),
             (_, Some(key)) => map(&meta.annotations, key),
-            _ => return Err(format!("fieldPath {path:?} is not supported")),
+            _ => return Err(EnvError::FieldPath(path.to_owned())),
         },
     })
 }
@@ -140,7 +159,7 @@ pub fn build_variables(
     container: &Container,
     base: BTreeMap<String, String>,
     from: &EnvSources,
-) -> Result<BTreeMap<String, String>, String> {
+) -> Result<BTreeMap<String, String>, EnvError> {
     let mut vars = base;
     let links = from
         .pod
@@ -151,6 +170,27 @@ pub fn build_variables(
     if links {
         vars.extend(service_vars(from.services));
     }
+    extend_from_objects(&mut vars, container, from)?;
+    for var in container.env.iter().flatten() {
+        let Some(source) = &var.value_from else {
+            let value = expand_variables(var.value.as_deref().unwrap_or_default(), &vars);
+            vars.insert(var.name.clone(), value);
+            continue;
+        };
+        let value = read_source(&var.name, source, from)?;
+        if let Some(value) = value {
+            vars.insert(var.name.clone(), value);
+        }
+    }
+    Ok(vars)
+}
+
+/// Adds what `envFrom` names.
+fn extend_from_objects(
+    vars: &mut BTreeMap<String, String>,
+    container: &Container,
+    from: &EnvSources,
+) -> Result<(), EnvError> {
     for source in container.env_from.iter().flatten() {
         let prefix = source.prefix.clone().unwrap_or_default();
         let (what, name, optional, data) = if let Some(r) = &source.config_map_ref {
@@ -173,64 +213,51 @@ pub fn build_variables(
         match data {
             Some(data) => vars.extend(data.into_iter().map(|(k, v)| (format!("{prefix}{k}"), v))),
             None if optional == Some(true) => {}
-            None => return Err(format!("{what} {name:?} not found")),
+            None => return Err(EnvError::NoObject(what, name.clone())),
         }
     }
-    for var in container.env.iter().flatten() {
-        let Some(source) = &var.value_from else {
-            let value = expand_variables(var.value.as_deref().unwrap_or_default(), &vars);
-            vars.insert(var.name.clone(), value);
-            continue;
-        };
-        let keyed = |what: &str,
-                     name: &str,
-                     key: &str,
-                     optional: Option<bool>,
-                     data: Option<BTreeMap<String, String>>| match (
-            data,
-            optional == Some(true),
-        ) {
-            (Some(mut data), optional) => match data.remove(key) {
-                None if !optional => Err(format!("couldn't find key {key} in {what} {name:?}")),
-                value => Ok(value),
-            },
-            (None, true) => Ok(None),
-            (None, false) => Err(format!("{what} {name:?} not found")),
-        };
-        let value = if let Some(selector) = &source.field_ref {
-            Some(resolve_field(
-                selector,
-                from.pod,
-                from.pod_ip,
-                from.host_ip,
-            )?)
-        } else if let Some(r) = &source.config_map_key_ref {
-            keyed(
-                "configmap",
-                &r.name,
-                &r.key,
-                r.optional,
-                from.config_maps.get(&r.name).map(config_data),
-            )?
-        } else if let Some(r) = &source.secret_key_ref {
-            keyed(
-                "secret",
-                &r.name,
-                &r.key,
-                r.optional,
-                from.secrets.get(&r.name).map(secret_data),
-            )?
-        } else {
-            return Err(format!(
-                "env {}: this kind of valueFrom is not supported by pocket",
-                var.name
-            ));
-        };
-        if let Some(value) = value {
-            vars.insert(var.name.clone(), value);
-        }
+    Ok(())
+}
+
+/// The value of `valueFrom`; none if what is optional is not there.
+fn read_source(
+    variable: &str,
+    source: &EnvVarSource,
+    from: &EnvSources,
+) -> Result<Option<String>, EnvError> {
+    if let Some(selector) = &source.field_ref {
+        resolve_field(selector, from.pod, from.pod_ip, from.host_ip).map(Some)
+    } else if let Some(r) = &source.config_map_key_ref {
+        let data = from.config_maps.get(&r.name).map(config_data);
+        let entry = ("configmap", r.name.as_str(), r.key.as_str());
+        pick_entry(entry, r.optional == Some(true), data)
+    } else if let Some(r) = &source.secret_key_ref {
+        let data = from.secrets.get(&r.name).map(secret_data);
+        let entry = ("secret", r.name.as_str(), r.key.as_str());
+        pick_entry(entry, r.optional == Some(true), data)
+    } else {
+        Err(EnvError::UnsupportedSource(variable.to_owned()))
     }
-    Ok(vars)
+}
+
+/// The value under a key of an object, which is named by its kind and name.
+fn pick_entry(
+    (what, name, key): (&'static str, &str, &str),
+    optional: bool,
+    data: Option<BTreeMap<String, String>>,
+) -> Result<Option<String>, EnvError> {
+    match data {
+        Some(mut data) => match data.remove(key) {
+            None if !optional => Err(EnvError::NoKey {
+                what,
+                name: name.to_owned(),
+                key: key.to_owned(),
+            }),
+            value => Ok(value),
+        },
+        None if optional => Ok(None),
+        None => Err(EnvError::NoObject(what, name.to_owned())),
+    }
 }
 
 /// Builds the command line: `command` replaces the image's entrypoint with its arguments; `args`
@@ -367,6 +394,7 @@ mod tests {
         assert!(
             build_variables(&missing, BTreeMap::new(), &sources)
                 .unwrap_err()
+                .to_string()
                 .contains("configmap \"none\" not found")
         );
     }

@@ -1,5 +1,6 @@
 //! Life of one pod, from binding it to the node to removing its files.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::container::ContainerRunner;
+use super::container::{ContainerRunner, StopSignal};
 use super::shared_status::SharedStatus;
 use super::status::{compute_status, exit_code, restart_policy, set_condition, to_kube_time};
 use super::{NODE, NodeContext, scheduling, volumes};
@@ -89,57 +90,13 @@ impl PodWorker {
             return false;
         }
         let board = SharedStatus::from_pod(&self.pod);
-        let own = board.read_status().pod_ip.and_then(|ip| ip.parse().ok());
-        let host = self.pod.spec.as_ref().and_then(|s| s.host_network) == Some(true);
         let uid = self.pod.uid().unwrap_or_default();
-        let ip = if host {
-            self.node.ip()
-        } else {
-            let given = self.node.addresses.assign_address(&uid, own);
-            let strangers = given.describe_foreign_listeners();
-            let Some(ip) = given.ip else {
-                let by = strangers.map(|by| format!(": {by}")).unwrap_or_default();
-                self.report_unschedulable(&format!("no address is left in the node network{by}"))
-                    .await;
-                return true;
-            };
-            if let Some(by) = strangers {
-                let text = format!("{by}: this pod has another address, {ip}");
-                self.node
-                    .events
-                    .record_warning(object_reference(&*self.pod), "AddressTaken", text);
-            }
-            ip
+        let Some(ip) = self.find_address(&uid, &board).await else {
+            return true;
         };
-        board.update_pod(|s| {
-            s.pod_ip = Some(ip.to_string());
-            s.pod_ips = Some(vec![PodIP { ip: ip.to_string() }]);
-            s.host_ip = Some(self.node.ip().to_string());
-            s.host_ips = Some(vec![HostIP {
-                ip: self.node.ip().to_string(),
-            }]);
-            s.start_time
-                .get_or_insert_with(|| to_kube_time(crate::pocket::clock::now()));
-            s.qos_class.get_or_insert_with(|| "BestEffort".into());
-        });
+        self.write_addresses(&board, ip);
         let (order, stop) = watch::channel(None);
-        let runner = |container: &Container, init: bool| ContainerRunner {
-            node: self.node.clone(),
-            pod: self.pod.clone(),
-            container: container.clone(),
-            init,
-            ip,
-            board: board.clone(),
-            stop: stop.clone(),
-        };
-        let spec = self.pod.spec.clone().unwrap_or_default();
-        let init: Vec<ContainerRunner> = spec
-            .init_containers
-            .iter()
-            .flatten()
-            .map(|c| runner(c, true))
-            .collect();
-        let main: Vec<ContainerRunner> = spec.containers.iter().map(|c| runner(c, false)).collect();
+        let (init, main) = self.build_runners(ip, &board, &stop);
         let work = run_containers(
             self.node.clone(),
             self.pod.clone(),
@@ -170,6 +127,71 @@ impl PodWorker {
             self.remove().await;
         }
         true
+    }
+
+    /// The address of the node or one of the pod's own; none if none is left, which is reported.
+    async fn find_address(&mut self, uid: &str, board: &SharedStatus) -> Option<Ipv4Addr> {
+        let host = self.pod.spec.as_ref().and_then(|s| s.host_network) == Some(true);
+        if host {
+            return Some(self.node.ip());
+        }
+        let own = board.read_status().pod_ip.and_then(|ip| ip.parse().ok());
+        let given = self.node.addresses.assign_address(uid, own);
+        let strangers = given.describe_foreign_listeners();
+        let Some(ip) = given.ip else {
+            let by = strangers.map(|by| format!(": {by}")).unwrap_or_default();
+            self.report_unschedulable(&format!("no address is left in the node network{by}"))
+                .await;
+            return None;
+        };
+        if let Some(by) = strangers {
+            let text = format!("{by}: this pod has another address, {ip}");
+            self.node
+                .events
+                .record_warning(object_reference(&*self.pod), "AddressTaken", text);
+        }
+        Some(ip)
+    }
+
+    fn write_addresses(&self, board: &SharedStatus, ip: Ipv4Addr) {
+        board.update_pod(|s| {
+            s.pod_ip = Some(ip.to_string());
+            s.pod_ips = Some(vec![PodIP { ip: ip.to_string() }]);
+            s.host_ip = Some(self.node.ip().to_string());
+            s.host_ips = Some(vec![HostIP {
+                ip: self.node.ip().to_string(),
+            }]);
+            s.start_time
+                .get_or_insert_with(|| to_kube_time(crate::pocket::clock::now()));
+            s.qos_class.get_or_insert_with(|| "BestEffort".into());
+        });
+    }
+
+    /// Runners of the init containers and of the others.
+    fn build_runners(
+        &self,
+        ip: Ipv4Addr,
+        board: &SharedStatus,
+        stop: &StopSignal,
+    ) -> (Vec<ContainerRunner>, Vec<ContainerRunner>) {
+        let runner = |container: &Container, init: bool| ContainerRunner {
+            node: self.node.clone(),
+            pod: self.pod.clone(),
+            container: container.clone(),
+            init,
+            ip,
+            board: board.clone(),
+            stop: stop.clone(),
+        };
+        let spec = self.pod.spec.clone().unwrap_or_default();
+        let init: Vec<ContainerRunner> = spec
+            .init_containers
+            .iter()
+            .flatten()
+            .map(|c| runner(c, true))
+            .collect();
+        let main: Vec<ContainerRunner> = spec.containers.iter().map(|c| runner(c, false)).collect();
+        (init, main)
     }
 
     /// Writes status changes while the containers run and forwards requests to stop. Returns
@@ -416,7 +438,7 @@ async fn fill_volumes(
                 };
                 volumes::create_volumes(pod, &node.pods.join(&uid).join("volumes"), &content)
             }
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(error.into()),
         };
         match done {
             Ok(()) => return stop.borrow().is_none(),

@@ -29,8 +29,32 @@ pub struct ProbeTarget {
     pub http: reqwest::Client,
 }
 
+/// Why a probe or a hook failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeFailure {
+    #[error("no port {0:?}")]
+    NoPort(IntOrString),
+    #[error("HTTP probe failed with statuscode: {0}")]
+    Status(u16),
+    #[error("Get {0:?}: {1}")]
+    Get(String, String),
+    #[error("dial tcp {0}: {1}")]
+    Dial(SocketAddrV4, std::io::Error),
+    #[error(transparent)]
+    Start(std::io::Error),
+    #[error("command {0:?} exited with {1}")]
+    Exited(Vec<String>, i32),
+    /// Another process listens where the pod is probed.
+    #[error("{0}")]
+    Foreign(String),
+    #[error("context deadline exceeded ({0} s)")]
+    Deadline(u64),
+    #[error("no answer in {0} s")]
+    NoAnswer(u64),
+}
+
 impl ProbeTarget {
-    fn resolve_port(&self, port: &IntOrString) -> Result<u16, String> {
+    fn resolve_port(&self, port: &IntOrString) -> Result<u16, ProbeFailure> {
         let number = match port {
             IntOrString::Int(n) => Some(*n),
             IntOrString::String(name) => {
@@ -47,11 +71,11 @@ impl ProbeTarget {
         };
         number
             .and_then(|n| u16::try_from(n).ok())
-            .ok_or_else(|| format!("no port {port:?}"))
+            .ok_or_else(|| ProbeFailure::NoPort(port.clone()))
     }
 
     /// Sends a GET request; status 200 to 399 is a success.
-    pub async fn http_get(&self, action: &HTTPGetAction) -> Result<(), String> {
+    pub async fn http_get(&self, action: &HTTPGetAction) -> Result<(), ProbeFailure> {
         let port = self.resolve_port(&action.port)?;
         let host = action
             .host
@@ -68,38 +92,35 @@ impl ProbeTarget {
         }
         match request.send().await {
             Ok(answer) if (200..400).contains(&answer.status().as_u16()) => Ok(()),
-            Ok(answer) => Err(format!(
-                "HTTP probe failed with statuscode: {}",
-                answer.status().as_u16()
-            )),
-            Err(error) => Err(format!("Get {url:?}: {}", root_cause(&error))),
+            Ok(answer) => Err(ProbeFailure::Status(answer.status().as_u16())),
+            Err(error) => Err(ProbeFailure::Get(url, root_cause(&error))),
         }
     }
 
-    pub async fn tcp_connect(&self, port: &IntOrString) -> Result<(), String> {
+    pub async fn tcp_connect(&self, port: &IntOrString) -> Result<(), ProbeFailure> {
         let port = self.resolve_port(port)?;
         let done = TcpStream::connect((IpAddr::from(self.ip), port)).await;
         done.map(drop)
-            .map_err(|e| format!("dial tcp {}:{port}: {e}", self.ip))
+            .map_err(|why| ProbeFailure::Dial(SocketAddrV4::new(self.ip, port), why))
     }
 
     /// Runs a command with the container's environment.
-    pub async fn exec_command(&self, command: &[String]) -> Result<(), String> {
+    pub async fn exec_command(&self, command: &[String]) -> Result<(), ProbeFailure> {
         let launch = Launch {
             words: command.to_vec(),
             lock: None,
             ..self.launch.clone()
         };
         let mut process =
-            Process::start(&self.graylane, &launch, None).map_err(|e| e.to_string())?;
+            Process::start(&self.graylane, &launch, None).map_err(ProbeFailure::Start)?;
         match process.wait().await {
             0 => Ok(()),
-            code => Err(format!("command {command:?} exited with {code}")),
+            code => Err(ProbeFailure::Exited(command.to_vec(), code)),
         }
     }
 
     /// Checks that the probed listener belongs to the pod.
-    fn check_listener(&self, probe: &Probe) -> Result<(), String> {
+    fn check_listener(&self, probe: &Probe) -> Result<(), ProbeFailure> {
         let http = probe
             .http_get
             .as_ref()
@@ -109,7 +130,8 @@ impl ProbeTarget {
             return Ok(());
         };
         let at = SocketAddrV4::new(self.ip, self.resolve_port(port)?);
-        foreign_listeners::find_at(at, &self.launch.mark).map_or(Ok(()), Err)
+        foreign_listeners::find_at(at, &self.launch.mark)
+            .map_or(Ok(()), |why| Err(ProbeFailure::Foreign(why)))
     }
 
     /// Describes another user's process that listens on one of the container's ports.
@@ -126,7 +148,7 @@ impl ProbeTarget {
         })
     }
 
-    async fn try_once(&self, probe: &Probe) -> Result<(), String> {
+    async fn try_once(&self, probe: &Probe) -> Result<(), ProbeFailure> {
         let limit = Duration::from_secs(positive_or_default(probe.timeout_seconds, 1));
         let attempt = async {
             if let Some(action) = &probe.http_get {
@@ -140,8 +162,9 @@ impl ProbeTarget {
                 Ok(())
             }
         };
-        let late = || Err(format!("context deadline exceeded ({} s)", limit.as_secs()));
-        timeout(limit, attempt).await.unwrap_or_else(|_| late())
+        timeout(limit, attempt)
+            .await
+            .unwrap_or(Err(ProbeFailure::Deadline(limit.as_secs())))
     }
 }
 
@@ -210,6 +233,7 @@ pub async fn watch_probe(
             }
             Err(why) if counted => {
                 (good, bad) = (0, bad + 1);
+                let why = why.to_string();
                 tell(ProbeEvent::Failed(why.clone()));
                 if bad >= no_after {
                     // Repeated after every series of failures, because each one must restart the
@@ -294,7 +318,7 @@ mod tests {
             .try_once(&probe(json!({"httpGet": {"path": "/bad", "port": port}})))
             .await
             .unwrap_err();
-        assert_eq!(told, "HTTP probe failed with statuscode: 500");
+        assert_eq!(told.to_string(), "HTTP probe failed with statuscode: 500");
         target
             .try_once(&probe(json!({"tcpSocket": {"port": port}})))
             .await

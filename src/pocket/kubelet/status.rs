@@ -26,45 +26,13 @@ pub fn compute_status(pod: &Pod, status: &mut PodStatus, now: Timestamp) {
         compute_phase(policy, &all)
     };
     status.phase = Some(phase.into());
-    let unready: Vec<&str> = all
-        .iter()
-        .filter(|s| !s.ready)
-        .map(|s| s.name.as_str())
-        .collect();
-    let over = matches!(phase, "Succeeded" | "Failed");
-    let completed = (phase == "Succeeded").then_some("PodCompleted");
-    let not_ready = format!("containers with unready status: [{}]", unready.join(" "));
-    let containers = if unready.is_empty() && !over && initialized {
-        (true, None, None)
-    } else {
-        let told = (phase != "Succeeded").then(|| not_ready.clone());
-        (
-            false,
-            Some(completed.unwrap_or(if phase == "Failed" {
-                "PodFailed"
-            } else {
-                "ContainersNotReady"
-            })),
-            told,
-        )
-    };
-    let gates = pod
-        .spec
-        .iter()
-        .flat_map(|s| s.readiness_gates.iter().flatten());
-    let closed = gates
-        .filter(|g| {
-            !status
-                .conditions
-                .iter()
-                .flatten()
-                .any(|c| c.type_ == g.condition_type && c.status == "True")
-        })
-        .count();
+    let containers = containers_state(phase, &all, initialized);
+    let closed = count_closed_gates(pod, status);
     let ready = match (&containers, closed) {
         ((true, ..), n) if n > 0 => (false, Some("ReadinessGatesNotReady"), None),
         (c, _) => c.clone(),
     };
+    let completed = (phase == "Succeeded").then_some("PodCompleted");
     let waits = init
         .iter()
         .filter(|s| exit_code(s) != Some(0))
@@ -80,6 +48,52 @@ pub fn compute_status(pod: &Pod, status: &mut PodStatus, now: Timestamp) {
     set_condition(status, "Initialized", initialized, now);
     set_condition(status, "ContainersReady", containers, now);
     set_condition(status, "Ready", ready, now);
+}
+
+/// Status, reason and message of a condition.
+type ConditionState = (bool, Option<&'static str>, Option<String>);
+
+/// The condition `ContainersReady`.
+fn containers_state(phase: &str, all: &[ContainerStatus], initialized: bool) -> ConditionState {
+    let unready: Vec<&str> = all
+        .iter()
+        .filter(|s| !s.ready)
+        .map(|s| s.name.as_str())
+        .collect();
+    let over = matches!(phase, "Succeeded" | "Failed");
+    let completed = (phase == "Succeeded").then_some("PodCompleted");
+    let not_ready = format!("containers with unready status: [{}]", unready.join(" "));
+    if unready.is_empty() && !over && initialized {
+        (true, None, None)
+    } else {
+        let told = (phase != "Succeeded").then(|| not_ready.clone());
+        (
+            false,
+            Some(completed.unwrap_or(if phase == "Failed" {
+                "PodFailed"
+            } else {
+                "ContainersNotReady"
+            })),
+            told,
+        )
+    }
+}
+
+/// How many of a pod's readiness gates are not open.
+fn count_closed_gates(pod: &Pod, status: &PodStatus) -> usize {
+    let gates = pod
+        .spec
+        .iter()
+        .flat_map(|s| s.readiness_gates.iter().flatten());
+    gates
+        .filter(|g| {
+            !status
+                .conditions
+                .iter()
+                .flatten()
+                .any(|c| c.type_ == g.condition_type && c.status == "True")
+        })
+        .count()
 }
 
 pub fn set_condition(

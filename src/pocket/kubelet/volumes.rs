@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{ConfigMap, KeyToPath, Pod, Secret};
 
-use super::env::resolve_field;
+use super::env::{EnvError, resolve_field};
 
 /// Environment variable with the path of the volumes; a volume is at `$POCKET_VOLUMES/NAME`.
 pub const VOLUMES_VARIABLE: &str = "POCKET_VOLUMES";
@@ -22,8 +22,25 @@ pub struct VolumeSources<'a> {
     pub host_ip: Ipv4Addr,
 }
 
+/// Why the volumes of a pod cannot be filled.
+#[derive(Debug, thiserror::Error)]
+pub enum VolumeError {
+    #[error(transparent)]
+    References(#[from] kube::Error),
+    #[error("{0} {1:?} not found")]
+    NoObject(&'static str, String),
+    #[error("references non-existent key {0:?}")]
+    NoKey(String),
+    #[error("volume {0:?}: only fieldRef is served by pocket")]
+    UnsupportedItem(String),
+    #[error(transparent)]
+    Field(#[from] EnvError),
+    #[error("{}: {why}", .path.display())]
+    Files { path: PathBuf, why: io::Error },
+}
+
 /// Creates and fills all volumes of the pod under `dir`.
-pub fn create_volumes(pod: &Pod, dir: &Path, from: &VolumeSources) -> Result<(), String> {
+pub fn create_volumes(pod: &Pod, dir: &Path, from: &VolumeSources) -> Result<(), VolumeError> {
     for volume in pod.spec.iter().flat_map(|s| s.volumes.iter().flatten()) {
         let place = dir.join(&volume.name);
         let files = if let Some(source) = &volume.config_map {
@@ -44,7 +61,7 @@ pub fn create_volumes(pod: &Pod, dir: &Path, from: &VolumeSources) -> Result<(),
                     select_items(text.chain(binary).collect(), source.items.as_deref())?
                 }
                 (None, Some(true)) => BTreeMap::new(),
-                (None, _) => return Err(format!("configmap {:?} not found", source.name)),
+                (None, _) => return Err(VolumeError::NoObject("configmap", source.name.clone())),
             }
         } else if let Some(source) = &volume.secret {
             let name = source.secret_name.clone().unwrap_or_default();
@@ -59,16 +76,13 @@ pub fn create_volumes(pod: &Pod, dir: &Path, from: &VolumeSources) -> Result<(),
                     select_items(data.collect(), source.items.as_deref())?
                 }
                 (None, Some(true)) => BTreeMap::new(),
-                (None, _) => return Err(format!("secret {name:?} not found")),
+                (None, _) => return Err(VolumeError::NoObject("secret", name)),
             }
         } else if let Some(source) = &volume.downward_api {
             let mut files = BTreeMap::new();
             for item in source.items.iter().flatten() {
                 let Some(selector) = &item.field_ref else {
-                    return Err(format!(
-                        "volume {:?}: only fieldRef is served by pocket",
-                        volume.name
-                    ));
+                    return Err(VolumeError::UnsupportedItem(volume.name.clone()));
                 };
                 files.insert(
                     item.path.clone(),
@@ -79,7 +93,7 @@ pub fn create_volumes(pod: &Pod, dir: &Path, from: &VolumeSources) -> Result<(),
         } else {
             BTreeMap::new()
         };
-        write_files(&place, &files).map_err(|e| format!("{}: {e}", place.display()))?;
+        write_files(&place, &files).map_err(|why| VolumeError::Files { path: place, why })?;
     }
     Ok(())
 }
@@ -87,12 +101,12 @@ pub fn create_volumes(pod: &Pod, dir: &Path, from: &VolumeSources) -> Result<(),
 fn select_items(
     mut all: BTreeMap<String, Vec<u8>>,
     items: Option<&[KeyToPath]>,
-) -> Result<BTreeMap<String, Vec<u8>>, String> {
+) -> Result<BTreeMap<String, Vec<u8>>, VolumeError> {
     let Some(items) = items else { return Ok(all) };
     let pick = |item: &KeyToPath| {
         let data = all
             .remove(&item.key)
-            .ok_or_else(|| format!("references non-existent key {:?}", item.key))?;
+            .ok_or_else(|| VolumeError::NoKey(item.key.clone()))?;
         Ok((item.path.clone(), data))
     };
     items.iter().map(pick).collect()
@@ -160,6 +174,7 @@ mod tests {
         assert!(
             create_volumes(&missing, dir.path(), &from)
                 .unwrap_err()
+                .to_string()
                 .contains("not found")
         );
         let out = pod(
@@ -168,6 +183,7 @@ mod tests {
         assert!(
             create_volumes(&out, dir.path(), &from)
                 .unwrap_err()
+                .to_string()
                 .contains("leads out")
         );
     }

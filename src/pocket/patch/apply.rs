@@ -245,23 +245,7 @@ impl ApplyRequest<'_> {
         let live = self
             .live
             .map_or_else(|| json!({}), managed_fields::strip_entries);
-        let mut owners = self
-            .live
-            .map(managed_fields::decode_owners)
-            .unwrap_or_default();
-        if owners.is_empty() && self.live.is_some() {
-            let api_version = live["apiVersion"].as_str().unwrap_or_default();
-            let before = Owner::new(BEFORE_FIRST_APPLY, Operation::Update, api_version, None);
-            record_update(
-                &mut owners,
-                before,
-                &empty_object(lists),
-                &live,
-                self.now,
-                None,
-                lists,
-            );
-        }
+        let mut owners = self.list_owners(&live);
         let api_version = self.configuration["apiVersion"]
             .as_str()
             .unwrap_or_default();
@@ -296,18 +280,7 @@ impl ApplyRequest<'_> {
         let changes = walk::compare_objects(lists, &live, &out).without_fields(&ignored);
         let written = changes.written_fields();
         if !force {
-            let conflicts: Vec<Conflict> = owners
-                .iter()
-                .flat_map(|owner| {
-                    let taken = owner.set.intersection(&written).list_paths();
-                    taken
-                        .into_iter()
-                        .map(move |path| Conflict::new(owner, format_path(&path)))
-                })
-                .collect();
-            if !conflicts.is_empty() {
-                return Err(ApplyError::Conflicts(conflicts));
-            }
+            refuse_conflicts(&owners, &written)?;
         }
         for owner in &mut owners {
             release_fields(owner, &changes, &written);
@@ -319,12 +292,53 @@ impl ApplyRequest<'_> {
         managed_fields::encode_owners(&mut out, owners);
         Ok(out)
     }
+
+    /// The owners of the live object; what has none belongs to whoever wrote it before.
+    fn list_owners(&self, live: &Value) -> Vec<Owner> {
+        let lists = self.lists;
+        let mut owners = self
+            .live
+            .map(managed_fields::decode_owners)
+            .unwrap_or_default();
+        if owners.is_empty() && self.live.is_some() {
+            let api_version = live["apiVersion"].as_str().unwrap_or_default();
+            let before = Owner::new(BEFORE_FIRST_APPLY, Operation::Update, api_version, None);
+            record_update(
+                &mut owners,
+                before,
+                &empty_object(lists),
+                live,
+                self.now,
+                None,
+                lists,
+            );
+        }
+        owners
+    }
 }
 
 /// No manager owns `metadata` as a whole.
 fn strip_parents(mut set: FieldSet) -> FieldSet {
     set.members.remove(&PathElement::Field("metadata".into()));
     set
+}
+
+/// Refuses to write the fields that others own.
+fn refuse_conflicts(owners: &[Owner], written: &FieldSet) -> Result<(), ApplyError> {
+    let conflicts: Vec<Conflict> = owners
+        .iter()
+        .flat_map(|owner| {
+            let taken = owner.set.intersection(written).list_paths();
+            taken
+                .into_iter()
+                .map(move |path| Conflict::new(owner, format_path(&path)))
+        })
+        .collect();
+    if conflicts.is_empty() {
+        Ok(())
+    } else {
+        Err(ApplyError::Conflicts(conflicts))
+    }
 }
 
 /// Removes what this manager applied last time and no manager, including itself, owns now. Fields

@@ -29,36 +29,59 @@ fn item_shape(shape: &Shape) -> &Shape {
     }
 }
 
-fn to_path_element(shape: &Shape, item: &Value) -> Result<PathElement, String> {
+/// Why an item of an associative list has no place in it.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ItemError {
+    #[error("associative list without keys has an element that's a map type")]
+    SetOfMaps,
+    #[error("not supported: associative list with lists as elements")]
+    SetOfLists,
+    #[error("associative list without keys has an element that's an explicit null")]
+    SetOfNull,
+    #[error("associative list with keys may not have a null element")]
+    KeyedNull,
+    #[error("associative list with keys may not have non-map elements")]
+    KeyedScalar,
+    #[error("associative list with keys has an element that omits all key fields [{0}]")]
+    NoKeys(String),
+}
+
+/// Why the items of a list cannot be told apart.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ListError {
+    #[error("{list}: element {at}: {why}")]
+    Item {
+        list: String,
+        at: usize,
+        why: ItemError,
+    },
+    #[error("{list}: duplicate entries for key {element}")]
+    Duplicate { list: String, element: PathElement },
+}
+
+fn to_path_element(shape: &Shape, item: &Value) -> Result<PathElement, ItemError> {
     match shape {
         Shape::List(keys, _) => to_key_element(keys, item),
         _ => match item {
-            Value::Object(_) => {
-                Err("associative list without keys has an element that's a map type".into())
-            }
-            Value::Array(_) => Err("not supported: associative list with lists as elements".into()),
-            Value::Null => {
-                Err("associative list without keys has an element that's an explicit null".into())
-            }
+            Value::Object(_) => Err(ItemError::SetOfMaps),
+            Value::Array(_) => Err(ItemError::SetOfLists),
+            Value::Null => Err(ItemError::SetOfNull),
             scalar => Ok(PathElement::from_set_item(scalar)),
         },
     }
 }
 
-fn to_key_element(keys: &[KeyField], item: &Value) -> Result<PathElement, String> {
+fn to_key_element(keys: &[KeyField], item: &Value) -> Result<PathElement, ItemError> {
     let Some(map) = item.as_object() else {
         return Err(match item {
-            Value::Null => "associative list with keys may not have a null element".into(),
-            _ => "associative list with keys may not have non-map elements".into(),
+            Value::Null => ItemError::KeyedNull,
+            _ => ItemError::KeyedScalar,
         });
     };
     let given = |k: &KeyField| map.contains_key(&k.name);
     if !keys.iter().any(given) {
         let names: Vec<String> = keys.iter().map(|k| format!("{:?}", k.name)).collect();
-        return Err(format!(
-            "associative list with keys has an element that omits all key fields [{}]",
-            names.join(" ")
-        ));
+        return Err(ItemError::NoKeys(names.join(" ")));
     }
     let fields = keys
         .iter()
@@ -80,13 +103,13 @@ fn index_items<'a>(shape: &Shape, items: &'a [Value]) -> BTreeMap<PathElement, V
 }
 
 /// Refuses list items that cannot be told apart: items without a key, and duplicates.
-pub(super) fn check_list_items(lists: &ListKeys, value: &Value) -> Result<(), String> {
+pub(super) fn check_list_items(lists: &ListKeys, value: &Value) -> Result<(), ListError> {
     fn check_value(
         lists: &ListKeys,
         shape: &Shape,
         value: &Value,
         path: &mut FieldPath,
-    ) -> Result<(), String> {
+    ) -> Result<(), ListError> {
         match classify_node(shape, value) {
             Node::Leaf => Ok(()),
             Node::Map(map) => map.iter().try_for_each(|(name, value)| {
@@ -98,13 +121,16 @@ pub(super) fn check_list_items(lists: &ListKeys, value: &Value) -> Result<(), St
             Node::List(items) => {
                 let mut seen = BTreeSet::new();
                 items.iter().enumerate().try_for_each(|(i, item)| {
-                    let element = to_path_element(shape, item)
-                        .map_err(|e| format!("{}: element {i}: {e}", format_path(path)))?;
+                    let element = to_path_element(shape, item).map_err(|why| ListError::Item {
+                        list: format_path(path),
+                        at: i,
+                        why,
+                    })?;
                     if !seen.insert(element.clone()) {
-                        return Err(format!(
-                            "{}: duplicate entries for key {element}",
-                            format_path(path)
-                        ));
+                        return Err(ListError::Duplicate {
+                            list: format_path(path),
+                            element,
+                        });
                     }
                     path.push(element);
                     check_value(lists, item_shape(shape), item, path)?;

@@ -31,7 +31,7 @@ impl Selector {
     ) -> Result<Selector> {
         Ok(Selector {
             labels: labels::parse_label_selector(labels.unwrap_or_default())
-                .map_err(ApiError::bad_request)?,
+                .map_err(|why| ApiError::bad_request(why.to_string()))?,
             fields: parse_fields(resource, fields.unwrap_or_default())?,
         })
     }
@@ -82,7 +82,7 @@ fn parse_fields(resource: &Resource, text: &str) -> Result<Vec<FieldRequirement>
             )));
         };
         let (path, value) = (&term[..at], &term[at + operator.len()..]);
-        let value = unescape_value(value).map_err(ApiError::bad_request)?;
+        let value = unescape_value(value).map_err(|why| ApiError::bad_request(why.to_string()))?;
         let known = matches!(path, "metadata.name" | "metadata.namespace")
             || resource.selectable_fields.iter().any(|f| f == path);
         if !known {
@@ -124,7 +124,16 @@ fn split_terms(text: &str) -> Vec<&str> {
     terms
 }
 
-fn unescape_value(value: &str) -> std::result::Result<String, String> {
+/// Why the value of a field selector cannot be read.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum EscapeError {
+    #[error("invalid field selector: invalid escape sequence: {0}")]
+    Sequence(String),
+    #[error("invalid field selector: unescaped character in value: {}", u32::from(*.0))]
+    Unescaped(char),
+}
+
+fn unescape_value(value: &str) -> std::result::Result<String, EscapeError> {
     let mut out = String::with_capacity(value.len());
     let mut chars = value.chars();
     while let Some(c) = chars.next() {
@@ -133,17 +142,10 @@ fn unescape_value(value: &str) -> std::result::Result<String, String> {
                 Some(c @ ('\\' | ',' | '=')) => out.push(c),
                 other => {
                     let sequence: String = std::iter::once('\\').chain(other).collect();
-                    return Err(format!(
-                        "invalid field selector: invalid escape sequence: {sequence}"
-                    ));
+                    return Err(EscapeError::Sequence(sequence));
                 }
             },
-            ',' | '=' => {
-                return Err(format!(
-                    "invalid field selector: unescaped character in value: {}",
-                    u32::from(c)
-                ));
-            }
+            ',' | '=' => return Err(EscapeError::Unescaped(c)),
             c => out.push(c),
         }
     }

@@ -11,8 +11,8 @@ use tokio::sync::oneshot;
 use super::disk::{Disk, Row};
 use super::history::{Change, ChangeKind};
 use super::{
-    Entry, ObjectKey, ObjectVersion, Precondition, StoreState, StoredObject, WriteError, WriteOp,
-    read_state, write_state,
+    Entry, ObjectKey, ObjectVersion, Precondition, StoreError, StoreState, StoredObject,
+    WriteError, WriteOp, read_state, write_state,
 };
 
 /// Limit on the requests of one transaction, so that the first one does not wait long.
@@ -88,7 +88,7 @@ impl Writer {
     fn commit(&mut self, batch: Vec<Request>) {
         if let Err(error) = self.resolve_doubtful() {
             for request in batch {
-                let _ = request.reply.send(Err(WriteError::Disk(error.clone())));
+                let _ = request.reply.send(Err(WriteError::Disk(error.to_string())));
             }
             return;
         }
@@ -126,12 +126,12 @@ impl Writer {
     }
 
     /// Finds out whether a failed write took effect; if so, publishes it, as a restart would.
-    fn resolve_doubtful(&mut self) -> Result<(), String> {
+    fn resolve_doubtful(&mut self) -> Result<(), StoreError> {
         let Some(last) = self.doubtful.last() else {
             return Ok(());
         };
         let expected = last.stored.rv;
-        let rv = self.disk.version().map_err(|e| e.to_string())?;
+        let rv = self.disk.version()?;
         let staged = std::mem::take(&mut self.doubtful);
         if rv == expected {
             self.publish(staged);

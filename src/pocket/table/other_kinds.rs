@@ -32,18 +32,7 @@ pub(super) fn layout_for_kind(kind: &str) -> Option<Layout<'static>> {
         "Lease" => (one("Holder"), |o, _| {
             vec![text_or(&o["spec"]["holderIdentity"], "").into()]
         }),
-        "Endpoints" => (one("Endpoints"), |o, _| {
-            let mut all = Vec::new();
-            for subset in array_items(&o["subsets"]) {
-                for port in array_items(&subset["ports"]) {
-                    let address = |a: &Value| {
-                        format!("{}:{}", text_or(&a["ip"], ""), int_or_zero(&port["port"]))
-                    };
-                    all.extend(array_items(&subset["addresses"]).iter().map(address));
-                }
-            }
-            vec![format_first(&all)]
-        }),
+        "Endpoints" => (one("Endpoints"), |o, _| vec![endpoints_cell(o)]),
         "EndpointSlice" => (
             vec![
                 column("AddressType", "string"),
@@ -80,6 +69,18 @@ pub(super) fn layout_for_kind(kind: &str) -> Option<Layout<'static>> {
             all
         }),
     })
+}
+
+fn endpoints_cell(o: &Value) -> Value {
+    let mut all = Vec::new();
+    for subset in array_items(&o["subsets"]) {
+        for port in array_items(&subset["ports"]) {
+            let address =
+                |a: &Value| format!("{}:{}", text_or(&a["ip"], ""), int_or_zero(&port["port"]));
+            all.extend(array_items(&subset["addresses"]).iter().map(address));
+        }
+    }
+    format_first(&all)
 }
 
 fn count_entries(map: &Value) -> usize {
@@ -157,54 +158,56 @@ fn node_layout() -> Layout<'static> {
     columns.extend(more.map(|n| wide_column(n, "string")));
     Layout {
         columns,
-        cells: Box::new(|node, now| {
-            let status = &node["status"];
-            let ready = array_items(&status["conditions"])
-                .iter()
-                .find(|c| c["type"] == "Ready");
-            let mut word = match ready.and_then(|c| c["status"].as_str()) {
-                Some("True") => "Ready".to_owned(),
-                Some(_) => "NotReady".to_owned(),
-                None => "Unknown".to_owned(),
-            };
-            if node["spec"]["unschedulable"] == true {
-                word += ",SchedulingDisabled";
-            }
-            let role = |label: &String| {
-                label
-                    .strip_prefix("node-role.kubernetes.io/")
-                    .map(str::to_owned)
-            };
-            let labels = node["metadata"]["labels"].as_object().into_iter().flatten();
-            let mut roles: Vec<String> = labels.filter_map(|(label, _)| role(label)).collect();
-            roles.sort();
-            let address = |kind: &str| {
-                let found = array_items(&status["addresses"])
-                    .iter()
-                    .find(|a| a["type"] == kind);
-                found
-                    .map_or("<none>", |a| text_or(&a["address"], "<none>"))
-                    .to_owned()
-            };
-            let info = |field: &str| Value::from(text_or(&status["nodeInfo"][field], "<unknown>"));
-            vec![
-                node["metadata"]["name"].clone(),
-                word.into(),
-                if roles.is_empty() {
-                    "<none>".into()
-                } else {
-                    roles.join(",").into()
-                },
-                age::format_age(node, now),
-                info("kubeletVersion"),
-                address("InternalIP").into(),
-                address("ExternalIP").into(),
-                info("osImage"),
-                info("kernelVersion"),
-                info("containerRuntimeVersion"),
-            ]
-        }),
+        cells: Box::new(node_cells),
     }
+}
+
+fn node_cells(node: &Value, now: Timestamp) -> Vec<Value> {
+    let status = &node["status"];
+    let ready = array_items(&status["conditions"])
+        .iter()
+        .find(|c| c["type"] == "Ready");
+    let mut word = match ready.and_then(|c| c["status"].as_str()) {
+        Some("True") => "Ready".to_owned(),
+        Some(_) => "NotReady".to_owned(),
+        None => "Unknown".to_owned(),
+    };
+    if node["spec"]["unschedulable"] == true {
+        word += ",SchedulingDisabled";
+    }
+    let role = |label: &String| {
+        label
+            .strip_prefix("node-role.kubernetes.io/")
+            .map(str::to_owned)
+    };
+    let labels = node["metadata"]["labels"].as_object().into_iter().flatten();
+    let mut roles: Vec<String> = labels.filter_map(|(label, _)| role(label)).collect();
+    roles.sort();
+    let address = |kind: &str| {
+        let found = array_items(&status["addresses"])
+            .iter()
+            .find(|a| a["type"] == kind);
+        found
+            .map_or("<none>", |a| text_or(&a["address"], "<none>"))
+            .to_owned()
+    };
+    let info = |field: &str| Value::from(text_or(&status["nodeInfo"][field], "<unknown>"));
+    vec![
+        node["metadata"]["name"].clone(),
+        word.into(),
+        if roles.is_empty() {
+            "<none>".into()
+        } else {
+            roles.join(",").into()
+        },
+        age::format_age(node, now),
+        info("kubeletVersion"),
+        address("InternalIP").into(),
+        address("ExternalIP").into(),
+        info("osImage"),
+        info("kernelVersion"),
+        info("containerRuntimeVersion"),
+    ]
 }
 
 fn event_layout() -> Layout<'static> {

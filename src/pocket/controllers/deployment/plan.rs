@@ -354,38 +354,7 @@ fn build_plan(work: SyncState, seen: &[ReplicaSet], requeue: Option<Duration>) -
         let Some(before) = seen.iter().find(|b| b.metadata.name == rs.metadata.name) else {
             continue;
         };
-        let size = rs_replicas(rs);
-        let ready = rs
-            .spec
-            .as_ref()
-            .and_then(|s| s.min_ready_seconds)
-            .unwrap_or(0);
-        let ready_before = before
-            .spec
-            .as_ref()
-            .and_then(|s| s.min_ready_seconds)
-            .unwrap_or(0);
-        let old = before.metadata.annotations.clone().unwrap_or_default();
-        let changed = |(k, v): &(String, String)| old.get(k) != Some(v);
-        let annotations: BTreeMap<_, _> = rs
-            .metadata
-            .annotations
-            .clone()
-            .unwrap_or_default()
-            .into_iter()
-            .filter(changed)
-            .collect();
-        let replicas = (size != rs_replicas(before)).then_some(size);
-        let min_ready_seconds = (ready != ready_before).then_some(ready);
-        if replicas.is_some() || min_ready_seconds.is_some() || !annotations.is_empty() {
-            actions.push(Action::Update {
-                name: replica_set_name(rs),
-                resource_version: before.metadata.resource_version.clone(),
-                replicas,
-                min_ready_seconds,
-                annotations,
-            });
-        }
+        actions.extend(plan_update(rs, before));
     }
     for rs in &work.deleted {
         actions.push(Action::Delete {
@@ -406,4 +375,36 @@ fn build_plan(work: SyncState, seen: &[ReplicaSet], requeue: Option<Duration>) -
         status: work.status,
         requeue,
     }
+}
+
+/// The update that makes a ReplicaSet of `before` the one that is wanted; none if they are equal.
+fn plan_update(rs: &ReplicaSet, before: &ReplicaSet) -> Option<Action> {
+    let size = rs_replicas(rs);
+    let min_ready = |rs: &ReplicaSet| {
+        rs.spec
+            .as_ref()
+            .and_then(|s| s.min_ready_seconds)
+            .unwrap_or(0)
+    };
+    let ready = min_ready(rs);
+    let old = before.metadata.annotations.clone().unwrap_or_default();
+    let changed = |(k, v): &(String, String)| old.get(k) != Some(v);
+    let annotations: BTreeMap<_, _> = rs
+        .metadata
+        .annotations
+        .clone()
+        .unwrap_or_default()
+        .into_iter()
+        .filter(changed)
+        .collect();
+    let replicas = (size != rs_replicas(before)).then_some(size);
+    let min_ready_seconds = (ready != min_ready(before)).then_some(ready);
+    let changes = replicas.is_some() || min_ready_seconds.is_some() || !annotations.is_empty();
+    changes.then(|| Action::Update {
+        name: replica_set_name(rs),
+        resource_version: before.metadata.resource_version.clone(),
+        replicas,
+        min_ready_seconds,
+        annotations,
+    })
 }

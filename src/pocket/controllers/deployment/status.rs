@@ -191,44 +191,8 @@ pub(super) fn sync_rollout_status(work: &SyncState) -> (DeploymentStatus, Option
     if limit.is_none() {
         remove_condition(&mut status, "Progressing");
     }
-    let current = get_condition(&work.status, "Progressing").cloned();
-    let reason = current.as_ref().and_then(|c| c.reason.as_deref());
-    let done = status.replicas == status.updated_replicas && reason == Some(AVAILABLE);
-    let subject = work.new.as_ref().map_or(
-        format!(
-            "Deployment {:?}",
-            d.metadata.name.as_deref().unwrap_or_default()
-        ),
-        |rs| format!("ReplicaSet {:?}", replica_set_name(rs)),
-    );
-    if let Some(seconds) = limit
-        && !done
-    {
-        let before = d.status.clone().unwrap_or_default();
-        if is_complete(d, &status) {
-            let message = format!("{subject} has successfully progressed.");
-            set_condition(
-                &mut status,
-                new_condition("Progressing", "True", AVAILABLE, &message, now),
-            );
-        } else if is_progressing(&before, &status) {
-            let message = format!("{subject} is progressing.");
-            let mut new = new_condition("Progressing", "True", "ReplicaSetUpdated", &message, now);
-            if let Some(old) = current.as_ref().filter(|c| c.status == "True") {
-                new.last_transition_time = old.last_transition_time.clone();
-            }
-            // Replaced even if the reason is the same: the deadline counts from the update time.
-            remove_condition(&mut status, "Progressing");
-            set_condition(&mut status, new);
-        } else if reason != Some(AVAILABLE)
-            && progress_deadline_at(&status, seconds).is_some_and(|at| at < now)
-        {
-            let message = format!("{subject} has timed out progressing.");
-            set_condition(
-                &mut status,
-                new_condition("Progressing", "False", TIMED_OUT, &message, now),
-            );
-        }
+    if let Some(seconds) = limit {
+        update_progress(work, &mut status, seconds);
     }
     match replica_failure(work) {
         Some(failed) => set_condition(&mut status, failed),
@@ -244,6 +208,48 @@ pub(super) fn sync_rollout_status(work: &SyncState) -> (DeploymentStatus, Option
             Duration::from_secs(u64::try_from(left).unwrap_or(0) + 1)
         });
     (status, requeue)
+}
+
+/// Sets the condition that tells how a rollout gets on, unless it is done.
+fn update_progress(work: &SyncState, status: &mut DeploymentStatus, seconds: i32) {
+    let (d, now) = (work.d, work.now);
+    let current = get_condition(&work.status, "Progressing").cloned();
+    let reason = current.as_ref().and_then(|c| c.reason.as_deref());
+    if status.replicas == status.updated_replicas && reason == Some(AVAILABLE) {
+        return;
+    }
+    let subject = work.new.as_ref().map_or(
+        format!(
+            "Deployment {:?}",
+            d.metadata.name.as_deref().unwrap_or_default()
+        ),
+        |rs| format!("ReplicaSet {:?}", replica_set_name(rs)),
+    );
+    let before = d.status.clone().unwrap_or_default();
+    if is_complete(d, status) {
+        let message = format!("{subject} has successfully progressed.");
+        set_condition(
+            status,
+            new_condition("Progressing", "True", AVAILABLE, &message, now),
+        );
+    } else if is_progressing(&before, status) {
+        let message = format!("{subject} is progressing.");
+        let mut new = new_condition("Progressing", "True", "ReplicaSetUpdated", &message, now);
+        if let Some(old) = current.as_ref().filter(|c| c.status == "True") {
+            new.last_transition_time = old.last_transition_time.clone();
+        }
+        // Replaced even if the reason is the same: the deadline counts from the update time.
+        remove_condition(status, "Progressing");
+        set_condition(status, new);
+    } else if reason != Some(AVAILABLE)
+        && progress_deadline_at(status, seconds).is_some_and(|at| at < now)
+    {
+        let message = format!("{subject} has timed out progressing.");
+        set_condition(
+            status,
+            new_condition("Progressing", "False", TIMED_OUT, &message, now),
+        );
+    }
 }
 
 fn replica_failure(work: &SyncState) -> Option<DeploymentCondition> {

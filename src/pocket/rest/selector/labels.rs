@@ -35,7 +35,40 @@ impl Requirement {
     }
 }
 
-pub(super) fn parse_label_selector(text: &str) -> Result<Vec<Requirement>, String> {
+/// Why a text is no label selector, in the words of k8s.io/apimachinery.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SelectorError {
+    #[error("error expected: keyword found '{0}'")]
+    NoSign(char),
+    #[error("found '{found}', expected: {expected}")]
+    Unexpected {
+        found: String,
+        expected: &'static str,
+    },
+    #[error("found '{0}' expected: '('")]
+    NoList(String),
+    #[error("unable to parse requirement: {0}")]
+    Requirement(Box<SelectorError>),
+    #[error("{0}")]
+    Field(Box<FieldError>),
+}
+
+impl SelectorError {
+    fn unexpected(found: &str, expected: &'static str) -> Self {
+        Self::Unexpected {
+            found: found.to_owned(),
+            expected,
+        }
+    }
+}
+
+impl From<FieldError> for SelectorError {
+    fn from(why: FieldError) -> Self {
+        Self::Field(Box::new(why))
+    }
+}
+
+pub(super) fn parse_label_selector(text: &str) -> Result<Vec<Requirement>, SelectorError> {
     Parser {
         tokens: split_tokens(text)?,
         at: 0,
@@ -63,7 +96,7 @@ impl Token {
 
 const SIGNS: [&str; 9] = [")", ",", "!", "==", "=", ">", "<", "!=", "("];
 
-fn split_tokens(text: &str) -> Result<Vec<Token>, String> {
+fn split_tokens(text: &str) -> Result<Vec<Token>, SelectorError> {
     let is_sign = |c: char| "=!(),><".contains(c);
     let is_space = |c: char| matches!(c, ' ' | '\t' | '\r' | '\n');
     let mut tokens = Vec::new();
@@ -76,7 +109,7 @@ fn split_tokens(text: &str) -> Result<Vec<Token>, String> {
                 .iter()
                 .filter(|sign| text[start..].starts_with(**sign))
                 .max_by_key(|s| s.len());
-            let sign = longest.ok_or_else(|| format!("error expected: keyword found '{c}'"))?;
+            let sign = longest.ok_or_else(|| SelectorError::NoSign(c))?;
             advance_to(&mut chars, start + sign.len());
             tokens.push(Token::Sign(sign));
         } else {
@@ -114,54 +147,54 @@ impl Parser {
         token
     }
 
-    fn parse_requirements(mut self) -> Result<Vec<Requirement>, String> {
+    fn parse_requirements(mut self) -> Result<Vec<Requirement>, SelectorError> {
         let mut requirements = Vec::new();
         loop {
             match self.peek() {
                 Token::Word(_) | Token::Sign("!") => {}
                 Token::End => return Ok(requirements),
                 other => {
-                    return Err(format!(
-                        "found '{}', expected: !, identifier, or 'end of string'",
-                        other.literal()
+                    return Err(SelectorError::unexpected(
+                        other.literal(),
+                        "!, identifier, or 'end of string'",
                     ));
                 }
             }
             let requirement = self
                 .parse_requirement()
-                .map_err(|why| format!("unable to parse requirement: {why}"))?;
+                .map_err(|why| SelectorError::Requirement(Box::new(why)))?;
             requirements.push(requirement);
             match self.next() {
                 Token::End => return Ok(requirements),
                 Token::Sign(",") => {}
                 other => {
-                    return Err(format!(
-                        "found '{}', expected: ',' or 'end of string'",
-                        other.literal()
+                    return Err(SelectorError::unexpected(
+                        other.literal(),
+                        "',' or 'end of string'",
                     ));
                 }
             }
             if !matches!(self.peek(), Token::Word(_) | Token::Sign("!")) {
-                return Err(format!(
-                    "found '{}', expected: identifier after ','",
-                    self.peek().literal()
+                return Err(SelectorError::unexpected(
+                    self.peek().literal(),
+                    "identifier after ','",
                 ));
             }
         }
     }
 
-    fn parse_requirement(&mut self) -> Result<Requirement, String> {
+    fn parse_requirement(&mut self) -> Result<Requirement, SelectorError> {
         let absent = *self.peek() == Token::Sign("!");
         if absent {
             self.next();
         }
         let key = match self.next() {
             Token::Word(key) => key,
-            other => return Err(format!("found '{}', expected: identifier", other.literal())),
+            other => return Err(SelectorError::unexpected(other.literal(), "identifier")),
         };
         let wrong = qualified_name_errors(&key);
         if !wrong.is_empty() {
-            return Err(FieldError::invalid("<nil>", &key.into(), wrong.join("; ")).to_string());
+            return Err(FieldError::invalid("<nil>", &key.into(), wrong.join("; ")).into());
         }
         if absent {
             return Ok(Requirement::NotExists(key));
@@ -174,8 +207,9 @@ impl Parser {
             "in" | "notin" => self.parse_value_list()?,
             "=" | "==" | "!=" | ">" | "<" => vec![self.parse_value()?],
             other => {
-                return Err(format!(
-                    "found '{other}', expected: in, notin, =, ==, !=, gt, lt"
+                return Err(SelectorError::unexpected(
+                    other,
+                    "in, notin, =, ==, !=, gt, lt",
                 ));
             }
         };
@@ -183,7 +217,7 @@ impl Parser {
             let value = values.first().map(String::as_str).unwrap_or_default();
             value.parse::<i64>().map_err(|_| {
                 let words = "for 'Gt', 'Lt' operators, the value must be an integer";
-                FieldError::invalid("values[0]", &value.into(), words).to_string()
+                SelectorError::from(FieldError::invalid("values[0]", &value.into(), words))
             })
         };
         let made = match operator.literal() {
@@ -197,28 +231,28 @@ impl Parser {
             if !wrong.is_empty() {
                 let path = format!("values[{at}][{key}]");
                 return Err(
-                    FieldError::invalid(path, &value.as_str().into(), wrong.join("; ")).to_string(),
+                    FieldError::invalid(path, &value.as_str().into(), wrong.join("; ")).into(),
                 );
             }
         }
         Ok(made)
     }
 
-    fn parse_value(&mut self) -> Result<String, String> {
+    fn parse_value(&mut self) -> Result<String, SelectorError> {
         if matches!(self.peek(), Token::End | Token::Sign(",")) {
             return Ok(String::new());
         }
         match self.next() {
             Token::Word(value) => Ok(value),
-            other => Err(format!("found '{}', expected: identifier", other.literal())),
+            other => Err(SelectorError::unexpected(other.literal(), "identifier")),
         }
     }
 
     /// Parses `(a,b)`; `()` and a comma without a value next to it mean the empty value.
-    fn parse_value_list(&mut self) -> Result<Vec<String>, String> {
+    fn parse_value_list(&mut self) -> Result<Vec<String>, SelectorError> {
         match self.next() {
             Token::Sign("(") => {}
-            other => return Err(format!("found '{}' expected: '('", other.literal())),
+            other => return Err(SelectorError::NoList(other.literal().to_owned())),
         }
         let mut values = Vec::new();
         match self.peek() {
@@ -228,9 +262,9 @@ impl Parser {
                 return Ok(vec![String::new()]);
             }
             other => {
-                return Err(format!(
-                    "found '{}', expected: ',', ')' or identifier",
-                    other.literal()
+                return Err(SelectorError::unexpected(
+                    other.literal(),
+                    "',', ')' or identifier",
                 ));
             }
         }
@@ -242,10 +276,7 @@ impl Parser {
                         Token::Sign(",") => {}
                         Token::Sign(")") => break,
                         other => {
-                            return Err(format!(
-                                "found '{}', expected: ',' or ')'",
-                                other.literal()
-                            ));
+                            return Err(SelectorError::unexpected(other.literal(), "',' or ')'"));
                         }
                     }
                 }
@@ -263,9 +294,9 @@ impl Parser {
                     }
                 }
                 other => {
-                    return Err(format!(
-                        "found '{}', expected: ',', or identifier",
-                        other.literal()
+                    return Err(SelectorError::unexpected(
+                        other.literal(),
+                        "',', or identifier",
                     ));
                 }
             }
@@ -379,7 +410,8 @@ mod tests {
                 "unable to parse requirement: values[0]: Invalid value: \"x\": for 'Gt', 'Lt' operators, the value must be an integer",
             ),
         ] {
-            assert_eq!(parse_label_selector(text), Err(words.to_owned()), "{text}");
+            let why = parse_label_selector(text).map_err(|why| why.to_string());
+            assert_eq!(why, Err(words.to_owned()), "{text}");
         }
         for text in [
             "-a", "a=-b", "a/b/c", "a in (-)", "!a=b", "a!b", "(a)", "a==b,,c",

@@ -199,20 +199,32 @@ pub(super) fn renew_identity(
         renewable.certificate = sign_certificate(&mut kept, &renewable, now)?;
         tell(Renewal::Certificate);
     }
-    if now < renewable.token.from {
-        renewable.token = Validity::new(now, TOKEN_DAYS);
-        tell(Renewal::OverlapEnded);
-    } else if renewable.token.is_due(now) {
-        let before = std::mem::replace(&mut kept.token, new_token());
-        kept.token_before = Some(until_overlap_ends(before, now));
-        renewable.token = Validity::new(now, TOKEN_DAYS);
-        tell(Renewal::Token);
+    if let Some(what) = renew_token(&mut kept, &mut renewable, now) {
+        tell(what);
     }
     if settle_overlap(&mut kept.token_before, now) | settle_overlap(&mut kept.shown_before, now) {
         tell(Renewal::OverlapEnded);
     }
     kept.renewable = Some(renewable);
     Ok((kept, news))
+}
+
+fn renew_token(
+    kept: &mut StoredIdentity,
+    renewable: &mut RenewalState,
+    now: Timestamp,
+) -> Option<Renewal> {
+    if now < renewable.token.from {
+        renewable.token = Validity::new(now, TOKEN_DAYS);
+        return Some(Renewal::OverlapEnded);
+    }
+    if !renewable.token.is_due(now) {
+        return None;
+    }
+    let before = std::mem::replace(&mut kept.token, new_token());
+    kept.token_before = Some(until_overlap_ends(before, now));
+    renewable.token = Validity::new(now, TOKEN_DAYS);
+    Some(Renewal::Token)
 }
 
 fn new_token() -> String {

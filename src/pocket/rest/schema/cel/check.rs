@@ -17,7 +17,33 @@ use super::types::CelType;
 /// The variables that an expression may use, innermost last.
 pub(super) struct Scope(Vec<(String, CelType)>);
 
-pub(super) type CheckResult = Result<CelType, String>;
+/// What is wrong with an expression, in cel-go's words.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CheckError {
+    #[error("Syntax error: {0}")]
+    Syntax(String),
+    #[error("undeclared reference to '{0}' (in container '')")]
+    Undeclared(String),
+    #[error("undefined field '{0}'")]
+    UndefinedField(String),
+    #[error("type '{0}' does not support field selection")]
+    NoFields(CelType),
+    #[error("expression of type '{0}' cannot be range of a comprehension")]
+    NoRange(CelType),
+    #[error("expected type '{0}' but found '{1}'")]
+    Mixed(CelType, CelType),
+    #[error("found no matching overload for '{name}' applied to '{given}'")]
+    NoOverload { name: String, given: String },
+    #[error("invalid {name} argument: '{literal}' is no regular expression")]
+    NoExpression { name: String, literal: String },
+    #[error("invalid {name} argument: '{literal}'")]
+    Literal { name: String, literal: String },
+    /// Right, but beyond pocket's library.
+    #[error("pocket's CEL does not evaluate {0}; a full Kubernetes API server does")]
+    NotEvaluated(String),
+}
+
+pub(super) type CheckResult = Result<CelType, CheckError>;
 
 /// Names of types are values in CEL, which the library does not support.
 const TYPE_NAMES: [&str; 10] = [
@@ -45,7 +71,8 @@ impl Scope {
 
     /// The type of an expression, or what is wrong with it.
     pub(super) fn check_expression_text(&mut self, text: &str) -> CheckResult {
-        let program = cel::Program::compile(text).map_err(|e| parse_error(&e))?;
+        let program =
+            cel::Program::compile(text).map_err(|e| CheckError::Syntax(format_parse_errors(&e)))?;
         self.check_expression(program.expression())
     }
 
@@ -82,17 +109,17 @@ impl Scope {
                 }
                 Ok(CelType::Map(Box::new(keys), Box::new(values)))
             }
-            Expr::Struct(of) => Err(undeclared_reference(&of.type_name)),
+            Expr::Struct(of) => Err(CheckError::Undeclared(of.type_name.clone())),
         }
     }
 
     fn check_name(&self, name: &str) -> CheckResult {
         match self.find_variable(name) {
             Some(of) => Ok(of.clone()),
-            None if TYPE_NAMES.contains(&name) => {
-                Err(not_evaluated(&format!("the type {name} as a value")))
-            }
-            None => Err(undeclared_reference(name)),
+            None if TYPE_NAMES.contains(&name) => Err(CheckError::NotEvaluated(format!(
+                "the type {name} as a value"
+            ))),
+            None => Err(CheckError::Undeclared(name.to_owned())),
         }
     }
 
@@ -102,15 +129,15 @@ impl Scope {
             CelType::Object(fields) => fields
                 .get(field)
                 .cloned()
-                .ok_or_else(|| format!("undefined field '{field}'"))?,
+                .ok_or_else(|| CheckError::UndefinedField(field.clone()))?,
             CelType::Map(_, values) => *values,
             CelType::Dyn | CelType::Null => CelType::Dyn,
             CelType::Optional(_) => {
-                return Err(not_evaluated(
-                    "the selection of a field of an optional value",
+                return Err(CheckError::NotEvaluated(
+                    "the selection of a field of an optional value".to_owned(),
                 ));
             }
-            other => return Err(format!("type '{other}' does not support field selection")),
+            other => return Err(CheckError::NoFields(other)),
         };
         Ok(if select.test {
             CelType::simple("bool")
@@ -129,7 +156,7 @@ impl Scope {
             return self.check_overloads(&namespaced, None, &call.args);
         }
         if let Some(of) = unsupported_macro(call) {
-            return Err(not_evaluated(&of));
+            return Err(CheckError::NotEvaluated(of));
         }
         self.check_overloads(name, call.target.as_deref(), &call.args)
     }
@@ -158,7 +185,7 @@ impl Scope {
             name
         };
         if !is_declared(row) {
-            return Err(undeclared_reference(name));
+            return Err(CheckError::Undeclared(name.to_owned()));
         }
         let receiver = target.map(|t| self.check_expression(t)).transpose()?;
         let given = arguments
@@ -169,17 +196,17 @@ impl Scope {
         let fitting = find_overload(row, receiver.as_ref(), &given);
         match fitting {
             Some((true, result)) => Ok(result),
-            Some((false, _)) => Err(not_evaluated(&format!(
+            Some((false, _)) => Err(CheckError::NotEvaluated(format!(
                 "{} of {}",
                 display_name(name),
                 format_signature(receiver.as_ref(), &given)
             ))),
             None => {
                 let given = format_signature(receiver.as_ref(), &given);
-                Err(format!(
-                    "found no matching overload for '{}' applied to '{given}'",
-                    display_name(name)
-                ))
+                Err(CheckError::NoOverload {
+                    name: display_name(name).to_owned(),
+                    given,
+                })
             }
         }
     }
@@ -190,13 +217,13 @@ impl Scope {
             CelType::Map(keys, _) => *keys,
             CelType::Dyn => CelType::Dyn,
             other => {
-                return Err(format!(
-                    "expression of type '{other}' cannot be range of a comprehension"
-                ));
+                return Err(CheckError::NoRange(other));
             }
         };
         if comprehension.iter_var2.is_some() {
-            return Err(not_evaluated("macros with two variables"));
+            return Err(CheckError::NotEvaluated(
+                "macros with two variables".to_owned(),
+            ));
         }
         let init = self.check_expression(&comprehension.accu_init)?;
         let depth = self.0.len();
@@ -279,7 +306,7 @@ fn unsupported_macro(call: &CallExpr) -> Option<String> {
 }
 
 /// Refuses literals that can never be parsed, like cel-go's validators.
-fn check_literals(name: &str, arguments: &[IdedExpr]) -> Result<(), String> {
+fn check_literals(name: &str, arguments: &[IdedExpr]) -> Result<(), CheckError> {
     let text = |at: usize| match arguments.get(at).map(|a| &a.expr) {
         Some(Expr::Literal(LiteralValue::String(text))) => Some(text.inner().to_owned()),
         _ => None,
@@ -295,9 +322,10 @@ fn check_literals(name: &str, arguments: &[IdedExpr]) -> Result<(), String> {
                 );
             let bad = pattern.filter(|p| Regex::new(p).is_err());
             bad.map_or(Ok(()), |p| {
-                Err(format!(
-                    "invalid {name} argument: '{p}' is no regular expression"
-                ))
+                Err(CheckError::NoExpression {
+                    name: name.to_owned(),
+                    literal: p,
+                })
             })
         }
         "duration" | "timestamp" if arguments.len() == 1 => {
@@ -312,7 +340,10 @@ fn check_literals(name: &str, arguments: &[IdedExpr]) -> Result<(), String> {
             if fits {
                 Ok(())
             } else {
-                Err(format!("invalid {name} argument: '{literal}'"))
+                Err(CheckError::Literal {
+                    name: name.to_owned(),
+                    literal,
+                })
             }
         }
         _ => Ok(()),
@@ -334,21 +365,13 @@ fn type_of_literal(literal: &LiteralValue) -> CelType {
 /// The elements of a literal must have the same type.
 fn unify_types(known: &CelType, next: CelType) -> CheckResult {
     if !next.is_assignable_to(known, &mut [None, None]) {
-        return Err(format!("expected type '{known}' but found '{next}'"));
+        return Err(CheckError::Mixed(known.clone(), next));
     }
     Ok(if known.is_known() {
         known.clone()
     } else {
         next
     })
-}
-
-fn undeclared_reference(name: &str) -> String {
-    format!("undeclared reference to '{name}' (in container '')")
-}
-
-fn not_evaluated(what: &str) -> String {
-    format!("pocket's CEL does not evaluate {what}; a full Kubernetes API server does")
 }
 
 /// Name of an operator without the `@` that marks internal ones.
@@ -363,10 +386,10 @@ fn format_signature(receiver: Option<&CelType>, arguments: &[CelType]) -> String
 }
 
 /// The parser's errors in one line.
-fn parse_error(errors: &cel::ParseErrors) -> String {
+fn format_parse_errors(errors: &cel::ParseErrors) -> String {
     let said = errors
         .errors
         .iter()
         .map(|e| format!("{} at {}:{}", e.msg, e.pos.0, e.pos.1));
-    format!("Syntax error: {}", said.collect::<Vec<_>>().join("; "))
+    said.collect::<Vec<_>>().join("; ")
 }
