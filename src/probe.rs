@@ -180,21 +180,7 @@ fn build_chains(
         .filter(|h| h.trace == answer.trace)
         .cloned()
         .collect();
-    let better = |made: &dyn Fn(&World) -> Vec<Chain>| {
-        let worst = |chains: &[Chain]| chains.iter().map(|c| c.worst).max().unwrap_or_default();
-        let now = made(after);
-        // If a lane was changed during the request, the result may match either state.
-        let then = if worst(&now).is_bad() {
-            made(before)
-        } else {
-            return now;
-        };
-        if worst(&then) < worst(&now) {
-            then
-        } else {
-            now
-        }
-    };
+    let better = |made: &dyn Fn(&World) -> Vec<Chain>| choose_chains(made, before, after);
     if !hops.is_empty() {
         let entry = hops.iter().any(|h| h.entry);
         return better(&|world| {
@@ -214,29 +200,53 @@ fn build_chains(
     let Ok(links) = chain::text::parse_chains(&answer.body) else {
         return vec![];
     };
-    better(&|world| {
-        let lanes: Vec<crate::api::Lane> = world.lanes.values().map(|l| (**l).clone()).collect();
-        let traced = RequestParts {
-            trace: answer.trace.clone(),
-            ..request.clone()
-        };
-        let explained = world.groups.get(group).map(|group| {
-            lanes::explain_request(
-                &lanes::EntryContext {
-                    group,
-                    lanes: &lanes,
-                    routes: None,
-                    gateway: None,
-                },
-                &traced,
-            )
-        });
-        let taken = explained.and_then(|e| e.outcome.as_forwarded()?.tag.clone());
-        links
-            .iter()
-            .map(|line| from_links(line, group, taken.as_deref(), world))
-            .collect()
-    })
+    better(&|world| explain_links(&links, answer, group, request, world))
+}
+
+/// The chains as they are after a request; if a lane was changed meanwhile, either state may be meant.
+fn choose_chains(made: &dyn Fn(&World) -> Vec<Chain>, before: &World, after: &World) -> Vec<Chain> {
+    let worst = |chains: &[Chain]| chains.iter().map(|c| c.worst).max().unwrap_or_default();
+    let now = made(after);
+    if !worst(&now).is_bad() {
+        return now;
+    }
+    let then = made(before);
+    if worst(&then) < worst(&now) {
+        then
+    } else {
+        now
+    }
+}
+
+/// The chains of the links that services told in their response.
+fn explain_links(
+    links: &[Vec<chain::text::Link>],
+    answer: &send::Answer,
+    group: &str,
+    request: &RequestParts,
+    world: &World,
+) -> Vec<Chain> {
+    let lanes: Vec<crate::api::Lane> = world.lanes.values().map(|l| (**l).clone()).collect();
+    let traced = RequestParts {
+        trace: answer.trace.clone(),
+        ..request.clone()
+    };
+    let explained = world.groups.get(group).map(|group| {
+        lanes::explain_request(
+            &lanes::EntryContext {
+                group,
+                lanes: &lanes,
+                routes: None,
+                gateway: None,
+            },
+            &traced,
+        )
+    });
+    let taken = explained.and_then(|e| e.outcome.as_forwarded()?.tag.clone());
+    links
+        .iter()
+        .map(|line| from_links(line, group, taken.as_deref(), world))
+        .collect()
 }
 
 /// The body as printable text.

@@ -425,6 +425,13 @@ fn lane_group_constraints() -> Vec<Constraint> {
         "hops[].accessLog.fields.error",
     ];
     all.extend(fields.map(|field| (field, text_pattern(PRINTABLE, 128))));
+    all.extend(trace_store_constraints());
+    all
+}
+
+/// The constraints of each trace store that hops may come from.
+fn trace_store_constraints() -> Vec<Constraint> {
+    let mut all = vec![];
     let stores = [
         "hops[].tempo",
         "hops[].jaeger",

@@ -180,19 +180,8 @@ impl Probed {
         world: &World,
         own: Option<&str>,
     ) {
-        let lost = |s: &&mut ChainStep| s.verdict == Verdict::Lost;
         if let Some(own) = own {
-            for step in chains.iter_mut().flat_map(|c| &mut c.steps).filter(lost) {
-                (step.verdict, step.cause) = (Verdict::NoData, Some(own.to_owned()));
-            }
-            for chain in &mut chains {
-                chain.worst = chain
-                    .steps
-                    .iter()
-                    .map(|s| s.verdict)
-                    .max()
-                    .unwrap_or_default();
-            }
+            excuse_lost(&mut chains, own);
         }
         self.lane = chains.first().and_then(|c| c.tag.clone());
         self.chain = chains
@@ -200,49 +189,10 @@ impl Probed {
             .flat_map(|c| &c.steps)
             .map(ProbedHop::from)
             .collect();
-        let name = group.metadata.name.as_deref();
-        let steps = || chains.iter().flat_map(|c| &c.steps);
-        self.expected = if spec.expect.is_empty() {
-            let promised = |s: &ChainStep| {
-                (
-                    s.app.clone(),
-                    expected_side(name, &s.app, self.lane.as_deref(), world).served,
-                )
-            };
-            steps()
-                .filter(|s| !s.app.is_empty())
-                .map(promised)
-                .collect()
-        } else {
-            spec.expect.clone()
-        };
+        self.expected = self.expected_sides(spec, group, &chains, world);
         let worst = chains.iter().max_by_key(|c| c.worst);
-        for step in steps().filter(|s| s.verdict.is_bad() || s.verdict == Verdict::NoData) {
-            self.problems.push(format!(
-                "{}: {}: {}",
-                step.app,
-                step.verdict,
-                step.cause.as_deref().unwrap_or_default()
-            ));
-        }
-        let mut unexpected = false;
-        for (app, want) in &spec.expect {
-            let seen: Vec<&ChainStep> = steps().filter(|s| s.app == *app).collect();
-            let wrong = seen.iter().find(|s| s.served != Some(*want));
-            if let Some(step) = wrong {
-                let by = step.served.map_or("nobody", Served::as_str);
-                self.problems.push(format!(
-                    "{app}: expected {}, answered by {by}",
-                    want.as_str()
-                ));
-            } else if seen.is_empty() {
-                self.problems.push(format!(
-                    "{app}: expected {}, not asked at all",
-                    want.as_str()
-                ));
-            }
-            unexpected |= wrong.is_some() || seen.is_empty();
-        }
+        self.add_step_problems(&chains);
+        let unexpected = self.add_unexpected(spec, &chains);
         let failed = self.status.is_none_or(|s| !(200..400).contains(&s))
             || !self.problems.is_empty() && chains.is_empty();
         if let (Some(status), true) = (self.status, failed) {
@@ -266,5 +216,84 @@ impl Probed {
             Some(Verdict::Ok | Verdict::FellBack) => ProbeVerdict::Ok,
         };
         self.chains = chains;
+    }
+
+    fn expected_sides(
+        &self,
+        spec: &ProbeSpec,
+        group: &LaneGroup,
+        chains: &[Chain],
+        world: &World,
+    ) -> BTreeMap<String, Served> {
+        if !spec.expect.is_empty() {
+            return spec.expect.clone();
+        }
+        let name = group.metadata.name.as_deref();
+        let promised = |s: &ChainStep| {
+            (
+                s.app.clone(),
+                expected_side(name, &s.app, self.lane.as_deref(), world).served,
+            )
+        };
+        list_steps(chains)
+            .filter(|s| !s.app.is_empty())
+            .map(promised)
+            .collect()
+    }
+
+    fn add_step_problems(&mut self, chains: &[Chain]) {
+        for step in
+            list_steps(chains).filter(|s| s.verdict.is_bad() || s.verdict == Verdict::NoData)
+        {
+            self.problems.push(format!(
+                "{}: {}: {}",
+                step.app,
+                step.verdict,
+                step.cause.as_deref().unwrap_or_default()
+            ));
+        }
+    }
+
+    /// Adds what was expected and did not happen; returns whether there is anything.
+    fn add_unexpected(&mut self, spec: &ProbeSpec, chains: &[Chain]) -> bool {
+        let mut unexpected = false;
+        for (app, want) in &spec.expect {
+            let seen: Vec<&ChainStep> = list_steps(chains).filter(|s| s.app == *app).collect();
+            let wrong = seen.iter().find(|s| s.served != Some(*want));
+            if let Some(step) = wrong {
+                let by = step.served.map_or("nobody", Served::as_str);
+                self.problems.push(format!(
+                    "{app}: expected {}, answered by {by}",
+                    want.as_str()
+                ));
+            } else if seen.is_empty() {
+                self.problems.push(format!(
+                    "{app}: expected {}, not asked at all",
+                    want.as_str()
+                ));
+            }
+            unexpected |= wrong.is_some() || seen.is_empty();
+        }
+        unexpected
+    }
+}
+
+fn list_steps(chains: &[Chain]) -> impl Iterator<Item = &ChainStep> {
+    chains.iter().flat_map(|c| &c.steps)
+}
+
+/// The probe itself lets the tag be removed, so no service has lost it.
+fn excuse_lost(chains: &mut [Chain], own: &str) {
+    let lost = |s: &&mut ChainStep| s.verdict == Verdict::Lost;
+    for step in chains.iter_mut().flat_map(|c| &mut c.steps).filter(lost) {
+        (step.verdict, step.cause) = (Verdict::NoData, Some(own.to_owned()));
+    }
+    for chain in chains {
+        chain.worst = chain
+            .steps
+            .iter()
+            .map(|s| s.verdict)
+            .max()
+            .unwrap_or_default();
     }
 }

@@ -59,7 +59,28 @@ pub(super) enum EntryConnection {
 }
 
 /// The parts of a body as they arrive.
-type Body = BoxStream<'static, Result<Bytes, String>>;
+type Body = BoxStream<'static, Result<Bytes, BodyError>>;
+
+/// Why a body breaks off.
+#[derive(Debug, thiserror::Error)]
+enum BodyError {
+    #[error("{}", format_error_chain(.0))]
+    Direct(reqwest::Error),
+    #[error(transparent)]
+    Proxy(kube::Error),
+}
+
+/// Why no response begins.
+#[derive(Debug, thiserror::Error)]
+enum SendError {
+    #[error("{}", format_error_chain(.0))]
+    Direct(reqwest::Error),
+    #[error("no answer within {} s", TIMEOUT.as_secs())]
+    Timeout,
+    /// In the words of the way through the API server.
+    #[error("{0}")]
+    Proxy(String),
+}
 
 /// Status, and the headers that are compared.
 struct ResponseHead {
@@ -106,7 +127,7 @@ impl EntryConnection {
     }
 
     /// Sends a request; returns the head and the body as it arrives.
-    async fn send(&self, request: Request<()>) -> Result<(ResponseHead, Body), String> {
+    async fn send(&self, request: Request<()>) -> Result<(ResponseHead, Body), SendError> {
         match self {
             Self::Direct(client, base) => {
                 let (parts, ()) = request.into_parts();
@@ -114,25 +135,22 @@ impl EntryConnection {
                     .request(parts.method, format!("{base}{}", parts.uri))
                     .headers(parts.headers)
                     .send();
-                let response = sent.await.map_err(|e| format_error_chain(&e))?;
+                let response = sent.await.map_err(SendError::Direct)?;
                 let head = ResponseHead::from_response(response.status(), response.headers());
                 Ok((
                     head,
-                    response
-                        .bytes_stream()
-                        .map_err(|e| format_error_chain(&e))
-                        .boxed(),
+                    response.bytes_stream().map_err(BodyError::Direct).boxed(),
                 ))
             }
             Self::Proxy(proxy) => {
                 let sent = tokio::time::timeout(TIMEOUT, proxy.send(request)).await;
-                let response =
-                    sent.map_err(|_| format!("no answer within {} s", TIMEOUT.as_secs()))??;
+                let sent = sent.map_err(|_| SendError::Timeout)?;
+                let response = sent.map_err(|why| SendError::Proxy(why.to_string()))?;
                 let head = ResponseHead::from_response(response.status(), response.headers());
                 let body = response
                     .into_body()
                     .into_data_stream()
-                    .map_err(|e| e.to_string());
+                    .map_err(BodyError::Proxy);
                 Ok((head, body.boxed()))
             }
         }
@@ -195,16 +213,7 @@ impl ProbeSender {
                 HeaderValue::from_str(&host).map_err(|e| wrong(&e))?,
             );
         }
-        let query = if request.query.is_empty() {
-            String::new()
-        } else {
-            format!("?{}", request.query)
-        };
-        let path = format!("{}{query}", request.path);
-        let uri = utf8_percent_encode(&path, ENCODED_CHARACTERS)
-            .to_string()
-            .parse()
-            .map_err(|e| wrong(&e))?;
+        let uri = encode_uri(request).map_err(|e| wrong(&e))?;
         Ok(Self {
             way,
             method: request.method.parse().map_err(|e| wrong(&e))?,
@@ -250,7 +259,7 @@ impl ProbeSender {
         }
         *request.uri_mut() = self.uri.clone();
         match self.way.send(request).await {
-            Err(why) => answer.error = Some(why),
+            Err(why) => answer.error = Some(why.to_string()),
             Ok((head, body)) => {
                 answer.reached = true;
                 answer.status = Some(head.status);
@@ -273,9 +282,21 @@ impl ProbeSender {
     }
 }
 
+fn encode_uri(request: &RequestParts) -> Result<Uri, http::uri::InvalidUri> {
+    let query = if request.query.is_empty() {
+        String::new()
+    } else {
+        format!("?{}", request.query)
+    };
+    let path = format!("{}{query}", request.path);
+    utf8_percent_encode(&path, ENCODED_CHARACTERS)
+        .to_string()
+        .parse()
+}
+
 /// Reads as much of a body as is shown.
 async fn read_body(
-    mut body: impl Stream<Item = Result<Bytes, String>> + Unpin,
+    mut body: impl Stream<Item = Result<Bytes, BodyError>> + Unpin,
     answer: &mut Answer,
 ) -> Vec<u8> {
     let mut bytes = vec![];

@@ -22,9 +22,20 @@ pub(super) struct Fault {
     pub(super) fail: bool,
 }
 
+/// What is wrong with a query that sets faults.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum FaultError {
+    #[error("{0:?} is none of rt, slowRation, exceptionRation")]
+    UnknownKey(String),
+    #[error("{key}: {value:?} is no whole number")]
+    NoNumber { key: String, value: String },
+    #[error("{key}: at most {most}")]
+    TooMuch { key: String, most: u64 },
+}
+
 impl Faults {
     /// Sets the faults of a query. Returns the current settings, or what is wrong with the query.
-    pub(super) fn set_from_query(&self, query: &str) -> Result<String, String> {
+    pub(super) fn set_from_query(&self, query: &str) -> Result<String, FaultError> {
         for pair in query.split('&').filter(|p| !p.is_empty()) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             let (place, most) = match key {
@@ -32,16 +43,18 @@ impl Faults {
                 "slowRation" => (&self.slow, 100),
                 "exceptionRation" => (&self.fail, 100),
                 _ => {
-                    return Err(format!(
-                        "{key:?} is none of rt, slowRation, exceptionRation"
-                    ));
+                    return Err(FaultError::UnknownKey(key.to_owned()));
                 }
             };
-            let number: u64 = value
-                .parse()
-                .map_err(|_| format!("{key}: {value:?} is no whole number"))?;
+            let number: u64 = value.parse().map_err(|_| FaultError::NoNumber {
+                key: key.to_owned(),
+                value: value.to_owned(),
+            })?;
             if number > most {
-                return Err(format!("{key}: at most {most}"));
+                return Err(FaultError::TooMuch {
+                    key: key.to_owned(),
+                    most,
+                });
             }
             place.store(number, Relaxed);
         }

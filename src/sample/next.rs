@@ -54,32 +54,14 @@ impl Caller {
                 me.letter, next.service, next.service
             )));
         };
-        let mut request = Request::get(format!("http://{authority}{path}"));
-        if me.via.is_some() {
-            request = request.header("host", &next.service);
-        }
-        for name in [
-            "traceparent",
-            "tracestate",
-            "baggage",
-            me.tag_header.as_str(),
-        ] {
-            if me.drop_tag && (name == "baggage" || name == me.tag_header) {
-                continue;
-            }
-            for value in headers.get_all(name) {
-                request = request.header(name, value);
-            }
-        }
+        let request = build_request(me, next, authority, path, headers);
         let failed = |why: String| {
             unavailable(format!(
                 "{} cannot reach {} at {authority}: {why}. Are its pods ready?\n",
                 me.letter, next.service
             ))
         };
-        let request = request
-            .body(Empty::new())
-            .map_err(|e| failed(e.to_string()))?;
+        let request = request.map_err(|e| failed(e.to_string()))?;
         let answer = async {
             let answer = self
                 .client
@@ -113,6 +95,34 @@ impl Caller {
             .await
             .map_err(|_| timeout())?
     }
+}
+
+/// A request that carries on what the headers tell of the trace and its tag.
+fn build_request(
+    me: &Config,
+    next: &NextService,
+    authority: &str,
+    path: &str,
+    headers: &HeaderMap,
+) -> http::Result<Request<Empty<Bytes>>> {
+    let mut request = Request::get(format!("http://{authority}{path}"));
+    if me.via.is_some() {
+        request = request.header("host", &next.service);
+    }
+    for name in [
+        "traceparent",
+        "tracestate",
+        "baggage",
+        me.tag_header.as_str(),
+    ] {
+        if me.drop_tag && (name == "baggage" || name == me.tag_header) {
+            continue;
+        }
+        for value in headers.get_all(name) {
+            request = request.header(name, value);
+        }
+    }
+    request.body(Empty::new())
 }
 
 /// The text of an error with its causes.
