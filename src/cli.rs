@@ -49,7 +49,10 @@ mod variables;
 mod via;
 mod world_watch;
 
-use std::process::ExitCode;
+use std::{
+    ffi::{OsStr, OsString},
+    process::ExitCode,
+};
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use color_eyre::eyre::{Report, Result};
@@ -69,17 +72,8 @@ pub fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
     // Processes of containers start here: this must come before anything else.
     let first = args.next();
-    if first.as_deref() == Some(shim::SUBCOMMAND.as_ref()) {
-        return shim::main(args);
-    }
-    if first.as_deref() == Some(shim::EXEC_SUBCOMMAND.as_ref()) {
-        return shim::exec_command(args);
-    }
-    if first.as_deref() == Some(guard::SUBCOMMAND.as_ref()) {
-        return guard::main(args);
-    }
-    if first.as_deref() == Some(plugin::NAME.as_ref()) {
-        return plugin::main(args);
+    if let Some(done) = run_internal_command(first.as_deref(), args) {
+        return done;
     }
     let parsed = Cli::try_parse();
     if parsed.as_ref().is_ok_and(Cli::runs_for_long) {
@@ -91,27 +85,11 @@ pub fn main() -> ExitCode {
     }
     let cli = match parsed {
         Ok(cli) => cli,
-        Err(told) => {
-            let ok = matches!(
-                told.kind(),
-                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
-            );
-            let _ = told.print();
-            return if ok {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::from(2)
-            };
-        }
+        Err(told) => return print_usage(&told),
     };
     // Fails only when hooks are installed already, which is fine.
     let _ = color_eyre::install();
-    let tell = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        if !crate::pocket::store::is_catching_panics() {
-            tell(info);
-        }
-    }));
+    hide_caught_panics();
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -127,6 +105,49 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(report) => report_failure(&report),
     }
+}
+
+/// Runs a command that this program starts itself with.
+fn run_internal_command(
+    first: Option<&OsStr>,
+    args: impl Iterator<Item = OsString>,
+) -> Option<ExitCode> {
+    let first = first?;
+    if first == shim::SUBCOMMAND {
+        Some(shim::main(args))
+    } else if first == shim::EXEC_SUBCOMMAND {
+        Some(shim::exec_command(args))
+    } else if first == guard::SUBCOMMAND {
+        Some(guard::main(args))
+    } else if first == plugin::NAME {
+        Some(plugin::main(args))
+    } else {
+        None
+    }
+}
+
+/// Prints help, or what is wrong with the command line.
+fn print_usage(told: &clap::Error) -> ExitCode {
+    let ok = matches!(
+        told.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    );
+    let _ = told.print();
+    if ok {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(2)
+    }
+}
+
+/// The store catches panics of its database and tells of them itself.
+fn hide_caught_panics() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if !crate::pocket::store::is_catching_panics() {
+            tell(info);
+        }
+    }));
 }
 
 async fn dispatch_command(cli: Cli) -> Result<()> {

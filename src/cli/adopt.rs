@@ -122,12 +122,30 @@ pub(super) async fn adopt_workload(global: &Global, args: AdoptArgs) -> Result<(
     if args.print {
         return output::print(&output::format_value(&object, Format::Yaml)?);
     }
-    let mut text = describe_app(&app, &adoption.spec);
+    let (text, labelled) = describe_adoption(&session, &app, &adoption).await?;
+    output::print(&text)?;
+    if !confirm_adoption(&args, &format!("Adopt {}?", labelled))? {
+        bail!("nothing was written");
+    }
+    write_adoption(&session, &apps, object, &adoption, &args.environment).await?;
+    let next = CommandLine::graylane("release start")
+        .arg(&app)
+        .fixed_args("--stage production");
+    output::print(&format!("app {app} adopted; next: `{next}`\n"))
+}
+
+/// What an adoption changes, and the objects that get labels.
+async fn describe_adoption(
+    session: &Session,
+    app: &str,
+    adoption: &Adoption,
+) -> Result<(String, String)> {
+    let mut text = describe_app(app, &adoption.spec);
     text.push_str("\nApplying it back would change:\n");
     for wanted in &adoption.objects {
         text.push_str(&format!(
             "  {}\n",
-            dry_run::describe_change(&session, wanted)
+            dry_run::describe_change(session, wanted)
                 .await?
                 .replace('\n', "\n  ")
         ));
@@ -136,19 +154,11 @@ pub(super) async fn adopt_workload(global: &Global, args: AdoptArgs) -> Result<(
         text.push_str(&format!("\nNote: {note}"));
     }
     let labelled: Vec<String> = adoption.objects.iter().map(dry_run::object_title).collect();
+    let labelled = labelled.join(" and ");
     text.push_str(&format!(
-        "\nAdopting creates App {app} and labels {} as its own; no pod restarts.\n",
-        labelled.join(" and ")
+        "\nAdopting creates App {app} and labels {labelled} as its own; no pod restarts.\n",
     ));
-    output::print(&text)?;
-    if !confirm_adoption(&args, &format!("Adopt {}?", labelled.join(" and ")))? {
-        bail!("nothing was written");
-    }
-    write_adoption(&session, &apps, object, &adoption, &args.environment).await?;
-    let next = CommandLine::graylane("release start")
-        .arg(&app)
-        .fixed_args("--stage production");
-    output::print(&format!("app {app} adopted; next: `{next}`\n"))
+    Ok((text, labelled))
 }
 
 /// Adds a gray version to an existing App.

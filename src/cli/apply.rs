@@ -19,7 +19,7 @@ use color_eyre::eyre::{Result, bail};
 use kube::{
     Api, Client,
     api::{DynamicObject, Patch, PatchParams, ValidationDirective},
-    core::GroupVersionKind,
+    core::{GroupVersionKind, PartialObjectMeta},
     discovery::{self, Scope},
 };
 use serde_json::Value;
@@ -31,7 +31,10 @@ use super::{
 };
 use crate::{
     api,
-    cluster::{error, owner},
+    cluster::{
+        error,
+        owner::{self, OwnershipProblem},
+    },
     domain::{
         owner::{OwnershipMarks, describe_item},
         text::Clean,
@@ -69,30 +72,14 @@ pub(super) async fn apply_files(global: &Global, args: ApplyArgs) -> Result<()> 
     // Errors in files are reported without a cluster.
     fail_on_problems(&problems)?;
     if objects.is_empty() {
-        bail!(
-            "no objects in {}",
-            args.file
-                .iter()
-                .map(|f| f.display().to_string())
-                .collect::<Vec<_>>()
-                .join(", ")
-        );
+        let files: Vec<String> = args.file.iter().map(|f| f.display().to_string()).collect();
+        bail!("no objects in {}", files.join(", "));
     }
     let session = session::open(global).await?;
     // The server would refuse these too, but with a less helpful message.
     fail_on_problems(&approval_guard::check_approvals(&session, &objects).await)?;
-    let here = Prerequisites::from_objects(&objects);
-    let mut seen: Vec<Option<Value>> = vec![None; objects.len()];
-    for (object, seen) in objects
-        .iter()
-        .zip(&mut seen)
-        .filter(|(o, _)| !here.must_wait(o))
-    {
-        match apply_object(&session, object, args.force, true).await {
-            Ok((_, written)) => *seen = Some(written),
-            Err(problem) => problems.push(problem),
-        }
-    }
+    let (seen, refused) = try_objects(&session, &objects, args.force).await;
+    problems.extend(refused);
     fail_on_problems(&problems)?;
     let checked = lanes::check_lanes(&session, &objects).await;
     fail_on_problems(&checked.problems)?;
@@ -135,28 +122,54 @@ pub(super) async fn apply_files(global: &Global, args: ApplyArgs) -> Result<()> 
     }
     words.extend(reached.iter().map(|line| format!("{line}\n")));
     for free in &owners.free {
-        let what = describe_item(&free.item);
-        if args.dry_run {
-            words.push_str(&format!(
-                "{what} would be adopted by {}\n",
-                free.owner.describe_owner(Some(&session.namespace))
-            ));
-            continue;
-        }
-        let client = session
-            .clusters
-            .client_for(world::split_context(&free.item.namespace).0);
-        owner::adopt_object(client, &free.item, &free.owner, free.former.as_ref()).await?;
-        words.push_str(&format!(
-            "{what} adopted by {}\n",
-            free.owner.describe_owner(Some(&session.namespace))
-        ));
+        words.push_str(&adopt_free_object(&session, free, args.dry_run).await?);
     }
     output::print(&match args.output {
         Format::Json | Format::Yaml => output::format_list(&applied, args.output)?,
         Format::Name => objects.iter().map(|o| o.short_name() + "\n").collect(),
         Format::Table | Format::Wide => words,
     })
+}
+
+/// Applies all objects that need no other one of these files, without writing; returns each as it
+/// would be, and what is refused.
+async fn try_objects(
+    session: &Session,
+    objects: &[ManifestObject],
+    force: bool,
+) -> (Vec<Option<Value>>, Vec<String>) {
+    let here = Prerequisites::from_objects(objects);
+    let mut problems = vec![];
+    let mut seen: Vec<Option<Value>> = vec![None; objects.len()];
+    for (object, seen) in objects
+        .iter()
+        .zip(&mut seen)
+        .filter(|(o, _)| !here.must_wait(o))
+    {
+        match apply_object(session, object, force, true).await {
+            Ok((_, written)) => *seen = Some(written),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    (seen, problems)
+}
+
+/// Adopts an object that is nobody's; returns a line that says so.
+async fn adopt_free_object(
+    session: &Session,
+    free: &OwnershipProblem,
+    dry_run: bool,
+) -> Result<String> {
+    let what = describe_item(&free.item);
+    let owner = free.owner.describe_owner(Some(&session.namespace));
+    if dry_run {
+        return Ok(format!("{what} would be adopted by {owner}\n"));
+    }
+    let client = session
+        .clusters
+        .client_for(world::split_context(&free.item.namespace).0);
+    owner::adopt_object(client, &free.item, &free.owner, free.former.as_ref()).await?;
+    Ok(format!("{what} adopted by {owner}\n"))
 }
 
 /// Fails with all problems at once.
@@ -230,77 +243,11 @@ async fn apply_object(
             object.short_name()
         ));
     }
-    let api = match api_for_object(&session.client, object, &session.namespace).await {
-        Ok(api) => api,
-        Err(kube::Error::Discovery(_)) => {
-            let gvk = object.gvk();
-            return Err(format!(
-                "{}: this cluster has no kind {} in {}",
-                place("kind"),
-                gvk.kind,
-                gvk.api_version()
-            ));
-        }
-        Err(e) if error::status_code(&e) == Some(404) => {
-            return Err(format!(
-                "{}: this cluster has no {}",
-                place("apiVersion"),
-                object.gvk().api_version()
-            ));
-        }
-        Err(e) => return Err(format!("{}: {}", place(""), error::describe_error(&e))),
-    };
-    let told = |e: kube::Error| match &e {
-        kube::Error::Api(status) => {
-            let causes = status
-                .details
-                .iter()
-                .flat_map(|d| &d.causes)
-                .filter(|c| !c.field.is_empty());
-            let lines: Vec<String> = causes
-                .map(|c| {
-                    format!(
-                        "{}: {}: {}: {}",
-                        place(&c.field),
-                        object.short_name(),
-                        c.field,
-                        c.message
-                    )
-                })
-                .collect();
-            if lines.is_empty() {
-                format!("{}: {}", place(""), error::describe_error(&e))
-            } else {
-                lines.join("\n")
-            }
-        }
-        _ => format!("{}: {}", place(""), error::describe_error(&e)),
-    };
+    let api = find_api(session, object).await?;
+    let told = |e: kube::Error| explain_refusal(object, &e);
     let there = api.get_metadata_opt(name).await.map_err(told)?;
-    // Applying the object would drop the App's labels, and the engine would restore them.
-    let marks = there
-        .as_ref()
-        .map(|m| OwnershipMarks::from_metadata(&m.metadata))
-        .filter(|_| object.gvk().group != api::GROUP);
-    if let Some(marks) =
-        marks.filter(|m| m.lane_group.is_some() || m.app.is_some() && m.environment.is_some())
-    {
-        let whose = marks
-            .lane_group
-            .as_ref()
-            .map(|group| format!("lane group {}", Clean::from_untrusted(group)));
-        let owner = || {
-            marks
-                .owner()
-                .map(|o| o.describe_owner(Some(&session.namespace)))
-                .unwrap_or_default()
-        };
-        let whose = whose.unwrap_or_else(owner);
-        return Err(format!(
-            "{}: {} belongs to {whose}: change it there",
-            place("metadata"),
-            object.short_name()
-        ));
+    if let Some(there) = &there {
+        check_owner(session, object, there)?;
     }
     let before = there.and_then(|m| m.metadata.resource_version);
     let params = PatchParams {
@@ -323,6 +270,93 @@ async fn apply_object(
         meta.shift_remove("managedFields");
     }
     Ok((done, written))
+}
+
+async fn find_api(
+    session: &Session,
+    object: &ManifestObject,
+) -> Result<Api<DynamicObject>, String> {
+    let place = |path: &str| object.source_location(path);
+    match api_for_object(&session.client, object, &session.namespace).await {
+        Ok(api) => Ok(api),
+        Err(kube::Error::Discovery(_)) => {
+            let gvk = object.gvk();
+            Err(format!(
+                "{}: this cluster has no kind {} in {}",
+                place("kind"),
+                gvk.kind,
+                gvk.api_version()
+            ))
+        }
+        Err(e) if error::status_code(&e) == Some(404) => Err(format!(
+            "{}: this cluster has no {}",
+            place("apiVersion"),
+            object.gvk().api_version()
+        )),
+        Err(e) => Err(format!("{}: {}", place(""), error::describe_error(&e))),
+    }
+}
+
+/// What the server says of an object, with the place of each field in its file.
+fn explain_refusal(object: &ManifestObject, error: &kube::Error) -> String {
+    let place = |path: &str| object.source_location(path);
+    match error {
+        kube::Error::Api(status) => {
+            let causes = status
+                .details
+                .iter()
+                .flat_map(|d| &d.causes)
+                .filter(|c| !c.field.is_empty());
+            let lines: Vec<String> = causes
+                .map(|c| {
+                    format!(
+                        "{}: {}: {}: {}",
+                        place(&c.field),
+                        object.short_name(),
+                        c.field,
+                        c.message
+                    )
+                })
+                .collect();
+            if lines.is_empty() {
+                format!("{}: {}", place(""), error::describe_error(error))
+            } else {
+                lines.join("\n")
+            }
+        }
+        _ => format!("{}: {}", place(""), error::describe_error(error)),
+    }
+}
+
+/// Applying the object would drop its owner's labels, and the engine would restore them.
+fn check_owner(
+    session: &Session,
+    object: &ManifestObject,
+    there: &PartialObjectMeta<DynamicObject>,
+) -> Result<(), String> {
+    if object.gvk().group == api::GROUP {
+        return Ok(());
+    }
+    let marks = OwnershipMarks::from_metadata(&there.metadata);
+    if marks.lane_group.is_none() && (marks.app.is_none() || marks.environment.is_none()) {
+        return Ok(());
+    }
+    let whose = marks
+        .lane_group
+        .as_ref()
+        .map(|group| format!("lane group {}", Clean::from_untrusted(group)));
+    let owner = || {
+        marks
+            .owner()
+            .map(|o| o.describe_owner(Some(&session.namespace)))
+            .unwrap_or_default()
+    };
+    let whose = whose.unwrap_or_else(owner);
+    Err(format!(
+        "{}: {} belongs to {whose}: change it there",
+        object.source_location("metadata"),
+        object.short_name()
+    ))
 }
 
 async fn api_for_object(

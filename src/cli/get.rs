@@ -315,16 +315,7 @@ async fn format_environments(
     if let Some(name) = name
         && rows.is_empty()
     {
-        let mut known: Vec<String> = apps
-            .iter()
-            .flat_map(|a| {
-                a.spec
-                    .environments
-                    .iter()
-                    .map(|e| format!("{}/{}", a.name_any(), e.name))
-            })
-            .collect();
-        known.sort();
+        let known = environment_names(&apps);
         bail!("no environment {name}; there {}", describe_names(&known));
     }
     let (pods, warnings) = pods::count_pods(session, &rows).await?;
@@ -358,4 +349,19 @@ async fn format_environments(
             &session.namespace,
         )),
     }
+}
+
+/// `APP/ENVIRONMENT` of all, sorted.
+fn environment_names(apps: &[App]) -> Vec<String> {
+    let mut known: Vec<String> = apps
+        .iter()
+        .flat_map(|a| {
+            a.spec
+                .environments
+                .iter()
+                .map(|e| format!("{}/{}", a.name_any(), e.name))
+        })
+        .collect();
+    known.sort();
+    known
 }

@@ -15,7 +15,7 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use kube::{Api, ResourceExt, api::ListParams};
+use kube::{Api, Client, ResourceExt, api::ListParams};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -271,18 +271,7 @@ async fn find_stuck(
     let under_way = under_way.as_slice();
     for live in deployments.list(&all).await?.items {
         let kept = find_rollout_record(WorkloadKind::Deployment, &live.metadata, context, releases);
-        let mut seen = DeploymentSeen {
-            live,
-            ..DeploymentSeen::default()
-        };
-        if is_latch_on(&seen.live) && kept.is_none() {
-            // Without a record, only what still runs tells the version before.
-            let sets = Api::<ReplicaSet>::namespaced(client.clone(), &place.namespace)
-                .list(&all)
-                .await?
-                .items;
-            seen = observe::observe_deployment(&seen.live, &sets, [], &|_| SignedDuration::ZERO);
-        }
+        let seen = observe_latch(&client, place, live, kept.is_some()).await?;
         let ways = plan_rescue(&seen, &Records { kept, under_way });
         found.extend(to_stuck_workload(
             WorkloadKind::Deployment,
@@ -322,6 +311,28 @@ async fn find_stuck(
         found.push(one);
     }
     Ok(found)
+}
+
+/// Without a record, only what still runs tells the version before.
+async fn observe_latch(
+    client: &Client,
+    place: &NamespaceRef,
+    live: Deployment,
+    recorded: bool,
+) -> kube::Result<DeploymentSeen> {
+    if recorded || !is_latch_on(&live) {
+        return Ok(DeploymentSeen {
+            live,
+            ..DeploymentSeen::default()
+        });
+    }
+    let sets = Api::<ReplicaSet>::namespaced(client.clone(), &place.namespace)
+        .list(&ListParams::default())
+        .await?
+        .items;
+    Ok(observe::observe_deployment(&live, &sets, [], &|_| {
+        SignedDuration::ZERO
+    }))
 }
 
 fn is_under_way(release: &Release) -> bool {
@@ -421,20 +432,7 @@ fn describe_stuck(found: &StuckWorkload) -> String {
         "over, or gone"
     };
     let kubectl = kubectl_command(context.as_deref(), namespace);
-    // The resource version would be outdated by the time the command is run.
-    let command = |patch: &Value| {
-        let mut patch = patch.clone();
-        if let Some(metadata) = patch["metadata"].as_object_mut() {
-            metadata.remove("resourceVersion");
-        }
-        kubectl
-            .clone()
-            .fixed_args("patch")
-            .fixed_args(kind)
-            .arg(name)
-            .fixed_args("--type merge")
-            .json_option("-p", &patch)
-    };
+    let command = |patch: &Value| kubectl_patch(&kubectl, kind, name, patch);
     let ours =
         |way| rescue_command(context.as_deref(), namespace, name, found.kind).fixed_args(way);
     let clear = match found.in_the_way.as_slice() {
@@ -462,6 +460,27 @@ fn describe_stuck(found: &StuckWorkload) -> String {
         ours("--abort"),
         command(&found.abort)
     )
+}
+
+/// The command that patches a workload. Without the resource version, which would be outdated by the
+/// time it is run.
+fn kubectl_patch(
+    kubectl: &CommandLine,
+    kind: &'static str,
+    name: &str,
+    patch: &Value,
+) -> CommandLine {
+    let mut patch = patch.clone();
+    if let Some(metadata) = patch["metadata"].as_object_mut() {
+        metadata.remove("resourceVersion");
+    }
+    kubectl
+        .clone()
+        .fixed_args("patch")
+        .fixed_args(kind)
+        .arg(name)
+        .fixed_args("--type merge")
+        .json_option("-p", &patch)
 }
 
 #[cfg(test)]

@@ -73,6 +73,23 @@ struct PrintedChains {
     wrong: u64,
 }
 
+/// Receives spans at an address, and takes them for hops of the world.
+async fn receive_spans(live: &WorldWatch, grpc: SocketAddr) -> Result<()> {
+    let addresses = OtlpAddresses {
+        grpc: Some(grpc),
+        http: None,
+    };
+    let received = HopCollector::start_receivers(
+        SpanLineWriter::new(live.inlet.clone()),
+        addresses,
+        false,
+        &live.stop,
+    )
+    .await?;
+    received.map(|hops| tokio::spawn(hops.track_cluster(live.worlds.clone(), live.stop.clone())));
+    Ok(())
+}
+
 pub(super) async fn trace_requests(global: &Global, args: TraceArgs) -> Result<()> {
     let session = session::open(global).await?;
     if let Some(group) = &args.group {
@@ -83,19 +100,7 @@ pub(super) async fn trace_requests(global: &Global, args: TraceArgs) -> Result<(
     })
     .await?;
     if let Some(grpc) = args.otlp {
-        let addresses = OtlpAddresses {
-            grpc: Some(grpc),
-            http: None,
-        };
-        let received = HopCollector::start_receivers(
-            SpanLineWriter::new(live.inlet.clone()),
-            addresses,
-            false,
-            &live.stop,
-        )
-        .await?;
-        received
-            .map(|hops| tokio::spawn(hops.track_cluster(live.worlds.clone(), live.stop.clone())));
+        receive_spans(&live, grpc).await?;
     }
     if let Some(id) = &args.id {
         fetch_from_stores(&session.client, &live, args.group.as_deref(), id).await?;

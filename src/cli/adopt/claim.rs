@@ -6,7 +6,7 @@ use kube::ResourceExt;
 
 use super::{AdoptArgs, confirm_adoption, dry_run, images_of};
 use crate::{
-    api::App,
+    api::{App, Environment, InventoryItem, VariableGroup},
     cli::{
         get, output,
         session::{Session, api_error, usage_error},
@@ -105,7 +105,7 @@ pub(super) async fn adopt_object(
     let environment = get::find_environment(app, &args.environment)?;
     let groups = variables::list_groups(session).await?;
     let group_of = |name: &str| groups.get(name);
-    let is_named = |i: &crate::api::InventoryItem| i.kind.to_lowercase() == kind && i.name == name;
+    let is_named = |i: &InventoryItem| i.kind.to_lowercase() == kind && i.name == name;
     let app_name = app.name_any();
     let Some(item) = object_names(app, environment, group_of)
         .into_iter()
@@ -144,25 +144,7 @@ pub(super) async fn adopt_object(
     }
     let mut text = String::new();
     if session.clusters.normalize_context(context).is_none() {
-        let shared =
-            resolve_shared_values(&app_name, &app.spec, environment, group_of).unwrap_or_default();
-        let objects = render_objects(
-            app,
-            environment,
-            &shared,
-            &images_of(app, &args.environment),
-        )
-        .unwrap_or_default();
-        if let Some(object) = objects
-            .iter()
-            .find(|o| owner::is_same(&object_key(o), &item))
-        {
-            let change = dry_run::describe_change(session, object).await?;
-            text.push_str(&format!(
-                "The next release would change:\n  {}\n",
-                change.replace('\n', "\n  ")
-            ));
-        }
+        text = describe_next_release(session, app, environment, group_of, &item).await?;
     }
     text.push_str(&format!(
         "Adopting labels {what} as {}; no pod restarts.\n",
@@ -179,6 +161,36 @@ pub(super) async fn adopt_object(
     output::print(&format!(
         "{what} adopted by {}\n",
         me.describe_owner(Some(&session.namespace))
+    ))
+}
+
+/// What the next release would change of an object.
+async fn describe_next_release<'a>(
+    session: &Session,
+    app: &App,
+    environment: &Environment,
+    group_of: impl Fn(&str) -> Option<&'a VariableGroup>,
+    item: &InventoryItem,
+) -> Result<String> {
+    let shared = resolve_shared_values(&app.name_any(), &app.spec, environment, group_of)
+        .unwrap_or_default();
+    let objects = render_objects(
+        app,
+        environment,
+        &shared,
+        &images_of(app, &environment.name),
+    )
+    .unwrap_or_default();
+    let Some(object) = objects
+        .iter()
+        .find(|o| owner::is_same(&object_key(o), item))
+    else {
+        return Ok(String::new());
+    };
+    let change = dry_run::describe_change(session, object).await?;
+    Ok(format!(
+        "The next release would change:\n  {}\n",
+        change.replace('\n', "\n  ")
     ))
 }
 

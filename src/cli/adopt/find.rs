@@ -7,7 +7,7 @@ use color_eyre::eyre::{Result, bail};
 use k8s_openapi::api::{
     apps::v1::Deployment, autoscaling::v2::HorizontalPodAutoscaler, core::v1::Service,
 };
-use kube::{Api, ResourceExt, api::ListParams};
+use kube::{Api, Client, ResourceExt, api::ListParams};
 
 use crate::{
     cli::{
@@ -24,22 +24,7 @@ pub(super) async fn find_workload(
     service: Option<&str>,
 ) -> Result<FoundWorkload> {
     let (client, namespace) = (&session.client, session.namespace.as_str());
-    let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
-    let found = deployments
-        .get_opt(name)
-        .await
-        .map_err(api_error(format!("reading Deployment {name}")))?;
-    let Some(deployment) = found else {
-        let all = deployments
-            .list_metadata(&ListParams::default())
-            .await
-            .map_err(api_error("listing Deployments"))?;
-        let known: Vec<String> = all.items.iter().map(ResourceExt::name_any).collect();
-        bail!(
-            "no Deployment {name} in namespace {namespace}; there {}",
-            get::describe_names(&known)
-        );
-    };
+    let deployment = get_deployment(client, namespace, name).await?;
     let services: Api<Service> = Api::namespaced(client.clone(), namespace);
     let mut all = services
         .list(&ListParams::default())
@@ -67,7 +52,41 @@ pub(super) async fn find_workload(
         );
     }
     all.retain(|s| selects_labels(s, &labels));
-    let main = match (service, all.as_slice()) {
+    let main = choose_main(name, service, &all)?.map(|at| all.remove(at));
+    Ok(FoundWorkload {
+        autoscaled: is_autoscaled(&deployment.metadata) || has_autoscaler(session, name).await?,
+        deployment: serde_json::to_value(&deployment)?,
+        service: main.map(serde_json::to_value).transpose()?,
+        others: all
+            .iter()
+            .map(serde_json::to_value)
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+async fn get_deployment(client: &Client, namespace: &str, name: &str) -> Result<Deployment> {
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
+    let found = deployments
+        .get_opt(name)
+        .await
+        .map_err(api_error(format!("reading Deployment {name}")))?;
+    if let Some(deployment) = found {
+        return Ok(deployment);
+    }
+    let all = deployments
+        .list_metadata(&ListParams::default())
+        .await
+        .map_err(api_error("listing Deployments"))?;
+    let known: Vec<String> = all.items.iter().map(ResourceExt::name_any).collect();
+    bail!(
+        "no Deployment {name} in namespace {namespace}; there {}",
+        get::describe_names(&known)
+    );
+}
+
+/// Index of the Service that callers use among those that select the pods.
+fn choose_main(name: &str, service: Option<&str>, all: &[Service]) -> Result<Option<usize>> {
+    Ok(match (service, all) {
         (Some(wanted), _) => all.iter().position(|s| s.name_any() == wanted),
         (None, []) => None,
         (None, [_]) => Some(0),
@@ -78,16 +97,6 @@ pub(super) async fn find_workload(
                 get::describe_names(&known)
             );
         }
-    };
-    let main = main.map(|at| all.remove(at));
-    Ok(FoundWorkload {
-        autoscaled: is_autoscaled(&deployment.metadata) || has_autoscaler(session, name).await?,
-        deployment: serde_json::to_value(&deployment)?,
-        service: main.map(serde_json::to_value).transpose()?,
-        others: all
-            .iter()
-            .map(serde_json::to_value)
-            .collect::<Result<_, _>>()?,
     })
 }
 

@@ -45,20 +45,7 @@ pub(super) struct CreateArgs {
 }
 
 pub(super) async fn create_apps(session: &Session, args: CreateArgs) -> Result<()> {
-    let (settings, wrong): (Vec<_>, Vec<_>) = args
-        .set
-        .iter()
-        .map(|text| text.parse::<Setting>())
-        .partition(Result::is_ok);
-    let wrong: Vec<String> = wrong
-        .into_iter()
-        .filter_map(Result::err)
-        .map(|why| format!("--set {why}"))
-        .collect();
-    if !wrong.is_empty() {
-        return Err(usage_error(wrong.join("\n")));
-    }
-    let settings: Vec<Setting> = settings.into_iter().flatten().collect();
+    let settings = parse_settings(&args.set)?;
     let (template, names) = (&args.template, &args.names);
     let (apps, found) = perform::plan_apps(
         &session.client,
@@ -105,6 +92,22 @@ pub(super) async fn create_apps(session: &Session, args: CreateArgs) -> Result<(
     } else {
         format_apps(session, &apps, args.output)?
     })
+}
+
+fn parse_settings(given: &[String]) -> Result<Vec<Setting>> {
+    let (settings, wrong): (Vec<_>, Vec<_>) = given
+        .iter()
+        .map(|text| text.parse::<Setting>())
+        .partition(Result::is_ok);
+    let wrong: Vec<String> = wrong
+        .into_iter()
+        .filter_map(Result::err)
+        .map(|why| format!("--set {why}"))
+        .collect();
+    if !wrong.is_empty() {
+        return Err(usage_error(wrong.join("\n")));
+    }
+    Ok(settings.into_iter().flatten().collect())
 }
 
 fn format_apps(session: &Session, apps: &[App], format: Format) -> Result<String> {

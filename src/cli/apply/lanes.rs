@@ -11,7 +11,7 @@ use crate::{
     api::{self, App, Lane, LaneGroup},
     cli::{get, lane, session::Session},
     cluster::{error, gateways},
-    domain::lanes::{self, GatewayFeatures, Severity},
+    domain::lanes::{self, GatewayFeatures, Problem, Severity},
 };
 
 /// Findings, each with file and line.
@@ -59,10 +59,7 @@ pub(super) async fn check_lanes(session: &Session, objects: &[ManifestObject]) -
             .map(|(_, lane)| (lane.name_any(), lane.clone())),
     );
     let after: Vec<Lane> = after.into_values().collect();
-    let mut named: Vec<String> = groups.iter().map(|(_, g)| g.name_any()).collect();
-    named.extend(lanes.iter().map(|(_, l)| l.spec.group.clone()));
-    named.sort();
-    named.dedup();
+    let named = changed_groups(&groups, &lanes);
     let mut problems = vec![];
     for name in named {
         let ours = groups.iter().find(|(_, g)| g.name_any() == name);
@@ -74,36 +71,8 @@ pub(super) async fn check_lanes(session: &Session, objects: &[ManifestObject]) -
         group.metadata.namespace = Some(session.namespace.clone());
         let group = gateways::with_live_gateway(&session.client, group).await;
         let old = lanes::check_lanes(&name, there, &before);
-        for problem in lanes::check_lanes(&name, Some(&group), &after)
-            .iter()
-            .filter(|p| p.severity == Severity::Error)
-        {
-            match lanes
-                .iter()
-                .find(|(_, lane)| lane.name_any() == problem.lane)
-            {
-                Some((object, _)) => {
-                    let place = object.source_location(&format!("spec.{}", problem.place));
-                    problems.push(format!(
-                        "{place}: {}: {}",
-                        object.short_name(),
-                        problem.text
-                    ));
-                }
-                None if old.contains(problem) => {}
-                None => problems.push(problem.to_string()),
-            }
-        }
-        for (object, lane) in lanes.iter().filter(|(_, lane)| lane.spec.group == name) {
-            for warning in lane::remote_cluster_problems(session, &apps, &group, lane) {
-                let place = object.source_location(&format!("spec.{}", warning.place));
-                warnings.push(format!(
-                    "{place}: {}: {}",
-                    object.short_name(),
-                    warning.text
-                ));
-            }
-        }
+        problems.extend(lane_problems(&group, &old, &lanes, &after));
+        warnings.extend(remote_warnings(session, &apps, &group, &lanes));
         if let (Some((object, _)), Some(means)) = (ours, GatewayFeatures::from_group(&group)) {
             let wrong = lanes::group_problems(&group, &means);
             problems.extend(wrong.iter().map(|w| {
@@ -116,6 +85,70 @@ pub(super) async fn check_lanes(session: &Session, objects: &[ManifestObject]) -
         }
     }
     LaneCheck { problems, warnings }
+}
+
+/// Names of the groups that files contain, or whose lanes they contain.
+fn changed_groups(
+    groups: &[(&ManifestObject, LaneGroup)],
+    lanes: &[(&ManifestObject, Lane)],
+) -> Vec<String> {
+    let mut named: Vec<String> = groups.iter().map(|(_, g)| g.name_any()).collect();
+    named.extend(lanes.iter().map(|(_, l)| l.spec.group.clone()));
+    named.sort();
+    named.dedup();
+    named
+}
+
+/// Errors of a group's lanes, with their place in a file; those that were there before are left out.
+fn lane_problems(
+    group: &LaneGroup,
+    old: &[Problem],
+    lanes: &[(&ManifestObject, Lane)],
+    after: &[Lane],
+) -> Vec<String> {
+    let mut problems = vec![];
+    for problem in lanes::check_lanes(&group.name_any(), Some(group), after)
+        .iter()
+        .filter(|p| p.severity == Severity::Error)
+    {
+        match lanes
+            .iter()
+            .find(|(_, lane)| lane.name_any() == problem.lane)
+        {
+            Some((object, _)) => {
+                let place = object.source_location(&format!("spec.{}", problem.place));
+                problems.push(format!(
+                    "{place}: {}: {}",
+                    object.short_name(),
+                    problem.text
+                ));
+            }
+            None if old.contains(problem) => {}
+            None => problems.push(problem.to_string()),
+        }
+    }
+    problems
+}
+
+fn remote_warnings(
+    session: &Session,
+    apps: &[App],
+    group: &LaneGroup,
+    lanes: &[(&ManifestObject, Lane)],
+) -> Vec<String> {
+    let name = group.name_any();
+    let mut warnings = vec![];
+    for (object, lane) in lanes.iter().filter(|(_, lane)| lane.spec.group == name) {
+        for warning in lane::remote_cluster_problems(session, apps, group, lane) {
+            let place = object.source_location(&format!("spec.{}", warning.place));
+            warnings.push(format!(
+                "{place}: {}: {}",
+                object.short_name(),
+                warning.text
+            ));
+        }
+    }
+    warnings
 }
 
 /// Existing Apps, replaced by those of the files, and warnings.

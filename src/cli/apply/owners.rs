@@ -34,42 +34,10 @@ pub(super) async fn check_owners(
     if ours.is_empty() {
         return checked;
     }
-    let live: Vec<App> = match get::try_list_objects(session).await {
-        Ok(live) => live,
-        // A cluster without our definitions gets them from these files, or the dry run reports it.
-        Err(e) if error::status_code(&e) == Some(404) => vec![],
-        Err(e) => {
-            let why = error::describe_error(&e);
-            checked.warnings.push(format!(
-                "whether other Apps have the same objects is not known: {why}"
-            ));
-            vec![]
-        }
-    };
-    let mut after: BTreeMap<String, App> = live
-        .iter()
-        .map(|app| (app.name_any(), app.clone()))
-        .collect();
-    for (_, app) in &ours {
-        let mut app = app.clone();
-        app.metadata.namespace = Some(session.namespace.clone());
-        app.status = after
-            .remove(&app.name_any())
-            .and_then(|before| before.status);
-        after.insert(app.name_any(), app);
-    }
+    let live = list_apps(session, &mut checked).await;
+    let after = merge_apps(session, &live, &ours);
     let is_home = |context: &str| session.clusters.normalize_context(Some(context)).is_none();
-    let groups: BTreeMap<String, VariableGroup> = get::try_list_objects::<VariableGroup>(session)
-        .await
-        .unwrap_or_default()
-        .into_iter()
-        .chain(
-            parse_home_objects::<VariableGroup>(session, objects, "VariableGroup")
-                .into_iter()
-                .map(|(_, group)| group),
-        )
-        .map(|group| (group.name_any(), group))
-        .collect();
+    let groups = merge_groups(session, objects).await;
     let group_of = |name: &str| groups.get(name);
     let mut taken = ClaimedNames::new(&is_home, &group_of);
     for app in after.values() {
@@ -112,6 +80,60 @@ pub(super) async fn check_owners(
             .extend(clashes.iter().map(|why| place(why)));
     }
     checked
+}
+
+async fn list_apps(session: &Session, checked: &mut OwnerCheck) -> Vec<App> {
+    match get::try_list_objects(session).await {
+        Ok(live) => live,
+        // A cluster without our definitions gets them from these files, or the dry run reports it.
+        Err(e) if error::status_code(&e) == Some(404) => vec![],
+        Err(e) => {
+            let why = error::describe_error(&e);
+            checked.warnings.push(format!(
+                "whether other Apps have the same objects is not known: {why}"
+            ));
+            vec![]
+        }
+    }
+}
+
+/// The Apps as they will be, by name.
+fn merge_apps(
+    session: &Session,
+    live: &[App],
+    ours: &[(&ManifestObject, App)],
+) -> BTreeMap<String, App> {
+    let mut after: BTreeMap<String, App> = live
+        .iter()
+        .map(|app| (app.name_any(), app.clone()))
+        .collect();
+    for (_, app) in ours {
+        let mut app = app.clone();
+        app.metadata.namespace = Some(session.namespace.clone());
+        app.status = after
+            .remove(&app.name_any())
+            .and_then(|before| before.status);
+        after.insert(app.name_any(), app);
+    }
+    after
+}
+
+/// The variable groups as they will be, by name.
+async fn merge_groups(
+    session: &Session,
+    objects: &[ManifestObject],
+) -> BTreeMap<String, VariableGroup> {
+    get::try_list_objects::<VariableGroup>(session)
+        .await
+        .unwrap_or_default()
+        .into_iter()
+        .chain(
+            parse_home_objects::<VariableGroup>(session, objects, "VariableGroup")
+                .into_iter()
+                .map(|(_, group)| group),
+        )
+        .map(|group| (group.name_any(), group))
+        .collect()
 }
 
 #[cfg(test)]

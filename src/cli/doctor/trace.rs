@@ -225,31 +225,7 @@ fn report_hops(group: &LaneGroup, hops: &[Arc<Hop>]) -> Vec<Finding> {
         let words = format!("nobody told of it within {} s", HOP_TIMEOUT.as_secs());
         return vec![new_finding(Level::Fail, "who told of it", words, lines())];
     }
-    let mut all = vec![];
-    for hop in hops {
-        let source = hop
-            .source
-            .map_or("graylane's gateway", Source::display_name);
-        let check = format!("  {}", hop.app);
-        all.push(match &hop.tag {
-            _ if hop.tag_unknown => {
-                let words = format!("told by {source}, which has not told the tag of any request");
-                new_finding(Level::Warn, &check, words, lines())
-            }
-            Some(tag) => new_finding(
-                Level::Ok,
-                &check,
-                format!("told by {source}, with the tag {tag}"),
-                None,
-            ),
-            None => new_finding(
-                Level::Ok,
-                &check,
-                format!("told by {source}, without a tag"),
-                None,
-            ),
-        });
-    }
+    let mut all: Vec<Finding> = hops.iter().map(|hop| judge_hop(hop, &lines)).collect();
     let silent = |app: &&str| !hops.iter().any(|h| h.app == **app);
     let silent: Vec<&str> = group
         .spec
@@ -273,6 +249,31 @@ fn report_hops(group: &LaneGroup, hops: &[Arc<Hop>]) -> Vec<Finding> {
         ));
     }
     all
+}
+
+fn judge_hop(hop: &Hop, lines: &dyn Fn() -> Option<String>) -> Finding {
+    let source = hop
+        .source
+        .map_or("graylane's gateway", Source::display_name);
+    let check = format!("  {}", hop.app);
+    match &hop.tag {
+        _ if hop.tag_unknown => {
+            let words = format!("told by {source}, which has not told the tag of any request");
+            new_finding(Level::Warn, &check, words, lines())
+        }
+        Some(tag) => new_finding(
+            Level::Ok,
+            &check,
+            format!("told by {source}, with the tag {tag}"),
+            None,
+        ),
+        None => new_finding(
+            Level::Ok,
+            &check,
+            format!("told by {source}, without a tag"),
+            None,
+        ),
+    }
 }
 
 #[cfg(test)]

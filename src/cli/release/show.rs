@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use crate::{
-    api::{Release, TaskKind, TaskPhase, TaskStatus},
+    api::{HistoryEntry, Release, TaskKind, TaskPhase, TaskStatus},
     cli::{
         output::{Table, format_age},
         proposal,
@@ -86,35 +86,43 @@ pub(super) fn describe_release(release: &Release, now: Timestamp) -> String {
         );
     }
     if !status.tasks.is_empty() {
-        let mut table = Table::new(&["TASK", "KIND", "PHASE", "ATTEMPT", "BATCHES", "MESSAGE"]);
-        for task in &status.tasks {
-            table.add_row([
-                task.name.clone(),
-                task.kind.to_string(),
-                format!("{:?}", task.phase),
-                task.attempt.to_string(),
-                format_batches(task),
-                task.message.clone().unwrap_or_default(),
-            ]);
-        }
         out.push('\n');
-        out.push_str(&table.render());
+        out.push_str(&task_table(&status.tasks).render());
     }
     if !status.history.is_empty() {
-        let mut table = Table::new(&["AGE", "BY", "WHAT", "TASK", "MESSAGE"]);
-        for entry in &status.history {
-            table.add_row([
-                format_age(entry.at.parse().ok(), now),
-                entry.by.clone(),
-                entry.action.clone(),
-                entry.task.clone().unwrap_or_default(),
-                entry.message.clone().unwrap_or_default(),
-            ]);
-        }
         out.push('\n');
-        out.push_str(&table.render());
+        out.push_str(&history_table(&status.history, now).render());
     }
     out
+}
+
+fn task_table(tasks: &[TaskStatus]) -> Table {
+    let mut table = Table::new(&["TASK", "KIND", "PHASE", "ATTEMPT", "BATCHES", "MESSAGE"]);
+    for task in tasks {
+        table.add_row([
+            task.name.clone(),
+            task.kind.to_string(),
+            format!("{:?}", task.phase),
+            task.attempt.to_string(),
+            format_batches(task),
+            task.message.clone().unwrap_or_default(),
+        ]);
+    }
+    table
+}
+
+fn history_table(history: &[HistoryEntry], now: Timestamp) -> Table {
+    let mut table = Table::new(&["AGE", "BY", "WHAT", "TASK", "MESSAGE"]);
+    for entry in history {
+        table.add_row([
+            format_age(entry.at.parse().ok(), now),
+            entry.by.clone(),
+            entry.action.clone(),
+            entry.task.clone().unwrap_or_default(),
+            entry.message.clone().unwrap_or_default(),
+        ]);
+    }
+    table
 }
 
 /// New pods and phase of each batch, as `1 Done, 2 Surging, 4 Pending`.

@@ -29,7 +29,7 @@ use crate::{
     domain::{
         batches::stateful::{StatefulSettings, find_blocking_pod},
         command_line::CommandLine,
-        observe::{self, StatefulSeen},
+        observe::{self, PodSeen, StatefulSeen},
         text::Clean,
     },
 };
@@ -131,6 +131,32 @@ fn select_workload(
     }
 }
 
+/// Deletes a pod unless it has changed meanwhile.
+async fn delete_blocking_pod(pods: &Api<Pod>, place: &NamespaceRef, pod: &PodSeen) -> Result<()> {
+    let preconditions = Some(Preconditions {
+        uid: Some(pod.uid.clone()),
+        resource_version: Some(pod.version.clone()),
+    });
+    match pods
+        .delete(
+            &pod.name,
+            &DeleteParams {
+                preconditions,
+                ..DeleteParams::default()
+            },
+        )
+        .await
+    {
+        // The pod is gone or has changed, and may be ready by now.
+        Err(why) if matches!(error::status_code(&why), Some(404 | 409)) => {}
+        done => drop(done.map_err(api_error(format!(
+            "deleting pod {}",
+            place.qualified_name(&pod.name)
+        )))?),
+    }
+    Ok(())
+}
+
 /// Deletes the pods that going back would wait for, one after the other as the engine does. Waits
 /// first until the controller has seen the patch: before, it would create the same pods again.
 async fn delete_unready_pods(
@@ -174,27 +200,7 @@ async fn delete_unready_pods(
             return Ok(());
         }
         if let Some(pod) = find_blocking_pod(&seen) {
-            let preconditions = Some(Preconditions {
-                uid: Some(pod.uid.clone()),
-                resource_version: Some(pod.version.clone()),
-            });
-            match pods
-                .delete(
-                    &pod.name,
-                    &DeleteParams {
-                        preconditions,
-                        ..DeleteParams::default()
-                    },
-                )
-                .await
-            {
-                // The pod is gone or has changed, and may be ready by now.
-                Err(why) if matches!(error::status_code(&why), Some(404 | 409)) => {}
-                done => drop(done.map_err(api_error(format!(
-                    "deleting pod {}",
-                    place.qualified_name(&pod.name)
-                )))?),
-            }
+            delete_blocking_pod(&pods, place, pod).await?;
         }
         tokio::time::sleep(POLL_INTERVAL).await;
     }
