@@ -10,6 +10,7 @@
 mod characters;
 mod exec;
 mod format;
+mod function_error;
 mod functions;
 mod lex;
 mod literal;

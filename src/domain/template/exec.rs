@@ -36,8 +36,8 @@ pub(super) fn run_template(
     parsed: &Parsed<'_>,
     context: &Context,
 ) -> Result<Rendered, Vec<Problem>> {
-    let data =
-        Value::from_json(&context.template_data()).map_err(|why| vec![Problem::new(0, why)])?;
+    let data = Value::from_json(&context.template_data())
+        .map_err(|limit| vec![Problem::new(0, limit.to_string())])?;
     let mut run = Run {
         source,
         parsed,

@@ -8,6 +8,7 @@ mod verb;
 pub(super) use float::shortest_decimal;
 pub(super) use quote::quote_text;
 
+use super::function_error::FunctionError;
 use super::value::Value;
 use verb::{Flags, Printer};
 
@@ -41,7 +42,7 @@ pub(super) fn println(values: &[Value]) -> String {
 }
 
 /// `fmt.Sprintf`.
-pub(super) fn printf(format: &str, args: &[Value]) -> Result<String, String> {
+pub(super) fn printf(format: &str, args: &[Value]) -> Result<String, FunctionError> {
     let mut run = Printf {
         format,
         at: 0,
@@ -68,7 +69,7 @@ struct Printf<'a> {
 }
 
 impl Printf<'_> {
-    fn write_all(&mut self) -> Result<(), String> {
+    fn write_all(&mut self) -> Result<(), FunctionError> {
         while self.at < self.format.len() {
             let rest = &self.format[self.at..];
             let text = &rest[..rest.find('%').unwrap_or(rest.len())];
@@ -80,7 +81,7 @@ impl Printf<'_> {
                 self.write_directive()?;
             }
             if self.printer.out.len() > MAX_TEXT {
-                return Err("that text would be too long".into());
+                return Err(FunctionError::TooLong);
             }
         }
         if !self.reordered && self.arg < self.args.len() {
@@ -99,7 +100,7 @@ impl Printf<'_> {
         self.format.as_bytes().get(self.at).copied()
     }
 
-    fn write_directive(&mut self) -> Result<(), String> {
+    fn write_directive(&mut self) -> Result<(), FunctionError> {
         self.printer.flags = Flags::default();
         while let Some(c @ (b'#' | b'0' | b'+' | b'-' | b' ')) = self.peek_byte() {
             let flags = &mut self.printer.flags;
@@ -168,9 +169,7 @@ impl Printf<'_> {
             _ if !self.good => self.printer.out.push_str(&format!("%!{verb}(BADINDEX)")),
             None => self.printer.out.push_str(&format!("%!{verb}(MISSING)")),
             Some(Value::List(_) | Value::Map(_)) if verb == 'p' => {
-                return Err(
-                    "`%p` prints an address, and a manifest must render the same each time".into(),
-                );
+                return Err(FunctionError::AddressVerb);
             }
             Some(arg) => {
                 if matches!(verb, 'v' | 'w') {

@@ -11,6 +11,7 @@ mod numbers;
 mod texts;
 mod yaml;
 
+use super::function_error::FunctionError;
 use super::value::Value;
 
 /// A function with its parameters.
@@ -40,14 +41,14 @@ pub(super) enum Call {
     And,
     Or,
     /// Called with arguments whose count and types are already checked.
-    Plain(fn(&[Value]) -> Result<Value, String>),
+    Plain(fn(&[Value]) -> Result<Value, FunctionError>),
 }
 
 impl Function {
     const fn new(
         usage: &'static str,
         params: &'static [Type],
-        call: fn(&[Value]) -> Result<Value, String>,
+        call: fn(&[Value]) -> Result<Value, FunctionError>,
     ) -> Self {
         Function {
             usage,
@@ -191,14 +192,10 @@ fn to_text(value: &Value) -> String {
 }
 
 /// Makes a text value; an error when the text is too long.
-fn bounded_text(text: String) -> Result<Value, String> {
+fn bounded_text(text: String) -> Result<Value, FunctionError> {
     if text.len() > super::format::MAX_TEXT {
-        Err(too_long())
+        Err(FunctionError::TooLong)
     } else {
         Ok(Value::from_text(text))
     }
-}
-
-fn too_long() -> String {
-    "that text would be too long".into()
 }

@@ -11,6 +11,15 @@ const MAX_DEPTH: u32 = 150;
 /// Limit on the values in a list or map, including nested ones.
 const MAX_SIZE: usize = 1_000_000;
 
+/// A list or map is larger or deeper than any manifest needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ValueLimit {
+    #[error("lists and maps nest in a depth of more than {MAX_DEPTH}")]
+    Depth,
+    #[error("that list or map would hold more than {MAX_SIZE} values")]
+    Size,
+}
+
 #[derive(Debug, Clone)]
 pub(super) enum Value {
     Nil,
@@ -60,11 +69,11 @@ impl Value {
         Value::Text(text.as_ref().into())
     }
 
-    pub fn from_list(items: Vec<Value>) -> Result<Value, String> {
+    pub fn from_list(items: Vec<Value>) -> Result<Value, ValueLimit> {
         Value::from_typed_list(ListType::Any, items)
     }
 
-    pub fn from_typed_list(kind: ListType, items: Vec<Value>) -> Result<Value, String> {
+    pub fn from_typed_list(kind: ListType, items: Vec<Value>) -> Result<Value, ValueLimit> {
         let (depth, size) = measure_items(items.iter())?;
         Ok(Value::List(Rc::new(List {
             kind,
@@ -74,7 +83,7 @@ impl Value {
         })))
     }
 
-    pub fn from_map(entries: BTreeMap<Rc<str>, Value>) -> Result<Value, String> {
+    pub fn from_map(entries: BTreeMap<Rc<str>, Value>) -> Result<Value, ValueLimit> {
         let (depth, size) = measure_items(entries.values())?;
         Ok(Value::Map(Rc::new(Dict {
             entries,
@@ -164,7 +173,7 @@ impl Value {
         }
     }
 
-    pub fn from_json(value: &Json) -> Result<Value, String> {
+    pub fn from_json(value: &Json) -> Result<Value, ValueLimit> {
         Ok(match value {
             Json::Null => Value::Nil,
             Json::Bool(b) => Value::Bool(*b),
@@ -183,7 +192,7 @@ impl Value {
             Json::Object(map) => {
                 let entry =
                     |(k, v): (&String, &Json)| Ok((k.as_str().into(), Value::from_json(v)?));
-                Value::from_map(map.iter().map(entry).collect::<Result<_, String>>()?)?
+                Value::from_map(map.iter().map(entry).collect::<Result<_, ValueLimit>>()?)?
             }
         })
     }
@@ -224,21 +233,17 @@ impl PartialEq for Value {
     }
 }
 
-fn measure_items<'a>(items: impl Iterator<Item = &'a Value>) -> Result<(u32, usize), String> {
+fn measure_items<'a>(items: impl Iterator<Item = &'a Value>) -> Result<(u32, usize), ValueLimit> {
     let (mut depth, mut size) = (0, 0usize);
     for item in items {
         depth = depth.max(item.depth());
         size = size.saturating_add(1 + item.size());
     }
     if depth >= MAX_DEPTH {
-        return Err(format!(
-            "lists and maps nest in a depth of more than {MAX_DEPTH}"
-        ));
+        return Err(ValueLimit::Depth);
     }
     if size > MAX_SIZE {
-        return Err(format!(
-            "that list or map would hold more than {MAX_SIZE} values"
-        ));
+        return Err(ValueLimit::Size);
     }
     Ok((depth + 1, size))
 }

@@ -1,6 +1,7 @@
 //! Go's own functions, except comparisons and escapes.
 
 use super::super::format;
+use super::super::function_error::FunctionError;
 use super::super::value::Value;
 use super::Type::{Any, Text};
 use super::{Call, Function, bounded_text, text_argument};
@@ -24,13 +25,13 @@ pub(super) const FUNCTIONS: &[Function] = &[
             Value::Text(text) => text.len(),
             Value::List(list) => list.items.len(),
             Value::Map(map) => map.entries.len(),
-            other => return Err(format!("{} has no length", other.describe_type())),
+            other => return Err(FunctionError::NoLength(other.describe_type())),
         };
         Ok(Value::Int(i64::try_from(length).unwrap_or(i64::MAX)))
     }),
     Function::new("index X KEY …", &[Any], |args| {
         if matches!(args[0], Value::Nil) {
-            return Err("it is nothing, and has no keys".into());
+            return Err(FunctionError::NilHasNoKeys);
         }
         args[1..]
             .iter()
@@ -50,15 +51,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
     .with_rest(Any),
 ];
 
-fn index_value(value: &Value, key: &Value) -> Result<Value, String> {
+fn index_value(value: &Value, key: &Value) -> Result<Value, FunctionError> {
     match (value, key) {
         (Value::Map(map), Value::Text(key)) => {
             Ok(map.entries.get(key).cloned().unwrap_or(Value::Nil))
         }
-        (Value::Map(_), key) => Err(format!(
-            "a map's key is a text, and this is {}",
-            key.describe_type()
-        )),
+        (Value::Map(_), key) => Err(FunctionError::KeyType(key.describe_type())),
         (Value::List(list), key) => {
             let found = parse_position(key, list.items.len())?;
             list.items
@@ -73,34 +71,31 @@ fn index_value(value: &Value, key: &Value) -> Result<Value, String> {
                 .map(|b| Value::Byte(*b))
                 .ok_or_else(|| out_of_range(key))
         }
-        (other, _) => Err(format!("{} has no items", other.describe_type())),
+        (other, _) => Err(FunctionError::NoItems(other.describe_type())),
     }
 }
 
 /// Reads an index from `0` to `length`, both included.
-fn parse_position(key: &Value, length: usize) -> Result<usize, String> {
-    let number = key.as_int().ok_or_else(|| {
-        format!(
-            "a place is a whole number, and this is {}",
-            key.describe_type()
-        )
-    })?;
+fn parse_position(key: &Value, length: usize) -> Result<usize, FunctionError> {
+    let number = key
+        .as_int()
+        .ok_or_else(|| FunctionError::PositionType(key.describe_type()))?;
     usize::try_from(number)
         .ok()
         .filter(|n| *n <= length)
         .ok_or_else(|| out_of_range(key))
 }
 
-fn out_of_range(key: &Value) -> String {
-    format!("there is no item {}", super::to_text(key))
+fn out_of_range(key: &Value) -> FunctionError {
+    FunctionError::OutOfRange(super::to_text(key))
 }
 
-fn slice_value(args: &[Value]) -> Result<Value, String> {
+fn slice_value(args: &[Value]) -> Result<Value, FunctionError> {
     let length = match &args[0] {
         Value::Text(text) => text.len(),
         Value::List(list) => list.items.len(),
-        Value::Nil => return Err("it is nothing, and has no items".into()),
-        other => return Err(format!("{} has no items", other.describe_type())),
+        Value::Nil => return Err(FunctionError::NilHasNoItems),
+        other => return Err(FunctionError::NoItems(other.describe_type())),
     };
     let mut places = [0, length, length];
     let most = if matches!(args[0], Value::Text(_)) {
@@ -109,21 +104,24 @@ fn slice_value(args: &[Value]) -> Result<Value, String> {
         3
     };
     if args.len() - 1 > most {
-        return Err("too many places".into());
+        return Err(FunctionError::TooManyPositions);
     }
     for (place, key) in places.iter_mut().zip(&args[1..]) {
         *place = parse_position(key, length)?;
     }
     let [from, to, capacity] = places;
     if from > to || to > capacity {
-        return Err(format!("the places {from}, {to} are the wrong way round"));
+        return Err(FunctionError::PositionOrder { from, to });
     }
     match &args[0] {
         Value::Text(text) => text
             .get(from..to)
             .map(Value::from_text)
-            .ok_or_else(|| "this would cut a character in two".into()),
-        Value::List(list) => Value::from_typed_list(list.kind, list.items[from..to].to_vec()),
+            .ok_or(FunctionError::SplitCharacter),
+        Value::List(list) => Ok(Value::from_typed_list(
+            list.kind,
+            list.items[from..to].to_vec(),
+        )?),
         _ => Ok(Value::Nil),
     }
 }

@@ -1,5 +1,6 @@
 //! Go's comparisons: numbers of the same kind, texts with texts, and nil with anything.
 
+use super::super::function_error::FunctionError;
 use super::super::value::Value;
 use super::Function;
 use super::Type::Any;
@@ -8,7 +9,7 @@ use std::cmp::Ordering;
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("eq X Y …", &[Any], |args| {
         if args.len() < 2 {
-            return Err("something to compare with is missing".into());
+            return Err(FunctionError::NothingToCompare);
         }
         for other in &args[1..] {
             if is_equal(&args[0], other)? {
@@ -35,32 +36,32 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
 ];
 
-fn is_equal(a: &Value, b: &Value) -> Result<bool, String> {
+fn is_equal(a: &Value, b: &Value) -> Result<bool, FunctionError> {
     match (a, b) {
         (Value::Nil, b) | (b, Value::Nil) => Ok(matches!(b, Value::Nil)),
         (Value::Bool(a), Value::Bool(b)) => Ok(a == b),
         (Value::Float(a), Value::Float(b)) => Ok(a == b),
         (Value::Text(a), Value::Text(b)) => Ok(a == b),
         (Value::List(_) | Value::Map(_), Value::List(_) | Value::Map(_)) => {
-            Err(format!("{} cannot be compared", a.describe_type()))
+            Err(FunctionError::NotComparable(a.describe_type()))
         }
         (a, b) => compare_integers(a, b)
             .map(Ordering::is_eq)
-            .ok_or_else(|| explain_incompatible(a, b)),
+            .ok_or_else(|| incompatible(a, b)),
     }
 }
 
-fn is_less(a: &Value, b: &Value) -> Result<bool, String> {
+fn is_less(a: &Value, b: &Value) -> Result<bool, FunctionError> {
     match (a, b) {
         (Value::Float(a), Value::Float(b)) => Ok(a < b),
         (Value::Text(a), Value::Text(b)) => Ok(a < b),
         (a, b) => compare_integers(a, b)
             .map(Ordering::is_lt)
-            .ok_or_else(|| explain_incompatible(a, b)),
+            .ok_or_else(|| incompatible(a, b)),
     }
 }
 
-fn is_less_or_equal(a: &Value, b: &Value) -> Result<bool, String> {
+fn is_less_or_equal(a: &Value, b: &Value) -> Result<bool, FunctionError> {
     Ok(is_less(a, b)? || is_equal(a, b)?)
 }
 
@@ -72,12 +73,11 @@ fn compare_integers(a: &Value, b: &Value) -> Option<Ordering> {
     Some(wide(a)?.cmp(&wide(b)?))
 }
 
-fn explain_incompatible(a: &Value, b: &Value) -> String {
+fn incompatible(a: &Value, b: &Value) -> FunctionError {
     let number = |v: &Value| matches!(v, Value::Float(_)) || v.as_int().is_some();
-    let what = format!("{} and {} cannot be compared", a.type_name(), b.type_name());
-    if number(a) && number(b) {
-        what + "; write the one as the other: 1.0 for 1, or `int` before it"
-    } else {
-        what
+    FunctionError::Incompatible {
+        left: a.type_name(),
+        right: b.type_name(),
+        numbers: number(a) && number(b),
     }
 }

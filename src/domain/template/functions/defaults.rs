@@ -1,5 +1,6 @@
 //! Functions for values that are missing or empty.
 
+use super::super::function_error::FunctionError;
 use super::super::value::Value;
 use super::Function;
 use super::Type::{Any, Bool, Text};
@@ -26,13 +27,11 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Ok(Value::Bool(!args[0].is_true()))
     }),
     Function::new("required MESSAGE X", &[Text, Any], |args| match &args[1] {
-        Value::Nil => Err(text_argument(args, 0).to_owned()),
-        Value::Text(given) if given.is_empty() => Err(text_argument(args, 0).to_owned()),
+        Value::Nil => Err(raised(args)),
+        Value::Text(given) if given.is_empty() => Err(raised(args)),
         given => Ok(given.clone()),
     }),
-    Function::new("fail MESSAGE", &[Text], |args| {
-        Err(text_argument(args, 0).to_owned())
-    }),
+    Function::new("fail MESSAGE", &[Text], |args| Err(raised(args))),
     Function::new("ternary YES NO TEST", &[Any, Any, Bool], |args| {
         Ok(args[if args[2].is_true() { 0 } else { 1 }].clone())
     }),
@@ -40,3 +39,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Ok(Value::from_text(to_text(&args[0])))
     }),
 ];
+
+/// The error whose message is the first argument.
+fn raised(args: &[Value]) -> FunctionError {
+    FunctionError::Raised(text_argument(args, 0).to_owned())
+}

@@ -1,10 +1,10 @@
 //! JSON as Go's `encoding/json` writes it.
 
 use super::super::format::{MAX_TEXT, shortest_decimal};
+use super::super::function_error::FunctionError;
 use super::super::value::Value;
 use super::Function;
 use super::Type::Any;
-use super::too_long;
 
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("toJson X", &[Any], |args| write_json(&args[0], None, true)),
@@ -16,7 +16,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
 ];
 
-fn write_json(value: &Value, indent: Option<usize>, html: bool) -> Result<Value, String> {
+fn write_json(value: &Value, indent: Option<usize>, html: bool) -> Result<Value, FunctionError> {
     let mut out = String::new();
     Writer {
         out: &mut out,
@@ -33,9 +33,9 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn write_value(&mut self, value: &Value, indent: Option<usize>) -> Result<(), String> {
+    fn write_value(&mut self, value: &Value, indent: Option<usize>) -> Result<(), FunctionError> {
         if self.out.len() > MAX_TEXT {
-            return Err(too_long());
+            return Err(FunctionError::TooLong);
         }
         match value {
             Value::Nil | Value::Unknown => self.out.push_str("null"),
@@ -107,9 +107,9 @@ impl Writer<'_> {
 }
 
 /// Formats a number as JavaScript would.
-pub(super) fn format_number(number: f64) -> Result<String, String> {
+pub(super) fn format_number(number: f64) -> Result<String, FunctionError> {
     if !number.is_finite() {
-        return Err("JSON has no such number".into());
+        return Err(FunctionError::NoJsonNumber);
     }
     let magnitude = number.abs();
     if magnitude != 0.0 && !(1e-6..1e21).contains(&magnitude) {

@@ -1,15 +1,19 @@
 //! Lists and maps.
 
 use super::super::format::MAX_TEXT;
+use super::super::function_error::FunctionError;
 use super::super::value::{Dict, List, ListType, Value};
 use super::Function;
 use super::Type::{Any, Int, Map, Text};
-use super::{bounded_text, int_argument, text_argument, to_text, too_long};
+use super::{bounded_text, int_argument, text_argument, to_text};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    Function::new("list X …", &[], |args| Value::from_list(args.to_vec())).with_rest(Any),
+    Function::new("list X …", &[], |args| {
+        Ok(Value::from_list(args.to_vec())?)
+    })
+    .with_rest(Any),
     Function::new("first LIST", &[Any], |args| {
         Ok(as_list(&args[0])?
             .items
@@ -37,10 +41,10 @@ pub(super) const FUNCTIONS: &[Function] = &[
             Box::new(0..count)
         };
         // One more than a list may hold is enough to get an error.
-        Value::from_typed_list(
+        Ok(Value::from_typed_list(
             ListType::Ints,
             numbers.take(1_000_001).map(Value::Int).collect(),
-        )
+        )?)
     }),
     Function::new("join SEPARATOR LIST", &[Text, Any], |args| {
         let parts: Vec<String> = match &args[1] {
@@ -59,19 +63,19 @@ pub(super) const FUNCTIONS: &[Function] = &[
         );
         // The step budget counts each argument alone, not the size of the joined text.
         if separator.len().saturating_mul(parts.len()) > 16 * MAX_TEXT || shown > 16 * MAX_TEXT {
-            return Err(too_long());
+            return Err(FunctionError::TooLong);
         }
         bounded_text(parts.join(separator))
     }),
     Function::new("dict KEY VALUE …", &[], |args| {
         if args.len() % 2 == 1 {
-            return Err("each key needs a value; it is used as `dict KEY VALUE …`".into());
+            return Err(FunctionError::KeyWithoutValue);
         }
-        Value::from_map(
+        Ok(Value::from_map(
             args.chunks(2)
                 .map(|pair| (to_text(&pair[0]).into(), pair[1].clone()))
                 .collect(),
-        )
+        )?)
     })
     .with_rest(Any),
     Function::new("get MAP KEY", &[Map, Text], |args| {
@@ -87,23 +91,20 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
     Function::new("keys MAP …", &[], |args| {
         let all = (0..args.len()).filter_map(|i| map_entries(args, i));
-        Value::from_typed_list(
+        Ok(Value::from_typed_list(
             ListType::Texts,
             all.flat_map(BTreeMap::keys)
                 .map(|k| Value::Text(k.clone()))
                 .collect(),
-        )
+        )?)
     })
     .with_rest(Map),
 ];
 
-fn as_list(value: &Value) -> Result<&List, String> {
+fn as_list(value: &Value) -> Result<&List, FunctionError> {
     match value {
         Value::List(list) => Ok(list),
-        other => Err(format!(
-            "it needs a list, this is {}",
-            other.describe_type()
-        )),
+        other => Err(FunctionError::NoList(other.describe_type())),
     }
 }
 

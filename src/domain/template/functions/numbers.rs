@@ -1,5 +1,6 @@
 //! Integer functions.
 
+use super::super::function_error::FunctionError;
 use super::super::value::Value;
 use super::Function;
 use super::Type::Any;
@@ -41,20 +42,22 @@ pub(super) const FUNCTIONS: &[Function] = &[
 ];
 
 /// Reads an integer, also from text in Go's notation: `0x` for hex, a leading 0 for octal.
-fn parse_whole(value: &Value) -> Result<i64, String> {
+fn parse_whole(value: &Value) -> Result<i64, FunctionError> {
     let number = match value {
         Value::Text(text) => parse_signed(without_zeros(text.trim())),
         Value::Float(f) if f.fract() == 0.0 && f.abs() < 9e15 => Some(*f as i64),
         other => other.as_int(),
     };
-    number.ok_or_else(|| match value {
-        Value::Text(text) => format!("{text:?} is no whole number"),
-        other => format!("{} is no whole number", to_text(other)),
+    number.ok_or_else(|| {
+        FunctionError::NoWholeNumber(match value {
+            Value::Text(text) => format!("{text:?}"),
+            other => to_text(other),
+        })
     })
 }
 
 /// Like [`parse_whole`], but drops the fraction of a float.
-fn truncate_to_whole(value: &Value) -> Result<i64, String> {
+fn truncate_to_whole(value: &Value) -> Result<i64, FunctionError> {
     match value {
         Value::Float(f) if f.is_finite() && f.abs() < 9e18 => Ok(f.trunc() as i64),
         other => parse_whole(other),
@@ -69,18 +72,20 @@ fn without_zeros(text: &str) -> &str {
     }
 }
 
-fn fold_whole(start: i64, args: &[Value], f: fn(i64, i64) -> Option<i64>) -> Result<Value, String> {
+fn fold_whole(
+    start: i64,
+    args: &[Value],
+    f: fn(i64, i64) -> Option<i64>,
+) -> Result<Value, FunctionError> {
     args.iter()
-        .try_fold(start, |a, b| f(a, parse_whole(b)?).ok_or_else(out_of_range))
+        .try_fold(start, |a, b| {
+            f(a, parse_whole(b)?).ok_or(FunctionError::Overflow)
+        })
         .map(Value::Int64)
 }
 
-fn apply_to_pair(args: &[Value], f: fn(i64, i64) -> Option<i64>) -> Result<Value, String> {
+fn apply_to_pair(args: &[Value], f: fn(i64, i64) -> Option<i64>) -> Result<Value, FunctionError> {
     f(parse_whole(&args[0])?, parse_whole(&args[1])?)
         .map(Value::Int64)
-        .ok_or_else(out_of_range)
-}
-
-fn out_of_range() -> String {
-    "the result is no number of 64 bits".into()
+        .ok_or(FunctionError::Overflow)
 }

@@ -2,10 +2,11 @@
 
 use super::super::characters::{is_word, to_lower, to_upper};
 use super::super::format::{MAX_TEXT, quote_text};
+use super::super::function_error::FunctionError;
 use super::super::value::{ListType, Value};
 use super::Function;
 use super::Type::{Any, Int, Text};
-use super::{bounded_text, int_argument, text_argument, to_text, too_long};
+use super::{bounded_text, int_argument, text_argument, to_text};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest, Sha256};
@@ -85,17 +86,17 @@ pub(super) const FUNCTIONS: &[Function] = &[
             of.len() / old.len()
         };
         if places.saturating_mul(new.len()) > 16 * MAX_TEXT {
-            Err(too_long())
+            Err(FunctionError::TooLong)
         } else {
             bounded_text(of.replace(old, new))
         }
     }),
     Function::new("repeat TIMES TEXT", &[Int, Text], |args| {
-        let times = usize::try_from(int_argument(args, 0))
-            .map_err(|_| "it cannot be repeated less than never")?;
+        let times =
+            usize::try_from(int_argument(args, 0)).map_err(|_| FunctionError::NegativeTimes)?;
         let of = text_argument(args, 1);
         if of.len().saturating_mul(times) > MAX_TEXT {
-            Err(too_long())
+            Err(FunctionError::TooLong)
         } else {
             Ok(Value::from_text(of.repeat(times)))
         }
@@ -117,12 +118,10 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
     Function::new("b64dec TEXT", &[Text], |args| {
         // Long base64 text is often wrapped over several lines.
-        let bytes = BASE64_STANDARD
-            .decode(text_argument(args, 0).replace(['\r', '\n'], ""))
-            .map_err(|e| e.to_string())?;
+        let bytes = BASE64_STANDARD.decode(text_argument(args, 0).replace(['\r', '\n'], ""))?;
         String::from_utf8(bytes)
             .map(Value::from_text)
-            .map_err(|_| "what is inside is no text".into())
+            .map_err(|_| FunctionError::NoText)
     }),
     Function::new("sha256sum TEXT", &[Text], |args| {
         let digest = Sha256::digest(text_argument(args, 0));
@@ -142,12 +141,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
                 .collect(),
             separator => of.split(separator).map(Value::from_text).collect(),
         };
-        Value::from_typed_list(ListType::Texts, parts)
+        Ok(Value::from_typed_list(ListType::Texts, parts)?)
     }),
 ];
 
 /// Joins the arguments that are not nil, separated by spaces.
-fn join_present(args: &[Value], shown: impl Fn(&Value) -> String) -> Result<Value, String> {
+fn join_present(args: &[Value], shown: impl Fn(&Value) -> String) -> Result<Value, FunctionError> {
     let all: Vec<String> = args
         .iter()
         .filter(|v| !matches!(v, Value::Nil))
@@ -194,11 +193,11 @@ fn truncate_bytes(length: i64, text: &str) -> &str {
     }
 }
 
-fn indent_lines(before: &str, columns: i64, text: &str) -> Result<Value, String> {
-    let columns = usize::try_from(columns).map_err(|_| "columns cannot be negative")?;
+fn indent_lines(before: &str, columns: i64, text: &str) -> Result<Value, FunctionError> {
+    let columns = usize::try_from(columns).map_err(|_| FunctionError::NegativeColumns)?;
     let lines = text.matches('\n').count() + 1;
     if columns.saturating_mul(lines) > MAX_TEXT {
-        return Err(too_long());
+        return Err(FunctionError::TooLong);
     }
     let fill = " ".repeat(columns);
     bounded_text(format!(
