@@ -12,6 +12,26 @@ use regex::{Regex, RegexBuilder};
 use super::request::{RequestView, is_under_prefix};
 use crate::api::gateway_api::{HttpRoute, RouteMatch, ValueMatch};
 
+/// A match asks for something that is not supported.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MatchError {
+    /// Type of a path match.
+    #[error("the path match {0} is not served")]
+    PathType(String),
+    /// Type of a match of a header or parameter.
+    #[error("the match {0} is not served")]
+    ValueType(String),
+    /// Not a valid name of a header.
+    #[error("{0:?} cannot be the name of a header")]
+    HeaderName(String),
+    /// Not a method.
+    #[error("{0:?} is no method")]
+    Method(String),
+    /// A regex that does not compile.
+    #[error("the regex {0:?} is wrong or too large")]
+    Regex(String),
+}
+
 /// One match of one rule.
 #[derive(Debug)]
 pub struct Match<R> {
@@ -123,8 +143,8 @@ pub fn sort_matches<R>(mut all: Vec<(MatchOrder, Match<R>)>) -> Vec<Match<R>> {
 type Rank = ((u8, usize), (u8, usize), (bool, usize, usize));
 
 impl<R> Match<R> {
-    /// Compiles a match, or describes what is not supported.
-    pub fn compile(wanted: &RouteMatch, host: HostPattern, rule: R) -> Result<Self, String> {
+    /// Compiles a match.
+    pub fn compile(wanted: &RouteMatch, host: HostPattern, rule: R) -> Result<Self, MatchError> {
         let path = match wanted
             .path
             .as_ref()
@@ -134,13 +154,13 @@ impl<R> Match<R> {
             Some(("PathPrefix", p)) => PathPattern::Prefix(p.into()),
             Some(("Exact", p)) => PathPattern::Exact(p.into()),
             Some(("RegularExpression", p)) => PathPattern::Regex(compile_regex(p)?),
-            Some((other, _)) => return Err(format!("the path match {other} is not served")),
+            Some((other, _)) => return Err(MatchError::PathType(other.to_owned())),
         };
         let headers = wanted.headers.iter().map(|h| {
             let name = h
                 .name
                 .parse()
-                .map_err(|_| format!("{:?} cannot be the name of a header", h.name))?;
+                .map_err(|_| MatchError::HeaderName(h.name.clone()))?;
             Ok((name, compile_value(h)?))
         });
         let query = wanted
@@ -150,13 +170,13 @@ impl<R> Match<R> {
         let method = wanted
             .method
             .as_deref()
-            .map(|m| m.parse().map_err(|_| format!("{m:?} is no method")));
+            .map(|m| m.parse().map_err(|_| MatchError::Method(m.to_owned())));
         Ok(Self {
             host,
             path,
             method: method.transpose()?,
-            headers: headers.collect::<Result<_, String>>()?,
-            query: query.collect::<Result<_, String>>()?,
+            headers: headers.collect::<Result<_, MatchError>>()?,
+            query: query.collect::<Result<_, MatchError>>()?,
             rule,
         })
     }
@@ -200,19 +220,19 @@ impl<R> Match<R> {
     }
 }
 
-fn compile_value(wanted: &ValueMatch) -> Result<ValuePattern, String> {
+fn compile_value(wanted: &ValueMatch) -> Result<ValuePattern, MatchError> {
     match wanted.kind.as_str() {
         "Exact" => Ok(ValuePattern::Exact(wanted.value.clone())),
         "RegularExpression" => Ok(ValuePattern::Regex(compile_regex(&wanted.value)?)),
-        other => Err(format!("the match {other} is not served")),
+        other => Err(MatchError::ValueType(other.to_owned())),
     }
 }
 
-fn compile_regex(pattern: &str) -> Result<Regex, String> {
+fn compile_regex(pattern: &str) -> Result<Regex, MatchError> {
     let build = |p: &str| RegexBuilder::new(p).size_limit(1 << 18).build();
     build(pattern)
         .and_then(|_| build(&format!("^(?:{pattern})$")))
-        .map_err(|_| format!("the regex {pattern:?} is wrong or too large"))
+        .map_err(|_| MatchError::Regex(pattern.to_owned()))
 }
 
 /// Removes the port from a host.

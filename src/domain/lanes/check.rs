@@ -6,6 +6,7 @@ use super::{
     constraints::{Branch, LaneConstraints},
     describe_preceding_routes,
     gateway_match::expand_conditions,
+    inexpressible::Inexpressible,
     percent_to_basis_points,
     text::format_condition,
     unmatchable,
@@ -86,11 +87,11 @@ fn check_gateway(group: &LaneGroup, lanes: &[Lane], problems: &mut Vec<Problem>)
             let wrong = expand_conditions(&lane.spec, &means)
                 .err()
                 .unwrap_or_default();
-            let told = |(place, text)| Problem {
+            let told = |(place, why): (String, Inexpressible)| Problem {
                 severity: Severity::Error,
                 lane: lane_name(lane).into(),
                 place,
-                text,
+                text: why.to_string(),
             };
             problems.extend(wrong.into_iter().map(told));
         }

@@ -59,7 +59,7 @@ pub fn build_coloured_rules(
             Err(wrong) => problems.extend(
                 wrong
                     .into_iter()
-                    .map(|(place, text)| lane_error(lane, &place, text)),
+                    .map(|(place, why)| lane_error(lane, &place, why.to_string())),
             ),
         }
     }

@@ -111,8 +111,8 @@ impl Compiler<'_> {
         list: &str,
     ) -> Vec<(u32, ConditionTest)> {
         let compile = |(i, c): (usize, &Condition)| {
-            let test = condition::compile_test(c).unwrap_or_else(|text| {
-                self.add_problem(format!("{list}[{i}]"), text);
+            let test = condition::compile_test(c).unwrap_or_else(|invalid| {
+                self.add_problem(format!("{list}[{i}]"), invalid.to_string());
                 ConditionTest::Never
             });
             (self.rules.index.find_or_add_field(c), test)

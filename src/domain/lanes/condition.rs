@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use regex::{Regex, RegexBuilder};
 
+use super::condition_error::InvalidCondition;
 use super::{hash_to_basis_points, percent_to_basis_points};
 use crate::api::{Condition, ConditionOn, Operator};
 
@@ -43,27 +44,23 @@ impl ConditionTest {
 }
 
 /// Compiles the test of a condition, or explains why it is invalid.
-pub(super) fn compile_test(condition: &Condition) -> Result<ConditionTest, String> {
+pub(super) fn compile_test(condition: &Condition) -> Result<ConditionTest, InvalidCondition> {
     match (condition.on, condition.key.as_deref()) {
         (ConditionOn::Method, _) => {}
-        (on, None | Some("")) => return Err(format!("the {}'s name is missing", on.as_str())),
+        (on, None | Some("")) => return Err(InvalidCondition::NoName(on)),
         (ConditionOn::Header, Some(key)) if !is_token(key) => {
-            return Err(format!("{key:?} cannot be the name of a header"));
+            return Err(InvalidCondition::HeaderName(key.to_owned()));
         }
         _ => {}
     }
     let op = condition.op;
     let one = || match condition.values.as_slice() {
         [value] => Ok(Box::<str>::from(value.as_str())),
-        [] => Err(format!("{} needs a value", op.as_str())),
-        _ => Err(format!(
-            "{} takes one value; use {} for several",
-            op.as_str(),
-            list_operator(op)
-        )),
+        [] => Err(InvalidCondition::NoValue(op)),
+        _ => Err(InvalidCondition::SeveralValues(op)),
     };
     let several = || match condition.values.as_slice() {
-        [] => Err(format!("{} needs at least one value", op.as_str())),
+        [] => Err(InvalidCondition::EmptyList(op)),
         values => Ok(values.iter().map(|v| v.as_str().into()).collect()),
     };
     Ok(match op {
@@ -74,7 +71,7 @@ pub(super) fn compile_test(condition: &Condition) -> Result<ConditionTest, Strin
         Operator::Prefix => ConditionTest::Prefix(one()?),
         Operator::Regex => ConditionTest::Regex(compile_regex(&one()?)?),
         Operator::Exists if condition.values.is_empty() => ConditionTest::Exists,
-        Operator::Exists => return Err("exists takes no value".into()),
+        Operator::Exists => return Err(InvalidCondition::ExistsWithValue),
         Operator::Percent => {
             let text = one()?;
             let number = text
@@ -84,14 +81,14 @@ pub(super) fn compile_test(condition: &Condition) -> Result<ConditionTest, Strin
                 .ok()
                 .and_then(percent_to_basis_points);
             ConditionTest::Percent(
-                number.ok_or_else(|| format!("{text:?} is no percentage from 0 to 100"))?,
+                number.ok_or_else(|| InvalidCondition::Percentage(text.into_string()))?,
             )
         }
     })
 }
 
 /// Compiles a regex that must match the whole value.
-fn compile_regex(pattern: &str) -> Result<Regex, String> {
+fn compile_regex(pattern: &str) -> Result<Regex, InvalidCondition> {
     let build = |p: &str| {
         RegexBuilder::new(p)
             .size_limit(REGEX_BYTES)
@@ -101,11 +98,9 @@ fn compile_regex(pattern: &str) -> Result<Regex, String> {
     // Compile it alone first: `a)(b` would be a valid but different pattern within the anchors.
     build(pattern)
         .and_then(|_| build(&format!("^(?:{pattern})$")))
-        .map_err(|e| {
-            format!(
-                "the regex {pattern:?} is wrong: {}",
-                last_line(&e.to_string())
-            )
+        .map_err(|e| InvalidCondition::Regex {
+            pattern: pattern.to_owned(),
+            reason: last_line(&e.to_string()).to_owned(),
         })
 }
 
@@ -114,13 +109,6 @@ fn last_line(text: &str) -> &str {
         .last()
         .unwrap_or(text)
         .trim_start_matches("error: ")
-}
-
-fn list_operator(op: Operator) -> &'static str {
-    match op {
-        Operator::NotEqual => "notIn",
-        _ => "in, or several conditions,",
-    }
 }
 
 /// Whether the text is a valid header name (RFC 9110).

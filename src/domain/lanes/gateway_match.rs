@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::{
     condition::{self, ConditionTest},
     gateway_features::{GatewayFeatures, METHOD_MATCHING, QUERY_PARAM_MATCHING},
+    inexpressible::Inexpressible,
 };
 use crate::{
     api::{
@@ -15,12 +16,12 @@ use crate::{
     domain::request::is_under_prefix,
 };
 
-const METHOD_NAMES: [&str; 9] = [
+pub(super) const METHOD_NAMES: [&str; 9] = [
     "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
 ];
 /// Limits from the definition of HTTPRoute: keys of one kind in a match, and lengths.
-const MAX_KEYS: usize = 16;
-const MAX_NAME_LENGTH: usize = 256;
+pub(super) const MAX_KEYS: usize = 16;
+pub(super) const MAX_NAME_LENGTH: usize = 256;
 const MAX_HEADER_LENGTH: usize = 4096;
 const MAX_PARAMETER_LENGTH: usize = 1024;
 /// Maximum number of matches; a route has no room for more.
@@ -168,29 +169,23 @@ impl ValueTest {
     }
 }
 
-/// Expands a lane's conditions into alternative matches, for any path. Errors are pairs of place
-/// and description.
+/// Expands a lane's conditions into alternative matches, for any path. Errors come with their
+/// place in the spec.
 pub(super) fn expand_conditions(
     spec: &LaneSpec,
     means: &GatewayFeatures,
-) -> Result<Vec<MatchCriteria>, Vec<(String, String)>> {
+) -> Result<Vec<MatchCriteria>, Vec<(String, Inexpressible)>> {
     let mut wrong = vec![];
     if spec.share.is_some() {
-        let instead = "use a condition on a parameter or a header, or weights between two Services outside of lanes";
-        wrong.push((
-            "share".into(),
-            format!(
-                "{} cannot take a share of all requests: {instead}",
-                means.describe_class()
-            ),
-        ));
+        let class = means.describe_class();
+        wrong.push(("share".into(), Inexpressible::Share { class }));
     }
     for (i, path) in spec.rule.paths.iter().enumerate() {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-/._~!$&'()*+,;=:@%".contains(c);
         if path.contains("//") || path.contains("/../") || !path.chars().all(plain) {
             wrong.push((
                 format!("match.paths[{i}]"),
-                format!("an HTTPRoute cannot ask for the path {path:?}"),
+                Inexpressible::Path(path.clone()),
             ));
         }
     }
@@ -199,7 +194,7 @@ pub(super) fn expand_conditions(
         for (i, condition) in conditions.iter().enumerate() {
             match expand_condition(condition, means) {
                 Ok(ways) => all.push(ways),
-                Err(words) => wrong.push((format!("{list}[{i}]"), words)),
+                Err(why) => wrong.push((format!("{list}[{i}]"), why)),
             }
         }
         all
@@ -220,19 +215,14 @@ pub(super) fn expand_conditions(
                     CombinedMatch::Match(both) if next.contains(&both) => {}
                     CombinedMatch::Match(both) => next.push(both),
                     CombinedMatch::Inexpressible(key) => {
-                        let words = format!(
-                            "an HTTPRoute asks one thing only of {key}: join these conditions to one regex, or use =="
-                        );
-                        return Err(vec![("match".into(), words)]);
+                        let why = Inexpressible::KeyAskedTwice(key);
+                        return Err(vec![("match".into(), why)]);
                     }
                 }
             }
         }
         if next.len() > MAX_ALTERNATIVES {
-            let words = format!(
-                "comes to more than {MAX_ALTERNATIVES} matches, an HTTPRoute has no room for them: fewer values"
-            );
-            return Err(vec![("match".into(), words)]);
+            return Err(vec![("match".into(), Inexpressible::TooManyMatches)]);
         }
         ways = next;
     }
@@ -240,10 +230,7 @@ pub(super) fn expand_conditions(
         asked.headers.len() > MAX_KEYS || asked.parameters.len() > MAX_KEYS
     };
     if ways.iter().any(|w| full(&w)) {
-        return Err(vec![(
-            "match".into(),
-            format!("an HTTPRoute asks for {MAX_KEYS} headers or parameters at most"),
-        )]);
+        return Err(vec![("match".into(), Inexpressible::TooManyKeys)]);
     }
     Ok(ways)
 }
@@ -252,17 +239,15 @@ pub(super) fn expand_conditions(
 fn expand_condition(
     condition: &Condition,
     means: &GatewayFeatures,
-) -> Result<Vec<MatchCriteria>, String> {
+) -> Result<Vec<MatchCriteria>, Inexpressible> {
     // An invalid condition is reported elsewhere, and never holds.
     let Ok(test) = condition::compile_test(condition) else {
         return Ok(vec![]);
     };
-    let who = means.describe_class();
+    let class = means.describe_class();
     let on = condition.on;
     if on == ConditionOn::Cookie {
-        return Err(format!(
-            "{who} cannot look at cookies (Gateway API has no match for them): use a header or parameter"
-        ));
+        return Err(Inexpressible::Cookie { class });
     }
     let feature = match on {
         ConditionOn::Parameter => Some(QUERY_PARAM_MATCHING),
@@ -270,12 +255,11 @@ fn expand_condition(
         _ => None,
     };
     if let Some(words) = feature.and_then(|f| means.describe_missing(f)) {
-        return Err(format!("{words}: use a header"));
+        return Err(Inexpressible::Feature(words));
     }
     if on == ConditionOn::Method {
-        return expand_methods(condition, &test, &who);
+        return expand_methods(condition, &test, class);
     }
-    let word = on.as_str();
     let values = match condition.op {
         Operator::Equal | Operator::In => condition
             .values
@@ -287,31 +271,23 @@ fn expand_condition(
         Operator::Regex => vec![ValueTest::Regex(condition.values[0].clone())],
         Operator::Exists => vec![ValueTest::Exists],
         Operator::NotEqual | Operator::NotIn => {
-            return Err(format!(
-                "{who} cannot ask for what a {word} is not: name the values that are meant, with == or in"
-            ));
+            return Err(Inexpressible::Negation { class, on });
         }
         Operator::Percent => {
-            let instead = "name values with in, or send a parameter or header with the requests that are meant";
-            return Err(format!(
-                "{who} cannot take a percentage of a {word}'s values: {instead}"
-            ));
+            return Err(Inexpressible::Percentage { class, on });
         }
     };
     let exact = |v: &ValueTest| matches!(v, ValueTest::Exact(text) if !text.is_empty());
     if !values.iter().all(exact) && !means.supports_regex() {
-        let asked = condition.op.as_str();
-        return Err(format!(
-            "'{asked}' needs a regular expression, and of {who} nobody knows whether it takes one: use == or in"
-        ));
+        let op = condition.op;
+        return Err(Inexpressible::RegexSupport { class, op });
     }
     if let Some(ValueTest::Regex(r)) = values.first()
         && (r.contains("(?x")
             || r.contains('[') && ["&&", "--", "~~"].iter().any(|own| r.contains(own)))
     {
-        return Err(format!(
-            "the regex {r:?} means something else to {who}: write it without &&, --, ~~ and (?x)"
-        ));
+        let pattern = r.clone();
+        return Err(Inexpressible::RegexDialect { class, pattern });
     }
     let key = condition.key.clone().unwrap_or_default();
     let most = if on == ConditionOn::Header {
@@ -321,15 +297,12 @@ fn expand_condition(
     };
     // Patterns are longer than their values.
     if key.len() > MAX_NAME_LENGTH || condition.values.iter().any(|v| 2 * v.len() + 8 > most) {
-        return Err(format!(
-            "too long for an HTTPRoute: at most {MAX_NAME_LENGTH} letters of name, {} of value",
-            most / 2
-        ));
+        return Err(Inexpressible::TooLong {
+            max_value: most / 2,
+        });
     }
     if !condition::is_token(&key) {
-        return Err(format!(
-            "an HTTPRoute cannot ask for a {word} called {key:?}: letters, digits, - and _"
-        ));
+        return Err(Inexpressible::KeyName { on, key });
     }
     let one = |value: ValueTest| match on {
         ConditionOn::Header => MatchCriteria {
@@ -347,23 +320,20 @@ fn expand_condition(
 fn expand_methods(
     condition: &Condition,
     test: &ConditionTest,
-    who: &str,
-) -> Result<Vec<MatchCriteria>, String> {
+    class: String,
+) -> Result<Vec<MatchCriteria>, Inexpressible> {
     if condition.op == Operator::Exists {
         return Ok(vec![MatchCriteria::default()]);
     }
     if !matches!(test, ConditionTest::Equal(_) | ConditionTest::In(_)) {
-        return Err(format!("{who} takes methods by name only: use == or in"));
+        return Err(Inexpressible::MethodTest { class });
     }
     if let Some(strange) = condition
         .values
         .iter()
         .find(|v| !METHOD_NAMES.contains(&v.as_str()))
     {
-        return Err(format!(
-            "an HTTPRoute knows no method {strange:?}, only {}",
-            METHOD_NAMES.join(", ")
-        ));
+        return Err(Inexpressible::Method(strange.clone()));
     }
     Ok(condition
         .values

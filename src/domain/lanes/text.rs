@@ -2,17 +2,8 @@
 //! `cookie uid percent 10`, `method == POST`, `header x exists`. A value with a comma, a quote, or
 //! blanks at its ends is written in quotes.
 
+pub use super::condition_error::{ConditionError, ConditionProblem};
 use crate::api::{Condition, ConditionOn, Operator};
-
-/// Error for a text that is not a condition.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?}: {why}")]
-pub struct ConditionError {
-    /// Text that was given.
-    pub text: String,
-    /// What is wrong, and what to write instead.
-    pub why: String,
-}
 
 const OPERATORS: [Operator; 8] = [
     Operator::Equal,
@@ -27,9 +18,9 @@ const OPERATORS: [Operator; 8] = [
 
 /// Parses a condition.
 pub fn parse_condition(text: &str) -> Result<Condition, ConditionError> {
-    let wrong = |why: String| ConditionError {
+    let wrong = |problem| ConditionError {
         text: text.to_owned(),
-        why,
+        problem,
     };
     let (on, rest) = split_word(text);
     let on = match on {
@@ -37,11 +28,7 @@ pub fn parse_condition(text: &str) -> Result<Condition, ConditionError> {
         "header" => ConditionOn::Header,
         "cookie" => ConditionOn::Cookie,
         "method" => ConditionOn::Method,
-        other => {
-            return Err(wrong(format!(
-                "starts with parameter, header, cookie or method, not {other:?}"
-            )));
-        }
+        other => return Err(wrong(ConditionProblem::On(other.to_owned()))),
     };
     let (key, rest) = if on == ConditionOn::Method {
         (None, rest)
@@ -49,17 +36,21 @@ pub fn parse_condition(text: &str) -> Result<Condition, ConditionError> {
         split_optional_word(rest)
     };
     if on != ConditionOn::Method && key.is_none() {
-        return Err(wrong(format!("after {} comes its name", on.as_str())));
+        return Err(wrong(ConditionProblem::NoName(on)));
     }
     let (op, rest) = split_word(rest);
-    let all = || OPERATORS.map(Operator::as_str).join(" ");
     let op = OPERATORS
         .into_iter()
         .find(|o| o.as_str().eq_ignore_ascii_case(op) || (op == "=" && *o == Operator::Equal))
-        .ok_or_else(|| wrong(format!("{op:?} is no comparison; there are: {}", all())))?;
+        .ok_or_else(|| {
+            wrong(ConditionProblem::Operator {
+                word: op.to_owned(),
+                known: OPERATORS.map(Operator::as_str).join(" "),
+            })
+        })?;
     let values = match op {
         Operator::Exists if rest.is_empty() => vec![],
-        Operator::Exists => return Err(wrong("exists takes no value".into())),
+        Operator::Exists => return Err(wrong(ConditionProblem::ExistsWithValue)),
         Operator::In | Operator::NotIn => parse_list(rest).map_err(wrong)?,
         _ => vec![parse_value(rest).map_err(wrong)?],
     };
@@ -113,10 +104,10 @@ fn quote_value(value: &str, in_list: bool) -> String {
 }
 
 /// Parses one value, plain or in quotes.
-fn parse_value(text: &str) -> Result<String, String> {
+fn parse_value(text: &str) -> Result<String, ConditionProblem> {
     if !text.starts_with('"') {
         return if text.is_empty() {
-            Err("the value is missing".into())
+            Err(ConditionProblem::NoValue)
         } else {
             Ok(text.to_owned())
         };
@@ -125,11 +116,11 @@ fn parse_value(text: &str) -> Result<String, String> {
     if rest.trim().is_empty() {
         Ok(value)
     } else {
-        Err(format!("{rest:?} stands after the quotes"))
+        Err(ConditionProblem::AfterQuotes(rest.to_owned()))
     }
 }
 
-fn parse_list(text: &str) -> Result<Vec<String>, String> {
+fn parse_list(text: &str) -> Result<Vec<String>, ConditionProblem> {
     let mut values = vec![];
     let mut rest = text.trim();
     loop {
@@ -141,19 +132,19 @@ fn parse_list(text: &str) -> Result<Vec<String>, String> {
             (rest[..end].trim().to_owned(), &rest[end..])
         };
         if value.is_empty() && !rest.starts_with('"') {
-            return Err("a value is missing".into());
+            return Err(ConditionProblem::EmptyItem);
         }
         values.push(value);
         match after.strip_prefix(',') {
             Some(next) => rest = next.trim_start(),
             None if after.is_empty() => return Ok(values),
-            None => return Err(format!("{after:?} stands after the quotes")),
+            None => return Err(ConditionProblem::AfterQuotes(after.to_owned())),
         }
     }
 }
 
 /// Parses a quoted text and returns it with what follows.
-fn parse_quoted(text: &str) -> Result<(String, &str), String> {
+fn parse_quoted(text: &str) -> Result<(String, &str), ConditionProblem> {
     let mut value = String::new();
     let mut chars = text.char_indices().skip(1);
     while let Some((i, c)) = chars.next() {
@@ -163,7 +154,7 @@ fn parse_quoted(text: &str) -> Result<(String, &str), String> {
             c => value.push(c),
         }
     }
-    Err("the closing quote is missing".into())
+    Err(ConditionProblem::OpenQuote)
 }
 
 #[cfg(test)]
@@ -267,7 +258,7 @@ mod tests {
             ("header x exists y", "exists takes no value"),
             ("header x == \"a", "the closing quote is missing"),
         ] {
-            assert_eq!(parse_condition(text).unwrap_err().why, why);
+            assert_eq!(parse_condition(text).unwrap_err().problem.to_string(), why);
         }
     }
 

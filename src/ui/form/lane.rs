@@ -228,7 +228,7 @@ pub(super) fn fields_to_spec(form: &mut Form, base: &LaneSpec) -> (String, LaneS
             }
             id if !value.is_empty() => {
                 match (id.split(' ').next(), text::parse_condition(&value)) {
-                    (_, Err(why)) => field.error = Some(why.why),
+                    (_, Err(error)) => field.error = Some(error.problem.to_string()),
                     (Some("any"), Ok(found)) => rule.any.push(found),
                     (_, Ok(found)) => rule.all.push(found),
                 }

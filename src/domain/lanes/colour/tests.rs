@@ -78,7 +78,7 @@ fn lane(name: &str, priority: i32, paths: &[&str], all: &[&str], any: &[&str]) -
 fn refused(group: &LaneGroup, condition: &str) -> String {
     let means = GatewayFeatures::from_group(group).unwrap();
     expand_conditions(&lane("l", 0, &[], &[condition], &[]).spec, &means)
-        .map_or_else(|wrong| wrong[0].1.clone(), |_| String::new())
+        .map_or_else(|wrong| wrong[0].1.to_string(), |_| String::new())
 }
 
 /// A gateway as its specification defines it: the most specific match, then the order of rules.
