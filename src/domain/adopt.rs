@@ -5,6 +5,7 @@
 //! objects (checked here, and by the server's dry run before anything is written). Second, gray
 //! gets its own objects and selector: no selector of the baseline may match gray pods.
 
+mod error;
 mod gray;
 mod label_keys;
 mod placeholders;
@@ -25,7 +26,8 @@ use crate::api::{
     ReleaseHistory, RolloutPlan, Stage, Task, Workflow,
 };
 
-pub use gray::{GrayVersion, add_gray, find_overlaps};
+pub use error::AdoptionError;
+pub use gray::{GrayError, GrayVersion, add_gray, find_overlaps};
 
 /// Template value that distinguishes the versions of an adopted App: `-gray`; empty for the
 /// baseline.
@@ -64,7 +66,7 @@ pub fn adopt_workload(
     found: &FoundWorkload,
     app: &str,
     environment: &str,
-) -> Result<Adoption, String> {
+) -> Result<Adoption, AdoptionError> {
     let text = |v: &Value, path: &str| {
         v.pointer(path)
             .and_then(Value::as_str)
@@ -77,7 +79,10 @@ pub fn adopt_workload(
     let mut notes = collect_notes(found);
     let services: Vec<&Value> = found.service.iter().chain(&found.others).collect();
     let keys = label_keys::choose_distinguishing_keys(&found.deployment, &services, environment)
-        .map_err(|why| format!("Deployment {name}: {why}"))?;
+        .map_err(|source| AdoptionError::Labels {
+            deployment: name,
+            source,
+        })?;
     let mut holes = placeholders::Placeholders::new(&[
         &found.deployment,
         found.service.as_ref().unwrap_or(&Value::Null),
@@ -150,10 +155,9 @@ pub fn adopt_workload(
     };
     let given = render_objects(&spec, app, environment, &images)?;
     if given != objects {
-        return Err(format!(
-            "the templates do not give back what runs (this is a fault of graylane, please tell us):\n{}",
-            template_difference(&given, &objects)
-        ));
+        return Err(AdoptionError::Unfaithful(template_difference(
+            &given, &objects,
+        )));
     }
     Ok(Adoption {
         spec,
@@ -164,26 +168,27 @@ pub fn adopt_workload(
 }
 
 /// Rejects a Deployment that another controller manages, because it would undo graylane's changes.
-fn check_no_other_owner(deployment: &Value) -> Result<(), String> {
+fn check_no_other_owner(deployment: &Value) -> Result<(), AdoptionError> {
     let meta = &deployment["metadata"];
     let name = meta["name"].as_str().unwrap_or_default();
     let mut owners = meta["ownerReferences"].as_array().into_iter().flatten();
     if let Some(owner) = owners.find(|o| o["controller"] == true) {
         let word = |key: &str| owner[key].as_str().unwrap_or_default().to_owned();
-        return Err(format!(
-            "Deployment {name} is made by {} {}: it would undo what graylane does; change it there",
-            word("kind"),
-            word("name")
-        ));
+        return Err(AdoptionError::Controlled {
+            deployment: name.to_owned(),
+            kind: word("kind"),
+            name: word("name"),
+        });
     }
     let mut annotations = meta["annotations"].as_object().into_iter().flatten();
     let rolled = |key: &str| {
         key.starts_with("rollouts.kruise.io/") || key.starts_with("rollout.argoproj.io/")
     };
     match annotations.find(|(key, _)| rolled(key)) {
-        Some((key, _)) => Err(format!(
-            "Deployment {name} is rolled by another tool ({key}): one of both is enough"
-        )),
+        Some((key, _)) => Err(AdoptionError::RolledElsewhere {
+            deployment: name.to_owned(),
+            annotation: key.clone(),
+        }),
         None => Ok(()),
     }
 }
@@ -282,23 +287,17 @@ fn render_objects(
     app: &str,
     environment: &str,
     images: &BTreeMap<String, String>,
-) -> Result<Vec<Value>, String> {
+) -> Result<Vec<Value>, AdoptionError> {
     let found = spec
         .environment(environment)
-        .ok_or_else(|| format!("there is no environment {environment}"))?;
+        .ok_or_else(|| AdoptionError::NoEnvironment(environment.to_owned()))?;
     let context = Context::for_environment(app, found, &Values::new(), images.clone());
     let mut all = vec![];
     for manifest in &spec.manifests {
-        match template::render_manifests(&manifest.name, &manifest.template, &context) {
-            Ok(objects) => all.extend(objects),
-            Err(errors) => {
-                return Err(errors
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect::<Vec<_>>()
-                    .join("\n"));
-            }
-        }
+        all.extend(
+            template::render_manifests(&manifest.name, &manifest.template, &context)
+                .map_err(AdoptionError::Templates)?,
+        );
     }
     Ok(all)
 }

@@ -8,7 +8,7 @@ mod tests;
 
 pub use difference::{Comparison, FieldChange, compare_with_template};
 pub use make::{ExistingObjects, make_apps, recorded_settings, template_name};
-pub use setting::Setting;
+pub use setting::{Setting, SettingError, SettingProblem};
 
 use super::template;
 use crate::api::{AppSpec, TaskSpec};

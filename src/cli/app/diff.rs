@@ -1,7 +1,7 @@
 //! `app diff NAME [--template T]`.
 
 use clap::Args;
-use color_eyre::eyre::{Result, bail, eyre};
+use color_eyre::eyre::{Result, bail};
 use serde_json::json;
 
 use crate::{
@@ -44,8 +44,7 @@ pub(super) async fn compare_with_template(session: &Session, args: DiffArgs) -> 
         template: wanted,
         app: found,
         changes,
-    } = apps::compare_with_template(&template, &app, &apps::recorded_settings(&app, name))
-        .map_err(|why| eyre!(why))?;
+    } = apps::compare_with_template(&template, &app, &apps::recorded_settings(&app, name))?;
     let text = match args.output {
         Format::Json | Format::Yaml => {
             let told = json!({"app": args.name, "template": name, "same": changes.is_empty(), "changes": changes});

@@ -22,23 +22,42 @@ pub struct GrayVersion<'a> {
     pub tag: &'a str,
 }
 
+/// A gray version cannot be added.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GrayError {
+    /// The App has an environment of this name.
+    #[error("there is an environment {0} already")]
+    EnvironmentExists(String),
+    /// Another environment has the lane tag.
+    #[error("environment {environment} has the lane tag {tag} already")]
+    TagTaken {
+        /// Name of the environment that has it.
+        environment: String,
+        /// The lane tag.
+        tag: String,
+    },
+    /// The environment to be beside does not exist.
+    #[error("there is no environment {0}")]
+    NoEnvironment(String),
+    /// The workflow never deploys the environment to be beside.
+    #[error("no stage of the workflow deploys {0}")]
+    NotDeployed(String),
+}
+
 /// Returns the spec with a gray environment and its tasks added.
-pub fn add_gray(spec: &AppSpec, gray: &GrayVersion) -> Result<AppSpec, String> {
+pub fn add_gray(spec: &AppSpec, gray: &GrayVersion) -> Result<AppSpec, GrayError> {
     let mut spec = spec.clone();
     if spec.environment(gray.environment).is_some() {
-        return Err(format!(
-            "there is an environment {} already",
-            gray.environment
-        ));
+        return Err(GrayError::EnvironmentExists(gray.environment.to_owned()));
     }
     if let Some(other) = spec.environment_of_lane(gray.tag) {
-        return Err(format!(
-            "environment {} has the lane tag {} already",
-            other.name, gray.tag
-        ));
+        return Err(GrayError::TagTaken {
+            environment: other.name.clone(),
+            tag: gray.tag.to_owned(),
+        });
     }
     let at = spec.environments.iter().position(|e| e.name == gray.beside);
-    let at = at.ok_or_else(|| format!("there is no environment {}", gray.beside))?;
+    let at = at.ok_or_else(|| GrayError::NoEnvironment(gray.beside.to_owned()))?;
     let beside = &spec.environments[at];
     let mut values = beside.values.clone();
     if values.contains_key("replicas") {
@@ -74,7 +93,7 @@ pub fn add_gray(spec: &AppSpec, gray: &GrayVersion) -> Result<AppSpec, String> {
     if found {
         Ok(spec)
     } else {
-        Err(format!("no stage of the workflow deploys {}", gray.beside))
+        Err(GrayError::NotDeployed(gray.beside.to_owned()))
     }
 }
 

@@ -15,18 +15,27 @@ const PREFERRED_KEYS: [&str; 5] = [
     "name",
 ];
 
+/// No labels distinguish a gray version.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LabelKeyError {
+    /// The Deployment's selector has no labels to match.
+    #[error("its selector has no matchLabels: a gray version could not be told from it")]
+    NoMatchLabels,
+    /// A selector has no keys.
+    #[error("{0} selects nothing, or everything: gray could not be kept out of it")]
+    EmptySelector(String),
+}
+
 /// Label keys whose values must differ between the versions. Each selector of `services`, and the
 /// Deployment's own, contains one of them.
 pub(super) fn choose_distinguishing_keys(
     deployment: &Value,
     services: &[&Value],
     environment: &str,
-) -> Result<BTreeSet<String>, String> {
+) -> Result<BTreeSet<String>, LabelKeyError> {
     let own = string_map(deployment.pointer("/spec/selector/matchLabels"));
     if own.is_empty() {
-        return Err(
-            "its selector has no matchLabels: a gray version could not be told from it".into(),
-        );
+        return Err(LabelKeyError::NoMatchLabels);
     }
     // A Service may select by labels that the Deployment's selector does not use.
     let labels = string_map(deployment.pointer("/spec/template/metadata/labels"));
@@ -64,9 +73,7 @@ pub(super) fn choose_distinguishing_keys(
             .find(|k| selector.contains_key(**k))
             .copied();
         let key = preferred.or_else(|| selector.keys().next().copied());
-        let key = key.ok_or_else(|| {
-            format!("{who} selects nothing, or everything: gray could not be kept out of it")
-        })?;
+        let key = key.ok_or_else(|| LabelKeyError::EmptySelector(who.clone()))?;
         chosen.insert(key.to_owned());
     }
     Ok(chosen)

@@ -228,8 +228,11 @@ impl Placeholders {
     }
 
     /// Serializes the object and turns the markers into template actions.
-    pub(super) fn to_template_text(&self, object: &Value) -> Result<String, String> {
-        let yaml = serde_saphyr::to_string(object).map_err(|e| e.to_string())?;
+    pub(super) fn to_template_text(
+        &self,
+        object: &Value,
+    ) -> Result<String, serde_saphyr::ser::Error> {
+        let yaml = serde_saphyr::to_string(object)?;
         // Escape braces of the object itself; they are no template actions.
         let yaml = yaml.replace("{{", "{{ \"{{\" }}");
         let line = format!("{}: x", self.lane_line());

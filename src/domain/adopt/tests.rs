@@ -222,13 +222,16 @@ fn no_service_of_the_baseline_selects_gray_pods() {
 fn what_another_tool_makes_or_rolls_is_not_adopted() {
     let mut found = checkout();
     found.deployment["metadata"]["ownerReferences"] = json!([{"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "r", "uid": "u", "controller": true}]);
-    let refused = adopt_workload(&found, "checkout", "prod").unwrap_err();
+    let refused = adopt_workload(&found, "checkout", "prod")
+        .unwrap_err()
+        .to_string();
     assert!(refused.contains("made by Rollout r"), "{refused}");
     let mut found = checkout();
     found.deployment["metadata"]["annotations"]["rollouts.kruise.io/x"] = json!("1");
     assert!(
         adopt_workload(&found, "checkout", "prod")
             .unwrap_err()
+            .to_string()
             .contains("another tool")
     );
 }
@@ -275,6 +278,7 @@ fn templates_that_cannot_be_told_apart_are_named() {
     assert!(
         add_gray(&add_gray(&adoption.spec, &GRAY).unwrap(), &GRAY)
             .unwrap_err()
+            .to_string()
             .contains("already")
     );
 }
@@ -353,7 +357,7 @@ proptest! {
         let one: BTreeMap<_, _> = labels.iter().take(1).collect();
         let selector = if narrow { json!(one) } else { json!(labels) };
         let found = FoundWorkload { deployment: deployment(&name, json!(labels)), service: Some(service("front", selector)), ..FoundWorkload::default() };
-        let adoption = adopt_workload(&found, "x", "prod").map_err(TestCaseError::fail)?;
+        let adoption = adopt_workload(&found, "x", "prod").map_err(|e| TestCaseError::fail(e.to_string()))?;
         let (_, gray) = with_gray(&adoption);
         prop_assert_eq!(find_overlaps(&adoption.objects, &gray, &GRAY), Vec::<String>::new());
     }

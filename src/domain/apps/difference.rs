@@ -36,7 +36,7 @@ pub fn compare_with_template(
     template: &AppTemplate,
     app: &App,
     settings: &[Setting],
-) -> Result<Comparison, String> {
+) -> serde_json::Result<Comparison> {
     let name = app.metadata.name.as_deref().unwrap_or_default();
     let mut wanted = make::make_spec(&template.spec, name, settings)?;
     let mut found = app.spec.clone();
@@ -47,12 +47,11 @@ pub fn compare_with_template(
     {
         environment.lock = None;
     }
-    let json = |spec: &AppSpec| serde_json::to_value(spec).map_err(|e| e.to_string());
     let mut changes = vec![];
     collect_changes(
         "",
-        Some(&json(&wanted)?),
-        Some(&json(&found)?),
+        Some(&serde_json::to_value(&wanted)?),
+        Some(&serde_json::to_value(&found)?),
         &mut changes,
     );
     Ok(Comparison {

@@ -75,10 +75,10 @@ pub(super) fn make_spec(
     template: &AppTemplateSpec,
     name: &str,
     settings: &[Setting],
-) -> Result<AppSpec, String> {
-    let mut value = serde_json::to_value(&template.app).map_err(|e| e.to_string())?;
+) -> serde_json::Result<AppSpec> {
+    let mut value = serde_json::to_value(&template.app)?;
     insert_name(&mut value, name, "");
-    let mut spec: AppSpec = serde_json::from_value(value).map_err(|e| e.to_string())?;
+    let mut spec: AppSpec = serde_json::from_value(value)?;
     for setting in settings_for_app(settings, name) {
         for environment in spec
             .environments
@@ -105,7 +105,7 @@ fn settings_for_app<'s>(settings: &'s [Setting], name: &str) -> Vec<&'s Setting>
 }
 
 /// Creates an App with annotations about its origin.
-fn make_app(template: &AppTemplate, name: &str, settings: &[Setting]) -> Result<App, String> {
+fn make_app(template: &AppTemplate, name: &str, settings: &[Setting]) -> serde_json::Result<App> {
     let mut app = App::new(name, make_spec(&template.spec, name, settings)?);
     // Recorded as they apply to this App, so that the same App can be created again.
     let mut mine = vec![];
@@ -137,10 +137,7 @@ fn make_app(template: &AppTemplate, name: &str, settings: &[Setting]) -> Result<
         template.metadata.name.clone().unwrap_or_default(),
     )]);
     if !mine.is_empty() {
-        annotations.insert(
-            label::TEMPLATE_SET.into(),
-            serde_json::to_string(&mine).map_err(|e| e.to_string())?,
-        );
+        annotations.insert(label::TEMPLATE_SET.into(), serde_json::to_string(&mine)?);
     }
     app.metadata.annotations = Some(annotations);
     Ok(app)
@@ -373,7 +370,7 @@ fn app_problems(
                     }
                 }
             }
-            Err(all) => told.extend(all.into_iter().map(|why| format!("{place}: {why}"))),
+            Err(all) => told.extend(all.iter().map(|why| format!("{place}: {why}"))),
         }
     }
     told

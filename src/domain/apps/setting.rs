@@ -28,14 +28,44 @@ impl Setting {
     }
 }
 
-impl FromStr for Setting {
-    type Err = String;
+/// The text is not a setting.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text}: {problem}; write KEY=VALUE, ENVIRONMENT/KEY=VALUE or APP:KEY=VALUE")]
+pub struct SettingError {
+    /// Text that was given.
+    pub text: String,
+    /// What is wrong with it.
+    pub problem: SettingProblem,
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = |why: &str| {
-            format!("{text}: {why}; write KEY=VALUE, ENVIRONMENT/KEY=VALUE or APP:KEY=VALUE")
+/// What is wrong with the text of a setting.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingProblem {
+    /// Nothing separates key and value.
+    #[error("there is no =")]
+    NoEquals,
+    /// The App, the environment or the key.
+    #[error("a name before the = is empty or has blanks around it")]
+    Name,
+    /// The value cannot be parsed. Holds the YAML parser's message.
+    #[error("the value is no YAML ({0}): put a text into quotes of its own")]
+    Yaml(String),
+    /// The value is more than one YAML document.
+    #[error("the value is several YAML documents")]
+    SeveralDocuments,
+}
+
+impl FromStr for Setting {
+    type Err = SettingError;
+
+    fn from_str(text: &str) -> Result<Self, SettingError> {
+        let wrong = |problem| SettingError {
+            text: text.to_owned(),
+            problem,
         };
-        let (left, written) = text.split_once('=').ok_or_else(|| wrong("there is no ="))?;
+        let (left, written) = text
+            .split_once('=')
+            .ok_or_else(|| wrong(SettingProblem::NoEquals))?;
         let (app, rest) = left
             .split_once(':')
             .map_or((None, left), |(app, rest)| (Some(app), rest));
@@ -47,12 +77,10 @@ impl FromStr for Setting {
             .flatten()
             .any(|part| part.trim() != part || part.is_empty())
         {
-            return Err(wrong(
-                "a name before the = is empty or has blanks around it",
-            ));
+            return Err(wrong(SettingProblem::Name));
         }
         let owned = |part: Option<&str>| part.map(str::to_owned);
-        let value = parse_value(written).map_err(|why| wrong(&why))?;
+        let value = parse_value(written).map_err(wrong)?;
         Ok(Self {
             app: owned(app),
             environment: owned(environment),
@@ -62,16 +90,20 @@ impl FromStr for Setting {
     }
 }
 
-fn parse_value(written: &str) -> Result<Value, String> {
+fn parse_value(written: &str) -> Result<Value, SettingProblem> {
     let mut documents = yaml::read_documents("value", written).map_err(|all| {
-        let why = all.first().map(|e| e.message.clone()).unwrap_or_default();
-        format!("the value is no YAML ({why}): put a text into quotes of its own")
+        SettingProblem::Yaml(
+            all.into_iter()
+                .next()
+                .map(|e| e.message)
+                .unwrap_or_default(),
+        )
     })?;
     match (documents.pop(), documents.is_empty(), written.trim()) {
         (Some(only), true, _) => Ok(only.value),
         (None, _, "") => Ok(Value::String(String::new())),
         (None, _, _) => Ok(Value::Null),
-        (Some(_), false, _) => Err("the value is several YAML documents".into()),
+        (Some(_), false, _) => Err(SettingProblem::SeveralDocuments),
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Form, Remark};
 use crate::{
     api::{App, AppTemplate},
-    domain::apps::{self, ExistingObjects, Setting},
+    domain::apps::{self, ExistingObjects, Setting, SettingError},
     ui::{
         model::Model,
         question::{self, Question},
@@ -27,11 +27,13 @@ fn read_fields(form: &mut Form) -> AppsInput {
         .filter(|n| !n.is_empty())
         .map(str::to_owned)
         .collect();
-    let parsed: Vec<Result<Setting, String>> = split_settings(form.get("set"))
+    let parsed: Vec<Result<Setting, SettingError>> = split_settings(form.get("set"))
         .into_iter()
         .map(|part| part.parse::<Setting>())
         .collect();
-    let wrong = parsed.iter().find_map(|p| p.as_ref().err().cloned());
+    let wrong = parsed
+        .iter()
+        .find_map(|p| p.as_ref().err().map(ToString::to_string));
     if let Some(field) = form.fields.iter_mut().find(|f| f.id == "set") {
         field.error = wrong;
     }

@@ -146,7 +146,7 @@ pub(super) fn template_lines(model: &Model, name: &str, template: &str) -> Vec<R
     let changes =
         match apps::compare_with_template(of, app, &apps::recorded_settings(app, template)) {
             Ok(Comparison { changes, .. }) => changes,
-            Err(why) => return vec![RichText::styled(Role::Bad, why)],
+            Err(why) => return vec![RichText::styled(Role::Bad, why.to_string())],
         };
     if changes.is_empty() {
         return vec![RichText::styled(
