@@ -36,6 +36,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     api::{ProbeResult, ProbeSpec},
     cluster::clusters::Clusters,
+    domain::workflow::ProbeFailure,
 };
 
 pub use hops::HopReport;
@@ -46,7 +47,9 @@ pub use telemetry::Telemetry;
 /// Sends the probes of verify tasks: takes the name of a lane group and what to send, returns the
 /// results.
 pub type Prober = Arc<
-    dyn Fn(String, ProbeSpec) -> BoxFuture<'static, Result<Vec<ProbeResult>, String>> + Send + Sync,
+    dyn Fn(String, ProbeSpec) -> BoxFuture<'static, Result<Vec<ProbeResult>, ProbeFailure>>
+        + Send
+        + Sync,
 >;
 
 /// Configuration and dependencies of an engine.

@@ -32,6 +32,7 @@ use crate::{
         adopt::{self, Adoption, GrayVersion},
         command_line::CommandLine,
         owner::Owner,
+        text::join_lines,
         variables::{Values, format_unresolved, resolve_shared_values as shared_values},
         workflow::{object_key, render_objects},
     },
@@ -111,8 +112,7 @@ pub(super) async fn adopt_workload(global: &Global, args: AdoptArgs) -> Result<(
         },
     )
     .await?;
-    let mut adoption =
-        adopt::adopt_workload(&found, &app, &args.environment).map_err(color_eyre::Report::msg)?;
+    let mut adoption = adopt::adopt_workload(&found, &app, &args.environment)?;
     let mut object = App::new(&app, adoption.spec.clone());
     object.metadata.namespace = Some(session.namespace.clone());
     if args.add_gray {
@@ -174,7 +174,7 @@ async fn add_gray_version(
     let groups = variables::list_groups(session).await?;
     let shared = resolve_group_values(&app, environment, &groups)?;
     let objects = render_objects(&app, environment, &shared, &images)
-        .map_err(|all| color_eyre::Report::msg(all.join("\n")))?;
+        .map_err(|all| color_eyre::Report::msg(join_lines(&all)))?;
     if !objects
         .iter()
         .any(|o| o["kind"] == "Deployment" && o["metadata"]["name"] == name)
@@ -257,14 +257,14 @@ fn with_gray(
         environment: &args.gray,
         tag: &args.gray,
     };
-    let spec = adopt::add_gray(&app.spec, &gray).map_err(color_eyre::Report::msg)?;
+    let spec = adopt::add_gray(&app.spec, &gray)?;
     let mut with = app.clone();
     with.spec = spec;
     let objects = |name: &str| {
         let environment = with.spec.environment(name).cloned().unwrap_or_default();
         let shared = resolve_group_values(&with, &environment, groups)?;
         render_objects(&with, &environment, &shared, images)
-            .map_err(|all| color_eyre::Report::msg(all.join("\n")))
+            .map_err(|all| color_eyre::Report::msg(join_lines(&all)))
     };
     let mut old =
         objects(&args.environment).wrap_err_with(|| format!("rendering {}", args.environment))?;

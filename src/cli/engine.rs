@@ -17,7 +17,7 @@ use super::{
 use crate::{
     api::{ProbeHop, ProbeResult, ProbeSpec, SpanLog},
     cluster::{self, agent::Agent, clusters::Clusters, install},
-    domain::world::World,
+    domain::{text::Clean, workflow::ProbeFailure, world::World},
     engine::{self, HopReport, Options, Prober, Telemetry},
     probe::{self, Probed, Via},
 };
@@ -160,7 +160,7 @@ fn build_prober(worlds: watch::Receiver<World>) -> Prober {
         async move {
             let probed = probe::send_probes(&spec, &group, &worlds, &Via::Entry)
                 .await
-                .map_err(|e| e.to_string())?;
+                .map_err(|e| ProbeFailure(Clean::from(e.to_string())))?;
             Ok(probed
                 .into_iter()
                 .map(|p| to_probe_result(&spec, p))

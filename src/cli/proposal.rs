@@ -33,7 +33,9 @@ pub(super) async fn describe_proposal(
         app,
         is_changed,
         proposal,
-    } = read_proposal(&session.client, &session.namespace, release, task).await?;
+    } = read_proposal(&session.client, &session.namespace, release, task)
+        .await
+        .map_err(|unknown| unknown.to_string())?;
     let of = &release.spec.app;
     let own = ListParams::default().labels(&format!("{}={of}", label::REVISION_OF));
     let api: Api<ControllerRevision> = Api::namespaced(session.client.clone(), &session.namespace);

@@ -102,9 +102,7 @@ fn short_name(object: &Value) -> String {
 /// Prints what a release applies, with the labels that it adds.
 async fn print_frozen_manifests(session: &Session, name: &str, args: &RenderArgs) -> Result<()> {
     let release: Release = get::get_object(session, name).await?;
-    let found = read_proposal(&session.client, &session.namespace, &release, None)
-        .await
-        .map_err(|why| eyre!(why))?;
+    let found = read_proposal(&session.client, &session.namespace, &release, None).await?;
     let mut environments = found.proposal.environments;
     environments.retain(|(environment, _)| {
         args.environment

@@ -29,7 +29,7 @@ use crate::{
     api::{InventoryItem, Release, RolloutRecord},
     cluster::error,
     domain::{
-        batches::{Records, RescuePatches, is_latch_on, plan_rescue, stateful},
+        batches::{Records, RescueError, RescuePatches, is_latch_on, plan_rescue, stateful},
         command_line::CommandLine,
         observe::{self, DeploymentSeen},
         text::Clean,
@@ -374,7 +374,7 @@ fn to_stuck_workload(
     kind: WorkloadKind,
     meta: &ObjectMeta,
     context: Option<&str>,
-    ways: Result<Option<RescuePatches>, String>,
+    ways: Result<Option<RescuePatches>, RescueError>,
     releases: &[Release],
 ) -> Option<StuckWorkload> {
     let mut found = StuckWorkload {
@@ -393,7 +393,7 @@ fn to_stuck_workload(
     };
     match ways {
         Ok(None) => return None,
-        Err(why) => found.problem = Some(Clean::from_untrusted(&why).into_string()),
+        Err(why) => found.problem = Some(Clean::from_untrusted(&why.to_string()).into_string()),
         Ok(Some(RescuePatches {
             of: mark,
             finish,

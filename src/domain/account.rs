@@ -181,13 +181,45 @@ pub fn suggest_remedy(words: &str) -> Option<&'static str> {
     )
 }
 
+/// An object is graylane's own, or its pods would run as one of graylane's accounts.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OwnObjectError {
+    /// Its kind is one of graylane's.
+    #[error("{kind} {name}: graylane's own kinds are no part of an App: apply it by itself")]
+    Kind {
+        /// Kind of the object.
+        kind: Clean,
+        /// Name of the object.
+        name: Clean,
+    },
+    /// It has the name or the label of one of graylane's own objects.
+    #[error(
+        "{kind} {name} is graylane's own: name this one otherwise, without {}",
+        label::COMPONENT
+    )]
+    Name {
+        /// Kind of the object.
+        kind: Clean,
+        /// Name of the object.
+        name: Clean,
+    },
+    /// Its pods would run as an account that deploys Apps.
+    #[error(
+        "{kind} {name}: its pods would run as {account}, which deploys Apps: give them another account"
+    )]
+    Account {
+        /// Kind of the object.
+        kind: Clean,
+        /// Name of the object.
+        name: Clean,
+        /// The account.
+        account: Clean,
+    },
+}
+
 /// Rejects objects that no App may contain: graylane's own objects, and pods that would run as one
 /// of graylane's accounts. `account` is the account that would apply the object.
-///
-/// # Errors
-///
-/// A message that explains why the object is rejected.
-pub fn check_not_own_object(object: &Value, account: &str) -> Result<(), String> {
+pub fn check_not_own_object(object: &Value, account: &str) -> Result<(), OwnObjectError> {
     let text = |path: &str| {
         object
             .pointer(path)
@@ -202,18 +234,13 @@ pub fn check_not_own_object(object: &Value, account: &str) -> Result<(), String>
         .split_once('/')
         .map_or("", |(group, _)| group);
     if group == GROUP {
-        return Err(format!(
-            "{kind} {name}: graylane's own kinds are no part of an App: apply it by itself"
-        ));
+        return Err(OwnObjectError::Kind { kind, name });
     }
     let component = object
         .pointer("/metadata/labels")
         .and_then(|labels| labels.get(label::COMPONENT));
     if [ENGINE, DEPLOYER].contains(&text("/metadata/name")) || component.is_some() {
-        return Err(format!(
-            "{kind} {name} is graylane's own: name this one otherwise, without {}",
-            label::COMPONENT
-        ));
+        return Err(OwnObjectError::Name { kind, name });
     }
     for pod in [
         "/spec",
@@ -223,10 +250,12 @@ pub fn check_not_own_object(object: &Value, account: &str) -> Result<(), String>
         for field in ["serviceAccountName", "serviceAccount"] {
             let runs_as = text(&format!("{pod}/{field}"));
             if !runs_as.is_empty() && [ENGINE, DEPLOYER, account].contains(&runs_as) {
-                let runs_as = Clean::from_untrusted(runs_as);
-                return Err(format!(
-                    "{kind} {name}: its pods would run as {runs_as}, which deploys Apps: give them another account"
-                ));
+                let account = Clean::from_untrusted(runs_as);
+                return Err(OwnObjectError::Account {
+                    kind,
+                    name,
+                    account,
+                });
             }
         }
     }
@@ -385,7 +414,9 @@ mod tests {
                 "run as shop",
             ),
         ] {
-            let why = check_not_own_object(&object, "shop").unwrap_err();
+            let why = check_not_own_object(&object, "shop")
+                .unwrap_err()
+                .to_string();
             assert!(why.contains(told), "{object}: {why}");
         }
         let own = with(

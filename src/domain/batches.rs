@@ -26,15 +26,15 @@ mod workload;
 pub use foreign::has_wanted_template;
 pub use goal::{Goal, Progress, RolloutAction};
 pub use latch::{
-    DeploymentSettings, Latch, LatchPhase, LatchStep, PreviousVersion, RolloutId, RolloutMark,
-    RolloutMode,
+    AnnotationError, DeploymentSettings, Latch, LatchPhase, LatchStep, PreviousVersion, RolloutId,
+    RolloutMark, RolloutMode,
 };
 pub use machine::{measure_progress, next_action};
 pub use orphaned::is_latch_on;
 pub use records::Records;
 pub use restore::restore_object;
-pub use undo::{RescuePatches, UndoAction, plan_rescue, undo_rollout};
-pub use workload::{Manifest, WorkloadSeen, is_batched};
+pub use undo::{RescueError, RescuePatches, UndoAction, plan_rescue, undo_rollout};
+pub use workload::{Manifest, ManifestError, WorkloadSeen, is_batched};
 
 use crate::api::{Amount, PausePolicy};
 

@@ -21,6 +21,43 @@ use serde_json::Value;
 use super::{digest::hash_json, world::split_context};
 use crate::api::{App, AppSpec, GROUP, label};
 
+/// A ControllerRevision cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RevisionError {
+    /// Its name is not that of its content.
+    #[error("ControllerRevision {0} is not what its name says: another hand made it")]
+    Forged(String),
+    /// Its content is not the spec of an App.
+    #[error("ControllerRevision {name} cannot be read: {reason}")]
+    Unreadable {
+        /// Name of the ControllerRevision.
+        name: String,
+        /// Message of the JSON parser.
+        reason: String,
+    },
+    /// It was deleted.
+    #[error(
+        "ControllerRevision {0}, which this release is of, is gone: make the App what it was, or abort"
+    )]
+    Gone(String),
+}
+
+/// The App that a release is of is not known.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FrozenAppError {
+    /// The App was deleted, or never existed.
+    #[error("there is no app {app:?} in namespace {namespace}")]
+    NoApp {
+        /// Name of the App.
+        app: String,
+        /// Namespace of the release.
+        namespace: String,
+    },
+    /// The App as the release froze it cannot be read.
+    #[error(transparent)]
+    Revision(#[from] RevisionError),
+}
+
 /// Frozen spec of an App.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Revision {
@@ -41,12 +78,8 @@ impl Revision {
         }
     }
 
-    /// Reads a revision from a ControllerRevision.
-    ///
-    /// # Errors
-    ///
-    /// A message if the object is not ours or does not match its name.
-    pub fn from_object(object: &ControllerRevision) -> Result<Self, String> {
+    /// Reads a revision from a ControllerRevision, which must be ours and match its name.
+    pub fn from_object(object: &ControllerRevision) -> Result<Self, RevisionError> {
         let name = object.metadata.name.clone().unwrap_or_default();
         let of = object
             .metadata
@@ -56,13 +89,14 @@ impl Revision {
             .map_or("", String::as_str);
         let data = object.data.as_ref().map_or(Value::Null, |d| d.0.clone());
         if of.is_empty() || revision_name(of, &data) != name {
-            return Err(format!(
-                "ControllerRevision {name} is not what its name says: another hand made it"
-            ));
+            return Err(RevisionError::Forged(name));
         }
         match serde_json::from_value(data) {
             Ok(spec) => Ok(Self { name, spec }),
-            Err(why) => Err(format!("ControllerRevision {name} cannot be read: {why}")),
+            Err(e) => Err(RevisionError::Unreadable {
+                name,
+                reason: e.to_string(),
+            }),
         }
     }
 
@@ -308,7 +342,7 @@ mod tests {
             spoil(&mut wrong);
             assert!(
                 Revision::from_object(&wrong)
-                    .is_err_and(|why| why.contains("is not what its name says")),
+                    .is_err_and(|why| matches!(why, RevisionError::Forged(_))),
                 "case {n}"
             );
         }

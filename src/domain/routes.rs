@@ -18,7 +18,10 @@ use crate::{
         Lane, LaneApp, LaneAppStatus, LaneGroup, LaneMode, OnLoss, Served,
         gateway_api::{Gateway, HttpRoute},
     },
-    domain::lanes::{self, GatewayFeatures},
+    domain::{
+        lanes::{self, GatewayFeatures},
+        workflow::LaneNotOpen,
+    },
 };
 
 pub use build::{app_name as app_route, entry_name as entry_route, internal_gateway_name};
@@ -49,7 +52,7 @@ pub struct RouteInputs<'a> {
     /// Whether the version of an app and tag may take requests as far as releases are concerned.
     /// `Err` says why not yet or no longer (its window waits for another app, it is about to be
     /// torn down, …).
-    pub open: &'a dyn Fn(&str, &str) -> Result<(), String>,
+    pub open: &'a dyn Fn(&str, &str) -> Result<(), LaneNotOpen>,
 }
 
 /// Desired routes, and the resulting state of the lanes.
@@ -184,7 +187,7 @@ fn lane_app(inputs: &RouteInputs, lane: &Lane, app: &LaneApp, lost: bool) -> Lan
     let tag = lane.spec.tag.as_str();
     let seen = (inputs.version)(&app.app, tag);
     if let Err(reason) = (inputs.open)(&app.app, tag) {
-        return base_status(&app.app, reason);
+        return base_status(&app.app, reason.to_string());
     }
     if seen.service && seen.ready > 0 {
         let pods = if seen.ready == 1 { "pod" } else { "pods" };

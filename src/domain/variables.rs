@@ -11,6 +11,7 @@ use std::{collections::BTreeMap, fmt};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::text::join_lines;
 use crate::api::{
     App, AppSpec, Environment, EnvironmentState, Release, VariableGroup, VariableGroupSpec,
 };
@@ -61,7 +62,8 @@ pub struct EffectiveValue {
 }
 
 /// A group that an environment names but cannot use.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("app {app}, environment {environment}, {path}: {why}")]
 pub struct UnresolvedGroup {
     /// Name of the App.
     pub app: String,
@@ -73,24 +75,9 @@ pub struct UnresolvedGroup {
     pub why: String,
 }
 
-impl fmt::Display for UnresolvedGroup {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            app,
-            environment,
-            path,
-            why,
-        } = self;
-        write!(f, "app {app}, environment {environment}, {path}: {why}")
-    }
-}
-
 /// Formats the problems, one per line.
 pub fn format_unresolved(all: &[UnresolvedGroup]) -> String {
-    all.iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("\n")
+    join_lines(all)
 }
 
 /// Resolves the groups that an environment names, lowest precedence first. All errors are returned

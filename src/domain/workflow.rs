@@ -18,11 +18,14 @@ mod deploy;
 mod environment;
 mod forecast;
 mod gate;
+mod object_error;
 mod objects;
 mod plan;
+mod plan_error;
 mod proposal;
 mod reconciliation;
 mod records;
+mod task_error;
 mod timers;
 mod verify;
 
@@ -35,7 +38,8 @@ use super::{
     batches::WorkloadSeen,
     observe::PodSeen,
     owner::{Owner, OwnershipMarks},
-    revision::FrozenApp,
+    revision::{FrozenApp, FrozenAppError},
+    text::Clean,
 };
 use crate::{
     api::{
@@ -47,14 +51,16 @@ use crate::{
 
 pub use approval::{has_uncounted_decision, new_decision};
 pub use forecast::{Forecast, ForecastInput, ForecastStep, ForecastStop, forecast_release};
-pub use gate::{check_lane_open, find_holder, is_changing};
+pub use gate::{LaneNotOpen, check_lane_open, find_holder, is_changing};
+pub use object_error::{ObjectError, RenderError};
 pub use objects::{
     object_key, object_names, objects_to_observe, render_objects, render_placed_objects,
 };
 pub use plan::{ReleasePlan, group_names, plan_release, resolve_variables};
+pub use plan_error::PlanError;
 pub use proposal::{
-    EnvironmentChange, Proposal, ProposalCache, bound_images, built_after, list_changes,
-    render_proposal,
+    EnvironmentChange, Proposal, ProposalCache, ProposalError, bound_images, built_after,
+    list_changes, render_proposal,
 };
 pub use timers::Timers;
 
@@ -66,7 +72,7 @@ pub struct Observed<'a> {
     /// The Release to decide on.
     pub release: &'a Release,
     /// Its App as frozen for this release; or why it is not known.
-    pub app: Result<&'a FrozenApp, &'a str>,
+    pub app: Result<&'a FrozenApp, &'a FrozenAppError>,
     /// Variable groups that its environments name, as far as they exist; used only before it
     /// begins.
     pub groups: &'a BTreeMap<String, VariableGroup>,
@@ -161,6 +167,11 @@ pub struct JobSeen {
     pub message: Option<String>,
 }
 
+/// Probes could not be sent. Holds the reason in the words of whoever sends them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ProbeFailure(pub Clean);
+
 /// Results of the probes of a verify task.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProbesSeen {
@@ -171,7 +182,7 @@ pub struct ProbesSeen {
     /// Probes are in progress now.
     pub running: bool,
     /// How long ago the last probes returned, and their results; or why none could be sent.
-    pub last: Option<(Duration, Result<Vec<ProbeResult>, String>)>,
+    pub last: Option<(Duration, Result<Vec<ProbeResult>, ProbeFailure>)>,
 }
 
 /// A step that could not be taken.

@@ -27,7 +27,7 @@ use crate::{
         account::Account,
         batches::{WorkloadSeen, is_batched},
         owner::{self, Owner, OwnershipMarks},
-        revision::{FrozenApp, Revision},
+        revision::{FrozenApp, FrozenAppError, Revision},
         text::Clean,
         workflow::{
             ClosedLane, JobSeen, NamespacedName, ObjectSeen, Observed, ProbesSeen, ProposalCache,
@@ -41,7 +41,7 @@ const MAX_CONCURRENT_READS: usize = 8;
 
 /// Observed facts about one Release; [`Observed`] borrows them.
 pub(super) struct Facts {
-    app: Result<FrozenApp, String>,
+    app: Result<FrozenApp, FrozenAppError>,
     groups: BTreeMap<String, VariableGroup>,
     approvals: Vec<Arc<Approval>>,
     objects: BTreeMap<InventoryItem, ObjectSeen>,
@@ -209,10 +209,13 @@ async fn read_for_new_release(
     options: &Options,
     cache: &Cache,
     release: &Release,
-) -> kube::Result<(Result<FrozenApp, String>, BTreeMap<String, VariableGroup>)> {
+) -> kube::Result<(
+    Result<FrozenApp, FrozenAppError>,
+    BTreeMap<String, VariableGroup>,
+)> {
     let apps: Api<App> = Api::namespaced(options.client.clone(), &options.namespace);
     let Some(app) = apps.get_opt(&release.spec.app).await? else {
-        return Ok((Err(missing_app_text(options, release)), BTreeMap::new()));
+        return Ok((Err(no_app(options, release)), BTreeMap::new()));
     };
     cache.apps.remember_write(app.clone());
     let api: Api<VariableGroup> = Api::namespaced(options.client.clone(), &options.namespace);
@@ -230,12 +233,12 @@ async fn read_frozen_app(
     options: &Options,
     cache: &Cache,
     release: &Release,
-) -> kube::Result<Result<FrozenApp, String>> {
+) -> kube::Result<Result<FrozenApp, FrozenAppError>> {
     let Some(app) = cache
         .apps
         .get(&ObjectRef::new(&release.spec.app).within(&options.namespace))
     else {
-        return Ok(Err(missing_app_text(options, release)));
+        return Ok(Err(no_app(options, release)));
     };
     let Some(name) = release.status.as_ref().and_then(|s| s.revision.as_ref()) else {
         return Ok(Ok(FrozenApp::for_new_release(&app)));
@@ -255,15 +258,15 @@ async fn read_frozen_app(
         }
         // A rollback uses what the rollouts recorded themselves.
         Err(_) if aborting => Ok(FrozenApp::for_new_release(&app)),
-        Err(why) => Err(why),
+        Err(unusable) => Err(unusable.into()),
     })
 }
 
-fn missing_app_text(options: &Options, release: &Release) -> String {
-    format!(
-        "there is no app {:?} in namespace {}",
-        release.spec.app, options.namespace
-    )
+fn no_app(options: &Options, release: &Release) -> FrozenAppError {
+    FrozenAppError::NoApp {
+        app: release.spec.app.clone(),
+        namespace: options.namespace.clone(),
+    }
 }
 
 /// Whether the release waits for something that pods may explain.
@@ -297,7 +300,7 @@ impl Facts {
     ) -> Observed<'a> {
         Observed {
             release,
-            app: self.app.as_ref().map_err(String::as_str),
+            app: self.app.as_ref(),
             groups: &self.groups,
             others,
             approvals,

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     api::{ProbeResult, ProbeSpec},
-    domain::workflow::ProbesSeen,
+    domain::workflow::{ProbeFailure, ProbesSeen},
 };
 
 /// Probes of one release: the current round, and the results of the last one.
@@ -23,7 +23,7 @@ struct ProbeRound {
     task: String,
     attempt: u32,
     running: bool,
-    last: Option<(Instant, Result<Vec<ProbeResult>, String>)>,
+    last: Option<(Instant, Result<Vec<ProbeResult>, ProbeFailure>)>,
 }
 
 #[derive(Clone)]

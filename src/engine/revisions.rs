@@ -16,7 +16,7 @@ use super::Options;
 use crate::{
     api::{FIELD_MANAGER, Release, label},
     cluster::{error, revision},
-    domain::revision::{FrozenApp, Revision, unused_revisions},
+    domain::revision::{FrozenApp, Revision, RevisionError, unused_revisions},
 };
 
 /// Maximum number of cached revisions. Then all are dropped, and read again.
@@ -32,7 +32,7 @@ impl Revisions {
         &self,
         options: &Options,
         name: &str,
-    ) -> kube::Result<Result<Arc<Revision>, String>> {
+    ) -> kube::Result<Result<Arc<Revision>, RevisionError>> {
         let known = self
             .0
             .lock()

@@ -46,7 +46,7 @@ pub(super) async fn record_decision(
     let Proposed { proposal, .. } =
         revision::read_proposal(at.client, at.namespace, release, Some(of))
             .await
-            .map_err(PerformError::Refused)?;
+            .map_err(|unknown| PerformError::Refused(unknown.to_string()))?;
     if digest.is_some_and(|seen| seen != proposal.digest) {
         let why = "what would be applied is not what you were shown".into();
         return Err(PerformError::Stale { what, why });

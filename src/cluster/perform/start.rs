@@ -15,6 +15,7 @@ use crate::{
     domain::{
         owner::ClaimedNames,
         prune,
+        text::join_lines,
         workflow::{group_names, resolve_variables},
     },
 };
@@ -81,7 +82,7 @@ pub(super) async fn start_releases(
         resolve_variables(&app, &wanted, |name| groups.get(name), &now).map_err(|all| {
             PerformError::refused_with(format!(
                 "no release of {name} was started\n{}",
-                all.join("\n")
+                join_lines(&all)
             ))
         })?;
         if let Some(running) = all

@@ -161,9 +161,23 @@ pub enum LatchPhase {
     Hold,
 }
 
+/// An annotation that graylane wrote cannot be parsed any more.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the annotation {key} cannot be read: {reason}. Put it right; or set by hand what it kept (strategy, \
+     minReadySeconds, progressDeadlineSeconds, paused; of a StatefulSet updateStrategy) and take it off: `{}`",
+    CommandLine::kubectl("annotate KIND NAME").arg(format!("{key}-"))
+)]
+pub struct AnnotationError {
+    /// Key of the annotation.
+    pub key: String,
+    /// Message of the JSON parser.
+    pub reason: String,
+}
+
 impl RolloutMark {
     /// Mark of a rollout in progress; `Err` when the annotation cannot be parsed.
-    pub fn from_meta(meta: &ObjectMeta) -> Result<Option<Self>, String> {
+    pub fn from_meta(meta: &ObjectMeta) -> Result<Option<Self>, AnnotationError> {
         read_annotation(meta, label::LATCH)
     }
 }
@@ -184,7 +198,7 @@ impl RolloutId {
 
 impl<W: DeserializeOwned, O: DeserializeOwned> Latch<W, O> {
     /// Latch of a workload; `Err` when the annotation cannot be parsed.
-    pub fn from_meta(meta: &ObjectMeta) -> Result<Option<Self>, String> {
+    pub fn from_meta(meta: &ObjectMeta) -> Result<Option<Self>, AnnotationError> {
         read_annotation(meta, label::LATCH)
     }
 }
@@ -399,15 +413,17 @@ pub(super) fn to_seconds(told: Option<i32>) -> u32 {
     told.map_or(0, |n| u32::try_from(n).unwrap_or(0))
 }
 
-fn read_annotation<T: DeserializeOwned>(meta: &ObjectMeta, key: &str) -> Result<Option<T>, String> {
+fn read_annotation<T: DeserializeOwned>(
+    meta: &ObjectMeta,
+    key: &str,
+) -> Result<Option<T>, AnnotationError> {
     let Some(text) = meta.annotations.as_ref().and_then(|a| a.get(key)) else {
         return Ok(None);
     };
-    serde_json::from_str(text).map(Some).map_err(|e| {
-        format!(
-            "the annotation {key} cannot be read: {e}. Put it right; or set by hand what it kept (strategy, \
-             minReadySeconds, progressDeadlineSeconds, paused; of a StatefulSet updateStrategy) and take it off: `{}`",
-            CommandLine::kubectl("annotate KIND NAME").arg(format!("{key}-"))
-        )
-    })
+    serde_json::from_str(text)
+        .map(Some)
+        .map_err(|e| AnnotationError {
+            key: key.to_owned(),
+            reason: e.to_string(),
+        })
 }

@@ -147,7 +147,9 @@ impl<M> Goal<'_, M> {
                     Clean::from_untrusted(&other.task)
                 )));
             }
-            (Err(why), None) => return Err(RolloutAction::Stop(why)),
+            (Err(unreadable), None) => {
+                return Err(RolloutAction::Stop(unreadable.to_string()));
+            }
             (_, None) => return Ok(None),
             (_, Some(kept)) if has_ended(live, &kept) => return Ok(None),
             (_, Some(kept)) if made_again => (kept, Some(again())),
@@ -166,7 +168,7 @@ impl<M> Goal<'_, M> {
                 );
                 (kept, Some(words + &describe_last_writer(live)))
             }
-            (Err(why), Some(kept)) => (kept, Some(why)),
+            (Err(unreadable), Some(kept)) => (kept, Some(unreadable.to_string())),
         };
         Ok(Some(ActiveRollout {
             latch,

@@ -35,6 +35,7 @@ use crate::{
 use slots::SlotTable;
 
 pub use foreign::has_wanted_template;
+pub use orphaned::OrphanedPartition;
 pub use orphaned::may_be_orphaned;
 pub(super) use orphaned::shows_rollout;
 pub use settings::{PartitionStep, StatefulSettings};

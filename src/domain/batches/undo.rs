@@ -5,10 +5,14 @@ use jiff::SignedDuration;
 use serde_json::Value;
 
 use super::{
-    latch::{DeploymentSettings, Latch, LatchStep, PreviousVersion, RolloutMark, RolloutMode},
+    latch::{
+        AnnotationError, DeploymentSettings, Latch, LatchStep, PreviousVersion, RolloutMark,
+        RolloutMode,
+    },
     orphaned::{self, is_latch_on},
     patch,
     records::{Records, has_ended},
+    stateful::OrphanedPartition,
 };
 use crate::domain::observe::{DeploymentSeen, PodSeen};
 
@@ -36,6 +40,17 @@ pub struct RescuePatches {
     pub abort: Value,
     /// What a person should know first.
     pub note: Option<&'static str>,
+}
+
+/// The ways out for a workload that was left half-way cannot be determined.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RescueError {
+    /// Its annotation cannot be parsed.
+    #[error(transparent)]
+    Annotation(#[from] AnnotationError),
+    /// Nothing says what the partition of a StatefulSet was before.
+    #[error(transparent)]
+    Orphaned(#[from] OrphanedPartition),
 }
 
 /// Next action on the way back of a release.
@@ -72,7 +87,7 @@ pub fn undo_rollout(seen: &DeploymentSeen, release_uid: &str, records: &Records)
 pub fn plan_rescue(
     seen: &DeploymentSeen,
     records: &Records,
-) -> Result<Option<RescuePatches>, String> {
+) -> Result<Option<RescuePatches>, RescueError> {
     let live = &seen.live;
     let known: Option<Latch> = records
         .parse_latch()
@@ -99,7 +114,7 @@ pub fn plan_rescue(
             }
         }
         (_, Some(known)) if !orphaned::is_latch_off(live, &known) => (known, true),
-        (Err(why), _) => return Err(why),
+        (Err(unreadable), _) => return Err(unreadable.into()),
         (Ok(None), _) if is_latch_on(live) => return Ok(rescue_orphaned(seen)),
         (Ok(None), _) => return Ok(None),
     };

@@ -34,6 +34,18 @@ pub enum Manifest {
     StatefulSet(Box<StatefulSet>),
 }
 
+/// A rendered object is not of the kind that it claims to be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{kind} {name}: {reason}")]
+pub struct ManifestError {
+    /// Kind of the object.
+    pub kind: String,
+    /// Name of the object.
+    pub name: String,
+    /// Message of the JSON parser.
+    pub reason: String,
+}
+
 /// Workload as observed in the cluster.
 #[derive(Clone, Debug)]
 pub enum WorkloadSeen {
@@ -44,15 +56,13 @@ pub enum WorkloadSeen {
 }
 
 impl Manifest {
-    /// Parses a rendered object of a kind that [`is_batched`]; an error names the object.
-    pub fn from_object(object: &Value) -> Result<Self, String> {
+    /// Parses a rendered object of a kind that [`is_batched`].
+    pub fn from_object(object: &Value) -> Result<Self, ManifestError> {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let told = |e: serde_json::Error| {
-            format!(
-                "{} {}: {e}",
-                text(&object["kind"]),
-                text(&object["metadata"]["name"])
-            )
+        let told = |e: serde_json::Error| ManifestError {
+            kind: text(&object["kind"]),
+            name: text(&object["metadata"]["name"]),
+            reason: e.to_string(),
         };
         Ok(match object["kind"].as_str() {
             Some("StatefulSet") => Self::StatefulSet(Box::new(

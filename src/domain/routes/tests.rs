@@ -91,7 +91,7 @@ fn planned(
             if open(app) {
                 Ok(())
             } else {
-                Err("waits for its window".into())
+                Err(LaneNotOpen::WindowWaits("its window".into()))
             }
         },
     })
@@ -168,7 +168,10 @@ fn the_entry_colours_rewrites_and_asks_the_apps_service() {
 fn a_closed_window_keeps_requests_on_the_baseline_with_its_reason() {
     let plan = planned(OnLoss::Hold, |_| UP, |app| app != "c");
     assert_eq!(served(&plan, "gray"), "ggb");
-    assert_eq!(plan.lanes["gray"][2].reason, "waits for its window");
+    assert_eq!(
+        plan.lanes["gray"][2].reason,
+        LaneNotOpen::WindowWaits("its window".into()).to_string()
+    );
 }
 
 #[test]
@@ -229,7 +232,7 @@ proptest! {
         let plan = plan_routes(&RouteInputs {
             group: &group(), lanes: &lanes,
             version: &|app, tag| seen[index(app, tag)],
-            open: &|app, tag| if open[index(app, tag)] { Ok(()) } else { Err("shut".into()) },
+            open: &|app, tag| if open[index(app, tag)] { Ok(()) } else { Err(LaneNotOpen::WindowWaits("b".into())) },
         });
         for (i, lane) in lanes.iter().enumerate() {
             for (app, status) in ["a", "b", "c"].iter().zip(&plan.lanes[lane.metadata.name.as_ref().unwrap()]) {

@@ -26,7 +26,7 @@ use crate::{
         batches::{UndoAction, restore_object},
         owner::is_same,
         revision::FrozenApp,
-        text::Clean,
+        text::{Clean, join_errors},
     },
 };
 
@@ -45,18 +45,18 @@ pub(super) fn decide_abort(run: &mut Reconciliation) {
             continue;
         }
         let undone = match task.kind {
-            _ if !gate::has_begun(task) => Ok(None),
+            _ if !gate::has_begun(task) => UndoOutcome::Done(None),
             TaskKind::Deploy => undo_deploy(run, index),
-            TaskKind::CleanUp => stop_clean_up(run, index).map(|()| None),
+            TaskKind::CleanUp => stop_clean_up(run, index),
             TaskKind::Build
             | TaskKind::Approval
             | TaskKind::Verify
             | TaskKind::Proceed
-            | TaskKind::Unknown => Ok(None),
+            | TaskKind::Unknown => UndoOutcome::Done(None),
         };
         match undone {
-            Ok(message) => run.set_phase(index, TaskPhase::Aborted, message),
-            Err(why) => {
+            UndoOutcome::Done(message) => run.set_phase(index, TaskPhase::Aborted, message),
+            UndoOutcome::Waits(why) => {
                 run.status.tasks[index].message = Some(why.clone());
                 run.status.task = Some(run.status.tasks[index].name.clone());
                 left = Some(why);
@@ -159,20 +159,27 @@ fn running_job(run: &Reconciliation, index: usize) -> Option<InventoryItem> {
         .then(|| seen.item.clone())
 }
 
-/// `Err` says what is still to do; `Ok` carries the final message.
-fn undo_deploy(run: &mut Reconciliation, index: usize) -> Result<Option<String>, String> {
+/// What came of undoing a task in one pass.
+enum UndoOutcome {
+    /// Nothing is left to do. Holds what people should know.
+    Done(Option<String>),
+    /// Holds what is still to do.
+    Waits(String),
+}
+
+fn undo_deploy(run: &mut Reconciliation, index: usize) -> UndoOutcome {
     let task = run.status.tasks[index].clone();
     let name = task.environment.clone().unwrap_or_default();
     let Ok(app) = run.app() else {
-        return Ok(Some("the App is gone: nothing was rolled back".into()));
+        return UndoOutcome::Done(Some("the App is gone: nothing was rolled back".into()));
     };
     let Some(environment) = app.spec.environment(&name) else {
-        return Ok(None);
+        return UndoOutcome::Done(None);
     };
     if let Some(why) = describe_unreachable(run, app, &name) {
         // Time in which the context could not be reached does not count.
         run.status.tasks[index].started_at = Some(run.format_now());
-        return Err(why);
+        return UndoOutcome::Waits(why);
     }
     let before = with_restored_uids(run, index, environment_status(app, &name));
     let gray = environment.lane.is_some();
@@ -194,7 +201,7 @@ fn undo_deploy(run: &mut Reconciliation, index: usize) -> Result<Option<String>,
     let patient = run.seconds_spent(index, TimerKind::Task) <= HIDDEN_WAIT_SECONDS;
     let mut waits = Vec::from_iter(hidden.clone().filter(|_| patient));
     match check_drained(run, index, environment, &before.inventory) {
-        Err(why) => waits.push(why),
+        Err(drains) => waits.push(drains.to_string()),
         Ok(()) => {
             waits.extend(restore_missing(run, index, app, environment));
             for item in &affected_workloads(run, index, &kept, if gray { &made } else { &[] }) {
@@ -251,7 +258,7 @@ fn undo_deploy(run: &mut Reconciliation, index: usize) -> Result<Option<String>,
         }
     }
     if !waits.is_empty() && !late {
-        return Err(waits.join("; "));
+        return UndoOutcome::Waits(waits.join("; "));
     }
     let late = late && !waits.is_empty();
     let left = if gray && !late {
@@ -334,9 +341,9 @@ fn undo_deploy(run: &mut Reconciliation, index: usize) -> Result<Option<String>,
         .collect::<Vec<_>>()
         .join("; ");
     if !set_status(run, app, &name, status) {
-        return Err(left.unwrap_or_else(|| "rolled back".into()));
+        return UndoOutcome::Waits(left.unwrap_or_else(|| "rolled back".into()));
     }
-    Ok(Some(message).filter(|m| !m.is_empty()))
+    UndoOutcome::Done(Some(message).filter(|m| !m.is_empty()))
 }
 
 /// Updates the uids of restored workloads.
@@ -409,7 +416,7 @@ fn restore_missing(
             return vec![format!(
                 "{} is gone, and cannot be made again: {}",
                 gone[0].workload.name,
-                all.join("; ")
+                join_errors(&all, "; ")
             )];
         }
     };
@@ -478,19 +485,21 @@ fn describe_other_rollout(run: &Reconciliation, item: &InventoryItem) -> Option<
 }
 
 /// A stopped clean-up leaves what it has not deleted yet.
-fn stop_clean_up(run: &mut Reconciliation, index: usize) -> Result<(), String> {
+fn stop_clean_up(run: &mut Reconciliation, index: usize) -> UndoOutcome {
     let task = run.status.tasks[index].clone();
     let name = task.environment.unwrap_or_default();
     let deployed = run.status.tasks.iter().any(|t| {
         t.kind == TaskKind::Deploy && t.environment.as_ref() == Some(&name) && gate::has_begun(t)
     });
-    let Ok(app) = run.app() else { return Ok(()) };
+    let Ok(app) = run.app() else {
+        return UndoOutcome::Done(None);
+    };
     // This release's own deploy there is undone as a whole.
     if deployed || app.spec.environment(&name).is_none() {
-        return Ok(());
+        return UndoOutcome::Done(None);
     }
     if let Some(why) = describe_unreachable(run, app, &name) {
-        return Err(why);
+        return UndoOutcome::Waits(why);
     }
     let before = environment_status(app, &name);
     let whole = before
@@ -499,7 +508,7 @@ fn stop_clean_up(run: &mut Reconciliation, index: usize) -> Result<(), String> {
         .all(|i| find_owned_object(run, &name, i).is_some_and(|s| !s.terminating));
     let release = Some(run.name().to_owned());
     let status = if before.inventory.is_empty() {
-        return Ok(());
+        return UndoOutcome::Done(None);
     } else if whole {
         EnvironmentStatus {
             state: EnvironmentState::Running,
@@ -517,8 +526,8 @@ fn stop_clean_up(run: &mut Reconciliation, index: usize) -> Result<(), String> {
         }
     };
     if set_status(run, app, &name, status) {
-        Ok(())
+        UndoOutcome::Done(None)
     } else {
-        Err("the clean-up is stopped".into())
+        UndoOutcome::Waits("the clean-up is stopped".into())
     }
 }

@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 use super::{
     proposal::bound_images,
     reconciliation::{Flow, Reconciliation},
+    task_error::TaskError,
     timers::TimerKind,
 };
 use crate::{
@@ -28,17 +29,17 @@ pub(super) fn reconcile_approval(
     if told.phase == TaskPhase::Failed {
         return Flow::Stay;
     }
-    let app = run.app().map_err(|why| vec![why]);
-    let digest = app.and_then(|app| {
+    let digest = run.app().map_err(TaskError::from).and_then(|app| {
         run.observed
             .rendered
             .digest_proposal(app, run.spec(), &run.status, Some(&told.name))
+            .map_err(TaskError::Proposal)
     });
     let digest = match digest {
         Ok(digest) => digest,
         // What cannot be applied cannot be approved.
-        Err(all) => {
-            run.fail_task(index, all.join("\n"));
+        Err(error) => {
+            run.fail_task(index, error);
             return Flow::Stay;
         }
     };
@@ -199,7 +200,7 @@ pub fn new_decision(
     }
 }
 
-pub(super) fn needed_approvals(task: &ApprovalTask, requester: &str) -> Result<usize, String> {
+pub(super) fn needed_approvals(task: &ApprovalTask, requester: &str) -> Result<usize, TaskError> {
     let may = |a: &&String| task.requester_may_approve || *a != requester;
     let able = task.approvers.iter().filter(may).count();
     let needed = match task.mode {
@@ -208,10 +209,7 @@ pub(super) fn needed_approvals(task: &ApprovalTask, requester: &str) -> Result<u
         ApprovalMode::Count => task.count.unwrap_or(1).max(1) as usize,
     };
     if !task.approvers.is_empty() && able < needed {
-        return Err(format!(
-            "{needed} approvals are asked for, but only {able} of the approvers may decide (whoever started the \
-             release may not): change the workflow, or abort"
-        ));
+        return Err(TaskError::TooFewApprovers { needed, able });
     }
     Ok(needed)
 }

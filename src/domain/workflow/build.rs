@@ -10,6 +10,7 @@ use super::{
     ReleaseStep,
     objects::short_name,
     reconciliation::{Flow, Reconciliation},
+    task_error::{JobError, TaskError},
     timers::TimerKind,
 };
 use crate::{
@@ -40,14 +41,14 @@ pub(super) fn reconcile_build(run: &mut Reconciliation, index: usize, task: &Bui
     }
 }
 
-fn run_build(run: &mut Reconciliation, index: usize, task: &BuildTask) -> Result<Flow, String> {
+fn run_build(run: &mut Reconciliation, index: usize, task: &BuildTask) -> Result<Flow, TaskError> {
     let told = run.status.tasks[index].clone();
     let app = run.app()?;
     let source = app
         .spec
         .images
         .get(&task.image)
-        .ok_or_else(|| format!("the App has no image {:?}", task.image))?;
+        .ok_or_else(|| TaskError::NoImage(task.image.clone()))?;
     let tag = task
         .tag
         .replace("${DATETIME}", &format_datetime(told.started_at.as_deref()));
@@ -75,20 +76,21 @@ fn run_build(run: &mut Reconciliation, index: usize, task: &BuildTask) -> Result
             return Ok(Flow::Next);
         }
         if let Some(why) = &seen.failed {
-            return Err(format!("Job {job}: {}", Clean::from_untrusted(why)));
+            let reason = Clean::from_untrusted(why);
+            return Err(TaskError::JobFailed { job, reason });
         }
     }
     let left = i64::from(task.timeout_seconds) - run.seconds_spent(index, TimerKind::Task);
     if left <= 0 {
-        return Err(format!(
-            "Job {job} has not ended within {} s",
-            task.timeout_seconds
-        ));
+        return Err(TaskError::JobTimeout {
+            job,
+            seconds: task.timeout_seconds,
+        });
     }
     run.requeue_after(SignedDuration::from_secs(left));
     if let Some(trouble) = run.observed.trouble {
         if trouble.permanent {
-            return Err(run.describe_refusal(trouble));
+            return Err(run.step_error(trouble));
         }
         run.set_phase(index, TaskPhase::Running, Some(trouble.message.clone()));
     } else {
@@ -125,7 +127,7 @@ fn render_job(
     name: &str,
     job: &str,
     build: BTreeMap<String, String>,
-) -> Result<Value, String> {
+) -> Result<Value, JobError> {
     let namespace = run
         .observed
         .release
@@ -140,26 +142,25 @@ fn render_job(
         build,
         ..Context::default()
     };
-    let objects =
-        template::render_manifests(&format!("{name}/job"), &task.job, &context).map_err(|all| {
-            all.iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join("\n")
-        })?;
+    let objects = template::render_manifests(&format!("{name}/job"), &task.job, &context)
+        .map_err(JobError::Template)?;
     let [object] = objects.as_slice() else {
-        return Err(format!(
-            "{name}/job: it must be exactly one Job, and is {} objects",
-            objects.len()
-        ));
+        return Err(JobError::Count {
+            task: name.to_owned(),
+            count: objects.len(),
+        });
     };
     if object["kind"] != "Job" || object["apiVersion"] != "batch/v1" {
-        return Err(format!(
-            "{name}/job: it must be a batch/v1 Job, and is {} {}",
-            object["apiVersion"], object["kind"]
-        ));
+        return Err(JobError::Kind {
+            task: name.to_owned(),
+            api_version: object["apiVersion"].to_string(),
+            kind: object["kind"].to_string(),
+        });
     }
-    check_not_own_object(object, "").map_err(|why| format!("{name}/job: {why}"))?;
+    check_not_own_object(object, "").map_err(|source| JobError::Own {
+        task: name.to_owned(),
+        source,
+    })?;
     let mut object = object.clone();
     object["metadata"]["name"] = job.into();
     object["metadata"]["namespace"] = namespace.into();

@@ -7,7 +7,9 @@ use super::{
         removed_environment, set_status,
     },
     gate,
+    plan_error::PlanError,
     reconciliation::{Flow, Reconciliation},
+    task_error::TaskError,
     timers::TimerKind,
 };
 use crate::api::{CleanUpTask, EnvironmentState, EnvironmentStatus, TaskPhase};
@@ -30,7 +32,7 @@ fn run_clean_up(
     run: &mut Reconciliation,
     index: usize,
     task: &CleanUpTask,
-) -> Result<Flow, String> {
+) -> Result<Flow, TaskError> {
     let app = run.app()?;
     let name = task.environment.as_str();
     let begun = run.status.tasks[index].started_at.is_some();
@@ -47,10 +49,8 @@ fn run_clean_up(
             &left
         }
         None => {
-            return Err(format!(
-                "app {} has no environment {name:?}",
-                run.spec().app
-            ));
+            let (app, environment) = (run.spec().app.clone(), name.to_owned());
+            return Err(PlanError::NoEnvironment { app, environment }.into());
         }
     };
     if let Some(why) = describe_unreachable(run, app, name) {
@@ -98,9 +98,9 @@ fn run_clean_up(
             ..before.clone()
         };
         let mut left = match ready {
-            Err(why) => {
+            Err(drains) => {
                 set_status(run, app, name, working);
-                Some(why)
+                Some(drains.to_string())
             }
             // Only what is known to be gone counts as gone.
             Ok(()) => {
@@ -114,7 +114,10 @@ fn run_clean_up(
             let most = i64::from(environment.rollout.timeout_seconds)
                 + i64::from(environment.rollout.drain_seconds);
             if run.seconds_spent(index, TimerKind::Task) > most {
-                return Err(format!("not clean within {most} s: {why}"));
+                return Err(TaskError::CleanUpTimeout {
+                    seconds: most,
+                    waits: why,
+                });
             }
             let again = if describe_unreadable(run, &inventory).is_some() {
                 RETRY_INTERVAL

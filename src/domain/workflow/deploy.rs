@@ -18,7 +18,9 @@ use super::{
     },
     gate,
     objects::{object_key, render_placed_objects, set_annotation},
+    plan_error::PlanError,
     reconciliation::{Flow, Reconciliation},
+    task_error::TaskError,
 };
 use crate::{
     api::{Environment, EnvironmentState, EnvironmentStatus, TaskPhase, label},
@@ -41,17 +43,17 @@ pub(super) fn reconcile_deploy(run: &mut Reconciliation, index: usize, held: boo
     });
     match looked {
         Ok(flow) => flow,
-        Err(why) if held => {
+        Err(error) if held => {
             // What somebody has done since the failure may have made its message wrong.
             if run.status.tasks[index].phase == TaskPhase::Failed {
-                fail_deploy(run, index, &why);
+                fail_deploy(run, index, &error);
             }
             Flow::Stay
         }
-        Err(why) => {
+        Err(error) => {
             // A failing pass takes no steps: what they would create is in no inventory yet.
             run.steps.truncate(before);
-            fail_deploy(run, index, &why);
+            fail_deploy(run, index, &error);
             Flow::Stay
         }
     }
@@ -89,15 +91,15 @@ pub(super) fn is_half_way(run: &Reconciliation, index: usize) -> bool {
     })
 }
 
-fn fail_deploy(run: &mut Reconciliation, index: usize, why: &str) {
+fn fail_deploy(run: &mut Reconciliation, index: usize, error: &TaskError) {
     let name = run.status.tasks[index]
         .environment
         .clone()
         .unwrap_or_default();
     let begun = run.status.tasks[index].started_at.is_some();
-    run.fail_task(index, why);
+    run.fail_task(index, error);
     if let (Ok(app), true) = (run.app(), begun) {
-        let message = Some(why.to_owned());
+        let message = Some(error.to_string());
         let status = EnvironmentStatus {
             state: EnvironmentState::Error,
             message,
@@ -115,7 +117,7 @@ struct Deploy<'a> {
 }
 
 impl<'a> Deploy<'a> {
-    fn new(run: &mut Reconciliation<'a>, index: usize) -> Result<Option<Self>, String> {
+    fn new(run: &mut Reconciliation<'a>, index: usize) -> Result<Option<Self>, TaskError> {
         let name = run.status.tasks[index]
             .environment
             .clone()
@@ -124,10 +126,13 @@ impl<'a> Deploy<'a> {
         let environment = app
             .spec
             .environment(&name)
-            .ok_or_else(|| format!("app {} has no environment {name:?}", run.spec().app))?;
+            .ok_or_else(|| PlanError::NoEnvironment {
+                app: run.spec().app.clone(),
+                environment: name.clone(),
+            })?;
         let shared = run.status.variables.get(&name).cloned().unwrap_or_default();
         let objects = render_placed_objects(app, environment, &shared, &run.status.images)
-            .map_err(|all| all.join("\n"))?;
+            .map_err(TaskError::Objects)?;
         Ok(Some(Self {
             index,
             app,
@@ -136,7 +141,7 @@ impl<'a> Deploy<'a> {
         }))
     }
 
-    fn reconcile_objects(&self, run: &mut Reconciliation, held: bool) -> Result<Flow, String> {
+    fn reconcile_objects(&self, run: &mut Reconciliation, held: bool) -> Result<Flow, TaskError> {
         let index = self.index;
         if let Some(why) = describe_unreachable(run, self.app, &self.environment.name) {
             if !held {
@@ -181,7 +186,7 @@ impl<'a> Deploy<'a> {
         // Somebody may have taken over one of them since.
         self.check_ownership(run)?;
         if let Some(trouble) = run.observed.trouble.filter(|t| t.permanent && !held) {
-            return Err(run.describe_refusal(trouble));
+            return Err(run.step_error(trouble));
         }
         let task = &run.status.tasks[index];
         if task.phase == TaskPhase::Waiting && lock.is_none() {
@@ -209,7 +214,7 @@ impl<'a> Deploy<'a> {
         let looked = workloads::reconcile_workloads(self, run, hold)?;
         let failed = run.status.tasks[index].phase == TaskPhase::Failed;
         if let Some(why) = looked.stops.first().filter(|_| !held || failed) {
-            return Err(why.clone());
+            return Err(TaskError::Workload(why.clone()));
         }
         if held {
             return Ok(Flow::Stay);
@@ -241,7 +246,7 @@ impl<'a> Deploy<'a> {
         run: &mut Reconciliation,
         held: bool,
         lock: Option<String>,
-    ) -> Result<bool, String> {
+    ) -> Result<bool, TaskError> {
         let index = self.index;
         if held {
             return Ok(false);
@@ -288,7 +293,7 @@ impl<'a> Deploy<'a> {
 
     /// Checks that every object to be written belongs to this environment or does not exist yet;
     /// `Err` names those that do not.
-    fn check_ownership(&self, run: &Reconciliation) -> Result<(), String> {
+    fn check_ownership(&self, run: &Reconciliation) -> Result<(), TaskError> {
         let environment = &self.environment.name;
         let me = run.acting_owner(environment);
         let told = |object: &Value| {
@@ -306,7 +311,7 @@ impl<'a> Deploy<'a> {
         if problems.is_empty() {
             Ok(())
         } else {
-            Err(problems.join("\n"))
+            Err(TaskError::Owned(problems))
         }
     }
 

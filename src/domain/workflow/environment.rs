@@ -181,14 +181,31 @@ pub(super) fn describe_left_alone(
     (!told.is_empty()).then(|| format!("{LEFT_ALONE_PREFIX}: {}", told.join("; ")))
 }
 
-/// Whether the routes to these Services have been closed for as long as the drain requires; `Err`
-/// says what is waited for. A baseline has no lane routes to close.
+/// What is waited for before objects that took requests may be deleted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum DrainPending {
+    #[error(
+        "waits for the lane routes to Service {service} to close{}",
+        .trouble.as_ref().map(|why| format!(": {why}")).unwrap_or_default()
+    )]
+    Routes {
+        service: String,
+        /// What is wrong with the routes.
+        trouble: Option<String>,
+    },
+    #[error("waits for the gateways to take the closed routes")]
+    Gateways,
+    #[error("the routes are closed; requests under way have {seconds} s")]
+    Requests { seconds: u32 },
+}
+
+/// Whether the routes to these Services have been closed for as long as the drain requires. A baseline has no lane routes to close.
 pub(super) fn check_drained(
     run: &mut Reconciliation,
     index: usize,
     environment: &Environment,
     inventory: &[InventoryItem],
-) -> Result<(), String> {
+) -> Result<(), DrainPending> {
     if environment.lane.is_none() || inventory.is_empty() {
         return Ok(());
     }
@@ -208,14 +225,13 @@ pub(super) fn check_drained(
             .routes
             .troubles
             .get(&(service.namespace.clone(), service.name.clone()));
-        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
-        return Err(format!(
-            "waits for the lane routes to Service {} to close{why}",
-            service.name
-        ));
+        return Err(DrainPending::Routes {
+            service: service.name.clone(),
+            trouble: why.cloned(),
+        });
     }
     if run.observed.routes.pending && run.status.tasks[index].drain_since.is_none() {
-        return Err("waits for the gateways to take the closed routes".into());
+        return Err(DrainPending::Gateways);
     }
     let at = run.format_now();
     run.status.tasks[index].drain_since.get_or_insert(at);
@@ -223,10 +239,9 @@ pub(super) fn check_drained(
         i64::from(environment.rollout.drain_seconds) - run.seconds_watched(index, TimerKind::Drain);
     if left > 0 {
         run.requeue_after(SignedDuration::from_secs(left));
-        return Err(format!(
-            "the routes are closed; requests under way have {} s",
-            environment.rollout.drain_seconds
-        ));
+        return Err(DrainPending::Requests {
+            seconds: environment.rollout.drain_seconds,
+        });
     }
     Ok(())
 }

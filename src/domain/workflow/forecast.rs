@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use super::{
     approval, gate,
+    object_error::RenderError,
     objects::{object_key, render_placed_objects},
     plan,
     proposal::expected_images,
@@ -19,8 +20,9 @@ use crate::{
         TaskPhase, TaskSpec, TaskStatus, label,
     },
     domain::{
-        batches::{self, Manifest, is_batched},
+        batches::{self, Manifest, ManifestError, is_batched},
         release_intents::{is_retried, is_skippable},
+        text::join_errors,
         world::Workload,
     },
 };
@@ -236,7 +238,7 @@ fn forecast_tasks(
     };
     let specs = match plan::task_specs(known.app, spec) {
         Ok(specs) => specs,
-        Err(why) => return failed("", &why),
+        Err(error) => return failed("", &error.to_string()),
     };
     let mut current = true;
     for told in status.tasks.iter().filter(|t| !t.phase.is_passed()) {
@@ -273,7 +275,7 @@ fn forecast_tasks(
                 let (given, passed_over) = given.unwrap_or_default();
                 let needed = match approval::needed_approvals(t, &spec.requester) {
                     Ok(needed) => needed,
-                    Err(why) => return failed(&name, &why),
+                    Err(error) => return failed(&name, &error.to_string()),
                 };
                 (given < needed).then_some(ForecastStop::Approval {
                     task: name,
@@ -374,9 +376,13 @@ fn forecast_deploy(
             known.release.spec.app
         ));
     };
-    let workloads = match forecast_workloads(known, status, found) {
+    let objects = match expected_objects(known, status, found) {
+        Ok(objects) => objects,
+        Err(all) => return failed(join_errors(&all, "; ")),
+    };
+    let workloads = match forecast_workloads(known, &objects) {
         Ok(workloads) => workloads,
-        Err(why) => return failed(why),
+        Err(error) => return failed(error.to_string()),
     };
     let there = || workloads.iter().filter(|w| w.live.is_some());
     let begun = told.batches.iter().any(|b| b.started_at.is_some());
@@ -463,19 +469,25 @@ struct ForecastWorkload<'a> {
     same: bool,
 }
 
-fn forecast_workloads<'a>(
-    known: &ForecastInput<'a>,
+/// Objects that a deploy to this environment will apply.
+fn expected_objects(
+    known: &ForecastInput,
     status: &ReleaseStatus,
     environment: &Environment,
-) -> Result<Vec<ForecastWorkload<'a>>, String> {
+) -> Result<Vec<serde_json::Value>, Vec<RenderError>> {
     let images: BTreeMap<String, String> = expected_images(known.app, &known.release.spec, status);
     let shared = status
         .variables
         .get(&environment.name)
         .cloned()
         .unwrap_or_default();
-    let objects = render_placed_objects(known.app, environment, &shared, &images)
-        .map_err(|all| all.join("; "))?;
+    render_placed_objects(known.app, environment, &shared, &images)
+}
+
+fn forecast_workloads<'a>(
+    known: &ForecastInput<'a>,
+    objects: &[serde_json::Value],
+) -> Result<Vec<ForecastWorkload<'a>>, ManifestError> {
     let rolled = |object: &serde_json::Value| {
         let manifest = Manifest::from_object(object)?;
         let live = (known.workload_of)(&object_key(object));

@@ -22,7 +22,34 @@ pub fn find_holder<'a>(
         .and_then(|r| r.metadata.name.as_deref())
 }
 
-/// Whether other releases let a lane's version of an App take requests; `Err` says why not.
+/// Why a lane's version of an App takes no requests yet, or no more.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LaneNotOpen {
+    /// A release removes what an environment that the App no longer has left behind.
+    #[error("release {0} is taking down what is left of it")]
+    TakenDown(String),
+    /// A release is changing the environment.
+    #[error("release {release} {doing}")]
+    Changing {
+        /// Name of the release.
+        release: String,
+        /// What the release is doing.
+        doing: &'static str,
+    },
+    /// A release of the same window rolls back.
+    #[error("the window's release {release} of {app} is being aborted")]
+    WindowAborts {
+        /// Name of the release.
+        release: String,
+        /// Name of its App.
+        app: String,
+    },
+    /// An App of the same window is not ready.
+    #[error("waits for {0}: the window opens the lane when all of it is ready")]
+    WindowWaits(String),
+}
+
+/// Whether other releases let a lane's version of an App take requests.
 ///
 /// A lane is closed while its environment is being changed. In a window, it opens only when every
 /// release that deploys something to this lane has done so.
@@ -31,7 +58,7 @@ pub fn check_lane_open<'a>(
     tag: &str,
     app_of: &dyn Fn(&str) -> Option<&'a App>,
     releases: &[&Release],
-) -> Result<(), String> {
+) -> Result<(), LaneNotOpen> {
     let environment = |app: &str| {
         app_of(app)?
             .spec
@@ -47,16 +74,12 @@ pub fn check_lane_open<'a>(
             t.environment.as_deref().is_some_and(lost) && has_begun(t) && !t.phase.is_passed()
         };
         let going = under_way().find(|r| r.spec.app == app && tasks(r).iter().find(goes).is_some());
-        return going.map_or(Ok(()), |r| {
-            Err(format!(
-                "release {} is taking down what is left of it",
-                name(r)
-            ))
-        });
+        return going.map_or(Ok(()), |r| Err(LaneNotOpen::TakenDown(name(r).to_owned())));
     };
     for release in under_way().filter(|r| r.spec.app == app) {
         if let Some(doing) = current_work(release, &own) {
-            return Err(format!("release {} {doing}", name(release)));
+            let release = name(release).to_owned();
+            return Err(LaneNotOpen::Changing { release, doing });
         }
     }
     let windows: Vec<&str> = under_way()
@@ -82,14 +105,12 @@ pub fn check_lane_open<'a>(
             .any(|t| t.kind == TaskKind::Deploy && is_in(t, &theirs) && !t.phase.is_passed());
         // A release without tasks has not begun: what it will deploy is not known yet.
         if late || tasks(release).is_empty() || is_aborting(release) {
-            let app = &release.spec.app;
+            let app = release.spec.app.clone();
             return Err(if is_aborting(release) {
-                format!(
-                    "the window's release {} of {app} is being aborted",
-                    name(release)
-                )
+                let release = name(release).to_owned();
+                LaneNotOpen::WindowAborts { release, app }
             } else {
-                format!("waits for {app}: the window opens the lane when all of it is ready")
+                LaneNotOpen::WindowWaits(app)
             });
         }
     }

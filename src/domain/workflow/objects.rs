@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use super::object_error::{ObjectError, RenderError};
 use crate::{
     api::{App, Environment, InventoryItem, Release, VariableGroup, label},
     domain::{
@@ -41,7 +42,7 @@ pub fn render_objects(
     environment: &Environment,
     shared: &Values,
     images: &BTreeMap<String, String>,
-) -> Result<Vec<Value>, Vec<String>> {
+) -> Result<Vec<Value>, Vec<RenderError>> {
     let name = app.metadata.name.clone().unwrap_or_default();
     let context = Context::for_environment(&name, environment, shared, images.clone());
     let mut manifests: Vec<_> = app.spec.manifests.iter().collect();
@@ -49,31 +50,32 @@ pub fn render_objects(
     let (mut objects, mut errors, mut known) = (vec![], vec![], Vec::<InventoryItem>::new());
     for manifest in manifests {
         match template::render_manifests(&manifest.name, &manifest.template, &context) {
-            Err(all) => errors.extend(all.iter().map(ToString::to_string)),
+            Err(all) => errors.extend(all.into_iter().map(RenderError::Template)),
             Ok(all) => {
                 for object in all {
                     let done = label_object(object, &name, environment).and_then(|object| {
                         let key = object_key(&object);
                         // The same object in another API version counts as the same.
                         if known.iter().any(|k| is_same(k, &key)) {
-                            return Err(format!(
-                                "{} {} stands twice in the manifests",
-                                key.kind, key.name
-                            ));
+                            let (kind, name) = (key.kind, key.name);
+                            return Err(ObjectError::Twice { kind, name });
                         }
                         known.push(key);
                         Ok(object)
                     });
                     match done {
                         Ok(object) => objects.push(object),
-                        Err(why) => errors.push(format!("{}: {why}", manifest.name)),
+                        Err(source) => errors.push(RenderError::Object {
+                            manifest: manifest.name.clone(),
+                            source,
+                        }),
                     }
                 }
             }
         }
     }
     if errors.is_empty() && objects.is_empty() {
-        errors.push("the manifests make no object".into());
+        errors.push(RenderError::Empty);
     }
     if errors.is_empty() {
         Ok(objects)
@@ -89,7 +91,7 @@ pub fn render_placed_objects(
     environment: &Environment,
     shared: &Values,
     images: &BTreeMap<String, String>,
-) -> Result<Vec<Value>, Vec<String>> {
+) -> Result<Vec<Value>, Vec<RenderError>> {
     let mut objects = render_objects(app, environment, shared, images)?;
     if environment.context.is_some() {
         for object in &mut objects {
@@ -102,7 +104,11 @@ pub fn render_placed_objects(
     Ok(objects)
 }
 
-fn label_object(mut object: Value, app: &str, environment: &Environment) -> Result<Value, String> {
+fn label_object(
+    mut object: Value,
+    app: &str,
+    environment: &Environment,
+) -> Result<Value, ObjectError> {
     let text = |path: &str| {
         object
             .pointer(path)
@@ -112,10 +118,10 @@ fn label_object(mut object: Value, app: &str, environment: &Environment) -> Resu
     };
     let (kind, name) = (text("/kind"), text("/metadata/name"));
     if kind.is_empty() || text("/apiVersion").is_empty() {
-        return Err("an object names no kind or no apiVersion".into());
+        return Err(ObjectError::NoKind);
     }
     if name.is_empty() {
-        return Err(format!("a {kind} has no metadata.name"));
+        return Err(ObjectError::NoName(kind));
     }
     check_not_own_object(
         &object,
@@ -157,7 +163,7 @@ fn label_object(mut object: Value, app: &str, environment: &Environment) -> Resu
                 meta["labels"] = json!({});
             }
             let Some(map) = meta["labels"].as_object_mut() else {
-                return Err(format!("{kind} {name}: {place}/labels is not a map"));
+                return Err(ObjectError::Labels { kind, name, place });
             };
             map.insert(key.into(), value.into());
         }

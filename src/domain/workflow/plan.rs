@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 
-use super::{build::format_datetime, reconciliation::Reconciliation};
+use super::{
+    build::format_datetime, plan_error::PlanError, reconciliation::Reconciliation,
+    task_error::TaskError,
+};
 use crate::{
     api::{
         App, CleanUpTask, Environment, ReleasePhase, ReleaseSpec, ReleaseStatus, Task, TaskKind,
@@ -13,6 +16,7 @@ use crate::{
     },
     domain::{
         template::{self, Context},
+        text::join_lines,
         variables::{self, Values},
     },
 };
@@ -39,7 +43,7 @@ pub fn plan_release<'g>(
     spec: &ReleaseSpec,
     group_of: impl Fn(&str) -> Option<&'g VariableGroup>,
     at: &str,
-) -> Result<ReleasePlan, Vec<String>> {
+) -> Result<ReleasePlan, Vec<PlanError>> {
     let images = &app.spec.images;
     if let Some(unknown) = spec.images.keys().find(|i| !images.contains_key(*i)) {
         let known = images
@@ -47,32 +51,33 @@ pub fn plan_release<'g>(
             .map(String::as_str)
             .collect::<Vec<_>>()
             .join(", ");
-        return Err(vec![format!(
-            "app {} has no image {unknown:?}; it has {known}",
-            spec.app
-        )]);
+        return Err(vec![PlanError::NoImage {
+            app: spec.app.clone(),
+            image: unknown.clone(),
+            known,
+        }]);
     }
-    let specs = task_specs(app, spec).map_err(|why| vec![why])?;
+    let specs = task_specs(app, spec).map_err(|error| vec![error])?;
     if specs.is_empty() {
-        return Err(vec![format!(
-            "stage {:?} of app {} has no tasks",
-            spec.stage, spec.app
-        )]);
+        return Err(vec![PlanError::NoTasks {
+            app: spec.app.clone(),
+            stage: spec.stage.clone(),
+        }]);
     }
     let mut tasks: Vec<TaskStatus> = vec![];
     for task in &specs {
         let several = || {
-            vec![format!(
-                "task {:?} of stage {:?} must name exactly one kind",
-                task.name, spec.stage
-            )]
+            vec![PlanError::TaskKind {
+                task: task.name.clone(),
+                stage: spec.stage.clone(),
+            }]
         };
         let kind = task.spec().ok_or_else(several)?;
         if tasks.iter().any(|t| t.name == task.name) {
-            return Err(vec![format!(
-                "stage {:?} has two tasks named {:?}",
-                spec.stage, task.name
-            )]);
+            return Err(vec![PlanError::DuplicateTask {
+                stage: spec.stage.clone(),
+                task: task.name.clone(),
+            }]);
         }
         tasks.push(TaskStatus {
             name: task.name.clone(),
@@ -97,7 +102,7 @@ pub fn resolve_variables<'g>(
     spec: &ReleaseSpec,
     group_of: impl Fn(&str) -> Option<&'g VariableGroup>,
     at: &str,
-) -> Result<BTreeMap<String, Values>, Vec<String>> {
+) -> Result<BTreeMap<String, Values>, Vec<PlanError>> {
     let specs = task_specs(app, spec).unwrap_or_default();
     let images = &app.spec.images;
     let mut to_be = choose_images(app, spec, &specs);
@@ -119,14 +124,15 @@ pub fn resolve_variables<'g>(
                     let wrong =
                         template::render_manifests(&manifest.name, &manifest.template, &context)
                             .err();
-                    let told = |e: &template::TemplateError| {
-                        format!("environment {}: {e}", environment.name)
+                    let told = |error| PlanError::Template {
+                        environment: environment.name.clone(),
+                        source: Box::new(error),
                     };
-                    problems.extend(wrong.iter().flatten().map(told));
+                    problems.extend(wrong.into_iter().flatten().map(told));
                 }
                 variables.insert(environment.name.clone(), shared);
             }
-            Err(all) => problems.extend(all.iter().map(ToString::to_string)),
+            Err(all) => problems.extend(all.into_iter().map(PlanError::Variables)),
         }
     }
     // Environments without any values are left out.
@@ -201,11 +207,11 @@ impl Reconciliation<'_> {
         let at = self.format_now();
         let planned = self
             .app()
-            .map_err(|why| vec![why])
+            .map_err(|unknown| vec![unknown.into()])
             .and_then(|app| {
                 plan_release(app, self.spec(), |name| self.observed.groups.get(name), &at)
             })
-            .map_err(|all| all.join("\n"));
+            .map_err(|all| join_lines(&all));
         match planned {
             Ok(plan) => {
                 self.status.started_at = Some(at);
@@ -269,17 +275,12 @@ impl Reconciliation<'_> {
 
     /// Spec of one of the release's tasks. For a release that began before it was frozen, the App
     /// may have changed.
-    pub fn task_spec(&self, index: usize) -> Result<Task, String> {
+    pub fn task_spec(&self, index: usize) -> Result<Task, TaskError> {
         let told = &self.status.tasks[index];
         let found = task_specs(self.app()?, self.spec())?
             .into_iter()
             .find(|t| t.name == told.name);
-        let changed = || {
-            format!(
-                "the App's workflow changed: task {:?} is not what it was when the release began",
-                told.name
-            )
-        };
+        let changed = || TaskError::WorkflowChanged(told.name.clone());
         let task = found.ok_or_else(changed)?;
         let kind = task.spec().ok_or_else(changed)?;
         let same = kind.kind() == told.kind && environment_of(kind) == told.environment.as_deref();
@@ -287,7 +288,7 @@ impl Reconciliation<'_> {
     }
 }
 
-pub(super) fn task_specs(app: &App, spec: &ReleaseSpec) -> Result<Vec<Task>, String> {
+pub(super) fn task_specs(app: &App, spec: &ReleaseSpec) -> Result<Vec<Task>, PlanError> {
     if let Some(CleanUpTask { environment, .. }) = &spec.teardown {
         let clean_up = spec.teardown.clone();
         // The task itself may have removed it: then it is done.
@@ -300,10 +301,10 @@ pub(super) fn task_specs(app: &App, spec: &ReleaseSpec) -> Result<Vec<Task>, Str
         return if known {
             Ok(vec![task])
         } else {
-            Err(format!(
-                "app {} has no environment {environment:?}",
-                spec.app
-            ))
+            Err(PlanError::NoEnvironment {
+                app: spec.app.clone(),
+                environment: environment.clone(),
+            })
         };
     }
     let stage = app.spec.stage(&spec.stage).ok_or_else(|| {
@@ -319,10 +320,11 @@ pub(super) fn task_specs(app: &App, spec: &ReleaseSpec) -> Result<Vec<Task>, Str
         } else {
             known.join(", ")
         };
-        format!(
-            "app {} has no stage {:?}; it has {known}",
-            spec.app, spec.stage
-        )
+        PlanError::NoStage {
+            app: spec.app.clone(),
+            stage: spec.stage.clone(),
+            known,
+        }
     })?;
     Ok(stage.tasks.clone())
 }

@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::objects::render_objects;
+use super::{object_error::RenderError, objects::render_objects};
 use crate::{
     api::{
         App, EnvironmentState, Release, ReleasePhase, ReleaseSpec, ReleaseStatus, TaskKind,
@@ -33,6 +33,27 @@ pub struct Proposal {
     pub digest: String,
 }
 
+/// One reason why a deploy of a release cannot be rendered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProposalError {
+    /// The App has no such environment.
+    #[error("app {app} has no environment {environment:?}")]
+    NoEnvironment {
+        /// Name of the App.
+        app: String,
+        /// Environment that is deployed to.
+        environment: String,
+    },
+    /// An environment's objects cannot be rendered.
+    #[error("environment {environment}: {source}")]
+    Render {
+        /// Name of the environment.
+        environment: String,
+        /// The reason.
+        source: RenderError,
+    },
+}
+
 /// What a release applies after the given task (`None`: everything it deploys).
 ///
 /// # Errors
@@ -43,7 +64,7 @@ pub fn render_proposal(
     spec: &ReleaseSpec,
     status: &ReleaseStatus,
     after: Option<&str>,
-) -> Result<Proposal, Vec<String>> {
+) -> Result<Proposal, Vec<ProposalError>> {
     Inputs::from_release(app, spec, status, after).render(app)
 }
 
@@ -88,19 +109,23 @@ impl Inputs {
         }
     }
 
-    fn render(&self, app: &FrozenApp) -> Result<Proposal, Vec<String>> {
+    fn render(&self, app: &FrozenApp) -> Result<Proposal, Vec<ProposalError>> {
         let (mut environments, mut problems) = (Vec::<(String, Vec<Value>)>::new(), vec![]);
         for name in &self.environments {
             let Some(environment) = app.spec.environment(name) else {
-                problems.push(format!("app {} has no environment {name:?}", self.app));
+                problems.push(ProposalError::NoEnvironment {
+                    app: self.app.clone(),
+                    environment: name.clone(),
+                });
                 continue;
             };
             let shared = self.variables.get(name).cloned().unwrap_or_default();
             match render_objects(app, environment, &shared, &self.images) {
                 Ok(objects) => environments.push((name.clone(), objects)),
-                Err(all) => {
-                    problems.extend(all.iter().map(|why| format!("environment {name}: {why}")))
-                }
+                Err(all) => problems.extend(all.into_iter().map(|source| ProposalError::Render {
+                    environment: name.clone(),
+                    source,
+                })),
             }
         }
         if !problems.is_empty() {
@@ -118,7 +143,7 @@ impl Inputs {
 }
 
 /// Digest, or the reasons why nothing could be rendered.
-type Digest = Result<String, Vec<String>>;
+type Digest = Result<String, Vec<ProposalError>>;
 
 /// Caches the digest of what a release lets through. It is needed in every pass while people
 /// decide, and rendered again only when one of its inputs has changed.

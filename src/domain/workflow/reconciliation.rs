@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp, Unit};
 
 use super::{
     Decision, ObjectSeen, Observed, ReleaseStep, StepFailure, approval, build, clean_up, deploy,
-    timers::TimerKind, verify,
+    task_error::TaskError, timers::TimerKind, verify,
 };
 use crate::{
     api::{
@@ -18,7 +18,7 @@ use crate::{
         batches::WorkloadSeen,
         command_line::CommandLine,
         owner::{self, Owner, Ownership},
-        revision::FrozenApp,
+        revision::{FrozenApp, FrozenAppError},
         text::Clean,
     },
 };
@@ -200,8 +200,8 @@ impl<'a> Reconciliation<'a> {
         }
     }
 
-    pub fn app(&self) -> Result<&'a FrozenApp, String> {
-        self.observed.app.map_err(str::to_owned)
+    pub fn app(&self) -> Result<&'a FrozenApp, FrozenAppError> {
+        self.observed.app.map_err(FrozenAppError::clone)
     }
 
     /// Runs tasks in order, in this same pass, until one has not passed.
@@ -402,17 +402,16 @@ impl<'a> Reconciliation<'a> {
     }
 
     /// Message for a permanent failure, with what a person can do about it.
-    pub fn describe_refusal(&self, trouble: &StepFailure) -> String {
-        let (why, retry, abort) = (
-            &trouble.message,
-            self.command("retry"),
-            self.command("abort"),
-        );
-        format!("{why}; once that is mended `{retry}` tries again, `{abort}` ends the release")
+    pub(super) fn step_error(&self, trouble: &StepFailure) -> TaskError {
+        TaskError::Step {
+            reason: trouble.message.clone(),
+            retry: self.command("retry"),
+            abort: self.command("abort"),
+        }
     }
 
-    pub fn fail_task(&mut self, index: usize, why: impl Into<String>) {
-        self.set_phase(index, TaskPhase::Failed, Some(why.into()));
+    pub fn fail_task(&mut self, index: usize, why: impl ToString) {
+        self.set_phase(index, TaskPhase::Failed, Some(why.to_string()));
     }
 
     /// Sets a task's phase and message; a change of phase goes into the history.

@@ -54,7 +54,7 @@ pub(super) fn reconcile_verify(run: &mut Reconciliation, index: usize, task: &Ve
                 Clean::from_untrusted(why)
             )
         }
-        (None, Some((_, Err(why)))) => Clean::from_untrusted(why).to_string(),
+        (None, Some((_, Err(failure)))) => failure.to_string(),
         (None, None) => "probes are on their way".to_owned(),
     };
     let left = i64::from(task.timeout_seconds) - run.seconds_spent(index, TimerKind::Task);

@@ -6,7 +6,8 @@ use super::{ObservedObject, Question, environment, forecast, lane, release};
 use crate::{
     api::{Release, ReleaseSpec, Stage},
     domain::{
-        command_line::CommandLine, intent::Intent, owner::ClaimedNames, prune, variables, workflow,
+        command_line::CommandLine, intent::Intent, owner::ClaimedNames, prune, text::join_errors,
+        variables, workflow,
     },
     ui::{
         facts::{ReleaseState, release_state},
@@ -167,8 +168,8 @@ pub fn ask_to_start(
             ..ReleaseSpec::default()
         };
         let planned = workflow::plan_release(app, &wanted, group_of, &model.now.to_string());
-        let planned =
-            planned.map_err(|all| format!("{name} cannot be released: {}", all.join("; ")))?;
+        let planned = planned
+            .map_err(|all| format!("{name} cannot be released: {}", join_errors(&all, "; ")))?;
         let mut begun = Release::new("", wanted);
         begun.status = Some(planned.into_status());
         question.facts.extend(changed_values(model, name, found));

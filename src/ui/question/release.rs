@@ -14,6 +14,7 @@ use crate::{
         intent::{Intent, ReleaseIntent},
         release_intents::{Refusal, preview_intent},
         revision::{FrozenApp, short_name},
+        text::join_errors,
         workflow::{Proposal, built_after, list_changes, new_decision, render_proposal},
     },
     ui::{
@@ -288,8 +289,8 @@ fn proposal_for_task(
     let app = app.ok_or_else(|| {
         format!("what {name} would apply is not seen: its ControllerRevision is not there")
     })?;
-    let proposal =
-        render_proposal(&app, &release.spec, &status, Some(task)).map_err(|all| all.join("; "))?;
+    let proposal = render_proposal(&app, &release.spec, &status, Some(task))
+        .map_err(|all| join_errors(&all, "; "))?;
     let known = status
         .tasks
         .iter()

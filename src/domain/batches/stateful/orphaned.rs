@@ -28,6 +28,20 @@ use crate::{
     },
 };
 
+/// A StatefulSet's partition that is left over, with both ways out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "its partition {partition} is that of a rollout that no annotation and no release tells of, with pods of two versions. To \
+     finish it: `{}`. To go back: `{}`, and the same patch after it. Where it is your own, name it in the manifest",
+    self.finish_command(), self.undo_command()
+)]
+pub struct OrphanedPartition {
+    /// Name of the StatefulSet.
+    pub name: String,
+    /// Its partition.
+    pub partition: u32,
+}
+
 /// Whether the settings are those of the rollout, and neither those before it nor those to come.
 /// The record may be one step behind, so the stop of any of its batches counts as its own.
 pub(super) fn has_rollout_partition(
@@ -105,7 +119,8 @@ pub(super) fn release_orphaned_partition(
             .is_some_and(|s| !s["rollingUpdate"]["partition"].is_null());
         // A manifest that names a partition says whose it is.
         return (is_orphaned(seen) && !named && !goal.hold).then(|| {
-            RolloutAction::Stop(format!("{}; then retry", describe_orphaned(&seen.live)))
+            let orphaned = OrphanedPartition::from_live(&seen.live);
+            RolloutAction::Stop(format!("{orphaned}; then retry"))
         });
     };
     if goal.hold || goal.upto == 0 {
@@ -125,17 +140,22 @@ pub(super) fn release_orphaned_partition(
     ))
 }
 
-/// Describes the leftover partition and both ways out.
-pub(super) fn describe_orphaned(live: &StatefulSet) -> String {
-    let name = live.metadata.name.as_deref().unwrap_or_default();
-    let patch = json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": 0}}}});
-    format!(
-        "its partition {} is that of a rollout that no annotation and no release tells of, with pods of two versions. To \
-         finish it: `{}`. To go back: `{}`, and the same patch after it. Where it is your own, name it in the manifest",
-        StatefulSettings::from_stateful_set(live).partition(),
+impl OrphanedPartition {
+    pub(super) fn from_live(live: &StatefulSet) -> Self {
+        Self {
+            name: live.metadata.name.clone().unwrap_or_default(),
+            partition: StatefulSettings::from_stateful_set(live).partition(),
+        }
+    }
+
+    fn finish_command(&self) -> CommandLine {
+        let patch = json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": 0}}}});
         CommandLine::kubectl("patch statefulset")
-            .arg(name)
-            .json_option("-p", &patch),
-        CommandLine::kubectl("rollout undo statefulset").arg(name)
-    )
+            .arg(&self.name)
+            .json_option("-p", &patch)
+    }
+
+    fn undo_command(&self) -> CommandLine {
+        CommandLine::kubectl("rollout undo statefulset").arg(&self.name)
+    }
 }

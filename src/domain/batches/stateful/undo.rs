@@ -14,9 +14,9 @@ use super::{
         latch::{Latch, PreviousVersion},
         records::{Records, has_ended},
         template,
-        undo::{RescuePatches, UndoAction},
+        undo::{RescueError, RescuePatches, UndoAction},
     },
-    orphaned::{describe_orphaned, has_rollout_partition, is_orphaned, shows_rollout},
+    orphaned::{OrphanedPartition, has_rollout_partition, is_orphaned, shows_rollout},
     patch,
     settings::{PartitionStep, StatefulSettings},
     slots::SlotTable,
@@ -103,7 +103,7 @@ pub fn find_blocking_pod(seen: &StatefulSeen) -> Option<&PodSeen> {
 pub fn plan_rescue(
     seen: &StatefulSeen,
     records: &Records,
-) -> Result<Option<RescuePatches>, String> {
+) -> Result<Option<RescuePatches>, RescueError> {
     let live = &seen.live;
     let known = records
         .parse_latch::<PartitionStep, StatefulSettings>()
@@ -119,8 +119,8 @@ pub fn plan_rescue(
                 "another hand took its annotation away: what it kept is from the release's own record",
             ),
         ),
-        (Err(why), _) => return Err(why),
-        (Ok(None), _) if is_orphaned(seen) => return Err(describe_orphaned(live)),
+        (Err(unreadable), _) => return Err(unreadable.into()),
+        (Ok(None), _) if is_orphaned(seen) => return Err(OrphanedPartition::from_live(live).into()),
         (Ok(None), _) => return Ok(None),
     };
     let at = StatefulSettings::from_stateful_set(live).partition();

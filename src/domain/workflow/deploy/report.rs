@@ -11,6 +11,7 @@ use crate::{
             environment::{describe_unreadable, environment_status, find_owned_object, set_status},
             objects::object_key,
             reconciliation::{Flow, Reconciliation},
+            task_error::TaskError,
             timers::TimerKind,
         },
     },
@@ -98,7 +99,7 @@ pub(super) fn report_progress(
     run: &mut Reconciliation,
     waits: Vec<String>,
     acting: bool,
-) -> Result<Flow, String> {
+) -> Result<Flow, TaskError> {
     let task = &run.status.tasks[deploy.index];
     let n = task.batches.len();
     let current = task
@@ -123,10 +124,12 @@ pub(super) fn report_progress(
         if begun {
             let spent = run.seconds_spent(deploy.index, TimerKind::Batch(i));
             if spent >= most {
-                return Err(format!(
-                    "batch {} of {n} is not done within {most} s: {words}",
-                    i + 1
-                ));
+                return Err(TaskError::BatchTimeout {
+                    batch: i + 1,
+                    of: n,
+                    seconds: most,
+                    waits: words,
+                });
             }
             run.requeue_after(SignedDuration::from_secs(most - spent));
         }

@@ -13,7 +13,9 @@ use crate::{
     api::{Amount, InventoryItem},
     domain::{
         account::Account,
-        batches::{self, Goal, Manifest, Progress, Records, RolloutAction, is_batched},
+        batches::{
+            self, Goal, Manifest, ManifestError, Progress, Records, RolloutAction, is_batched,
+        },
         workflow::{ReleaseStep, objects::object_key, reconciliation::Reconciliation},
     },
 };
@@ -47,7 +49,7 @@ pub(super) fn reconcile_workloads(
     deploy: &Deploy,
     run: &mut Reconciliation,
     hold: bool,
-) -> Result<WorkloadsOutcome, String> {
+) -> Result<WorkloadsOutcome, ManifestError> {
     let mut all = vec![];
     for object in deploy.objects.iter().filter(|o| is_batched(&object_key(o))) {
         let object = with_release_marks(run, object, run.observed.objects.get(&object_key(object)));

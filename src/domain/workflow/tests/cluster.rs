@@ -13,7 +13,7 @@ use crate::{
     domain::{
         account::DEPLOYER,
         batches::{is_batched, simulator::Sim, stateful::simulator::Sim as StatefulSim},
-        revision::Revision,
+        revision::{Revision, RevisionError},
         variables::Values,
         world::split_context,
     },
@@ -220,7 +220,7 @@ impl Cluster {
         let app = self.frozen();
         let decision = decide_steps(&Observed {
             release: &self.release,
-            app: app.as_ref().map_err(String::as_str),
+            app: app.as_ref(),
             groups: &self.groups,
             others: &self.others.iter().collect::<Vec<_>>(),
             approvals: &self.approvals.iter().collect::<Vec<_>>(),
@@ -284,14 +284,14 @@ impl Cluster {
     }
 
     /// The App as frozen for this release.
-    pub fn frozen(&self) -> Result<FrozenApp, String> {
+    pub fn frozen(&self) -> Result<FrozenApp, FrozenAppError> {
         let Some(name) = self.status().revision else {
             return Ok(FrozenApp::for_new_release(&self.app));
         };
         let known = self.revisions.borrow().get(&name).cloned();
         known
             .map(|revision| FrozenApp::for_revision(&self.app, &revision))
-            .ok_or_else(|| format!("{name} is gone"))
+            .ok_or(RevisionError::Gone(name).into())
     }
 
     /// Carries out the first `most` actions of a decision: the status is one, each step another.
