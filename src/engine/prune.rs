@@ -30,6 +30,24 @@ const MAX_PER_PASS: usize = 32;
 /// Maximum number of concurrent deletions.
 const MAX_CONCURRENT_DELETES: usize = 4;
 
+/// The server refused something that a pass needs.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{doing} {what}: {}{}",
+    error::describe_error(.error),
+    if error::status_code(.error) == Some(403) {
+        "; `graylane install` gives the engine this right"
+    } else {
+        ""
+    }
+)]
+pub(super) struct PruneError {
+    doing: &'static str,
+    /// Kind and name of the object.
+    what: String,
+    error: kube::Error,
+}
+
 /// Result of a pass.
 pub(super) struct PruneOutcome {
     /// Whether another pass should follow soon.
@@ -37,14 +55,10 @@ pub(super) struct PruneOutcome {
 }
 
 /// Deletes some finished releases and orphaned objects.
-///
-/// # Errors
-///
-/// A message about what the server refused, and what to do.
 pub(super) async fn prune_releases(
     options: &Options,
     cache: &Cache,
-) -> Result<PruneOutcome, String> {
+) -> Result<PruneOutcome, PruneError> {
     let releases = cache.releases.state();
     let dependents = Dependents::collect_unowned(options, cache, &releases);
     let over = releases_to_prune(cache, &releases);
@@ -170,7 +184,7 @@ impl Dependent {
         }
     }
 
-    async fn delete_dependent(&self, options: &Options) -> Result<(), String> {
+    async fn delete_dependent(&self, options: &Options) -> Result<(), PruneError> {
         match self {
             Self::Approval(approval) => delete_object(own_api(options), &**approval, false).await,
             Self::Job(job) => {
@@ -227,7 +241,7 @@ async fn delete_release(
     dependents: &Dependents,
     release: Arc<Release>,
     why: prune::PruneReason,
-) -> Result<(), String> {
+) -> Result<(), PruneError> {
     if !delete_object(own_api(options), &*release, true).await? {
         return Ok(());
     }
@@ -247,7 +261,7 @@ async fn delete_release(
 
 /// Deletes an orphan. The release is read first, because watches of different kinds are not
 /// ordered.
-async fn delete_orphan(options: &Options, orphan: Dependent) -> Result<(), String> {
+async fn delete_orphan(options: &Options, orphan: Dependent) -> Result<(), PruneError> {
     let Some((name, uid)) = orphan.release_ref() else {
         return Ok(());
     };
@@ -255,7 +269,11 @@ async fn delete_orphan(options: &Options, orphan: Dependent) -> Result<(), Strin
     let there = api
         .get_metadata_opt(name)
         .await
-        .map_err(|why| describe_failure("reading", &format!("release {name}"), &why))?;
+        .map_err(|error| PruneError {
+            doing: "reading",
+            what: format!("release {name}"),
+            error,
+        })?;
     if there.is_some_and(|r| r.metadata.uid.as_deref() == Some(uid)) {
         return Ok(());
     }
@@ -271,7 +289,7 @@ fn own_api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(
 
 /// Deletes this object with its dependents; with `as_seen` only in the version that was read.
 /// Returns false if it is gone, or has been replaced or changed.
-async fn delete_object<K>(api: Api<K>, object: &K, as_seen: bool) -> Result<bool, String>
+async fn delete_object<K>(api: Api<K>, object: &K, as_seen: bool) -> Result<bool, PruneError>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone
@@ -286,18 +304,10 @@ where
     match api.delete(&object.name_any(), &params).await {
         Ok(_) => Ok(true),
         Err(why) if matches!(error::status_code(&why), Some(404 | 409)) => Ok(false),
-        Err(why) => {
-            let what = format!("{} {}", K::kind(&()).to_lowercase(), object.name_any());
-            Err(describe_failure("deleting", &what, &why))
-        }
+        Err(error) => Err(PruneError {
+            doing: "deleting",
+            what: format!("{} {}", K::kind(&()).to_lowercase(), object.name_any()),
+            error,
+        }),
     }
-}
-
-fn describe_failure(doing: &str, what: &str, why: &kube::Error) -> String {
-    let remedy = if error::status_code(why) == Some(403) {
-        "; `graylane install` gives the engine this right"
-    } else {
-        ""
-    };
-    format!("{doing} {what}: {}{remedy}", error::describe_error(why))
 }

@@ -212,7 +212,8 @@ async fn a_missing_right_is_told_with_what_gives_it() {
     let told = prune::prune_releases(&rig.options, &rig.cache)
         .await
         .err()
-        .unwrap();
+        .unwrap()
+        .to_string();
     assert!(
         told.contains("deleting release a-") && told.contains("graylane install"),
         "{told}"
