@@ -162,7 +162,7 @@ async fn open_proxy(
         Some(target) => Ok(Proxy::to_service(client, target)),
         None => Proxy::to_gateway(client, namespace, &group.spec.entry.gateway)
             .await
-            .map_err(ProbeError::Proxy),
+            .map_err(|e| ProbeError::Proxy(e.to_string())),
     }
 }
 

@@ -24,11 +24,14 @@ mod dial;
 mod environment;
 mod files;
 pub(super) mod kubeconfig;
+mod kubeconfig_error;
 pub(super) mod pem;
 #[cfg(test)]
 mod table;
 
 use config::PreparedConfig;
+
+pub(super) use kubeconfig_error::{IdentityError, TokenError};
 
 pub use files::{KubeContext, has_kubeconfig, list_contexts, read_kubeconfig};
 
@@ -297,13 +300,11 @@ pub(super) fn dialer_for(source: ClusterSource, name: String, agent: Agent) -> t
                 // A plugin may take long, so it runs once; its credentials are kept until they
                 // expire or are refused.
                 let asked = tokio::task::spawn_blocking(move || plugin::run_plugin(&login)).await;
-                let refused = |why| ConnectError::Credentials {
+                let refused = |why: &dyn ToString| ConnectError::Credentials {
                     name: name.clone(),
-                    why,
+                    why: why.to_string(),
                 };
-                let given = asked
-                    .map_err(|e| refused(e.to_string()))?
-                    .map_err(refused)?;
+                let given = asked.map_err(|e| refused(&e))?.map_err(|e| refused(&e))?;
                 until = given.until;
                 config.auth_info = given.auth;
             }

@@ -2,6 +2,8 @@
 //! session, so that it has no terminal to draw on (not even through `/dev/tty`), and with a
 //! timeout, because a plugin that waits for a person would block everything.
 
+mod error;
+
 use std::{
     ffi::OsString,
     os::unix::{fs::PermissionsExt, process::CommandExt},
@@ -14,6 +16,8 @@ use jiff::Timestamp;
 use kube::config::AuthInfo;
 use serde::Deserialize;
 use serde_json::json;
+
+pub(super) use error::{AnswerError, PluginError};
 
 use super::{
     connect::{config::LoginPlugin, credentials, kubeconfig::Exec, pem},
@@ -92,11 +96,16 @@ struct Status {
     client_key_data: Option<String>,
 }
 
-/// Runs the plugin once. The error is readable and does not repeat the plugin's input.
-pub(super) fn run_plugin(login: &LoginPlugin) -> Result<PluginCredentials, String> {
+/// Runs the plugin once.
+pub(super) fn run_plugin(login: &LoginPlugin) -> Result<PluginCredentials, PluginError> {
     let exec = &login.exec;
-    let program = find_executable(&exec.command, std::env::var_os("PATH").as_deref())
-        .ok_or_else(|| not_found_message(exec))?;
+    let program =
+        find_executable(&exec.command, std::env::var_os("PATH").as_deref()).ok_or_else(|| {
+            PluginError::NotFound {
+                command: exec.command.clone(),
+                hint: Clean::lines_from(exec.install_hint.trim()),
+            }
+        })?;
     let mut command = match transport::detach_program() {
         Some(own) => {
             let mut command = Command::new(own);
@@ -116,14 +125,11 @@ pub(super) fn run_plugin(login: &LoginPlugin) -> Result<PluginCredentials, Strin
     command
         .env("KUBERNETES_EXEC_INFO", info.to_string())
         .stdin(Stdio::null());
-    let out = command
-        .output()
-        .map_err(|why| format!("the login plugin cannot be run: {why}"))?;
+    let out = command.output().map_err(PluginError::Run)?;
     if !out.status.success() {
-        return Err(failure_message(&out));
+        return Err(PluginError::Failed(last_words(&out)));
     }
-    read_answer(exec, &out.stdout)
-        .map_err(|why| format!("the login plugin's answer cannot be used: {why}"))
+    Ok(read_answer(exec, &out.stdout)?)
 }
 
 /// Finds the executable of a command as a shell does: a name in `$PATH`, a path as it is.
@@ -141,19 +147,8 @@ fn find_executable(command: &str, path: Option<&std::ffi::OsStr>) -> Option<Path
         .find(|f| can_run(f))
 }
 
-fn not_found_message(exec: &Exec) -> String {
-    let what = format!(
-        "the login plugin {} is not there, or cannot be run",
-        exec.command
-    );
-    match Clean::lines_from(exec.install_hint.trim()) {
-        hint if hint.is_empty() => what,
-        hint => format!("{what}\n{hint}"),
-    }
-}
-
 /// The last lines of the plugin's standard error, without its arguments, which may hold secrets.
-fn failure_message(out: &Output) -> String {
+fn last_words(out: &Output) -> Clean {
     let said = String::from_utf8_lossy(&out.stderr);
     let lines: Vec<&str> = said
         .lines()
@@ -161,23 +156,22 @@ fn failure_message(out: &Output) -> String {
         .filter(|l| !l.is_empty())
         .collect();
     let last = lines[lines.len().saturating_sub(3)..].join("; ");
-    let last = if last.is_empty() {
+    Clean::from(if last.is_empty() {
         out.status.to_string()
     } else {
         last
-    };
-    format!("the login plugin says: {last}")
+    })
 }
 
-fn read_answer(exec: &Exec, bytes: &[u8]) -> Result<PluginCredentials, String> {
-    let text = std::str::from_utf8(bytes).map_err(|_| "it is no text".to_owned())?;
-    let value = yaml::first_document(text).map_err(|_| "it is neither JSON nor YAML".to_owned())?;
+fn read_answer(exec: &Exec, bytes: &[u8]) -> Result<PluginCredentials, AnswerError> {
+    let text = std::str::from_utf8(bytes).map_err(|_| AnswerError::NoText)?;
+    let value = yaml::first_document(text).map_err(|_| AnswerError::NoYaml)?;
     let answer: ExecCredential =
-        serde_json::from_value(value).map_err(|_| "it is no ExecCredential".to_owned())?;
+        serde_json::from_value(value).map_err(|_| AnswerError::NoCredential)?;
     if answer.kind != "ExecCredential" || answer.api_version != exec.api_version {
-        return Err(format!("it is no ExecCredential of {}", exec.api_version));
+        return Err(AnswerError::ApiVersion(exec.api_version.clone()));
     }
-    let status = answer.status.ok_or("it has no status")?;
+    let status = answer.status.ok_or(AnswerError::NoStatus)?;
     let given = |text: Option<String>| text.filter(|t| !t.is_empty());
     let mut auth = AuthInfo::default();
     let (certificate, key) = (
@@ -192,14 +186,14 @@ fn read_answer(exec: &Exec, bytes: &[u8]) -> Result<PluginCredentials, String> {
             true
         }
         (None, None) => false,
-        _ => return Err("it has only one of certificate and key".into()),
+        _ => return Err(AnswerError::HalfIdentity),
     };
     match given(status.token) {
         Some(token) => {
             credentials::check_token(&token)?;
             auth.token = Some(token.into());
         }
-        None if !has_certificate => return Err("it has neither a token nor a certificate".into()),
+        None if !has_certificate => return Err(AnswerError::Empty),
         None => {}
     }
     Ok(PluginCredentials {
@@ -250,7 +244,8 @@ mod tests {
                 json!({"installHint": "Get it \u{1b}[31mthere\nand there\n"}),
             ))
             .err()
-            .unwrap();
+            .unwrap()
+            .to_string();
             assert!(
                 told.contains(command) && told.ends_with("Get it there\nand there"),
                 "{told:?}"
@@ -260,6 +255,7 @@ mod tests {
             !run_plugin(&login("no-such-login-helper", json!({})))
                 .err()
                 .unwrap()
+                .to_string()
                 .contains('\n')
         );
     }
@@ -290,7 +286,10 @@ mod tests {
             json!({"interactive": false, "cluster": {"server": "https://k"}})
         );
         let failing = plugin(dir.path(), "echo one >&2; echo log in, please >&2; exit 3");
-        let told = run_plugin(&login(&failing, json!({}))).err().unwrap();
+        let told = run_plugin(&login(&failing, json!({})))
+            .err()
+            .unwrap()
+            .to_string();
         assert_eq!(told, "the login plugin says: one; log in, please");
     }
 
@@ -322,7 +321,7 @@ mod tests {
         ];
         for text in wrong {
             let told = read(&text).err().unwrap_or_else(|| panic!("taken: {text}"));
-            assert!(!told.contains("sesame"), "{told}");
+            assert!(!told.to_string().contains("sesame"), "{told}");
         }
         assert!(read_answer(&exec, &[0xFF]).is_err());
     }

@@ -63,6 +63,58 @@ impl FromStr for ProxyTarget {
     }
 }
 
+/// A request cannot be sent through the API server.
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyError {
+    /// The Gateway cannot be read.
+    #[error("Gateway {gateway}: {}", error::describe_error(.error))]
+    Gateway {
+        /// Name of the Gateway.
+        gateway: String,
+        /// The client's error.
+        error: kube::Error,
+    },
+    /// The Gateway does not listen for HTTP.
+    #[error("Gateway {0} has no HTTP listener")]
+    NoListener(String),
+    /// The objects among which one leads to the Gateway cannot be listed.
+    #[error("listing {what}: {}", error::describe_error(.error))]
+    List {
+        /// Kind of the objects, in the plural.
+        what: &'static str,
+        /// The client's error.
+        error: kube::Error,
+    },
+    /// Nothing says that it leads to the Gateway.
+    #[error(
+        "no Service in namespace {namespace} says that it is Gateway {gateway}'s (label {GATEWAY_NAME}): name it, as in \
+         --via proxy=NAMESPACE/SERVICE:PORT"
+    )]
+    NoService {
+        /// Namespace of the Gateway.
+        namespace: String,
+        /// Name of the Gateway.
+        gateway: String,
+    },
+    /// The path is no part of a URI.
+    #[error("{path}: {source}")]
+    Path {
+        /// Path and query of the request.
+        path: String,
+        /// What is wrong with it.
+        source: http::uri::InvalidUri,
+    },
+    /// The API server did not answer.
+    #[error("{}", error::describe_error(.0))]
+    Send(kube::Error),
+    /// The answer cannot be read, or is too long.
+    #[error("{0}")]
+    Answer(Box<dyn std::error::Error + Send + Sync>),
+    /// The API server itself refused. Holds its message.
+    #[error("the API server says: {0}")]
+    Refused(Clean),
+}
+
 /// A Service or pod behind the API server.
 #[derive(Clone)]
 pub struct Proxy {
@@ -85,30 +137,36 @@ impl Proxy {
         }
     }
 
-    /// Reaches a Gateway of that namespace; `Err` says why no way was found.
+    /// Reaches a Gateway of that namespace.
     pub async fn to_gateway(
         client: &Client,
         namespace: &str,
         gateway: &str,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, ProxyError> {
         let gateways: Api<Gateway> = Api::namespaced(client.clone(), namespace);
         let found = gateways
             .get(gateway)
             .await
-            .map_err(|e| format!("Gateway {gateway}: {}", error::describe_error(&e)))?;
+            .map_err(|error| ProxyError::Gateway {
+                gateway: gateway.to_owned(),
+                error,
+            })?;
         let port = found
             .spec
             .listeners
             .iter()
             .find(|l| l.protocol == "HTTP")
             .map(|l| l.port);
-        let port = port.ok_or_else(|| format!("Gateway {gateway} has no HTTP listener"))?;
+        let port = port.ok_or_else(|| ProxyError::NoListener(gateway.to_owned()))?;
         let services: Api<Service> = Api::namespaced(client.clone(), namespace);
         let marked = ListParams::default().labels(&format!("{GATEWAY_NAME}={gateway}"));
         let services = services
             .list(&marked)
             .await
-            .map_err(|e| format!("listing Services: {}", error::describe_error(&e)))?;
+            .map_err(|error| ProxyError::List {
+                what: "Services",
+                error,
+            })?;
         if let Some(service) = services.items.first() {
             let target = ProxyTarget {
                 namespace: namespace.into(),
@@ -130,10 +188,10 @@ impl Proxy {
                 label::COMPONENT,
                 trace::GATEWAY_POD
             ));
-            let pods = pods
-                .list(&ours)
-                .await
-                .map_err(|e| format!("listing pods: {}", error::describe_error(&e)))?;
+            let pods = pods.list(&ours).await.map_err(|error| ProxyError::List {
+                what: "pods",
+                error,
+            })?;
             if let Some(pod) = pods.items.first() {
                 let base = format!(
                     "/api/v1/namespaces/{}/pods/{}:{port}/proxy",
@@ -146,31 +204,34 @@ impl Proxy {
                 });
             }
         }
-        Err(format!(
-            "no Service in namespace {namespace} says that it is Gateway {gateway}'s (label {GATEWAY_NAME}): name it, as \
-             in --via proxy=NAMESPACE/SERVICE:PORT"
-        ))
+        Err(ProxyError::NoService {
+            namespace: namespace.to_owned(),
+            gateway: gateway.to_owned(),
+        })
     }
 
     /// Sends a request; its path is the path at the Gateway.
-    pub async fn send(&self, request: Request<()>) -> Result<Response<Body>, String> {
+    pub async fn send(&self, request: Request<()>) -> Result<Response<Body>, ProxyError> {
         self.send_body(request.map(|()| Body::empty())).await
     }
 
     /// Sends a request with a body.
-    pub async fn send_body(&self, request: Request<Body>) -> Result<Response<Body>, String> {
+    pub async fn send_body(&self, request: Request<Body>) -> Result<Response<Body>, ProxyError> {
         let (mut parts, body) = request.into_parts();
         let path = parts.uri.path_and_query().map_or("/", |p| p.as_str());
         parts.uri = format!("{}{path}", self.base)
             .parse()
-            .map_err(|e| format!("{path}: {e}"))?;
+            .map_err(|source| ProxyError::Path {
+                path: path.to_owned(),
+                source,
+            })?;
         let sent = self.client.send(Request::from_parts(parts, body)).await;
-        check_refusal(sent.map_err(|e| error::describe_error(&e))?).await
+        check_refusal(sent.map_err(ProxyError::Send)?).await
     }
 }
 
 /// Turns a refusal by the API server itself into an error; answers from behind it pass.
-async fn check_refusal(answer: Response<Body>) -> Result<Response<Body>, String> {
+async fn check_refusal(answer: Response<Body>) -> Result<Response<Body>, ProxyError> {
     let json = answer
         .headers()
         .get(header::CONTENT_TYPE)
@@ -182,15 +243,12 @@ async fn check_refusal(answer: Response<Body>) -> Result<Response<Body>, String>
     let bytes = Limited::new(body, MOST_BYTES)
         .collect()
         .await
-        .map_err(|e| e.to_string())?
+        .map_err(ProxyError::Answer)?
         .to_bytes();
     match serde_json::from_slice::<Value>(&bytes) {
         Ok(status) if status["kind"] == "Status" && status["apiVersion"] == "v1" => {
             let message = status["message"].as_str().unwrap_or("refused");
-            Err(format!(
-                "the API server says: {}",
-                Clean::bounded(message, 300)
-            ))
+            Err(ProxyError::Refused(Clean::bounded(message, 300)))
         }
         _ => Ok(Response::from_parts(head, Body::from(bytes))),
     }

@@ -160,7 +160,7 @@ pub async fn check_log(client: &Client, log: &HopLog) -> LogHealth {
             problem: store_poller::check_store(client, store)
                 .await
                 .err()
-                .map(Clean::from),
+                .map(|e| Clean::from(e.to_string())),
         };
     }
     let mut problem = found

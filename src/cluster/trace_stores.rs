@@ -189,7 +189,8 @@ fn resolve_endpoint(
         format!("/{base}")
     };
     match (&store.url, &store.service) {
-        (Some(url), None) => StoreEndpoint::new_direct(kind.display_name(), url, base).map_err(wrong),
+        (Some(url), None) => StoreEndpoint::new_direct(kind.display_name(), url, base)
+            .map_err(|e| wrong(e.to_string())),
         (None, Some(service)) => {
             let target: ProxyTarget =
                 service.parse().map_err(|e: crate::cluster::proxy::ProxyTargetError| wrong(e.to_string()))?;

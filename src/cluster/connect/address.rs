@@ -3,6 +3,8 @@
 use http::Uri;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
+use super::kubeconfig_error::AddressError;
+
 /// What Go's `url.URL` escapes in a path.
 const PATH: &AsciiSet = &CONTROLS
     .add(b' ')
@@ -31,7 +33,7 @@ impl Address {
 }
 
 /// Parses the value of `server`. Errors do not repeat it, because it may hold a password.
-pub(super) fn parse_address(text: &str) -> Result<Address, String> {
+pub(super) fn parse_address(text: &str) -> Result<Address, AddressError> {
     let url = split_scheme(text)?;
     let (scheme, rest) = match url {
         Some(found) => found,
@@ -39,20 +41,16 @@ pub(super) fn parse_address(text: &str) -> Result<Address, String> {
         None => ("http".to_owned(), text),
     };
     if scheme != "http" && scheme != "https" {
-        return Err(format!(
-            "the scheme {scheme}:// is neither http:// nor https://"
-        ));
+        return Err(AddressError::Scheme(scheme));
     }
     let (authority, path) = split_authority(rest);
     if has_no_scheme(text) && !matches!(path, "" | "/") {
-        return Err("this is neither a URL nor host:port".into());
+        return Err(AddressError::NoUrl);
     }
     let (login, host) = split_login(authority);
     let host = validate_host(host, None)?;
     let path = utf8_percent_encode(path, PATH);
-    let uri = format!("{scheme}://{host}{path}")
-        .parse()
-        .map_err(|e: http::uri::InvalidUri| e.to_string())?;
+    let uri = format!("{scheme}://{host}{path}").parse()?;
     Ok(Address { uri, login })
 }
 
@@ -69,16 +67,13 @@ pub(super) fn display_address(text: &str) -> String {
 
 /// Parses a proxy's address, whose scheme must be one of `schemes`. Credentials stay in the URI,
 /// where kube reads them.
-pub(super) fn parse_proxy(text: &str, schemes: &[&str]) -> Result<Uri, String> {
-    let among = || {
-        format!(
-            "a proxy's address begins with one of {}",
-            schemes.join(", ")
-        )
-    };
-    let (scheme, rest) = split_scheme(text)?.ok_or_else(among)?;
+pub(super) fn parse_proxy(
+    text: &str,
+    schemes: &'static [&'static str],
+) -> Result<Uri, AddressError> {
+    let (scheme, rest) = split_scheme(text)?.ok_or(AddressError::ProxyScheme(schemes))?;
     if !schemes.contains(&scheme.as_str()) {
-        return Err(among());
+        return Err(AddressError::ProxyScheme(schemes));
     }
     let (authority, _) = split_authority(rest);
     let (login, host) = match authority.rsplit_once('@') {
@@ -91,23 +86,18 @@ pub(super) fn parse_proxy(text: &str, schemes: &[&str]) -> Result<Uri, String> {
         let (user, password) = split_login(authority).0.unwrap_or_default();
         // RFC 1929 has one byte for each length.
         if user.is_empty() || user.len() > 255 || password.len() > 255 {
-            return Err(
-                "a user name for a socks5 proxy has 1 to 255 bytes, its password at most 255"
-                    .into(),
-            );
+            return Err(AddressError::SocksLogin);
         }
     }
     let host = validate_host(host, (scheme == "socks5").then_some(1080))?;
     let login = login.map(|l| format!("{l}@")).unwrap_or_default();
-    format!("{scheme}://{login}{host}")
-        .parse()
-        .map_err(|e: http::uri::InvalidUri| e.to_string())
+    Ok(format!("{scheme}://{login}{host}").parse()?)
 }
 
 /// The scheme in lower case and what follows `://`; `None` without a scheme or a host.
-fn split_scheme(text: &str) -> Result<Option<(String, &str)>, String> {
+fn split_scheme(text: &str) -> Result<Option<(String, &str)>, AddressError> {
     if text.chars().any(char::is_control) {
-        return Err("there is a control character in the address, perhaps a line break".into());
+        return Err(AddressError::ControlCharacter);
     }
     let Some((scheme, rest)) = text.split_once("://") else {
         return Ok(None);
@@ -143,27 +133,25 @@ pub(super) fn proxy_login(proxy: &Uri) -> Option<(String, String)> {
 }
 
 /// Checks a host and its optional port.
-fn validate_host(text: &str, default: Option<u16>) -> Result<String, String> {
+fn validate_host(text: &str, default: Option<u16>) -> Result<String, AddressError> {
     let (host, port) = match text.rfind(':') {
         Some(at) if !text[at..].contains(']') => (&text[..at], &text[at + 1..]),
         _ => (text, ""),
     };
     let number: Option<u16> = match port {
         "" => default,
-        digits if digits.bytes().all(|b| b.is_ascii_digit()) => Some(
-            digits
-                .parse()
-                .map_err(|_| "its port is above 65535".to_owned())?,
-        ),
-        _ => return Err("its port is no number".into()),
+        digits if digits.bytes().all(|b| b.is_ascii_digit()) => {
+            Some(digits.parse().map_err(|_| AddressError::PortRange)?)
+        }
+        _ => return Err(AddressError::Port),
     };
     // Go reads an empty host as this machine.
     let host = if host.is_empty() { "localhost" } else { host };
     if host.contains(char::is_whitespace) {
-        return Err("there is white space in its host".into());
+        return Err(AddressError::WhiteSpace);
     }
     if host.contains(':') && !host.starts_with('[') {
-        return Err("an IPv6 address stands in brackets".into());
+        return Err(AddressError::Ipv6);
     }
     Ok(number.map_or_else(|| host.to_owned(), |n| format!("{host}:{n}")))
 }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::{
     ConnectError, address, credentials, environment,
     kubeconfig::{Cluster, Exec, Kubeconfig, User},
+    kubeconfig_error::ServerError,
     pem,
 };
 
@@ -37,13 +38,16 @@ pub(super) fn prepare_config(
     env: impl Fn(&str) -> Option<String>,
 ) -> Result<PreparedConfig, ConnectError> {
     let name = context.unwrap_or(&kubeconfig.current);
-    let wrong = |place: String, why: String| ConnectError::Kubeconfig { place, why };
+    let wrong = |place: String, why: &dyn ToString| ConnectError::Kubeconfig {
+        place,
+        why: why.to_string(),
+    };
     let here = || format!("context {name}");
     let entry = kubeconfig
         .contexts
         .get(name)
-        .ok_or_else(|| wrong(here(), "there is no such context".into()))?;
-    let missing = || wrong(here(), format!("there is no cluster {:?}", entry.cluster));
+        .ok_or_else(|| wrong(here(), &"there is no such context"))?;
+    let missing = || wrong(here(), &format!("there is no cluster {:?}", entry.cluster));
     let cluster = kubeconfig
         .clusters
         .get(&entry.cluster)
@@ -56,10 +60,10 @@ pub(super) fn prepare_config(
         authority,
         login,
     } = configure_server(cluster, env)
-        .map_err(|why| wrong(format!("cluster {}", entry.cluster), why))?;
+        .map_err(|why| wrong(format!("cluster {}", entry.cluster), &why))?;
     let secure = config.cluster_url.scheme_str() == Some("https");
     let found = credentials::read_credentials(user, secure, login)
-        .map_err(|why| wrong(format!("user {}", entry.user), why))?;
+        .map_err(|why| wrong(format!("user {}", entry.user), &why))?;
     (config.auth_info, config.headers) = (found.auth, found.headers);
     if !entry.namespace.is_empty() {
         config.default_namespace.clone_from(&entry.namespace);
@@ -84,25 +88,18 @@ struct ServerConfig {
 fn configure_server(
     cluster: &Cluster,
     env: impl Fn(&str) -> Option<String>,
-) -> Result<ServerConfig, String> {
+) -> Result<ServerConfig, ServerError> {
     if cluster.server.is_empty() {
-        return Err(
-            "there is no server: `server` is the address of its API, as in https://HOST:6443"
-                .into(),
-        );
+        return Err(ServerError::NoServer);
     }
-    let address =
-        address::parse_address(&cluster.server).map_err(|why| format!("server: {why}"))?;
+    let address = address::parse_address(&cluster.server).map_err(ServerError::Address)?;
     let secure = address.is_secure();
     let mut config = kube::Config::new(address.uri);
     config.disable_compression = cluster.disable_compression;
     config.proxy_url = if cluster.proxy_url.is_empty() {
         environment::proxy_for(&config.cluster_url, env)?
     } else {
-        Some(
-            address::parse_proxy(&cluster.proxy_url, &PROXY_SCHEMES)
-                .map_err(|why| format!("proxy-url: {why}"))?,
-        )
+        Some(address::parse_proxy(&cluster.proxy_url, &PROXY_SCHEMES).map_err(ServerError::Proxy)?)
     };
     let given = pem::load_pem(
         "certificate-authority",
@@ -114,9 +111,7 @@ fn configure_server(
     if secure {
         let named = !cluster.certificate_authority.is_empty() || authority.is_some();
         if cluster.insecure_skip_tls_verify && named {
-            return Err(
-                "insecure-skip-tls-verify and a certificate-authority exclude each other".into(),
-            );
+            return Err(ServerError::InsecureAuthority);
         }
         config.root_cert = authority
             .as_deref()
@@ -125,7 +120,7 @@ fn configure_server(
         config.accept_invalid_certs = cluster.insecure_skip_tls_verify;
         if !cluster.tls_server_name.is_empty() {
             rustls::pki_types::ServerName::try_from(cluster.tls_server_name.as_str())
-                .map_err(|_| "tls-server-name: this is no host name".to_owned())?;
+                .map_err(|_| ServerError::ServerName)?;
             config.tls_server_name = Some(cluster.tls_server_name.clone());
         }
     }

@@ -12,11 +12,12 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
     kubeconfig::{Exec, User},
+    kubeconfig_error::{NamedFileError, PemError, PluginConfigError, TokenError, UserError},
     pem,
 };
 
 /// API versions of a login plugin's answer. The older one may omit `interactiveMode`.
-const PLUGIN_VERSIONS: [&str; 2] = [
+pub(super) const PLUGIN_VERSIONS: [&str; 2] = [
     "client.authentication.k8s.io/v1",
     "client.authentication.k8s.io/v1beta1",
 ];
@@ -52,7 +53,7 @@ pub(super) fn read_credentials(
     user: &User,
     secure: bool,
     login: Option<(String, String)>,
-) -> Result<Credentials, String> {
+) -> Result<Credentials, UserError> {
     validate_user(user)?;
     let mut found = Credentials {
         headers: impersonation_headers(user)?,
@@ -84,11 +85,7 @@ pub(super) fn read_credentials(
             .and_then(|token| token_expiry(token))
             .is_some_and(|at| at <= Timestamp::now())
         {
-            return Err(
-                "auth-provider: its id-token has expired, and is not renewed here: kubectl does, and writes the \
-                        new one into the file (`kubectl version`), or use kubelogin under exec"
-                    .into(),
-            );
+            return Err(UserError::ExpiredIdToken);
         }
         let config = provider.config.clone().into_iter().collect();
         found.auth.auth_provider = Some(AuthProviderConfig {
@@ -103,47 +100,40 @@ pub(super) fn read_credentials(
 }
 
 /// Checks that a token can be sent in a header.
-pub(in crate::cluster) fn check_token(token: &str) -> Result<(), String> {
-    header_value(token)
-        .map(|_| ())
-        .map_err(|()| "there is a control character in the token, perhaps a line break".into())
+pub(in crate::cluster) fn check_token(token: &str) -> Result<(), TokenError> {
+    header_value(token).map(drop).map_err(|()| TokenError)
 }
 
 /// Refuses contradictory settings, as `clientcmd.validateAuthInfo` does.
-fn validate_user(user: &User) -> Result<(), String> {
+fn validate_user(user: &User) -> Result<(), UserError> {
     let has_basic = !user.username.is_empty() || !user.password.is_empty();
     if !user.token.is_empty() && has_basic
         || !user.token_file.is_empty() && !user.username.is_empty()
     {
-        return Err("both a token and a user name; one of them".into());
+        return Err(UserError::TokenAndUser);
     }
     let acts = !user.impersonate_uid.is_empty()
         || !user.impersonate_groups.is_empty()
         || !user.impersonate_extra.is_empty();
     if acts && user.impersonate.is_empty() {
-        return Err("as-uid, as-groups and as-user-extra need `as`".into());
+        return Err(UserError::ImpersonatesNobody);
     }
     if let Some(provider) = &user.auth_provider {
         if user.exec.is_some() {
-            return Err("both exec and auth-provider; one of them".into());
+            return Err(UserError::PluginAndProvider);
         }
         if provider.name != "oidc" {
-            let name = &provider.name;
-            return Err(format!(
-                "auth-provider: {name:?} is no more, in kubectl neither: only oidc is left. Put its login plugin under \
-                 exec (gke-gcloud-auth-plugin, kubelogin)"
-            ));
+            return Err(UserError::Provider(provider.name.clone()));
         }
         let Some(token) = provider.config.get("id-token") else {
-            return Err(
-                "auth-provider: there is no id-token: log in outside, as for kubectl".into(),
-            );
+            return Err(UserError::NoIdToken);
         };
-        check_token(token).map_err(|why| format!("auth-provider: {why}"))?;
+        check_token(token).map_err(UserError::IdToken)?;
     }
-    user.exec.as_ref().map_or(Ok(()), |exec| {
-        check_plugin(exec).map_err(|why| format!("exec: {why}"))
-    })
+    if let Some(exec) = &user.exec {
+        check_plugin(exec)?;
+    }
+    Ok(())
 }
 
 /// Expiry of a token that is a JWT.
@@ -155,47 +145,43 @@ fn token_expiry(token: &str) -> Option<Timestamp> {
     Timestamp::from_second(claims["exp"].as_f64()? as i64).ok()
 }
 
-fn check_plugin(exec: &Exec) -> Result<(), String> {
+fn check_plugin(exec: &Exec) -> Result<(), PluginConfigError> {
     if exec.command.is_empty() {
-        return Err("there is no command".into());
+        return Err(PluginConfigError::NoCommand);
     }
     if !PLUGIN_VERSIONS.contains(&exec.api_version.as_str()) {
-        return Err(format!(
-            "apiVersion is one of {}",
-            PLUGIN_VERSIONS.join(", ")
-        ));
+        return Err(PluginConfigError::ApiVersion);
     }
     let nul = |text: &str| text.contains('\0');
     if nul(&exec.command) || exec.args.iter().any(|a| nul(a)) {
-        return Err("there is a zero byte in the command".into());
+        return Err(PluginConfigError::ZeroByte);
     }
     let wrong = |v: &super::kubeconfig::Variable| {
         v.name.is_empty() || v.name.contains(['=', '\0']) || nul(&v.value)
     };
     if exec.env.iter().any(wrong) {
-        return Err("an entry of env has no name, or one that no variable can have".into());
+        return Err(PluginConfigError::Variable);
     }
     match exec.interactive_mode.as_str() {
-        "" if exec.api_version == PLUGIN_VERSIONS[0] => Err("interactiveMode is missing".into()),
+        "" if exec.api_version == PLUGIN_VERSIONS[0] => Err(PluginConfigError::NoInteractiveMode),
         "" | "Never" | "IfAvailable" => Ok(()),
-        "Always" => {
-            Err("the plugin wants a terminal (interactiveMode: Always), and gets none here; log in outside".into())
-        }
-        _ => Err("interactiveMode is one of Never, IfAvailable, Always".into()),
+        "Always" => Err(PluginConfigError::WantsTerminal),
+        _ => Err(PluginConfigError::InteractiveMode),
     }
 }
 
 /// The token; a token file wins if it is not empty.
-fn read_token(user: &User) -> Result<Option<String>, String> {
+fn read_token(user: &User) -> Result<Option<String>, UserError> {
     let mut token = user.token.clone();
     if !user.token_file.is_empty() {
         match std::fs::read_to_string(&user.token_file) {
             Ok(text) if !text.trim().is_empty() => text.trim().clone_into(&mut token),
-            Err(why) if token.is_empty() => {
-                return Err(format!("tokenFile {}: {why}", user.token_file));
+            Err(source) if token.is_empty() => {
+                let path = user.token_file.clone();
+                return Err(UserError::TokenFile { path, source });
             }
             Ok(_) if token.is_empty() => {
-                return Err(format!("tokenFile {} is empty", user.token_file));
+                return Err(UserError::EmptyTokenFile(user.token_file.clone()));
             }
             // client-go then uses the inline token.
             _ => {}
@@ -209,7 +195,7 @@ fn read_token(user: &User) -> Result<Option<String>, String> {
 }
 
 /// Certificate and key as base64 of PEM, or `None`.
-fn read_identity(user: &User) -> Result<Option<(String, String)>, String> {
+fn read_identity(user: &User) -> Result<Option<(String, String)>, UserError> {
     let certificate = pem::load_pem(
         "client-certificate",
         &user.client_certificate_data,
@@ -220,20 +206,19 @@ fn read_identity(user: &User) -> Result<Option<(String, String)>, String> {
         return Ok(None);
     };
     if !user.client_key.is_empty() && !user.client_key_data.is_empty() {
-        return Err("both client-key and client-key-data; one of them".into());
+        return Err(PemError::Twice("client-key").into());
     }
     let key = pem::load_pem("client-key", &user.client_key_data, &user.client_key)?;
-    let key = key.ok_or("client-certificate without client-key")?;
-    pem::encode_identity(&certificate, &key).map(Some)
+    let key = key.ok_or(UserError::NoKey)?;
+    let identity = pem::encode_identity(&certificate, &key).map_err(PemError::from)?;
+    Ok(Some(identity))
 }
 
-fn impersonation_headers(user: &User) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
+fn impersonation_headers(user: &User) -> Result<Vec<(HeaderName, HeaderValue)>, UserError> {
     if user.impersonate.is_empty() {
         return Ok(vec![]);
     }
-    let value = |field: &str, text: &str| {
-        header_value(text).map_err(|()| format!("{field}: there is a control character in it"))
-    };
+    let value = |field, text: &str| header_value(text).map_err(|()| UserError::HeaderValue(field));
     let mut all = vec![(
         HeaderName::from_static("impersonate-user"),
         value("as", &user.impersonate)?,
@@ -256,7 +241,7 @@ fn impersonation_headers(user: &User) -> Result<Vec<(HeaderName, HeaderValue)>, 
             utf8_percent_encode(key, HEADER_NAME_CHARS)
         )
         .to_lowercase();
-        let name = HeaderName::try_from(name).map_err(|e| format!("as-user-extra: {e}"))?;
+        let name = HeaderName::try_from(name)?;
         for text in values {
             all.push((name.clone(), value("as-user-extra", text)?));
         }
@@ -269,6 +254,10 @@ fn header_value(text: &str) -> Result<HeaderValue, ()> {
 }
 
 /// Reads a file that a kubeconfig names; errors name the field and the path.
-pub(super) fn read_file(field: &str, path: &str) -> Result<Vec<u8>, String> {
-    std::fs::read(Path::new(path)).map_err(|why| format!("{field} {path}: {why}"))
+pub(super) fn read_file(field: &'static str, path: &str) -> Result<Vec<u8>, NamedFileError> {
+    std::fs::read(Path::new(path)).map_err(|source| NamedFileError {
+        field,
+        path: path.to_owned(),
+        source,
+    })
 }

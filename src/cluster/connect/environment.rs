@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use http::Uri;
 
-use super::address;
+use super::{address, kubeconfig_error::ProxyVariableError};
 
 const SCHEMES: [&str; 4] = ["http", "https", "socks5", "socks5h"];
 
@@ -13,7 +13,7 @@ const SCHEMES: [&str; 4] = ["http", "https", "socks5", "socks5h"];
 pub(super) fn proxy_for(
     server: &Uri,
     env: impl Fn(&str) -> Option<String>,
-) -> Result<Option<Uri>, String> {
+) -> Result<Option<Uri>, ProxyVariableError> {
     let get = |name: &'static str| {
         [name.to_owned(), name.to_lowercase()]
             .into_iter()
@@ -37,7 +37,10 @@ pub(super) fn proxy_for(
     };
     address::parse_proxy(&whole, &SCHEMES)
         .map(Some)
-        .map_err(|why| format!("${name}: {why}"))
+        .map_err(|source| ProxyVariableError {
+            variable: name,
+            source,
+        })
 }
 
 fn uses_proxy(server: &Uri, exceptions: &str) -> bool {
@@ -135,7 +138,9 @@ mod tests {
                 .find(|(n, _)| *n == name)
                 .map(|(_, v)| (*v).to_owned())
         };
-        proxy_for(&server.parse().unwrap(), env).map(|found| found.map(|u| u.to_string()))
+        proxy_for(&server.parse().unwrap(), env)
+            .map(|found| found.map(|u| u.to_string()))
+            .map_err(|e| e.to_string())
     }
 
     #[test]

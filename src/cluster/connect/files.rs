@@ -70,13 +70,13 @@ fn read_and_merge(paths: &[PathBuf]) -> Result<Kubeconfig, ConnectError> {
         if paths.len() > 1 && !path.exists() {
             continue;
         }
-        let named = |why: String| ConnectError::Kubeconfig {
+        let named = |why: &dyn ToString| ConnectError::Kubeconfig {
             place: path.display().to_string(),
-            why,
+            why: why.to_string(),
         };
-        let bytes = std::fs::read(path).map_err(|why| named(why.to_string()))?;
-        let one =
-            Kubeconfig::parse(&bytes, path.parent().unwrap_or(Path::new(""))).map_err(named)?;
+        let bytes = std::fs::read(path).map_err(|why| named(&why))?;
+        let one = Kubeconfig::parse(&bytes, path.parent().unwrap_or(Path::new("")))
+            .map_err(|why| named(&why))?;
         match &mut merged {
             None => merged = Some(one),
             Some(merged) => merged.merge(one),

@@ -14,6 +14,7 @@ use base64::{
 use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::Value;
 
+use super::kubeconfig_error::KubeconfigError;
 use crate::domain::yaml;
 
 /// Name of the cluster extension whose content is passed to the login plugin.
@@ -168,25 +169,28 @@ struct NamedContext {
 
 impl Kubeconfig {
     /// Parses a file in the folder `dir`. Errors name the place in the file and show no values.
-    pub(super) fn parse(bytes: &[u8], dir: &Path) -> Result<Self, String> {
+    pub(super) fn parse(bytes: &[u8], dir: &Path) -> Result<Self, KubeconfigError> {
         let text = decode_text(bytes)?;
-        let mut value = yaml::first_document(&text).map_err(|(line, column, why)| {
-            format!("line {line}, column {column}: {}", redact_values(&why))
-        })?;
+        let mut value =
+            yaml::first_document(&text).map_err(|(line, column, why)| KubeconfigError::Yaml {
+                line,
+                column,
+                reason: redact_values(&why),
+            })?;
         drop_nulls(&mut value);
         let written: Written = match value {
             Value::Null => Written::default(),
-            Value::Object(_) => serde_path_to_error::deserialize(value)
-                .map_err(|e| format!("{}: {}", e.path(), redact_values(&e.inner().to_string())))?,
-            _ => {
-                return Err(
-                    "this is no kubeconfig: a map with clusters, users and contexts".into(),
-                );
+            Value::Object(_) => {
+                serde_path_to_error::deserialize(value).map_err(|e| KubeconfigError::Field {
+                    path: e.path().to_string(),
+                    reason: redact_values(&e.inner().to_string()),
+                })?
             }
+            _ => return Err(KubeconfigError::NoMap),
         };
         let unlike = |is: &str, want: &str| !is.is_empty() && is != want;
         if unlike(&written.kind, "Config") || unlike(&written.api_version, "v1") {
-            return Err("this is no kubeconfig: its kind is Config of apiVersion v1".into());
+            return Err(KubeconfigError::Kind);
         }
         let mut known = Self {
             current: written.current,
@@ -248,10 +252,10 @@ impl Kubeconfig {
 }
 
 /// Decodes UTF-8, or UTF-16 with a byte order mark.
-fn decode_text(bytes: &[u8]) -> Result<String, String> {
+fn decode_text(bytes: &[u8]) -> Result<String, KubeconfigError> {
     let wide = |of: fn([u8; 2]) -> u16, rest: &[u8]| {
         let units: Vec<u16> = rest.chunks_exact(2).map(|c| of([c[0], c[1]])).collect();
-        String::from_utf16(&units).map_err(|_| "this is no UTF-16 text".to_owned())
+        String::from_utf16(&units).map_err(|_| KubeconfigError::Utf16)
     };
     match bytes {
         [0xFF, 0xFE, rest @ ..] => wide(u16::from_le_bytes, rest),
@@ -264,7 +268,7 @@ fn decode_text(bytes: &[u8]) -> Result<String, String> {
                     .filter(|b| **b == b'\n')
                     .count()
                     + 1;
-                Err(format!("line {line}: this is no UTF-8 text"))
+                Err(KubeconfigError::Utf8 { line })
             }
         },
     }
@@ -272,12 +276,12 @@ fn decode_text(bytes: &[u8]) -> Result<String, String> {
 
 fn insert_unique<T>(
     to: &mut BTreeMap<String, T>,
-    list: &str,
+    list: &'static str,
     entries: impl Iterator<Item = (String, T)>,
-) -> Result<(), String> {
+) -> Result<(), KubeconfigError> {
     for (name, entry) in entries {
         if to.contains_key(&name) {
-            return Err(format!("{list}: there are two of the name {name:?}"));
+            return Err(KubeconfigError::Duplicate { list, name });
         }
         to.insert(name, entry);
     }

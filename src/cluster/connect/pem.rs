@@ -10,27 +10,34 @@ use rustls::{
     },
 };
 
-use super::credentials::read_file;
+use super::{
+    credentials::read_file,
+    kubeconfig_error::{IdentityError, PemError},
+};
 
 /// The inline data, or the content of the named file. Both at once is an error, as for kubectl.
-pub(super) fn load_pem(field: &str, data: &[u8], path: &str) -> Result<Option<Vec<u8>>, String> {
+pub(super) fn load_pem(
+    field: &'static str,
+    data: &[u8],
+    path: &str,
+) -> Result<Option<Vec<u8>>, PemError> {
     match (data.is_empty(), path.is_empty()) {
-        (false, false) => Err(format!("both {field} and {field}-data; one of them")),
+        (false, false) => Err(PemError::Twice(field)),
         (false, true) => Ok(Some(data.to_owned())),
-        (true, false) => read_file(field, path).map(Some),
+        (true, false) => Ok(Some(read_file(field, path)?)),
         (true, true) => Ok(None),
     }
 }
 
 /// The certificate authorities, each in DER.
-pub(super) fn parse_authorities(pem: &[u8]) -> Result<Vec<Vec<u8>>, String> {
+pub(super) fn parse_authorities(pem: &[u8]) -> Result<Vec<Vec<u8>>, PemError> {
     let usable = |der: &CertificateDer<'static>| RootCertStore::empty().add(der.clone()).is_ok();
     let found: Vec<Vec<u8>> = parse_certificates(pem)
         .filter(usable)
         .map(|der| der.to_vec())
         .collect();
     if found.is_empty() {
-        Err("certificate-authority: there is no certificate in it".into())
+        Err(PemError::NoAuthority)
     } else {
         Ok(found)
     }
@@ -40,23 +47,22 @@ pub(super) fn parse_authorities(pem: &[u8]) -> Result<Vec<Vec<u8>>, String> {
 pub(in crate::cluster) fn encode_identity(
     certificate: &[u8],
     key: &[u8],
-) -> Result<(String, String), String> {
+) -> Result<(String, String), IdentityError> {
     let chain: Vec<CertificateDer<'static>> = parse_certificates(certificate).collect();
     if chain.is_empty() {
-        return Err("client-certificate: there is no certificate in it".into());
+        return Err(IdentityError::NoCertificate);
     }
-    let key = PrivateKeyDer::from_pem_slice(key)
-        .map_err(|_| "client-key: there is no private key in it".to_owned())?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| IdentityError::NoKey)?;
     let kind = match &key {
         PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",
         PrivateKeyDer::Sec1(_) => "EC PRIVATE KEY",
         _ => "PRIVATE KEY",
     };
-    let signing = rustls::crypto::ring::sign::any_supported_type(&key)
-        .map_err(|_| "client-key: a key of this kind cannot be used".to_owned())?;
+    let signing =
+        rustls::crypto::ring::sign::any_supported_type(&key).map_err(|_| IdentityError::KeyKind)?;
     rustls::sign::CertifiedKey::new(chain.clone(), signing)
         .keys_match()
-        .map_err(|_| "client-key is not the key of client-certificate".to_owned())?;
+        .map_err(|_| IdentityError::Mismatch)?;
     let certificates: String = chain
         .iter()
         .map(|der| pem_block("CERTIFICATE", der))

@@ -17,9 +17,9 @@ fn whole(cluster: &str, user: &str) -> String {
     )
 }
 
-fn read(text: impl AsRef<[u8]>, dir: &Path) -> Result<PreparedConfig, String> {
+fn read(text: impl AsRef<[u8]>, dir: &Path) -> Result<PreparedConfig, Box<dyn std::error::Error>> {
     let known = Kubeconfig::parse(text.as_ref(), dir)?;
-    config::prepare_config(&known, None, |_| None).map_err(|e| e.to_string())
+    Ok(config::prepare_config(&known, None, |_| None)?)
 }
 
 fn usable(cluster: &str, user: &str) -> PreparedConfig {
@@ -31,6 +31,7 @@ fn refused(cluster: &str, user: &str) -> String {
     read(whole(cluster, user), Path::new("/nowhere"))
         .err()
         .unwrap_or_else(|| panic!("taken: {cluster} {user}"))
+        .to_string()
 }
 
 /// Makes a client: every prepared configuration must allow that without a panic.
@@ -93,7 +94,7 @@ fn a_server_is_a_url_or_a_host_by_http() {
     ];
     for server in wrong {
         match read(whole(&format!("server: {server}"), ""), Path::new("/")) {
-            Err(told) => assert!(told.contains("cluster k: "), "{server}: {told}"),
+            Err(told) => assert!(told.to_string().contains("cluster k: "), "{server}: {told}"),
             // A host that cannot be resolved becomes an error when connecting; nothing panics.
             Ok(found) => tokio_test(|| drop(dial(found))),
         }
@@ -319,7 +320,8 @@ fn credentials_go_in_kubectls_order() {
     for (user, says) in wrong {
         let told = read(whole(SECURE, user), dir.path())
             .err()
-            .unwrap_or_else(|| panic!("taken: {user}"));
+            .unwrap_or_else(|| panic!("taken: {user}"))
+            .to_string();
         assert!(
             told.starts_with("user u: ") && told.contains(says),
             "{user}: {told}"
@@ -528,7 +530,8 @@ fn texts_are_read_as_kubectl_reads_them() {
     for (text, says) in wrong {
         let told = read(text, Path::new("/"))
             .err()
-            .unwrap_or_else(|| panic!("taken: {text}"));
+            .unwrap_or_else(|| panic!("taken: {text}"))
+            .to_string();
         assert!(
             told.contains(says) && !told.contains("sesame"),
             "{text}: {told}"
@@ -538,6 +541,7 @@ fn texts_are_read_as_kubectl_reads_them() {
         read([0xC3, 0x28], Path::new("/"))
             .err()
             .unwrap()
+            .to_string()
             .contains("UTF-8")
     );
 }

@@ -8,7 +8,10 @@ use tokio::sync::watch;
 
 use super::{HopUpdate, Outbox};
 use crate::{
-    cluster::{meter::jitter, trace_stores::TraceStoreClient},
+    cluster::{
+        meter::jitter,
+        trace_stores::{StoreError, TraceStoreClient},
+    },
     domain::{hop_logs::GroupTraceStore, world::World},
 };
 
@@ -38,7 +41,7 @@ pub(super) async fn poll_store(
                 POLL_INTERVAL
             }
             Err(why) => {
-                out.report_problem(&why);
+                out.report_problem(&why.to_string());
                 (pause * 2).min(MAX_POLL_INTERVAL)
             }
         };
@@ -51,12 +54,11 @@ async fn query_recent(
     of: &GroupTraceStore,
     world: &World,
     out: &Outbox,
-) -> Result<(), String> {
+) -> Result<(), StoreError> {
     let Some(group) = world.groups.get(&of.group) else {
         return Ok(());
     };
-    let store =
-        TraceStoreClient::from_source(&of.source, group, client).map_err(|e| e.to_string())?;
+    let store = TraceStoreClient::from_source(&of.source, group, client)?;
     let Some(store) = store else { return Ok(()) };
     let now = Timestamp::now();
     let since = now.checked_sub(LOOKBACK).unwrap_or(now);
@@ -68,26 +70,20 @@ async fn query_recent(
     tags.sort_unstable();
     tags.dedup();
     for tag in tags {
-        for span in store
-            .recent_traces(tag, since, now, MOST_TRACES)
-            .await
-            .map_err(|e| e.to_string())?
-        {
+        for span in store.recent_traces(tag, since, now, MOST_TRACES).await? {
             out.send(HopUpdate::Span(Box::new(span)));
         }
     }
     Ok(())
 }
 
-/// Queries a trace that does not exist; `Err` says why the store cannot be queried.
-pub(super) async fn check_store(client: &Client, of: &GroupTraceStore) -> Result<(), String> {
+/// Checks that the store can be queried, by a trace that does not exist.
+pub(super) async fn check_store(client: &Client, of: &GroupTraceStore) -> Result<(), StoreError> {
     let group = crate::api::LaneGroup::new(&of.group, crate::api::LaneGroupSpec::default());
-    let store =
-        TraceStoreClient::from_source(&of.source, &group, client).map_err(|e| e.to_string())?;
+    let store = TraceStoreClient::from_source(&of.source, &group, client)?;
     let Some(store) = store else { return Ok(()) };
     store
         .fetch_trace("00000000000000000000000000000001")
         .await
         .map(drop)
-        .map_err(|e| e.to_string())
 }

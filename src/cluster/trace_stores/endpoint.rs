@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use kube::client::Body;
 use serde_json::Value;
 
-use crate::{cluster::proxy::Proxy, domain::text::Clean};
+use crate::{cluster::proxy::Proxy, domain::text::Clean, otlp::decode::Malformed};
 
 /// Timeout of a request.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
@@ -69,6 +69,36 @@ pub enum StoreError {
     },
 }
 
+/// A store's URL cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StoreUrlError {
+    #[error("url {url:?}: {source}")]
+    Invalid {
+        url: String,
+        source: http::uri::InvalidUri,
+    },
+    #[error("url {0:?}: write it as http://HOST:PORT")]
+    NoHttp(String),
+    #[error(transparent)]
+    Client(#[from] reqwest::Error),
+}
+
+/// A store's answer does not match its API.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AnswerError {
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    #[error(transparent)]
+    Protobuf(#[from] prost::DecodeError),
+    #[error(transparent)]
+    Otlp(#[from] Malformed),
+    /// An error in the answer, in the store's words.
+    #[error("{0}")]
+    Told(Clean),
+    #[error("its answer holds no data")]
+    NoData,
+}
+
 /// A complete answer.
 #[derive(Debug)]
 pub(super) struct StoreAnswer {
@@ -92,18 +122,25 @@ pub(super) struct StoreEndpoint {
 }
 
 impl StoreEndpoint {
-    pub(super) fn new_direct(store: &'static str, url: &str, base: String) -> Result<Self, String> {
+    pub(super) fn new_direct(
+        store: &'static str,
+        url: &str,
+        base: String,
+    ) -> Result<Self, StoreUrlError> {
         let url = url.trim_end_matches('/');
-        let parsed: http::Uri = url.parse().map_err(|e| format!("url {url:?}: {e}"))?;
+        let parsed: http::Uri = url.parse().map_err(|source| StoreUrlError::Invalid {
+            url: url.to_owned(),
+            source,
+        })?;
         if !matches!(parsed.scheme_str(), Some("http" | "https"))
             || parsed.host().is_none_or(str::is_empty)
         {
-            return Err(format!("url {url:?}: write it as http://HOST:PORT"));
+            return Err(StoreUrlError::NoHttp(url.to_owned()));
         }
         let client = reqwest::Client::builder()
             .timeout(ANSWER_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none());
-        let client = client.build().map_err(|e| e.to_string())?;
+        let client = client.build()?;
         // A password in the URL is for the store, not for readers of messages.
         let place = format!(
             "{}://{}",
@@ -252,7 +289,7 @@ impl StoreEndpoint {
                 let answer = proxy
                     .send_body(request)
                     .await
-                    .map_err(|why| self.unreachable_error(why))?;
+                    .map_err(|e| self.unreachable_error(e.to_string()))?;
                 let (head, body) = answer.into_parts();
                 Ok((
                     head.status,

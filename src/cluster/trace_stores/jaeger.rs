@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{MOST_SPANS, StoreError, TraceStoreClient, pad_trace_id};
+use super::{MOST_SPANS, StoreError, TraceStoreClient, endpoint::AnswerError, pad_trace_id};
 use crate::{
     domain::span::{Source, Span, Tag},
     otlp::decode::Decoder,
@@ -137,14 +137,12 @@ async fn query_spans(
     parse_answer(&decoder, &answer.bytes).map_err(|why| store.endpoint.unreadable_error(why))
 }
 
-fn parse_answer(decoder: &Decoder<'_>, bytes: &[u8]) -> Result<Vec<Span>, String> {
+fn parse_answer(decoder: &Decoder<'_>, bytes: &[u8]) -> Result<Vec<Span>, AnswerError> {
     let mut spans = vec![];
     // Long answers come as several JSON objects, one after another.
     for part in serde_json::Deserializer::from_slice(bytes).into_iter::<Part>() {
-        let part = part.map_err(|e| e.to_string())?;
-        let decoded = decoder
-            .decode_traces_json(part.result.to_string().as_bytes())
-            .map_err(|e| e.to_string())?;
+        let part = part?;
+        let decoded = decoder.decode_traces_json(part.result.to_string().as_bytes())?;
         spans.extend(decoded.spans);
     }
     Ok(spans)

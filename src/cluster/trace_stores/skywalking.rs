@@ -15,7 +15,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value as Json, json};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{MOST_SPANS, StoreError, TraceStoreClient};
+use super::{MOST_SPANS, StoreError, TraceStoreClient, endpoint::AnswerError};
 use crate::{
     domain::{
         hop::truncate_text,
@@ -138,15 +138,15 @@ async fn query_graphql<T: DeserializeOwned>(
     parse_data(&answer.bytes).map_err(|why| store.endpoint.unreadable_error(why))
 }
 
-fn parse_data<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
-    let response: Response<T> = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+fn parse_data<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, AnswerError> {
+    let response: Response<T> = serde_json::from_slice(bytes)?;
     let problem = response
         .errors
         .and_then(|errors| errors.into_iter().next())
         .map(|problem| problem.message);
     response
         .data
-        .ok_or_else(|| problem.unwrap_or_else(|| "its answer holds no data".into()))
+        .ok_or_else(|| problem.map_or(AnswerError::NoData, |told| AnswerError::Told(told.into())))
 }
 
 /// Ids of traces with this tag.
@@ -394,7 +394,7 @@ mod tests {
     fn what_it_says_is_wrong_is_told() {
         let why =
             parse_data::<Search>(br#"{"data":null,"errors":[{"message":"no such field"}]}"#).err();
-        assert_eq!(why.as_deref(), Some("no such field"));
+        assert_eq!(why.map(|e| e.to_string()).as_deref(), Some("no such field"));
         assert!(parse_data::<Search>(b"{}").is_err() && parse_data::<Search>(b"<html>").is_err());
     }
 }

@@ -10,7 +10,11 @@ use prost::Message;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{MOST_SPANS, StoreError, TraceStoreClient, endpoint::quote_traceql, pad_trace_id};
+use super::{
+    MOST_SPANS, StoreError, TraceStoreClient,
+    endpoint::{AnswerError, quote_traceql},
+    pad_trace_id,
+};
 use crate::{
     domain::span::{Source, Span},
     otlp::decode::Decoder,
@@ -123,30 +127,22 @@ fn decode_protobuf(
     decoder: &Decoder<'_>,
     bytes: &[u8],
     wrapped: bool,
-) -> Result<Vec<Span>, String> {
+) -> Result<Vec<Span>, AnswerError> {
     let trace = match wrapped {
-        true => TraceById::decode(bytes)
-            .map_err(|e| e.to_string())?
-            .trace
-            .unwrap_or_default(),
+        true => TraceById::decode(bytes)?.trace.unwrap_or_default(),
         false => bytes.to_vec(),
     };
-    decoder
-        .decode_traces(&trace)
-        .map(|decoded| decoded.spans)
-        .map_err(|e| e.to_string())
+    Ok(decoder.decode_traces(&trace)?.spans)
 }
 
-fn decode_json(decoder: &Decoder<'_>, bytes: &[u8]) -> Result<Vec<Span>, String> {
-    let mut answer: Value = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+fn decode_json(decoder: &Decoder<'_>, bytes: &[u8]) -> Result<Vec<Span>, AnswerError> {
+    let mut answer: Value = serde_json::from_slice(bytes)?;
     let trace = match answer.get_mut("trace") {
         Some(trace) => trace.take(),
         None => answer,
     };
-    decoder
-        .decode_traces_json(trace.to_string().as_bytes())
-        .map(|decoded| decoded.spans)
-        .map_err(|e| e.to_string())
+    let decoded = decoder.decode_traces_json(trace.to_string().as_bytes())?;
+    Ok(decoded.spans)
 }
 
 #[cfg(test)]
