@@ -217,105 +217,135 @@ pub fn apply_to_control(
         .iter()
         .find(|t| t.name == *of)
         .map_or(task.phase, |t| t.phase);
-    let news = if told == task.phase {
-        String::new()
-    } else {
-        describe_last_intent(release)
-    };
-    let nothing = |word: &str| {
-        refused(format!(
-            "task {of} of {name} is {:?}{news}: there is nothing to {word}",
-            task.phase
-        ))
+    let target = TargetTask {
+        release,
+        name: &name,
+        task,
+        told,
     };
     match wish {
-        ReleaseIntent::Allow { batch, .. } => {
-            if told.is_passed() || matches!(task.phase, TaskPhase::Aborted | TaskPhase::Skipped) {
-                return nothing("let through");
-            }
-            if !matches!(task.kind, TaskKind::Proceed | TaskKind::Deploy) {
-                return refused(format!(
-                    "task {of} is of kind {}: it waits for nobody's key",
-                    task.kind
-                ));
-            }
-            let last = task.batches.len();
-            if task.kind == TaskKind::Deploy && last > 0 && *batch as usize > last {
-                return refused(format!("task {of} has {last} batches, not {batch}"));
-            }
-            if control.paused {
-                return refused(format!(
-                    "release {name} is paused{}: resume it first",
-                    describe_last_intent(release)
-                ));
-            }
-            let level = control.allow.entry(of.clone()).or_default();
-            if *level >= *batch {
-                // Two people at one gate: tell the second that the first was faster.
-                let what = if task.kind == TaskKind::Proceed {
-                    format!("{of} of {name}")
-                } else {
-                    format!("batch {batch} of {of}")
-                };
-                return Err(Refusal::TooLate(
-                    what,
-                    format!("it is let through already{}", describe_last_intent(release)),
-                ));
-            }
-            *level = *batch;
-            Ok(if task.kind == TaskKind::Proceed {
-                format!("let {of} through")
+        ReleaseIntent::Allow { batch, .. } => target.let_through(*batch, control),
+        ReleaseIntent::Retry { force, .. } => target.retry(*force, control),
+        _ => target.skip(control),
+    }
+}
+
+/// The task that an intent is about.
+struct TargetTask<'a> {
+    release: &'a Release,
+    /// Name of the release.
+    name: &'a str,
+    /// As it will be when the engine has seen all intents so far.
+    task: &'a TaskStatus,
+    /// Phase that the engine has reported.
+    told: TaskPhase,
+}
+
+impl TargetTask<'_> {
+    fn refuse_idle(&self, word: &str) -> Result<String, Refusal> {
+        let Self { name, task, .. } = self;
+        let news = if self.told == task.phase {
+            String::new()
+        } else {
+            describe_last_intent(self.release)
+        };
+        Err(Refusal::NotApplicable(format!(
+            "task {} of {name} is {:?}{news}: there is nothing to {word}",
+            task.name, task.phase
+        )))
+    }
+
+    fn let_through(&self, batch: u32, control: &mut Control) -> Result<String, Refusal> {
+        let refused = |why: String| Err(Refusal::NotApplicable(why));
+        let Self { name, task, .. } = self;
+        let of = &task.name;
+        if self.told.is_passed() || matches!(task.phase, TaskPhase::Aborted | TaskPhase::Skipped) {
+            return self.refuse_idle("let through");
+        }
+        if !matches!(task.kind, TaskKind::Proceed | TaskKind::Deploy) {
+            return refused(format!(
+                "task {of} is of kind {}: it waits for nobody's key",
+                task.kind
+            ));
+        }
+        let last = task.batches.len();
+        if task.kind == TaskKind::Deploy && last > 0 && batch as usize > last {
+            return refused(format!("task {of} has {last} batches, not {batch}"));
+        }
+        let asked = describe_last_intent(self.release);
+        if control.paused {
+            return refused(format!("release {name} is paused{asked}: resume it first"));
+        }
+        let level = control.allow.entry(of.clone()).or_default();
+        if *level >= batch {
+            // Two people at one gate: tell the second that the first was faster.
+            let what = if task.kind == TaskKind::Proceed {
+                format!("{of} of {name}")
             } else {
-                format!("let batch {batch} of {of} through")
-            })
+                format!("batch {batch} of {of}")
+            };
+            return Err(Refusal::TooLate(
+                what,
+                format!("it is let through already{asked}"),
+            ));
         }
-        ReleaseIntent::Retry { force, .. } => {
-            // A repeated retry counts once.
-            if task.phase != TaskPhase::Failed
-                && !(told == TaskPhase::Failed && is_retried_in(release, of))
-            {
-                return nothing("retry");
-            }
-            // One retry for each attempt so far.
-            let retries = task.attempt.max(1);
-            if retries > MAX_RETRIES {
-                return refused(format!(
-                    "task {of} of {name} was tried {retries} times, and is not tried again: abort"
-                ));
-            }
-            control.retry.insert(of.clone(), retries);
-            if *force {
-                control.take_over.insert(of.clone(), retries + 1);
-            }
-            Ok(format!(
-                "retry {of}{}",
-                if *force {
-                    ", taking over what conflicts"
-                } else {
-                    ""
-                }
-            ))
+        *level = batch;
+        Ok(if task.kind == TaskKind::Proceed {
+            format!("let {of} through")
+        } else {
+            format!("let batch {batch} of {of} through")
+        })
+    }
+
+    fn retry(&self, force: bool, control: &mut Control) -> Result<String, Refusal> {
+        let Self { name, task, .. } = self;
+        let of = &task.name;
+        // A repeated retry counts once.
+        if task.phase != TaskPhase::Failed
+            && !(self.told == TaskPhase::Failed && is_retried_in(self.release, of))
+        {
+            return self.refuse_idle("retry");
         }
-        _ => {
-            if task.kind == TaskKind::Approval {
-                return refused(format!(
-                    "task {of} of {name} is an approval, which cannot be skipped: approve it, or abort"
-                ));
-            }
-            let again = task.phase == TaskPhase::Skipped && told != TaskPhase::Skipped;
-            if !again
-                && !matches!(
-                    task.phase,
-                    TaskPhase::Failed | TaskPhase::Waiting | TaskPhase::Paused
-                )
-            {
-                return nothing("skip");
-            }
-            if !control.skip.contains(of) {
-                control.skip.push(of.clone());
-            }
-            Ok(format!("skip {of}"))
+        // One retry for each attempt so far.
+        let retries = task.attempt.max(1);
+        if retries > MAX_RETRIES {
+            return Err(Refusal::NotApplicable(format!(
+                "task {of} of {name} was tried {retries} times, and is not tried again: abort"
+            )));
         }
+        control.retry.insert(of.clone(), retries);
+        if force {
+            control.take_over.insert(of.clone(), retries + 1);
+        }
+        let how = if force {
+            ", taking over what conflicts"
+        } else {
+            ""
+        };
+        Ok(format!("retry {of}{how}"))
+    }
+
+    fn skip(&self, control: &mut Control) -> Result<String, Refusal> {
+        let Self { name, task, .. } = self;
+        let of = &task.name;
+        if task.kind == TaskKind::Approval {
+            return Err(Refusal::NotApplicable(format!(
+                "task {of} of {name} is an approval, which cannot be skipped: approve it, or abort"
+            )));
+        }
+        let again = task.phase == TaskPhase::Skipped && self.told != TaskPhase::Skipped;
+        if !again
+            && !matches!(
+                task.phase,
+                TaskPhase::Failed | TaskPhase::Waiting | TaskPhase::Paused
+            )
+        {
+            return self.refuse_idle("skip");
+        }
+        if !control.skip.contains(of) {
+            control.skip.push(of.clone());
+        }
+        Ok(format!("skip {of}"))
     }
 }
 

@@ -51,177 +51,193 @@ pub(super) async fn execute_steps(
     steps: &[ReleaseStep],
 ) -> Result<(), FailedAttempt> {
     for step in steps {
-        if let ReleaseStep::Apply {
-            object: wanted, by, ..
-        }
-        | ReleaseStep::Patch {
-            patch: wanted, by, ..
-        } = step
+        begin_write(options, cache, step).await?;
+        let (what, done) = take_step(options, cache, probes, release, step).await?;
+        // It has changed since it was read: reconcile again.
+        if let (
+            ReleaseStep::Patch {
+                workload, patch, ..
+            },
+            Err(why),
+        ) = (step, &done)
+            && error::is_conflict(why)
         {
-            let item = if let ReleaseStep::Patch { workload, .. } = step {
-                workload.clone()
-            } else {
-                object_key(wanted)
-            };
-            if let Err(undone) = cache.conflicts.begin_write(&item, wanted, Instant::now()) {
-                let message =
-                    undone.describe_conflict(&item, &other_managers(options, &item, by).await);
-                let wait = Some(undone.wait);
-                return Err(FailedAttempt {
-                    trouble: StepFailure {
-                        message,
-                        permanent: false,
-                    },
-                    wait,
-                    refused: false,
-                });
-            }
+            cache.conflicts.cancel_write(workload, patch);
+            return Ok(());
         }
-        let (what, done) = match step {
-            ReleaseStep::SetEnvironment {
-                environment,
-                status,
-            } => {
-                let done =
-                    write_environment_status(options, cache, release, environment, status).await;
-                (format!("App {}", release.spec.app), done)
-            }
+        options.telemetry.count_step(step, done.is_err());
+        done.map_err(|why| failed_step(release, &what, &why))?;
+    }
+    Ok(())
+}
+
+/// Notes the write of an object that others may write too. Fails when they have undone it too often
+/// to try again now.
+async fn begin_write(
+    options: &Options,
+    cache: &Cache,
+    step: &ReleaseStep,
+) -> Result<(), FailedAttempt> {
+    let (item, wanted, by) = match step {
+        ReleaseStep::Apply { object, by, .. } => (object_key(object), object, by),
+        ReleaseStep::Patch {
+            workload,
+            patch,
+            by,
+            ..
+        } => (workload.clone(), patch, by),
+        _ => return Ok(()),
+    };
+    let Err(undone) = cache.conflicts.begin_write(&item, wanted, Instant::now()) else {
+        return Ok(());
+    };
+    let message = undone.describe_conflict(&item, &other_managers(options, &item, by).await);
+    Err(FailedAttempt {
+        trouble: StepFailure {
+            message,
+            permanent: false,
+        },
+        wait: Some(undone.wait),
+        refused: false,
+    })
+}
+
+/// Takes one step. Returns what it is about, and the server's answer.
+async fn take_step(
+    options: &Options,
+    cache: &Cache,
+    probes: &Probes,
+    release: &Release,
+    step: &ReleaseStep,
+) -> Result<(String, kube::Result<()>), FailedAttempt> {
+    Ok(match step {
+        ReleaseStep::SetEnvironment {
+            environment,
+            status,
+        } => (
+            format!("App {}", release.spec.app),
+            write_environment_status(options, cache, release, environment, status).await,
+        ),
+        ReleaseStep::Apply {
+            object,
+            seen,
+            force,
+            by,
+        } => {
+            let item = object_key(object);
+            let api = object_api(options, &item, by);
             // An existing workload is never applied over, because that would roll it out at once.
-            ReleaseStep::Apply { object, by, .. } if is_batched(&object_key(object)) => {
-                let item = object_key(object);
-                (
-                    describe_item(&item),
-                    create_object(&object_api(options, &item, by), object)
-                        .await
-                        .map(drop),
-                )
-            }
-            ReleaseStep::Apply {
-                object,
-                seen,
-                force,
-                by,
-            } => {
-                let item = object_key(object);
-                let applied = apply_object(
-                    &object_api(options, &item, by),
-                    object,
-                    seen.as_deref(),
-                    *force,
-                )
-                .await;
+            let done = if is_batched(&item) {
+                create_object(&api, object).await.map(drop)
+            } else {
+                let applied = apply_object(&api, object, seen.as_deref(), *force).await;
                 if !matches!(applied, Ok(true)) {
                     cache.conflicts.cancel_write(&item, object);
                 }
-                (describe_item(&item), applied.map(drop))
-            }
-            ReleaseStep::Patch {
-                workload,
-                patch,
-                why,
-                by,
-            } => {
-                let InventoryItem {
-                    kind,
-                    namespace,
-                    name,
-                    ..
-                } = workload;
-                tracing::info!(release = release.name_any(), kind, namespace, name, "{why}");
-                match workloads::patch_workload(
-                    options.clusters.client_acting_as(by),
-                    split_context(namespace).1,
-                    workload,
-                    patch,
-                )
-                .await
-                {
-                    // It has changed since it was read: reconcile again.
-                    Err(kube::Error::Api(status)) if status.code == 409 => {
-                        cache.conflicts.cancel_write(workload, patch);
-                        return Ok(());
-                    }
-                    done => (
-                        describe_item(workload),
-                        done.map(|written| remember_write(cache, namespace, written)),
-                    ),
-                }
-            }
-            ReleaseStep::CreateJob(object) => {
-                let item = object_key(object);
-                let api = object_api(options, &item, &Account::deployer(&item.namespace));
-                let made = create_object(&api, object).await;
-                if matches!(made, Ok(None))
-                    && let Some(message) = find_foreign_job(&api, &item, release).await
-                {
-                    return Err(FailedAttempt {
-                        trouble: StepFailure {
-                            message,
-                            permanent: true,
-                        },
-                        wait: None,
-                        refused: false,
-                    });
-                }
-                (describe_item(&item), made.map(drop))
-            }
-            ReleaseStep::Delete { item, by } => (
-                describe_item(item),
-                delete_object(&object_api(options, item, by), item, None).await,
-            ),
-            ReleaseStep::DeletePod {
-                pod,
-                version,
-                why,
-                by,
-            } => {
-                let InventoryItem {
-                    namespace, name, ..
-                } = pod;
-                tracing::info!(release = release.name_any(), namespace, name, "{why}");
-                (
-                    describe_item(pod),
-                    delete_object(&object_api(options, pod, by), pod, Some(version.clone())).await,
-                )
-            }
-            ReleaseStep::RunProbes {
-                task,
-                attempt,
-                group,
-                probes: specs,
-            } => {
-                let uid = release.uid().unwrap_or_default();
-                probes.send_probes(&uid, task, *attempt, group, specs.clone());
-                options.telemetry.count_step(step, false);
-                continue;
-            }
-            ReleaseStep::RemoveEnvironment(name) => (
-                format!("App {}", release.spec.app),
-                remove_environment(options, release, name).await,
-            ),
-        };
-        options.telemetry.count_step(step, done.is_err());
-        if let Err(why) = done {
-            let mut message = format!("{what}: {}", error::describe_error(&why));
-            // Fields of other managers stay theirs until a person decides.
-            let kept = matches!(&why, kube::Error::Api(status) if is_manager_conflict(status));
-            if kept {
-                let retry = CommandLine::graylane("retry")
-                    .arg(release.name_any())
-                    .fixed_args("--force-conflicts");
-                message += &format!("; `{retry}` takes these fields over");
-            }
-            let code = error::status_code(&why);
-            let permanent = kept || code.is_some_and(|code| matches!(code, 400 | 405 | 415 | 422));
-            let trouble = StepFailure { message, permanent };
-            return Err(FailedAttempt {
-                trouble,
-                wait: None,
-                refused: code == Some(403),
-            });
+                applied.map(drop)
+            };
+            (describe_item(&item), done)
         }
+        ReleaseStep::Patch {
+            workload,
+            patch,
+            why,
+            by,
+        } => {
+            let InventoryItem {
+                kind,
+                namespace,
+                name,
+                ..
+            } = workload;
+            tracing::info!(release = release.name_any(), kind, namespace, name, "{why}");
+            let client = options.clusters.client_acting_as(by);
+            let place = split_context(namespace).1;
+            let done = workloads::patch_workload(client, place, workload, patch).await;
+            (
+                describe_item(workload),
+                done.map(|written| remember_write(cache, namespace, written)),
+            )
+        }
+        ReleaseStep::CreateJob(object) => create_job(options, release, object).await?,
+        ReleaseStep::Delete { item, by } => (
+            describe_item(item),
+            delete_object(&object_api(options, item, by), item, None).await,
+        ),
+        ReleaseStep::DeletePod {
+            pod,
+            version,
+            why,
+            by,
+        } => {
+            let InventoryItem {
+                namespace, name, ..
+            } = pod;
+            tracing::info!(release = release.name_any(), namespace, name, "{why}");
+            (
+                describe_item(pod),
+                delete_object(&object_api(options, pod, by), pod, Some(version.clone())).await,
+            )
+        }
+        ReleaseStep::RemoveEnvironment(name) => (
+            format!("App {}", release.spec.app),
+            remove_environment(options, release, name).await,
+        ),
+        // Their results are observed in a later pass.
+        ReleaseStep::RunProbes {
+            task,
+            attempt,
+            group,
+            probes: specs,
+        } => {
+            let uid = release.uid().unwrap_or_default();
+            probes.send_probes(&uid, task, *attempt, group, specs.clone());
+            (format!("probes of {task}"), Ok(()))
+        }
+    })
+}
+
+/// Creates a Job, unless this release has created it already.
+async fn create_job(
+    options: &Options,
+    release: &Release,
+    object: &Value,
+) -> Result<(String, kube::Result<()>), FailedAttempt> {
+    let item = object_key(object);
+    let api = object_api(options, &item, &Account::deployer(&item.namespace));
+    let made = create_object(&api, object).await;
+    if matches!(made, Ok(None))
+        && let Some(message) = find_foreign_job(&api, &item, release).await
+    {
+        return Err(FailedAttempt {
+            trouble: StepFailure {
+                message,
+                permanent: true,
+            },
+            wait: None,
+            refused: false,
+        });
     }
-    Ok(())
+    Ok((describe_item(&item), made.map(drop)))
+}
+
+fn failed_step(release: &Release, what: &str, why: &kube::Error) -> FailedAttempt {
+    let mut message = format!("{what}: {}", error::describe_error(why));
+    // Fields of other managers stay theirs until a person decides.
+    let kept = matches!(why, kube::Error::Api(status) if is_manager_conflict(status));
+    if kept {
+        let retry = CommandLine::graylane("retry")
+            .arg(release.name_any())
+            .fixed_args("--force-conflicts");
+        message += &format!("; `{retry}` takes these fields over");
+    }
+    let code = error::status_code(why);
+    let permanent = kept || code.is_some_and(|code| matches!(code, 400 | 405 | 415 | 422));
+    FailedAttempt {
+        trouble: StepFailure { message, permanent },
+        wait: None,
+        refused: code == Some(403),
+    }
 }
 
 fn remember_write(cache: &Cache, namespace: &str, written: WrittenWorkload) {

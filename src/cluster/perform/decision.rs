@@ -57,10 +57,34 @@ pub(super) async fn record_decision(
         ..workflow::new_decision(release, (of, attempt), at.by, decision, digest)
     };
     let made = approval_name(&name, of, attempt, at.by, &proposal.digest);
+    create_approval(at, release, &made, &spec, &what).await?;
+    let message = weigh_against_others(at, &spec).await?;
+    Ok(Outcome {
+        message,
+        objects: vec![("Release".into(), name), ("Approval".into(), made)],
+    })
+}
+
+fn past_tense(decision: Decision) -> &'static str {
+    if decision == Decision::Pass {
+        "approved"
+    } else {
+        "refused"
+    }
+}
+
+/// Creates the Approval; fails when this person has decided already.
+async fn create_approval(
+    at: &PerformContext<'_>,
+    release: &Release,
+    made: &str,
+    spec: &ApprovalSpec,
+    what: &str,
+) -> Result<()> {
     // Deleted with its release.
     let owner_references = release.owner_ref(&()).map(|owner| vec![owner]);
     let metadata = ObjectMeta {
-        name: Some(made.clone()),
+        name: Some(made.to_owned()),
         owner_references,
         ..ObjectMeta::default()
     };
@@ -68,85 +92,63 @@ pub(super) async fn record_decision(
         field_manager: Some(api::FIELD_MANAGER.into()),
         ..PostParams::default()
     };
-    let created = at
-        .namespaced_api::<Approval>()
-        .create(
-            &params,
-            &Approval {
-                metadata,
-                spec: spec.clone(),
-            },
-        )
-        .await;
+    let approval = Approval {
+        metadata,
+        spec: spec.clone(),
+    };
+    let approvals = at.namespaced_api::<Approval>();
+    let created = approvals.create(&params, &approval).await;
     if is_conflict(&created) {
         // The Approval is for this release. One for an earlier release of the same name has another
         // uid and is soon collected.
-        let old = at
-            .namespaced_api::<Approval>()
-            .get(&made)
-            .await
-            .map_err(api_error(&made))?
-            .spec;
-        let said = if old.decision == Decision::Pass {
-            "approved"
-        } else {
-            "refused"
-        };
+        let old = approvals.get(made).await.map_err(api_error(made))?.spec;
         return Err(PerformError::refused_with(format!(
-            "{} {said} {what} already",
-            at.by
+            "{} {} {what} already",
+            at.by,
+            past_tense(old.decision)
         )));
     }
     created.map_err(api_error(format!("approval of {what}")))?;
-    let said = if decision == Decision::Pass {
-        "approved"
-    } else {
-        "refused"
-    };
-    let mut message = format!("task {of} of release {name} is {said}");
-    let (same, against) = other_decisions(at, &spec).await;
-    if !against.is_empty() {
-        let (they, also) = (
-            against.join(", "),
-            at.namespaced_api::<Release>()
-                .get_opt(&name)
-                .await
-                .ok()
-                .flatten(),
-        );
-        let phase = also
-            .as_ref()
-            .and_then(|r| r.status.as_ref()?.tasks.iter().find(|t| t.name == of))
-            .map(|t| t.phase);
-        let outrun = |why: String| {
-            Err(PerformError::Outrun {
-                what: what.clone(),
-                why,
-            })
-        };
-        match decision {
-            Decision::Pass if phase != Some(TaskPhase::Succeeded) => {
-                return outrun(format!(
-                    "your yes is recorded, but {they} refused it, and a refusal outweighs a yes; look at the release"
-                ));
-            }
-            Decision::Refuse if phase.is_some_and(TaskPhase::is_passed) => {
-                return outrun(format!(
-                    "your no is recorded, but {they} approved it a moment before and it has gone on; \
-                     `{}` rolls it back",
-                    CommandLine::graylane("abort").arg(&name)
-                ));
-            }
-            Decision::Pass => message += &format!("; {they} refused it after that"),
-            Decision::Refuse => message += &format!("; {they} approved it"),
-        }
-    } else if !same.is_empty() {
-        message += &format!("; {} said the same", same.join(", "));
+    Ok(())
+}
+
+/// What a recorded decision comes to beside those of others; an error when it has no effect.
+async fn weigh_against_others(at: &PerformContext<'_>, mine: &ApprovalSpec) -> Result<String> {
+    let (of, name) = (&mine.task, &mine.release);
+    let said = past_tense(mine.decision);
+    let message = format!("task {of} of release {name} is {said}");
+    let (same, against) = other_decisions(at, mine).await;
+    if against.is_empty() {
+        return Ok(if same.is_empty() {
+            message
+        } else {
+            format!("{message}; {} said the same", same.join(", "))
+        });
     }
-    Ok(Outcome {
-        message,
-        objects: vec![("Release".into(), name), ("Approval".into(), made)],
-    })
+    let they = against.join(", ");
+    let also = at.namespaced_api::<Release>().get_opt(name).await;
+    let also = also.ok().flatten();
+    let phase = also
+        .as_ref()
+        .and_then(|r| r.status.as_ref()?.tasks.iter().find(|t| t.name == *of))
+        .map(|t| t.phase);
+    let outrun = |why: String| {
+        Err(PerformError::Outrun {
+            what: format!("task {of} of release {name}"),
+            why,
+        })
+    };
+    match mine.decision {
+        Decision::Pass if phase != Some(TaskPhase::Succeeded) => outrun(format!(
+            "your yes is recorded, but {they} refused it, and a refusal outweighs a yes; look at the release"
+        )),
+        Decision::Refuse if phase.is_some_and(TaskPhase::is_passed) => outrun(format!(
+            "your no is recorded, but {they} approved it a moment before and it has gone on; `{}` rolls it back",
+            CommandLine::graylane("abort").arg(name)
+        )),
+        Decision::Pass => Ok(format!("{message}; {they} refused it after that")),
+        Decision::Refuse => Ok(format!("{message}; {they} approved it")),
+    }
 }
 
 /// The other approvers who decided the same, and those who decided otherwise. Of two who decide at

@@ -291,35 +291,8 @@ fn next_latched(
     if latch.template != template::short_digest(&template::of_stateful(goal.manifest)) {
         return not_approved();
     }
-    let replicas = seen.replicas();
     if goal.attempt > latch.attempt || (hand.takes && hand.foreign_change.is_some()) {
-        let own = patch::recreated_settings(&seen.live, hand)
-            .map(|own| (own.overlay_manifest(goal.manifest), own));
-        if own.is_some_and(|(after, own)| own.is_on_delete() || after.is_on_delete()) {
-            return stop_on_delete();
-        }
-        // Where somebody else made more pods new, they stay: a batch never shrinks.
-        let is_template = foreign::has_wanted_template(&seen.live, goal.manifest);
-        let lowest = SlotTable::from_observed(seen, 0)
-            .lowest_new()
-            .filter(|_| is_template && seen.is_observed());
-        // With other replicas, the same partition would allow another number of pods; with another
-        // version, the pods that were new may no longer be.
-        let same = latch.written.replicas == replicas && is_template;
-        let at = latch.written.partition.max(if same {
-            0
-        } else {
-            wanted_partition(&latch.after, goal, replicas)
-        });
-        let partition = lowest.map_or(at, |lowest| lowest.min(at));
-        let written = PartitionStep {
-            partition: partition.max(latch.after.partition()),
-            replicas,
-        };
-        return patch_or_wait(
-            patch::take_over(&seen.live, hand, goal, written),
-            "in hand again, for the new attempt",
-        );
+        return take_over(seen, hand, goal);
     }
     if let Some(words) = &hand.foreign_change {
         return goal.stop_for_foreign_change(
@@ -333,6 +306,52 @@ fn next_latched(
     if !seen.is_observed() {
         return RolloutAction::Wait("waiting for the StatefulSet controller".into(), None);
     }
+    next_step(seen, latch, goal)
+}
+
+/// Takes the rollout in hand for a new attempt.
+fn take_over(
+    seen: &StatefulSeen,
+    hand: &ActiveRollout<PartitionStep, StatefulSettings>,
+    goal: &Goal<StatefulSet>,
+) -> RolloutAction {
+    let (latch, replicas) = (&hand.latch, seen.replicas());
+    let own = patch::recreated_settings(&seen.live, hand)
+        .map(|own| (own.overlay_manifest(goal.manifest), own));
+    if own.is_some_and(|(after, own)| own.is_on_delete() || after.is_on_delete()) {
+        return stop_on_delete();
+    }
+    // Where somebody else made more pods new, they stay: a batch never shrinks.
+    let is_template = foreign::has_wanted_template(&seen.live, goal.manifest);
+    let lowest = SlotTable::from_observed(seen, 0)
+        .lowest_new()
+        .filter(|_| is_template && seen.is_observed());
+    // With other replicas, the same partition would allow another number of pods; with another
+    // version, the pods that were new may no longer be.
+    let same = latch.written.replicas == replicas && is_template;
+    let at = latch.written.partition.max(if same {
+        0
+    } else {
+        wanted_partition(&latch.after, goal, replicas)
+    });
+    let partition = lowest.map_or(at, |lowest| lowest.min(at));
+    let written = PartitionStep {
+        partition: partition.max(latch.after.partition()),
+        replicas,
+    };
+    patch_or_wait(
+        patch::take_over(&seen.live, hand, goal, written),
+        "in hand again, for the new attempt",
+    )
+}
+
+/// The next step of a rollout that nobody has disturbed.
+fn next_step(
+    seen: &StatefulSeen,
+    latch: &StatefulLatch,
+    goal: &Goal<StatefulSet>,
+) -> RolloutAction {
+    let replicas = seen.replicas();
     let write = |partition, words| {
         let written = PartitionStep {
             partition,

@@ -322,19 +322,13 @@ impl<'a, 's> TraceIndex<'a, 's> {
                 .iter()
                 .filter_map(|i| self.callees[*i].as_ref())
         };
-        let pod = callees().find_map(|c| {
-            if let Callee::Pod(pod) = c {
-                Some(*pod)
-            } else {
-                None
-            }
+        let pod = callees().find_map(|c| match c {
+            Callee::Pod(pod) => Some(*pod),
+            Callee::Route { .. } => None,
         });
-        let route = callees().find_map(|c| {
-            if let Callee::Route { group, app } = c {
-                Some((*group, *app))
-            } else {
-                None
-            }
+        let route = callees().find_map(|c| match c {
+            Callee::Route { group, app } => Some((*group, *app)),
+            Callee::Pod(_) => None,
         });
         let app = pod
             .and_then(|p| p.app.as_deref())
@@ -364,18 +358,7 @@ impl<'a, 's> TraceIndex<'a, 's> {
                 .filter(|i| **i != first)
                 .map(|i| self.spans[*i])
         };
-        // The tag that the caller sent. At an entry, which may colour, it does not tell what the
-        // pod got.
-        let taken_tag = taken.map_or(Tag::Unknown, |s| known_tag(s, tellers));
-        let tag_in = if parent.is_some() {
-            span.tag_came.clone().or(taken_tag)
-        } else {
-            Tag::Unknown
-        };
-        let own_tag = known_tag(span, tellers);
-        let tag = others().fold(tag_in.or(own_tag), |tag, other| {
-            tag.or(known_tag(other, tellers))
-        });
+        let tag = merge_tags(tellers, span, taken, parent.is_some(), others());
         let entry = parent.is_none();
         let text = |of: fn(&Span) -> &str| {
             let entry = taken.filter(|_| entry);
@@ -385,16 +368,9 @@ impl<'a, 's> TraceIndex<'a, 's> {
                 .unwrap_or_default()
                 .to_owned()
         };
-        let status = [span]
-            .into_iter()
-            .chain(others())
-            .chain(taken)
-            .find_map(|s| s.status);
-        let error = [span]
-            .into_iter()
-            .chain(others())
-            .chain(taken)
-            .find_map(|s| s.error.clone());
+        let reported = || [span].into_iter().chain(others()).chain(taken);
+        let status = reported().find_map(|s| s.status);
+        let error = reported().find_map(|s| s.error.clone());
         let address = pod
             .and_then(|p| p.address.clone())
             .or_else(|| span.peer.clone());
@@ -424,14 +400,8 @@ impl<'a, 's> TraceIndex<'a, 's> {
             error,
             amends: false,
         };
-        Some((
-            hop,
-            members
-                .spans
-                .iter()
-                .map(|i| span_key(self.spans[*i]))
-                .collect(),
-        ))
+        let keys = members.spans.iter().map(|i| span_key(self.spans[*i]));
+        Some((hop, keys.collect()))
     }
 
     /// Finds a gateway's own span of the incoming request.
@@ -515,4 +485,27 @@ fn find_callee<'a>(span: &Span, known: JoinContext<'a>) -> Option<Callee<'a>> {
             .find_by_emitter(&span.by, span.time)
             .map(Callee::Pod),
     }
+}
+
+/// The tag of a request, from all of its spans. `taken` is the gateway's span of the incoming
+/// request.
+fn merge_tags<'s>(
+    tellers: &TagReporters,
+    span: &Span,
+    taken: Option<&Span>,
+    has_parent: bool,
+    others: impl Iterator<Item = &'s Span>,
+) -> Tag {
+    // The tag that the caller sent. At an entry, which may colour, it does not tell what the
+    // pod got.
+    let taken_tag = taken.map_or(Tag::Unknown, |s| known_tag(s, tellers));
+    let tag_in = if has_parent {
+        span.tag_came.clone().or(taken_tag)
+    } else {
+        Tag::Unknown
+    };
+    let own_tag = known_tag(span, tellers);
+    others.fold(tag_in.or(own_tag), |tag, other| {
+        tag.or(known_tag(other, tellers))
+    })
 }

@@ -205,48 +205,7 @@ fn undo_deploy(run: &mut Reconciliation, index: usize) -> UndoOutcome {
         Ok(()) => {
             waits.extend(restore_missing(run, index, app, environment));
             for item in &affected_workloads(run, index, &kept, if gray { &made } else { &[] }) {
-                let Some(seen) = run.workload(item) else {
-                    continue;
-                };
-                let workload = InventoryItem {
-                    uid: String::new(),
-                    ..item.clone()
-                };
-                let by = Account::for_object(environment, item);
-                if run
-                    .observed
-                    .objects
-                    .get(&workload)
-                    .is_some_and(|o| o.terminating)
-                {
-                    waits.push(format!(
-                        "waits for the old {} {} to be gone",
-                        item.kind, item.name
-                    ));
-                    continue;
-                }
-                match seen.undo(run.uid(), &run.known_records(index, item).as_records()) {
-                    UndoAction::Patch(patch) => {
-                        waits.push(format!("{} goes back to its old version", item.name));
-                        let why = "back, with the user's own settings";
-                        run.steps.push(ReleaseStep::Patch {
-                            workload,
-                            patch,
-                            why,
-                            by,
-                        });
-                    }
-                    UndoAction::Delete(pod, why) => {
-                        waits.push(why.clone());
-                        run.steps
-                            .push(ReleaseStep::delete_pod(&workload, *pod, why, by));
-                    }
-                    UndoAction::Wait(why, again) => {
-                        again.into_iter().for_each(|a| run.requeue_after(a));
-                        waits.push(format!("{}: {why}", item.name));
-                    }
-                    UndoAction::Done => {}
-                }
+                waits.extend(undo_workload(run, index, environment, item));
             }
             if gray && !(made.is_empty() && kept.is_empty()) {
                 // Pods that were there before stay.
@@ -268,71 +227,18 @@ fn undo_deploy(run: &mut Reconciliation, index: usize) -> UndoOutcome {
     };
     let stays = |i: &&InventoryItem| left.contains(i) || describe_unreadable(run, [*i]).is_some();
     let inventory: Vec<_> = before.inventory.iter().filter(stays).cloned().collect();
-    let release = Some(run.name().to_owned());
-    let status = if late {
-        let message = Some(format!(
+    let timeout = late.then(|| {
+        format!(
             "rolled back, but not well within {most} s: {}",
             waits.join("; ")
-        ));
-        EnvironmentStatus {
-            state: EnvironmentState::Error,
-            message,
-            release,
-            inventory,
-            ..before
-        }
-    } else if let Some(why) = hidden {
-        let message = Some(format!("rolled back, but {why}"));
-        EnvironmentStatus {
-            state: EnvironmentState::Error,
-            message,
-            release,
-            inventory,
-            ..before
-        }
-    } else if inventory.is_empty() {
-        EnvironmentStatus {
-            state: EnvironmentState::Cleaned,
-            release,
-            ..EnvironmentStatus::default()
-        }
-    } else if task.old_version.is_none() && kept.is_empty() {
-        let message = Some(
-            "the first deploy was aborted: there is no older version to go back to".to_owned(),
-        );
-        EnvironmentStatus {
-            state: EnvironmentState::Error,
-            message,
-            release,
-            inventory,
-            ..before
-        }
-    } else if let Some(why) = kept
-        .iter()
-        .find_map(|item| describe_other_rollout(run, item))
-        .or_else(|| describe_recreated(run, index))
-    {
-        EnvironmentStatus {
-            state: EnvironmentState::Error,
-            message: Some(why),
-            release,
-            inventory,
-            ..before
-        }
-    } else {
-        EnvironmentStatus {
-            state: EnvironmentState::Running,
-            message: None,
-            images: task.old_images.clone(),
-            version: task.old_version.clone(),
-            release,
-            inventory,
-            ..before
-        }
-    };
+        )
+    });
+    let hidden = hidden.map(|why| format!("rolled back, but {why}"));
+    let before_inventory = before.inventory.clone();
+    let status = undone_status(run, index, before, &kept, inventory, timeout.or(hidden));
     // After the status is written, the old inventory is no longer known.
     let noted = task.message.filter(|m| m.starts_with(LEFT_ALONE_PREFIX));
-    let left = describe_left_alone(run, &name, &before.inventory).or(noted);
+    let left = describe_left_alone(run, &name, &before_inventory).or(noted);
     let message = status
         .message
         .clone()
@@ -344,6 +250,98 @@ fn undo_deploy(run: &mut Reconciliation, index: usize) -> UndoOutcome {
         return UndoOutcome::Waits(left.unwrap_or_else(|| "rolled back".into()));
     }
     UndoOutcome::Done(Some(message).filter(|m| !m.is_empty()))
+}
+
+/// Brings one workload back to its old version. Returns what is waited for.
+fn undo_workload(
+    run: &mut Reconciliation,
+    index: usize,
+    environment: &Environment,
+    item: &InventoryItem,
+) -> Option<String> {
+    let seen = run.workload(item)?;
+    let workload = InventoryItem {
+        uid: String::new(),
+        ..item.clone()
+    };
+    let by = Account::for_object(environment, item);
+    let object = run.observed.objects.get(&workload);
+    if object.is_some_and(|o| o.terminating) {
+        let InventoryItem { kind, name, .. } = item;
+        return Some(format!("waits for the old {kind} {name} to be gone"));
+    }
+    match seen.undo(run.uid(), &run.known_records(index, item).as_records()) {
+        UndoAction::Patch(patch) => {
+            let why = "back, with the user's own settings";
+            run.steps.push(ReleaseStep::Patch {
+                workload,
+                patch,
+                why,
+                by,
+            });
+            Some(format!("{} goes back to its old version", item.name))
+        }
+        UndoAction::Delete(pod, why) => {
+            let step = ReleaseStep::delete_pod(&workload, *pod, why.clone(), by);
+            run.steps.push(step);
+            Some(why)
+        }
+        UndoAction::Wait(why, again) => {
+            again.into_iter().for_each(|a| run.requeue_after(a));
+            Some(format!("{}: {why}", item.name))
+        }
+        UndoAction::Done => None,
+    }
+}
+
+/// Status of an environment whose deploy was undone. `problem` is what did not go well; `kept` are
+/// the objects that were there before this release.
+fn undone_status(
+    run: &Reconciliation,
+    index: usize,
+    before: EnvironmentStatus,
+    kept: &[InventoryItem],
+    inventory: Vec<InventoryItem>,
+    problem: Option<String>,
+) -> EnvironmentStatus {
+    let task = &run.status.tasks[index];
+    let release = Some(run.name().to_owned());
+    let is_empty = inventory.is_empty();
+    let before = EnvironmentStatus {
+        release: release.clone(),
+        inventory,
+        ..before
+    };
+    let failed = |message: String| EnvironmentStatus {
+        state: EnvironmentState::Error,
+        message: Some(message),
+        ..before.clone()
+    };
+    if let Some(why) = problem {
+        failed(why)
+    } else if is_empty {
+        EnvironmentStatus {
+            state: EnvironmentState::Cleaned,
+            release,
+            ..EnvironmentStatus::default()
+        }
+    } else if task.old_version.is_none() && kept.is_empty() {
+        failed("the first deploy was aborted: there is no older version to go back to".into())
+    } else if let Some(why) = kept
+        .iter()
+        .find_map(|item| describe_other_rollout(run, item))
+        .or_else(|| describe_recreated(run, index))
+    {
+        failed(why)
+    } else {
+        EnvironmentStatus {
+            state: EnvironmentState::Running,
+            message: None,
+            images: task.old_images.clone(),
+            version: task.old_version.clone(),
+            ..before
+        }
+    }
 }
 
 /// Updates the uids of restored workloads.

@@ -12,7 +12,10 @@ use super::{
     task_error::TaskError,
     timers::TimerKind,
 };
-use crate::api::{CleanUpTask, EnvironmentState, EnvironmentStatus, TaskPhase};
+use crate::{
+    api::{CleanUpTask, Environment, EnvironmentState, EnvironmentStatus, TaskPhase},
+    domain::revision::FrozenApp,
+};
 
 pub(super) fn reconcile_clean_up(
     run: &mut Reconciliation,
@@ -53,93 +56,16 @@ fn run_clean_up(
             return Err(PlanError::NoEnvironment { app, environment }.into());
         }
     };
-    if let Some(why) = describe_unreachable(run, app, name) {
-        run.set_phase(
-            index,
-            if begun {
-                TaskPhase::Running
-            } else {
-                TaskPhase::Pending
-            },
-            Some(why),
-        );
-        run.requeue_after(RETRY_INTERVAL);
-        return Ok(Flow::Stay);
-    }
-    if let Some(why) = describe_lock(environment) {
-        run.set_phase(index, TaskPhase::Waiting, Some(why));
+    if is_held_up(run, index, app, environment) {
         return Ok(Flow::Stay);
     }
     if !begun {
-        if let Some(holder) =
-            gate::find_holder(&run.spec().app, name, run.uid(), run.observed.others)
-        {
-            let why = format!(
-                "{name} is held by release {holder}: this one goes on when that one is over"
-            );
-            run.set_phase(index, TaskPhase::Pending, Some(why));
-            return Ok(Flow::Stay);
-        }
         run.start_task(index);
     }
-    let before = environment_status(app, name);
-    let inventory = before.inventory.clone();
-    let nothing_left = before.state == EnvironmentState::Cleaned && inventory.is_empty();
-    let mut told = run.status.tasks[index]
-        .message
-        .clone()
-        .filter(|m| m.starts_with(LEFT_ALONE_PREFIX));
-    if !nothing_left {
-        let ready = check_drained(run, index, environment, &inventory);
-        let working = EnvironmentStatus {
-            state: EnvironmentState::Deploying,
-            message: None,
-            release: Some(run.name().into()),
-            ..before.clone()
-        };
-        let mut left = match ready {
-            Err(drains) => {
-                set_status(run, app, name, working);
-                Some(drains.to_string())
-            }
-            // Only what is known to be gone counts as gone.
-            Ok(()) => {
-                delete_items(run, name, &inventory).or_else(|| describe_unreadable(run, &inventory))
-            }
-        };
-        if let Some(trouble) = run.observed.trouble.filter(|_| left.is_some()) {
-            left = Some(trouble.message.clone());
-        }
-        if let Some(why) = left {
-            let most = i64::from(environment.rollout.timeout_seconds)
-                + i64::from(environment.rollout.drain_seconds);
-            if run.seconds_spent(index, TimerKind::Task) > most {
-                return Err(TaskError::CleanUpTimeout {
-                    seconds: most,
-                    waits: why,
-                });
-            }
-            let again = if describe_unreadable(run, &inventory).is_some() {
-                RETRY_INTERVAL
-            } else {
-                jiff::SignedDuration::from_secs(most)
-            };
-            run.requeue_after(again);
-            run.set_phase(index, TaskPhase::Running, Some(why));
-            return Ok(Flow::Stay);
-        }
-        let cleaned = EnvironmentStatus {
-            state: EnvironmentState::Cleaned,
-            release: Some(run.name().into()),
-            ..EnvironmentStatus::default()
-        };
-        told = describe_left_alone(run, name, &inventory);
-        if !set_status(run, app, name, cleaned) {
-            let words = told.unwrap_or_else(|| "nothing is left of it".into());
-            run.set_phase(index, TaskPhase::Running, Some(words));
-            return Ok(Flow::Stay);
-        }
-    }
+    let told = match empty_environment(run, index, app, environment)? {
+        Emptied::Working => return Ok(Flow::Stay),
+        Emptied::Done(told) => told,
+    };
     if task.remove_environment && app.still_has(name) {
         run.steps
             .push(super::ReleaseStep::RemoveEnvironment(name.into()));
@@ -152,4 +78,124 @@ fn run_clean_up(
     }
     run.set_phase(index, TaskPhase::Succeeded, told);
     Ok(Flow::Next)
+}
+
+/// Whether the clean-up may not go on now; then the task's phase says why.
+fn is_held_up(
+    run: &mut Reconciliation,
+    index: usize,
+    app: &FrozenApp,
+    environment: &Environment,
+) -> bool {
+    let name = environment.name.as_str();
+    let begun = run.status.tasks[index].started_at.is_some();
+    if let Some(why) = describe_unreachable(run, app, name) {
+        run.set_phase(
+            index,
+            if begun {
+                TaskPhase::Running
+            } else {
+                TaskPhase::Pending
+            },
+            Some(why),
+        );
+        run.requeue_after(RETRY_INTERVAL);
+        return true;
+    }
+    if let Some(why) = describe_lock(environment) {
+        run.set_phase(index, TaskPhase::Waiting, Some(why));
+        return true;
+    }
+    let (app, uid, others) = (&run.spec().app, run.uid(), run.observed.others);
+    if let Some(holder) = gate::find_holder(app, name, uid, others).filter(|_| !begun) {
+        let why =
+            format!("{name} is held by release {holder}: this one goes on when that one is over");
+        run.set_phase(index, TaskPhase::Pending, Some(why));
+        return true;
+    }
+    false
+}
+
+/// How far the objects of an environment are taken away.
+enum Emptied {
+    /// Some are left; the task's phase says what is waited for.
+    Working,
+    /// None is left, except those in the text, which belong to others.
+    Done(Option<String>),
+}
+
+fn empty_environment(
+    run: &mut Reconciliation,
+    index: usize,
+    app: &FrozenApp,
+    environment: &Environment,
+) -> Result<Emptied, TaskError> {
+    let name = environment.name.as_str();
+    let before = environment_status(app, name);
+    let inventory = before.inventory.clone();
+    if before.state == EnvironmentState::Cleaned && inventory.is_empty() {
+        let told = run.status.tasks[index].message.clone();
+        let told = told.filter(|m| m.starts_with(LEFT_ALONE_PREFIX));
+        return Ok(Emptied::Done(told));
+    }
+    if let Some(why) = delete_inventory(run, index, app, environment, before) {
+        let most = i64::from(environment.rollout.timeout_seconds)
+            + i64::from(environment.rollout.drain_seconds);
+        if run.seconds_spent(index, TimerKind::Task) > most {
+            return Err(TaskError::CleanUpTimeout {
+                seconds: most,
+                waits: why,
+            });
+        }
+        let again = if describe_unreadable(run, &inventory).is_some() {
+            RETRY_INTERVAL
+        } else {
+            jiff::SignedDuration::from_secs(most)
+        };
+        run.requeue_after(again);
+        run.set_phase(index, TaskPhase::Running, Some(why));
+        return Ok(Emptied::Working);
+    }
+    let cleaned = EnvironmentStatus {
+        state: EnvironmentState::Cleaned,
+        release: Some(run.name().into()),
+        ..EnvironmentStatus::default()
+    };
+    let told = describe_left_alone(run, name, &inventory);
+    if !set_status(run, app, name, cleaned) {
+        let words = told.unwrap_or_else(|| "nothing is left of it".into());
+        run.set_phase(index, TaskPhase::Running, Some(words));
+        return Ok(Emptied::Working);
+    }
+    Ok(Emptied::Done(told))
+}
+
+/// Deletes the objects once the routes to them are drained. Returns what is waited for.
+fn delete_inventory(
+    run: &mut Reconciliation,
+    index: usize,
+    app: &FrozenApp,
+    environment: &Environment,
+    before: EnvironmentStatus,
+) -> Option<String> {
+    let name = environment.name.as_str();
+    let inventory = before.inventory.clone();
+    let left = match check_drained(run, index, environment, &inventory) {
+        Err(drains) => {
+            let working = EnvironmentStatus {
+                state: EnvironmentState::Deploying,
+                message: None,
+                release: Some(run.name().into()),
+                ..before
+            };
+            set_status(run, app, name, working);
+            Some(drains.to_string())
+        }
+        // Only what is known to be gone counts as gone.
+        Ok(()) => {
+            delete_items(run, name, &inventory).or_else(|| describe_unreadable(run, &inventory))
+        }
+    };
+    let trouble = run.observed.trouble.map(|t| t.message.clone());
+    left.map(|left| trouble.unwrap_or(left))
 }

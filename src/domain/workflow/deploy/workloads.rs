@@ -50,15 +50,7 @@ pub(super) fn reconcile_workloads(
     run: &mut Reconciliation,
     hold: bool,
 ) -> Result<WorkloadsOutcome, ManifestError> {
-    let mut all = vec![];
-    for object in deploy.objects.iter().filter(|o| is_batched(&object_key(o))) {
-        let object = with_release_marks(run, object, run.observed.objects.get(&object_key(object)));
-        all.push(WorkloadRollout {
-            item: object_key(&object),
-            manifest: Manifest::from_object(&object)?,
-            object,
-        });
-    }
+    let all = collect_workloads(deploy, run)?;
     let rollout = &deploy.environment.rollout;
     for WorkloadRollout { item, .. } in &all {
         if let Some(seen) = run.workload(item) {
@@ -74,13 +66,8 @@ pub(super) fn reconcile_workloads(
         )
     });
     let task = run.status.tasks[deploy.index].clone();
-    let level = run
-        .spec()
-        .control
-        .allow
-        .get(&task.name)
-        .copied()
-        .unwrap_or(0);
+    let allow = &run.spec().control.allow;
+    let level = allow.get(&task.name).copied().unwrap_or(0);
     let allowed_of = |all: usize| batches::last_allowed_batch(rollout.pause, level, all);
     let allowed = allowed_of(amounts.len());
     let (release, release_uid) = (run.name(), run.uid());
@@ -111,123 +98,21 @@ pub(super) fn reconcile_workloads(
         .min()
         .unwrap_or(amounts.len());
     let upto = (done + 1).min(allowed);
-    let mut looked = WorkloadsOutcome {
-        waits: vec![],
-        stops: vec![],
-        acting: upto > done,
-        all_done: true,
-    };
-    let mut again: Option<SignedDuration> = None;
-    let mut steps = vec![];
-    let mut begins_anew = false;
+    let mut pass = WorkloadsPass::new(deploy, all.len() == 1, upto > done);
     for rolled in &all {
-        let WorkloadRollout {
-            item,
-            object,
-            manifest,
-        } = rolled;
-        let InventoryItem { kind, name, .. } = item;
-        let told = |why: String| {
-            if all.len() == 1 {
-                why
-            } else {
-                format!("{name}: {why}")
-            }
-        };
-        let seen = run.workload(item);
-        if run
-            .observed
-            .objects
-            .get(item)
-            .is_some_and(|o| o.terminating)
-        {
-            if let Some(why) = missing::describe_terminating(run, deploy.index, rolled, seen) {
-                looked.stops.push(format!("{kind} {name}: {why}"));
-            }
-            looked
-                .waits
-                .push(told(format!("waits for the old {kind} {name} to be gone")));
-            looked.all_done = false;
+        if pass.await_termination(run, rolled) {
             continue;
         }
-        let by = Account::for_object(deploy.environment, item);
-        let known = run.known_records(deploy.index, item);
+        let known = run.known_records(deploy.index, &rolled.item);
         let next = (Goal {
             upto,
             records: known.as_records(),
-            ..plan.with_manifest(manifest)
+            ..plan.with_manifest(&rolled.manifest)
         })
-        .next_action(seen);
-        looked.all_done &= next == RolloutAction::Done;
-        match next {
-            RolloutAction::Create => {
-                match missing::handle_missing(deploy, run, rolled, &|all| allowed_of(all) == all) {
-                    MissingAction::Create => {
-                        looked.waits.push(told(format!("makes {kind} {name}")));
-                        steps.push(ReleaseStep::Apply {
-                            object: object.clone(),
-                            seen: None,
-                            force: false,
-                            by,
-                        });
-                    }
-                    MissingAction::Recreate(step) => {
-                        begins_anew = true;
-                        looked.waits.push(told(format!(
-                            "makes {kind} {name} again, with its old version"
-                        )));
-                        steps.push(*step);
-                    }
-                    MissingAction::Stop(why) => looked.stops.push(format!("{kind} {name}: {why}")),
-                }
-            }
-            RolloutAction::Patch(patch, why) => {
-                run.keep_as_written(deploy.index, item, seen, &patch);
-                looked.waits.push(told(why.into()));
-                steps.push(ReleaseStep::Patch {
-                    workload: item.clone(),
-                    patch,
-                    why,
-                    by,
-                });
-            }
-            RolloutAction::Restore(patch, latch) => {
-                begins_anew = true;
-                run.keep_as_restored(deploy.index, item, seen, latch);
-                looked.waits.push(told(format!(
-                    "brings {kind} {name} back with its old version"
-                )));
-                let why = "back with its old version: nothing of it ran any more";
-                steps.push(ReleaseStep::Patch {
-                    workload: item.clone(),
-                    patch,
-                    why,
-                    by,
-                });
-            }
-            RolloutAction::Delete(pod, why) => {
-                looked.waits.push(told(why.clone()));
-                steps.push(ReleaseStep::delete_pod(item, *pod, why, by));
-            }
-            RolloutAction::Wait(why, look) => {
-                looked.waits.push(told(why));
-                again = again.into_iter().chain(look).min();
-            }
-            RolloutAction::Stop(why) => looked.stops.push(format!("{kind} {name}: {why}")),
-            RolloutAction::Held if seen.is_none() => {
-                let gone = missing::describe_missing(run, deploy.index, item);
-                looked
-                    .stops
-                    .extend(gone.map(|why| format!("{kind} {name}: {why}")));
-            }
-            RolloutAction::Held | RolloutAction::Done => {}
-        }
+        .next_action(run.workload(&rolled.item));
+        pass.take_action(run, rolled, next, &|all| allowed_of(all) == all);
     }
-    // If one of them cannot go on, none does.
-    if looked.stops.is_empty() {
-        run.steps.extend(steps);
-    }
-    again.into_iter().for_each(|a| run.requeue_after(a));
+    let (looked, begins_anew) = pass.finish(run);
     let batches = BatchProgress {
         all: &all,
         amounts: &amounts,
@@ -241,6 +126,166 @@ pub(super) fn reconcile_workloads(
         run.status.tasks[deploy.index].batches.clear();
     }
     Ok(looked)
+}
+
+fn collect_workloads(
+    deploy: &Deploy,
+    run: &Reconciliation,
+) -> Result<Vec<WorkloadRollout>, ManifestError> {
+    let objects = deploy.objects.iter().filter(|o| is_batched(&object_key(o)));
+    objects
+        .map(|object| {
+            let seen = run.observed.objects.get(&object_key(object));
+            let object = with_release_marks(run, object, seen);
+            Ok(WorkloadRollout {
+                item: object_key(&object),
+                manifest: Manifest::from_object(&object)?,
+                object,
+            })
+        })
+        .collect()
+}
+
+/// One pass over the workloads: what each does next, and what is told about it.
+struct WorkloadsPass<'d, 'a> {
+    deploy: &'d Deploy<'a>,
+    /// There is only one workload, so messages need not name it.
+    single: bool,
+    looked: WorkloadsOutcome,
+    again: Option<SignedDuration>,
+    steps: Vec<ReleaseStep>,
+    begins_anew: bool,
+}
+
+impl<'d, 'a> WorkloadsPass<'d, 'a> {
+    fn new(deploy: &'d Deploy<'a>, single: bool, acting: bool) -> Self {
+        Self {
+            deploy,
+            single,
+            looked: WorkloadsOutcome {
+                waits: vec![],
+                stops: vec![],
+                acting,
+                all_done: true,
+            },
+            again: None,
+            steps: vec![],
+            begins_anew: false,
+        }
+    }
+
+    fn add_wait(&mut self, item: &InventoryItem, why: String) {
+        self.looked.waits.push(if self.single {
+            why
+        } else {
+            format!("{}: {why}", item.name)
+        });
+    }
+
+    fn add_stop(&mut self, InventoryItem { kind, name, .. }: &InventoryItem, why: &str) {
+        self.looked.stops.push(format!("{kind} {name}: {why}"));
+    }
+
+    /// Whether the workload is being deleted; then it is waited for.
+    fn await_termination(&mut self, run: &Reconciliation, rolled: &WorkloadRollout) -> bool {
+        let item = &rolled.item;
+        let object = run.observed.objects.get(item);
+        if !object.is_some_and(|o| o.terminating) {
+            return false;
+        }
+        let seen = run.workload(item);
+        if let Some(why) = missing::describe_terminating(run, self.deploy.index, rolled, seen) {
+            self.add_stop(item, &why);
+        }
+        let InventoryItem { kind, name, .. } = item;
+        self.add_wait(item, format!("waits for the old {kind} {name} to be gone"));
+        self.looked.all_done = false;
+        true
+    }
+
+    fn take_action(
+        &mut self,
+        run: &mut Reconciliation,
+        rolled: &WorkloadRollout,
+        next: RolloutAction,
+        lets_through: &dyn Fn(usize) -> bool,
+    ) {
+        let WorkloadRollout { item, object, .. } = rolled;
+        let InventoryItem { kind, name, .. } = item;
+        let index = self.deploy.index;
+        let by = Account::for_object(self.deploy.environment, item);
+        let seen = run.workload(item);
+        self.looked.all_done &= next == RolloutAction::Done;
+        match next {
+            RolloutAction::Create => {
+                match missing::handle_missing(self.deploy, run, rolled, lets_through) {
+                    MissingAction::Create => {
+                        self.add_wait(item, format!("makes {kind} {name}"));
+                        self.steps.push(ReleaseStep::Apply {
+                            object: object.clone(),
+                            seen: None,
+                            force: false,
+                            by,
+                        });
+                    }
+                    MissingAction::Recreate(step) => {
+                        self.begins_anew = true;
+                        let words = format!("makes {kind} {name} again, with its old version");
+                        self.add_wait(item, words);
+                        self.steps.push(*step);
+                    }
+                    MissingAction::Stop(why) => self.add_stop(item, &why),
+                }
+            }
+            RolloutAction::Patch(patch, why) => {
+                run.keep_as_written(index, item, seen, &patch);
+                self.add_wait(item, why.into());
+                self.add_patch(item, patch, why, by);
+            }
+            RolloutAction::Restore(patch, latch) => {
+                self.begins_anew = true;
+                run.keep_as_restored(index, item, seen, latch);
+                let words = format!("brings {kind} {name} back with its old version");
+                self.add_wait(item, words);
+                let why = "back with its old version: nothing of it ran any more";
+                self.add_patch(item, patch, why, by);
+            }
+            RolloutAction::Delete(pod, why) => {
+                self.add_wait(item, why.clone());
+                self.steps
+                    .push(ReleaseStep::delete_pod(item, *pod, why, by));
+            }
+            RolloutAction::Wait(why, look) => {
+                self.add_wait(item, why);
+                self.again = self.again.into_iter().chain(look).min();
+            }
+            RolloutAction::Stop(why) => self.add_stop(item, &why),
+            RolloutAction::Held if seen.is_none() => {
+                if let Some(why) = missing::describe_missing(run, index, item) {
+                    self.add_stop(item, &why);
+                }
+            }
+            RolloutAction::Held | RolloutAction::Done => {}
+        }
+    }
+
+    fn add_patch(&mut self, item: &InventoryItem, patch: Value, why: &'static str, by: Account) {
+        self.steps.push(ReleaseStep::Patch {
+            workload: item.clone(),
+            patch,
+            why,
+            by,
+        });
+    }
+
+    /// Takes the steps, unless one of the workloads cannot go on: then none does.
+    fn finish(self, run: &mut Reconciliation) -> (WorkloadsOutcome, bool) {
+        if self.looked.stops.is_empty() {
+            run.steps.extend(self.steps);
+        }
+        self.again.into_iter().for_each(|a| run.requeue_after(a));
+        (self.looked, self.begins_anew)
+    }
 }
 
 /// The batches of a rollout in progress.
