@@ -13,13 +13,13 @@ use versions::{SETTLE_TIME, apps_without_baseline, find_mixed_services, observe_
 use super::{Options, cache::Cache};
 use crate::{
     api::{
-        App, GatewaySeen, Lane, LaneGroup, LaneGroupStatus, LaneMode, LaneStatus, Release,
-        RouteStatus, Served,
+        App, GatewaySeen, Lane, LaneAppStatus, LaneGroup, LaneGroupStatus, LaneMode, LaneStatus,
+        Release, RouteStatus, Served,
         gateway_api::{Gateway, GatewayClass},
         label,
     },
     domain::{
-        lanes::{check_lanes, check_remote_versions, find_foreign_routes},
+        lanes::{Problem, check_lanes, check_remote_versions, find_foreign_routes},
         routes::{
             ANSWER_TIME, RouteInputs, RoutePlan, carry_since, describe_gateway,
             internal_gateway_name, observe_gateway, plan_routes, route_status,
@@ -82,18 +82,17 @@ async fn reconcile_with(
     let group = &group;
     let (planned, settling) = plan_group_routes(cache, group, lanes, releases, apps);
 
-    let mut problems_of_group = planned.problems;
     // Without these kinds no controller would follow a route; reported below, at the group.
     let absent = cache.routes.is_absent() || cache.gateways.is_absent();
-    let mut refused = vec![];
-    if let Some(gateway) = planned.gateway.filter(|_| !absent) {
-        refused.extend(write::write_gateway(options, cache, told, gateway).await?);
-    }
     let own = |labels: &BTreeMap<String, String>| labels.get(label::LANE_GROUP) == Some(&name);
     let live: Vec<_> = all
         .iter()
         .filter(|r| r.namespace().as_deref() == Some(&options.namespace) && own(r.labels()))
         .collect();
+    let mut refused = vec![];
+    if let Some(gateway) = planned.gateway.filter(|_| !absent) {
+        refused.extend(write::write_gateway(options, cache, told, gateway).await?);
+    }
     let wanted = if absent { vec![] } else { planned.routes };
     let not_written = write::write_routes(options, cache, group, &wanted, &live).await?;
     let inside = (group.spec.mode == LaneMode::Gateway).then(|| internal_gateway_name(group));
@@ -105,6 +104,7 @@ async fn reconcile_with(
     {
         refused.extend(write::delete_gateway(options, &gateway.name_any()).await?);
     }
+    let is_refused = !(refused.is_empty() && not_written.is_empty());
     let is_wanted = |name: &str| wanted.iter().any(|r| r.name_any() == name);
     let coming = apps_without_baseline(group, apps);
     let mut routes: Vec<RouteStatus> = live
@@ -112,89 +112,133 @@ async fn reconcile_with(
         .filter(|r| is_wanted(&r.name_any()))
         .map(|r| route_status(r, &coming, cache.state_ages.was_just_written(&r.metadata)))
         .collect();
-    let is_refused = !(refused.is_empty() && not_written.is_empty());
-    problems_of_group.extend(refused);
     write::note_refused_routes(&mut routes, not_written, told, now);
-    problems_of_group.extend(if absent {
-        vec![NO_GATEWAY_API.to_owned()]
-    } else {
-        seen.describe_problems(cache)
-    });
     // A gateway that was just created may not be there yet; that is no problem.
     let inside = inside
         .map(|name| ParentGateway::from_cache(cache, options, &name))
         .filter(|p| p.gateway.is_some());
-    problems_of_group.extend(inside.iter().flat_map(|p| p.describe_problems(cache)));
-    problems_of_group.extend(find_mixed_services(cache, group));
+    let problems = [planned.problems, refused].concat();
+    let problems = [
+        problems,
+        if absent {
+            vec![NO_GATEWAY_API.to_owned()]
+        } else {
+            seen.describe_problems(cache)
+        },
+        inside
+            .iter()
+            .flat_map(|p| p.describe_problems(cache))
+            .collect(),
+        find_mixed_services(cache, group),
+    ]
+    .concat();
+    let status = group_status(options, group, &seen, inside.as_ref(), &routes, problems);
+    write_group_status(options, told, status).await?;
+    let unanswered =
+        routes.iter().any(|r| r.accepted.is_none()) || inside.is_some_and(|p| !p.is_answered());
+    let of_lanes = LaneReport {
+        planned: planned.lanes,
+        problems: find_lane_problems(options, group, lanes, apps),
+        // Problems of a lane are reported at the lane.
+        of_routes: describe_routes(&routes, !coming.is_empty()),
+    };
+    of_lanes.write_statuses(options, &name, lanes, now).await?;
+    let later = unanswered.then_some(ANSWER_TIME);
+    Ok(GroupOutcome {
+        again: if settling { Some(SETTLE_TIME) } else { later },
+        refused: is_refused,
+    })
+}
+
+fn group_status(
+    options: &Options,
+    group: &LaneGroup,
+    seen: &ParentGateway,
+    inside: Option<&ParentGateway>,
+    routes: &[RouteStatus],
+    problems: Vec<String>,
+) -> LaneGroupStatus {
+    let status = LaneGroupStatus {
+        problems,
+        addresses: seen.addresses(),
+        internal: inside.map(ParentGateway::addresses).unwrap_or_default(),
+        hops: options.hops.sources(&options.namespace, group),
+        span_log: options.hops.span_log(),
+        routes: routes.to_vec(),
+        ..group.status.clone().unwrap_or_default()
+    };
+    LaneGroupStatus {
+        summary: status.summary(),
+        ..status
+    }
+}
+
+fn find_lane_problems(
+    options: &Options,
+    group: &LaneGroup,
+    lanes: &[Lane],
+    apps: &[Arc<App>],
+) -> Vec<Problem> {
+    let name = group.name_any();
     let mut problems = check_lanes(&name, Some(group), lanes);
     let app_of = |name: &str| apps.iter().find(|a| a.name_any() == name).map(|a| &**a);
     let away = |context: &str| options.clusters.normalize_context(Some(context)).is_some();
     for lane in lanes.iter().filter(|l| l.spec.group == name) {
         problems.extend(check_remote_versions(group, lane, &app_of, &away));
     }
-    let status = LaneGroupStatus {
-        problems: problems_of_group,
-        addresses: seen.addresses(),
-        internal: inside
-            .as_ref()
-            .map(ParentGateway::addresses)
-            .unwrap_or_default(),
-        hops: options.hops.sources(&options.namespace, group),
-        span_log: options.hops.span_log(),
-        ..LaneGroupStatus {
-            routes: routes.clone(),
-            ..group.status.clone().unwrap_or_default()
-        }
-    };
-    let status = LaneGroupStatus {
-        summary: status.summary(),
-        ..status
-    };
-    write_group_status(options, told, status).await?;
-    let unanswered =
-        routes.iter().any(|r| r.accepted.is_none()) || inside.is_some_and(|p| !p.is_answered());
-    // Problems of a lane are reported at the lane.
-    let of_routes = routes
+    problems
+}
+
+/// Messages of the routes. While a baseline is coming, only of those that a gateway has answered.
+fn describe_routes(routes: &[RouteStatus], is_coming: bool) -> Vec<String> {
+    routes
         .iter()
-        .filter(|r| r.accepted.is_some() || coming.is_empty());
-    let of_routes =
-        of_routes.filter_map(|r| Some(format!("HTTPRoute {}: {}", r.name, r.message.as_ref()?)));
-    let of_routes: Vec<String> = of_routes.collect();
-    for lane in lanes.iter().filter(|l| l.spec.group == name) {
-        let own = lane.name_any();
-        let mut apps = planned.lanes.get(&own).cloned().unwrap_or_default();
-        carry_since(
-            lane.status.as_ref().map_or(&[], |s| &s.apps),
-            &mut apps,
-            now,
-        );
-        let problems = problems
-            .iter()
-            .filter(|p| p.lane == own)
-            .map(ToString::to_string);
-        let problems = problems
-            .chain(of_routes.iter().filter(|_| lane.spec.enabled).cloned())
-            .collect();
-        let status = LaneStatus {
-            apps,
-            problems,
-            summary: String::new(),
-        };
-        write_lane_status(
-            options,
-            lane,
-            LaneStatus {
+        .filter(|r| r.accepted.is_some() || !is_coming)
+        .filter_map(|r| Some(format!("HTTPRoute {}: {}", r.name, r.message.as_ref()?)))
+        .collect()
+}
+
+/// What is reported at the lanes of a group.
+struct LaneReport {
+    planned: BTreeMap<String, Vec<LaneAppStatus>>,
+    problems: Vec<Problem>,
+    of_routes: Vec<String>,
+}
+
+impl LaneReport {
+    async fn write_statuses(
+        &self,
+        options: &Options,
+        group: &str,
+        lanes: &[Lane],
+        now: Timestamp,
+    ) -> kube::Result<()> {
+        for lane in lanes.iter().filter(|l| l.spec.group == group) {
+            let own = lane.name_any();
+            let mut apps = self.planned.get(&own).cloned().unwrap_or_default();
+            carry_since(
+                lane.status.as_ref().map_or(&[], |s| &s.apps),
+                &mut apps,
+                now,
+            );
+            let problems = self.problems.iter().filter(|p| p.lane == own);
+            let problems = problems
+                .map(ToString::to_string)
+                .chain(self.of_routes.iter().filter(|_| lane.spec.enabled).cloned())
+                .collect();
+            let status = LaneStatus {
+                apps,
+                problems,
+                summary: String::new(),
+            };
+            let status = LaneStatus {
                 summary: status.summary(),
                 ..status
-            },
-        )
-        .await?;
+            };
+            write_lane_status(options, lane, status).await?;
+        }
+        Ok(())
     }
-    let later = unanswered.then_some(ANSWER_TIME);
-    Ok(GroupOutcome {
-        again: if settling { Some(SETTLE_TIME) } else { later },
-        refused: is_refused,
-    })
 }
 
 /// Plans the routes. Also returns whether some pods are too new to count.

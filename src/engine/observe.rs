@@ -15,7 +15,10 @@ use k8s_openapi::{api::batch::v1::Job, apimachinery::pkg::apis::meta::v1::Object
 use kube::{Api, ResourceExt, runtime::reflector::ObjectRef};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-use super::{Options, act, build_digests, cache::Cache};
+use super::{
+    Options, act, build_digests, cache::Cache, remote_clusters::RemoteNamespace,
+    workloads::WorkloadSnapshot,
+};
 use crate::{
     api::{
         App, Approval, Environment, EnvironmentState, EnvironmentStatus, InventoryItem, LaneMode,
@@ -88,94 +91,12 @@ pub(super) async fn gather_facts(
         .map(|a| run_blocking(|| objects_to_observe(release, a, &groups)))
         .unwrap_or_default();
     let home = cache.workloads.take_snapshot();
-    let (mut objects, mut workloads, mut rolled) = (BTreeMap::new(), BTreeMap::new(), vec![]);
-    let (mut away, mut places, mut unseen) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-    let mut asked: Vec<(InventoryItem, Account, Option<String>)> = vec![];
-    // Apps in other namespaces may have the same name.
-    let own: BTreeSet<String> = wanted.keys().map(|i| i.namespace.clone()).collect();
-    for (item, by) in &wanted {
-        let elsewhere = cache.remote_clusters.split_remote(&item.namespace);
-        if let Some((context, namespace)) = elsewhere {
-            if !namespace.is_empty() && !places.contains_key(&item.namespace) {
-                let seen = cache
-                    .remote_clusters
-                    .get_or_watch(&item.namespace, context, namespace);
-                if let Some(why) = seen.unreachable_reason() {
-                    away.entry(context.to_owned()).or_insert(why);
-                }
-                places.insert(item.namespace.clone(), seen);
-            }
-            if away.contains_key(context) {
-                continue;
-            }
-        }
-        // Workloads are read from the cache; patches carry the resourceVersion that was read.
-        if is_batched(item) {
-            rolled.push((item.namespace.clone(), item.name.clone()));
-            let seen = match elsewhere {
-                Some((_, namespace)) => places
-                    .get(&item.namespace)
-                    .and_then(|p| p.workloads.take_snapshot().find_workload(item, namespace)),
-                None => home.find_workload(item, &item.namespace),
-            };
-            if let Some(mut seen) = seen {
-                let namespace = elsewhere.map_or(&*item.namespace, |(_, namespace)| namespace);
-                let client = options
-                    .clusters
-                    .client_for(elsewhere.map(|(context, _)| context));
-                if is_under_way(release) {
-                    cache.events.add_causes(&client, namespace, &mut seen).await;
-                }
-                objects.insert(item.clone(), to_object_seen(seen.meta()));
-                workloads.insert(item.clone(), seen);
-                continue;
-            }
-        }
-        asked.push((
-            item.clone(),
-            by.clone(),
-            elsewhere.map(|(context, _)| context.to_owned()),
-        ));
-    }
-    let asked = asked.into_iter().map(|(item, by, context)| async move {
-        (
-            act::object_api(options, &item, &by)
-                .get_metadata_opt(&item.name)
-                .await,
-            item,
-            context,
-        )
-    });
-    let mut answers = stream::iter(asked).buffer_unordered(MAX_CONCURRENT_READS);
-    while let Some((answer, item, context)) = answers.next().await {
-        match (answer, context) {
-            (Ok(Some(found)), _) => drop(objects.insert(item, to_object_seen(&found.metadata))),
-            (Ok(None), _) => {}
-            (Err(why), _) if is_refusal(&why) => {
-                drop(unseen.insert(item, error::describe_error(&why)))
-            }
-            (Err(why), Some(context)) => drop(away.insert(context, error::describe_error(&why))),
-            (Err(why), None) => return Err(why),
-        }
-    }
-    drop(answers);
-    let mut alive = BTreeMap::new();
-    let afar: Vec<_> = places
-        .values()
-        .flat_map(|p| p.workloads.pods.state())
-        .collect();
-    let near = home
-        .pods
-        .iter()
-        .filter(|p| p.namespace().is_some_and(|n| own.contains(&n)));
-    for pod in near
-        .chain(&afar)
-        .filter(|p| p.labels().get(label::APP) == Some(&release.spec.app))
-    {
-        if let Some(environment) = pod.labels().get(label::ENVIRONMENT) {
-            *alive.entry(environment.clone()).or_insert(0) += 1;
-        }
-    }
+    let mut seen = ObjectsSeen::default();
+    let asked = seen
+        .take_cached(options, cache, release, &wanted, &home)
+        .await;
+    seen.read_others(options, asked).await?;
+    let pods = count_pods(release, &wanted, &home, &seen.places);
     let mut approvals = cache.approvals.state();
     approvals.retain(|a| a.spec.release == name);
     let jobs = cache.jobs.state();
@@ -186,21 +107,165 @@ pub(super) async fn gather_facts(
     build_digests::fill_digests(options, release, &mut jobs).await?;
     let closed = find_closed_lanes(cache, release, app.as_deref().ok());
     Ok(Facts {
-        claims: find_claims(cache, &release.spec.app, &objects),
+        claims: find_claims(cache, &release.spec.app, &seen.objects),
         app,
         groups,
         approvals,
-        objects,
-        records: find_rollout_records(cache, &workloads),
-        workloads,
-        pods: alive,
+        objects: seen.objects,
+        records: find_rollout_records(cache, &seen.workloads),
+        workloads: seen.workloads,
+        pods,
         routes: observe_routes(cache, &release.spec.app, closed),
         jobs,
-        rolled,
-        away,
-        unseen,
-        places: places.into_keys().collect(),
+        rolled: seen.rolled,
+        away: seen.away,
+        unseen: seen.unseen,
+        places: seen.places.into_keys().collect(),
     })
+}
+
+/// The objects of a release, as far as they are seen.
+#[derive(Default)]
+struct ObjectsSeen {
+    objects: BTreeMap<InventoryItem, ObjectSeen>,
+    workloads: BTreeMap<InventoryItem, WorkloadSeen>,
+    rolled: Vec<NamespacedName>,
+    /// Watched namespaces of remote clusters.
+    places: BTreeMap<String, Arc<RemoteNamespace>>,
+    /// Contexts that cannot be reached, and why.
+    away: BTreeMap<String, String>,
+    /// Objects that a server refuses to show, and its error.
+    unseen: BTreeMap<InventoryItem, String>,
+}
+
+/// An object to read, the account to read it with, and its context.
+type AskedObject = (InventoryItem, Account, Option<String>);
+
+impl ObjectsSeen {
+    /// Takes the workloads from the cache; patches carry the resourceVersion that was read.
+    /// Returns the objects to read from a server.
+    async fn take_cached(
+        &mut self,
+        options: &Options,
+        cache: &Cache,
+        release: &Release,
+        wanted: &BTreeMap<InventoryItem, Account>,
+        home: &WorkloadSnapshot<'_>,
+    ) -> Vec<AskedObject> {
+        let mut asked = vec![];
+        for (item, by) in wanted {
+            let elsewhere = cache.remote_clusters.split_remote(&item.namespace);
+            if let Some((context, namespace)) = elsewhere {
+                self.enter_remote(cache, &item.namespace, context, namespace);
+                if self.away.contains_key(context) {
+                    continue;
+                }
+            }
+            if is_batched(item) {
+                self.rolled
+                    .push((item.namespace.clone(), item.name.clone()));
+                let seen = match elsewhere {
+                    Some((_, namespace)) => self
+                        .places
+                        .get(&item.namespace)
+                        .and_then(|p| p.workloads.take_snapshot().find_workload(item, namespace)),
+                    None => home.find_workload(item, &item.namespace),
+                };
+                if let Some(mut seen) = seen {
+                    let namespace = elsewhere.map_or(&*item.namespace, |(_, namespace)| namespace);
+                    let client = options
+                        .clusters
+                        .client_for(elsewhere.map(|(context, _)| context));
+                    if is_under_way(release) {
+                        cache.events.add_causes(&client, namespace, &mut seen).await;
+                    }
+                    self.objects
+                        .insert(item.clone(), to_object_seen(seen.meta()));
+                    self.workloads.insert(item.clone(), seen);
+                    continue;
+                }
+            }
+            let context = elsewhere.map(|(context, _)| context.to_owned());
+            asked.push((item.clone(), by.clone(), context));
+        }
+        asked
+    }
+
+    /// Watches a namespace of a remote cluster, unless it is watched already.
+    fn enter_remote(&mut self, cache: &Cache, place: &str, context: &str, namespace: &str) {
+        if namespace.is_empty() || self.places.contains_key(place) {
+            return;
+        }
+        let seen = cache
+            .remote_clusters
+            .get_or_watch(place, context, namespace);
+        if let Some(why) = seen.unreachable_reason() {
+            self.away.entry(context.to_owned()).or_insert(why);
+        }
+        self.places.insert(place.to_owned(), seen);
+    }
+
+    async fn read_others(
+        &mut self,
+        options: &Options,
+        asked: Vec<AskedObject>,
+    ) -> kube::Result<()> {
+        let asked = asked.into_iter().map(|(item, by, context)| async move {
+            (
+                act::object_api(options, &item, &by)
+                    .get_metadata_opt(&item.name)
+                    .await,
+                item,
+                context,
+            )
+        });
+        let mut answers = stream::iter(asked).buffer_unordered(MAX_CONCURRENT_READS);
+        while let Some((answer, item, context)) = answers.next().await {
+            match (answer, context) {
+                (Ok(Some(found)), _) => {
+                    drop(self.objects.insert(item, to_object_seen(&found.metadata)))
+                }
+                (Ok(None), _) => {}
+                (Err(why), _) if is_refusal(&why) => {
+                    drop(self.unseen.insert(item, error::describe_error(&why)))
+                }
+                (Err(why), Some(context)) => {
+                    drop(self.away.insert(context, error::describe_error(&why)))
+                }
+                (Err(why), None) => return Err(why),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Number of the App's pods by environment.
+fn count_pods(
+    release: &Release,
+    wanted: &BTreeMap<InventoryItem, Account>,
+    home: &WorkloadSnapshot<'_>,
+    places: &BTreeMap<String, Arc<RemoteNamespace>>,
+) -> BTreeMap<String, u32> {
+    // Apps in other namespaces may have the same name.
+    let own: BTreeSet<&str> = wanted.keys().map(|i| i.namespace.as_str()).collect();
+    let afar: Vec<_> = places
+        .values()
+        .flat_map(|p| p.workloads.pods.state())
+        .collect();
+    let near = home
+        .pods
+        .iter()
+        .filter(|p| p.namespace().is_some_and(|n| own.contains(&*n)));
+    let mut alive = BTreeMap::new();
+    for pod in near
+        .chain(&afar)
+        .filter(|p| p.labels().get(label::APP) == Some(&release.spec.app))
+    {
+        if let Some(environment) = pod.labels().get(label::ENVIRONMENT) {
+            *alive.entry(environment.clone()).or_insert(0) += 1;
+        }
+    }
+    alive
 }
 
 /// Reads what a new release freezes from the API, because watches of different kinds are not

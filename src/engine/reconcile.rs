@@ -353,49 +353,50 @@ impl Reconciler {
         if let Some(wrong) = wrong.as_ref().filter(|w| w.at > Instant::now()) {
             return next.min(wrong.at);
         }
-        match act::execute_steps(
-            &self.options,
-            &self.cache,
-            &self.probes,
-            release,
-            &decision.steps,
-        )
-        .await
-        {
+        let steps = &decision.steps;
+        let taken =
+            act::execute_steps(&self.options, &self.cache, &self.probes, release, steps).await;
+        match taken {
             Ok(()) => {
                 if self.lock_memory().troubles.remove(&uid).is_some() {
                     next = next.min(Instant::now() + COALESCE_DELAY);
                 }
                 // Changes of objects without a watch trigger no pass.
-                if !decision.steps.is_empty() {
+                if !steps.is_empty() {
                     next = next.min(Instant::now() + STEP_BACKOFF_RANGE.0);
                 }
+                next
             }
-            Err(act::FailedAttempt {
-                mut trouble,
-                wait,
-                refused,
-            }) => {
-                tracing::warn!(release = release.name_any(), "{}", trouble.message);
-                let pause = wrong.map_or(STEP_BACKOFF_RANGE.0, |w| {
-                    (w.pause * 2).min(STEP_BACKOFF_RANGE.1)
-                });
-                trouble.permanent |= refused && pause > FORBIDDEN_AFTER;
-                let at = Instant::now() + wait.map_or(pause, |wait| wait.max(pause));
-                self.lock_memory().troubles.insert(
-                    uid,
-                    StepBackoff {
-                        trouble,
-                        at,
-                        pause,
-                        retries: retries.clone(),
-                    },
-                );
+            Err(failed) => {
+                self.back_off(release, failed, wrong);
                 // One pass soon, so that the status reports the failure.
-                next = Instant::now() + COALESCE_DELAY;
+                Instant::now() + COALESCE_DELAY
             }
         }
-        next
+    }
+
+    /// Remembers a failed step, and when to try it again. `before` is its last failure.
+    fn back_off(&self, release: &Release, failed: act::FailedAttempt, before: Option<StepBackoff>) {
+        let act::FailedAttempt {
+            mut trouble,
+            wait,
+            refused,
+        } = failed;
+        tracing::warn!(release = release.name_any(), "{}", trouble.message);
+        let pause = before.map_or(STEP_BACKOFF_RANGE.0, |w| {
+            (w.pause * 2).min(STEP_BACKOFF_RANGE.1)
+        });
+        trouble.permanent |= refused && pause > FORBIDDEN_AFTER;
+        let at = Instant::now() + wait.map_or(pause, |wait| wait.max(pause));
+        self.lock_memory().troubles.insert(
+            release.uid().unwrap_or_default(),
+            StepBackoff {
+                trouble,
+                at,
+                pause,
+                retries: release.spec.control.retry.clone(),
+            },
+        );
     }
 
     /// Reports a failure to observe if it lasts. Returns the back-off.

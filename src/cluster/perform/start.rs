@@ -42,60 +42,13 @@ pub(super) async fn start_releases(
         if apps[..n].contains(name) {
             return Err(PerformError::refused_with(format!("{name} is named twice")));
         }
-        let app = get_app(at, name).await?;
-        if app.spec.stage(stage).is_none() {
-            let known: Vec<&str> = app
-                .spec
-                .workflow
-                .stages
-                .iter()
-                .map(|s| s.name.as_str())
-                .collect();
-            return Err(PerformError::refused_with(format!(
-                "app {name} has no stage {stage:?}; it has {}",
-                if known.is_empty() {
-                    "none".into()
-                } else {
-                    known.join(", ")
-                }
-            )));
-        }
-        if let Some(image) = images
-            .get(name)
-            .and_then(|i| i.keys().find(|k| !app.spec.images.contains_key(*k)))
-        {
-            let known: Vec<&str> = app.spec.images.keys().map(String::as_str).collect();
-            let known = known.join(", ");
-            return Err(PerformError::refused_with(format!(
-                "app {name} has no image {image:?}; it has {known}"
-            )));
-        }
         let wanted = ReleaseSpec {
             app: name.clone(),
             stage: stage.into(),
             images: images.get(name).cloned().unwrap_or_default(),
             ..ReleaseSpec::default()
         };
-        let groups = get_variable_groups(at, &group_names(&app, &wanted)).await?;
-        // Do not start what cannot be deployed.
-        let now = jiff::Timestamp::now().to_string();
-        resolve_variables(&app, &wanted, |name| groups.get(name), &now).map_err(|all| {
-            PerformError::refused_with(format!(
-                "no release of {name} was started\n{}",
-                join_lines(&all)
-            ))
-        })?;
-        if let Some(running) = all
-            .iter()
-            .find(|r| r.spec.app == *name && r.spec.stage == stage && !is_over(r))
-        {
-            return Err(PerformError::refused_with(format!(
-                "release {} of {name} {stage} is {:?}; end or abort it first",
-                running.name_any(),
-                release_phase(running)
-            )));
-        }
-        check_ownership(at, &app, stage, &groups).await?;
+        check_startable(at, &wanted, &all).await?;
     }
     // Several Apps share a window, which is named after its first release.
     let window = window.or_else(|| {
@@ -119,6 +72,58 @@ pub(super) async fn start_releases(
         message: format!("started {}", names.join(", ")),
         objects,
     })
+}
+
+/// Refuses a release that could not be deployed, or that another one stands in the way of.
+async fn check_startable(
+    at: &PerformContext<'_>,
+    wanted: &ReleaseSpec,
+    all: &[Release],
+) -> Result<()> {
+    let ReleaseSpec {
+        app: name, stage, ..
+    } = wanted;
+    let app = get_app(at, name).await?;
+    if app.spec.stage(stage).is_none() {
+        let stages = app.spec.workflow.stages.iter();
+        let known: Vec<&str> = stages.map(|s| s.name.as_str()).collect();
+        return Err(PerformError::refused_with(format!(
+            "app {name} has no stage {stage:?}; it has {}",
+            if known.is_empty() {
+                "none".into()
+            } else {
+                known.join(", ")
+            }
+        )));
+    }
+    let unknown = |image: &&String| !app.spec.images.contains_key(*image);
+    if let Some(image) = wanted.images.keys().find(unknown) {
+        let known: Vec<&str> = app.spec.images.keys().map(String::as_str).collect();
+        let known = known.join(", ");
+        return Err(PerformError::refused_with(format!(
+            "app {name} has no image {image:?}; it has {known}"
+        )));
+    }
+    let groups = get_variable_groups(at, &group_names(&app, wanted)).await?;
+    // Do not start what cannot be deployed.
+    let now = jiff::Timestamp::now().to_string();
+    resolve_variables(&app, wanted, |name| groups.get(name), &now).map_err(|all| {
+        PerformError::refused_with(format!(
+            "no release of {name} was started\n{}",
+            join_lines(&all)
+        ))
+    })?;
+    if let Some(running) = all
+        .iter()
+        .find(|r| r.spec.app == *name && r.spec.stage == *stage && !is_over(r))
+    {
+        return Err(PerformError::refused_with(format!(
+            "release {} of {name} {stage} is {:?}; end or abort it first",
+            running.name_any(),
+            release_phase(running)
+        )));
+    }
+    check_ownership(at, &app, stage, &groups).await
 }
 
 /// Refuses objects of the stage that belong to another owner, as far as that is known here.

@@ -147,30 +147,7 @@ fn build_entry_rules(
         path: root.clone(),
         ..MatchCriteria::default()
     };
-    // The baseline comes last; before it, where clients may tag, come the clients' own tags.
-    let mut below = vec![TaggedMatch {
-        asked: plain.clone(),
-        tag: TagAction::None,
-        lane: usize::MAX,
-    }];
-    if group.spec.client_may_tag {
-        let header = group.spec.propagation.header.to_ascii_lowercase();
-        let mut tags: Vec<&String> = said.iter().map(|(l, _)| &l.spec.tag).collect();
-        tags.sort();
-        tags.dedup();
-        let own = tags.into_iter().map(|tag| {
-            let headers = [(header.clone(), ValueTest::Exact(tag.clone()))].into();
-            TaggedMatch {
-                asked: MatchCriteria {
-                    headers,
-                    ..plain.clone()
-                },
-                tag: TagAction::Client(tag.clone()),
-                lane: usize::MAX,
-            }
-        });
-        below.splice(0..0, own);
-    }
+    let mut below = baseline_matches(group, said, &plain);
     for (lane, (spec, ways)) in said.iter().enumerate().rev() {
         let tag = TagAction::Set(spec.spec.tag.clone());
         let mut here: Vec<MatchCriteria> = vec![];
@@ -181,31 +158,9 @@ fn build_entry_rules(
             };
             here.extend(ways.iter().map(whole));
         }
-        let mut also = vec![];
-        for own in &here {
-            // If the tag is the same, it does not matter which match takes the request.
-            for other in below
-                .iter()
-                .filter(|w| w.tag != tag && own.rank() <= w.asked.rank())
-            {
-                match own.combine_with(&other.asked) {
-                    CombinedMatch::Never => {}
-                    CombinedMatch::Match(both) => also.push(both),
-                    // A client's own tag is one exact value: only lanes can ask for two things of
-                    // one key.
-                    CombinedMatch::Inexpressible(key) => {
-                        return Err(ColourError::Inexpressible(
-                            lane,
-                            other.lane.min(said.len() - 1),
-                            key,
-                        ));
-                    }
-                }
-                if also.len() + here.len() + below.len() > 4 * MAX_MATCHES {
-                    return Err(ColourError::NoRoom(route.path.clone()));
-                }
-            }
-        }
+        let inexpressible =
+            |other: usize, key| ColourError::Inexpressible(lane, other.min(said.len() - 1), key);
+        let also = find_overlaps(route, &here, &below, &tag, &inexpressible)?;
         here.extend(also);
         let mut kept: Vec<MatchCriteria> = vec![];
         for asked in here {
@@ -235,6 +190,69 @@ fn build_entry_rules(
     } else {
         Ok(rules)
     }
+}
+
+/// Matches below those of the lanes: the baseline comes last; before it, where clients may tag, come
+/// the clients' own tags.
+fn baseline_matches(
+    group: &LaneGroup,
+    said: &[(&Lane, Vec<MatchCriteria>)],
+    plain: &MatchCriteria,
+) -> Vec<TaggedMatch> {
+    let mut below = vec![];
+    if group.spec.client_may_tag {
+        let header = group.spec.propagation.header.to_ascii_lowercase();
+        let mut tags: Vec<&String> = said.iter().map(|(l, _)| &l.spec.tag).collect();
+        tags.sort();
+        tags.dedup();
+        below.extend(tags.into_iter().map(|tag| {
+            let headers = [(header.clone(), ValueTest::Exact(tag.clone()))].into();
+            TaggedMatch {
+                asked: MatchCriteria {
+                    headers,
+                    ..plain.clone()
+                },
+                tag: TagAction::Client(tag.clone()),
+                lane: usize::MAX,
+            }
+        }));
+    }
+    below.push(TaggedMatch {
+        asked: plain.clone(),
+        tag: TagAction::None,
+        lane: usize::MAX,
+    });
+    below
+}
+
+/// Matches for the requests that a lane's match and one below it both take.
+fn find_overlaps(
+    route: &EntryRoute,
+    here: &[MatchCriteria],
+    below: &[TaggedMatch],
+    tag: &TagAction,
+    inexpressible: &dyn Fn(usize, String) -> ColourError,
+) -> Result<Vec<MatchCriteria>, ColourError> {
+    let mut also = vec![];
+    for own in here {
+        // If the tag is the same, it does not matter which match takes the request.
+        for other in below
+            .iter()
+            .filter(|w| w.tag != *tag && own.rank() <= w.asked.rank())
+        {
+            match own.combine_with(&other.asked) {
+                CombinedMatch::Never => {}
+                CombinedMatch::Match(both) => also.push(both),
+                // A client's own tag is one exact value: only lanes can ask for two things of one
+                // key.
+                CombinedMatch::Inexpressible(key) => return Err(inexpressible(other.lane, key)),
+            }
+            if also.len() + here.len() + below.len() > 4 * MAX_MATCHES {
+                return Err(ColourError::NoRoom(route.path.clone()));
+            }
+        }
+    }
+    Ok(also)
 }
 
 /// Merges neighbours with the same tag and rewrite into one rule.

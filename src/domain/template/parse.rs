@@ -266,22 +266,7 @@ impl<'s> Parser<'s> {
                     Node::Continue
                 });
             }
-            "template" => {
-                if let Some(name) = self.parse_template_name(open) {
-                    let at = self.peek_word();
-                    let pipe = if at.kind == TokenKind::Close {
-                        self.next += 1;
-                        None
-                    } else {
-                        self.parse_whole_pipeline(open, "`template`")?
-                    };
-                    out.push(Node::Template {
-                        at: word.at,
-                        name,
-                        pipe,
-                    });
-                }
-            }
+            "template" => out.extend(self.parse_template_call(word.at, open)?),
             "define" => {
                 if !top {
                     let problem = Problem::new(open, "a `define` inside another block");
@@ -293,19 +278,7 @@ impl<'s> Parser<'s> {
                 }
                 self.parse_definition(name.unwrap_or_default(), word.at, "define")?;
             }
-            "block" => {
-                let name = self.parse_template_name(open);
-                let pipe = match name {
-                    Some(_) => self.parse_whole_pipeline(open, "`block`")?,
-                    None => None,
-                };
-                self.parse_definition(name.clone().unwrap_or_default(), word.at, "block")?;
-                out.extend(name.map(|name| Node::Template {
-                    at: word.at,
-                    name,
-                    pipe,
-                }));
-            }
+            "block" => out.extend(self.parse_block(word.at, open)?),
             keyword => {
                 let scope = self.vars.len();
                 let pipe = self
@@ -321,6 +294,29 @@ impl<'s> Parser<'s> {
             }
         }
         Ok(None)
+    }
+
+    fn parse_template_call(&mut self, at: usize, open: usize) -> Result<Option<Node<'s>>, TooDeep> {
+        let Some(name) = self.parse_template_name(open) else {
+            return Ok(None);
+        };
+        let pipe = if self.peek_word().kind == TokenKind::Close {
+            self.next += 1;
+            None
+        } else {
+            self.parse_whole_pipeline(open, "`template`")?
+        };
+        Ok(Some(Node::Template { at, name, pipe }))
+    }
+
+    fn parse_block(&mut self, at: usize, open: usize) -> Result<Option<Node<'s>>, TooDeep> {
+        let name = self.parse_template_name(open);
+        let pipe = match name {
+            Some(_) => self.parse_whole_pipeline(open, "`block`")?,
+            None => None,
+        };
+        self.parse_definition(name.clone().unwrap_or_default(), at, "block")?;
+        Ok(name.map(|name| Node::Template { at, name, pipe }))
     }
 
     fn increase_depth(&mut self, at: usize) -> Result<(), TooDeep> {

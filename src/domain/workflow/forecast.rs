@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     api::{
-        Amount, App, Approval, BatchPhase, Environment, InventoryItem, Release, ReleaseStatus,
-        TaskPhase, TaskSpec, TaskStatus, label,
+        Amount, App, Approval, ApprovalTask, BatchPhase, Environment, InventoryItem, Release,
+        ReleaseStatus, TaskPhase, TaskSpec, TaskStatus, label,
     },
     domain::{
         batches::{self, Manifest, ManifestError, is_batched},
@@ -252,75 +252,99 @@ fn forecast_tasks(
             return failed(&name, told.message.as_deref().unwrap_or_default());
         }
         let task = specs.iter().find(|t| t.name == name);
-        let stop = match task.and_then(|t| t.spec()) {
-            None => return failed(&name, "the App's workflow no longer has it"),
-            Some(TaskSpec::Build(t)) => {
-                let task = name;
-                steps.push(match spec.images.get(&t.image) {
-                    Some(image) => ForecastStep::UseImage {
-                        task,
-                        image: image.clone(),
-                    },
-                    None => ForecastStep::Build {
-                        task,
-                        image: t.image.clone(),
-                    },
-                });
-                None
-            }
-            Some(TaskSpec::Approval(t)) => {
-                // Only the current task can have decisions already.
-                let given =
-                    current.then(|| approval::count_given(known.approvals, known.release, told, t));
-                let (given, passed_over) = given.unwrap_or_default();
-                let needed = match approval::needed_approvals(t, &spec.requester) {
-                    Ok(needed) => needed,
-                    Err(error) => return failed(&name, &error.to_string()),
-                };
-                (given < needed).then_some(ForecastStop::Approval {
-                    task: name,
-                    given,
-                    needed,
-                    passed_over,
-                })
-            }
-            Some(TaskSpec::Proceed(t)) => {
-                let open = control.allow.get(&name).is_some_and(|level| *level >= 1);
-                (!open).then(|| ForecastStop::Proceed {
-                    task: name,
-                    prompt: t.prompt.clone(),
-                })
-            }
-            Some(TaskSpec::Verify(t)) => {
-                steps.push(ForecastStep::Verify {
-                    task: name,
-                    group: t.lane_group.clone(),
-                    probes: t.probes.len(),
-                });
-                None
-            }
-            Some(TaskSpec::CleanUp(t)) => {
-                let environment = t.environment.clone();
-                enter_environment(known, told, &environment, steps).or_else(|| {
-                    steps.push(ForecastStep::TakeDown {
-                        task: name,
-                        environment,
-                        removes: t.remove_environment,
-                    });
-                    None
-                })
-            }
-            Some(TaskSpec::Deploy(t)) => {
-                let entered = enter_environment(known, told, &t.environment, steps);
-                entered.or_else(|| forecast_deploy(known, status, told, &t.environment, steps))
-            }
+        let Some(kind) = task.and_then(|t| t.spec()) else {
+            return failed(&name, "the App's workflow no longer has it");
         };
+        let stop = forecast_task(known, status, told, kind, current, steps);
         if stop.is_some() {
             return stop;
         }
         current = false;
     }
     None
+}
+
+/// What one task does, and where it stops. `current` means that it is the release's next task.
+fn forecast_task(
+    known: &ForecastInput,
+    status: &ReleaseStatus,
+    told: &TaskStatus,
+    kind: TaskSpec,
+    current: bool,
+    steps: &mut Vec<ForecastStep>,
+) -> Option<ForecastStop> {
+    let spec = &known.release.spec;
+    let task = told.name.clone();
+    match kind {
+        TaskSpec::Build(t) => {
+            steps.push(match spec.images.get(&t.image) {
+                Some(image) => ForecastStep::UseImage {
+                    task,
+                    image: image.clone(),
+                },
+                None => ForecastStep::Build {
+                    task,
+                    image: t.image.clone(),
+                },
+            });
+            None
+        }
+        TaskSpec::Approval(t) => forecast_approval(known, told, t, current),
+        TaskSpec::Proceed(t) => {
+            let open = spec.control.allow.get(&task).is_some_and(|l| *l >= 1);
+            (!open).then(|| ForecastStop::Proceed {
+                task,
+                prompt: t.prompt.clone(),
+            })
+        }
+        TaskSpec::Verify(t) => {
+            steps.push(ForecastStep::Verify {
+                task,
+                group: t.lane_group.clone(),
+                probes: t.probes.len(),
+            });
+            None
+        }
+        TaskSpec::CleanUp(t) => {
+            let environment = t.environment.clone();
+            enter_environment(known, told, &environment, steps).or_else(|| {
+                steps.push(ForecastStep::TakeDown {
+                    task,
+                    environment,
+                    removes: t.remove_environment,
+                });
+                None
+            })
+        }
+        TaskSpec::Deploy(t) => enter_environment(known, told, &t.environment, steps)
+            .or_else(|| forecast_deploy(known, status, told, &t.environment, steps)),
+    }
+}
+
+fn forecast_approval(
+    known: &ForecastInput,
+    told: &TaskStatus,
+    task: &ApprovalTask,
+    current: bool,
+) -> Option<ForecastStop> {
+    // Only the current task can have decisions already.
+    let given = current.then(|| approval::count_given(known.approvals, known.release, told, task));
+    let (given, passed_over) = given.unwrap_or_default();
+    let needed = match approval::needed_approvals(task, &known.release.spec.requester) {
+        Ok(needed) => needed,
+        Err(error) => {
+            return Some(ForecastStop::Failed {
+                task: told.name.clone(),
+                why: error.to_string(),
+            });
+        }
+    };
+    (given < needed).then(|| ForecastStop::Approval {
+        task: told.name.clone(),
+        given,
+        needed,
+        passed_over,
+    })
 }
 
 /// A task that changes an environment waits for other releases there, and stops at a lock.
@@ -395,6 +419,24 @@ fn forecast_deploy(
             &workloads,
         )
     };
+    if !begun && !workloads.is_empty() && workloads.iter().all(|w| w.same) {
+        let environment = environment.to_owned();
+        steps.push(ForecastStep::Unchanged { task, environment });
+        return None;
+    }
+    let at_once = there().next().is_some() && there().all(|w| w.at_once);
+    forecast_batches(known, told, found, &targets, at_once, steps)
+}
+
+/// The batches that are left. `at_once` means that without batches the first one takes all pods.
+fn forecast_batches(
+    known: &ForecastInput,
+    told: &TaskStatus,
+    environment: &Environment,
+    targets: &[u32],
+    at_once: bool,
+    steps: &mut Vec<ForecastStep>,
+) -> Option<ForecastStop> {
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let (of, size) = (count(targets.len()), targets.last().copied().unwrap_or(0));
     let done = told
@@ -402,58 +444,38 @@ fn forecast_deploy(
         .iter()
         .take_while(|b| b.phase == BatchPhase::Done)
         .count();
-    let environment = environment.to_owned();
-    if !begun && !workloads.is_empty() && workloads.iter().all(|w| w.same) {
-        steps.push(ForecastStep::Unchanged { task, environment });
-        return None;
-    }
-    let level = known
-        .release
-        .spec
-        .control
-        .allow
-        .get(&told.name)
-        .copied()
-        .unwrap_or(0);
-    let allowed = batches::last_allowed_batch(found.rollout.pause, level, targets.len());
+    let allow = &known.release.spec.control.allow;
+    let level = allow.get(&told.name).copied().unwrap_or(0);
+    let allowed = batches::last_allowed_batch(environment.rollout.pause, level, targets.len());
     let reached = |n: usize| {
         n.checked_sub(1)
             .and_then(|i| targets.get(i))
             .copied()
             .unwrap_or(0)
     };
-    // Without batches, the first one takes all pods.
-    if there().next().is_some() && there().all(|w| w.at_once) && done < targets.len() {
-        let pods = (reached(done), size);
-        steps.push(ForecastStep::Batch {
-            task,
-            environment,
-            numbers: (count(done + 1), of),
-            of,
-            pods,
-            size,
-        });
+    let batch = |numbers, pods| ForecastStep::Batch {
+        task: told.name.clone(),
+        environment: environment.name.clone(),
+        numbers,
+        of,
+        pods,
+        size,
+    };
+    if at_once && done < targets.len() {
+        steps.push(batch((count(done + 1), of), (reached(done), size)));
         return None;
     }
     for n in done + 1..=targets.len() {
-        let (task, environment, number) = (task.clone(), environment.clone(), count(n));
+        let number = count(n);
         if n > allowed {
             return Some(ForecastStop::Batch {
-                task,
-                environment,
+                task: told.name.clone(),
+                environment: environment.name.clone(),
                 number,
                 of,
             });
         }
-        let pods = (reached(n - 1), reached(n));
-        steps.push(ForecastStep::Batch {
-            task,
-            environment,
-            numbers: (number, number),
-            of,
-            pods,
-            size,
-        });
+        steps.push(batch((number, number), (reached(n - 1), reached(n))));
     }
     None
 }

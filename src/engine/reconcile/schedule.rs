@@ -1,12 +1,15 @@
 //! Decides what a change affects, and what is due.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use kube::ResourceExt;
 use tokio::time::Instant;
 
 use super::{
-    PRUNE_DELAY, RESYNC_INTERVAL, Reconciler,
+    Memory, PRUNE_DELAY, RESYNC_INTERVAL, Reconciler,
     work_queue::{Job, JobScope, WorkQueue},
 };
 use crate::{
@@ -180,6 +183,23 @@ impl Reconciler {
                 },
             );
         }
+        self.forget_finished(&mut memory, &active, &groups);
+        let next = memory
+            .due
+            .values()
+            .chain(memory.groups_due.values())
+            .min()
+            .copied();
+        next.unwrap_or(later).min(later).min(memory.prune_due)
+    }
+
+    /// Drops what is remembered of releases that are over and of deleted lane groups.
+    fn forget_finished(
+        &self,
+        memory: &mut Memory,
+        active: &[Arc<Release>],
+        groups: &[Arc<LaneGroup>],
+    ) {
         if memory.due.len() > active.len() {
             let uids: HashSet<String> = active.iter().filter_map(|r| r.uid()).collect();
             memory.due.retain(|uid, _| uids.contains(uid));
@@ -201,13 +221,6 @@ impl Reconciler {
                 .groups_wrong
                 .retain(|name, _| groups.iter().any(|g| g.name_any() == *name));
         }
-        let next = memory
-            .due
-            .values()
-            .chain(memory.groups_due.values())
-            .min()
-            .copied();
-        next.unwrap_or(later).min(later).min(memory.prune_due)
     }
 }
 
