@@ -1,6 +1,6 @@
 //! A pod's STATUS and restart count, computed as kubectl's printer does.
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
 
 use crate::domain::observe::cause;
 
@@ -34,7 +34,30 @@ pub fn summarize_pod(pod: &Pod) -> PodSummary {
     if condition("PodScheduled").is_some_and(|c| c.reason.as_deref() == Some("SchedulingGated")) {
         state = "SchedulingGated".into();
     }
-    let mut restarts = 0;
+    let ready = condition("Ready").is_some_and(|c| c.status == "True");
+    let (restarts, of_containers) = summarize_containers(status, &state, ready);
+    state = of_containers.unwrap_or(state);
+    if pod.metadata.deletion_timestamp.is_some() {
+        state = if status.reason.as_deref() == Some("NodeLost") {
+            "Unknown".into()
+        } else {
+            "Terminating".into()
+        };
+    }
+    // STATUS already contains the reason.
+    let message = cause::of_pod(pod)
+        .and_then(|c| c.message)
+        .map(|m| m.to_string());
+    PodSummary {
+        state,
+        restarts,
+        ready,
+        message,
+    }
+}
+
+/// Restarts of the containers, and the state that they give the pod instead of `state`.
+fn summarize_containers(status: &PodStatus, state: &str, ready: bool) -> (u32, Option<String>) {
     let init = status
         .init_container_statuses
         .as_deref()
@@ -46,53 +69,28 @@ pub fn summarize_pod(pod: &Pod) -> PodSummary {
             .is_none_or(|t| t.exit_code != 0)
     });
     if let Some((done, container)) = unfinished {
-        restarts = init.iter().map(restart_count).fold(0, u32::saturating_add);
-        state = format!(
-            "Init:{}",
-            container_state(container).unwrap_or_else(|| format!("{done}/{}", init.len()))
-        );
-    } else {
-        let mut running = false;
-        for container in status.container_statuses.iter().flatten().rev() {
-            restarts = restarts.saturating_add(restart_count(container));
-            if let Some(word) = container_state(container) {
-                state = word;
-            } else if container.ready
-                && container
-                    .state
-                    .as_ref()
-                    .is_some_and(|s| s.running.is_some())
-            {
-                running = true;
-            }
-        }
-        let ready = condition("Ready").is_some_and(|c| c.status == "True");
-        if state == "Completed" && running {
-            state = if ready {
-                "Running".into()
-            } else {
-                "NotReady".into()
-            };
+        let restarts = init.iter().map(restart_count).fold(0, u32::saturating_add);
+        let doing = container_state(container).unwrap_or_else(|| format!("{done}/{}", init.len()));
+        return (restarts, Some(format!("Init:{doing}")));
+    }
+    let (mut restarts, mut running, mut found) = (0_u32, false, None);
+    for container in status.container_statuses.iter().flatten().rev() {
+        restarts = restarts.saturating_add(restart_count(container));
+        if let Some(word) = container_state(container) {
+            found = Some(word);
+        } else if container.ready
+            && container
+                .state
+                .as_ref()
+                .is_some_and(|s| s.running.is_some())
+        {
+            running = true;
         }
     }
-    if pod.metadata.deletion_timestamp.is_some() {
-        state = if status.reason.as_deref() == Some("NodeLost") {
-            "Unknown".into()
-        } else {
-            "Terminating".into()
-        };
+    if found.as_deref().unwrap_or(state) == "Completed" && running {
+        found = Some(if ready { "Running" } else { "NotReady" }.into());
     }
-    let ready = condition("Ready").is_some_and(|c| c.status == "True");
-    // STATUS already contains the reason.
-    let message = cause::of_pod(pod)
-        .and_then(|c| c.message)
-        .map(|m| m.to_string());
-    PodSummary {
-        state,
-        restarts,
-        ready,
-        message,
-    }
+    (restarts, found)
 }
 
 fn restart_count(container: &ContainerStatus) -> u32 {

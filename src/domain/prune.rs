@@ -169,12 +169,31 @@ fn find_needed_releases<'r>(
     let running = || newest_first.iter().filter(|r| !is_final(r));
     // Releases of a window are evaluated together.
     let windows: BTreeSet<&str> = running().filter_map(|r| r.spec.window.as_deref()).collect();
-    let (mut highest, mut succeeded, mut deployed) =
-        (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
-    let mut records: BTreeSet<(&str, &str, &str)> = BTreeSet::new();
     let apps: BTreeSet<&str> = newest_first.iter().map(|r| r.spec.app.as_str()).collect();
-    let told: BTreeSet<(&str, String)> = apps
-        .iter()
+    let told = releases_of_environments(&apps, around);
+    let mut newest = NewestReleases::default();
+    for release in newest_first {
+        let (name, spec) = (release_name(release), &release.spec);
+        newest.note_number(name, &apps, around);
+        let is_told = told.contains(&(spec.app.as_str(), name.to_owned()));
+        let in_window = spec.window.as_deref().is_some_and(|w| windows.contains(w));
+        // Each of them notes the release, so all are asked.
+        let has_succeeded = newest.note_success(release, around);
+        let has_records = newest.note_records(release, around);
+        if is_told || in_window || has_succeeded || has_records {
+            needed.insert(name);
+        }
+    }
+    needed.extend(newest.highest.into_values().map(|(_, name)| name));
+    needed
+}
+
+/// Apps with the Releases that the status of one of their environments names.
+fn releases_of_environments<'r>(
+    apps: &BTreeSet<&'r str>,
+    around: &Surroundings,
+) -> BTreeSet<(&'r str, String)> {
+    apps.iter()
         .filter_map(|name| Some((*name, (around.app_of)(name)?)))
         .flat_map(|(name, app)| {
             let all = app
@@ -184,46 +203,57 @@ fn find_needed_releases<'r>(
                 .filter_map(|e| e.release.clone());
             all.map(move |release| (name, release))
         })
-        .collect();
-    for release in newest_first {
-        let (name, spec) = (release_name(release), &release.spec);
-        let app = (around.app_of)(&spec.app);
-        // New names continue from the highest number, whichever App the Release belongs to.
+        .collect()
+}
+
+/// What newer releases stand for; those that stand for something else are needed too.
+#[derive(Default)]
+struct NewestReleases<'r> {
+    /// Highest number by App, and the Release that has it.
+    highest: BTreeMap<&'r str, (u64, &'r str)>,
+    succeeded: BTreeSet<HistoryKey>,
+    /// Apps and the environments that were deployed to.
+    deployed: BTreeSet<(&'r str, &'r str)>,
+    /// Kind, namespace and name of workloads with a record.
+    records: BTreeSet<(&'r str, &'r str, &'r str)>,
+}
+
+impl<'r> NewestReleases<'r> {
+    /// New names continue from the highest number, whichever App the Release belongs to.
+    fn note_number(&mut self, name: &'r str, apps: &BTreeSet<&str>, around: &Surroundings) {
         for own in
             owners_of_name(name).filter(|own| apps.contains(own) || (around.app_of)(own).is_some())
         {
             let number = release_number(own, name).unwrap_or_default();
-            let seen = highest.entry(own).or_insert((number, name));
+            let seen = self.highest.entry(own).or_insert((number, name));
             *seen = (*seen).max((number, name));
         }
-        if told.contains(&(spec.app.as_str(), name.to_owned()))
-            || spec.window.as_deref().is_some_and(|w| windows.contains(w))
-        {
-            needed.insert(name);
+    }
+
+    /// Whether it is the last successful Release of a stage or environment that the App still has.
+    fn note_success(&mut self, release: &'r Release, around: &Surroundings) -> bool {
+        let status = release.status.as_ref();
+        if !status.is_some_and(|s| s.phase == ReleasePhase::Succeeded) {
+            return false;
         }
-        if release
-            .status
-            .as_ref()
-            .is_some_and(|s| s.phase == ReleasePhase::Succeeded)
-        {
-            // The last successful Release of each stage and environment that the App still has.
-            let key = history_key(release, app);
-            let is_known = key.stage.is_some() || key.torn_down.is_some();
-            if is_known && succeeded.insert(key) {
-                needed.insert(name);
-            }
-            let tasks = release.status.iter().flat_map(|s| &s.tasks);
-            let to =
-                tasks.filter(|t| t.kind == TaskKind::Deploy && t.phase == TaskPhase::Succeeded);
-            let to = to.filter_map(|t| t.environment.as_deref());
-            for environment in to.filter(|e| app.is_some_and(|a| a.spec.environment(e).is_some())) {
-                if deployed.insert((spec.app.as_str(), environment)) {
-                    needed.insert(name);
-                }
-            }
+        let spec = &release.spec;
+        let app = (around.app_of)(&spec.app);
+        let key = history_key(release, app);
+        let is_known = key.stage.is_some() || key.torn_down.is_some();
+        let mut is_last = is_known && self.succeeded.insert(key);
+        let tasks = release.status.iter().flat_map(|s| &s.tasks);
+        let to = tasks.filter(|t| t.kind == TaskKind::Deploy && t.phase == TaskPhase::Succeeded);
+        let to = to.filter_map(|t| t.environment.as_deref());
+        for environment in to.filter(|e| app.is_some_and(|a| a.spec.environment(e).is_some())) {
+            is_last |= self.deployed.insert((spec.app.as_str(), environment));
         }
-        // The newest record of each workload: the engine and `rescue` read it if the workload
-        // itself has no annotation.
+        is_last
+    }
+
+    /// Whether it has the newest record of an existing workload: the engine and `rescue` read it if
+    /// the workload itself has no annotation.
+    fn note_records(&mut self, release: &'r Release, around: &Surroundings) -> bool {
+        let mut is_newest = false;
         for record in release
             .status
             .iter()
@@ -236,15 +266,13 @@ fn find_needed_releases<'r>(
                 name: workload,
                 ..
             } = &record.workload;
-            if !records.contains(&(kind, namespace, workload)) && (around.stands)(&record.workload)
-            {
-                records.insert((kind, namespace, workload));
-                needed.insert(name);
+            let key = (kind.as_str(), namespace.as_str(), workload.as_str());
+            if !self.records.contains(&key) && (around.stands)(&record.workload) {
+                is_newest |= self.records.insert(key);
             }
         }
+        is_newest
     }
-    needed.extend(highest.into_values().map(|(_, name)| name));
-    needed
 }
 
 /// Apps whose releases may have this name.

@@ -28,6 +28,50 @@ pub(super) async fn plan_apps(
     names: &[String],
     settings: &[Setting],
 ) -> Result<(Vec<App>, AppTemplate)> {
+    let found = get_template(at, template, seen).await?;
+    let there = at
+        .namespaced_api::<App>()
+        .list(&ListParams::default())
+        .await
+        .map_err(api_error("listing apps"))?
+        .items;
+    let groups = list_variable_groups(at).await?;
+    let around = ExistingObjects {
+        apps: there.iter().collect(),
+        groups: groups
+            .iter()
+            .map(|(name, group)| (name.as_str(), group))
+            .collect(),
+    };
+    let made = apps::make_apps(&found, names, settings, &around)
+        .map_err(|all| creation_refused(template, &all))?;
+    let dry = PostParams {
+        dry_run: true,
+        ..post_params()
+    };
+    let mut problems = vec![];
+    for app in &made {
+        if let Err(why) = at.namespaced_api::<App>().create(&dry, app).await {
+            problems.push(format!(
+                "app {}: {}",
+                app.name_any(),
+                error::describe_error(&why)
+            ));
+        }
+    }
+    if problems.is_empty() {
+        Ok((made, found))
+    } else {
+        Err(creation_refused(template, &problems))
+    }
+}
+
+/// The template, if it is as the person saw it.
+async fn get_template(
+    at: &PerformContext<'_>,
+    template: &str,
+    seen: Option<&SeenObject>,
+) -> Result<AppTemplate> {
     let what = format!("app template {template}");
     let found = at
         .namespaced_api::<AppTemplate>()
@@ -62,12 +106,10 @@ pub(super) async fn plan_apps(
         }
     };
     check_unchanged(&what, seen, &found)?;
-    let there = at
-        .namespaced_api::<App>()
-        .list(&ListParams::default())
-        .await
-        .map_err(api_error("listing apps"))?
-        .items;
+    Ok(found)
+}
+
+async fn list_variable_groups(at: &PerformContext<'_>) -> Result<BTreeMap<String, VariableGroup>> {
     let groups = match at
         .namespaced_api::<VariableGroup>()
         .list(&ListParams::default())
@@ -78,36 +120,7 @@ pub(super) async fn plan_apps(
         Err(e) if error::status_code(&e) == Some(404) => vec![],
         Err(e) => return Err(api_error("listing variable groups")(e)),
     };
-    let groups: BTreeMap<String, VariableGroup> =
-        groups.into_iter().map(|g| (g.name_any(), g)).collect();
-    let around = ExistingObjects {
-        apps: there.iter().collect(),
-        groups: groups
-            .iter()
-            .map(|(name, group)| (name.as_str(), group))
-            .collect(),
-    };
-    let made = apps::make_apps(&found, names, settings, &around)
-        .map_err(|all| creation_refused(template, &all))?;
-    let dry = PostParams {
-        dry_run: true,
-        ..post_params()
-    };
-    let mut problems = vec![];
-    for app in &made {
-        if let Err(why) = at.namespaced_api::<App>().create(&dry, app).await {
-            problems.push(format!(
-                "app {}: {}",
-                app.name_any(),
-                error::describe_error(&why)
-            ));
-        }
-    }
-    if problems.is_empty() {
-        Ok((made, found))
-    } else {
-        Err(creation_refused(template, &problems))
-    }
+    Ok(groups.into_iter().map(|g| (g.name_any(), g)).collect())
 }
 
 fn creation_refused(template: &str, problems: &[String]) -> PerformError {

@@ -240,7 +240,27 @@ fn convert_span(keys: &AttributeKeys, told: &Told) -> Result<Span, Unusable> {
         Some("Exit") => Side::Client,
         _ => Side::Inner,
     };
-    let (mut facts, mut own) = (SpanAttributes::default(), EmitterAttributes::default());
+    let facts = read_attributes(keys, told, side);
+    let ids = read_ids(told)?;
+    let time = valid_timestamp(i128::from(told.start_time) * 1_000_000).ok_or(Unusable::Time)?;
+    let micros = told
+        .end_time
+        .saturating_sub(told.start_time)
+        .max(0)
+        .saturating_mul(1000)
+        .unsigned_abs();
+    Ok(facts.into_span(
+        keys,
+        Source::SkyWalking,
+        side,
+        read_emitter(told).to_emitter(),
+        ids,
+        Timing { time, micros },
+    ))
+}
+
+fn read_attributes<'a>(keys: &AttributeKeys, told: &'a Told, side: Side) -> SpanAttributes<'a> {
+    let mut facts = SpanAttributes::default();
     for tag in told.tags.iter().flatten() {
         let value = Value::from(tag.value.as_deref().unwrap_or_default());
         let key = match tag.key.as_str() {
@@ -256,6 +276,19 @@ fn convert_span(keys: &AttributeKeys, told: &Told) -> Result<Span, Unusable> {
     if told.is_error == Some(true) {
         facts.set_failed(Cow::Borrowed(""));
     }
+    let endpoint = told
+        .endpoint_name
+        .as_deref()
+        .and_then(|name| name.find('/').map(|at| &name[at..]));
+    if let Some(path) = endpoint.filter(|_| side != Side::Inner) {
+        // Tags were read before it: a URL says more than an endpoint's name.
+        facts.take_attribute(keys, "url.full", path.into());
+    }
+    facts
+}
+
+fn read_emitter(told: &Told) -> EmitterAttributes<'_> {
+    let mut own = EmitterAttributes::default();
     if let Some(service) = &told.service_code {
         own.take_attribute("service.name", &service.as_str().into());
     }
@@ -272,14 +305,10 @@ fn convert_span(keys: &AttributeKeys, told: &Told) -> Result<Span, Unusable> {
         };
         own.take_attribute(key, &host.into());
     }
-    let endpoint = told
-        .endpoint_name
-        .as_deref()
-        .and_then(|name| name.find('/').map(|at| &name[at..]));
-    if let Some(path) = endpoint.filter(|_| side != Side::Inner) {
-        // Tags were read before it: a URL says more than an endpoint's name.
-        facts.take_attribute(keys, "url.full", path.into());
-    }
+    own
+}
+
+fn read_ids(told: &Told) -> Result<SpanIds, Unusable> {
     let trace = truncate_text(&Clean::from_untrusted(&told.trace_id));
     if trace.is_empty() {
         return Err(Unusable::Id);
@@ -296,26 +325,11 @@ fn convert_span(keys: &AttributeKeys, told: &Told) -> Result<Span, Unusable> {
     } else {
         above()
     };
-    let ids = SpanIds {
+    Ok(SpanIds {
         trace,
         span: hash_span_id(&told.segment_id, told.span_id),
         parent,
-    };
-    let time = valid_timestamp(i128::from(told.start_time) * 1_000_000).ok_or(Unusable::Time)?;
-    let micros = told
-        .end_time
-        .saturating_sub(told.start_time)
-        .max(0)
-        .saturating_mul(1000)
-        .unsigned_abs();
-    Ok(facts.into_span(
-        keys,
-        Source::SkyWalking,
-        side,
-        own.to_emitter(),
-        ids,
-        Timing { time, micros },
-    ))
+    })
 }
 
 #[cfg(test)]

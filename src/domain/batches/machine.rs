@@ -277,30 +277,7 @@ fn next_latched(
         return not_approved();
     }
     if goal.attempt > latch.attempt || (hand.takes && hand.foreign_change.is_some()) {
-        if has_no_replica_set(seen) && latch.mode == RolloutMode::Latched {
-            return restore_previous(seen, hand, goal);
-        }
-        // Nobody interfered: continue the step where it is.
-        let as_left = hand.foreign_change.is_none()
-            && latch.written.replicas == replicas
-            && foreign::find_foreign_change(seen, latch, goal.manifest).is_none();
-        let written = match latch.mode {
-            RolloutMode::Latched
-                if !as_left && foreign::has_wanted_template(&seen.live, goal.manifest) =>
-            {
-                freeze_step(seen, latch, replicas)
-            }
-            RolloutMode::Latched if !as_left => LatchStep {
-                from: 0,
-                to: 0,
-                ..freeze_step(seen, latch, replicas)
-            },
-            _ => latch.written,
-        };
-        return patch_or_wait(
-            patch::take_over(&seen.live, hand, goal, written),
-            "the latch again, for the new attempt",
-        );
+        return take_over(seen, hand, goal);
     }
     if let Some(words) = &hand.foreign_change {
         return goal.stop_for_foreign_change(
@@ -340,6 +317,39 @@ fn next_latched(
         LatchPhase::Retire => step.continue_retire(),
         LatchPhase::Hold => step.continue_hold(),
     }
+}
+
+/// Takes the rollout in hand for a new attempt.
+fn take_over(
+    seen: &DeploymentSeen,
+    hand: &ActiveRollout<LatchStep, DeploymentSettings>,
+    goal: &Goal,
+) -> RolloutAction {
+    let (latch, replicas) = (&hand.latch, seen.replicas());
+    if has_no_replica_set(seen) && latch.mode == RolloutMode::Latched {
+        return restore_previous(seen, hand, goal);
+    }
+    // Nobody interfered: continue the step where it is.
+    let as_left = hand.foreign_change.is_none()
+        && latch.written.replicas == replicas
+        && foreign::find_foreign_change(seen, latch, goal.manifest).is_none();
+    let written = match latch.mode {
+        RolloutMode::Latched
+            if !as_left && foreign::has_wanted_template(&seen.live, goal.manifest) =>
+        {
+            freeze_step(seen, latch, replicas)
+        }
+        RolloutMode::Latched if !as_left => LatchStep {
+            from: 0,
+            to: 0,
+            ..freeze_step(seen, latch, replicas)
+        },
+        _ => latch.written,
+    };
+    patch_or_wait(
+        patch::take_over(&seen.live, hand, goal, written),
+        "the latch again, for the new attempt",
+    )
 }
 
 /// Whether it should have pods but has no ReplicaSet: this happens when somebody recreates it from

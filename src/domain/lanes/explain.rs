@@ -4,13 +4,13 @@
 //! colouring. One thing cannot be known in advance: if the request brings no trace id, the gateway
 //! generates a random one.
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
 use http::{Request, StatusCode, header, request::Parts};
 use kube::ResourceExt;
 
 use super::{
-    Colouring, Decision, Rules,
+    Colouring, Decision, Problem, Rules,
     compile::{enabled_lanes, lane_name},
     condition, text,
 };
@@ -510,65 +510,13 @@ fn collect_reasons(
     let (rules, problems) = Rules::compile(group, lanes);
     let mut reasons = vec![];
     for (rule, lane) in rules.rules.iter().zip(enabled_lanes(group, lanes)) {
-        let mut add =
-            |place: String, condition: String, saw: Option<String>, held: Option<bool>| {
-                reasons.push(LaneReason {
-                    lane: lane_name(lane).into(),
-                    place,
-                    condition,
-                    saw,
-                    held,
-                });
-            };
-        let spec = &lane.spec;
-        if !spec.rule.paths.is_empty() {
-            let held = spec
-                .rule
-                .paths
-                .iter()
-                .any(|p| is_under_prefix(request.path(), p));
-            let saw = Some(request.path().to_owned());
-            add(
-                "match.paths".into(),
-                format!("path {}", spec.rule.paths.join(",")),
-                saw,
-                Some(held),
-            );
-        }
-        for (list, conditions) in [("match.all", &spec.rule.all), ("match.any", &spec.rule.any)] {
-            for (i, c) in conditions.iter().enumerate() {
-                let place = format!("{list}[{i}]");
-                let broken = problems
-                    .iter()
-                    .find(|p| p.lane == lane_name(lane) && p.place == place);
-                let words = text::format_condition(c);
-                let saw = observed_value(c, request);
-                let held = condition::compile_test(c)
-                    .is_ok_and(|t| saw.as_deref().is_some_and(|v| t.holds(v)));
-                add(
-                    place,
-                    broken.map_or(words.clone(), |p| format!("{words} ({})", p.text)),
-                    saw,
-                    Some(held),
-                );
-            }
-        }
-        if let (Some(share), Some(range)) = (spec.share, &rule.share) {
-            let at = request.share_position();
-            let saw = match traced {
-                true => format!("{} of 100", f64::from(at) / 100.0),
-                false => "no traceparent: drawn at random".to_owned(),
-            };
-            add(
-                "share".into(),
-                format!("share {share} %"),
-                Some(saw),
-                traced.then(|| range.contains(&at)),
-            );
-        }
-        if spec.rule.is_empty() && spec.share.is_none() {
-            add("match".into(), "every request".into(), None, Some(true));
-        }
+        reasons.extend(list_lane_reasons(
+            lane,
+            rule.share.as_ref(),
+            &problems,
+            request,
+            traced,
+        ));
     }
     for lane in lanes
         .iter()
@@ -582,6 +530,72 @@ fn collect_reasons(
             saw: None,
             held,
         });
+    }
+    reasons
+}
+
+/// What one enabled lane asks for. `shares` are the positions of the requests that its share takes.
+fn list_lane_reasons(
+    lane: &Lane,
+    shares: Option<&Range<u32>>,
+    problems: &[Problem],
+    request: &InFlightRequest,
+    traced: bool,
+) -> Vec<LaneReason> {
+    let mut reasons = vec![];
+    let mut add = |place: String, condition: String, saw: Option<String>, held: Option<bool>| {
+        reasons.push(LaneReason {
+            lane: lane_name(lane).into(),
+            place,
+            condition,
+            saw,
+            held,
+        });
+    };
+    let spec = &lane.spec;
+    if !spec.rule.paths.is_empty() {
+        let held = spec
+            .rule
+            .paths
+            .iter()
+            .any(|p| is_under_prefix(request.path(), p));
+        let saw = Some(request.path().to_owned());
+        add(
+            "match.paths".into(),
+            format!("path {}", spec.rule.paths.join(",")),
+            saw,
+            Some(held),
+        );
+    }
+    for (list, conditions) in [("match.all", &spec.rule.all), ("match.any", &spec.rule.any)] {
+        for (i, c) in conditions.iter().enumerate() {
+            let place = format!("{list}[{i}]");
+            let broken = problems
+                .iter()
+                .find(|p| p.lane == lane_name(lane) && p.place == place);
+            let words = text::format_condition(c);
+            let words = broken.map_or(words.clone(), |p| format!("{words} ({})", p.text));
+            let saw = observed_value(c, request);
+            let held = condition::compile_test(c)
+                .is_ok_and(|t| saw.as_deref().is_some_and(|v| t.holds(v)));
+            add(place, words, saw, Some(held));
+        }
+    }
+    if let (Some(share), Some(range)) = (spec.share, shares) {
+        let at = request.share_position();
+        let saw = match traced {
+            true => format!("{} of 100", f64::from(at) / 100.0),
+            false => "no traceparent: drawn at random".to_owned(),
+        };
+        add(
+            "share".into(),
+            format!("share {share} %"),
+            Some(saw),
+            traced.then(|| range.contains(&at)),
+        );
+    }
+    if spec.rule.is_empty() && spec.share.is_none() {
+        add("match".into(), "every request".into(), None, Some(true));
     }
     reasons
 }

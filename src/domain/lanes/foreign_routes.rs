@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     api::{
-        Lane, LaneGroup, OtherRoute,
+        EntryRoute, Lane, LaneGroup, OtherRoute,
         gateway_api::{HttpRoute, RouteMatch, ValueMatch},
         label,
     },
@@ -100,41 +100,7 @@ pub fn describe_preceding_routes(group: &LaneGroup, lane: Option<&Lane>) -> Vec<
     let means = GatewayFeatures::from_group(group);
     let mut told = vec![];
     for route in &group.spec.entry.routes {
-        let plain = MatchCriteria {
-            path: trim_slashes(&route.path),
-            ..MatchCriteria::default()
-        };
-        // Graylane's own gateway evaluates lanes only after the entry's plain match has taken the
-        // request.
-        let mine: Vec<(MatchCriteria, MatchCriteria)> = match (lane, &means) {
-            (None, _) => vec![(plain.clone(), plain.clone())],
-            (Some(lane), Some(means)) => {
-                let ways = expand_conditions(&lane.spec, means).unwrap_or_default();
-                let at = |path: String| {
-                    ways.iter().map(move |w| MatchCriteria {
-                        path: path.clone(),
-                        ..w.clone()
-                    })
-                };
-                lane_paths(group, route, lane)
-                    .into_iter()
-                    .flat_map(at)
-                    .map(|a| (a.clone(), a))
-                    .collect()
-            }
-            (Some(lane), None) => {
-                let at = |path| {
-                    (
-                        MatchCriteria {
-                            path,
-                            ..MatchCriteria::default()
-                        },
-                        plain.clone(),
-                    )
-                };
-                lane_paths(group, route, lane).into_iter().map(at).collect()
-            }
-        };
+        let mine = own_matches(group, lane, route, means.as_ref());
         for other in others {
             let Some(more) = compare_hosts(group, other) else {
                 continue;
@@ -167,6 +133,44 @@ pub fn describe_preceding_routes(group: &LaneGroup, lane: Option<&Lane>) -> Vec<
             )
         })
         .collect()
+}
+
+/// Matches of the group or lane below an entry, each with the match whose rank counts.
+fn own_matches(
+    group: &LaneGroup,
+    lane: Option<&Lane>,
+    route: &EntryRoute,
+    means: Option<&GatewayFeatures>,
+) -> Vec<(MatchCriteria, MatchCriteria)> {
+    let plain = MatchCriteria {
+        path: trim_slashes(&route.path),
+        ..MatchCriteria::default()
+    };
+    let Some(lane) = lane else {
+        return vec![(plain.clone(), plain)];
+    };
+    let paths = lane_paths(group, route, lane).into_iter();
+    let with_path = |path: &str, way: &MatchCriteria| MatchCriteria {
+        path: path.to_owned(),
+        ..way.clone()
+    };
+    match means {
+        Some(means) => {
+            let ways = expand_conditions(&lane.spec, means).unwrap_or_default();
+            paths
+                .flat_map(|path| ways.iter().map(move |w| with_path(&path, w)))
+                .map(|asked| (asked.clone(), asked))
+                .collect()
+        }
+        // Graylane's own gateway evaluates lanes only after the entry's plain match has taken the
+        // request.
+        None => paths
+            .map(|path| {
+                let asked = with_path(&path, &MatchCriteria::default());
+                (asked, plain.clone())
+            })
+            .collect(),
+    }
 }
 
 /// Whether the host pattern `wide` (`*.a.b`, `a.b`) covers `host`.

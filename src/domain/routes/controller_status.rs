@@ -130,10 +130,6 @@ pub fn route_status(route: &HttpRoute, coming: &[&str], is_news: bool) -> RouteS
     let by = told
         .first()
         .map(|p| Clean::bounded(&p.controller_name, 100).to_string());
-    let parent = route.spec.parent_refs.first();
-    let asked = parent.map_or_else(String::new, |p| {
-        format!("{} {}", p.kind.as_deref().unwrap_or("Gateway"), p.name)
-    });
     let asked_at = last_spec_change(&route.metadata);
     let (message, since) = match (bad, newest) {
         _ if waits => (
@@ -148,28 +144,15 @@ pub fn route_status(route: &HttpRoute, coming: &[&str], is_news: bool) -> RouteS
             Some(bad.last_transition_time.0),
         ),
         (None, None) if is_news => (None, asked_at),
-        (None, None) => {
-            let hint = match parent.is_some_and(|p| p.is_service()) {
-                true => "is there a mesh that takes routes of Services? Else use mode gateway",
-                false => "does its controller run?",
-            };
-            (
-                Some(format!(
-                    "nobody has answered for {asked}{}: {hint}",
-                    format_since(asked_at)
-                )),
-                asked_at,
-            )
-        }
+        (None, None) => (
+            Some(describe_silence(route.spec.parent_refs.first(), asked_at)),
+            asked_at,
+        ),
         (None, Some(_)) if late && !is_news => {
             let who = by.as_deref().unwrap_or_default();
-            (
-                Some(format!(
-                    "{who} has not answered to the last change{}",
-                    format_since(asked_at)
-                )),
-                asked_at,
-            )
+            let since = format_since(asked_at);
+            let words = format!("{who} has not answered to the last change{since}");
+            (Some(words), asked_at)
         }
         (None, newest) => (None, newest),
     };
@@ -183,6 +166,20 @@ pub fn route_status(route: &HttpRoute, coming: &[&str], is_news: bool) -> RouteS
         message,
         since: format_time(since),
     }
+}
+
+fn describe_silence(parent: Option<&ParentRef>, asked_at: Option<Timestamp>) -> String {
+    let asked = parent.map_or_else(String::new, |p| {
+        format!("{} {}", p.kind.as_deref().unwrap_or("Gateway"), p.name)
+    });
+    let hint = match parent.is_some_and(|p| p.is_service()) {
+        true => "is there a mesh that takes routes of Services? Else use mode gateway",
+        false => "does its controller run?",
+    };
+    format!(
+        "nobody has answered for {asked}{}: {hint}",
+        format_since(asked_at)
+    )
 }
 
 /// Whether two specs are equal once a server has filled in the defaults of the definition.

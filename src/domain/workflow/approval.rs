@@ -25,26 +25,30 @@ pub(super) fn reconcile_approval(
     task: &ApprovalTask,
 ) -> Flow {
     run.start_task(index);
-    let told = run.status.tasks[index].clone();
-    if told.phase == TaskPhase::Failed {
+    if run.status.tasks[index].phase == TaskPhase::Failed {
         return Flow::Stay;
     }
-    let digest = run.app().map_err(TaskError::from).and_then(|app| {
-        run.observed
-            .rendered
-            .digest_proposal(app, run.spec(), &run.status, Some(&told.name))
-            .map_err(TaskError::Proposal)
-    });
-    let digest = match digest {
-        Ok(digest) => digest,
-        // What cannot be applied cannot be approved.
+    match count_decisions(run, index, task) {
+        Ok(flow) => flow,
         Err(error) => {
             run.fail_task(index, error);
-            return Flow::Stay;
+            Flow::Stay
         }
-    };
+    }
+}
+
+fn count_decisions(
+    run: &mut Reconciliation,
+    index: usize,
+    task: &ApprovalTask,
+) -> Result<Flow, TaskError> {
+    let name = run.status.tasks[index].name.clone();
+    let digest = run
+        .observed
+        .rendered
+        .digest_proposal(run.app()?, run.spec(), &run.status, Some(&name))
+        .map_err(TaskError::Proposal)?;
     run.status.tasks[index].digest = Some(digest);
-    let requester = &run.spec().requester;
     let told = run.status.tasks[index].clone();
     let (said, passed_over) = weigh_decisions(
         run.observed.approvals,
@@ -58,41 +62,36 @@ pub(super) fn reconcile_approval(
         .iter()
         .find(|(_, a)| a.spec.decision == Decision::Refuse)
     {
-        let comment = no
-            .spec
-            .comment
-            .as_deref()
-            .map_or(String::new(), |c| format!(": {}", Clean::from_untrusted(c)));
-        run.fail_task(
-            index,
-            format!("refused by {}{comment}", Clean::from_untrusted(by)),
-        );
-        return Flow::Stay;
+        return Err(TaskError::DecidedAgainst {
+            by: Clean::from_untrusted(by),
+            comment: no.spec.comment.as_deref().map(Clean::from_untrusted),
+        });
     }
-    let needed = match needed_approvals(task, requester) {
-        Ok(needed) => needed,
-        Err(why) => {
-            run.fail_task(index, why);
-            return Flow::Stay;
-        }
-    };
+    let needed = needed_approvals(task, &run.spec().requester)?;
     if said.len() >= needed {
         run.set_phase(index, TaskPhase::Succeeded, None);
-        return Flow::Next;
+        return Ok(Flow::Next);
     }
     let left = i64::from(task.timeout_seconds) - run.seconds_lasted(index, TimerKind::Task);
     if left <= 0 {
-        run.fail_task(
-            index,
-            format!(
-                "nobody decided within {} s ({} of {needed} approved)",
-                task.timeout_seconds,
-                said.len()
-            ),
-        );
-        return Flow::Stay;
+        return Err(TaskError::ApprovalTimeout {
+            seconds: task.timeout_seconds,
+            given: said.len(),
+            needed,
+        });
     }
     run.requeue_after(SignedDuration::from_secs(left));
+    let words = describe_waiting(task, said.len(), needed, &passed_over);
+    run.set_phase(index, TaskPhase::Waiting, Some(words));
+    Ok(Flow::Stay)
+}
+
+fn describe_waiting(
+    task: &ApprovalTask,
+    given: usize,
+    needed: usize,
+    passed_over: &[String],
+) -> String {
     let who = if task.approvers.is_empty() {
         String::new()
     } else {
@@ -100,13 +99,12 @@ pub(super) fn reconcile_approval(
     };
     let mut words = match needed {
         1 => format!("waits to be approved{who}"),
-        n => format!("{} of {n} approved{who}", said.len()),
+        n => format!("{given} of {n} approved{who}"),
     };
     if !passed_over.is_empty() {
         words += &format!("; does not count: {}", passed_over.join(", "));
     }
-    run.set_phase(index, TaskPhase::Waiting, Some(words));
-    Flow::Stay
+    words
 }
 
 /// Decisions on a task's attempt that count, by approver; and why others do not count.

@@ -116,6 +116,14 @@ struct Deploy<'a> {
     objects: Vec<Value>,
 }
 
+/// When objects are applied whole; workloads go batch by batch in between.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ApplyPhase {
+    First,
+    /// A lane's Service waits for its pods.
+    LaneService,
+}
+
 impl<'a> Deploy<'a> {
     fn new(run: &mut Reconciliation<'a>, index: usize) -> Result<Option<Self>, TaskError> {
         let name = run.status.tasks[index]
@@ -145,36 +153,14 @@ impl<'a> Deploy<'a> {
         let index = self.index;
         if let Some(why) = describe_unreachable(run, self.app, &self.environment.name) {
             if !held {
-                let begun = run.status.tasks[index].started_at.is_some();
-                run.set_phase(
-                    index,
-                    if begun {
-                        TaskPhase::Running
-                    } else {
-                        TaskPhase::Pending
-                    },
-                    Some(why),
-                );
-                run.restart_batch(index);
-                run.requeue_after(RETRY_INTERVAL);
+                self.wait_for_cluster(run, why);
             }
             return Ok(Flow::Stay);
         }
         // An object that cannot be read cannot be applied correctly; an open latch is still closed.
         let items: Vec<_> = self.objects.iter().map(object_key).collect();
         if let Some(why) = describe_unreadable(run, &items).filter(|_| !held) {
-            let begun = run.status.tasks[index].started_at.is_some();
-            run.set_phase(
-                index,
-                if begun {
-                    TaskPhase::Running
-                } else {
-                    TaskPhase::Pending
-                },
-                Some(why),
-            );
-            run.restart_batch(index);
-            run.requeue_after(RETRY_INTERVAL);
+            self.wait_for_cluster(run, why);
             return Ok(Flow::Stay);
         }
         let lock = describe_lock(self.environment);
@@ -200,17 +186,8 @@ impl<'a> Deploy<'a> {
         if !hold && !finished {
             report::note_inventory(self, run, EnvironmentState::Deploying);
         }
-        let lane = self.environment.lane.is_some();
-        let phase = |o: &Value| match object_key(o) {
-            item if is_batched(&item) => 1,
-            item if lane && item.kind == "Service" => 2,
-            _ => 0,
-        };
         let mut waits = vec![];
-        let mut first_done = true;
-        for object in self.objects.iter().filter(|o| phase(o) == 0) {
-            first_done &= self.ensure_applied(run, object, hold, &mut waits);
-        }
+        let first_done = self.apply_phase(run, ApplyPhase::First, hold, &mut waits);
         let looked = workloads::reconcile_workloads(self, run, hold)?;
         let failed = run.status.tasks[index].phase == TaskPhase::Failed;
         if let Some(why) = looked.stops.first().filter(|_| !held || failed) {
@@ -224,13 +201,10 @@ impl<'a> Deploy<'a> {
             return Ok(Flow::Stay);
         }
         waits.extend(looked.waits);
-        let mut done = first_done && looked.all_done;
-        if done {
-            for object in self.objects.iter().filter(|o| phase(o) == 2) {
-                done &= self.ensure_applied(run, object, hold, &mut waits);
-            }
-        }
-        if done {
+        if first_done
+            && looked.all_done
+            && self.apply_phase(run, ApplyPhase::LaneService, hold, &mut waits)
+        {
             if report::note_inventory(self, run, EnvironmentState::Running) {
                 run.set_phase(index, TaskPhase::Succeeded, None);
                 return Ok(Flow::Next);
@@ -238,6 +212,43 @@ impl<'a> Deploy<'a> {
             waits.push("all is up".into());
         }
         report::report_progress(self, run, waits, looked.acting)
+    }
+
+    /// Reports that objects cannot be seen now; that time does not count against a batch.
+    fn wait_for_cluster(&self, run: &mut Reconciliation, why: String) {
+        let begun = run.status.tasks[self.index].started_at.is_some();
+        let phase = if begun {
+            TaskPhase::Running
+        } else {
+            TaskPhase::Pending
+        };
+        run.set_phase(self.index, phase, Some(why));
+        run.restart_batch(self.index);
+        run.requeue_after(RETRY_INTERVAL);
+    }
+
+    /// Applies the objects of one phase; true when all are as they should be.
+    fn apply_phase(
+        &self,
+        run: &mut Reconciliation,
+        phase: ApplyPhase,
+        hold: bool,
+        waits: &mut Vec<String>,
+    ) -> bool {
+        let lane = self.environment.lane.is_some();
+        let mut done = true;
+        for object in &self.objects {
+            let item = object_key(object);
+            let own = match item.kind.as_str() {
+                _ if is_batched(&item) => continue,
+                "Service" if lane => ApplyPhase::LaneService,
+                _ => ApplyPhase::First,
+            };
+            if own == phase {
+                done &= self.ensure_applied(run, object, hold, waits);
+            }
+        }
+        done
     }
 
     /// Begins the task; false when it may not begin yet.

@@ -59,6 +59,14 @@ pub(super) enum TaskError {
     JobTimeout { job: String, seconds: u32 },
     #[error(transparent)]
     Job(#[from] JobError),
+    #[error("refused by {by}{}", .comment.as_ref().map(|c| format!(": {c}")).unwrap_or_default())]
+    DecidedAgainst { by: Clean, comment: Option<Clean> },
+    #[error("nobody decided within {seconds} s ({given} of {needed} approved)")]
+    ApprovalTimeout {
+        seconds: u32,
+        given: usize,
+        needed: usize,
+    },
     /// What cannot be applied cannot be approved.
     #[error("{}", join_lines(.0))]
     Proposal(Vec<ProposalError>),
