@@ -13,7 +13,7 @@ mod strip_defaults;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -83,43 +83,13 @@ pub fn adopt_workload(
             deployment: name,
             source,
         })?;
-    let mut holes = placeholders::Placeholders::new(&[
-        &found.deployment,
-        found.service.as_ref().unwrap_or(&Value::Null),
-    ]);
-    let (mut bare, mut values) = (
-        strip_defaults::strip_deployment(&found.deployment),
-        BTreeMap::new(),
-    );
-    let mut objects = vec![bare.clone()];
-    if found.autoscaled {
-        bare["spec"]
-            .as_object_mut()
-            .map(|s| s.shift_remove("replicas"));
-        objects[0]["spec"]
-            .as_object_mut()
-            .map(|s| s.shift_remove("replicas"));
-    } else {
-        values.insert("replicas".to_owned(), bare["spec"]["replicas"].clone());
-    }
-    values.insert(SUFFIX.to_owned(), "".into());
-    values.insert(LANE.to_owned(), "".into());
-    let images = holes.template_deployment(&mut bare, environment, &keys);
-    let mut manifests = vec![Manifest {
-        name: "deployment.yaml".into(),
-        priority: 10,
-        template: holes.to_template_text(&bare)?,
-    }];
-    if let Some(service) = &found.service {
-        let mut bare = strip_defaults::strip_service(service);
-        objects.push(bare.clone());
-        holes.template_service(&mut bare, environment, &keys);
-        manifests.push(Manifest {
-            name: "service.yaml".into(),
-            priority: 20,
-            template: holes.to_template_text(&bare)?,
-        });
-    } else {
+    let AdoptedObjects {
+        objects,
+        manifests,
+        images,
+        values,
+    } = adopt_objects(found, environment, &keys)?;
+    if found.service.is_none() {
         notes.push(
             "no Service leads to it: a lane cannot, and callers of a gray version need one".into(),
         );
@@ -164,6 +134,59 @@ pub fn adopt_workload(
         images,
         objects,
         notes,
+    })
+}
+
+/// The live objects without the server's own fields, and as templates.
+struct AdoptedObjects {
+    objects: Vec<Value>,
+    manifests: Vec<Manifest>,
+    images: BTreeMap<String, String>,
+    values: Values,
+}
+
+fn adopt_objects(
+    found: &FoundWorkload,
+    environment: &str,
+    keys: &BTreeSet<String>,
+) -> Result<AdoptedObjects, AdoptionError> {
+    let mut holes = placeholders::Placeholders::new(&[
+        &found.deployment,
+        found.service.as_ref().unwrap_or(&Value::Null),
+    ]);
+    let mut bare = strip_defaults::strip_deployment(&found.deployment);
+    let mut values = Values::new();
+    if found.autoscaled {
+        bare["spec"]
+            .as_object_mut()
+            .map(|s| s.shift_remove("replicas"));
+    } else {
+        values.insert("replicas".to_owned(), bare["spec"]["replicas"].clone());
+    }
+    values.insert(SUFFIX.to_owned(), "".into());
+    values.insert(LANE.to_owned(), "".into());
+    let mut objects = vec![bare.clone()];
+    let images = holes.template_deployment(&mut bare, environment, keys);
+    let mut manifests = vec![Manifest {
+        name: "deployment.yaml".into(),
+        priority: 10,
+        template: holes.to_template_text(&bare)?,
+    }];
+    if let Some(service) = &found.service {
+        let mut bare = strip_defaults::strip_service(service);
+        objects.push(bare.clone());
+        holes.template_service(&mut bare, environment, keys);
+        manifests.push(Manifest {
+            name: "service.yaml".into(),
+            priority: 20,
+            template: holes.to_template_text(&bare)?,
+        });
+    }
+    Ok(AdoptedObjects {
+        objects,
+        manifests,
+        images,
+        values,
     })
 }
 

@@ -22,8 +22,11 @@ use super::{
 use crate::{
     api::{
         App, Approval, Environment, EnvironmentState, EnvironmentStatus, InventoryItem, LaneMode,
-        Release, ReleasePhase::Aborting, RolloutRecord, Served, TaskKind, TaskPhase, VariableGroup,
-        gateway_api::RouteParentStatus, label,
+        Release,
+        ReleasePhase::Aborting,
+        RolloutRecord, Served, TaskKind, TaskPhase, VariableGroup,
+        gateway_api::{HttpRoute, RouteParentStatus},
+        label,
     },
     cluster::error,
     domain::{
@@ -530,19 +533,7 @@ fn observe_routes(cache: &Cache, app: &str, closed: BTreeMap<String, ClosedLane>
         if !group.is_some_and(|g| g.spec.apps.iter().any(|a| a.app == app)) {
             continue;
         }
-        // A parent without any answer receives no requests either.
-        let generation = route.metadata.generation;
-        let late = |parent: &RouteParentStatus| {
-            let mut taken = parent.conditions.iter().filter(|c| c.type_ == "Accepted");
-            taken.any(|c| c.observed_generation < generation)
-        };
-        let wanted = |p: &&RouteParentStatus| route.spec.parent_refs.contains(&p.parent_ref);
-        pending |= route
-            .status
-            .iter()
-            .flat_map(|s| &s.parents)
-            .filter(wanted)
-            .any(late);
+        pending |= is_unanswered(route);
     }
     RoutesSeen {
         backends,
@@ -550,6 +541,19 @@ fn observe_routes(cache: &Cache, app: &str, closed: BTreeMap<String, ClosedLane>
         pending,
         closed,
     }
+}
+
+/// Whether a gateway has not answered to the latest version of the route. A parent without any
+/// answer receives no requests either.
+fn is_unanswered(route: &HttpRoute) -> bool {
+    let generation = route.metadata.generation;
+    let late = |parent: &RouteParentStatus| {
+        let mut taken = parent.conditions.iter().filter(|c| c.type_ == "Accepted");
+        taken.any(|c| c.observed_generation < generation)
+    };
+    let wanted = |p: &&RouteParentStatus| route.spec.parent_refs.contains(&p.parent_ref);
+    let parents = route.status.iter().flat_map(|s| &s.parents);
+    parents.filter(wanted).any(late)
 }
 
 /// Enabled lanes, by group, that do not yet lead to the versions that this release deployed.
@@ -562,17 +566,7 @@ fn find_closed_lanes(
         return BTreeMap::new();
     };
     let name = app.name_any();
-    let ours = |status: &EnvironmentStatus| {
-        status.state == EnvironmentState::Running
-            && status.release.as_deref() == Some(&release.name_any())
-    };
-    let brought = |environment: &Environment| {
-        let status = app
-            .status
-            .as_ref()
-            .and_then(|s| s.environments.get(&environment.name));
-        environment.lane.is_some() && status.is_some_and(ours)
-    };
+    let brought = |environment: &Environment| has_brought_up(release, app, environment);
     // Most releases have no gray version.
     if !app.spec.environments.iter().any(brought) {
         return BTreeMap::new();
@@ -614,6 +608,19 @@ fn find_closed_lanes(
         );
     }
     all
+}
+
+/// Whether this release has deployed the lane's version of an environment.
+fn has_brought_up(release: &Release, app: &App, environment: &Environment) -> bool {
+    let ours = |status: &EnvironmentStatus| {
+        status.state == EnvironmentState::Running
+            && status.release.as_deref() == Some(&release.name_any())
+    };
+    let status = app
+        .status
+        .as_ref()
+        .and_then(|s| s.environments.get(&environment.name));
+    environment.lane.is_some() && status.is_some_and(ours)
 }
 
 fn to_job_seen(job: &Job) -> JobSeen {

@@ -65,16 +65,7 @@ pub(super) async fn apply_wish(
         let mut control = release.spec.control.clone();
         let action = release_intents::apply_to_control(&release, &wish, &mut control)
             .map_err(refusal_error)?;
-        let at_time = Timestamp::now()
-            .round(jiff::Unit::Second)
-            .unwrap_or_else(|_| Timestamp::now())
-            .to_string();
-        control.last = Some(Wish {
-            by: at.by.into(),
-            action: action.clone(),
-            at: at_time,
-            comment: comment.clone(),
-        });
+        control.last = Some(new_wish(at, &action, comment.clone()));
         let written = patch_control(at, &release, &control).await;
         // The engine keeps writing the status of the same object: that alone does not make a wish
         // stale.
@@ -92,6 +83,16 @@ pub(super) async fn apply_wish(
         what,
         why: "it is being written too often".into(),
     })
+}
+
+fn new_wish(at: &PerformContext<'_>, action: &str, comment: Option<String>) -> Wish {
+    let now = Timestamp::now();
+    Wish {
+        by: at.by.into(),
+        action: action.to_owned(),
+        at: now.round(jiff::Unit::Second).unwrap_or(now).to_string(),
+        comment,
+    }
 }
 
 /// What may have happened since the person looked.
@@ -204,21 +205,7 @@ pub(super) async fn set_lock(
                 "app {name} has no environment {environment:?}"
             )));
         };
-        let message = match (&app.spec.environments[index].lock, &lock) {
-            (Some(held), Some(_)) if held.by != at.by => {
-                return Err(PerformError::refused_with(format!(
-                    "{environment} is locked by {}: {}",
-                    held.by, held.reason
-                )));
-            }
-            (None, None) => {
-                return Err(PerformError::refused_with(format!(
-                    "{environment} of {name} is not locked"
-                )));
-            }
-            (_, Some(_)) => format!("{environment} of {name} is locked"),
-            (Some(_), None) => format!("{environment} of {name} is unlocked"),
-        };
+        let message = describe_lock_change(at, &app, index, lock.as_ref())?;
         let mut environments = app.spec.environments.clone();
         environments[index].lock.clone_from(&lock);
         let patch = json!({
@@ -244,4 +231,26 @@ pub(super) async fn set_lock(
         what,
         why: "it is being written too often".into(),
     })
+}
+
+/// What locking or unlocking an environment comes to; refused where it makes no sense.
+fn describe_lock_change(
+    at: &PerformContext<'_>,
+    app: &App,
+    index: usize,
+    lock: Option<&EnvironmentLock>,
+) -> Result<String> {
+    let (name, found) = (app.name_any(), &app.spec.environments[index]);
+    let environment = &found.name;
+    match (&found.lock, lock) {
+        (Some(held), Some(_)) if held.by != at.by => Err(PerformError::refused_with(format!(
+            "{environment} is locked by {}: {}",
+            held.by, held.reason
+        ))),
+        (None, None) => Err(PerformError::refused_with(format!(
+            "{environment} of {name} is not locked"
+        ))),
+        (_, Some(_)) => Ok(format!("{environment} of {name} is locked")),
+        (Some(_), None) => Ok(format!("{environment} of {name} is unlocked")),
+    }
 }

@@ -55,6 +55,16 @@ enum Callee<'a> {
     },
 }
 
+/// What the spans of a hop call together.
+struct Called<'a> {
+    pod: Option<&'a Pod>,
+    app: &'a str,
+    /// Lane group of the app.
+    group: Option<&'a str>,
+    /// Name of the app's Service.
+    service: &'a str,
+}
+
 impl Callee<'_> {
     fn is_same_callee(&self, other: &Callee<'_>) -> bool {
         match (self, other) {
@@ -316,33 +326,12 @@ impl<'a, 's> TraceIndex<'a, 's> {
     ) -> Option<(Hop, Vec<SpanKey>)> {
         let first = self.best_span(members)?;
         let span = self.spans[first];
-        let callees = || {
-            members
-                .spans
-                .iter()
-                .filter_map(|i| self.callees[*i].as_ref())
-        };
-        let pod = callees().find_map(|c| match c {
-            Callee::Pod(pod) => Some(*pod),
-            Callee::Route { .. } => None,
-        });
-        let route = callees().find_map(|c| match c {
-            Callee::Route { group, app } => Some((*group, *app)),
-            Callee::Pod(_) => None,
-        });
-        let app = pod
-            .and_then(|p| p.app.as_deref())
-            .or(route.map(|(_, app)| app))?;
-        let groups = self.known.groups;
-        let has = |group: &str| {
-            groups
-                .get(group)
-                .is_some_and(|g| g.spec.apps.iter().any(|a| a.app == app))
-        };
-        let group = route
-            .map(|(group, _)| group)
-            .or_else(|| groups.keys().map(String::as_str).find(|g| has(g)));
-        let lane_app = group.and_then(|g| groups.get(g)?.spec.apps.iter().find(|a| a.app == app));
+        let Called {
+            pod,
+            app,
+            group,
+            service,
+        } = self.find_called(members)?;
         let ids = |members: &HopMembers| self.hop_id(members, told);
         let parent = match members.caller {
             None => None,
@@ -389,7 +378,7 @@ impl<'a, 's> TraceIndex<'a, 's> {
             tag_unknown: tag.is_unknown(),
             source: Some(span.source),
             app: app.to_owned(),
-            service: lane_app.map_or(app, |a| a.service()).to_owned(),
+            service: service.to_owned(),
             pod: pod.map(|p| p.key.name.clone()),
             address,
             pod_tag: pod.and_then(|p| p.tag.clone()),
@@ -402,6 +391,43 @@ impl<'a, 's> TraceIndex<'a, 's> {
         };
         let keys = members.spans.iter().map(|i| span_key(self.spans[*i]));
         Some((hop, keys.collect()))
+    }
+
+    /// What the spans of a hop call; `None` if the app is unknown.
+    fn find_called(&self, members: &HopMembers) -> Option<Called<'_>> {
+        let callees = || {
+            members
+                .spans
+                .iter()
+                .filter_map(|i| self.callees[*i].as_ref())
+        };
+        let pod = callees().find_map(|c| match c {
+            Callee::Pod(pod) => Some(*pod),
+            Callee::Route { .. } => None,
+        });
+        let route = callees().find_map(|c| match c {
+            Callee::Route { group, app } => Some((*group, *app)),
+            Callee::Pod(_) => None,
+        });
+        let app = pod
+            .and_then(|p| p.app.as_deref())
+            .or(route.map(|(_, app)| app))?;
+        let groups = self.known.groups;
+        let has = |group: &str| {
+            groups
+                .get(group)
+                .is_some_and(|g| g.spec.apps.iter().any(|a| a.app == app))
+        };
+        let group = route
+            .map(|(group, _)| group)
+            .or_else(|| groups.keys().map(String::as_str).find(|g| has(g)));
+        let lane_app = group.and_then(|g| groups.get(g)?.spec.apps.iter().find(|a| a.app == app));
+        Some(Called {
+            pod,
+            app,
+            group,
+            service: lane_app.map_or(app, |a| a.service()),
+        })
     }
 
     /// Finds a gateway's own span of the incoming request.

@@ -4,6 +4,7 @@
 //! objects that this release created are deleted, and what was there before is restored.
 
 use jiff::SignedDuration;
+use serde_json::Value;
 
 use super::{
     ReleaseStep,
@@ -186,35 +187,13 @@ fn undo_deploy(run: &mut Reconciliation, index: usize) -> UndoOutcome {
     let most = i64::from(environment.rollout.timeout_seconds)
         + i64::from(environment.rollout.drain_seconds);
     let late = run.seconds_spent(index, TimerKind::Task) > most;
-    let there: Vec<InventoryItem> = before
-        .inventory
-        .iter()
-        .filter(|i| find_owned_object(run, &name, i).is_some())
-        .cloned()
-        .collect();
-    let made_here = |run: &Reconciliation, item: &InventoryItem| {
-        find_owned_object(run, &name, item)
-            .is_some_and(|s| s.created_by.as_deref() == Some(run.uid()))
-    };
-    let (made, kept): (Vec<_>, Vec<_>) = there.into_iter().partition(|i| made_here(run, i));
+    let (made, kept) = split_by_creator(run, &name, &before.inventory);
     let hidden = describe_unreadable(run, &before.inventory);
     let patient = run.seconds_spent(index, TimerKind::Task) <= HIDDEN_WAIT_SECONDS;
     let mut waits = Vec::from_iter(hidden.clone().filter(|_| patient));
     match check_drained(run, index, environment, &before.inventory) {
         Err(drains) => waits.push(drains.to_string()),
-        Ok(()) => {
-            waits.extend(restore_missing(run, index, app, environment));
-            for item in &affected_workloads(run, index, &kept, if gray { &made } else { &[] }) {
-                waits.extend(undo_workload(run, index, environment, item));
-            }
-            if gray && !(made.is_empty() && kept.is_empty()) {
-                // Pods that were there before stay.
-                let left = delete_items(run, &name, &made);
-                waits.extend(left.filter(|_| kept.is_empty() || !made.is_empty()));
-            } else if gray {
-                waits.extend(delete_items(run, &name, &[]));
-            }
-        }
+        Ok(()) => waits.extend(undo_objects(run, index, app, environment, (&made, &kept))),
     }
     if !waits.is_empty() && !late {
         return UndoOutcome::Waits(waits.join("; "));
@@ -250,6 +229,48 @@ fn undo_deploy(run: &mut Reconciliation, index: usize) -> UndoOutcome {
         return UndoOutcome::Waits(left.unwrap_or_else(|| "rolled back".into()));
     }
     UndoOutcome::Done(Some(message).filter(|m| !m.is_empty()))
+}
+
+/// The environment's objects that exist: those that this release created, and the others.
+fn split_by_creator(
+    run: &Reconciliation,
+    environment: &str,
+    inventory: &[InventoryItem],
+) -> (Vec<InventoryItem>, Vec<InventoryItem>) {
+    let (mut made, mut kept) = (vec![], vec![]);
+    for item in inventory {
+        match find_owned_object(run, environment, item) {
+            Some(seen) if seen.created_by.as_deref() == Some(run.uid()) => made.push(item.clone()),
+            Some(_) => kept.push(item.clone()),
+            None => {}
+        }
+    }
+    (made, kept)
+}
+
+/// Brings back what was there before (`kept`) and takes away what this release created (`made`).
+/// Returns what is waited for.
+fn undo_objects(
+    run: &mut Reconciliation,
+    index: usize,
+    app: &FrozenApp,
+    environment: &Environment,
+    (made, kept): (&[InventoryItem], &[InventoryItem]),
+) -> Vec<String> {
+    let gray = environment.lane.is_some();
+    let mut waits = restore_missing(run, index, app, environment);
+    for item in &affected_workloads(run, index, kept, if gray { made } else { &[] }) {
+        waits.extend(undo_workload(run, index, environment, item));
+    }
+    let name = &environment.name;
+    if gray && !(made.is_empty() && kept.is_empty()) {
+        // Pods that were there before stay.
+        let left = delete_items(run, name, made);
+        waits.extend(left.filter(|_| kept.is_empty() || !made.is_empty()));
+    } else if gray {
+        waits.extend(delete_items(run, name, &[]));
+    }
+    waits
 }
 
 /// Brings one workload back to its old version. Returns what is waited for.
@@ -418,41 +439,48 @@ fn restore_missing(
             )];
         }
     };
-    let mut waits = vec![];
-    for record in gone {
-        let InventoryItem { kind, name, .. } = &record.workload;
-        let object = objects
-            .iter()
-            .find(|o| is_same(&object_key(o), &record.workload));
-        let Some(mut object) = object.and_then(|o| restore_object(o, &record.latch)) else {
-            waits.push(format!(
-                "{kind} {name} is gone, and the manifests no longer make it"
-            ));
-            continue;
-        };
-        set_annotation(&mut object, label::RELEASE, run.name());
-        waits.push(format!("makes {kind} {name} again, with its old version"));
-        let by = Account::for_object(environment, &record.workload);
-        run.steps.push(ReleaseStep::Apply {
-            object,
-            seen: None,
-            force: false,
-            by,
-        });
-        let workload = InventoryItem {
-            uid: String::new(),
-            ..record.workload.clone()
-        };
-        run.keep_record(
-            index,
-            RolloutRecord {
-                workload,
-                state: RolloutState::Restores,
-                ..record
-            },
-        );
-    }
-    waits
+    gone.into_iter()
+        .map(|record| recreate_workload(run, index, environment, &objects, record))
+        .collect()
+}
+
+/// Creates a missing workload with its old version; says so.
+fn recreate_workload(
+    run: &mut Reconciliation,
+    index: usize,
+    environment: &Environment,
+    objects: &[Value],
+    record: RolloutRecord,
+) -> String {
+    let InventoryItem { kind, name, .. } = &record.workload;
+    let object = objects
+        .iter()
+        .find(|o| is_same(&object_key(o), &record.workload));
+    let Some(mut object) = object.and_then(|o| restore_object(o, &record.latch)) else {
+        return format!("{kind} {name} is gone, and the manifests no longer make it");
+    };
+    set_annotation(&mut object, label::RELEASE, run.name());
+    let words = format!("makes {kind} {name} again, with its old version");
+    let by = Account::for_object(environment, &record.workload);
+    run.steps.push(ReleaseStep::Apply {
+        object,
+        seen: None,
+        force: false,
+        by,
+    });
+    let workload = InventoryItem {
+        uid: String::new(),
+        ..record.workload.clone()
+    };
+    run.keep_record(
+        index,
+        RolloutRecord {
+            workload,
+            state: RolloutState::Restores,
+            ..record
+        },
+    );
+    words
 }
 
 /// Describes a workload that somebody else recreated while it was in progress: it is left alone.

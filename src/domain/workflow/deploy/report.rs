@@ -44,12 +44,7 @@ pub(super) fn note_batches(
             .fold(0, |sum: u32, t| sum.saturating_add(t[i]))
     };
     let list = &mut run.status.tasks[index].batches;
-    let begun = list.iter().any(|b| b.started_at.is_some());
-    // Their number differs before any was done: the latch of an earlier rollout was removed first.
-    let other = list.len() != amounts.len() && list.iter().all(|b| b.phase != BatchPhase::Done);
-    if !begun || other {
-        *list = (0..amounts.len()).map(|_| BatchStatus::default()).collect();
-    }
+    reset_batches(list, amounts.len());
     // All latches are off and the batches are no longer known: keep what was recorded.
     let whole = list.len() == amounts.len();
     let done = if whole {
@@ -90,6 +85,16 @@ pub(super) fn note_batches(
             Some(&name),
             Some(format!("{target} new {pods}")),
         );
+    }
+}
+
+/// Begins a new list of batches, unless the batches of this rollout have begun.
+fn reset_batches(list: &mut Vec<BatchStatus>, count: usize) {
+    let begun = list.iter().any(|b| b.started_at.is_some());
+    // Their number differs before any was done: the latch of an earlier rollout was removed first.
+    let other = list.len() != count && list.iter().all(|b| b.phase != BatchPhase::Done);
+    if !begun || other {
+        *list = (0..count).map(|_| BatchStatus::default()).collect();
     }
 }
 
