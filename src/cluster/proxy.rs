@@ -175,34 +175,11 @@ impl Proxy {
             };
             return Ok(Self::to_service(client, &target));
         }
-        let classes: Api<GatewayClass> = Api::all(client.clone());
-        let class = classes
-            .get_opt(&found.spec.gateway_class_name)
-            .await
-            .ok()
-            .flatten();
-        if class.is_some_and(|c| c.spec.controller_name == LANE_GATEWAY) {
-            let pods: Api<Pod> = Api::namespaced(client.clone(), trace::GATEWAY_NAMESPACE);
-            let ours = ListParams::default().labels(&format!(
-                "{}={}",
-                label::COMPONENT,
-                trace::GATEWAY_POD
-            ));
-            let pods = pods.list(&ours).await.map_err(|error| ProxyError::List {
-                what: "pods",
-                error,
-            })?;
-            if let Some(pod) = pods.items.first() {
-                let base = format!(
-                    "/api/v1/namespaces/{}/pods/{}:{port}/proxy",
-                    trace::GATEWAY_NAMESPACE,
-                    pod.name_any()
-                );
-                return Ok(Self {
-                    client: client.clone(),
-                    base,
-                });
-            }
+        if let Some(base) = find_gateway_pod(client, &found.spec.gateway_class_name, port).await? {
+            return Ok(Self {
+                client: client.clone(),
+                base,
+            });
         }
         Err(ProxyError::NoService {
             namespace: namespace.to_owned(),
@@ -228,6 +205,33 @@ impl Proxy {
         let sent = self.client.send(Request::from_parts(parts, body)).await;
         check_refusal(sent.map_err(ProxyError::Send)?).await
     }
+}
+
+/// Path of a pod of graylane's own gateway, if the class is graylane's.
+async fn find_gateway_pod(
+    client: &Client,
+    class: &str,
+    port: u16,
+) -> Result<Option<String>, ProxyError> {
+    let classes: Api<GatewayClass> = Api::all(client.clone());
+    let class = classes.get_opt(class).await.ok().flatten();
+    if !class.is_some_and(|c| c.spec.controller_name == LANE_GATEWAY) {
+        return Ok(None);
+    }
+    let pods: Api<Pod> = Api::namespaced(client.clone(), trace::GATEWAY_NAMESPACE);
+    let ours =
+        ListParams::default().labels(&format!("{}={}", label::COMPONENT, trace::GATEWAY_POD));
+    let pods = pods.list(&ours).await.map_err(|error| ProxyError::List {
+        what: "pods",
+        error,
+    })?;
+    Ok(pods.items.first().map(|pod| {
+        format!(
+            "/api/v1/namespaces/{}/pods/{}:{port}/proxy",
+            trace::GATEWAY_NAMESPACE,
+            pod.name_any()
+        )
+    }))
 }
 
 /// Turns a refusal by the API server itself into an error; answers from behind it pass.

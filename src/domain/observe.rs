@@ -149,19 +149,7 @@ pub fn observe_deployment<'a>(
         .filter(|rs| is_owned_by(&rs.metadata, &live.metadata))
         .collect();
     seen.sets = own.len();
-    // Of several equal ReplicaSets Kubernetes uses the oldest.
-    let new = own
-        .iter()
-        .filter(|rs| {
-            template::normalize_template(&template::of_set(rs))
-                == template::normalize_template(&wanted)
-        })
-        .min_by_key(|rs| {
-            (
-                rs.metadata.creation_timestamp.as_ref().map(|t| t.0),
-                rs.metadata.name.clone(),
-            )
-        });
+    let new = find_new_set(&own, &wanted);
     let new_uid = new.and_then(|rs| rs.metadata.uid.clone());
     seen.new.hash = new.and_then(|rs| {
         rs.metadata
@@ -183,16 +171,8 @@ pub fn observe_deployment<'a>(
         };
         side.wanted = side.wanted.saturating_add(wanted);
     }
-    let sized = own.iter().map(|rs| {
-        (
-            replicas_or_default(rs.spec.as_ref().and_then(|s| s.replicas)),
-            rs,
-        )
-    });
-    let older = sized
-        .filter(|(n, rs)| *n > 0 && rs.metadata.uid != new_uid)
-        .max_by_key(|(n, _)| *n);
-    seen.older = older.map(|(_, rs)| template::without_hash(template::of_set(rs)));
+    let older = find_largest_old_set(&own, new_uid.as_ref());
+    seen.older = older.map(|rs| template::without_hash(template::of_set(rs)));
     for pod in pods {
         let Some(owner) = own
             .iter()
@@ -211,6 +191,30 @@ pub fn observe_deployment<'a>(
         side.pods.push(observe_pod(pod, ready));
     }
     seen
+}
+
+/// The ReplicaSet of the wanted template. Of several equal ones Kubernetes uses the oldest.
+fn find_new_set<'a>(own: &[&'a ReplicaSet], wanted: &Value) -> Option<&'a ReplicaSet> {
+    let wanted = template::normalize_template(wanted);
+    let same = |rs: &&&ReplicaSet| template::normalize_template(&template::of_set(rs)) == wanted;
+    let age = |rs: &&&ReplicaSet| {
+        let created = rs.metadata.creation_timestamp.as_ref().map(|t| t.0);
+        (created, rs.metadata.name.clone())
+    };
+    own.iter().filter(same).min_by_key(age).copied()
+}
+
+/// The ReplicaSet with most pods among those of older versions.
+fn find_largest_old_set<'a>(
+    own: &[&'a ReplicaSet],
+    new_uid: Option<&String>,
+) -> Option<&'a ReplicaSet> {
+    let size = |rs: &ReplicaSet| replicas_or_default(rs.spec.as_ref().and_then(|s| s.replicas));
+    own.iter()
+        .map(|rs| (size(rs), *rs))
+        .filter(|(n, rs)| *n > 0 && rs.metadata.uid.as_ref() != new_uid)
+        .max_by_key(|(n, _)| *n)
+        .map(|(_, rs)| rs)
 }
 
 /// Whether it belongs to an App but its template is older: its pods do not carry the App's labels.

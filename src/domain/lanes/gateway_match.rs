@@ -260,7 +260,42 @@ fn expand_condition(
     if on == ConditionOn::Method {
         return expand_methods(condition, &test, class);
     }
-    let values = match condition.op {
+    let values = expand_values(condition, means)?;
+    let key = condition.key.clone().unwrap_or_default();
+    let most = if on == ConditionOn::Header {
+        MAX_HEADER_LENGTH
+    } else {
+        MAX_PARAMETER_LENGTH
+    };
+    // Patterns are longer than their values.
+    if key.len() > MAX_NAME_LENGTH || condition.values.iter().any(|v| 2 * v.len() + 8 > most) {
+        return Err(Inexpressible::TooLong {
+            max_value: most / 2,
+        });
+    }
+    if !condition::is_token(&key) {
+        return Err(Inexpressible::KeyName { on, key });
+    }
+    let one = |value: ValueTest| match on {
+        ConditionOn::Header => MatchCriteria {
+            headers: [(key.to_ascii_lowercase(), value)].into(),
+            ..MatchCriteria::default()
+        },
+        _ => MatchCriteria {
+            parameters: [(key.clone(), value)].into(),
+            ..MatchCriteria::default()
+        },
+    };
+    Ok(values.into_iter().map(one).collect())
+}
+
+/// The values of a condition on a parameter or a header.
+fn expand_values(
+    condition: &Condition,
+    means: &GatewayFeatures,
+) -> Result<Vec<ValueTest>, Inexpressible> {
+    let (class, on) = (means.describe_class(), condition.on);
+    let values: Vec<ValueTest> = match condition.op {
         Operator::Equal | Operator::In => condition
             .values
             .iter()
@@ -289,32 +324,7 @@ fn expand_condition(
         let pattern = r.clone();
         return Err(Inexpressible::RegexDialect { class, pattern });
     }
-    let key = condition.key.clone().unwrap_or_default();
-    let most = if on == ConditionOn::Header {
-        MAX_HEADER_LENGTH
-    } else {
-        MAX_PARAMETER_LENGTH
-    };
-    // Patterns are longer than their values.
-    if key.len() > MAX_NAME_LENGTH || condition.values.iter().any(|v| 2 * v.len() + 8 > most) {
-        return Err(Inexpressible::TooLong {
-            max_value: most / 2,
-        });
-    }
-    if !condition::is_token(&key) {
-        return Err(Inexpressible::KeyName { on, key });
-    }
-    let one = |value: ValueTest| match on {
-        ConditionOn::Header => MatchCriteria {
-            headers: [(key.to_ascii_lowercase(), value)].into(),
-            ..MatchCriteria::default()
-        },
-        _ => MatchCriteria {
-            parameters: [(key.clone(), value)].into(),
-            ..MatchCriteria::default()
-        },
-    };
-    Ok(values.into_iter().map(one).collect())
+    Ok(values)
 }
 
 fn expand_methods(

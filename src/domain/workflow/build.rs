@@ -14,7 +14,7 @@ use super::{
     timers::TimerKind,
 };
 use crate::{
-    api::{BuildTask, TaskPhase, label},
+    api::{BuildTask, ImageSource, TaskPhase, label},
     domain::{
         account::check_not_own_object,
         template::{self, Context},
@@ -60,18 +60,8 @@ fn run_build(run: &mut Reconciliation, index: usize, task: &BuildTask) -> Result
     run.status.tasks[index].job = Some(job.clone());
     if let Some(seen) = run.observed.jobs.get(&job) {
         if seen.succeeded {
-            // The release deploys exactly what was built, even if the tag moves later.
-            let pinned = seen
-                .digest
-                .as_ref()
-                .map_or_else(|| image.clone(), |digest| format!("{image}@{digest}"));
-            run.status.images.insert(task.image.clone(), pinned);
-            let mut bound = run.status.images.clone();
-            bound.extend(run.status.digests.clone());
-            if let Some(digest) = &seen.digest {
-                bound.insert(task.image.clone(), digest.clone());
-            }
-            run.status.digests = bound;
+            let digest = seen.digest.clone();
+            take_image(run, task, &image, digest);
             run.set_phase(index, TaskPhase::Succeeded, Some(format!("built {image}")));
             return Ok(Flow::Next);
         }
@@ -102,22 +92,37 @@ fn run_build(run: &mut Reconciliation, index: usize, task: &BuildTask) -> Result
         run.set_phase(index, TaskPhase::Running, Some(words));
     }
     if !run.observed.jobs.contains_key(&job) {
-        let build = BTreeMap::from([
-            ("image".to_owned(), image),
-            ("tag".to_owned(), tag),
-            (
-                "context".to_owned(),
-                source.context.clone().unwrap_or_default(),
-            ),
-            (
-                "dockerfile".to_owned(),
-                source.dockerfile.clone().unwrap_or_default(),
-            ),
-        ]);
+        let build = build_values(source, image, tag);
         let object = render_job(run, task, &told.name, &job, build)?;
         run.steps.push(ReleaseStep::CreateJob(object));
     }
     Ok(Flow::Stay)
+}
+
+/// What the Job's template reads as `.Build`.
+fn build_values(source: &ImageSource, image: String, tag: String) -> BTreeMap<String, String> {
+    let (context, dockerfile) = (source.context.clone(), source.dockerfile.clone());
+    BTreeMap::from([
+        ("image".to_owned(), image),
+        ("tag".to_owned(), tag),
+        ("context".to_owned(), context.unwrap_or_default()),
+        ("dockerfile".to_owned(), dockerfile.unwrap_or_default()),
+    ])
+}
+
+/// Takes the built image for the release. It deploys exactly what was built, even if the tag moves
+/// later.
+fn take_image(run: &mut Reconciliation, task: &BuildTask, image: &str, digest: Option<String>) {
+    let pinned = digest
+        .as_ref()
+        .map_or_else(|| image.to_owned(), |digest| format!("{image}@{digest}"));
+    run.status.images.insert(task.image.clone(), pinned);
+    let mut bound = run.status.images.clone();
+    bound.extend(run.status.digests.clone());
+    if let Some(digest) = digest {
+        bound.insert(task.image.clone(), digest);
+    }
+    run.status.digests = bound;
 }
 
 /// Renders the Job, whose name is always the same for one attempt.

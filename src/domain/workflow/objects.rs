@@ -133,10 +133,22 @@ fn label_object(
     if text("/metadata/namespace").is_empty() && !CLUSTER_SCOPED.contains(&kind.as_str()) {
         object["metadata"]["namespace"] = environment.namespace.as_str().into();
     }
-    let labels = [
-        (label::APP, app),
-        (label::ENVIRONMENT, environment.name.as_str()),
-    ];
+    add_labels(&mut object, app, &environment.name).map_err(|place| ObjectError::Labels {
+        kind,
+        name,
+        place,
+    })?;
+    if is_batched(&object_key(&object)) {
+        Manifest::from_object(&object)?;
+    }
+    let digest = short_digest(&object);
+    set_annotation(&mut object, label::APPLIED, &digest);
+    Ok(object)
+}
+
+/// Labels an object and its pods. Fails with the path of metadata whose labels are not a map.
+fn add_labels(object: &mut Value, app: &str, environment: &str) -> Result<(), &'static str> {
+    let labels = [(label::APP, app), (label::ENVIRONMENT, environment)];
     let mut places = vec!["/metadata"];
     if object
         .pointer("/spec/template")
@@ -163,17 +175,12 @@ fn label_object(
                 meta["labels"] = json!({});
             }
             let Some(map) = meta["labels"].as_object_mut() else {
-                return Err(ObjectError::Labels { kind, name, place });
+                return Err(place);
             };
             map.insert(key.into(), value.into());
         }
     }
-    if is_batched(&object_key(&object)) {
-        Manifest::from_object(&object)?;
-    }
-    let digest = short_digest(&object);
-    set_annotation(&mut object, label::APPLIED, &digest);
-    Ok(object)
+    Ok(())
 }
 
 /// Sets an annotation.

@@ -160,29 +160,7 @@ impl Reconciler {
                 queue.add(Job::Group(name), JobScope::default());
             }
         }
-        let mut wanted: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
-        // In order of creation, as far as possible.
-        let mut order = vec![];
-        for release in &active {
-            let uid = release.uid().unwrap_or_default();
-            if concerned.affects_release(release, memory.due.get(&uid)) {
-                memory.due.insert(uid.clone(), later);
-                if !wanted.contains_key(release.spec.app.as_str()) {
-                    order.push(release.spec.app.as_str());
-                }
-                wanted.entry(&release.spec.app).or_default().insert(uid);
-            }
-        }
-        for app in order {
-            let releases = wanted.remove(app).unwrap_or_default();
-            queue.add(
-                Job::App(app.to_owned()),
-                JobScope {
-                    releases,
-                    ..JobScope::default()
-                },
-            );
-        }
+        queue_apps(queue, &mut memory, &concerned, &active, later);
         self.forget_finished(&mut memory, &active, &groups);
         let next = memory
             .due
@@ -221,6 +199,38 @@ impl Reconciler {
                 .groups_wrong
                 .retain(|name, _| groups.iter().any(|g| g.name_any() == *name));
         }
+    }
+}
+
+/// Queues the Apps of the releases that are concerned, in order of creation as far as possible.
+fn queue_apps(
+    queue: &mut WorkQueue,
+    memory: &mut Memory,
+    concerned: &Triggers,
+    active: &[Arc<Release>],
+    later: Instant,
+) {
+    let mut wanted: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    let mut order = vec![];
+    for release in active {
+        let uid = release.uid().unwrap_or_default();
+        if concerned.affects_release(release, memory.due.get(&uid)) {
+            memory.due.insert(uid.clone(), later);
+            if !wanted.contains_key(release.spec.app.as_str()) {
+                order.push(release.spec.app.as_str());
+            }
+            wanted.entry(&release.spec.app).or_default().insert(uid);
+        }
+    }
+    for app in order {
+        let releases = wanted.remove(app).unwrap_or_default();
+        queue.add(
+            Job::App(app.to_owned()),
+            JobScope {
+                releases,
+                ..JobScope::default()
+            },
+        );
     }
 }
 

@@ -47,40 +47,11 @@ pub(super) fn handle_missing(
     rolled: &WorkloadRollout,
     lets_through: &dyn Fn(usize) -> bool,
 ) -> MissingAction {
-    let WorkloadRollout {
-        item,
-        object,
-        manifest,
-    } = rolled;
+    let WorkloadRollout { item, object, .. } = rolled;
     let attempt = run.status.tasks[deploy.index].attempt;
-    let (retry, abort, at) = (
-        run.command("retry"),
-        run.command("abort"),
-        first_seen_missing(run, deploy.index, item),
-    );
-    let known = run.find_record(deploy.index, item).cloned();
-    let Some(record) = known else {
-        let plan: &[Amount] = &deploy.environment.rollout.batches;
-        let was = environment_status(deploy.app, &deploy.environment.name).inventory;
-        let was = was
-            .into_iter()
-            .find(|i| !i.uid.is_empty() && is_same(i, item));
-        let gates = batches::plan_batches(plan, &[manifest.rollout_size(None)]).len();
-        let Some(was) = was.filter(|_| !lets_through(gates)) else {
-            return MissingAction::Create;
-        };
-        let record = RolloutRecord {
-            workload: was,
-            attempt,
-            state: RolloutState::Gone,
-            latch: String::new(),
-        };
-        run.keep_record(deploy.index, record);
-        return MissingAction::Stop(format!(
-            "{GONE_TEXT}, and was not taken away by any release: {SEEN_AT_TEXT}{at}. Kubernetes does not tell by whom (its audit log \
-             does). With nothing beside it no batch can be held: `{retry}` makes it with all pods of the new version at \
-             once, `{abort}` ends the release"
-        ));
+    let at = first_seen_missing(run, deploy.index, item);
+    let Some(record) = run.find_record(deploy.index, item).cloned() else {
+        return handle_unrecorded(deploy, run, rolled, lets_through);
     };
     let again = |run: &mut Reconciliation| {
         let object = restore_object(object, &record.latch)?;
@@ -117,6 +88,42 @@ pub(super) fn handle_missing(
             "it is gone, and its record cannot be read: apply it by hand, and retry".into(),
         )
     })
+}
+
+/// Decides about a missing workload of which no rollout has begun.
+fn handle_unrecorded(
+    deploy: &Deploy,
+    run: &mut Reconciliation,
+    WorkloadRollout { item, manifest, .. }: &WorkloadRollout,
+    lets_through: &dyn Fn(usize) -> bool,
+) -> MissingAction {
+    let attempt = run.status.tasks[deploy.index].attempt;
+    let (retry, abort, at) = (
+        run.command("retry"),
+        run.command("abort"),
+        first_seen_missing(run, deploy.index, item),
+    );
+    let plan: &[Amount] = &deploy.environment.rollout.batches;
+    let was = environment_status(deploy.app, &deploy.environment.name).inventory;
+    let was = was
+        .into_iter()
+        .find(|i| !i.uid.is_empty() && is_same(i, item));
+    let gates = batches::plan_batches(plan, &[manifest.rollout_size(None)]).len();
+    let Some(was) = was.filter(|_| !lets_through(gates)) else {
+        return MissingAction::Create;
+    };
+    let record = RolloutRecord {
+        workload: was,
+        attempt,
+        state: RolloutState::Gone,
+        latch: String::new(),
+    };
+    run.keep_record(deploy.index, record);
+    MissingAction::Stop(format!(
+        "{GONE_TEXT}, and was not taken away by any release: {SEEN_AT_TEXT}{at}. Kubernetes does not tell by whom (its audit log \
+         does). With nothing beside it no batch can be held: `{retry}` makes it with all pods of the new version at \
+         once, `{abort}` ends the release"
+    ))
 }
 
 fn describe_midway(run: &Reconciliation, at: &str) -> String {
