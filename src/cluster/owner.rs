@@ -95,28 +95,9 @@ pub async fn find_problems(
             asked.push((client, item, Owner::for_environment(app, &environment.name)));
         }
     }
-    let answers = asked.into_iter().map(|(client, item, me)| async move {
-        let (marks, found) = timeout(ANSWER_TIMEOUT, read_marks(client, &item))
-            .await
-            .ok()?
-            .ok()
-            .flatten()?;
-        let noted = owner::find_in_inventories(apps, &item, &found.uid().unwrap_or_default());
-        let whose = owner::determine_ownership(&marks, &me, noted.as_ref());
-        let why = owner::explain_refusal(&item, &whose, &marks, &me)
-            .filter(|_| found.metadata.deletion_timestamp.is_none())?;
-        let former = match &whose {
-            Ownership::Theirs(owner) if owner.is_former(&me, app) => Some(owner.clone()),
-            _ => None,
-        };
-        Some(OwnershipProblem {
-            item,
-            owner: me,
-            is_free: former.is_some() || whose == Ownership::Unowned,
-            former,
-            why,
-        })
-    });
+    let answers = asked
+        .into_iter()
+        .map(|(client, item, me)| find_problem(client, item, me, app, apps));
     let mut found: Vec<OwnershipProblem> = stream::iter(answers)
         .buffered(AT_ONCE)
         .filter_map(std::future::ready)
@@ -124,6 +105,35 @@ pub async fn find_problems(
         .await;
     found.dedup();
     found
+}
+
+async fn find_problem(
+    client: Client,
+    item: InventoryItem,
+    me: Owner,
+    app: &App,
+    apps: &[App],
+) -> Option<OwnershipProblem> {
+    let (marks, found) = timeout(ANSWER_TIMEOUT, read_marks(client, &item))
+        .await
+        .ok()?
+        .ok()
+        .flatten()?;
+    let noted = owner::find_in_inventories(apps, &item, &found.uid().unwrap_or_default());
+    let whose = owner::determine_ownership(&marks, &me, noted.as_ref());
+    let why = owner::explain_refusal(&item, &whose, &marks, &me)
+        .filter(|_| found.metadata.deletion_timestamp.is_none())?;
+    let former = match &whose {
+        Ownership::Theirs(owner) if owner.is_former(&me, app) => Some(owner.clone()),
+        _ => None,
+    };
+    Some(OwnershipProblem {
+        item,
+        owner: me,
+        is_free: former.is_some() || whose == Ownership::Unowned,
+        former,
+        why,
+    })
 }
 
 /// Why an object could not be adopted.

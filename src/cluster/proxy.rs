@@ -215,7 +215,7 @@ async fn find_gateway_pod(
 ) -> Result<Option<String>, ProxyError> {
     let classes: Api<GatewayClass> = Api::all(client.clone());
     let class = classes.get_opt(class).await.ok().flatten();
-    if !class.is_some_and(|c| c.spec.controller_name == LANE_GATEWAY) {
+    if class.is_none_or(|c| c.spec.controller_name != LANE_GATEWAY) {
         return Ok(None);
     }
     let pods: Api<Pod> = Api::namespaced(client.clone(), trace::GATEWAY_NAMESPACE);

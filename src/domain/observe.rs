@@ -159,7 +159,7 @@ pub fn observe_deployment<'a>(
             .cloned()
     });
     let failure = new
-        .and_then(|rs| cause::of_set(rs))
+        .and_then(cause::of_set)
         .or_else(|| cause::of_deployment(live).filter(|c| !cause::is_noise(c)));
     seen.new.trouble = failure.map(|c| c.to_text());
     for rs in &own {

@@ -117,21 +117,14 @@ async fn reconcile_with(
     let inside = inside
         .map(|name| ParentGateway::from_cache(cache, options, &name))
         .filter(|p| p.gateway.is_some());
-    let problems = [planned.problems, refused].concat();
-    let problems = [
-        problems,
-        if absent {
-            vec![NO_GATEWAY_API.to_owned()]
-        } else {
-            seen.describe_problems(cache)
-        },
-        inside
-            .iter()
-            .flat_map(|p| p.describe_problems(cache))
-            .collect(),
-        find_mixed_services(cache, group),
-    ]
-    .concat();
+    let mut problems = [planned.problems, refused].concat();
+    if absent {
+        problems.push(NO_GATEWAY_API.to_owned());
+    } else {
+        problems.extend(seen.describe_problems(cache));
+    }
+    problems.extend(inside.iter().flat_map(|p| p.describe_problems(cache)));
+    problems.extend(find_mixed_services(cache, group));
     let status = group_status(options, group, &seen, inside.as_ref(), &routes, problems);
     write_group_status(options, told, status).await?;
     let unanswered =

@@ -74,33 +74,10 @@ pub async fn follow_pod_log(client: Client, meter: &Meter, log: PodLog, out: Out
             Ok(lines) => {
                 out.clear_problem();
                 let mut lines = std::pin::pin!(lines);
-                let mut reader = None;
-                let mut read_at = None;
+                let mut reader = LineReader::new(&log.lines);
                 while let Ok(Some(line)) = lines.try_next().await {
                     pause = PAUSE_FIRST;
-                    let told = match &log.lines {
-                        LineParser::Own => parse_line(&line).map(|told| match told {
-                            // Each such line counts all drops since its writer started.
-                            HopUpdate::Dropped(all) => {
-                                let more = all.saturating_sub(dropped);
-                                dropped = all;
-                                HopUpdate::Dropped(more)
-                            }
-                            told => told,
-                        }),
-                        LineParser::Access(make) => {
-                            if read_at.is_none_or(|at: tokio::time::Instant| {
-                                at.elapsed() > READER_LIFETIME
-                            }) {
-                                (reader, read_at) =
-                                    (Some(make()), Some(tokio::time::Instant::now()));
-                            }
-                            reader
-                                .as_ref()
-                                .and_then(|r| r.parse_line(&line))
-                                .map(|span| HopUpdate::Span(Box::new(span)))
-                        }
-                    };
+                    let told = reader.parse_line(&line, &mut dropped);
                     let Some(told) = told else { continue };
                     let (time, id) = match &told {
                         HopUpdate::Hop(hop) => (Some(hop.time), &*hop.span),
@@ -121,6 +98,44 @@ pub async fn follow_pod_log(client: Client, meter: &Meter, log: PodLog, out: Out
         }
         meter.sleep_or_retry(jitter(pause)).await;
         pause = (pause * 2).min(PAUSE_MOST);
+    }
+}
+
+/// Parses the lines of one log.
+struct LineReader<'a> {
+    lines: &'a LineParser,
+    /// Reader of an access log, and when it was made.
+    access: Option<(AccessLogReader, tokio::time::Instant)>,
+}
+
+impl<'a> LineReader<'a> {
+    fn new(lines: &'a LineParser) -> Self {
+        Self {
+            lines,
+            access: None,
+        }
+    }
+
+    /// `dropped` is the number of drops that the log's writer has reported so far.
+    fn parse_line(&mut self, line: &str, dropped: &mut u64) -> Option<HopUpdate> {
+        match self.lines {
+            LineParser::Own => parse_line(line).map(|told| match told {
+                // Each such line counts all drops since its writer started.
+                HopUpdate::Dropped(all) => {
+                    HopUpdate::Dropped(all.saturating_sub(std::mem::replace(dropped, all)))
+                }
+                told => told,
+            }),
+            LineParser::Access(make) => {
+                self.access
+                    .take_if(|(_, made)| made.elapsed() > READER_LIFETIME);
+                let (reader, _) = self
+                    .access
+                    .get_or_insert_with(|| (make(), tokio::time::Instant::now()));
+                let span = reader.parse_line(line)?;
+                Some(HopUpdate::Span(Box::new(span)))
+            }
+        }
     }
 }
 

@@ -286,28 +286,16 @@ async fn watch_objects<K>(
                 break None;
             };
             let change = match event {
-                Ok(Seen::Init) => Some(SourceChange::Begin),
-                Ok(Seen::InitApply(object)) => {
-                    let key = rows::object_key(context, &object);
-                    row(object)
-                        .map(|row| SourceChange::Listed(key.clone(), Box::new(row.with_key(key))))
-                }
-                Ok(Seen::InitDone) => {
-                    pauses.note_listed();
-                    shown = true;
-                    Some(SourceChange::Ready)
-                }
-                Ok(Seen::Apply(object)) => {
-                    expired = false;
-                    let key = rows::object_key(context, &object);
-                    // An object that does not fit its schema (any more) is not shown.
-                    let gone = SourceChange::Gone(key.clone());
-                    Some(row(object).map_or(gone, |row| {
-                        SourceChange::Set(key.clone(), Box::new(row.with_key(key)))
-                    }))
-                }
-                Ok(Seen::Delete(object)) => {
-                    Some(SourceChange::Gone(rows::object_key(context, &object)))
+                Ok(event) => {
+                    match &event {
+                        Seen::InitDone => {
+                            pauses.note_listed();
+                            shown = true;
+                        }
+                        Seen::Apply(_) => expired = false,
+                        _ => {}
+                    }
+                    to_change(event, context, &row)
                 }
                 Err(error) => break Some(error),
             };
@@ -350,6 +338,31 @@ async fn watch_objects<K>(
         to.meter
             .sleep_or_retry(if absent { jitter(ABSENT_PAUSE) } else { pause })
             .await;
+    }
+}
+
+/// What a watch's event changes; `None` for a listed object that is not shown.
+fn to_change<K: Resource>(
+    event: Seen<K>,
+    context: Option<&str>,
+    row: &impl Fn(K) -> Option<Row>,
+) -> Option<SourceChange> {
+    match event {
+        Seen::Init => Some(SourceChange::Begin),
+        Seen::InitApply(object) => {
+            let key = rows::object_key(context, &object);
+            row(object).map(|row| SourceChange::Listed(key.clone(), Box::new(row.with_key(key))))
+        }
+        Seen::InitDone => Some(SourceChange::Ready),
+        Seen::Apply(object) => {
+            let key = rows::object_key(context, &object);
+            // An object that does not fit its schema (any more) is not shown.
+            let gone = SourceChange::Gone(key.clone());
+            Some(row(object).map_or(gone, |row| {
+                SourceChange::Set(key.clone(), Box::new(row.with_key(key)))
+            }))
+        }
+        Seen::Delete(object) => Some(SourceChange::Gone(rows::object_key(context, &object))),
     }
 }
 

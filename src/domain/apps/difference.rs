@@ -80,48 +80,48 @@ fn collect_changes(
             let keys = t.keys().chain(a.keys().filter(|k| !t.contains_key(*k)));
             keys.for_each(|key| collect_changes(&below(key), t.get(key), a.get(key), out));
         }
-        (Some(Value::Array(t)), Some(Value::Array(a))) => {
-            match (distinct_names(t), distinct_names(a)) {
-                (Some(named), Some(those)) => {
-                    let all = named
-                        .iter()
-                        .chain(those.iter().filter(|n| !named.contains(n)));
-                    let of =
-                        |list: &'_ [Value], name: &str| list.iter().position(|v| v["name"] == name);
-                    for name in all {
-                        let (t, a) = (of(t, name).map(|at| &t[at]), of(a, name).map(|at| &a[at]));
-                        collect_changes(&format!("{path}[{name}]"), t, a, out);
-                    }
-                    let kept = |list: &[&str], other: &[&str]| -> Vec<Value> {
-                        list.iter()
-                            .filter(|n| other.contains(n))
-                            .map(|n| Value::from(*n))
-                            .collect()
-                    };
-                    let (before, after) = (kept(&named, &those), kept(&those, &named));
-                    if before != after {
-                        let (path, list) = (format!("{path} (order)"), |l: Vec<Value>| {
-                            Some(Value::Array(l))
-                        });
-                        out.push(FieldChange {
-                            path,
-                            template: list(before),
-                            app: list(after),
-                        });
-                    }
-                }
-                _ => out.push(FieldChange {
-                    path: path.into(),
-                    template: template.cloned(),
-                    app: app.cloned(),
-                }),
-            }
+        (Some(Value::Array(t)), Some(Value::Array(a)))
+            if distinct_names(t).is_some() && distinct_names(a).is_some() =>
+        {
+            collect_list_changes(path, t, a, out);
         }
         _ => out.push(FieldChange {
             path: path.into(),
             template: template.cloned(),
             app: app.cloned(),
         }),
+    }
+}
+
+/// Compares two lists whose items have unique names.
+fn collect_list_changes(path: &str, template: &[Value], app: &[Value], out: &mut Vec<FieldChange>) {
+    let (Some(named), Some(those)) = (distinct_names(template), distinct_names(app)) else {
+        return;
+    };
+    let all = named
+        .iter()
+        .chain(those.iter().filter(|n| !named.contains(n)));
+    for name in all {
+        let of = |list: &'_ [Value]| list.iter().position(|v| v["name"] == *name);
+        let (t, a) = (
+            of(template).map(|at| &template[at]),
+            of(app).map(|at| &app[at]),
+        );
+        collect_changes(&format!("{path}[{name}]"), t, a, out);
+    }
+    let kept = |list: &[&str], other: &[&str]| -> Vec<Value> {
+        list.iter()
+            .filter(|n| other.contains(n))
+            .map(|n| Value::from(*n))
+            .collect()
+    };
+    let (before, after) = (kept(&named, &those), kept(&those, &named));
+    if before != after {
+        out.push(FieldChange {
+            path: format!("{path} (order)"),
+            template: Some(Value::Array(before)),
+            app: Some(Value::Array(after)),
+        });
     }
 }
 

@@ -51,51 +51,48 @@ pub fn expected_side(
         return base(format!("no lane of {name} has the tag {tag}"), false);
     }
     let on: Vec<&Lane> = lanes.into_iter().filter(|l| l.spec.enabled).collect();
-    let Some(first) = on.first() else {
+    if on.is_empty() {
         return base(format!("the lane {tag} is disabled"), false);
-    };
+    }
     let strict = on.iter().any(|l| l.spec.strict);
     if !found.spec.apps.iter().any(|a| a.app == app) {
         return base(format!("{app} is not among the apps of {name}"), strict);
     }
+    side_of_lanes(&on, app, tag, strict, world)
+}
+
+/// The side that the status of the lanes promises, or else the one that the pods allow.
+fn side_of_lanes(on: &[&Lane], app: &str, tag: &str, strict: bool, world: &World) -> Expectation {
     let ready = world.has_ready_gray_pod(app, tag);
+    let expect = |served, reason, since| Expectation {
+        served,
+        reason,
+        strict,
+        since,
+    };
     let told = |l: &&Lane| {
         l.status
             .as_ref()
             .and_then(|s| s.apps.iter().find(|a| a.app == app))
             .cloned()
     };
-    let Some(status) = on
+    let status = on
         .iter()
         .filter_map(told)
-        .max_by_key(|s| s.served == Served::Gray)
-        .or_else(|| told(first))
-    else {
-        return match ready {
-            true => Expectation {
-                served: Served::Gray,
-                reason: format!("{app} has ready {tag} pods"),
-                strict,
-                since: None,
-            },
-            false => base(format!("{app} has no ready {tag} pod"), strict),
-        };
-    };
+        .max_by_key(|s| s.served == Served::Gray);
     let held = on.iter().any(|l| l.spec.on_loss == OnLoss::Hold);
-    match status.served {
-        Served::Base => base(status.reason, strict),
+    match status {
+        None if ready => expect(Served::Gray, format!("{app} has ready {tag} pods"), None),
+        None => expect(Served::Base, format!("{app} has no ready {tag} pod"), None),
+        Some(status) if status.served == Served::Base => expect(Served::Base, status.reason, None),
         // Routes may lag behind the loss of the last pod; that is not a leak.
-        Served::Gray if !ready && !held => {
-            base(format!("{app} has no ready {tag} pod any more"), strict)
+        Some(_) if !ready && !held => {
+            let reason = format!("{app} has no ready {tag} pod any more");
+            expect(Served::Base, reason, None)
         }
-        Served::Gray => {
+        Some(status) => {
             let since = status.since.and_then(|s| s.parse().ok());
-            Expectation {
-                served: Served::Gray,
-                reason: status.reason,
-                strict,
-                since,
-            }
+            expect(Served::Gray, status.reason, since)
         }
     }
 }

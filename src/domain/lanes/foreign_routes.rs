@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     api::{
-        EntryRoute, Lane, LaneGroup, OtherRoute,
-        gateway_api::{HttpRoute, RouteMatch, ValueMatch},
+        Entry, EntryRoute, Lane, LaneGroup, OtherRoute,
+        gateway_api::{HttpRoute, ParentRef, RouteMatch, RouteRule, ValueMatch},
         label,
     },
     domain::{request::is_under_prefix, text::Clean},
@@ -36,7 +36,7 @@ pub fn find_foreign_routes<'a>(
             .labels
             .as_ref()
             .and_then(|l| l.get(label::LANE_GROUP));
-        let there = |p: &crate::api::gateway_api::ParentRef| {
+        let there = |p: &ParentRef| {
             let of = p
                 .namespace
                 .as_deref()
@@ -50,25 +50,7 @@ pub fn find_foreign_routes<'a>(
         if ours.is_some_and(|g| g == own) || !route.spec.parent_refs.iter().any(there) || !meets {
             continue;
         }
-        let every = [RouteMatch::default()];
-        let of_rule = |rule: &'a crate::api::gateway_api::RouteRule| match rule.matches.as_slice() {
-            [] => every.to_vec(),
-            some => some.to_vec(),
-        };
-        let near = |m: &RouteMatch| {
-            entry
-                .routes
-                .iter()
-                .any(|r| overlaps_path(m, &trim_slashes(&r.path)))
-        };
-        let mut matches: Vec<RouteMatch> = route
-            .spec
-            .rules
-            .iter()
-            .flat_map(of_rule)
-            .filter(near)
-            .collect();
-        matches.truncate(MAX_MATCHES_PER_ROUTE);
+        let matches = overlapping_matches(entry, route);
         if !matches.is_empty() {
             let name = |n: &Option<String>| {
                 Clean::from_untrusted(n.as_deref().unwrap_or_default()).to_string()
@@ -88,6 +70,25 @@ pub fn find_foreign_routes<'a>(
     found.sort_by(|a, b| a.route.cmp(&b.route));
     found.truncate(MAX_FOREIGN_ROUTES);
     found
+}
+
+/// The first matches of a route that overlap a path of the entry.
+fn overlapping_matches(entry: &Entry, route: &HttpRoute) -> Vec<RouteMatch> {
+    let every = [RouteMatch::default()];
+    let of_rule = |rule: &RouteRule| match rule.matches.as_slice() {
+        [] => every.to_vec(),
+        some => some.to_vec(),
+    };
+    let near = |m: &RouteMatch| {
+        entry
+            .routes
+            .iter()
+            .any(|r| overlaps_path(m, &trim_slashes(&r.path)))
+    };
+    let rules = route.spec.rules.iter();
+    let mut matches: Vec<RouteMatch> = rules.flat_map(of_rule).filter(near).collect();
+    matches.truncate(MAX_MATCHES_PER_ROUTE);
+    matches
 }
 
 /// Describes which routes take requests of the group (or of one of its lanes) before it does.
