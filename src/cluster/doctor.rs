@@ -79,6 +79,7 @@ impl Findings {
 }
 
 /// Runs all checks.
+#[tracing::instrument(level = "debug", skip_all, fields(namespace))]
 pub async fn run_checks(client: &Client, namespace: &str) -> Vec<Finding> {
     let mut all = Findings::default();
     let pocket = check_server(client, &mut all).await;
@@ -94,6 +95,7 @@ pub async fn run_checks(client: &Client, namespace: &str) -> Vec<Finding> {
 }
 
 /// Returns whether the server is a pocket.
+#[tracing::instrument(level = "debug", skip_all)]
 async fn check_server(client: &Client, all: &mut Findings) -> bool {
     let version = match client.apiserver_version().await {
         Ok(version) => version,
@@ -140,6 +142,7 @@ async fn check_server(client: &Client, all: &mut Findings) -> bool {
     false
 }
 
+#[tracing::instrument(level = "debug", skip_all, fields(namespace))]
 async fn check_identity(client: &Client, namespace: &str, pocket: bool, all: &mut Findings) {
     match rights::current_user(client).await {
         Ok(name) if pocket => all.add_ok(
@@ -190,6 +193,7 @@ async fn check_identity(client: &Client, namespace: &str, pocket: bool, all: &mu
     }
 }
 
+#[tracing::instrument(level = "debug", skip_all)]
 async fn check_definitions(client: &Client, all: &mut Findings) {
     const INSTALL: &str = "graylane install";
     let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
@@ -241,6 +245,7 @@ async fn check_definitions(client: &Client, all: &mut Findings) {
     }
 }
 
+#[tracing::instrument(level = "debug", skip_all)]
 async fn check_policies(client: &Client, pocket: bool, all: &mut Findings) {
     if pocket {
         return all.add_ok("admission policies", "not needed: a pocket has one user");

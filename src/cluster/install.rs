@@ -201,6 +201,7 @@ pub fn role_permissions() -> Vec<(String, Vec<Permission>)> {
 /// # Errors
 ///
 /// The first refusal by the server.
+#[tracing::instrument(level = "debug", skip_all, fields(force))]
 pub async fn apply_objects(
     client: &Client,
     wanted: &InstallSpec,
@@ -254,6 +255,7 @@ pub async fn apply_objects(
     Ok(done)
 }
 
+#[tracing::instrument(level = "debug", skip_all, fields(kind = gvk.kind, name = object.metadata.name))]
 async fn apply_object(
     client: &Client,
     object: &DynamicObject,
@@ -303,6 +305,7 @@ async fn apply_object(
 /// # Errors
 ///
 /// The first definition that the server refuses or does not serve in time.
+#[tracing::instrument(level = "debug", skip_all)]
 pub async fn apply_definitions(client: &Client) -> Result<(), InstallError> {
     let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
     let params = PatchParams::apply(api::FIELD_MANAGER).force();
@@ -320,6 +323,7 @@ pub async fn apply_definitions(client: &Client) -> Result<(), InstallError> {
     .await
 }
 
+#[tracing::instrument(level = "debug", skip_all)]
 async fn wait_established(client: &Client, names: &[String]) -> Result<(), InstallError> {
     let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
     for name in names {

@@ -23,6 +23,7 @@ pub struct LogQuery {
 }
 
 /// Streams a log as raw lines, cut at [`LINE_MAX`] bytes, with invalid UTF-8 replaced.
+#[tracing::instrument(level = "debug", skip_all, fields(namespace, pod))]
 pub async fn stream_raw_lines(
     client: &Client,
     namespace: &str,

@@ -50,6 +50,7 @@ pub struct OwnershipProblem {
 }
 
 /// The ownership marks of an object; `None` when it does not exist.
+#[tracing::instrument(level = "debug", skip_all, fields(kind = item.kind, name = item.name))]
 pub async fn read_marks(
     client: Client,
     item: &InventoryItem,
@@ -62,6 +63,7 @@ pub async fn read_marks(
 
 /// The objects that these environments of an App would write but do not own. `apps` are all known
 /// Apps.
+#[tracing::instrument(level = "debug", skip_all, fields(app = app.metadata.name))]
 pub async fn find_problems(
     client_of: ClientLookup<'_>,
     group_of: GroupLookup<'_>,
@@ -156,6 +158,7 @@ pub enum AdoptError {
 /// Makes an object that nobody or only `former` owns belong to this environment by setting its
 /// marks; returns its uid. An object with another owner keeps it, even if it got that owner only a
 /// moment ago. `former` is an environment that the App no longer has ([`Owner::is_former`]).
+#[tracing::instrument(level = "debug", skip_all, fields(kind = item.kind, name = item.name))]
 pub async fn adopt_object(
     client: Client,
     item: &InventoryItem,

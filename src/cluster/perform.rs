@@ -103,6 +103,7 @@ type Result<T, E = PerformError> = std::result::Result<T, E>;
 const MAX_ATTEMPTS: usize = 8;
 
 /// Carries out `intent` for the person `by`, on graylane's resources in `namespace`.
+#[tracing::instrument(level = "info", skip_all, fields(namespace, by))]
 pub async fn perform_intent(
     client: &Client,
     namespace: &str,

@@ -138,6 +138,7 @@ impl Proxy {
     }
 
     /// Reaches a Gateway of that namespace.
+    #[tracing::instrument(level = "debug", skip_all, fields(namespace, gateway))]
     pub async fn to_gateway(
         client: &Client,
         namespace: &str,
@@ -193,6 +194,7 @@ impl Proxy {
     }
 
     /// Sends a request with a body.
+    #[tracing::instrument(level = "debug", skip_all, fields(method = %request.method(), path = request.uri().path()))]
     pub async fn send_body(&self, request: Request<Body>) -> Result<Response<Body>, ProxyError> {
         let (mut parts, body) = request.into_parts();
         let path = parts.uri.path_and_query().map_or("/", |p| p.as_str());

@@ -80,6 +80,7 @@ pub struct Proposed {
 /// # Errors
 ///
 /// When the release is not frozen yet, or something is missing.
+#[tracing::instrument(level = "debug", skip_all, fields(namespace, release = release.metadata.name))]
 pub async fn read_frozen_app(
     client: &Client,
     namespace: &str,
@@ -112,6 +113,7 @@ pub async fn read_frozen_app(
 /// # Errors
 ///
 /// As [`read_frozen_app`]; or when something cannot be rendered, or the engine would apply something else.
+#[tracing::instrument(level = "debug", skip_all, fields(namespace, release = release.metadata.name))]
 pub async fn read_proposal(
     client: &Client,
     namespace: &str,

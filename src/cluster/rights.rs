@@ -52,6 +52,7 @@ pub(super) fn note_refusal() {
 /// # Errors
 ///
 /// When the server is older than 1.28, which cannot tell.
+#[tracing::instrument(level = "debug", skip_all)]
 pub async fn current_user(client: &Client) -> kube::Result<String> {
     let api: Api<SelfSubjectReview> = Api::all(client.clone());
     let answer = api
@@ -79,6 +80,7 @@ pub async fn has_right(client: &Client, right: Right, namespace: &str) -> kube::
 /// # Errors
 ///
 /// When the server does not answer.
+#[tracing::instrument(level = "debug", skip_all, fields(verb, resource, namespace))]
 pub async fn review_access(
     client: &Client,
     verb: &str,
@@ -147,6 +149,7 @@ impl fmt::Display for Permission {
 }
 
 /// Which of these rights we lack in a namespace.
+#[tracing::instrument(level = "debug", skip_all, fields(namespace))]
 async fn missing_rights(
     client: &Client,
     namespace: &str,

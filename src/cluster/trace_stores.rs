@@ -114,6 +114,7 @@ impl TraceStoreClient {
     /// # Errors
     ///
     /// When the store does not answer, or its answer cannot be read.
+    #[tracing::instrument(level = "debug", skip_all, fields(tag, most))]
     pub async fn recent_traces(
         &self,
         tag: &str,
@@ -145,6 +146,7 @@ impl TraceStoreClient {
     /// # Errors
     ///
     /// When the store does not answer, or its answer cannot be read.
+    #[tracing::instrument(level = "debug", skip_all, fields(trace = id))]
     pub async fn fetch_trace(&self, id: &str) -> Result<Vec<Span>, StoreError> {
         match self.kind {
             StoreKind::Tempo => tempo::fetch_trace(self, id).await,

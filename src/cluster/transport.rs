@@ -129,6 +129,7 @@ fn build_client(wire: Transport, namespace: &str) -> Client {
 }
 
 impl Transport {
+    #[tracing::instrument(level = "debug", skip_all, fields(method = %request.method(), path = request.uri().path()))]
     async fn send(&self, mut request: Request<Body>) -> Result<Response<Body>, kube::Error> {
         let patient = !is_watch_request(&request);
         let mut fresh = false;
@@ -219,6 +220,7 @@ impl Transport {
     }
 
     /// Replaces the connection `old`, unless someone else has already done so.
+    #[tracing::instrument(level = "debug", skip_all)]
     async fn dial_again(&self, old: Option<&Arc<Client>>) -> Result<(), ConnectError> {
         let Some(dial) = &self.dial else {
             return Ok(());

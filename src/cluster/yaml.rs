@@ -60,6 +60,7 @@ pub async fn api_by_resource(
 }
 
 /// The object as YAML; `managed_fields` keeps the managed fields.
+#[tracing::instrument(level = "debug", skip_all)]
 pub async fn object_yaml(
     client: &Client,
     object: &ObjectRef,
@@ -88,6 +89,7 @@ pub async fn read_yaml(
 }
 
 /// The events about an object, oldest first.
+#[tracing::instrument(level = "debug", skip_all)]
 pub async fn list_events(client: &Client, object: &ObjectRef) -> Result<Vec<Event>, kube::Error> {
     let api: Api<Event> = Api::namespaced(client.clone(), &object.namespace);
     let selector = format!(

@@ -43,6 +43,7 @@ pub(super) struct FailedAttempt {
 /// Maximum number of writes after conflicts.
 const MAX_CONFLICT_TRIES: usize = 5;
 
+#[tracing::instrument(level = "debug", skip_all, fields(steps = steps.len()))]
 pub(super) async fn execute_steps(
     options: &Options,
     cache: &Cache,
@@ -252,6 +253,7 @@ fn remember_write(cache: &Cache, namespace: &str, written: WrittenWorkload) {
 }
 
 /// Reports that the name belongs to a Job that this release did not create.
+#[tracing::instrument(level = "debug", skip_all, fields(job = item.name))]
 async fn find_foreign_job(
     api: &Api<DynamicObject>,
     item: &InventoryItem,
@@ -271,6 +273,7 @@ async fn find_foreign_job(
 }
 
 /// Other field managers of an object, as far as they can be read.
+#[tracing::instrument(level = "debug", skip_all, fields(kind = item.kind, name = item.name))]
 pub(super) async fn other_managers(
     options: &Options,
     item: &InventoryItem,
@@ -321,6 +324,7 @@ fn strip_context(object: &Value) -> Value {
 /// object that was not there is created. Returns false if the object has changed since; the next
 /// pass handles that. Fields of other managers are taken over only with `force`; fields that our
 /// own rollout patches wrote are always ours.
+#[tracing::instrument(level = "debug", skip_all, fields(force))]
 pub(super) async fn apply_object(
     api: &Api<DynamicObject>,
     object: &Value,
@@ -366,6 +370,7 @@ pub(super) async fn apply_object(
 /// meanwhile. Apply has no precondition that an object is absent, but create has. The created
 /// fields are then transferred to our apply manager, so that later applies remove what the
 /// manifests no longer name. Only after that the object is marked as applied.
+#[tracing::instrument(level = "debug", skip_all)]
 async fn create_then_own(api: &Api<DynamicObject>, object: &Value) -> kube::Result<bool> {
     let mut first = object.clone();
     let annotations = first
@@ -412,6 +417,7 @@ fn has_content_fields(entry: &ManagedFieldsEntry) -> bool {
 
 /// Replaces the managed fields of an object as it was read, and optionally sets what it was applied
 /// from.
+#[tracing::instrument(level = "debug", skip_all)]
 async fn rewrite_managed_fields(
     api: &Api<DynamicObject>,
     seen: &DynamicObject,
@@ -467,6 +473,7 @@ fn status_causes(status: &Status) -> &[StatusCause] {
 }
 
 /// Creates an object. `None` if one with that name exists.
+#[tracing::instrument(level = "debug", skip_all)]
 async fn create_object(
     api: &Api<DynamicObject>,
     object: &Value,
@@ -485,6 +492,7 @@ async fn create_object(
 
 /// Deletes an object if it still has this UID (and this version, if given), so that a new object of
 /// the same name stays.
+#[tracing::instrument(level = "debug", skip_all, fields(kind = item.kind, namespace = item.namespace, name = item.name))]
 async fn delete_object(
     api: &Api<DynamicObject>,
     item: &InventoryItem,
@@ -509,6 +517,7 @@ fn apps_api(options: &Options) -> Api<App> {
     Api::namespaced(options.client.clone(), &options.namespace)
 }
 
+#[tracing::instrument(level = "debug", skip_all, fields(app = release.spec.app, environment))]
 async fn write_environment_status(
     options: &Options,
     cache: &Cache,
@@ -539,6 +548,7 @@ async fn write_environment_status(
     Ok(())
 }
 
+#[tracing::instrument(level = "debug", skip_all, fields(app = release.spec.app, environment))]
 async fn remove_environment(
     options: &Options,
     release: &Release,

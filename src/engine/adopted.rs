@@ -22,6 +22,7 @@ use crate::{
     },
 };
 
+#[tracing::instrument(level = "debug", skip_all)]
 pub(super) async fn label_adopted_pods(
     options: &Options,
     cache: &Cache,

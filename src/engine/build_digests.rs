@@ -19,6 +19,7 @@ const JOB: &str = "batch.kubernetes.io/job-name";
 
 /// Adds the digests of Jobs that have just succeeded. The pods are listed because their watch may
 /// lag behind that of Jobs, and approvals are bound to digests.
+#[tracing::instrument(level = "debug", skip_all, fields(release = release.metadata.name))]
 pub(super) async fn fill_digests(
     options: &Options,
     release: &Release,
@@ -43,6 +44,7 @@ pub(super) async fn fill_digests(
     Ok(())
 }
 
+#[tracing::instrument(level = "debug", skip_all)]
 async fn read_job_digest(
     options: &Options,
     name: &str,

@@ -43,6 +43,7 @@ pub(super) struct GroupOutcome {
 
 /// Reconciles a lane group. A refused route is reported at that route and does not hold up others.
 /// An error means that the server does not answer.
+#[tracing::instrument(level = "info", skip_all, fields(group = group.metadata.name))]
 pub(super) async fn reconcile_lane_group(
     options: &Options,
     cache: &Cache,
@@ -353,6 +354,7 @@ impl ParentGateway {
     }
 }
 
+#[tracing::instrument(level = "debug", skip_all, fields(group = group.metadata.name))]
 async fn write_group_status(
     options: &Options,
     group: &LaneGroup,
@@ -370,6 +372,7 @@ async fn write_group_status(
     )
 }
 
+#[tracing::instrument(level = "debug", skip_all, fields(lane = lane.metadata.name))]
 async fn write_lane_status(options: &Options, lane: &Lane, status: LaneStatus) -> kube::Result<()> {
     if lane.status.as_ref() == Some(&status) {
         return Ok(());

@@ -68,6 +68,7 @@ impl Lease {
 
     /// Waits until the Lease is ours and returns a time just before that. Logs the holder
     /// meanwhile.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub(super) async fn acquire(&self) -> Instant {
         let mut told = String::new();
         loop {
@@ -111,6 +112,7 @@ impl Lease {
     }
 
     /// Gives the Lease up, so that another engine does not have to wait.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub(super) async fn release(&self) {
         let given_up = async {
             let Some(mut lease) = self.api.get_opt(ENGINE_LEASE).await? else {
@@ -134,12 +136,14 @@ impl Lease {
     }
 
     /// Takes or renews the Lease.
+    #[tracing::instrument(level = "trace", skip_all)]
     async fn try_acquire(&self) -> kube::Result<LeaseState> {
         let taken = self.acquire_or_renew().await;
         self.telemetry.note_lease_try(taken.is_ok());
         taken
     }
 
+    #[tracing::instrument(level = "trace", skip_all)]
     async fn acquire_or_renew(&self) -> kube::Result<LeaseState> {
         let now = Timestamp::now();
         let Some(mut lease) = self.api.get_opt(ENGINE_LEASE).await? else {

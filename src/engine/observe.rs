@@ -72,6 +72,7 @@ pub(super) fn run_blocking<T>(work: impl FnOnce() -> T) -> T {
     }
 }
 
+#[tracing::instrument(level = "debug", skip_all, fields(release = release.metadata.name))]
 pub(super) async fn gather_facts(
     options: &Options,
     cache: &Cache,
@@ -273,6 +274,7 @@ fn count_pods(
 
 /// Reads what a new release freezes from the API, because watches of different kinds are not
 /// ordered. An App or variable group that was changed before the release was started is included.
+#[tracing::instrument(level = "debug", skip_all)]
 async fn read_for_new_release(
     options: &Options,
     cache: &Cache,
@@ -297,6 +299,7 @@ async fn read_for_new_release(
 }
 
 /// Frozen App of a release that has begun; or why it is not known.
+#[tracing::instrument(level = "debug", skip_all)]
 async fn read_frozen_app(
     options: &Options,
     cache: &Cache,

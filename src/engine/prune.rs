@@ -55,6 +55,7 @@ pub(super) struct PruneOutcome {
 }
 
 /// Deletes some finished releases and orphaned objects.
+#[tracing::instrument(level = "debug", skip_all)]
 pub(super) async fn prune_releases(
     options: &Options,
     cache: &Cache,
@@ -236,6 +237,7 @@ impl Dependents {
     }
 }
 
+#[tracing::instrument(level = "debug", skip_all, fields(release = release.metadata.name))]
 async fn delete_release(
     options: &Options,
     dependents: &Dependents,
@@ -261,6 +263,7 @@ async fn delete_release(
 
 /// Deletes an orphan. The release is read first, because watches of different kinds are not
 /// ordered.
+#[tracing::instrument(level = "debug", skip_all)]
 async fn delete_orphan(options: &Options, orphan: Dependent) -> Result<(), PruneError> {
     let Some((name, uid)) = orphan.release_ref() else {
         return Ok(());

@@ -213,6 +213,7 @@ impl Reconciler {
         self.options.telemetry.note_pass(took, phases);
     }
 
+    #[tracing::instrument(level = "debug", skip_all, fields(group = name))]
     async fn reconcile_group(&self, name: &str) {
         let key = ObjectRef::<LaneGroup>::new(name).within(&self.options.namespace);
         let Some(group) = self.cache.groups.get(&key) else {
@@ -247,6 +248,7 @@ impl Reconciler {
     }
 
     /// Deletes some of the finished releases that no App keeps.
+    #[tracing::instrument(level = "debug", skip_all)]
     async fn prune_releases(&self) {
         let pruned = prune::prune_releases(&self.options, &self.cache).await;
         let mut memory = self.lock_memory();
@@ -271,6 +273,7 @@ impl Reconciler {
     }
 
     /// Reconciles these releases of an App.
+    #[tracing::instrument(level = "debug", skip_all, fields(app))]
     async fn reconcile_app(&self, app: &str, uids: &BTreeSet<String>) {
         let mut done = BTreeSet::new();
         // Reads the state again each time: a release that has just taken an environment holds it.
@@ -301,6 +304,7 @@ impl Reconciler {
         active
     }
 
+    #[tracing::instrument(level = "info", skip_all, fields(release = release.metadata.name, app = release.spec.app))]
     async fn reconcile_release(&self, release: &Release, others: &[&Release]) -> Instant {
         let uid = release.uid().unwrap_or_default();
         let retries = &release.spec.control.retry;
@@ -400,6 +404,7 @@ impl Reconciler {
     }
 
     /// Reports a failure to observe if it lasts. Returns the back-off.
+    #[tracing::instrument(level = "debug", skip_all, fields(release = release.metadata.name))]
     async fn report_unobservable(&self, release: &Release, why: &kube::Error) -> Duration {
         let words = format!("cannot be looked at: {}", error::describe_error(why));
         tracing::warn!(release = release.name_any(), "{words}");
@@ -422,6 +427,7 @@ impl Reconciler {
         pause
     }
 
+    #[tracing::instrument(level = "debug", skip_all)]
     async fn observe_and_decide(
         &self,
         release: &Release,
@@ -475,6 +481,7 @@ impl Reconciler {
     }
 
     /// Reads the App. Returns whether it differs from the cached one, and caches it.
+    #[tracing::instrument(level = "debug", skip_all)]
     async fn app_moved_on(&self, release: &Release) -> bool {
         let api: Api<App> = Api::namespaced(self.options.client.clone(), &self.options.namespace);
         let Ok(app) = api.get(&release.spec.app).await else {
@@ -490,6 +497,7 @@ impl Reconciler {
     }
 
     /// Writes the status if it changed. Returns false if the Release has changed meanwhile.
+    #[tracing::instrument(level = "debug", skip_all, fields(release = release.metadata.name))]
     async fn write_status(&self, release: &Release, decision: &Decision) -> kube::Result<bool> {
         if release.status.as_ref() == Some(&decision.status) {
             return Ok(true);

@@ -60,6 +60,7 @@ impl Revisions {
 
     /// Creates the revision of an App, and deletes the revisions of the App that none of these
     /// releases uses. Only one job at a time does this for an App.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub(super) async fn ensure_revision(
         &self,
         options: &Options,
@@ -86,6 +87,7 @@ impl Revisions {
         Ok(())
     }
 
+    #[tracing::instrument(level = "debug", skip_all, fields(revision = object.metadata.name))]
     async fn create_revision(
         &self,
         options: &Options,
@@ -117,6 +119,7 @@ impl Revisions {
     }
 }
 
+#[tracing::instrument(level = "debug", skip_all)]
 async fn delete_unused_revisions(
     options: &Options,
     app: &FrozenApp,
@@ -131,6 +134,7 @@ async fn delete_unused_revisions(
     Ok(())
 }
 
+#[tracing::instrument(level = "debug", skip_all, fields(revision = object.metadata.name))]
 async fn delete_revision(
     api: &Api<ControllerRevision>,
     object: &ControllerRevision,

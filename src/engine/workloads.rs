@@ -152,6 +152,7 @@ impl WorkloadSnapshot<'_> {
 }
 
 /// Sends one merge patch.
+#[tracing::instrument(level = "debug", skip_all, fields(kind = item.kind, namespace, name = item.name))]
 pub(super) async fn patch_workload(
     client: Client,
     namespace: &str,
@@ -169,6 +170,7 @@ pub(super) async fn patch_workload(
     }
 }
 
+#[tracing::instrument(level = "debug", skip_all, fields(namespace, name))]
 async fn merge_patch<K>(
     client: Client,
     namespace: &str,

@@ -52,6 +52,11 @@ enum SendFailure {
 type BackendResponse = (Response<Incoming>, SendRequest<Upload>, InFlightGuard);
 
 impl DataPlane {
+    #[tracing::instrument(
+        level = "trace",
+        skip_all,
+        fields(trace = record.hop.trace, tag = record.hop.tag, app = record.hop.app)
+    )]
     pub(super) async fn forward_request(
         &self,
         plan: RoutedRequest<'_>,
@@ -238,6 +243,7 @@ impl DataPlane {
         }
     }
 
+    #[tracing::instrument(level = "trace", skip_all, fields(backend, address = %address))]
     async fn connect_backend(
         &self,
         backend: &str,

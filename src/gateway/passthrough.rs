@@ -57,6 +57,7 @@ impl DataPlane {
 
     /// Joins a caller with the first endpoint that accepts a connection; closes it if there is
     /// none.
+    #[tracing::instrument(level = "trace", skip_all, fields(port))]
     pub(super) async fn pass_through(self: Arc<Self>, mut caller: TcpStream, port: usize) {
         let table = self.table.load_full();
         let Some(port) = table.ports.get(port) else {

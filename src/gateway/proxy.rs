@@ -83,6 +83,7 @@ pub(super) struct RoutedRequest<'t> {
 
 impl DataPlane {
     /// Answers a request; never fails.
+    #[tracing::instrument(level = "trace", skip_all, fields(method = %request.method(), path = request.uri().path()))]
     pub(super) async fn answer_request(
         &self,
         mut request: Request<Incoming>,

@@ -111,6 +111,7 @@ impl StatusWrite {
         }
     }
 
+    #[tracing::instrument(level = "debug", skip_all)]
     async fn patch_status<K: Clone + DeserializeOwned + std::fmt::Debug>(
         &self,
         api: Api<K>,

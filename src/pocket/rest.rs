@@ -209,6 +209,7 @@ impl ApiServer {
         response
     }
 
+    #[tracing::instrument(level = "trace", skip_all, fields(method = %parts.method, path = parts.uri.path()))]
     async fn route_request(
         &self,
         parts: &http::request::Parts,

@@ -51,7 +51,7 @@ pub fn at(task: &str, phase: TaskPhase, whole: ReleasePhase, message: Option<&st
         for after in &mut status.tasks[place + 1..] {
             *after = TaskStatus {
                 name: after.name.clone(),
-                kind: after.kind.clone(),
+                kind: after.kind,
                 environment: after.environment.clone(),
                 ..TaskStatus::default()
             };

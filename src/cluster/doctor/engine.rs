@@ -62,6 +62,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The engine's Lease. Its timestamps come from the engine's own clock, which may be wrong, so a
 /// live engine is recognised by a renewal, as a standby engine does it.
+#[tracing::instrument(level = "debug", skip_all, fields(namespace))]
 pub(super) async fn check_lease(client: &Client, namespace: &str, all: &mut Findings) {
     const CHECK: &str = "engine";
     let install = CommandLine::graylane("install")
@@ -108,6 +109,7 @@ pub(super) async fn check_lease(client: &Client, namespace: &str, all: &mut Find
 }
 
 /// The pods of an engine that is installed in this cluster.
+#[tracing::instrument(level = "debug", skip_all, fields(namespace))]
 pub(super) async fn check_engine_pods(
     client: &Client,
     namespace: &str,

@@ -21,6 +21,7 @@ const WANTED: [(&str, &str); 2] = [
     (METHOD_MATCHING, "methods"),
 ];
 
+#[tracing::instrument(level = "debug", skip_all)]
 pub(super) async fn check_gateway_classes(client: &Client, all: &mut Findings) {
     const CHECK: &str = "gateway classes";
     let class = GroupVersionKind::gvk(GROUP, "v1", "GatewayClass");

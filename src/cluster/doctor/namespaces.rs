@@ -21,6 +21,7 @@ const ENFORCE_LABEL: &str = "pod-security.kubernetes.io/enforce";
 const ENFORCE_BASELINE: &str = "pod-security.kubernetes.io/enforce=baseline";
 
 /// Checks each namespace of the home cluster; for other contexts, use `doctor --context`.
+#[tracing::instrument(level = "debug", skip_all, fields(home))]
 pub(super) async fn check_namespaces(
     client: &Client,
     home: &str,

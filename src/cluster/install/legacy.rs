@@ -14,6 +14,7 @@ use crate::{api::FIELD_MANAGER, cluster::error};
 
 /// Deletes the engine in `home`, its service account and its bindings. Called after the new engine
 /// exists, which takes over the Lease.
+#[tracing::instrument(level = "debug", skip_all)]
 pub(super) async fn remove_legacy_engine(
     client: &Client,
     home: &str,

@@ -56,6 +56,7 @@ const KINDS: [(&str, &str); 8] = [
 /// # Errors
 ///
 /// When the server does not let us list them.
+#[tracing::instrument(level = "debug", skip_all)]
 pub async fn find_installed(
     client: &Client,
     definitions: bool,
@@ -115,6 +116,7 @@ pub async fn find_installed(
 /// # Errors
 ///
 /// When the server refuses.
+#[tracing::instrument(level = "debug", skip_all)]
 pub async fn remove_object(client: &Client, what: &Removal) -> Result<(), InstallError> {
     let namespace = Some(what.namespace.as_str()).filter(|n| !n.is_empty());
     let api = dynamic_api(client, &v1_kind(&what.group, &what.kind), namespace);

@@ -138,6 +138,7 @@ fn creation_refused(template: &str, problems: &[String]) -> PerformError {
 /// Creates all Apps. There is no transaction over several objects: after an error in between, the
 /// message says what was created and what was not. The Apps that were created run nothing, and
 /// another attempt can name the rest.
+#[tracing::instrument(level = "debug", skip_all, fields(template, apps = names.len()))]
 pub(super) async fn create_apps(
     at: &PerformContext<'_>,
     template: &str,

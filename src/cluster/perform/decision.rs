@@ -28,6 +28,7 @@ pub(super) struct DecisionRequest<'a> {
 }
 
 /// Records a person's yes or no as an Approval, for these images and objects only.
+#[tracing::instrument(level = "debug", skip_all, fields(release = release.metadata.name))]
 pub(super) async fn record_decision(
     at: &PerformContext<'_>,
     release: &Release,

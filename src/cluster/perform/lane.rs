@@ -20,6 +20,7 @@ use crate::{
     },
 };
 
+#[tracing::instrument(level = "debug", skip_all, fields(lane = name))]
 pub(super) async fn set_lane(
     at: &PerformContext<'_>,
     name: &str,
@@ -69,6 +70,7 @@ pub(super) async fn set_lane(
     ))
 }
 
+#[tracing::instrument(level = "debug", skip_all, fields(lane = name, enabled))]
 pub(super) async fn enable_lane(
     at: &PerformContext<'_>,
     name: &str,
@@ -94,6 +96,7 @@ pub(super) async fn enable_lane(
     edit_lane(at, name, seen, |lane| lane.spec.enabled = enabled, message).await
 }
 
+#[tracing::instrument(level = "debug", skip_all, fields(lane = name))]
 pub(super) async fn delete_lane(
     at: &PerformContext<'_>,
     name: &str,
@@ -194,6 +197,7 @@ async fn edit_lane(
 }
 
 /// Refuses a lane with errors, validated together with the other lanes of its group.
+#[tracing::instrument(level = "debug", skip_all, fields(lane = name))]
 async fn validate_lane(at: &PerformContext<'_>, name: &str, spec: &LaneSpec) -> Result<()> {
     let before = at
         .namespaced_api::<Lane>()

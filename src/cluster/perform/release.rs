@@ -21,6 +21,7 @@ use crate::{
 };
 
 /// Carries out a wish.
+#[tracing::instrument(level = "debug", skip_all, fields(release = name))]
 pub(super) async fn apply_wish(
     at: &PerformContext<'_>,
     name: &str,
@@ -102,6 +103,7 @@ fn describe_change(release: &Release) -> String {
     format!("it stands elsewhere, or somebody wished something{wish}")
 }
 
+#[tracing::instrument(level = "debug", skip_all, fields(release = release.metadata.name))]
 async fn patch_control(
     at: &PerformContext<'_>,
     release: &Release,
@@ -126,6 +128,7 @@ async fn patch_control(
 }
 
 /// Pauses all running releases.
+#[tracing::instrument(level = "debug", skip_all)]
 pub(super) async fn stop_the_line(at: &PerformContext<'_>) -> Result<Outcome> {
     let all = at
         .namespaced_api::<Release>()
@@ -177,6 +180,7 @@ pub(super) async fn stop_the_line(at: &PerformContext<'_>) -> Result<Outcome> {
 }
 
 /// Locks or unlocks an environment of an App.
+#[tracing::instrument(level = "debug", skip_all, fields(app = name, environment))]
 pub(super) async fn set_lock(
     at: &PerformContext<'_>,
     name: &str,

@@ -21,6 +21,7 @@ use crate::{
 };
 
 /// Creates one Release per App; all are checked before the first one is created.
+#[tracing::instrument(level = "debug", skip_all, fields(apps = apps.len(), stage))]
 pub(super) async fn start_releases(
     at: &PerformContext<'_>,
     apps: &[String],
@@ -127,6 +128,7 @@ async fn check_startable(
 }
 
 /// Refuses objects of the stage that belong to another owner, as far as that is known here.
+#[tracing::instrument(level = "debug", skip_all, fields(app = app.metadata.name))]
 async fn check_ownership(
     at: &PerformContext<'_>,
     app: &App,
@@ -172,6 +174,7 @@ async fn check_ownership(
 }
 
 /// Creates a Release that only tears down one environment.
+#[tracing::instrument(level = "debug", skip_all, fields(app = name, environment))]
 pub(super) async fn start_teardown(
     at: &PerformContext<'_>,
     name: &str,
@@ -288,6 +291,7 @@ fn next_release_name(app: &str, all: &[Release]) -> String {
     format!("{app}-{}", highest.unwrap_or_default().saturating_add(1))
 }
 
+#[tracing::instrument(level = "debug", skip_all, fields(app = spec.app))]
 async fn create_release(
     at: &PerformContext<'_>,
     spec: ReleaseSpec,

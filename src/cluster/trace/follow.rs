@@ -57,6 +57,7 @@ pub struct PodLog {
 }
 
 /// Follows a log until the receiver is gone.
+#[tracing::instrument(level = "debug", skip_all, fields(namespace = log.namespace, pod = log.pod))]
 pub async fn follow_pod_log(client: Client, meter: &Meter, log: PodLog, out: Outbox) {
     let mut seen = SeenSpans::default();
     let mut last: Option<Timestamp> = None;

@@ -28,6 +28,7 @@ pub(super) struct LogPod {
 }
 
 /// The pods of a log; `Err` says why they cannot be looked up.
+#[tracing::instrument(level = "debug", skip_all)]
 pub(super) async fn find_pods(client: &Client, log: &HopLog) -> Result<Vec<LogPod>, Clean> {
     let (places, container) = match log {
         HopLog::LaneGateway => {

@@ -49,6 +49,7 @@ pub(super) async fn poll_store(
     }
 }
 
+#[tracing::instrument(level = "debug", skip_all, fields(group = of.group))]
 async fn query_recent(
     client: &Client,
     of: &GroupTraceStore,

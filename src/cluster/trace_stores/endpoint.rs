@@ -206,6 +206,7 @@ impl StoreEndpoint {
         .await
     }
 
+    #[tracing::instrument(level = "debug", skip_all, fields(method = %method, path))]
     async fn send_request(
         &self,
         method: Method,

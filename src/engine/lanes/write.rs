@@ -29,6 +29,7 @@ use crate::{
 const MAX_REFUSAL_CHARS: usize = 400;
 
 /// Changes `live` into what is wanted. Returns the names of the routes that failed, and why.
+#[tracing::instrument(level = "debug", skip_all, fields(group = group.metadata.name, wanted = wanted.len()))]
 pub(super) async fn write_routes(
     options: &Options,
     cache: &Cache,
@@ -74,6 +75,7 @@ pub(super) async fn write_routes(
 
 /// Applies an object unless another manager reverted the same write too often. Returns why it
 /// failed.
+#[tracing::instrument(level = "debug", skip_all)]
 async fn apply_planned(
     options: &Options,
     cache: &Cache,
@@ -156,6 +158,7 @@ pub(super) fn note_refused_routes(
 }
 
 /// Applies the Gateway between the services. Returns why it failed.
+#[tracing::instrument(level = "debug", skip_all, fields(group = group.metadata.name))]
 pub(super) async fn write_gateway(
     options: &Options,
     cache: &Cache,
@@ -197,11 +200,13 @@ pub(super) async fn write_gateway(
 }
 
 /// Deletes a Gateway between services that is no longer needed. Returns why it failed.
+#[tracing::instrument(level = "debug", skip_all, fields(name))]
 pub(super) async fn delete_gateway(options: &Options, name: &str) -> kube::Result<Option<String>> {
     let why = delete_object::<Gateway>(options, name).await?;
     Ok(why.map(|why| format!("Gateway {name}: cannot be deleted: {why}")))
 }
 
+#[tracing::instrument(level = "debug", skip_all, fields(name))]
 async fn delete_object<K>(options: &Options, name: &str) -> kube::Result<Option<String>>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>

@@ -23,6 +23,7 @@ const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 /// ASCII characters to escape in `grpc-message`; all others are always escaped.
 const PLAIN: &AsciiSet = &CONTROLS.add(b'%');
 
+#[tracing::instrument(level = "trace", skip_all, fields(path = request.uri().path()))]
 pub(super) async fn answer_grpc(intake: &Arc<Intake>, request: Request<Incoming>) -> Answer {
     let kind = request
         .headers()

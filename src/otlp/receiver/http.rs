@@ -26,6 +26,7 @@ impl Form {
     }
 }
 
+#[tracing::instrument(level = "trace", skip_all, fields(path = request.uri().path()))]
 pub(super) async fn answer_http(intake: &Arc<Intake>, mut request: Request<Incoming>) -> Answer {
     let form = requested_form(request.headers());
     let signal = match request.uri().path() {

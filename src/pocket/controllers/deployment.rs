@@ -58,6 +58,7 @@ pub(super) fn enqueue_changes(shared: &ControllerContext, queue: WorkQueue) {
     });
 }
 
+#[tracing::instrument(level = "debug", skip_all, fields(object = ?at))]
 pub(super) async fn reconcile_deployment(
     shared: Arc<ControllerContext>,
     at: NamespacedName,

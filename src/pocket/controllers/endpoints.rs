@@ -88,6 +88,7 @@ fn service_selects(service: &Service, pod: &Pod) -> bool {
     })
 }
 
+#[tracing::instrument(level = "debug", skip_all, fields(object = ?at))]
 pub(super) async fn reconcile_slices(
     shared: Arc<ControllerContext>,
     at: NamespacedName,

@@ -103,6 +103,7 @@ impl GarbageCollector {
         }
     }
 
+    #[tracing::instrument(level = "debug", skip_all, fields(uid))]
     async fn reconcile_node(self: Arc<Self>, (_, uid): NamespacedName) -> ReconcileResult {
         let Some(node) = self.lock_state().graph.node(&uid) else {
             return Ok(None);

@@ -138,6 +138,7 @@ fn back_off_end(at: Timestamp, failed: usize) -> Timestamp {
     at.checked_add(pause).unwrap_or(at)
 }
 
+#[tracing::instrument(level = "debug", skip_all, fields(object = ?at))]
 pub(super) async fn reconcile_job(
     shared: Arc<ControllerContext>,
     at: NamespacedName,

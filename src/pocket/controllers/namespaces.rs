@@ -123,6 +123,7 @@ async fn enqueue_all(
     }
 }
 
+#[tracing::instrument(level = "debug", skip_all, fields(name))]
 async fn fill_namespace(shared: Arc<NamespaceContext>, name: String) -> ReconcileResult {
     let namespace = shared.namespaces.get(&(String::new(), name.clone()));
     if namespace.is_none_or(|n| n.metadata.deletion_timestamp.is_some()) {

@@ -44,6 +44,7 @@ pub(super) fn enqueue_changes(shared: &ControllerContext, queue: WorkQueue) {
     });
 }
 
+#[tracing::instrument(level = "debug", skip_all, fields(object = ?at))]
 pub(super) async fn reconcile_stateful_set(
     shared: Arc<ControllerContext>,
     at: NamespacedName,

@@ -305,6 +305,7 @@ impl ContainerRunner {
     }
 
     /// Runs the container once and returns its exit code.
+    #[tracing::instrument(level = "debug", skip_all)]
     async fn run_once(&mut self, image: &Image, launch: &Launch, uid: &str, number: i32) -> i32 {
         let name = self.container.name.clone();
         let mut process = match self.start_process(launch, uid, number) {
@@ -427,6 +428,7 @@ impl ContainerRunner {
     }
 
     /// Runs the preStop hook, sends TERM, and sends KILL after the grace period.
+    #[tracing::instrument(level = "debug", skip_all, fields(grace))]
     async fn stop_process(&self, process: &mut Process, target: &ProbeTarget, grace: u64) -> i32 {
         let deadline = deadline_after(grace);
         let hook = self

@@ -30,6 +30,7 @@ const ORPHAN_TIMEOUT: Duration = Duration::from_secs(5);
 type PodUpdates = watch::Receiver<Option<Arc<Pod>>>;
 
 /// Runs a pod until its object is gone or pocket ends.
+#[tracing::instrument(level = "debug", skip_all, fields(namespace = pod.metadata.namespace, pod = pod.metadata.name))]
 pub(super) async fn run_pod(node: Arc<NodeContext>, pod: Arc<Pod>, news: PodUpdates) {
     let uid = pod.uid().unwrap_or_default();
     let closing = node.closing.clone();

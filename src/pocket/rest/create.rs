@@ -13,6 +13,7 @@ use crate::pocket::patch;
 use crate::pocket::store::ObjectKey;
 
 impl ApiServer {
+    #[tracing::instrument(level = "trace", skip_all)]
     pub(super) async fn create_object(&self, call: &Call) -> Result<Reply> {
         let (object, mut warnings) = decode::decode_body(call)?;
         let generated = meta::field_text(&object, "name").is_empty()

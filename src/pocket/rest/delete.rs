@@ -71,6 +71,7 @@ impl DeleteOptions {
 }
 
 impl ApiServer {
+    #[tracing::instrument(level = "trace", skip_all)]
     pub(super) async fn delete_object(&self, call: &Call) -> Result<Reply> {
         let name = call.name()?;
         let options = DeleteOptions::from_call(call)?;
@@ -104,6 +105,7 @@ impl ApiServer {
         })))
     }
 
+    #[tracing::instrument(level = "trace", skip_all)]
     pub(super) async fn delete_collection(&self, call: &Call) -> Result<Reply> {
         let selector = call.parse_selector()?;
         let options = DeleteOptions::from_call(call)?;

@@ -83,6 +83,7 @@ impl ApiServer {
         waiting
     }
 
+    #[tracing::instrument(level = "debug", skip_all)]
     async fn empty_namespace(&self, namespace: &Value) -> Result<bool> {
         let name = meta::field_text(namespace, "name").to_owned();
         let mut empty = true;
@@ -98,6 +99,7 @@ impl ApiServer {
         Ok(empty)
     }
 
+    #[tracing::instrument(level = "debug", skip_all)]
     async fn empty_definition(&self, definition: &Value) -> Result<bool> {
         let name = meta::field_text(definition, "name").to_owned();
         let empty = self.empty_resource(&name, None).await?;

@@ -15,6 +15,7 @@ use crate::pocket::patch;
 use crate::pocket::store::StoredObject;
 
 impl ApiServer {
+    #[tracing::instrument(level = "trace", skip_all, fields(subresource))]
     pub(super) async fn update_object(
         &self,
         call: &Call,
@@ -60,6 +61,7 @@ impl ApiServer {
         ))
     }
 
+    #[tracing::instrument(level = "trace", skip_all, fields(subresource))]
     pub(super) async fn patch_object(
         &self,
         call: &Call,
