@@ -1,11 +1,14 @@
-//! Containers of pods and pod templates.
+//! Containers of pods and pod templates; what they mount is in `mounts`.
+
+mod mounts;
 
 use serde_json::Value;
 
+use self::mounts::{check_volume_devices, check_volume_mounts};
 use super::super::error::FieldError;
 use super::rules::{
-    Problems, as_text, check_dns_label, check_local_path, check_not_negative, check_one_of,
-    check_port_number, check_port_number_or_name, check_protocol, check_required, check_subdomain,
+    Problems, as_text, check_dns_label, check_not_negative, check_one_of, check_port_number,
+    check_port_number_or_name, check_protocol, check_required, check_subdomain,
     check_variable_name, data_key_errors, port_name_errors, push_messages,
 };
 use super::{as_list, resources, security};
@@ -173,66 +176,6 @@ fn check_resize_policies(
         if pod.restarts == "Never" && restart != "NotRequired" {
             let words = "must be 'NotRequired' when pod `restartPolicy` is 'Never'";
             problems.push(FieldError::invalid(path, restart, words));
-        }
-    }
-}
-
-/// Checks claims that the container uses as block devices.
-fn check_volume_devices(
-    container: &Value,
-    path: &str,
-    pod: &PodContext<'_>,
-    problems: &mut Problems,
-) {
-    let mounts = as_list(&container["volumeMounts"]);
-    let (mut names, mut places): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
-    for (at, device) in as_list(&container["volumeDevices"]).iter().enumerate() {
-        let own = format!("{path}[{at}]");
-        let (name, place) = (as_text(&device["name"]), as_text(&device["devicePath"]));
-        let invalid = |field: &str, words: &str| {
-            FieldError::invalid(
-                format!("{own}.{field}"),
-                &as_text(&device[field]).into(),
-                words,
-            )
-        };
-        if names.contains(&name) {
-            problems.push(invalid("name", "must be unique"));
-        }
-        if pod.volumes.contains(&name) && !pod.claimed.contains(&name) {
-            problems.push(invalid(
-                "name",
-                "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode",
-            ));
-        }
-        if name.is_empty() {
-            problems.push(FieldError::required(format!("{own}.name"), ""));
-        }
-        if !pod.volumes.contains(&name) {
-            problems.push(FieldError::not_found(format!("{own}.name"), &name.into()));
-        }
-        if place.is_empty() {
-            problems.push(FieldError::required(format!("{own}.devicePath"), ""));
-        }
-        if places.contains(&place) {
-            problems.push(invalid("devicePath", "must be unique"));
-        }
-        if place.split('/').any(|step| step == "..") {
-            problems.push(invalid("devicePath", "can not contain backsteps ('..')"));
-        } else {
-            places.push(place);
-        }
-        if mounts.iter().any(|m| as_text(&m["name"]) == name) {
-            problems.push(invalid("name", "must not already exist in volumeMounts"));
-        }
-        if mounts.iter().any(|m| as_text(&m["mountPath"]) == place) {
-            problems.push(invalid(
-                "devicePath",
-                "must not already exist as a path in volumeMounts",
-            ));
-        }
-        if !name.is_empty() {
-            names.push(name);
         }
     }
 }
@@ -468,110 +411,6 @@ fn check_env_from(container: &Value, path: &str, problems: &mut Problems) {
             _ => "may not have more than one field specified at a time",
         };
         problems.push(FieldError::invalid(path, &"".into(), words));
-    }
-}
-
-fn check_volume_mounts(
-    container: &Value,
-    path: &str,
-    pod: &PodContext<'_>,
-    problems: &mut Problems,
-) {
-    let mut places: Vec<&str> = Vec::new();
-    for (at, mount) in as_list(&container["volumeMounts"]).iter().enumerate() {
-        let own = format!("{path}[{at}]");
-        check_required(&mount["name"], format!("{own}.name"), problems);
-        let name = as_text(&mount["name"]);
-        if !pod.volumes.contains(&name) {
-            problems.push(FieldError::not_found(format!("{own}.name"), &name.into()));
-        }
-        check_required(&mount["mountPath"], format!("{own}.mountPath"), problems);
-        let place = as_text(&mount["mountPath"]);
-        if places.contains(&place) {
-            problems.push(FieldError::invalid(
-                format!("{own}.mountPath"),
-                &place.into(),
-                "must be unique",
-            ));
-        }
-        places.push(place);
-        let devices = as_list(&container["volumeDevices"]);
-        check_device_conflicts(devices, name, place, &own, problems);
-        check_sub_paths(mount, &own, path, problems);
-        let privileged = container["securityContext"]["privileged"] == true;
-        check_propagation(&mount["mountPropagation"], privileged, path, problems);
-    }
-}
-
-/// Neither the name nor the place of a mount may be that of a device.
-fn check_device_conflicts(
-    devices: &[Value],
-    name: &str,
-    place: &str,
-    own: &str,
-    problems: &mut Problems,
-) {
-    if devices.iter().any(|d| as_text(&d["name"]) == name) {
-        let words = "must not already exist in volumeDevices";
-        problems.push(FieldError::invalid(
-            format!("{own}.name"),
-            &name.into(),
-            words,
-        ));
-    }
-    if devices.iter().any(|d| as_text(&d["devicePath"]) == place) {
-        let words = "must not already exist as a path in volumeDevices";
-        problems.push(FieldError::invalid(
-            format!("{own}.mountPath"),
-            &place.into(),
-            words,
-        ));
-    }
-}
-
-fn check_sub_paths(mount: &Value, own: &str, path: &str, problems: &mut Problems) {
-    let (sub, expression) = (as_text(&mount["subPath"]), as_text(&mount["subPathExpr"]));
-    if !sub.is_empty() {
-        check_local_path(
-            &mount["subPath"],
-            &format!("{path}.subPath"),
-            false,
-            problems,
-        );
-    }
-    if !expression.is_empty() {
-        if !sub.is_empty() {
-            let words = "subPathExpr and subPath are mutually exclusive";
-            problems.push(FieldError::invalid(
-                format!("{own}.subPathExpr"),
-                &mount["subPathExpr"],
-                words,
-            ));
-        }
-        check_local_path(
-            &mount["subPathExpr"],
-            &format!("{path}.subPathExpr"),
-            false,
-            problems,
-        );
-    }
-}
-
-fn check_propagation(propagation: &Value, privileged: bool, path: &str, problems: &mut Problems) {
-    let known = ["Bidirectional", "HostToContainer", "None"];
-    if propagation.as_str().is_some_and(|p| !known.contains(&p)) {
-        problems.push(FieldError::not_supported(
-            format!("{path}.mountPropagation"),
-            propagation,
-            &known,
-        ));
-    }
-    if propagation == "Bidirectional" && !privileged {
-        let words = "Bidirectional mount propagation is available only to privileged containers";
-        problems.push(FieldError::forbidden(
-            format!("{path}.mountPropagation"),
-            words,
-        ));
     }
 }
 
