@@ -11,7 +11,7 @@ use super::{
     session::{self, usage_error},
 };
 use crate::{
-    cluster::install::{self, EngineDeployment, InstallSpec, ObjectChange, Removal},
+    cluster::install::{self, AppliedObject, EngineDeployment, InstallSpec, ObjectChange, Removal},
     domain::{command_line::CommandLine, yaml},
 };
 
@@ -84,19 +84,7 @@ fn check_engine_namespace(args: &InstallArgs, home: &str) -> Result<()> {
 }
 
 pub(super) async fn install(global: &Global, args: InstallArgs) -> Result<()> {
-    for name in args
-        .deploy_to
-        .iter()
-        .chain([&args.engine_namespace])
-        .chain(&global.namespace)
-    {
-        let label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        if name.is_empty() || name.len() > 40 || !name.chars().all(label) {
-            return Err(usage_error(format!(
-                "{name:?} is no namespace for an engine: up to 40 of a-z, 0-9 and '-'"
-            )));
-        }
-    }
+    check_namespaces(global, &args)?;
     if args.print {
         let config = session::load_config(global)?;
         let namespace = config.namespace.unwrap_or_else(|| "default".into());
@@ -125,8 +113,46 @@ pub(super) async fn install(global: &Global, args: InstallArgs) -> Result<()> {
         }
         Format::Table | Format::Wide => {}
     }
+    output::print(&change_table(&done).render())?;
+    let skipped = done.iter().any(|d| d.done == ObjectChange::Skipped);
+    if skipped {
+        say!("A pocket has one user: roles and admission policies mean nothing there.");
+    }
+    if wanted.engine.is_none() && !skipped {
+        say_no_engine(&session.namespace);
+    }
+    if !skipped {
+        say!(
+            "Now bind people to {}, {}, {} or {} (see `kubectl create rolebinding --help`); `graylane doctor` checks it all.",
+            install::names::VIEWER,
+            install::names::OPERATOR,
+            install::names::ADMIN,
+            install::names::APPROVER
+        );
+    }
+    Ok(())
+}
+
+fn check_namespaces(global: &Global, args: &InstallArgs) -> Result<()> {
+    for name in args
+        .deploy_to
+        .iter()
+        .chain([&args.engine_namespace])
+        .chain(&global.namespace)
+    {
+        let label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if name.is_empty() || name.len() > 40 || !name.chars().all(label) {
+            return Err(usage_error(format!(
+                "{name:?} is no namespace for an engine: up to 40 of a-z, 0-9 and '-'"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn change_table(done: &[AppliedObject]) -> Table {
     let mut table = Table::new(&["OBJECT", "NAMESPACE", "DONE"]);
-    for applied in &done {
+    for applied in done {
         let word = match applied.done {
             ObjectChange::Created => "created",
             ObjectChange::Changed => "changed",
@@ -140,37 +166,23 @@ pub(super) async fn install(global: &Global, args: InstallArgs) -> Result<()> {
             word.into(),
         ]);
     }
-    output::print(&table.render())?;
-    let skipped = done.iter().any(|d| d.done == ObjectChange::Skipped);
-    if skipped {
-        say!("A pocket has one user: roles and admission policies mean nothing there.");
-    }
-    let namespace = &session.namespace;
-    if wanted.engine.is_none() && !skipped {
-        say!(
-            "No engine was installed: releases of namespace {namespace} stand still until one runs. Run\n  \
+    table
+}
+
+fn say_no_engine(namespace: &str) {
+    say!(
+        "No engine was installed: releases of namespace {namespace} stand still until one runs. Run\n  \
              {}    in the cluster, from an image made with the Dockerfile; or\n  \
              {}  anywhere, with the rights of {} there and of {} where it deploys.",
-            CommandLine::graylane("install")
-                .option("-n", namespace)
-                .fixed_args("--image REF"),
-            CommandLine::graylane("engine")
-                .option("-n", namespace)
-                .fixed_args("--context NAME"),
-            install::names::ENGINE,
-            install::names::IMPERSONATOR
-        );
-    }
-    if !skipped {
-        say!(
-            "Now bind people to {}, {}, {} or {} (see `kubectl create rolebinding --help`); `graylane doctor` checks it all.",
-            install::names::VIEWER,
-            install::names::OPERATOR,
-            install::names::ADMIN,
-            install::names::APPROVER
-        );
-    }
-    Ok(())
+        CommandLine::graylane("install")
+            .option("-n", namespace)
+            .fixed_args("--image REF"),
+        CommandLine::graylane("engine")
+            .option("-n", namespace)
+            .fixed_args("--context NAME"),
+        install::names::ENGINE,
+        install::names::IMPERSONATOR
+    );
 }
 
 pub(super) async fn uninstall(global: &Global, args: UninstallArgs) -> Result<()> {

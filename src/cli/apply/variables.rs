@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt, core::NamespaceResourceScope};
+use serde::de::DeserializeOwned;
 
 use super::{files::ManifestObject, lanes::parse_home_objects};
 use crate::{
@@ -55,25 +56,9 @@ pub(super) async fn read_impact(session: &Session, objects: &[ManifestObject]) -
             ));
         }
     };
-    let live = get::try_list_objects::<VariableGroup>(session)
-        .await
-        .unwrap_or_else(|why| {
-            seen("variable groups", why);
-            vec![]
-        });
-    let there = get::try_list_objects::<App>(session)
-        .await
-        .unwrap_or_else(|why| {
-            seen("apps", why);
-            vec![]
-        });
-    let releases = get::try_list_objects::<Release>(session)
-        .await
-        .unwrap_or_else(|why| {
-            seen("releases", why);
-            vec![]
-        });
-    reach.releases = releases;
+    let live: Vec<VariableGroup> = list_or_tell(session, "variable groups", &mut seen).await;
+    let there: Vec<App> = list_or_tell(session, "apps", &mut seen).await;
+    reach.releases = list_or_tell(session, "releases", &mut seen).await;
     reach.before = live
         .iter()
         .map(|g| (g.name_any(), g.spec.values.clone()))
@@ -84,23 +69,8 @@ pub(super) async fn read_impact(session: &Session, objects: &[ManifestObject]) -
         .map(|g| (g.name_any(), g))
         .collect();
     for (object, app) in &apps {
-        for environment in &app.spec.environments {
-            let found =
-                variables::resolve_shared_values(&app.name_any(), &app.spec, environment, |name| {
-                    reach.groups.get(name)
-                });
-            for wrong in found.err().into_iter().flatten() {
-                let (place, why) = (object.source_location(&wrong.path), wrong.why);
-                let what = format!(
-                    "{}: environment {}: {why}",
-                    object.short_name(),
-                    environment.name
-                );
-                reach.warnings.push(format!(
-                    "{place}: {what}; no release can deploy there before that is mended"
-                ));
-            }
-        }
+        let wrong = value_problems(object, app, &reach.groups);
+        reach.warnings.extend(wrong);
     }
     let all: BTreeMap<String, App> = there
         .into_iter()
@@ -109,6 +79,53 @@ pub(super) async fn read_impact(session: &Session, objects: &[ManifestObject]) -
         .collect();
     reach.apps = all.into_values().collect();
     reach
+}
+
+/// All objects of a kind; none, and a word to `seen`, where they cannot be listed.
+async fn list_or_tell<K>(
+    session: &Session,
+    what: &str,
+    seen: &mut impl FnMut(&str, kube::Error),
+) -> Vec<K>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + DeserializeOwned
+        + std::fmt::Debug,
+{
+    get::try_list_objects::<K>(session)
+        .await
+        .unwrap_or_else(|why| {
+            seen(what, why);
+            vec![]
+        })
+}
+
+/// Why no release can deploy to environments of an App.
+fn value_problems(
+    object: &ManifestObject,
+    app: &App,
+    groups: &BTreeMap<String, VariableGroup>,
+) -> Vec<String> {
+    let mut problems = vec![];
+    for environment in &app.spec.environments {
+        let found =
+            variables::resolve_shared_values(&app.name_any(), &app.spec, environment, |name| {
+                groups.get(name)
+            });
+        for wrong in found.err().into_iter().flatten() {
+            let (place, why) = (object.source_location(&wrong.path), wrong.why);
+            let what = format!(
+                "{}: environment {}: {why}",
+                object.short_name(),
+                environment.name
+            );
+            problems.push(format!(
+                "{place}: {what}; no release can deploy there before that is mended"
+            ));
+        }
+    }
+    problems
 }
 
 impl VariableImpact {
