@@ -210,40 +210,46 @@ where
             model.now = clock();
         }
         frames.wanted = true;
-        let mut wishes = update(model, msg).into_iter();
-        let quit = loop {
-            match wishes.next() {
-                None => break false,
-                Some(Effect::Quit) => break true,
-                Some(Effect::Repaint) => terminal
-                    .clear()
-                    .map_err(|e| RunError::Draw(e.to_string()))?,
-                Some(Effect::Reconnect) => effects.outside.reconnect(),
-                Some(Effect::SwitchCluster(name)) => effects.outside.switch_cluster(&name),
-                Some(Effect::FetchTrace { group, trace }) => {
-                    effects.outside.fetch_trace(&group, &trace)
-                }
-                Some(Effect::Copy(text)) => host
-                    .copy_text(&text)
-                    .map_err(|e| RunError::Draw(e.to_string()))?,
-                Some(Effect::Suspend) => {
-                    host.suspend().map_err(|e| RunError::Draw(e.to_string()))?;
-                    terminal
-                        .clear()
-                        .map_err(|e| RunError::Draw(e.to_string()))?;
-                }
-                Some(Effect::Perform(ticket, intent)) => effects.start_intent(ticket, intent),
-                Some(Effect::Query(ticket, ask)) => effects.start_query(ticket, ask),
-                Some(Effect::CancelQuery(ticket)) => effects.cancel_query(ticket),
-            }
-        };
-        if quit {
+        if apply_effects(update(model, msg), terminal, &mut host, &mut effects)? {
             break Ended::Quit;
         }
     };
     inbox.close();
     effects.finish_intents().await;
     Ok(ended)
+}
+
+/// Carries out what an update asks for; returns whether to quit.
+fn apply_effects<B, H>(
+    wishes: Vec<Effect>,
+    terminal: &mut Terminal<B>,
+    host: &mut H,
+    effects: &mut RunningEffects,
+) -> Result<bool, RunError>
+where
+    B: Backend,
+    B::Error: fmt::Display,
+    H: TerminalControl,
+{
+    let failed = |e: &dyn fmt::Display| RunError::Draw(e.to_string());
+    for wish in wishes {
+        match wish {
+            Effect::Quit => return Ok(true),
+            Effect::Repaint => terminal.clear().map_err(|e| failed(&e))?,
+            Effect::Reconnect => effects.outside.reconnect(),
+            Effect::SwitchCluster(name) => effects.outside.switch_cluster(&name),
+            Effect::FetchTrace { group, trace } => effects.outside.fetch_trace(&group, &trace),
+            Effect::Copy(text) => host.copy_text(&text).map_err(|e| failed(&e))?,
+            Effect::Suspend => {
+                host.suspend().map_err(|e| failed(&e))?;
+                terminal.clear().map_err(|e| failed(&e))?;
+            }
+            Effect::Perform(ticket, intent) => effects.start_intent(ticket, intent),
+            Effect::Query(ticket, ask) => effects.start_query(ticket, ask),
+            Effect::CancelQuery(ticket) => effects.cancel_query(ticket),
+        }
+    }
+    Ok(false)
 }
 
 fn draw_frame<B: Backend>(terminal: &mut Terminal<B>, model: &mut Model) -> Result<(), RunError>

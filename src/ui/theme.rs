@@ -211,24 +211,8 @@ impl Theme {
             .transpose()?;
         let mut styles = fallback.map_or([Style::new(); Role::ALL.len()], |theme| theme.styles);
         for (role, paint) in &file.role {
-            let colour = |written: &Option<String>| -> Result<Option<Color>, ThemeError> {
-                let Some(written) = written else {
-                    return Ok(None);
-                };
-                let swatch = file.palette.get(written);
-                let found = match swatch {
-                    Some(Swatch::Plain(hex)) => depth::resolve_colour(hex, None, depth),
-                    Some(Swatch::Both { hex, ansi }) => {
-                        depth::resolve_colour(hex, Some(ansi), depth)
-                    }
-                    None => depth::resolve_colour(written, None, depth),
-                };
-                found.map(Some).ok_or_else(|| ThemeError::Colour {
-                    theme: place.into(),
-                    role: role.word().into(),
-                    colour: written.clone(),
-                })
-            };
+            let colour =
+                |written: &Option<String>| file.resolve_colour(written, *role, place, depth);
             let mut style = Style::new();
             style.fg = colour(&paint.fg)?;
             style.bg = colour(&paint.bg)?;
@@ -239,18 +223,7 @@ impl Theme {
                 (paint.underlined, Modifier::UNDERLINED),
                 (paint.reversed, Modifier::REVERSED),
             ];
-            // In many palettes the terminal's greys equal the text or the background colour, so
-            // muted text is dimmed instead.
-            if depth == Depth::Sixteen
-                && *role == Role::Muted
-                && matches!(style.fg, Some(Color::Gray | Color::DarkGray))
-            {
-                style = Style {
-                    fg: Some(Color::Reset),
-                    ..style
-                }
-                .add_modifier(Modifier::DIM);
-            }
+            style = dim_if_grey(style, *role, depth);
             for (_, modifier) in modifiers.iter().filter(|(on, _)| *on) {
                 style = style.add_modifier(*modifier);
             }
@@ -285,6 +258,46 @@ impl Theme {
     pub fn style(&self, role: Role) -> Style {
         self.styles.get(role as usize).copied().unwrap_or_default()
     }
+}
+
+impl ThemeFile {
+    /// The colour that a role is written with: one of the palette or itself.
+    fn resolve_colour(
+        &self,
+        written: &Option<String>,
+        role: Role,
+        place: &str,
+        depth: Depth,
+    ) -> Result<Option<Color>, ThemeError> {
+        let Some(written) = written else {
+            return Ok(None);
+        };
+        let swatch = self.palette.get(written);
+        let found = match swatch {
+            Some(Swatch::Plain(hex)) => depth::resolve_colour(hex, None, depth),
+            Some(Swatch::Both { hex, ansi }) => depth::resolve_colour(hex, Some(ansi), depth),
+            None => depth::resolve_colour(written, None, depth),
+        };
+        found.map(Some).ok_or_else(|| ThemeError::Colour {
+            theme: place.into(),
+            role: role.word().into(),
+            colour: written.clone(),
+        })
+    }
+}
+
+/// In many palettes the terminal's greys equal the text or the background colour, so muted text is
+/// dimmed instead.
+fn dim_if_grey(style: Style, role: Role, depth: Depth) -> Style {
+    let grey = matches!(style.fg, Some(Color::Gray | Color::DarkGray));
+    if depth != Depth::Sixteen || role != Role::Muted || !grey {
+        return style;
+    }
+    Style {
+        fg: Some(Color::Reset),
+        ..style
+    }
+    .add_modifier(Modifier::DIM)
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ mod trace;
 mod values;
 
 pub use layout::text_height;
-use layout::{PaneNeeds, plan_screen};
+use layout::{PaneNeeds, ScreenPlan, plan_screen};
 pub(crate) use text::{text_lines, text_rows};
 
 /// Draws the screen; returns the position of the terminal's cursor when a field is edited.
@@ -79,16 +79,26 @@ pub fn view(model: &Model, area: Rect, buf: &mut Buffer) -> Option<(u16, u16)> {
     }
     let reads = matches!(model.overlays.first(), Some(Overlay::Text(_)));
     for (pane, area) in plan.panes.iter().filter(|_| !reads) {
-        let focused = *pane == model.pane && model.overlays.is_empty();
-        match pane {
-            Pane::Apps => apps::draw_pane(&mut canvas, model, *area, focused),
-            Pane::Environments => environments::draw_pane(&mut canvas, model, *area, focused),
-            Pane::Rollout => rollout::draw_pane(&mut canvas, model, *area, focused),
-            Pane::Lanes => lanes::draw_pane(&mut canvas, model, *area, focused),
-            Pane::Trace => trace::draw_pane(&mut canvas, model, *area, focused),
-        }
+        draw_pane(&mut canvas, model, *pane, *area);
     }
     footer::draw_footer(&mut canvas, model, plan.footer);
+    draw_overlays(&mut canvas, model, &plan);
+    footer::draw_notice(&mut canvas, model, plan.body);
+    canvas.cursor
+}
+
+fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, pane: Pane, area: Rect) {
+    let focused = pane == model.pane && model.overlays.is_empty();
+    match pane {
+        Pane::Apps => apps::draw_pane(canvas, model, area, focused),
+        Pane::Environments => environments::draw_pane(canvas, model, area, focused),
+        Pane::Rollout => rollout::draw_pane(canvas, model, area, focused),
+        Pane::Lanes => lanes::draw_pane(canvas, model, area, focused),
+        Pane::Trace => trace::draw_pane(canvas, model, area, focused),
+    }
+}
+
+fn draw_overlays(canvas: &mut Canvas<'_>, model: &Model, plan: &ScreenPlan) {
     let last = model.overlays.len().saturating_sub(1);
     for (i, overlay) in model.overlays.iter().enumerate() {
         canvas.cursor = None;
@@ -101,19 +111,13 @@ pub fn view(model: &Model, area: Rect, buf: &mut Buffer) -> Option<(u16, u16)> {
             Overlay::Text(_) | Overlay::Filter(..) => {}
         }
         match overlay {
-            Overlay::Text(open) => text::draw_overlay(&mut canvas, model, plan.body, open),
-            Overlay::Form(open) => form::draw_overlay(&mut canvas, model, plan.body, open),
-            Overlay::Confirm(question) => {
-                confirm::draw_overlay(&mut canvas, model, plan.body, question)
-            }
-            Overlay::Palette(open) => palette::draw_overlay(&mut canvas, model, plan.body, open),
-            Overlay::Filter(input, _) => {
-                footer::draw_filter(&mut canvas, model, plan.footer, input)
-            }
+            Overlay::Text(open) => text::draw_overlay(canvas, model, plan.body, open),
+            Overlay::Form(open) => form::draw_overlay(canvas, model, plan.body, open),
+            Overlay::Confirm(question) => confirm::draw_overlay(canvas, model, plan.body, question),
+            Overlay::Palette(open) => palette::draw_overlay(canvas, model, plan.body, open),
+            Overlay::Filter(input, _) => footer::draw_filter(canvas, model, plan.footer, input),
         }
     }
-    footer::draw_notice(&mut canvas, model, plan.body);
-    canvas.cursor
 }
 
 /// Column headings are shown when no row is lost to them, or when there are many rows.

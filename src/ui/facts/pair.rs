@@ -93,20 +93,9 @@ pub(super) fn compare_pair(
     let app = world.apps.get(&release.spec.app)?;
     let name = release.spec.app.as_str();
     let lane = app.spec.environment(environment)?.lane.as_deref();
-    let side =
-        |name: String, image: Option<&String>, which: &dyn Fn(&Version) -> bool| VersionFigures {
-            name,
-            image: image.cloned(),
-            minute: facts
-                .signals
-                .read_window(&release.spec.app, which, Window::Minute, now),
-            five: facts
-                .signals
-                .read_window(&release.spec.app, which, Window::FiveMinutes, now),
-            columns: facts
-                .signals
-                .read_columns(&release.spec.app, which, SPARKLINE_COLUMNS, now),
-        };
+    let side = |name: String, image: Option<&String>, which: &dyn Fn(&Version) -> bool| {
+        read_figures(facts, &release.spec.app, name, image, which, now)
+    };
     let (old_image, new_image) = (
         task.old_images.values().next(),
         task.new_images.values().next(),
@@ -114,15 +103,7 @@ pub(super) fn compare_pair(
     let (old, new) = match lane {
         Some(tag) => {
             let production = production_environment(app);
-            let image = production.and_then(|e| {
-                app.status
-                    .as_ref()?
-                    .environments
-                    .get(e)?
-                    .images
-                    .values()
-                    .next()
-            });
+            let image = production.and_then(|e| deployed_image(app, e));
             let old = side("base".into(), image, &|v| is_base_of(v, production));
             (
                 old,
@@ -160,6 +141,31 @@ pub(super) fn compare_pair(
         new,
         comparison,
     })
+}
+
+fn read_figures(
+    facts: &Facts,
+    app: &str,
+    name: String,
+    image: Option<&String>,
+    which: &dyn Fn(&Version) -> bool,
+    now: Timestamp,
+) -> VersionFigures {
+    let window = |window| facts.signals.read_window(app, which, window, now);
+    VersionFigures {
+        name,
+        image: image.cloned(),
+        minute: window(Window::Minute),
+        five: window(Window::FiveMinutes),
+        columns: facts
+            .signals
+            .read_columns(app, which, SPARKLINE_COLUMNS, now),
+    }
+}
+
+fn deployed_image<'a>(app: &'a App, environment: &str) -> Option<&'a String> {
+    let environments = &app.status.as_ref()?.environments;
+    environments.get(environment)?.images.values().next()
 }
 
 /// The last environment in promotion order that has no lane.

@@ -1,6 +1,7 @@
 //! Builds forms with their initial values.
 
 use super::{Form, FormField, FormKind, check_form};
+use crate::api::App;
 use crate::domain::apps;
 use crate::ui::{
     keymap::{Action, KeyContext},
@@ -17,23 +18,7 @@ pub fn start_form(model: &Model) -> Result<Form, String> {
         .first()
         .and_then(|a| model.world.apps.get(a))
         .ok_or("no app is selected")?;
-    let has = |stage: &str| {
-        apps.iter().all(|a| {
-            model
-                .world
-                .apps
-                .get(a)
-                .is_some_and(|a| a.spec.stage(stage).is_some())
-        })
-    };
-    let stages: Vec<String> = first
-        .spec
-        .workflow
-        .stages
-        .iter()
-        .map(|s| s.name.clone())
-        .filter(|s| has(s))
-        .collect();
+    let stages = common_stages(model, &apps, first);
     if stages.is_empty() {
         return Err(format!("{} have no stage in common", apps.join(", ")));
     }
@@ -46,30 +31,8 @@ pub fn start_form(model: &Model) -> Result<Form, String> {
         "what of the workflow is run",
     )];
     for name in &apps {
-        let Some(app) = model.world.apps.get(name) else {
-            continue;
-        };
-        for (image, source) in &app.spec.images {
-            let label = format!("{} {image}", model.facts.short_name(name));
-            let hint = match &source.default {
-                Some(default) => format!("build, or an existing reference such as {default}"),
-                None => format!(
-                    "build, or an existing reference such as {}:1.0",
-                    source.repository
-                ),
-            };
-            let known = image_info(model, name, image);
-            let value = if known.builds {
-                "build".to_owned()
-            } else {
-                source.default.clone().unwrap_or_default()
-            };
-            fields.push(FormField::text(
-                &format!("image {name} {image}"),
-                &label,
-                &value,
-                &hint,
-            ));
+        if let Some(app) = model.world.apps.get(name) {
+            fields.extend(image_fields(model, name, app));
         }
     }
     fields.push(FormField::text(
@@ -92,6 +55,54 @@ pub fn start_form(model: &Model) -> Result<Form, String> {
     };
     check_form(model, &mut form);
     Ok(form)
+}
+
+/// The stages of an App that all of these Apps have.
+fn common_stages(model: &Model, apps: &[String], first: &App) -> Vec<String> {
+    let has = |stage: &str| {
+        apps.iter().all(|a| {
+            model
+                .world
+                .apps
+                .get(a)
+                .is_some_and(|a| a.spec.stage(stage).is_some())
+        })
+    };
+    first
+        .spec
+        .workflow
+        .stages
+        .iter()
+        .map(|s| s.name.clone())
+        .filter(|s| has(s))
+        .collect()
+}
+
+fn image_fields(model: &Model, name: &str, app: &App) -> Vec<FormField> {
+    let mut fields = vec![];
+    for (image, source) in &app.spec.images {
+        let label = format!("{} {image}", model.facts.short_name(name));
+        let hint = match &source.default {
+            Some(default) => format!("build, or an existing reference such as {default}"),
+            None => format!(
+                "build, or an existing reference such as {}:1.0",
+                source.repository
+            ),
+        };
+        let known = image_info(model, name, image);
+        let value = if known.builds {
+            "build".to_owned()
+        } else {
+            source.default.clone().unwrap_or_default()
+        };
+        fields.push(FormField::text(
+            &format!("image {name} {image}"),
+            &label,
+            &value,
+            &hint,
+        ));
+    }
+    fields
 }
 
 /// Creates Apps from a template.

@@ -3,7 +3,7 @@
 
 use super::{Form, FormField};
 use crate::{
-    api::{LaneMatch, LaneSpec, OnLoss},
+    api::{Condition, LaneMatch, LaneSpec, OnLoss},
     domain::lanes::text,
     ui::model::Model,
 };
@@ -27,23 +27,9 @@ pub(super) fn spec_to_fields(
     spec: &LaneSpec,
     edit: bool,
 ) -> Vec<FormField> {
-    let groups: Vec<String> = model.world.groups.keys().cloned().collect();
-    let at = groups.iter().position(|g| *g == spec.group).unwrap_or(0);
     let mut fields = vec![];
     if !edit {
-        fields.push(FormField::text(
-            "name",
-            "name",
-            name,
-            "of the Lane object: letters, digits, -",
-        ));
-        fields.push(FormField::choice(
-            "group",
-            "group",
-            groups,
-            at,
-            "whose entry and apps it is for",
-        ));
+        fields.extend(identity_fields(model, name, spec));
     }
     let share = spec.share.map(|s| s.to_string()).unwrap_or_default();
     let loss = ON_LOSS_CHOICES
@@ -77,22 +63,8 @@ pub(super) fn spec_to_fields(
             "prefixes at the entry, with commas; empty is all",
         ),
     ]);
-    fields.extend(
-        spec.rule
-            .all
-            .iter()
-            .enumerate()
-            .map(|(i, c)| condition_field("all", i, &text::format_condition(c))),
-    );
-    fields.push(condition_field("all", spec.rule.all.len(), ""));
-    fields.extend(
-        spec.rule
-            .any
-            .iter()
-            .enumerate()
-            .map(|(i, c)| condition_field("any", i, &text::format_condition(c))),
-    );
-    fields.push(condition_field("any", spec.rule.any.len(), ""));
+    fields.extend(condition_fields("all", &spec.rule.all));
+    fields.extend(condition_fields("any", &spec.rule.any));
     let losses = ON_LOSS_CHOICES
         .iter()
         .map(|(_, word)| (*word).to_owned())
@@ -120,6 +92,36 @@ pub(super) fn spec_to_fields(
         ),
     ]);
     fields
+}
+
+/// The fields that cannot be changed later.
+fn identity_fields(model: &Model, name: &str, spec: &LaneSpec) -> [FormField; 2] {
+    let groups: Vec<String> = model.world.groups.keys().cloned().collect();
+    let at = groups.iter().position(|g| *g == spec.group).unwrap_or(0);
+    [
+        FormField::text(
+            "name",
+            "name",
+            name,
+            "of the Lane object: letters, digits, -",
+        ),
+        FormField::choice(
+            "group",
+            "group",
+            groups,
+            at,
+            "whose entry and apps it is for",
+        ),
+    ]
+}
+
+/// A field for each condition, and an empty one.
+fn condition_fields(kind: &str, conditions: &[Condition]) -> Vec<FormField> {
+    let told = conditions.iter().map(text::format_condition);
+    told.chain([String::new()])
+        .enumerate()
+        .map(|(i, told)| condition_field(kind, i, &told))
+        .collect()
 }
 
 fn condition_field(list: &str, i: usize, value: &str) -> FormField {
@@ -185,12 +187,7 @@ pub(super) fn fields_to_spec(form: &mut Form, base: &LaneSpec) -> (String, LaneS
         field.error = None;
         match field.id.as_str() {
             "name" => {
-                let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-                let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
-                if !value.chars().all(plain)
-                    || !edge(value.chars().next())
-                    || !edge(value.chars().last())
-                {
+                if !is_object_name(&value) {
                     field.error =
                         Some("lower-case letters, digits and -, none of - at the ends".into());
                 }
@@ -238,6 +235,12 @@ pub(super) fn fields_to_spec(form: &mut Form, base: &LaneSpec) -> (String, LaneS
     }
     spec.rule = rule;
     (name, spec)
+}
+
+fn is_object_name(value: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    value.chars().all(plain) && edge(value.chars().next()) && edge(value.chars().last())
 }
 
 /// Id of the field that a problem's path refers to.

@@ -78,80 +78,7 @@ impl Palette {
                 (format!("{}  {words}", a.word()), PaletteItem::Act(*a))
             })
             .collect();
-        let world = &model.world;
-        for name in world.apps.keys() {
-            all.push((format!("app {name}"), PaletteItem::App(name.clone())));
-        }
-        for (name, lane) in world.lanes.iter() {
-            all.push((
-                format!(
-                    "lane {name}  {}",
-                    crate::ui::rule::describe_rule(&lane.spec)
-                ),
-                PaletteItem::Lane(name.clone()),
-            ));
-        }
-        let templates = world
-            .templates
-            .keys()
-            .map(|name| ("template", "apptemplates", name));
-        let groups = world
-            .variables
-            .keys()
-            .map(|name| ("variable group", "variablegroups", name));
-        for (word, plural, name) in templates.chain(groups) {
-            all.push((
-                format!("{word} {name}"),
-                PaletteItem::Object(ObjectRef::own_resource(plural, &world.namespace, name)),
-            ));
-        }
-        // Releases in progress come first: they may need somebody to act.
-        let active = model.facts.active.iter();
-        let over = world
-            .releases
-            .keys()
-            .filter(|name| !model.facts.active.contains(name));
-        for name in active.chain(over) {
-            if let Some(release) = world.releases.get(name) {
-                all.push((
-                    format!("release {name}"),
-                    PaletteItem::Release(release.spec.app.clone(), name.clone()),
-                ));
-            }
-        }
-        for (app, found) in world.apps.iter() {
-            for environment in &found.spec.environments {
-                let goal = PaletteItem::Environment(app.clone(), environment.name.clone());
-                all.push((format!("environment {app} {}", environment.name), goal));
-            }
-        }
-        let mut windows: BTreeMap<&str, Vec<(&String, &String)>> = BTreeMap::new();
-        for (name, release) in world.releases.iter() {
-            if let Some(window) = &release.spec.window {
-                windows
-                    .entry(window)
-                    .or_default()
-                    .push((name, &release.spec.app));
-            }
-        }
-        for (window, releases) in windows {
-            // Go to the most urgent release of the window.
-            let first = releases.iter().min_by_key(|(name, _)| {
-                let at = model.facts.active.iter().position(|active| active == *name);
-                at.unwrap_or(usize::MAX)
-            });
-            let names: Vec<&str> = releases.iter().map(|(name, _)| name.as_str()).collect();
-            if let Some((name, app)) = first {
-                let goal = PaletteItem::Release((*app).clone(), (*name).clone());
-                all.push((format!("window {window}  {}", names.join(", ")), goal));
-            }
-        }
-        for (key, pod) in world.pods.iter() {
-            if let (Some(app), Some(environment)) = (&pod.app, &pod.environment) {
-                let goal = PaletteItem::Pod(app.clone(), environment.clone(), key.clone());
-                all.push((format!("pod {}", key.name), goal));
-            }
-        }
+        all.extend(list_objects(model));
         // Actions that are not available now are listed too; when chosen, they say why.
         let later = Action::ALL
             .iter()
@@ -257,6 +184,98 @@ impl Palette {
             .and_then(|i| self.all.get(*i))
             .map(|(_, goal)| goal.clone())
     }
+}
+
+/// All objects that one can go to.
+fn list_objects(model: &Model) -> Vec<(String, PaletteItem)> {
+    let mut all = vec![];
+    let world = &model.world;
+    for name in world.apps.keys() {
+        all.push((format!("app {name}"), PaletteItem::App(name.clone())));
+    }
+    for (name, lane) in world.lanes.iter() {
+        all.push((
+            format!(
+                "lane {name}  {}",
+                crate::ui::rule::describe_rule(&lane.spec)
+            ),
+            PaletteItem::Lane(name.clone()),
+        ));
+    }
+    let templates = world
+        .templates
+        .keys()
+        .map(|name| ("template", "apptemplates", name));
+    let groups = world
+        .variables
+        .keys()
+        .map(|name| ("variable group", "variablegroups", name));
+    for (word, plural, name) in templates.chain(groups) {
+        all.push((
+            format!("{word} {name}"),
+            PaletteItem::Object(ObjectRef::own_resource(plural, &world.namespace, name)),
+        ));
+    }
+    all.extend(list_releases(model));
+    for (app, found) in world.apps.iter() {
+        for environment in &found.spec.environments {
+            let goal = PaletteItem::Environment(app.clone(), environment.name.clone());
+            all.push((format!("environment {app} {}", environment.name), goal));
+        }
+    }
+    all.extend(list_windows(model));
+    for (key, pod) in world.pods.iter() {
+        if let (Some(app), Some(environment)) = (&pod.app, &pod.environment) {
+            let goal = PaletteItem::Pod(app.clone(), environment.clone(), key.clone());
+            all.push((format!("pod {}", key.name), goal));
+        }
+    }
+    all
+}
+
+/// Releases in progress come first: they may need somebody to act.
+fn list_releases(model: &Model) -> Vec<(String, PaletteItem)> {
+    let (mut all, world) = (vec![], &model.world);
+    let active = model.facts.active.iter();
+    let over = world
+        .releases
+        .keys()
+        .filter(|name| !model.facts.active.contains(name));
+    for name in active.chain(over) {
+        if let Some(release) = world.releases.get(name) {
+            all.push((
+                format!("release {name}"),
+                PaletteItem::Release(release.spec.app.clone(), name.clone()),
+            ));
+        }
+    }
+    all
+}
+
+fn list_windows(model: &Model) -> Vec<(String, PaletteItem)> {
+    let (mut all, world) = (vec![], &model.world);
+    let mut windows: BTreeMap<&str, Vec<(&String, &String)>> = BTreeMap::new();
+    for (name, release) in world.releases.iter() {
+        if let Some(window) = &release.spec.window {
+            windows
+                .entry(window)
+                .or_default()
+                .push((name, &release.spec.app));
+        }
+    }
+    for (window, releases) in windows {
+        // Go to the most urgent release of the window.
+        let first = releases.iter().min_by_key(|(name, _)| {
+            let at = model.facts.active.iter().position(|active| active == *name);
+            at.unwrap_or(usize::MAX)
+        });
+        let names: Vec<&str> = releases.iter().map(|(name, _)| name.as_str()).collect();
+        if let Some((name, app)) = first {
+            let goal = PaletteItem::Release((*app).clone(), (*name).clone());
+            all.push((format!("window {window}  {}", names.join(", ")), goal));
+        }
+    }
+    all
 }
 
 impl Model {

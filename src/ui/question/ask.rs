@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use kube::ResourceExt;
+
 use super::{ObservedObject, Question, environment, forecast, lane, release};
 use crate::{
-    api::{Release, ReleaseSpec, Stage},
+    api::{App, Release, ReleaseSpec, Stage},
     domain::{
         command_line::CommandLine, intent::Intent, owner::ClaimedNames, prune, text::join_errors,
         variables, workflow,
@@ -123,10 +125,6 @@ pub fn ask_to_start(
         comment: comment.clone(),
         window: None,
     };
-    let title = match apps {
-        [one] => format!("Start {stage} of {one}?"),
-        many => format!("Start {stage} of {} apps in one window?", many.len()),
-    };
     let is_home = |context: &str| !model.world.contexts.contains_key(context);
     let group_of = |group: &str| model.world.variables.get(group).map(|g| &**g);
     let mut taken = ClaimedNames::new(&is_home, &group_of);
@@ -136,7 +134,7 @@ pub fn ask_to_start(
         .values()
         .for_each(|app| taken.add_applied(app));
     let mut question = Question::new(
-        title,
+        start_title(apps, stage),
         "Start",
         intent,
         apps.first().map_or("", String::as_str),
@@ -152,12 +150,7 @@ pub fn ask_to_start(
             .spec
             .stage(stage)
             .ok_or_else(|| format!("app {name} has no stage {stage}"))?;
-        let deployed = |name: &str| {
-            found
-                .tasks
-                .iter()
-                .any(|t| t.deploy.as_ref().is_some_and(|d| d.environment == name))
-        };
+        let deployed = |name: &str| deploys_to(found, name);
         if let [first, ..] = taken.find_clashes(app, deployed).as_slice() {
             return Err(first.clone());
         }
@@ -167,47 +160,15 @@ pub fn ask_to_start(
             images: images.get(name).cloned().unwrap_or_default(),
             ..ReleaseSpec::default()
         };
-        let planned = workflow::plan_release(app, &wanted, group_of, &model.now.to_string());
-        let planned = planned
-            .map_err(|all| format!("{name} cannot be released: {}", join_errors(&all, "; ")))?;
-        let mut begun = Release::new("", wanted);
-        begun.status = Some(planned.into_status());
+        let begun = begin_release(model, app, wanted)?;
         question.facts.extend(changed_values(model, name, found));
         if let Some(running) = model.facts.active_of(name) {
             question
                 .doubts
                 .push(format!("release {running} of {name} is still under way"));
         }
-        let chosen = images.get(name);
-        let each: Vec<String> = app
-            .spec
-            .images
-            .keys()
-            .map(|image| {
-                let existing = chosen.and_then(|c| c.get(image));
-                format!("{image} {}", existing.map_or("is built", String::as_str))
-            })
-            .collect();
-        question.add_fact(
-            "app",
-            format!(
-                "{name}: {}",
-                if each.is_empty() {
-                    "no image".into()
-                } else {
-                    each.join(", ")
-                }
-            ),
-        );
-        let tasks: Vec<String> = found
-            .tasks
-            .iter()
-            .map(|t| match t.spec() {
-                Some(crate::api::TaskSpec::Deploy(d)) => format!("{} ({})", t.name, d.environment),
-                _ => t.name.clone(),
-            })
-            .collect();
-        question.add_fact("tasks", tasks.join(" → "));
+        add_images(&mut question, app, name, images.get(name));
+        add_tasks(&mut question, found);
         let before = question.happens.len();
         forecast::add_current_state(model, &mut question, app);
         forecast::add_steps(
@@ -220,28 +181,8 @@ pub fn ask_to_start(
             own.iter_mut()
                 .for_each(|words| *words = format!("{name}: {words}"));
         }
-        if prune::is_full(
-            model.world.releases.values().map(|r| &**r),
-            name,
-            stage,
-            &app.spec.history,
-        ) {
-            let kept = prune::describe_history(&app.spec.history);
-            question.happens.push(format!(
-                "when it ends, the oldest finished release that nothing needs goes: {name} keeps {kept}"
-            ));
-        }
-        if question.typed.is_some()
-            && !found
-                .tasks
-                .iter()
-                .any(|t| t.approval.is_some() || t.proceed.is_some())
-        {
-            let production = forecast::production_environment(app).unwrap_or_default();
-            let words =
-                format!("nothing stands between this and {production}: no approval, no proceed");
-            question.doubts.push(words);
-        }
+        warn_of_history(model, &mut question, app, stage);
+        warn_of_no_stop(&mut question, app, found);
         question
             .objects
             .extend(ObservedObject::from_world(&model.world, "apps", name, None));
@@ -258,6 +199,101 @@ pub fn ask_to_start(
         question.add_fact("comment", comment);
     }
     Ok(question)
+}
+
+fn start_title(apps: &[String], stage: &str) -> String {
+    match apps {
+        [one] => format!("Start {stage} of {one}?"),
+        many => format!("Start {stage} of {} apps in one window?", many.len()),
+    }
+}
+
+fn deploys_to(stage: &Stage, environment: &str) -> bool {
+    let deploys = stage.tasks.iter().filter_map(|t| t.deploy.as_ref());
+    deploys.into_iter().any(|d| d.environment == environment)
+}
+
+/// The release as the engine would begin it.
+fn begin_release(model: &Model, app: &App, wanted: ReleaseSpec) -> Result<Release, String> {
+    let name = wanted.app.clone();
+    let group_of = |group: &str| model.world.variables.get(group).map(|g| &**g);
+    let planned = workflow::plan_release(app, &wanted, group_of, &model.now.to_string());
+    let planned =
+        planned.map_err(|all| format!("{name} cannot be released: {}", join_errors(&all, "; ")))?;
+    let mut begun = Release::new("", wanted);
+    begun.status = Some(planned.into_status());
+    Ok(begun)
+}
+
+/// Adds where each image comes from.
+fn add_images(
+    question: &mut Question,
+    app: &App,
+    name: &str,
+    chosen: Option<&BTreeMap<String, String>>,
+) {
+    let each: Vec<String> = app
+        .spec
+        .images
+        .keys()
+        .map(|image| {
+            let existing = chosen.and_then(|c| c.get(image));
+            format!("{image} {}", existing.map_or("is built", String::as_str))
+        })
+        .collect();
+    question.add_fact(
+        "app",
+        format!(
+            "{name}: {}",
+            if each.is_empty() {
+                "no image".into()
+            } else {
+                each.join(", ")
+            }
+        ),
+    );
+}
+
+fn add_tasks(question: &mut Question, stage: &Stage) {
+    let tasks: Vec<String> = stage
+        .tasks
+        .iter()
+        .map(|t| match t.spec() {
+            Some(crate::api::TaskSpec::Deploy(d)) => format!("{} ({})", t.name, d.environment),
+            _ => t.name.clone(),
+        })
+        .collect();
+    question.add_fact("tasks", tasks.join(" → "));
+}
+
+fn warn_of_history(model: &Model, question: &mut Question, app: &App, stage: &str) {
+    let name = app.name_any();
+    if prune::is_full(
+        model.world.releases.values().map(|r| &**r),
+        &name,
+        stage,
+        &app.spec.history,
+    ) {
+        let kept = prune::describe_history(&app.spec.history);
+        question.happens.push(format!(
+            "when it ends, the oldest finished release that nothing needs goes: {name} keeps {kept}"
+        ));
+    }
+}
+
+/// A doubt where nobody is asked before production.
+fn warn_of_no_stop(question: &mut Question, app: &App, stage: &Stage) {
+    if question.typed.is_some()
+        && !stage
+            .tasks
+            .iter()
+            .any(|t| t.approval.is_some() || t.proceed.is_some())
+    {
+        let production = forecast::production_environment(app).unwrap_or_default();
+        let words =
+            format!("nothing stands between this and {production}: no approval, no proceed");
+        question.doubts.push(words);
+    }
 }
 
 /// One command for all Apps: they share a window.

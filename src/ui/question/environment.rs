@@ -2,7 +2,7 @@
 
 use super::{ObservedObject, Question};
 use crate::{
-    api::{EnvironmentLock, EnvironmentState},
+    api::{Environment, EnvironmentLock, EnvironmentState, InventoryItem},
     domain::{command_line::CommandLine, intent::Intent},
     ui::{
         keymap::{Action, KeyContext},
@@ -22,19 +22,7 @@ pub(super) fn ask_to_tear_down(model: &Model) -> Result<Question, String> {
         .and_then(|s| s.environments.get(&environment.name));
     let inventory = status.map(|s| s.inventory.as_slice()).unwrap_or_default();
     let state = status.map(|s| s.state).unwrap_or_default();
-    if inventory.is_empty() && matches!(state, EnvironmentState::New | EnvironmentState::Cleaned) {
-        return Err(format!(
-            "{} of {name} runs nothing: there is nothing to take down",
-            environment.name
-        ));
-    }
-    if let Some(lock) = &environment.lock {
-        let key = model.key_for(KeyContext::Environments, Action::Lock);
-        return Err(format!(
-            "{} of {name} is locked by {}: {}; {key} unlocks",
-            environment.name, lock.by, lock.reason
-        ));
-    }
+    check_teardown(model, &name, environment, inventory, state)?;
     let intent = Intent::Teardown {
         app: name.clone(),
         environment: environment.name.clone(),
@@ -57,7 +45,6 @@ pub(super) fn ask_to_tear_down(model: &Model) -> Result<Question, String> {
             .doubts
             .push("no inventory is recorded: what the engine finds by label is deleted".into());
     }
-    let pods = model.facts.pods_of(&name, &environment.name).len();
     match &environment.lane {
         Some(tag) => question.happens.push(format!(
             "routes first: from then on requests tagged {tag} meet the baseline of {name}"
@@ -72,6 +59,56 @@ pub(super) fn ask_to_tear_down(model: &Model) -> Result<Question, String> {
             "release {running} is under way, and may need what is taken down"
         ));
     }
+    add_teardown_steps(model, &mut question, &name, environment, inventory);
+    question.kubectl.push(
+        CommandLine::graylane("teardown")
+            .arg(&name)
+            .option("--environment", &environment.name),
+    );
+    question.objects.extend(ObservedObject::from_world(
+        &model.world,
+        "apps",
+        &name,
+        Some(&environment.name),
+    ));
+    question.ask_for_comment();
+    question.require_typed_name(&environment.name);
+    Ok(question)
+}
+
+/// Refuses to take down what runs nothing, or is locked.
+fn check_teardown(
+    model: &Model,
+    name: &str,
+    environment: &Environment,
+    inventory: &[InventoryItem],
+    state: EnvironmentState,
+) -> Result<(), String> {
+    if inventory.is_empty() && matches!(state, EnvironmentState::New | EnvironmentState::Cleaned) {
+        return Err(format!(
+            "{} of {name} runs nothing: there is nothing to take down",
+            environment.name
+        ));
+    }
+    if let Some(lock) = &environment.lock {
+        let key = model.key_for(KeyContext::Environments, Action::Lock);
+        return Err(format!(
+            "{} of {name} is locked by {}: {}; {key} unlocks",
+            environment.name, lock.by, lock.reason
+        ));
+    }
+    Ok(())
+}
+
+/// Tells what happens once the routes are gone.
+fn add_teardown_steps(
+    model: &Model,
+    question: &mut Question,
+    name: &str,
+    environment: &Environment,
+    inventory: &[InventoryItem],
+) {
+    let pods = model.facts.pods_of(name, &environment.name).len();
     let pods = if pods == 1 {
         "1 pod".to_owned()
     } else {
@@ -90,20 +127,6 @@ pub(super) fn ask_to_tear_down(model: &Model) -> Result<Question, String> {
     question
         .happens
         .push("the environment itself stays: the next release brings it up again".into());
-    question.kubectl.push(
-        CommandLine::graylane("teardown")
-            .arg(&name)
-            .option("--environment", &environment.name),
-    );
-    question.objects.extend(ObservedObject::from_world(
-        &model.world,
-        "apps",
-        &name,
-        Some(&environment.name),
-    ));
-    question.ask_for_comment();
-    question.require_typed_name(&environment.name);
-    Ok(question)
 }
 
 /// The question before an environment is locked or unlocked.

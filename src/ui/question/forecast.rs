@@ -5,7 +5,7 @@ use kube::ResourceExt;
 
 use super::{Question, in_place};
 use crate::{
-    api::{App, Approval, InventoryItem, Release, Served},
+    api::{App, Approval, InventoryItem, Lane, Release, Served},
     domain::{
         workflow::{Forecast, ForecastInput, ForecastStep, ForecastStop, forecast_release},
         world::{ObjectKey, Workload},
@@ -201,33 +201,40 @@ fn describe_step(model: &Model, app: &App, step: &ForecastStep) -> String {
             task,
             environment,
             removes,
-        } => {
-            let name = app.name_any();
-            let running: u32 = model
-                .world
-                .workloads_of(&name, environment)
-                .map(|w| w.replicas)
-                .fold(0, u32::saturating_add);
-            let goes = if running == 0 {
-                "what runs there".into()
-            } else {
-                format_pod_count(running)
-            };
-            let tag = app
-                .spec
-                .environment(environment)
-                .and_then(|e| e.lane.as_deref());
-            let tagged = tag.map(|tag| {
-                format!("; requests tagged {tag} take the baseline of {name} from then on")
-            });
-            let gone = if *removes { ", and leaves the App" } else { "" };
-            format!(
-                "{task}: {environment} is taken down ({goes}){gone}{}",
-                tagged.unwrap_or_default()
-            )
-        }
+        } => describe_teardown(model, app, task, environment, *removes),
         ForecastStep::Skip { task } => format!("{task} is skipped"),
     }
+}
+
+fn describe_teardown(
+    model: &Model,
+    app: &App,
+    task: &str,
+    environment: &str,
+    removes: bool,
+) -> String {
+    let name = app.name_any();
+    let running: u32 = model
+        .world
+        .workloads_of(&name, environment)
+        .map(|w| w.replicas)
+        .fold(0, u32::saturating_add);
+    let goes = if running == 0 {
+        "what runs there".into()
+    } else {
+        format_pod_count(running)
+    };
+    let tag = app
+        .spec
+        .environment(environment)
+        .and_then(|e| e.lane.as_deref());
+    let tagged =
+        tag.map(|tag| format!("; requests tagged {tag} take the baseline of {name} from then on"));
+    let gone = if removes { ", and leaves the App" } else { "" };
+    format!(
+        "{task}: {environment} is taken down ({goes}){gone}{}",
+        tagged.unwrap_or_default()
+    )
 }
 
 fn describe_stop(stop: &ForecastStop) -> String {
@@ -284,17 +291,6 @@ fn describe_stop(stop: &ForecastStop) -> String {
 /// Adds the lanes that the App is part of, and the traffic of the last minute.
 pub(super) fn add_current_state(model: &Model, question: &mut Question, app: &App) {
     let name = app.name_any();
-    // Several Apps in one window share warnings and facts; each is added once.
-    let doubt = |question: &mut Question, words: String| {
-        if !question.doubts.contains(&words) {
-            question.doubts.push(words);
-        }
-    };
-    let fact = |question: &mut Question, label: &str, words: String| {
-        if !question.facts.contains(&(label.to_owned(), words.clone())) {
-            question.add_fact(label, words);
-        }
-    };
     for (lane_name, lane) in model.world.lanes.iter() {
         let group = model.world.groups.get(&lane.spec.group);
         let part = group.is_some_and(|g| g.spec.apps.iter().any(|a| a.app == name));
@@ -302,37 +298,61 @@ pub(super) fn add_current_state(model: &Model, question: &mut Question, app: &Ap
             continue;
         }
         if !lane.spec.enabled {
-            fact(question, "lane", format!("{lane_name} is off"));
-            doubt(
+            add_fact_once(question, "lane", format!("{lane_name} is off"));
+            add_doubt_once(
                 question,
                 format!("lane {lane_name} is off: no request takes the new version"),
             );
             continue;
         }
-        let status = lane.status.clone().unwrap_or_default();
-        let served = |by: Served| {
-            let all = status
-                .apps
-                .iter()
-                .filter(|a| a.served == by)
-                .map(|a| model.facts.short_name(&a.app));
-            let all: Vec<&str> = all.collect();
-            (!all.is_empty()).then(|| format!("{} by {}", all.join(", "), by.as_str()))
-        };
-        let told: Vec<String> = [served(Served::Gray), served(Served::Base)]
-            .into_iter()
-            .flatten()
-            .collect();
-        let told = if told.is_empty() {
-            String::new()
-        } else {
-            format!(": {}", told.join("; "))
-        };
-        fact(question, "lane", format!("{lane_name} is on{told}"));
+        let told = describe_served(model, lane);
+        add_fact_once(question, "lane", format!("{lane_name} is on{told}"));
     }
+    add_traffic(model, question);
+}
+
+// Several Apps in one window share warnings and facts; each is added once.
+
+fn add_doubt_once(question: &mut Question, words: String) {
+    if !question.doubts.contains(&words) {
+        question.doubts.push(words);
+    }
+}
+
+fn add_fact_once(question: &mut Question, label: &str, words: String) {
+    if !question.facts.contains(&(label.to_owned(), words.clone())) {
+        question.add_fact(label, words);
+    }
+}
+
+/// Which apps serve a lane by which version.
+fn describe_served(model: &Model, lane: &Lane) -> String {
+    let status = lane.status.clone().unwrap_or_default();
+    let served = |by: Served| {
+        let all = status
+            .apps
+            .iter()
+            .filter(|a| a.served == by)
+            .map(|a| model.facts.short_name(&a.app));
+        let all: Vec<&str> = all.collect();
+        (!all.is_empty()).then(|| format!("{} by {}", all.join(", "), by.as_str()))
+    };
+    let told: Vec<String> = [served(Served::Gray), served(Served::Base)]
+        .into_iter()
+        .flatten()
+        .collect();
+    if told.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", told.join("; "))
+    }
+}
+
+/// Adds the traffic of the last minute.
+fn add_traffic(model: &Model, question: &mut Question) {
     let traffic = model.facts.figures.traffic.clone();
     if traffic.chains == 0 {
-        fact(
+        add_fact_once(
             question,
             "traffic",
             "no request seen in the last minute".into(),
@@ -344,7 +364,7 @@ pub(super) fn add_current_state(model: &Model, question: &mut Question, app: &Ap
     } else {
         format!("{} requests", traffic.chains)
     };
-    fact(
+    add_fact_once(
         question,
         "traffic",
         format!(
@@ -355,7 +375,7 @@ pub(super) fn add_current_state(model: &Model, question: &mut Question, app: &Ap
     // A leak is a warning before more pods are replaced.
     if traffic.leaks + traffic.failed > 0 {
         let worst = traffic.worst.unwrap_or_default();
-        doubt(
+        add_doubt_once(
             question,
             format!(
                 "in the last minute {} leaks, {} failed: {worst}",

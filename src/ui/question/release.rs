@@ -212,22 +212,7 @@ pub(super) fn ask_to_decide(model: &Model, pass: bool) -> QuestionResult {
             short_digest(&proposal.digest)
         ),
     );
-    if model
-        .world
-        .apps
-        .get(&release.spec.app)
-        .is_some_and(|live| app.revision().is_changed(live))
-    {
-        question
-            .doubts
-            .push("the App has changed since the release began: that is no part of it".into());
-    }
-    let status = release.status.clone().unwrap_or_default();
-    for image in built_after(&app, &release.spec, &status, &task.name) {
-        question.doubts.push(format!(
-            "image {image} is built after this: what the build makes is deployed unseen"
-        ));
-    }
+    add_release_doubts(model, &mut question, release, &app, &task.name);
     add_versions(model, &mut question, release);
     question.diff = describe_changes(model, release, &app, &proposal);
     question.happens.push(format!(
@@ -235,29 +220,8 @@ pub(super) fn ask_to_decide(model: &Model, pass: bool) -> QuestionResult {
         model.world.acting_user()
     ));
     if pass {
-        let (me, digest) = (model.world.acting_user(), Some(proposal.digest.clone()));
-        let mine = new_decision(
-            release,
-            (&task.name, task.attempt),
-            me,
-            said,
-            digest.clone(),
-        );
-        // The engine records the digest a moment after the task starts to wait.
-        let mut shown = Release::clone(release);
-        let tasks = shown
-            .status
-            .iter_mut()
-            .flat_map(|s| &mut s.tasks)
-            .filter(|t| t.name == task.name);
-        tasks.for_each(|t| t.digest.clone_from(&digest));
-        add_forecast(
-            model,
-            &mut question,
-            &shown,
-            &decide,
-            Some(&Approval::new("", mine)),
-        )?;
+        let digest = Some(proposal.digest.clone());
+        add_forecast_of_pass(model, &mut question, release, task, &decide, digest)?;
     } else {
         question
             .happens
@@ -269,6 +233,65 @@ pub(super) fn ask_to_decide(model: &Model, pass: bool) -> QuestionResult {
         .kubectl
         .push(command.option("--digest", &proposal.digest));
     Ok(question)
+}
+
+/// Adds what is not part of what an approval binds.
+fn add_release_doubts(
+    model: &Model,
+    question: &mut Question,
+    release: &Release,
+    app: &FrozenApp,
+    task: &str,
+) {
+    if model
+        .world
+        .apps
+        .get(&release.spec.app)
+        .is_some_and(|live| app.revision().is_changed(live))
+    {
+        question
+            .doubts
+            .push("the App has changed since the release began: that is no part of it".into());
+    }
+    let status = release.status.clone().unwrap_or_default();
+    for image in built_after(app, &release.spec, &status, task) {
+        question.doubts.push(format!(
+            "image {image} is built after this: what the build makes is deployed unseen"
+        ));
+    }
+}
+
+/// Adds what happens once the approval is recorded.
+fn add_forecast_of_pass(
+    model: &Model,
+    question: &mut Question,
+    release: &Release,
+    task: &TaskStatus,
+    decide: &ReleaseIntent,
+    digest: Option<String>,
+) -> Result<(), String> {
+    let mine = new_decision(
+        release,
+        (&task.name, task.attempt),
+        model.world.acting_user(),
+        Decision::Pass,
+        digest.clone(),
+    );
+    // The engine records the digest a moment after the task starts to wait.
+    let mut shown = Release::clone(release);
+    let tasks = shown
+        .status
+        .iter_mut()
+        .flat_map(|s| &mut s.tasks)
+        .filter(|t| t.name == task.name);
+    tasks.for_each(|t| t.digest.clone_from(&digest));
+    add_forecast(
+        model,
+        question,
+        &shown,
+        decide,
+        Some(&Approval::new("", mine)),
+    )
 }
 
 /// The frozen App and what a task of the release would apply. An error when any of it is unknown,

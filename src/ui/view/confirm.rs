@@ -53,25 +53,16 @@ pub(super) fn draw_overlay(
     for (i, line) in lines.iter().skip(first).take(usize::from(room)).enumerate() {
         canvas.draw_line(body, u16::try_from(i).unwrap_or(u16::MAX), line);
     }
-    if over > 0 {
-        let key = |action| model.options.keymap.key_within(KeyContext::Confirm, action);
-        let (up, down) = (key(Action::Up), key(Action::Down));
-        let last = first + usize::from(room);
-        let words = format!(
-            "{}-{last} of {} lines, {up} and {down} scroll",
-            first + 1,
-            lines.len()
-        );
-        canvas.draw_line_right(
-            Rect {
-                y: inner.y + room,
-                height: 1,
-                ..body
-            },
-            0,
-            &RichText::styled(Role::Muted, words),
-        );
-    }
+    draw_position(
+        canvas,
+        model,
+        Rect {
+            height: room,
+            ..body
+        },
+        first,
+        lines.len(),
+    );
     let mut row = room + 1;
     if let Some((name, input)) = &question.typed {
         let done = question.is_typed();
@@ -110,6 +101,29 @@ pub(super) fn draw_overlay(
     );
 }
 
+/// Tells which lines are shown, below them, if not all are.
+fn draw_position(canvas: &mut Canvas<'_>, model: &Model, shown: Rect, first: usize, all: usize) {
+    if all <= usize::from(shown.height) {
+        return;
+    }
+    let key = |action| model.options.keymap.key_within(KeyContext::Confirm, action);
+    let (up, down) = (key(Action::Up), key(Action::Down));
+    let last = first + usize::from(shown.height);
+    let words = format!(
+        "{}-{last} of {all} lines, {up} and {down} scroll",
+        first + 1,
+    );
+    canvas.draw_line_right(
+        Rect {
+            y: shown.y + shown.height,
+            height: 1,
+            ..shown
+        },
+        0,
+        &RichText::styled(Role::Muted, words),
+    );
+}
+
 /// The versions seen: `as seen: spring-cloud-a-7 (resourceVersion 4711)`.
 fn seen_versions(question: &Question) -> RichText {
     let seen: Vec<String> = question
@@ -127,6 +141,53 @@ fn seen_versions(question: &Question) -> RichText {
 fn question_lines(model: &Model, question: &Question, width: usize) -> Vec<RichText> {
     let glyphs = &model.options.glyphs;
     let mut lines = vec![];
+    lines.extend(stale_lines(model, question, width));
+    add_section(
+        &mut lines,
+        "",
+        &question.alarms,
+        (Role::Bad, glyphs.bad),
+        width,
+    );
+    add_section(
+        &mut lines,
+        "",
+        &question.doubts,
+        (Role::Warn, glyphs.warn),
+        width,
+    );
+    let happens = ("What will happen", &question.happens);
+    add_section(
+        &mut lines,
+        happens.0,
+        happens.1,
+        (Role::Text, glyphs.dot),
+        width,
+    );
+    if !question.facts.is_empty() && !lines.is_empty() {
+        lines.extend([
+            RichText::new(),
+            RichText::styled(Role::Accent, "As things are now"),
+        ]);
+    }
+    lines.extend(fact_lines(question, width));
+    lines.extend(diff_lines(question));
+    if !question.kubectl.is_empty() {
+        lines.extend([
+            RichText::new(),
+            RichText::styled(Role::Accent, "The same without this screen"),
+        ]);
+    }
+    for command in &question.kubectl {
+        let told = command.wrap_lines(width.saturating_sub(2)).into_iter();
+        lines.extend(told.map(|part| RichText::styled(Role::Muted, format!("  {part}"))));
+    }
+    lines
+}
+
+/// What cannot be relied on any more.
+fn stale_lines(model: &Model, question: &Question, width: usize) -> Vec<RichText> {
+    let (glyphs, mut lines) = (&model.options.glyphs, vec![]);
     if let Some(stale) = &question.stale {
         let key = model
             .options
@@ -150,44 +211,43 @@ fn question_lines(model: &Model, question: &Question, width: usize) -> Vec<RichT
         );
         lines.extend([RichText::styled(Role::Alarm, words), RichText::new()]);
     }
-    let mut section = |head: &str, each: &[String], role: Role, sign: &str| {
-        if each.is_empty() {
-            return;
-        }
-        if lines.last().is_some_and(|last: &RichText| last.width() > 0) {
-            lines.push(RichText::new());
-        }
-        if !head.is_empty() {
-            lines.push(RichText::styled(Role::Accent, head));
-        }
-        for words in each {
-            for (i, part) in wrap_words(words, width.saturating_sub(2))
-                .into_iter()
-                .enumerate()
-            {
-                let sign = if i == 0 {
-                    format!("{sign} ")
-                } else {
-                    "  ".into()
-                };
-                lines.push(RichText::styled(role, sign).add(role, part));
-            }
-        }
-    };
-    section("", &question.alarms, Role::Bad, glyphs.bad);
-    section("", &question.doubts, Role::Warn, glyphs.warn);
-    section(
-        "What will happen",
-        &question.happens,
-        Role::Text,
-        glyphs.dot,
-    );
-    if !question.facts.is_empty() && !lines.is_empty() {
-        lines.extend([
-            RichText::new(),
-            RichText::styled(Role::Accent, "As things are now"),
-        ]);
+    lines
+}
+
+/// Adds a part of a question, each of its texts with a sign.
+fn add_section(
+    lines: &mut Vec<RichText>,
+    head: &str,
+    each: &[String],
+    (role, sign): (Role, &str),
+    width: usize,
+) {
+    if each.is_empty() {
+        return;
     }
+    if lines.last().is_some_and(|last: &RichText| last.width() > 0) {
+        lines.push(RichText::new());
+    }
+    if !head.is_empty() {
+        lines.push(RichText::styled(Role::Accent, head));
+    }
+    for words in each {
+        for (i, part) in wrap_words(words, width.saturating_sub(2))
+            .into_iter()
+            .enumerate()
+        {
+            let sign = if i == 0 {
+                format!("{sign} ")
+            } else {
+                "  ".into()
+            };
+            lines.push(RichText::styled(role, sign).add(role, part));
+        }
+    }
+}
+
+fn fact_lines(question: &Question, width: usize) -> Vec<RichText> {
+    let mut lines = vec![];
     let label = question
         .facts
         .iter()
@@ -213,17 +273,6 @@ fn question_lines(model: &Model, question: &Question, width: usize) -> Vec<RichT
             );
         }
         last = name;
-    }
-    lines.extend(diff_lines(question));
-    if !question.kubectl.is_empty() {
-        lines.extend([
-            RichText::new(),
-            RichText::styled(Role::Accent, "The same without this screen"),
-        ]);
-    }
-    for command in &question.kubectl {
-        let told = command.wrap_lines(width.saturating_sub(2)).into_iter();
-        lines.extend(told.map(|part| RichText::styled(Role::Muted, format!("  {part}"))));
     }
     lines
 }

@@ -22,33 +22,9 @@ pub(super) fn draw_overlay(canvas: &mut Canvas<'_>, model: &Model, area: Rect, f
         .unwrap_or(6)
         .clamp(6, 20)
         + 2;
-    // Hints must fit on one line.
-    let hint = form
-        .fields
-        .iter()
-        .map(|f| columns(&f.hint))
-        .max()
-        .unwrap_or(0)
-        + label
-        + 4;
-    let width = u16::try_from(hint)
-        .unwrap_or(u16::MAX)
-        .max(96)
-        .min(area.width.saturating_sub(4));
+    let width = form_width(form, label, area.width);
     let text = usize::from(width).saturating_sub(4);
-    let rows: Vec<(usize, Option<String>)> = form
-        .fields
-        .iter()
-        .enumerate()
-        .flat_map(|(i, f)| {
-            let note = f
-                .error
-                .clone()
-                .filter(|_| f.touched || form.tried)
-                .map(|e| (i, Some(e)));
-            std::iter::once((i, None)).chain(note)
-        })
-        .collect();
+    let rows = list_rows(form);
     let remarks: Vec<RichText> = form
         .remarks
         .iter()
@@ -67,14 +43,7 @@ pub(super) fn draw_overlay(canvas: &mut Canvas<'_>, model: &Model, area: Rect, f
         Role::Focus
     };
     let title = RichText::styled(Role::Title, &form.title);
-    let key = |action| model.options.keymap.key_within(KeyContext::Form, action);
-    let foot = RichText::styled(Role::Key, key(Action::NextField)).add(Role::Muted, " next  ");
-    let foot = foot
-        .add(Role::Key, key(Action::Submit))
-        .add(Role::Muted, " review  ");
-    let foot = foot
-        .add(Role::Key, key(Action::Back))
-        .add(Role::Muted, " leave");
+    let foot = key_line(model);
     let inner = canvas.draw_modal(area, &title, &RichText::new(), &foot, role);
     let body = Rect {
         x: inner.x + 1,
@@ -109,19 +78,7 @@ pub(super) fn draw_overlay(canvas: &mut Canvas<'_>, model: &Model, area: Rect, f
         }
         row += 1;
     }
-    let mut hint = RichText::new().pad_to(label);
-    if let Some(field) = form.fields.get(form.at) {
-        if let FieldValue::Choice { .. } = field.value {
-            let keys = format!(
-                "{} {}",
-                key(Action::PreviousChoice),
-                key(Action::NextChoice)
-            );
-            hint = hint.add(Role::Key, keys).add(Role::Muted, " choose  ");
-        }
-        hint = hint.add(Role::Muted, &field.hint);
-    }
-    canvas.draw_line(body, row + 1, &hint);
+    canvas.draw_line(body, row + 1, &hint_line(model, form, label));
     let row = row + 2 + u16::from(gap > 0);
     if gap > 0 {
         canvas.draw_line(
@@ -136,6 +93,66 @@ pub(super) fn draw_overlay(canvas: &mut Canvas<'_>, model: &Model, area: Rect, f
     for (row, remark) in (row..).zip(remarks.iter().take(spare)) {
         canvas.draw_line(body, row, remark);
     }
+}
+
+/// Hints must fit on one line.
+fn form_width(form: &Form, label: usize, most: u16) -> u16 {
+    let hint = form
+        .fields
+        .iter()
+        .map(|f| columns(&f.hint))
+        .max()
+        .unwrap_or(0)
+        + label
+        + 4;
+    u16::try_from(hint)
+        .unwrap_or(u16::MAX)
+        .max(96)
+        .min(most.saturating_sub(4))
+}
+
+/// The fields by index, each followed by its error if that is shown.
+fn list_rows(form: &Form) -> Vec<(usize, Option<String>)> {
+    form.fields
+        .iter()
+        .enumerate()
+        .flat_map(|(i, f)| {
+            let note = f
+                .error
+                .clone()
+                .filter(|_| f.touched || form.tried)
+                .map(|e| (i, Some(e)));
+            std::iter::once((i, None)).chain(note)
+        })
+        .collect()
+}
+
+fn key_line(model: &Model) -> RichText {
+    let key = |action| model.options.keymap.key_within(KeyContext::Form, action);
+    RichText::styled(Role::Key, key(Action::NextField))
+        .add(Role::Muted, " next  ")
+        .add(Role::Key, key(Action::Submit))
+        .add(Role::Muted, " review  ")
+        .add(Role::Key, key(Action::Back))
+        .add(Role::Muted, " leave")
+}
+
+/// The hint of the current field, and the keys of a choice.
+fn hint_line(model: &Model, form: &Form, label: usize) -> RichText {
+    let key = |action| model.options.keymap.key_within(KeyContext::Form, action);
+    let mut hint = RichText::new().pad_to(label);
+    if let Some(field) = form.fields.get(form.at) {
+        if let FieldValue::Choice { .. } = field.value {
+            let keys = format!(
+                "{} {}",
+                key(Action::PreviousChoice),
+                key(Action::NextChoice)
+            );
+            hint = hint.add(Role::Key, keys).add(Role::Muted, " choose  ");
+        }
+        hint = hint.add(Role::Muted, &field.hint);
+    }
+    hint
 }
 
 fn wrap_remark(of: &crate::ui::form::Remark, width: usize) -> Vec<RichText> {

@@ -62,7 +62,35 @@ fn status_line(model: &Model, room: usize) -> RichText {
     if model.read_only {
         parts.push(RichText::styled(Role::Badge, " read-only "));
     }
-    parts.push(match &world.link {
+    parts.push(link_part(model, room));
+    if let (Link::Live, Some(until)) = (&world.link, world.asked.until) {
+        let left = until.duration_since(model.now).as_secs().max(1);
+        parts.push(RichText::styled(
+            Role::Warn,
+            format!("{} throttled, again in {left} s", glyphs.warn),
+        ));
+    }
+    let mut contexts: Vec<(&String, &Link)> = world.contexts.iter().collect();
+    contexts.sort_by_key(|(name, link)| (link.stale_since().is_none(), *name));
+    for (name, link) in contexts {
+        parts.push(context_part(model, name, link));
+    }
+    if let Some(entry) = world
+        .groups
+        .values()
+        .find_map(|g| g.status.as_ref()?.addresses.first())
+    {
+        parts.push(RichText::styled(Role::Muted, "entry ").add(Role::Text, entry));
+    }
+    parts.extend(engine_part(model));
+    parts.extend(request_part(model));
+    join_parts(parts, room)
+}
+
+/// The connection to the cluster, with what to do when it is lost.
+fn link_part(model: &Model, room: usize) -> RichText {
+    let glyphs = &model.options.glyphs;
+    match &model.world.link {
         Link::Live => RichText::styled(Role::Ok, glyphs.full).add(Role::Muted, " live"),
         Link::Connecting => RichText::styled(Role::Busy, glyphs.spinner_frame(model.beat))
             .add(Role::Muted, " connecting"),
@@ -88,42 +116,30 @@ fn status_line(model: &Model, room: usize) -> RichText {
             let left = room.saturating_sub(tail.width() + 2).min(84);
             line.cut_to_width(left).join(tail)
         }
-    });
-    if let (Link::Live, Some(until)) = (&world.link, world.asked.until) {
-        let left = until.duration_since(model.now).as_secs().max(1);
-        parts.push(RichText::styled(
-            Role::Warn,
-            format!("{} throttled, again in {left} s", glyphs.warn),
-        ));
     }
-    let mut contexts: Vec<(&String, &Link)> = world.contexts.iter().collect();
-    contexts.sort_by_key(|(name, link)| (link.stale_since().is_none(), *name));
-    for (name, link) in contexts {
-        parts.push(match link {
-            Link::Live => {
-                RichText::styled(Role::Ok, glyphs.full).add(Role::Muted, format!(" {name}"))
-            }
-            Link::Connecting => RichText::styled(Role::Busy, glyphs.spinner_frame(model.beat))
-                .add(Role::Muted, format!(" {name}")),
-            Link::Stale { since, trouble, .. } => {
-                let words = format!(
-                    "{} {name} {} {}",
-                    glyphs.warn,
-                    trouble.badge_text(),
-                    format_age(model.now, *since)
-                );
-                RichText::styled(Role::Bad, words)
-            }
-        });
+}
+
+/// The connection to another context.
+fn context_part(model: &Model, name: &str, link: &Link) -> RichText {
+    let glyphs = &model.options.glyphs;
+    match link {
+        Link::Live => RichText::styled(Role::Ok, glyphs.full).add(Role::Muted, format!(" {name}")),
+        Link::Connecting => RichText::styled(Role::Busy, glyphs.spinner_frame(model.beat))
+            .add(Role::Muted, format!(" {name}")),
+        Link::Stale { since, trouble, .. } => {
+            let words = format!(
+                "{} {name} {} {}",
+                glyphs.warn,
+                trouble.badge_text(),
+                format_age(model.now, *since)
+            );
+            RichText::styled(Role::Bad, words)
+        }
     }
-    if let Some(entry) = world
-        .groups
-        .values()
-        .find_map(|g| g.status.as_ref()?.addresses.first())
-    {
-        parts.push(RichText::styled(Role::Muted, "entry ").add(Role::Text, entry));
-    }
-    match &world.engine {
+}
+
+fn engine_part(model: &Model) -> Option<RichText> {
+    match &model.world.engine {
         Some(engine) => {
             // Age since we saw the renewal; the engine's clock may differ from ours.
             let late =
@@ -135,25 +151,34 @@ fn status_line(model: &Model, room: usize) -> RichText {
             };
             // Format is `POD/PROCESS/RUN`; the pod is enough here.
             let place = engine.holder.split('/').next().unwrap_or_default();
-            parts.push(RichText::styled(role, word).add(Role::Text, place));
+            Some(RichText::styled(role, word).add(Role::Text, place))
         }
-        None if world.link == Link::Live => parts.push(RichText::styled(
-            Role::Warn,
-            format!("{} no engine", glyphs.warn),
-        )),
-        None => {}
-    }
-    if world.asked.total > 0 {
-        let asked = &world.asked;
-        let mut part = RichText::styled(
-            Role::Muted,
-            format!("api {} {}/min", asked.total, asked.minute),
-        );
-        if asked.throttled > 0 {
-            part.push(Role::Warn, format!(" 429 {}", asked.throttled));
+        None if model.world.link == Link::Live => {
+            let words = format!("{} no engine", model.options.glyphs.warn);
+            Some(RichText::styled(Role::Warn, words))
         }
-        parts.push(part);
+        None => None,
     }
+}
+
+/// How much is asked of the API server.
+fn request_part(model: &Model) -> Option<RichText> {
+    let asked = &model.world.asked;
+    if asked.total == 0 {
+        return None;
+    }
+    let mut part = RichText::styled(
+        Role::Muted,
+        format!("api {} {}/min", asked.total, asked.minute),
+    );
+    if asked.throttled > 0 {
+        part.push(Role::Warn, format!(" 429 {}", asked.throttled));
+    }
+    Some(part)
+}
+
+/// Joins as many parts as have room.
+fn join_parts(parts: Vec<RichText>, room: usize) -> RichText {
     let mut line = RichText::new();
     for part in parts {
         let gap = if line.is_empty() { 0 } else { 3 };

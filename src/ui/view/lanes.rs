@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 
 use super::{apps::pane_title, chain, labels};
 use crate::{
-    api::{Lane, LaneGroup, LaneMode, gateway_api::LANE_GATEWAY},
+    api::{Lane, LaneGroup, LaneGroupStatus, LaneMode, LaneSpec, gateway_api::LANE_GATEWAY},
     ui::{
         model::{Model, Pane},
         rule,
@@ -34,31 +34,7 @@ pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focu
         width: inner.width.saturating_sub(1),
         ..inner
     };
-    let mut used = 0u16;
-    if let Some((_, group)) = group {
-        canvas.draw_line(
-            text,
-            0,
-            &group_summary(model, group, usize::from(text.width)),
-        );
-        used = 1;
-        let problems = group
-            .status
-            .as_ref()
-            .map(|s| s.problems.as_slice())
-            .unwrap_or_default();
-        for problem in problems.iter().take(2).filter(|_| inner.height > 6) {
-            canvas.draw_line(
-                text,
-                used,
-                &RichText::styled(
-                    Role::Warn,
-                    format!("{} {problem}", model.options.glyphs.warn),
-                ),
-            );
-            used += 1;
-        }
-    }
+    let used = group.map_or(0, |(_, group)| draw_group(canvas, model, group, text));
     let body = Rect {
         y: inner.y + used.min(inner.height),
         height: inner.height.saturating_sub(used),
@@ -102,6 +78,33 @@ pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focu
     });
 }
 
+/// Draws a lane group and its problems; returns the number of lines.
+fn draw_group(canvas: &mut Canvas<'_>, model: &Model, group: &LaneGroup, text: Rect) -> u16 {
+    canvas.draw_line(
+        text,
+        0,
+        &group_summary(model, group, usize::from(text.width)),
+    );
+    let mut used = 1;
+    let problems = group
+        .status
+        .as_ref()
+        .map(|s| s.problems.as_slice())
+        .unwrap_or_default();
+    for problem in problems.iter().take(2).filter(|_| text.height > 6) {
+        canvas.draw_line(
+            text,
+            used,
+            &RichText::styled(
+                Role::Warn,
+                format!("{} {problem}", model.options.glyphs.warn),
+            ),
+        );
+        used += 1;
+    }
+    used
+}
+
 /// Width at which no lane's rule is cut.
 pub(super) fn needed_width(model: &Model) -> usize {
     let rows = model
@@ -127,13 +130,6 @@ pub(super) fn needed_height(model: &Model, width: u16) -> usize {
 fn group_summary(model: &Model, group: &LaneGroup, width: usize) -> RichText {
     let glyphs = &model.options.glyphs;
     let status = group.status.clone().unwrap_or_default();
-    let taken = status
-        .routes
-        .iter()
-        .filter(|r| r.accepted == Some(true))
-        .count();
-    let all = status.routes.len();
-    let refused = status.routes.iter().find(|r| r.accepted == Some(false));
     let mode = match group.spec.mode {
         LaneMode::Mesh => "mesh",
         LaneMode::Gateway => "gateway",
@@ -143,8 +139,40 @@ fn group_summary(model: &Model, group: &LaneGroup, width: usize) -> RichText {
     let place = RichText::styled(Role::Text, &group.spec.entry.gateway)
         .add(Role::Muted, format!(" {} ", glyphs.dot));
     let mode = RichText::styled(Role::Muted, format!("{mode} {} ", glyphs.dot));
+    let line = route_state(model, &status);
+    let mut parts = vec![(1, head), (0, place), (2, mode), (0, line)];
+    // Our own gateway controller is not named.
+    if let Some(controller) = status
+        .gateway
+        .and_then(|g| g.controller)
+        .filter(|c| c != LANE_GATEWAY)
+    {
+        parts.push((
+            4,
+            RichText::styled(Role::Muted, format!(" by {controller}")),
+        ));
+    }
+    if group.spec.client_may_tag {
+        parts.push((
+            3,
+            RichText::styled(Role::Muted, format!(" {} clients may tag", glyphs.dot)),
+        ));
+    }
+    join_by_rank(parts, width)
+}
+
+/// Whether the routes of a group are taken.
+fn route_state(model: &Model, status: &LaneGroupStatus) -> RichText {
+    let glyphs = &model.options.glyphs;
+    let taken = status
+        .routes
+        .iter()
+        .filter(|r| r.accepted == Some(true))
+        .count();
+    let all = status.routes.len();
+    let refused = status.routes.iter().find(|r| r.accepted == Some(false));
     let line = RichText::new();
-    let line = match (refused, taken == all && all > 0) {
+    match (refused, taken == all && all > 0) {
         (Some(route), _) => {
             let why = route.message.as_deref().unwrap_or("refused");
             line.add(
@@ -168,66 +196,13 @@ fn group_summary(model: &Model, group: &LaneGroup, width: usize) -> RichText {
                 format!("{} {taken} of {all} routes taken{why}", glyphs.warn),
             )
         }
-    };
-    let mut parts = vec![(1, head), (0, place), (2, mode), (0, line)];
-    // Our own gateway controller is not named.
-    if let Some(controller) = status
-        .gateway
-        .and_then(|g| g.controller)
-        .filter(|c| c != LANE_GATEWAY)
-    {
-        parts.push((
-            4,
-            RichText::styled(Role::Muted, format!(" by {controller}")),
-        ));
     }
-    if group.spec.client_may_tag {
-        parts.push((
-            3,
-            RichText::styled(Role::Muted, format!(" {} clients may tag", glyphs.dot)),
-        ));
-    }
-    join_by_rank(parts, width)
 }
 
 fn lane_rows(model: &Model, name: &str, lane: &Lane, each: usize, width: usize) -> Vec<RichText> {
     let glyphs = &model.options.glyphs;
     let spec = &lane.spec;
-    let (role, sign) = match (model.pending_about(name), spec.enabled) {
-        (Some(_), _) => (Role::Busy, glyphs.spinner_frame(model.beat)),
-        (None, true) => (Role::Lane, glyphs.full),
-        (None, false) => (Role::Muted, glyphs.empty),
-    };
-    let title = if spec.enabled {
-        Role::Title
-    } else {
-        Role::Muted
-    };
-    let mut first = vec![(
-        0,
-        RichText::styled(role, format!("{sign} ")).add(title, name),
-    )];
-    if spec.tag != name {
-        first.push((
-            1,
-            RichText::styled(Role::Muted, " tag ").add(Role::Lane, &spec.tag),
-        ));
-    }
-    if !spec.enabled {
-        first.push((0, RichText::styled(Role::Warn, " off")));
-    }
-    if spec.strict {
-        first.push((2, RichText::styled(Role::Accent, " strict")));
-    }
-    first.push((
-        3,
-        RichText::styled(Role::Muted, format!(" #{}", spec.priority)),
-    ));
-    first.push((
-        0,
-        RichText::styled(Role::Text, format!(" {}", rule::describe_rule(spec))),
-    ));
-    let mut lines = vec![join_by_rank(first, width)];
+    let mut lines = vec![lane_head(model, name, spec, width)];
 
     let status = lane.status.clone().unwrap_or_default();
     let mut apps = RichText::styled(Role::Text, "  ");
@@ -275,4 +250,44 @@ fn lane_rows(model: &Model, name: &str, lane: &Lane, each: usize, width: usize) 
         (None, why) => lines.push(apps.join(why.unwrap_or_default())),
     }
     lines
+}
+
+/// Name, tag and rule of a lane.
+fn lane_head(model: &Model, name: &str, spec: &LaneSpec, width: usize) -> RichText {
+    let glyphs = &model.options.glyphs;
+    let (role, sign) = match (model.pending_about(name), spec.enabled) {
+        (Some(_), _) => (Role::Busy, glyphs.spinner_frame(model.beat)),
+        (None, true) => (Role::Lane, glyphs.full),
+        (None, false) => (Role::Muted, glyphs.empty),
+    };
+    let title = if spec.enabled {
+        Role::Title
+    } else {
+        Role::Muted
+    };
+    let mut first = vec![(
+        0,
+        RichText::styled(role, format!("{sign} ")).add(title, name),
+    )];
+    if spec.tag != name {
+        first.push((
+            1,
+            RichText::styled(Role::Muted, " tag ").add(Role::Lane, &spec.tag),
+        ));
+    }
+    if !spec.enabled {
+        first.push((0, RichText::styled(Role::Warn, " off")));
+    }
+    if spec.strict {
+        first.push((2, RichText::styled(Role::Accent, " strict")));
+    }
+    first.push((
+        3,
+        RichText::styled(Role::Muted, format!(" #{}", spec.priority)),
+    ));
+    first.push((
+        0,
+        RichText::styled(Role::Text, format!(" {}", rule::describe_rule(spec))),
+    ));
+    join_by_rank(first, width)
 }

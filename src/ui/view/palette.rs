@@ -22,27 +22,9 @@ pub(super) fn draw_overlay(canvas: &mut Canvas<'_>, model: &Model, area: Rect, p
         .unwrap_or(0)
         .max(20);
     let rests = rows().map(|(_, rest)| columns(rest)).max().unwrap_or(0);
-    // Context names can be long.
-    let width = u16::try_from(heads + rests + 6)
-        .unwrap_or(u16::MAX)
-        .max(88)
-        .min(area.width.saturating_sub(4));
-    let height = area.height.min(18);
-    let area = Rect {
-        x: area.x + (area.width - width) / 2,
-        y: area.y,
-        width,
-        height,
-    };
-    let rest = if palette.left_out > 0 {
-        format!(", {} less alike", palette.left_out)
-    } else {
-        String::new()
-    };
-    let facts = RichText::styled(
-        Role::Muted,
-        format!("{} of {}{rest}", palette.found.len(), palette.all.len()),
-    );
+    let area = palette_area(area, heads + rests + 6);
+    let width = area.width;
+    let facts = count_line(palette);
     let inner = canvas.draw_modal(
         area,
         &RichText::styled(Role::Title, palette.title),
@@ -81,46 +63,15 @@ pub(super) fn draw_overlay(canvas: &mut Canvas<'_>, model: &Model, area: Rect, p
         .max(usize::from(width) / 2);
     let column = if places { heads.min(most) } else { 20 };
     if palette.found.is_empty() {
-        let place = Rect {
-            x: list.x + 1,
-            width: list.width.saturating_sub(2),
-            ..list
-        };
-        canvas.draw_line(place, 0, &RichText::styled(Role::Muted, &palette.none));
+        let line = RichText::styled(Role::Muted, &palette.none);
+        canvas.draw_line(inset_rect(list), 0, &line);
     }
     for (row, i) in palette.found.iter().enumerate().skip(top).take(room) {
         let Some((text, goal)) = palette.all.get(*i) else {
             continue;
         };
-        let (head, rest) = text.split_once("  ").unwrap_or((text, ""));
-        let role = if matches!(goal, PaletteItem::Act(_)) {
-            Role::Text
-        } else {
-            Role::Accent
-        };
-        let line = RichText::new().add_column(
-            role,
-            head,
-            if rest.is_empty() {
-                head.chars().count()
-            } else {
-                column
-            },
-        );
-        let line = line.add(Role::Text, "  ").add(Role::Muted, rest);
         let y = u16::try_from(row - top).unwrap_or(u16::MAX);
-        let place = Rect {
-            x: list.x + 1,
-            width: list.width.saturating_sub(2),
-            ..list
-        };
-        canvas.draw_line(place, y, &line);
-        if let PaletteItem::Act(action) = goal {
-            let key = model.options.keymap.key_anywhere(*action);
-            if line.width() + key.chars().count() + 2 < usize::from(place.width) {
-                canvas.draw_line_right(place, y, &RichText::styled(Role::Key, key));
-            }
-        }
+        draw_item(canvas, model, list, y, (text, goal), column);
         if row == palette.at {
             canvas.paint_area(
                 Rect {
@@ -133,4 +84,74 @@ pub(super) fn draw_overlay(canvas: &mut Canvas<'_>, model: &Model, area: Rect, p
         }
     }
     canvas.cursor = cursor;
+}
+
+/// As wide as its texts, because context names can be long.
+fn palette_area(area: Rect, text: usize) -> Rect {
+    let width = u16::try_from(text)
+        .unwrap_or(u16::MAX)
+        .max(88)
+        .min(area.width.saturating_sub(4));
+    Rect {
+        x: area.x + (area.width - width) / 2,
+        y: area.y,
+        width,
+        height: area.height.min(18),
+    }
+}
+
+/// How many items match.
+fn count_line(palette: &Palette) -> RichText {
+    let rest = if palette.left_out > 0 {
+        format!(", {} less alike", palette.left_out)
+    } else {
+        String::new()
+    };
+    RichText::styled(
+        Role::Muted,
+        format!("{} of {}{rest}", palette.found.len(), palette.all.len()),
+    )
+}
+
+fn inset_rect(list: Rect) -> Rect {
+    Rect {
+        x: list.x + 1,
+        width: list.width.saturating_sub(2),
+        ..list
+    }
+}
+
+/// Draws an item with its words in a column and its key at the end.
+fn draw_item(
+    canvas: &mut Canvas<'_>,
+    model: &Model,
+    list: Rect,
+    y: u16,
+    (text, goal): (&str, &PaletteItem),
+    column: usize,
+) {
+    let (head, rest) = text.split_once("  ").unwrap_or((text, ""));
+    let role = if matches!(goal, PaletteItem::Act(_)) {
+        Role::Text
+    } else {
+        Role::Accent
+    };
+    let line = RichText::new().add_column(
+        role,
+        head,
+        if rest.is_empty() {
+            head.chars().count()
+        } else {
+            column
+        },
+    );
+    let line = line.add(Role::Text, "  ").add(Role::Muted, rest);
+    let place = inset_rect(list);
+    canvas.draw_line(place, y, &line);
+    if let PaletteItem::Act(action) = goal {
+        let key = model.options.keymap.key_anywhere(*action);
+        if line.width() + key.chars().count() + 2 < usize::from(place.width) {
+            canvas.draw_line_right(place, y, &RichText::styled(Role::Key, key));
+        }
+    }
 }

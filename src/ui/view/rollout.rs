@@ -1,18 +1,22 @@
-//! The Rollout pane: one release by task and batch, old and new version, and history.
+//! The Rollout pane: one release by task and batch, old and new version, and history. Who must act, and
+//! how, is in `call`.
+
+mod call;
 
 use ratatui::layout::Rect;
 
+use self::call::call_to_action;
 use super::{apps::pane_title, labels, pair, task};
 use crate::{
-    api::{EnvironmentStatus, Release, ReleaseStatus, TaskKind, TaskPhase},
+    api::{EnvironmentStatus, Release, ReleaseStatus, TaskKind, TaskPhase, TaskStatus},
     ui::{
-        facts::{ReleaseState, release_state},
+        facts::release_state,
         glyph::Glyphs,
-        keymap::{Action, KeyContext},
+        keymap::Action,
         model::{Model, Pane},
         rights::missing_right,
         theme::Role,
-        widget::{Canvas, RichText, join_by_rank, wrap_to_lines},
+        widget::{Canvas, RichText, join_by_rank},
     },
 };
 
@@ -24,50 +28,13 @@ const HISTORY_LINES: usize = 3;
 
 pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
     let Some((name, release)) = model.selected_release() else {
-        let inner = canvas.draw_pane(
-            area,
-            &pane_title(model, Pane::Rollout),
-            &RichText::new(),
-            focused,
-        );
-        let inner = super::gap::draw_gap(canvas, model, inner, RESOURCES);
-        let app = model.app.as_deref().unwrap_or("this namespace");
-        canvas.draw_line(
-            inner,
-            0,
-            &RichText::styled(Role::Muted, format!(" no release of {app} yet")),
-        );
-        if !model.read_only && missing_right(model, Action::Start).is_none() {
-            let key = model.options.keymap.key_anywhere(Action::Start);
-            canvas.draw_line(
-                inner,
-                1,
-                &RichText::styled(Role::Key, format!(" {key}"))
-                    .add(Role::Muted, " in Apps starts one"),
-            );
-        }
+        draw_no_release(canvas, model, area, focused);
         return;
     };
     let now = release_state(release);
     let (role, sign) = labels::release_sign(&model.options.glyphs, model.beat, now);
     let facts = RichText::styled(role, format!("{sign} {}", now.state_label()));
-    let newest = model.options.keymap.key_anywhere(Action::Back);
-    let head = |name: &str| {
-        let head = pane_title(model, Pane::Rollout).add(Role::Accent, format!(" {name}"));
-        if model.is_release_pinned() {
-            head.add(Role::Warn, format!(" older, {newest} leaves it"))
-        } else {
-            head
-        }
-    };
-    // A long release name must not push out its state.
-    let whole = head(name);
-    let fits = crate::ui::widget::fits_frame(&whole, &facts, area.width);
-    let head = if fits {
-        whole
-    } else {
-        head(&short_release_name(model, name, &release.spec.app))
-    };
+    let head = release_title(model, name, release, &facts, area.width);
     let inner = canvas.draw_pane(area, &head, &facts, focused);
     let inner = super::gap::draw_gap(canvas, model, inner, RESOURCES);
     if inner.height == 0 {
@@ -122,19 +89,7 @@ pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focu
     for (i, (line, is_task)) in list.iter().enumerate().skip(first).take(room) {
         canvas.draw_line(text, row, line);
         if Some(i) == chosen && *is_task && focused {
-            canvas.paint_area(
-                Rect {
-                    y: body.y + row,
-                    height: 1,
-                    ..body
-                },
-                Role::Selected,
-            );
-            canvas.draw_line(
-                Rect { width: 1, ..body },
-                row,
-                &RichText::styled(Role::Focus, model.options.glyphs.cursor),
-            );
+            mark_row(canvas, model, body, row);
         }
         row += 1;
     }
@@ -155,6 +110,72 @@ pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focu
             },
         );
     }
+}
+
+fn draw_no_release(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
+    let inner = canvas.draw_pane(
+        area,
+        &pane_title(model, Pane::Rollout),
+        &RichText::new(),
+        focused,
+    );
+    let inner = super::gap::draw_gap(canvas, model, inner, RESOURCES);
+    let app = model.app.as_deref().unwrap_or("this namespace");
+    canvas.draw_line(
+        inner,
+        0,
+        &RichText::styled(Role::Muted, format!(" no release of {app} yet")),
+    );
+    if !model.read_only && missing_right(model, Action::Start).is_none() {
+        let key = model.options.keymap.key_anywhere(Action::Start);
+        canvas.draw_line(
+            inner,
+            1,
+            &RichText::styled(Role::Key, format!(" {key}")).add(Role::Muted, " in Apps starts one"),
+        );
+    }
+}
+
+/// The head of the pane. A long release name must not push out its state.
+fn release_title(
+    model: &Model,
+    name: &str,
+    release: &Release,
+    facts: &RichText,
+    width: u16,
+) -> RichText {
+    let newest = model.options.keymap.key_anywhere(Action::Back);
+    let head = |name: &str| {
+        let head = pane_title(model, Pane::Rollout).add(Role::Accent, format!(" {name}"));
+        if model.is_release_pinned() {
+            head.add(Role::Warn, format!(" older, {newest} leaves it"))
+        } else {
+            head
+        }
+    };
+    let whole = head(name);
+    if crate::ui::widget::fits_frame(&whole, facts, width) {
+        whole
+    } else {
+        head(&short_release_name(model, name, &release.spec.app))
+    }
+}
+
+/// Shows that the task in a row is selected.
+fn mark_row(canvas: &mut Canvas<'_>, model: &Model, body: Rect, row: u16) {
+    canvas.paint_area(
+        Rect {
+            y: body.y + row,
+            height: 1,
+            ..body
+        },
+        Role::Selected,
+    );
+    canvas.draw_line(
+        Rect { width: 1, ..body },
+        row,
+        &RichText::styled(Role::Focus, model.options.glyphs.cursor),
+    );
 }
 
 /// Release name with the App's short name: `A production-7`.
@@ -232,35 +253,54 @@ fn describe_release(
         .rfind(|t| t.kind == TaskKind::Deploy)
         .filter(|t| !t.new_images.is_empty());
     if let Some(task) = deploy {
-        for (image, new) in &task.new_images {
-            let old = task.old_images.get(image).map(String::as_str);
-            let line = image_change(glyphs, image, old.unwrap_or("nothing"), new, width);
-            let line = match (&task.old_version, &task.new_version) {
-                (Some(old), Some(new)) => {
-                    let versions =
-                        RichText::styled(Role::Muted, format!("   {old} {} {new}", glyphs.arrow));
-                    // Versions are shown whole or not at all.
-                    join_by_rank(vec![(0, line), (1, versions)], width)
-                }
-                _ => line,
-            };
-            lines.push(line);
-        }
+        lines.extend(changed_images(model, task, width));
     } else {
-        let goal = target_environment(model, release);
-        for (image, reference) in &status.images {
-            let old = goal.and_then(|e| e.images.get(image));
-            lines.push(
-                match old.filter(|old| labels::image_name(old) != labels::image_name(reference)) {
-                    Some(old) => image_change(glyphs, image, old, reference, width),
-                    None => RichText::styled(Role::Muted, format!("{image} "))
-                        .add(Role::Lane, labels::image_name(reference)),
-                },
-            );
-        }
+        lines.extend(built_images(model, release, status, width));
     }
     if roomy {
         lines.push(RichText::new());
+    }
+    lines
+}
+
+/// What a task replaces by what.
+fn changed_images(model: &Model, task: &TaskStatus, width: usize) -> Vec<RichText> {
+    let (glyphs, mut lines) = (&model.options.glyphs, vec![]);
+    for (image, new) in &task.new_images {
+        let old = task.old_images.get(image).map(String::as_str);
+        let line = image_change(glyphs, image, old.unwrap_or("nothing"), new, width);
+        let line = match (&task.old_version, &task.new_version) {
+            (Some(old), Some(new)) => {
+                let versions =
+                    RichText::styled(Role::Muted, format!("   {old} {} {new}", glyphs.arrow));
+                // Versions are shown whole or not at all.
+                join_by_rank(vec![(0, line), (1, versions)], width)
+            }
+            _ => line,
+        };
+        lines.push(line);
+    }
+    lines
+}
+
+/// The images of a release that deploys nothing yet.
+fn built_images(
+    model: &Model,
+    release: &Release,
+    status: &ReleaseStatus,
+    width: usize,
+) -> Vec<RichText> {
+    let (glyphs, mut lines) = (&model.options.glyphs, vec![]);
+    let goal = target_environment(model, release);
+    for (image, reference) in &status.images {
+        let old = goal.and_then(|e| e.images.get(image));
+        lines.push(
+            match old.filter(|old| labels::image_name(old) != labels::image_name(reference)) {
+                Some(old) => image_change(glyphs, image, old, reference, width),
+                None => RichText::styled(Role::Muted, format!("{image} "))
+                    .add(Role::Lane, labels::image_name(reference)),
+            },
+        );
     }
     lines
 }
@@ -329,122 +369,6 @@ fn task_lines(
         ));
     }
     (lines, chosen)
-}
-
-/// What the release waits for, and the keys to act.
-fn call_to_action(
-    model: &Model,
-    release: &Release,
-    now: ReleaseState<'_>,
-    width: usize,
-) -> Vec<RichText> {
-    let glyphs = &model.options.glyphs;
-    let name = release.metadata.name.as_deref().unwrap_or_default();
-    if let Some(pending) = model.pending_about(name) {
-        let line = RichText::styled(Role::Busy, glyphs.spinner_frame(model.beat))
-            .add(Role::Text, format!(" {}", pending.words));
-        return vec![line];
-    }
-    let keys = |actions: &[(Action, &str)]| {
-        let mut line = RichText::new();
-        // When the new version is worse, the keys are shown with that verdict.
-        let told = pair::has_keys(model, release);
-        for (action, word) in actions.iter().filter(|_| !model.read_only && !told) {
-            if let Some(why) = missing_right(model, *action) {
-                // Say it once: a missing right applies to the other keys too.
-                return line.add(Role::Muted, format!("  {word}: {why}"));
-            }
-            let key = model
-                .options
-                .keymap
-                .first_key(&[KeyContext::Release], *action)
-                .unwrap_or_default();
-            line = line
-                .add(Role::Key, format!("  {key}"))
-                .add(Role::Text, format!(" {word}"));
-        }
-        line
-    };
-    let message = release.status.as_ref().and_then(|s| s.message.clone());
-    let (role, words, keys) = match now {
-        ReleaseState::Approve(task) => (
-            Role::Warn,
-            task.message
-                .clone()
-                .unwrap_or_else(|| format!("{} waits for approval", task.name)),
-            keys(&[(Action::Approve, "approve"), (Action::Refuse, "refuse")]),
-        ),
-        ReleaseState::Batch(task, next) => (
-            Role::Warn,
-            task.message
-                .clone()
-                .unwrap_or_else(|| format!("batch {next} waits to be let through")),
-            keys(&[
-                (Action::Continue, "next batch"),
-                (Action::Abort, "roll back"),
-            ]),
-        ),
-        ReleaseState::Proceed(task) => (
-            Role::Warn,
-            task.message
-                .clone()
-                .unwrap_or_else(|| format!("{} waits", task.name)),
-            keys(&[(Action::Continue, "go on"), (Action::Abort, "roll back")]),
-        ),
-        ReleaseState::Held => (
-            Role::Warn,
-            message.unwrap_or_else(|| "paused".into()),
-            keys(&[(Action::Resume, "resume"), (Action::Abort, "roll back")]),
-        ),
-        ReleaseState::Failed(task) => (
-            Role::Bad,
-            task.and_then(|t| t.message.clone())
-                .or(message)
-                .unwrap_or_else(|| "a task failed".into()),
-            keys(&[
-                (Action::Retry, "retry"),
-                (Action::Skip, "skip"),
-                (Action::Abort, "roll back"),
-            ]),
-        ),
-        ReleaseState::Aborting => (
-            Role::Warn,
-            message.unwrap_or_else(|| "rolling back".into()),
-            RichText::new(),
-        ),
-        ReleaseState::Busy(Some(task)) if task.message.is_some() => (
-            Role::Busy,
-            task.message.clone().unwrap_or_default(),
-            RichText::new(),
-        ),
-        _ => match message {
-            Some(message) => (Role::Muted, message, RichText::new()),
-            None => return vec![],
-        },
-    };
-    let (_, sign) = super::labels::release_sign(glyphs, model.beat, now);
-    let mut lines: Vec<RichText> = wrap_to_lines(&words, width.saturating_sub(2), 3)
-        .into_iter()
-        .enumerate()
-        .map(|(i, line)| {
-            RichText::styled(
-                role,
-                if i == 0 {
-                    format!("{sign} ")
-                } else {
-                    "  ".into()
-                },
-            )
-            .add(role, line)
-        })
-        .collect();
-    if !keys.is_empty() {
-        match lines.last_mut() {
-            Some(last) if last.width() + keys.width() <= width => *last = last.clone().join(keys),
-            _ => lines.push(keys),
-        }
-    }
-    lines
 }
 
 fn draw_history(canvas: &mut Canvas<'_>, model: &Model, status: &ReleaseStatus, area: Rect) {

@@ -2,7 +2,7 @@
 
 use super::{chain, labels};
 use crate::{
-    api::{BatchPhase, HistoryEntry, Release, TaskKind, TaskPhase, TaskStatus},
+    api::{BatchPhase, BatchStatus, HistoryEntry, Release, TaskKind, TaskPhase, TaskStatus},
     ui::{
         facts::{self, ReplacementStrategy, count_versions, replacement_strategy},
         model::Model,
@@ -64,19 +64,36 @@ fn task_decisions<'a>(
 
 /// What a task does and its progress, in several lengths, the longest first.
 fn describe_progress(model: &Model, release: &Release, task: &TaskStatus) -> (Role, Vec<String>) {
-    let arrow = model.options.glyphs.arrow;
-    let environment = task.environment.as_deref().unwrap_or_default();
     let attempt = if task.attempt > 1 {
         format!(", attempt {}", task.attempt)
     } else {
         String::new()
     };
+
     let quiet = matches!(
         task.phase,
         TaskPhase::Pending | TaskPhase::Succeeded | TaskPhase::Skipped
     );
     let role = if quiet { Role::Muted } else { Role::Text };
-    let forms = match task.kind {
+    let forms = progress_forms(model, release, task);
+    let (role, message) = match (&task.message, task.phase) {
+        (Some(message), TaskPhase::Failed) => (Role::Bad, format!(": {message}")),
+        _ => (role, String::new()),
+    };
+    (
+        role,
+        forms
+            .into_iter()
+            .map(|form| format!("{form}{attempt}{message}"))
+            .collect(),
+    )
+}
+
+/// What a task does and how far it is, in several lengths, the longest first.
+fn progress_forms(model: &Model, release: &Release, task: &TaskStatus) -> Vec<String> {
+    let arrow = model.options.glyphs.arrow;
+    let environment = task.environment.as_deref().unwrap_or_default();
+    match task.kind {
         TaskKind::Deploy => {
             let done = task
                 .batches
@@ -125,18 +142,7 @@ fn describe_progress(model: &Model, release: &Release, task: &TaskStatus) -> (Ro
         }
         TaskKind::Proceed => vec!["go-ahead".into()],
         TaskKind::Unknown => vec!["of a kind that this graylane does not know".into()],
-    };
-    let (role, message) = match (&task.message, task.phase) {
-        (Some(message), TaskPhase::Failed) => (Role::Bad, format!(": {message}")),
-        _ => (role, String::new()),
-    };
-    (
-        role,
-        forms
-            .into_iter()
-            .map(|form| format!("{form}{attempt}{message}"))
-            .collect(),
-    )
+    }
 }
 
 /// One line per batch with its target, then the current pods.
@@ -173,41 +179,7 @@ pub(super) fn batch_lines(
     };
     let mut lines = vec![];
     for batch in &task.batches {
-        let old = total.saturating_sub(batch.target);
-        let (role, sign, word) = match batch.phase {
-            BatchPhase::Pending => (Role::Muted, glyphs.idle, ""),
-            // Only a running task has a spinner.
-            BatchPhase::Surging | BatchPhase::Retiring if task.phase != TaskPhase::Running => {
-                match task.phase {
-                    TaskPhase::Failed => (Role::Bad, glyphs.bad, "not done"),
-                    TaskPhase::Waiting | TaskPhase::Paused => (Role::Warn, glyphs.held, "held"),
-                    TaskPhase::Aborted => (Role::Muted, glyphs.gone, "rolled back"),
-                    _ => (Role::Muted, glyphs.gone, "left"),
-                }
-            }
-            BatchPhase::Surging => (Role::Busy, glyphs.spinner_frame(model.beat), coming),
-            BatchPhase::Retiring => (Role::Busy, glyphs.spinner_frame(model.beat), "old pods go"),
-            BatchPhase::Done => (Role::Ok, glyphs.ok, ""),
-        };
-        let line = RichText::styled(role, format!("  {sign} "))
-            .add(Role::Muted, format!("{:>2}  ", batch.number));
-        let line = line
-            .join(labels::pod_bar(glyphs, batch.target, 0, old, bar - 1))
-            .pad_to(9 + bar);
-        let counts = format!("{} new {} old", batch.target, old);
-        let ended = batch.finished_at.as_ref().or(task.finished_at.as_ref());
-        let spent = labels::format_elapsed(model, batch.started_at.as_ref(), ended);
-        let text = if batch.phase == BatchPhase::Pending {
-            Role::Muted
-        } else {
-            Role::Text
-        };
-        let line = line.add_column(text, counts, 14);
-        let room = width.saturating_sub(line.width() + 6);
-        lines.push(
-            line.add_column(role, word, room)
-                .add_right_column(Role::Muted, spent, 6),
-        );
+        lines.push(batch_line(model, task, batch, (total, bar, coming), width));
     }
     if let Some(gap) = model.world.find_gap(&["pods"]) {
         lines.push(RichText::styled(Role::Accent, "   now  ").add(Role::Warn, gap.describe_gap()));
@@ -233,6 +205,51 @@ pub(super) fn batch_lines(
         ));
     }
     lines
+}
+
+/// A batch with its sign, its target out of `total` as a bar, and how long it took; `coming` says how
+/// new pods come.
+fn batch_line(
+    model: &Model,
+    task: &TaskStatus,
+    batch: &BatchStatus,
+    (total, bar, coming): (u32, usize, &str),
+    width: usize,
+) -> RichText {
+    let glyphs = &model.options.glyphs;
+    let old = total.saturating_sub(batch.target);
+    let (role, sign, word) = match batch.phase {
+        BatchPhase::Pending => (Role::Muted, glyphs.idle, ""),
+        // Only a running task has a spinner.
+        BatchPhase::Surging | BatchPhase::Retiring if task.phase != TaskPhase::Running => {
+            match task.phase {
+                TaskPhase::Failed => (Role::Bad, glyphs.bad, "not done"),
+                TaskPhase::Waiting | TaskPhase::Paused => (Role::Warn, glyphs.held, "held"),
+                TaskPhase::Aborted => (Role::Muted, glyphs.gone, "rolled back"),
+                _ => (Role::Muted, glyphs.gone, "left"),
+            }
+        }
+        BatchPhase::Surging => (Role::Busy, glyphs.spinner_frame(model.beat), coming),
+        BatchPhase::Retiring => (Role::Busy, glyphs.spinner_frame(model.beat), "old pods go"),
+        BatchPhase::Done => (Role::Ok, glyphs.ok, ""),
+    };
+    let line = RichText::styled(role, format!("  {sign} "))
+        .add(Role::Muted, format!("{:>2}  ", batch.number));
+    let line = line
+        .join(labels::pod_bar(glyphs, batch.target, 0, old, bar - 1))
+        .pad_to(9 + bar);
+    let counts = format!("{} new {} old", batch.target, old);
+    let ended = batch.finished_at.as_ref().or(task.finished_at.as_ref());
+    let spent = labels::format_elapsed(model, batch.started_at.as_ref(), ended);
+    let text = if batch.phase == BatchPhase::Pending {
+        Role::Muted
+    } else {
+        Role::Text
+    };
+    let line = line.add_column(text, counts, 14);
+    let room = width.saturating_sub(line.width() + 6);
+    line.add_column(role, word, room)
+        .add_right_column(Role::Muted, spent, 6)
 }
 
 /// Everything about a task.

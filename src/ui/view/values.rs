@@ -34,22 +34,7 @@ pub(super) fn variable_lines(model: &Model, name: &str, environment: &str) -> Ve
                 .map(|v| crate::domain::text::display_width(&v.key))
                 .max()
                 .unwrap_or(0);
-            for value in &values {
-                let role = if value.from == Origin::Environment {
-                    Role::Muted
-                } else {
-                    Role::Accent
-                };
-                let mut line = RichText::new()
-                    .add_column(Role::Title, &value.key, most + 2)
-                    .add(Role::Text, variables::format_value(&value.value))
-                    .add(role, format!("  from {}", value.from));
-                if !value.over.is_empty() {
-                    let over: Vec<String> = value.over.iter().map(ToString::to_string).collect();
-                    line = line.add(Role::Muted, format!(", over {}", over.join(", ")));
-                }
-                lines.push(line);
-            }
+            lines.extend(values.iter().map(|value| value_line(value, most)));
             let last = variables::deployed_release(app, &environment.name)
                 .and_then(|r| world.releases.get(r));
             let pending =
@@ -89,6 +74,24 @@ pub(super) fn variable_lines(model: &Model, name: &str, environment: &str) -> Ve
         ));
     }
     lines
+}
+
+/// A value with where it is from, and what it takes precedence over.
+fn value_line(value: &variables::EffectiveValue, most: usize) -> RichText {
+    let role = if value.from == Origin::Environment {
+        Role::Muted
+    } else {
+        Role::Accent
+    };
+    let mut line = RichText::new()
+        .add_column(Role::Title, &value.key, most + 2)
+        .add(Role::Text, variables::format_value(&value.value))
+        .add(role, format!("  from {}", value.from));
+    if !value.over.is_empty() {
+        let over: Vec<String> = value.over.iter().map(ToString::to_string).collect();
+        line = line.add(Role::Muted, format!(", over {}", over.join(", ")));
+    }
+    line
 }
 
 fn reach_lines(model: &Model, name: &str, group: &VariableGroup) -> Vec<RichText> {
