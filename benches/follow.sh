@@ -1,35 +1,13 @@
 #!/bin/bash
-# CPU of a cockpit that follows the hops of a demo's requests: with the demo's own traffic (about 2 hops a second), and with
-# HOPS a second. Both are percents of one core over 20 seconds, of the cockpit's process alone; and its memory at the end.
+# CPU of a cockpit that follows the hops of a demo's requests: with the demo's own traffic, and with HOPS a
+# second. Both are percents of one core over 20 seconds, of the cockpit's process alone; and its memory at the end.
 #   benches/follow.sh [HOPS] [PROGRAM]     (500, target/release/graylane, which is built when not named)
 set -euo pipefail
 hops=${1:-500} program=${2:-}
-cd "$(dirname "$0")/.."
-if [ -z "$program" ]; then
-    cargo build -q --release
-    program=target/release/graylane
-fi
-program=$(realpath "$program")
-state=$(mktemp -d) demo= cockpit=
-end() {
-    [ -z "$cockpit" ] || kill "$cockpit" 2>/dev/null || true
-    [ -z "$demo" ] || kill "$demo" 2>/dev/null || true
-    wait 2>/dev/null || true
-    rm -rf "$state"
-}
-trap end EXIT
-trap 'exit 130' INT TERM
-export XDG_CONFIG_HOME=$state
-unset KUBECONFIG
-mkdir -m 700 "$state/s"
-mkfifo "$state/out"
-"$program" --state "$state/s" demo --headless >"$state/out" 2>"$state/err" & demo=$!
-exec 3<"$state/out"
-while read -r line <&3; do [ "$line" != ready ] || break; done
-[ "${line:-}" = ready ] || { cat "$state/err" >&2; exit 1; }
-cat <&3 >/dev/null &
-entry=$("$program" --state "$state/s" get lanegroups -o json | grep -oE '127\.[0-9.]+:[0-9]+' | head -1)
-# In a terminal of its own, whose output nobody needs; it tells its process.
+. "$(dirname "$0")/demo.sh"
+
+entry=$(graylane get lanegroups -o json | grep -oE '127\.[0-9.]+:[0-9]+' | head -1)
+# In a terminal of its own, whose output is dropped; the shell there writes the cockpit's process id.
 TERM=xterm-256color script -qfc "stty cols 120 rows 36; echo \$\$ >$state/pid; exec $program --state $state/s" /dev/null \
     >/dev/null </dev/null 2>&1 & cockpit=$!
 until [ -s "$state/pid" ]; do sleep 0.1; done

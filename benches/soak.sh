@@ -8,31 +8,7 @@
 #   benches/soak.sh [RELEASES] [STEP] [PROGRAM]     (1000, 25, target/release/graylane, which is built when not named)
 set -euo pipefail
 releases=${1:-1000} step=${2:-25} program=${3:-}
-cd "$(dirname "$0")/.."
-if [ -z "$program" ]; then
-    cargo build -q --release
-    program=target/release/graylane
-fi
-program=$(realpath "$program")
-state=$(mktemp -d) demo= cockpit=
-end() {
-    [ -z "$cockpit" ] || kill "$cockpit" 2>/dev/null || true
-    [ -z "$demo" ] || kill "$demo" 2>/dev/null || true
-    wait 2>/dev/null || true
-    rm -rf "$state"
-}
-trap end EXIT
-trap 'exit 130' INT TERM
-export XDG_CONFIG_HOME=$state
-unset KUBECONFIG
-graylane() { "$program" --state "$state/s" "$@"; }
-mkdir -m 700 "$state/s"
-mkfifo "$state/out"
-"$program" --state "$state/s" demo --headless >"$state/out" 2>"$state/err" & demo=$!
-exec 3<"$state/out"
-while read -r line <&3; do [ "$line" != ready ] || break; done
-[ "${line:-}" = ready ] || { cat "$state/err" >&2; exit 1; }
-cat <&3 >/dev/null &
+. "$(dirname "$0")/demo.sh"
 
 for n in 1 2 3 4 5; do cat <<APP
 apiVersion: graylane.dev/v1alpha1

@@ -50,10 +50,10 @@
 //! `Ctrl-Y` turns the question into an [`domain::intent::Intent`], a plain value, and the runner
 //! passes it to `cluster::perform`. That checks that nothing has changed since and creates an
 //! Approval object, bound to the objects that were shown. The engine's watch triggers a pass.
-//! `domain::workflow::decide` sees the approval and returns the next status and steps. The steps
-//! are patches, controllers replace pods, the watches build a new World, and the cockpit draws it.
-//! Any process may be killed in between: the next pass starts from the current state of the
-//! cluster.
+//! [`domain::workflow::decide_steps`] sees the approval and returns the next status and steps. The
+//! steps are patches, controllers replace pods, the watches build a new World, and the cockpit
+//! draws it. Any process may be killed in between: the next pass starts from the current state of
+//! the cluster.
 
 pub mod api;
 pub mod cli;
