@@ -8,7 +8,7 @@
 mod collector;
 mod gateways;
 mod jaeger;
-mod peers;
+pub mod peers;
 mod prometheus;
 mod rig;
 mod zipkin;

@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use crate::hops::peers::find_program;
 use crate::support::{
     demo::{Demo, command},
     load::Load,
@@ -56,16 +57,8 @@ const THROTTLE: &str = "500ms";
 const LAME_DUCK_MS: &str = "6000";
 
 fn traefik() -> Option<PathBuf> {
-    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers/bin/traefik");
-    let on_path = || {
-        std::env::split_paths(&std::env::var_os("PATH")?)
-            .map(|d| d.join("traefik"))
-            .find(|p| p.is_file())
-    };
     let named = std::env::var_os("TRAEFIK").map(PathBuf::from);
-    named
-        .or_else(|| built.is_file().then_some(built))
-        .or_else(on_path)
+    named.or_else(|| find_program("traefik"))
 }
 
 /// The demo's workspace, but: Traefik's class, services that call each other by the gateway between them.

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Traces that are asked for at least: some answers also hold traces of other tags.
-const LEAST_TRACES: usize = 200;
+const MIN_TRACES: usize = 200;
 
 /// One message of a streamed answer.
 #[derive(Deserialize)]
@@ -54,7 +54,7 @@ pub(super) async fn recent_traces(
         ));
     };
     let (start, end) = (since.to_string(), until.to_string());
-    let asked_for = most.max(LEAST_TRACES).to_string();
+    let asked_for = most.max(MIN_TRACES).to_string();
     let mut spans = vec![];
     for attributes in attribute_queries(&store.attributes, tag) {
         let parameters = [
