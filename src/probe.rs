@@ -4,15 +4,15 @@
 //! by the hops that gateways reported or, if nobody reports, by what the services return.
 
 mod compare;
+mod feed;
 mod outcome;
 mod send;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use http::HeaderName;
 use jiff::Timestamp;
-use tokio::sync::watch;
 
 use crate::{
     api::{LaneGroup, ProbeSpec},
@@ -28,6 +28,7 @@ use crate::{
 };
 
 pub use compare::{CompareError, ComparedAnswers, compare_pair};
+pub use feed::HopFeed;
 pub use outcome::{ProbeVerdict, Probed, ProbedHop};
 use send::{EntryConnection, ProbeSender};
 
@@ -35,10 +36,6 @@ use send::{EntryConnection, ProbeSender};
 const CONCURRENT_PROBES: usize = 8;
 /// Maximum number of requests of a probe.
 const MAX_PROBES: u32 = 1000;
-/// How long to wait for hops after the response.
-const HOP_TIMEOUT: Duration = Duration::from_secs(3);
-/// The same if no hop was ever seen: most likely there will be none.
-const FIRST_HOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How a probe reaches the entry.
 #[derive(Clone, Default)]
@@ -84,10 +81,10 @@ pub enum ProbeError {
 pub async fn send_probes(
     spec: &ProbeSpec,
     group: &str,
-    worlds: &watch::Receiver<World>,
+    feed: &HopFeed,
     via: &Via,
 ) -> Result<Vec<Probed>, ProbeError> {
-    let world = worlds.borrow().clone();
+    let world = feed.current_world();
     let found = world
         .groups
         .get(group)
@@ -112,20 +109,13 @@ pub async fn send_probes(
     let (sender, request, found) = (&sender, &request, &found);
     let own = &own;
     let one = async |_| {
-        let before = worlds.borrow().clone();
+        let before = feed.current_world();
         let answer = sender.send().await;
         let mut probed = Probed::from_answer(&spec.path, &answer);
-        let mut after = worlds.clone();
         if answer.reached {
-            let came = |w: &World| w.hops.iter().any(|h| h.trace == answer.trace && h.entry);
-            let patience = if before.hops_seen > 0 {
-                HOP_TIMEOUT
-            } else {
-                FIRST_HOP_TIMEOUT
-            };
-            let _ = tokio::time::timeout(patience, after.wait_for(came)).await;
+            feed.wait_for_hops(found, &answer.trace).await;
         }
-        let after = after.borrow().clone();
+        let after = feed.current_world();
         let told = build_chains(&answer, group, request, &before, &after);
         probed.judge(spec, found, told, &after, own.as_deref());
         probed

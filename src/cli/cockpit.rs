@@ -30,7 +30,7 @@ use crate::{
         text::Clean,
         world::{Link, World},
     },
-    probe::{self, Probed, Via},
+    probe::{self, HopFeed, Probed, Via},
     ui::{
         Answer, EffectHandler, Fault, IntentOutcome, Options, Query, effect::ProbeOutcome as Shown,
         options::RequestedOptions, terminal::run_cockpit,
@@ -196,13 +196,13 @@ struct ClusterEffects {
 impl EffectHandler for ClusterEffects {
     fn perform_intent(&self, intent: Intent) -> BoxFuture<'static, Result<IntentOutcome, Fault>> {
         if let Intent::Probe { group, probe } = intent {
-            let worlds = self.seat.worlds();
-            let via = self.seat.active_cluster().map(|here| self.via_entry(&here));
+            let here = self.seat.active_cluster();
+            let way = here.map(|here| (self.hop_feed(&here), self.via_entry(&here)));
             return async move {
-                let Some(via) = via else {
+                let Some((feed, via)) = way else {
                     return Err(not_connected());
                 };
-                let probed = probe::send_probes(&probe, &group, &worlds, &via)
+                let probed = probe::send_probes(&probe, &group, &feed, &via)
                     .await
                     .map_err(|e| Fault::new(&e.to_string()))?;
                 let right = probed.iter().filter(|p| p.is_ok()).count();
@@ -327,16 +327,20 @@ impl ClusterEffects {
         asked: Arc<ChainRequests>,
         here: &ActiveCluster,
     ) -> BoxStream<'static, Answer> {
-        let worlds = self.seat.worlds();
-        let via = self.via_entry(here);
+        let (feed, via) = (self.hop_feed(here), self.via_entry(here));
         let answer = async move {
             let ignored = Ignored::default();
-            match probe::compare_pair(&asked.pair, &asked.group, &worlds, &via, &ignored).await {
+            match probe::compare_pair(&asked.pair, &asked.group, &feed, &via, &ignored).await {
                 Ok(compared) => Answer::Compared(compared.report_lines()),
                 Err(why) => Answer::Failed(Fault::new(&format!("{NotCompared}: {why}"))),
             }
         };
         stream::once(answer).boxed()
+    }
+
+    /// Where the hops of probes are looked for.
+    fn hop_feed(&self, here: &ActiveCluster) -> HopFeed {
+        HopFeed::new(self.seat.worlds(), here.trace_fetcher())
     }
 
     /// How probes reach the entry.
@@ -382,6 +386,7 @@ fn to_ui_probe(probed: Probed) -> Shown {
     Shown {
         passed: probed.is_ok(),
         path: probed.path,
+        trace: probed.trace,
         status: probed.status,
         latency_ms: probed.latency_ms,
         lane: probed.lane,

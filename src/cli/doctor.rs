@@ -82,5 +82,5 @@ async fn check_tracing(global: &Global, group: &str) -> Result<Vec<doctor::Findi
         .map_or(Via::Entry, |way| way.into_via(&session.client));
     let shown = |world: &World| world.groups.contains_key(group);
     let live = world_watch::watch_world(&session, "it shows no such lane group", shown).await?;
-    Ok(trace::check_lane_group(&session.client, &live.worlds, group, &via).await)
+    Ok(trace::check_lane_group(&session.client, &live, group, &via).await)
 }

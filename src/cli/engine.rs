@@ -16,10 +16,16 @@ use super::{
 };
 use crate::{
     api::{ProbeHop, ProbeResult, ProbeSpec, SpanLog},
-    cluster::{self, agent::Agent, clusters::Clusters, install},
+    cluster::{
+        self,
+        agent::Agent,
+        clusters::Clusters,
+        install,
+        trace::{SpanInlet, TraceFetcher},
+    },
     domain::{text::Clean, workflow::ProbeFailure, world::World},
     engine::{self, HopReport, Options, Prober, Telemetry},
-    probe::{self, Probed, Via},
+    probe::{self, HopFeed, Probed, Via},
 };
 
 #[derive(Debug, Args)]
@@ -72,7 +78,9 @@ pub(super) async fn run_engine(global: &Global, args: EngineArgs) -> Result<()> 
         tracing::info!("http://{address} answers /healthz, /readyz and /metrics");
         tokio::spawn(serving);
     }
-    let worlds = cluster::watch::spawn(clusters.clone(), session.namespace.clone(), stop.clone());
+    let (worlds, inlet) =
+        cluster::watch::spawn_with_inlet(clusters.clone(), session.namespace.clone(), stop.clone());
+    let feed = new_feed(&clusters, worlds.clone(), inlet);
     let mut report = HopReport::default();
     let identity = engine::new_identity();
     if let Some(hops) = hops {
@@ -84,7 +92,7 @@ pub(super) async fn run_engine(global: &Global, args: EngineArgs) -> Result<()> 
             report = HopReport::writing_to(log, addresses.is_any());
             hops.relay_access_logs(&clusters, worlds.clone(), &identity, report.clone(), &stop);
         }
-        tokio::spawn(hops.track_cluster(worlds.clone(), stop.clone()));
+        tokio::spawn(hops.track_cluster(worlds, stop.clone()));
     }
     let told = EngineReporting {
         identity,
@@ -94,7 +102,7 @@ pub(super) async fn run_engine(global: &Global, args: EngineArgs) -> Result<()> 
     let acting = tokio::spawn(run_reconcilers(
         clusters,
         session.namespace,
-        worlds,
+        feed,
         told,
         stop.clone(),
     ));
@@ -107,13 +115,15 @@ pub(super) async fn run_engine(global: &Global, args: EngineArgs) -> Result<()> 
 /// Runs an engine with its own view of the cluster until `stop`.
 pub(super) async fn run_engine_until(client: Client, namespace: String, stop: CancellationToken) {
     let clusters = Clusters::from_client(client, Agent::Engine);
-    let worlds = cluster::watch::spawn(clusters.clone(), namespace.clone(), stop.clone());
+    let (worlds, inlet) =
+        cluster::watch::spawn_with_inlet(clusters.clone(), namespace.clone(), stop.clone());
+    let feed = new_feed(&clusters, worlds, inlet);
     let told = EngineReporting {
         identity: engine::new_identity(),
         telemetry: Telemetry::default(),
         hops: HopReport::default(),
     };
-    run_reconcilers(clusters, namespace, worlds, told, stop).await;
+    run_reconcilers(clusters, namespace, feed, told, stop).await;
 }
 
 /// The engine's identity and what it reports about itself.
@@ -126,7 +136,7 @@ struct EngineReporting {
 async fn run_reconcilers(
     clusters: Clusters,
     namespace: String,
-    worlds: watch::Receiver<World>,
+    feed: HopFeed,
     told: EngineReporting,
     stop: CancellationToken,
 ) {
@@ -138,7 +148,7 @@ async fn run_reconcilers(
             telemetry,
             hops,
         },
-    ) = (build_prober(worlds), told);
+    ) = (build_prober(feed), told);
     engine::run_engine(
         Options {
             client,
@@ -154,11 +164,19 @@ async fn run_reconcilers(
     .await;
 }
 
-fn build_prober(worlds: watch::Receiver<World>) -> Prober {
+/// Where the probes of workflows look for their hops.
+fn new_feed(clusters: &Clusters, worlds: watch::Receiver<World>, inlet: SpanInlet) -> HopFeed {
+    HopFeed::new(
+        worlds,
+        TraceFetcher::new(clusters.home_client().clone(), inlet),
+    )
+}
+
+fn build_prober(feed: HopFeed) -> Prober {
     Arc::new(move |group, spec| {
-        let worlds = worlds.clone();
+        let feed = feed.clone();
         async move {
-            let probed = probe::send_probes(&spec, &group, &worlds, &Via::Entry)
+            let probed = probe::send_probes(&spec, &group, &feed, &Via::Entry)
                 .await
                 .map_err(|e| ProbeFailure(Clean::from(e.to_string())))?;
             Ok(probed

@@ -131,7 +131,8 @@ impl ProbeTarget {
     }
 
     async fn send(&self, spec: &ProbeSpec) -> Result<Vec<Probed>> {
-        Ok(probe::send_probes(spec, &self.group, &self.live.worlds, &self.via).await?)
+        let feed = self.live.hop_feed();
+        Ok(probe::send_probes(spec, &self.group, &feed, &self.via).await?)
     }
 }
 

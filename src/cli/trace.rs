@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     api::{LaneGroup, Served},
-    cluster::{trace::SpanInlet, trace_stores::TraceStoreClient},
+    cluster::trace::SpanInlet,
     domain::{
         chain::{Chain, ChainStep},
         text,
@@ -103,7 +103,7 @@ pub(super) async fn trace_requests(global: &Global, args: TraceArgs) -> Result<(
         receive_spans(&live, grpc).await?;
     }
     if let Some(id) = &args.id {
-        fetch_from_stores(&session.client, &live, args.group.as_deref(), id).await?;
+        fetch_from_stores(&live, args.group.as_deref(), id).await?;
     }
     let spans = args.id.is_some() || args.otlp.is_some();
     let short = if spans {
@@ -147,34 +147,21 @@ pub(super) async fn trace_requests(global: &Global, args: TraceArgs) -> Result<(
 }
 
 /// Reads a trace from the stores and passes its spans to the join.
-async fn fetch_from_stores(
-    client: &kube::Client,
-    live: &WorldWatch,
-    group: Option<&str>,
-    id: &str,
-) -> Result<()> {
+async fn fetch_from_stores(live: &WorldWatch, group: Option<&str>, id: &str) -> Result<()> {
     let world = live.worlds.borrow().clone();
-    let mut asked = 0;
+    let fetcher = live.trace_fetcher();
+    let mut stores = 0;
     for (name, own) in world
         .groups
         .iter()
         .filter(|(name, _)| group.is_none_or(|g| g == **name))
     {
-        for source in &own.spec.hops {
-            let Some(store) = TraceStoreClient::from_source(source, own, client)
-                .wrap_err_with(|| format!("lane group {name}"))?
-            else {
-                continue;
-            };
-            asked += 1;
-            store
-                .fetch_trace(id)
-                .await?
-                .into_iter()
-                .for_each(|span| live.inlet.send(span));
-        }
+        let fetched = fetcher.fetch_once(own, id).await;
+        stores += fetched
+            .wrap_err_with(|| format!("lane group {name}"))?
+            .stores;
     }
-    if asked == 0 {
+    if stores == 0 {
         bail!(
             "no lane group names a store of traces (spec.hops: tempo, jaeger, zipkin or skyWalking)"
         );

@@ -3,13 +3,18 @@
 use std::time::Duration;
 
 use color_eyre::eyre::{Result, bail};
+use kube::Client;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::session::Session;
 use crate::{
-    cluster::{self, trace::SpanInlet},
+    cluster::{
+        self,
+        trace::{SpanInlet, TraceFetcher},
+    },
     domain::world::{Link, World},
+    probe::HopFeed,
 };
 
 /// Time limit for the first complete world.
@@ -21,7 +26,20 @@ pub(super) struct WorldWatch {
     /// Adds spans from other sources to the worlds.
     pub(super) inlet: SpanInlet,
     pub(super) stop: CancellationToken,
+    client: Client,
     _stop: DropGuard,
+}
+
+impl WorldWatch {
+    /// Where the hops of probes are looked for.
+    pub(super) fn hop_feed(&self) -> HopFeed {
+        HopFeed::new(self.worlds.clone(), self.trace_fetcher())
+    }
+
+    /// Asks the trace stores of lane groups; what they return appears in the worlds.
+    pub(super) fn trace_fetcher(&self) -> TraceFetcher {
+        TraceFetcher::new(self.client.clone(), self.inlet.clone())
+    }
 }
 
 /// Starts a watch and waits for the first complete world that `is_ready` accepts. `lacks` is the
@@ -58,6 +76,7 @@ pub(super) async fn watch_world(
         worlds,
         inlet,
         stop,
+        client: session.client.clone(),
         _stop: guard,
     })
 }

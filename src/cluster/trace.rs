@@ -2,6 +2,7 @@
 //! receive, gateways of others) and from trace stores. The world decides which of them are
 //! followed; the pods of each log are looked up regularly.
 
+mod fetch;
 mod follow;
 mod pods;
 mod store_poller;
@@ -38,6 +39,7 @@ use crate::{
         world::World,
     },
 };
+pub use fetch::{FetchedTrace, TraceFetcher};
 pub use follow::HopUpdate;
 use follow::{LineParser, PodLog, follow_pod_log};
 use pods::{LogPod, find_pods};

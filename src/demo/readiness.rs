@@ -27,7 +27,7 @@ pub async fn wait_until_serving(worlds: &watch::Receiver<World>, tell: impl Fn(S
 
 async fn wait_for_answer(worlds: &watch::Receiver<World>) {
     // An earlier request could only fail, and would be counted as a failure.
-    let mut ready = worlds.clone();
+    let (mut ready, feed) = (worlds.clone(), worlds.clone().into());
     let serves = |world: &World| {
         DEPLOY_ORDER
             .iter()
@@ -47,7 +47,7 @@ async fn wait_for_answer(worlds: &watch::Receiver<World>) {
         ..ProbeSpec::default()
     };
     loop {
-        match probe::send_probes(&probe, GROUP, worlds, &probe::Via::Entry).await {
+        match probe::send_probes(&probe, GROUP, &feed, &probe::Via::Entry).await {
             Ok(probed) if probed.iter().all(probe::Probed::is_ok) => return,
             Ok(probed) => {
                 tracing::debug!(problems = ?probed.iter().flat_map(|p| &p.problems).collect::<Vec<_>>(), "not yet")

@@ -224,6 +224,19 @@ pub fn logs_for_cockpit(world: &World, silent: &BTreeSet<HopLog>) -> BTreeSet<Ho
     logs
 }
 
+/// Whether the hops of a lane group are told by spans alone: by an OTLP receiver or trace stores,
+/// and by no gateway's log. They are known seconds after the request.
+pub fn are_hops_from_spans(home: &str, group: &LaneGroup) -> bool {
+    let own_gateway = group
+        .status
+        .as_ref()
+        .and_then(|s| s.gateway.as_ref())
+        .is_some_and(|g| g.controller.as_deref() == Some(LANE_GATEWAY));
+    let stores = group.spec.hops.iter().any(|h| h.access_log.is_none());
+    let span_log = group.status.as_ref().is_some_and(|s| s.span_log.is_some());
+    (stores || span_log) && !own_gateway && list_access_logs(home, group).is_empty()
+}
+
 /// Logs that an engine follows if it writes spans.
 pub fn logs_for_engine(namespace: &str, groups: &LaneGroups) -> BTreeSet<HopLog> {
     groups
@@ -347,6 +360,38 @@ mod tests {
             ["the engine in graylane-system"],
             "one stream for all cockpits"
         );
+    }
+
+    #[test]
+    fn hops_come_late_where_spans_alone_tell_them() {
+        let store = || HopSource {
+            tempo: Some(crate::api::TraceStore::default()),
+            ..HopSource::default()
+        };
+        let log = || HopSource {
+            access_log: Some(AccessLog::default()),
+            ..HopSource::default()
+        };
+        let span_log = || {
+            Some(SpanLog {
+                namespace: "graylane-system".into(),
+                match_labels: BTreeMap::new(),
+            })
+        };
+        let table = [
+            ("example.com/other", vec![store()], None, true),
+            ("example.com/other", vec![], span_log(), true),
+            ("example.com/other", vec![], None, false),
+            ("example.com/other", vec![store(), log()], span_log(), false),
+            ("traefik.io/gateway-controller", vec![], span_log(), false),
+            ("traefik.io/gateway-controller", vec![store()], None, true),
+            (LANE_GATEWAY, vec![store()], span_log(), false),
+        ];
+        for (controller, hops, span_log, late) in table {
+            let words = format!("{controller} {hops:?} {span_log:?}");
+            let group = group(controller, hops, span_log);
+            assert_eq!(are_hops_from_spans("demo", &group), late, "{words}");
+        }
     }
 
     #[test]

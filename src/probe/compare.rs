@@ -1,14 +1,11 @@
 //! Sends the same request to the baseline and to gray, and compares the answers.
 
-use tokio::sync::watch;
-
-use super::{ProbeError, Probed, Via, send_probes};
+use super::{HopFeed, ProbeError, Probed, Via, send_probes};
 use crate::{
     api::ProbeSpec,
     domain::{
         diff::{Answer, Comparison, Ignored, ReportLine, Sides, compare_answers, report_lines},
         lanes::RequestPair,
-        world::World,
     },
 };
 
@@ -54,12 +51,12 @@ pub enum CompareError {
 pub async fn compare_pair(
     pair: &RequestPair,
     group: &str,
-    worlds: &watch::Receiver<World>,
+    feed: &HopFeed,
     via: &Via,
     ignored: &Ignored,
 ) -> Result<ComparedAnswers, CompareError> {
     let send = async |spec: &ProbeSpec, side: &'static str| {
-        let probed = send_probes(spec, group, worlds, via).await?;
+        let probed = send_probes(spec, group, feed, via).await?;
         take_answer(probed, side)
     };
     let (base, old) = send(&pair.requests.base, "base").await?;

@@ -1,8 +1,9 @@
-use std::{collections::BTreeMap, net::SocketAddr, sync::Mutex};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Mutex, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
+    sync::watch,
 };
 
 use super::*;
@@ -111,7 +112,7 @@ async fn probed(answer: Vec<u8>, spec: &ProbeSpec) -> Probed {
     // No gateway reports hops here: the wait for them times out.
     tokio::time::timeout(
         Duration::from_secs(60),
-        send_probes(spec, "g", &worlds, &Via::Entry),
+        send_probes(spec, "g", &worlds.into(), &Via::Entry),
     )
     .await
     .unwrap()
@@ -318,7 +319,7 @@ async fn hops_tell_the_chain_and_every_request_has_its_own_trace() {
         }
         worlds
     });
-    let told = send_probes(&spec, "g", &receiver, &Via::Entry)
+    let told = send_probes(&spec, "g", &receiver.into(), &Via::Entry)
         .await
         .unwrap();
     reporter.await.unwrap();
@@ -349,7 +350,14 @@ async fn compared(answer: Vec<u8>, tag: &str) -> Result<ComparedAnswers, Compare
             gray: spec("/A/a?group=gray", &[]),
         },
     };
-    compare_pair(&pair, "g", &worlds, &Via::Entry, &diff::Ignored::default()).await
+    compare_pair(
+        &pair,
+        "g",
+        &worlds.into(),
+        &Via::Entry,
+        &diff::Ignored::default(),
+    )
+    .await
 }
 
 #[tokio::test]
@@ -384,7 +392,7 @@ fn trace(head: &str) -> String {
 async fn what_cannot_be_sent_is_said() {
     let (_keep, worlds) = watch::channel(world(""));
     let why = async |path: &str, group: &str| {
-        send_probes(&spec(path, &[]), group, &worlds, &Via::Entry)
+        send_probes(&spec(path, &[]), group, &worlds.clone().into(), &Via::Entry)
             .await
             .unwrap_err()
             .to_string()
@@ -401,13 +409,18 @@ async fn what_cannot_be_sent_is_said() {
     let refused = nobody.local_addr().unwrap();
     let (_keep, worlds) = watch::channel(world(&refused.to_string()));
     assert!(
-        send_probes(&spec("no path", &[]), "g", &worlds, &Via::Entry)
-            .await
-            .unwrap_err()
-            .to_string()
-            .contains("write a path")
+        send_probes(
+            &spec("no path", &[]),
+            "g",
+            &worlds.clone().into(),
+            &Via::Entry
+        )
+        .await
+        .unwrap_err()
+        .to_string()
+        .contains("write a path")
     );
-    let told = send_probes(&spec("/", &[]), "g", &worlds, &Via::Entry)
+    let told = send_probes(&spec("/", &[]), "g", &worlds.clone().into(), &Via::Entry)
         .await
         .unwrap()
         .remove(0);

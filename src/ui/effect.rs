@@ -164,6 +164,8 @@ pub struct IntentOutcome {
 pub struct ProbeOutcome {
     /// Path and query of the request.
     pub path: String,
+    /// Trace id; empty when nothing was sent.
+    pub trace: String,
     /// HTTP status; `None` when there was no answer.
     pub status: Option<u16>,
     /// Time until the response was complete, in milliseconds.

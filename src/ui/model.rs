@@ -35,7 +35,7 @@ mod text;
 pub use palette::{Palette, PaletteItem};
 pub use rows::matches_filter;
 pub(crate) use text::style_yaml_line;
-pub use text::{LogTarget, ProbeSlot, Source, Text};
+pub use text::{LogTarget, ProbeRun, ProbeSlot, ProbeTrace, Source, Text};
 
 /// All messages that reach the model. Nothing else changes it.
 #[derive(Clone, Debug)]

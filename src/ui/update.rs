@@ -18,6 +18,7 @@ mod diff;
 mod input;
 mod open;
 mod probe;
+mod traces;
 
 pub use act::is_available;
 pub use probe::suggest_probes;

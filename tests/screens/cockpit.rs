@@ -11,4 +11,5 @@ mod looks;
 mod properties;
 mod reasons;
 mod releases;
+mod traces;
 mod typing;

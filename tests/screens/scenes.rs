@@ -167,6 +167,7 @@ scenes! {
     text_notices Top noticed();
     text_probing Top after("p");
     text_probe Top probed();
+    text_probe_traces Top probe_traces();
     text_probe_failed Top probe_failed();
     text_comparing Top after("5vj<enter>d");
     text_comparison Top compared(true);
@@ -398,7 +399,7 @@ fn noticed() -> Model {
 }
 
 /// Both probes are back: the tagged one leaked.
-fn probed() -> Model {
+pub fn probed() -> Model {
     let mut model = leaking("");
     let tickets = tickets(&press(&mut model, "p"));
     let chain = |tagged: bool| {
@@ -409,6 +410,7 @@ fn probed() -> Model {
     };
     let probe = |tagged: bool| ProbeOutcome {
         path: if tagged { "/A/a?group=gray" } else { "/A/a" }.into(),
+        trace: chain(tagged).trace,
         status: Some(200),
         latency_ms: 13.4,
         lane: tagged.then(|| "gray".into()),
@@ -438,6 +440,13 @@ fn probed() -> Model {
             ),
         );
     }
+    model
+}
+
+/// The traces of both, in full.
+fn probe_traces() -> Model {
+    let mut model = probed();
+    press(&mut model, "<enter>");
     model
 }
 

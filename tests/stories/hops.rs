@@ -41,6 +41,14 @@ const BASE: [Served; 3] = [Served::Base; 3];
 const ALL: [(Option<&str>, [Served; 3]); 3] =
     [(Some("gray"), RIGHT), (Some("gray"), DROPPED), (None, BASE)];
 
+/// Stores are polled for traces of lanes only: a probe asks for its own, seconds after the answer.
+async fn check_untagged_probe(rig: &Rig) {
+    let probed = rig.until_probed("/a", 3).await;
+    assert_eq!(probed["verdict"], "ok", "{probed}");
+    let chain = probed["chain"].as_array().unwrap();
+    assert!(chain.iter().all(|hop| hop["served"] == "base"), "{probed}");
+}
+
 /// Each is as it was, and whoever dropped the tag is named.
 fn check(chains: &[Arc<Chain>]) {
     for chain in chains {
@@ -181,6 +189,7 @@ async fn a_jaeger_tells_traefiks_chains() {
     let chains = rig.until_seen(&ALL[..2], Timestamp::MIN).await;
     check(&chains);
     assert_eq!(rig.followed(), ["lane gateway", "jaeger"]);
+    check_untagged_probe(&rig).await;
 
     let named = TraceStore {
         url: Some(format!("http://{}", rig.store)),
@@ -219,6 +228,7 @@ async fn a_zipkin_tells_envoys_chains() {
     let chains = rig.until_seen(&ALL[..2], Timestamp::MIN).await;
     check(&chains);
     assert_eq!(rig.followed(), ["lane gateway", "zipkin"]);
+    check_untagged_probe(&rig).await;
 
     let url = format!("http://{}", rig.store);
     let named = TraceStore {

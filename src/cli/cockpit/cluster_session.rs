@@ -18,8 +18,7 @@ use crate::{
         clusters::Clusters,
         connect::{self, ClusterSource, ConnectError, Connected},
         error, rights,
-        trace::SpanInlet,
-        trace_stores::TraceStoreClient,
+        trace::{SpanInlet, TraceFetcher},
     },
     domain::{
         text::Clean,
@@ -54,23 +53,16 @@ pub(super) struct ActiveCluster {
 impl ActiveCluster {
     /// Reads a trace from the stores of a lane group and adds its spans to the worlds.
     pub(super) fn fetch_trace(&self, group: Arc<LaneGroup>, trace: String) {
-        let (inlet, client, stop) = (
-            self.inlet.clone(),
-            self.clusters.home_client().clone(),
-            self.stop.clone(),
-        );
-        let fetching = async move {
-            for source in &group.spec.hops {
-                let Ok(Some(store)) = TraceStoreClient::from_source(source, &group, &client) else {
-                    continue;
-                };
-                match store.fetch_trace(&trace).await {
-                    Ok(spans) => spans.into_iter().for_each(|span| inlet.send(span)),
-                    Err(why) => tracing::warn!(%trace, %why, "the rest of a trace is not seen"),
-                }
-            }
-        };
-        tokio::spawn(async move { stop.run_until_cancelled(fetching).await });
+        let (fetcher, stop) = (self.trace_fetcher(), self.stop.clone());
+        tokio::spawn(async move {
+            let fetching = fetcher.fetch_until_complete(&group, &trace);
+            stop.run_until_cancelled(fetching).await
+        });
+    }
+
+    /// Asks this cluster's trace stores; what they return appears in its worlds.
+    pub(super) fn trace_fetcher(&self) -> TraceFetcher {
+        TraceFetcher::new(self.clusters.home_client().clone(), self.inlet.clone())
     }
 
     /// The acting user, as the server knows it.

@@ -4,8 +4,9 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use kube::Client;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
+use super::super::world_watch::WorldWatch;
 use crate::{
     api::{LaneGroup, LogFormat, ProbeSpec, gateway_api::LANE_GATEWAY},
     cluster::{
@@ -31,11 +32,11 @@ const QUIET_TIMEOUT: Duration = Duration::from_secs(7);
 /// Checks a lane group: its sources of hops, then two requests.
 pub(super) async fn check_lane_group(
     client: &Client,
-    worlds: &watch::Receiver<World>,
+    live: &WorldWatch,
     group: &str,
     via: &Via,
 ) -> Vec<Finding> {
-    let world = worlds.borrow().clone();
+    let world = live.worlds.borrow().clone();
     let Some(found) = world.groups.get(group).cloned() else {
         return vec![new_finding(
             Level::Fail,
@@ -67,7 +68,7 @@ pub(super) async fn check_lane_group(
         .find_map(|lane| build_lane_request(&lane.spec, plain.clone()))
     {
         Some(tagged) => {
-            all.extend(check_request(worlds, &found, group, via, "tagged request", &tagged).await)
+            all.extend(check_request(live, &found, group, via, "tagged request", &tagged).await)
         }
         None => all.push(new_finding(
             Level::Warn,
@@ -76,7 +77,7 @@ pub(super) async fn check_lane_group(
             Some("enable one (graylane lane enable), then look again".into()),
         )),
     }
-    all.extend(check_request(worlds, &found, group, via, "untagged request", &plain).await);
+    all.extend(check_request(live, &found, group, via, "untagged request", &plain).await);
     all
 }
 
@@ -147,14 +148,15 @@ fn config_snippet(place: &str, lines: &str) -> String {
 
 /// Sends a request and reports which sources saw it.
 async fn check_request(
-    worlds: &watch::Receiver<World>,
+    live: &WorldWatch,
     group: &LaneGroup,
     name: &str,
     via: &Via,
     check: &str,
     spec: &ProbeSpec,
 ) -> Vec<Finding> {
-    let sent = match probe::send_probes(spec, name, worlds, via).await {
+    let until = Instant::now() + HOP_TIMEOUT;
+    let sent = match probe::send_probes(spec, name, &live.hop_feed(), via).await {
         Ok(probed) => probed.into_iter().next(),
         Err(why) => return vec![new_finding(Level::Fail, check, why.to_string(), None)],
     };
@@ -166,7 +168,7 @@ async fn check_request(
             None,
         )];
     };
-    let hops = collect_hops(worlds, &sent.trace, group.spec.apps.len()).await;
+    let hops = collect_hops(&live.worlds, &sent.trace, group.spec.apps.len(), until).await;
     let words = format!(
         "{} was answered with {}",
         spec.path,
@@ -178,7 +180,12 @@ async fn check_request(
 }
 
 /// The hops of a trace. Waits until every app has reported, or nothing more arrives.
-async fn collect_hops(worlds: &watch::Receiver<World>, trace: &str, apps: usize) -> Vec<Arc<Hop>> {
+async fn collect_hops(
+    worlds: &watch::Receiver<World>,
+    trace: &str,
+    apps: usize,
+    until: Instant,
+) -> Vec<Arc<Hop>> {
     let mut worlds = worlds.clone();
     let mut hops: Vec<Arc<Hop>> = vec![];
     let all_told = async {
@@ -200,7 +207,7 @@ async fn collect_hops(worlds: &watch::Receiver<World>, trace: &str, apps: usize)
             }
         }
     };
-    let _ = tokio::time::timeout(HOP_TIMEOUT, all_told).await;
+    let _ = tokio::time::timeout_at(until, all_told).await;
     hops
 }
 

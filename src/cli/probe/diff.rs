@@ -79,8 +79,8 @@ async fn send_and_compare(
         .map(|l| (**l).clone())
         .collect();
     let pair = build_request_pair(&place.group, &lanes, args.lane.as_deref(), plain)?;
-    let answers =
-        compare_pair(&pair, &place.group, &place.live.worlds, &place.via, ignored).await?;
+    let feed = place.live.hop_feed();
+    let answers = compare_pair(&pair, &place.group, &feed, &place.via, ignored).await?;
     Ok(Compared {
         lane: pair.lane,
         answers,

@@ -35,11 +35,53 @@ pub enum Source {
     Chain(Arc<Chain>),
     /// Events of these objects and of the objects that they own; computed when drawn.
     Events(Vec<ObjectKey>),
-    /// Probes sent together: id of the group, then label and result of each; computed when drawn.
-    Probe(u64, Vec<(String, ProbeSlot)>),
+    /// Probes sent together; computed when drawn.
+    Probe(ProbeRun),
+    /// The traces of probes, in full; computed when drawn.
+    ProbeTraces(Vec<ProbeTrace>),
     /// A request sent to the baseline and to gray: both requests, and the comparison of the answers
     /// once they are there; computed when drawn.
     Comparison(Arc<ChainRequests>, Vec<ReportLine>),
+}
+
+/// Probes that were sent together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProbeRun {
+    /// Identifies the run, so that its results find it.
+    pub id: u64,
+    /// Lane group whose entry was asked.
+    pub group: String,
+    /// Label and result of each.
+    pub slots: Vec<(String, ProbeSlot)>,
+}
+
+impl ProbeRun {
+    /// The traces of the requests that were sent, in their order.
+    pub fn traces(&self) -> Vec<ProbeTrace> {
+        let probes = self.slots.iter().flat_map(|(label, slot)| {
+            let probes = slot.iter().filter_map(|slot| slot.as_ref().ok()).flatten();
+            probes.map(move |probe| (label, probe))
+        });
+        probes
+            .filter(|(_, probe)| !probe.trace.is_empty())
+            .map(|(label, probe)| ProbeTrace {
+                label: label.clone(),
+                trace: probe.trace.clone(),
+                chains: probe.chains.clone(),
+            })
+            .collect()
+    }
+}
+
+/// The trace of one probe.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProbeTrace {
+    /// Label of the probe: `tagged`.
+    pub label: String,
+    /// Trace id.
+    pub trace: String,
+    /// Chains as the probe was judged by; shown until the world tells more.
+    pub chains: Vec<Chain>,
 }
 
 /// Which log to show.

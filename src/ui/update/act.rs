@@ -2,7 +2,7 @@
 
 use tui_input::Input;
 
-use super::{diff, input::set_filter, open, probe};
+use super::{diff, input::set_filter, open, probe, traces};
 use crate::domain::apps;
 use crate::ui::{
     effect::{Effect, Query},
@@ -54,6 +54,7 @@ pub(super) fn perform_action(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::Open => open::open_selected(model),
         Action::Probe => probe::send_both_probes(model),
         Action::Diff => diff::compare_answers(model),
+        Action::WholeTrace => traces::open_whole_trace(model),
         Action::Freeze => toggle_freeze(model),
         Action::OnlyWrong => {
             model.only_wrong = !model.only_wrong;
@@ -196,6 +197,7 @@ fn makes_sense(model: &Model, action: Action) -> bool {
         }
         Action::Probe | Action::ProbeForm => !model.world.groups.is_empty(),
         Action::Diff => diff::chosen_chain(model).is_some(),
+        Action::WholeTrace => traces::has_traces(model),
         Action::Down
         | Action::Up
         | Action::PageDown

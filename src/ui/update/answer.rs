@@ -54,7 +54,7 @@ fn handle_probe(
     outcome: Result<IntentOutcome, Fault>,
 ) -> Vec<Effect> {
     let open = model.overlays.iter_mut().find_map(|o| match o {
-        Overlay::Text(text) if matches!(text.source, Source::Probe(own, _) if own == id) => {
+        Overlay::Text(text) if matches!(text.source, Source::Probe(ref run) if run.id == id) => {
             Some(text)
         }
         _ => None,
@@ -83,16 +83,17 @@ fn handle_probe(
 }
 
 fn fill_probe_slot(text: &mut Text, label: &str, outcome: Result<IntentOutcome, Fault>) {
-    let Source::Probe(_, results) = &mut text.source else {
+    let Source::Probe(run) = &mut text.source else {
         return;
     };
-    if let Some((_, slot)) = results
+    if let Some((_, slot)) = run
+        .slots
         .iter_mut()
         .find(|(own, slot)| own == label && slot.is_none())
     {
         *slot = Some(outcome.map(|done| done.probes));
     }
-    text.loading = results.iter().any(|(_, slot)| slot.is_none());
+    text.loading = run.slots.iter().any(|(_, slot)| slot.is_none());
 }
 
 pub(super) fn handle_answer(model: &mut Model, ticket: Ticket, answer: Answer) {

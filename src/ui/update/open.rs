@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 
+use super::traces;
 use crate::{
-    domain::{apps, chain::Chain, world::ObjectKey},
+    domain::{apps, world::ObjectKey},
     ui::{
         effect::{Effect, ObjectRef, Query},
         keymap::{Action, KeyContext},
@@ -90,7 +91,7 @@ pub(super) fn open_selected(model: &mut Model) -> Vec<Effect> {
         }
         Pane::Trace => match model.selected_chain().cloned() {
             Some(chain) => {
-                let fetch = fetch_trace_effect(model, &chain);
+                let fetch = traces::fetch_chain(model, &chain);
                 let mut effects = push_text(
                     model,
                     Text::new(format!("Trace {}", chain.trace), Source::Chain(chain)),
@@ -101,23 +102,6 @@ pub(super) fn open_selected(model: &mut Model) -> Vec<Effect> {
             None => report_nothing(model, "there is no chain to open"),
         },
     }
-}
-
-/// Requests the rest of a chain's trace, when its lane group names a trace store.
-fn fetch_trace_effect(model: &Model, chain: &Chain) -> Option<Effect> {
-    let group = chain.group.clone()?;
-    let named = model
-        .world
-        .groups
-        .get(&group)?
-        .spec
-        .hops
-        .iter()
-        .any(|source| source.access_log.is_none());
-    (named && !chain.trace.is_empty()).then(|| Effect::FetchTrace {
-        group,
-        trace: chain.trace.clone(),
-    })
 }
 
 pub(super) fn open_logs(model: &mut Model) -> Vec<Effect> {

@@ -6,7 +6,7 @@ use crate::{
     ui::{
         effect::Effect,
         keymap::{Action, KeyContext},
-        model::{Level, Model, Overlay, Pending, Source, Text},
+        model::{Level, Model, Overlay, Pending, ProbeRun, Source, Text},
     },
 };
 
@@ -98,11 +98,15 @@ pub(super) fn send_custom_probe(model: &mut Model, intent: Intent) -> Vec<Effect
 
 fn send_probes(model: &mut Model, group: &str, sent: Vec<(String, ProbeSpec)>) -> Vec<Effect> {
     let id = model.next_ticket().0;
-    let labels = sent
-        .iter()
-        .map(|(label, _)| (label.clone(), None))
-        .collect();
-    let mut text = Text::new(format!("Probe of {group}"), Source::Probe(id, labels));
+    let run = ProbeRun {
+        id,
+        group: group.to_owned(),
+        slots: sent
+            .iter()
+            .map(|(label, _)| (label.clone(), None))
+            .collect(),
+    };
+    let mut text = Text::new(format!("Probe of {group}"), Source::Probe(run));
     text.loading = true;
     model.overlays.push(Overlay::Text(Box::new(text)));
     let mut effects = vec![];

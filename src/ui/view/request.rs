@@ -1,5 +1,7 @@
 //! Draws one request hop by hop: who answered, how, and where it went wrong.
 
+use std::sync::Arc;
+
 use super::{chain, labels};
 use crate::{
     api::Served,
@@ -9,11 +11,43 @@ use crate::{
     },
     ui::{
         facts,
-        model::Model,
+        model::{Model, ProbeTrace},
         theme::Role,
         widget::{RichText, wrap_words},
     },
 };
+
+/// The traces of probes, one below the other, with what is known of them by now.
+pub(super) fn trace_lines(model: &Model, traces: &[ProbeTrace]) -> Vec<RichText> {
+    let mut lines = vec![];
+    for ProbeTrace {
+        label,
+        trace,
+        chains,
+    } in traces
+    {
+        let head = RichText::styled(Role::Accent, label);
+        lines.push(head.add(Role::Muted, format!("  trace {trace}")));
+        let of_trace = |chain: &&Arc<Chain>| chain.trace == *trace;
+        let mut now = model.facts.chains.iter().filter(of_trace).peekable();
+        if now.peek().is_some() {
+            for chain in now {
+                lines.extend(request_lines(model, chain));
+                lines.push(RichText::new());
+            }
+        } else if chains.is_empty() {
+            let words = "no hop of it has been reported";
+            lines.extend([RichText::styled(Role::Muted, words), RichText::new()]);
+        } else {
+            for chain in chains {
+                lines.extend(request_lines(model, chain));
+                lines.push(RichText::new());
+            }
+        }
+    }
+    lines.pop();
+    lines
+}
 
 /// A chain in full, hop by hop.
 pub(super) fn request_lines(model: &Model, chain: &Chain) -> Vec<RichText> {

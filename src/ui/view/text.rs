@@ -80,7 +80,8 @@ pub(crate) fn text_lines(model: &Model, text: &Text) -> Vec<RichText> {
     let all: Vec<RichText> = match &text.source {
         Source::Help => help_lines(model),
         Source::Notices => notice_lines(model),
-        Source::Probe(_, results) => probe_lines(model, results),
+        Source::Probe(run) => probe_lines(model, &run.slots),
+        Source::ProbeTraces(traces) => request::trace_lines(model, traces),
         Source::Task(release, task) => task_lines(model, release, task),
         Source::Template(app, template) => values::template_lines(model, app, template),
         Source::Variables(app, environment) => values::variable_lines(model, app, environment),

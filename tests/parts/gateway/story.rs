@@ -152,7 +152,7 @@ async fn play(guilty: bool) -> (Probed, Probed) {
             expect,
             ..ProbeSpec::default()
         };
-        probe::send_probes(&spec, "demo", &receiver, &probe::Via::Entry)
+        probe::send_probes(&spec, "demo", &receiver.clone().into(), &probe::Via::Entry)
             .await
             .unwrap()
             .remove(0)

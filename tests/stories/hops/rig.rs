@@ -361,6 +361,18 @@ impl Rig {
         program::ok(command(self.state.path()), &all).await
     }
 
+    /// The result of a probe of that path, once its chain is as long as that. Spans may be later
+    /// than a probe waits, on a busy machine.
+    pub async fn until_probed(&self, path: &str, apps: usize) -> Value {
+        let args = ["--namespace", "demo", "probe", path, "-o", "json"];
+        let probed = async || {
+            let output = command(self.state.path()).args(args).output().await.ok()?;
+            let probed: Value = serde_json::from_slice(&output.stdout).ok()?;
+            (probed["chain"].as_array()?.len() == apps).then_some(probed)
+        };
+        program::until("a probe whose chain is told", probed).await
+    }
+
     /// What the pods with that container have printed last.
     pub fn printed(&self, container: &str) -> String {
         let folders = |dir: PathBuf| {
