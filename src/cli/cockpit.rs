@@ -331,7 +331,7 @@ impl ClusterEffects {
         let answer = async move {
             let ignored = Ignored::default();
             match probe::compare_pair(&asked.pair, &asked.group, &feed, &via, &ignored).await {
-                Ok(compared) => Answer::Compared(compared.report_lines()),
+                Ok(compared) => Answer::Compared(Box::new(compared.pair)),
                 Err(why) => Answer::Failed(Fault::new(&format!("{NotCompared}: {why}"))),
             }
         };

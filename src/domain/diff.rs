@@ -6,6 +6,7 @@
 mod body;
 mod excerpt;
 mod ignore;
+mod pair;
 mod path;
 mod report;
 
@@ -14,7 +15,8 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
 
-pub use ignore::{Ignored, IgnoredError};
+pub use ignore::{Ignored, IgnoredError, split_list};
+pub use pair::AnswerPair;
 pub use path::{JsonPath, JsonPathError};
 pub use report::{ReportLine, ReportLineKind, report_lines};
 

@@ -4,7 +4,7 @@ use super::{HopFeed, ProbeError, Probed, Via, send_probes};
 use crate::{
     api::ProbeSpec,
     domain::{
-        diff::{Answer, Comparison, Ignored, ReportLine, Sides, compare_answers, report_lines},
+        diff::{Answer, AnswerPair, Comparison, Ignored, ReportLine, Sides, report_lines},
         lanes::RequestPair,
     },
 };
@@ -16,6 +16,8 @@ pub struct ComparedAnswers {
     pub base: Probed,
     /// Answer of gray.
     pub gray: Probed,
+    /// The answers as received, and what is shown of each.
+    pub pair: AnswerPair,
     /// Where they differ.
     pub found: Comparison,
 }
@@ -68,8 +70,23 @@ pub async fn compare_pair(
             return Err(CompareError::OtherTag { side, tag });
         }
     }
-    let found = compare_answers(&old, &new, ignored);
-    Ok(ComparedAnswers { base, gray, found })
+    let pair = AnswerPair {
+        cells: Sides {
+            base: base.table_cells(),
+            gray: gray.table_cells(),
+        },
+        answers: Sides {
+            base: old,
+            gray: new,
+        },
+    };
+    let found = pair.compare(ignored);
+    Ok(ComparedAnswers {
+        base,
+        gray,
+        pair,
+        found,
+    })
 }
 
 /// The result of one request with its answer as it was received.
@@ -94,10 +111,6 @@ fn take_answer(probed: Vec<Probed>, side: &'static str) -> Result<(Probed, Answe
 impl ComparedAnswers {
     /// The comparison as lines for people.
     pub fn report_lines(&self) -> Vec<ReportLine> {
-        let cells = Sides {
-            base: self.base.table_cells(),
-            gray: self.gray.table_cells(),
-        };
-        report_lines(cells, &self.found)
+        report_lines(self.pair.cells.clone(), &self.found)
     }
 }

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     api::Served,
     domain::{
-        chain::Chain, diff::ReportLine, intent::Intent, lanes::ChainRequests, text::Clean,
+        chain::Chain, diff::AnswerPair, intent::Intent, lanes::ChainRequests, text::Clean,
         world::ObjectKey,
     },
 };
@@ -119,8 +119,8 @@ pub enum Answer {
     Lines(Vec<Clean>),
     /// The clusters to choose from.
     Choices(Vec<ClusterChoice>),
-    /// Both answers, compared.
-    Compared(Vec<ReportLine>),
+    /// Both answers, to be compared.
+    Compared(Box<AnswerPair>),
     /// The answer is complete.
     End,
     /// The object cannot be read, or no longer.

@@ -50,6 +50,8 @@ pub enum FormKind {
     },
     /// Sends a custom probe.
     Probe,
+    /// Names what may differ in comparisons.
+    Ignore,
     /// Locks an environment.
     Lock {
         /// Name of the App.
@@ -57,6 +59,17 @@ pub enum FormKind {
         /// Name of the environment.
         environment: String,
     },
+}
+
+impl FormKind {
+    /// What submitting the form does, in one word: most forms lead to a question.
+    pub const fn submit_word(&self) -> &'static str {
+        match self {
+            Self::Probe => "send",
+            Self::Ignore => "apply",
+            Self::Start { .. } | Self::Apps | Self::Lane { .. } | Self::Lock { .. } => "review",
+        }
+    }
 }
 
 /// One field of a form.

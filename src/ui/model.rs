@@ -35,7 +35,7 @@ mod text;
 pub use palette::{Palette, PaletteItem};
 pub use rows::matches_filter;
 pub(crate) use text::style_yaml_line;
-pub use text::{LogTarget, ProbeRun, ProbeSlot, ProbeTrace, Source, Text};
+pub use text::{AnswerComparison, LogTarget, ProbeRun, ProbeSlot, ProbeTrace, Source, Text};
 
 /// All messages that reach the model. Nothing else changes it.
 #[derive(Clone, Debug)]
@@ -209,6 +209,8 @@ pub struct Model {
     pub lane: Option<String>,
     /// Id of the selected chain; `None` is always the newest.
     pub chain: Option<String>,
+    /// What is left out of comparisons, as it is typed: `$.time; cache-control`.
+    pub ignored: String,
     /// Show single requests instead of groups.
     pub each: bool,
     /// Key of the selected group; `None` is always the most urgent one.
@@ -259,6 +261,7 @@ impl Model {
             task: None,
             lane: None,
             chain: None,
+            ignored: String::new(),
             each: false,
             group: None,
             inside: None,
@@ -488,6 +491,7 @@ impl Model {
         (fresh.size, fresh.pane, fresh.zoom, fresh.beat) =
             (self.size, self.pane, self.zoom, self.beat);
         (fresh.read_only, fresh.each, fresh.next) = (self.read_only, self.each, self.next);
+        fresh.ignored.clone_from(&self.ignored);
         fresh.notices = std::mem::take(&mut self.notices);
         fresh.pending = std::mem::take(&mut self.pending);
         for pending in fresh.pending.values_mut() {

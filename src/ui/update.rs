@@ -21,6 +21,7 @@ mod probe;
 mod traces;
 
 pub use act::is_available;
+pub use diff::count_differences;
 pub use probe::suggest_probes;
 
 /// Applies a message and returns the effects.

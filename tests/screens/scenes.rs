@@ -172,6 +172,9 @@ scenes! {
     text_comparing Top after("5vj<enter>d");
     text_comparison Top compared(true);
     text_comparison_equal Top compared(false);
+    text_comparison_left_out Top left_out("<enter>");
+    form_leave_out Top left_out("");
+    form_leave_out_wrong Top left_out(" ; $.items[");
     text_comparison_failed Top not_compared();
     text_comparison_header Top after_in(worlds::header_lane(), "5vd");
     not_compared_post Panes after_in(worlds::posted(), "5vd");
@@ -450,8 +453,15 @@ fn probe_traces() -> Model {
     model
 }
 
+/// What may differ is named, and these keys follow.
+fn left_out(keys: &str) -> Model {
+    let mut model = compared(true);
+    press(&mut model, &format!("i$.price; cache-control{keys}"));
+    model
+}
+
 /// A chain's request was answered again, by gray otherwise or not.
-fn compared(otherwise: bool) -> Model {
+pub fn compared(otherwise: bool) -> Model {
     let mut model = after("5v");
     let ticket = tickets(&press(&mut model, "d"))[0];
     let answer = |body: &str| diff::Answer {
@@ -480,9 +490,17 @@ fn compared(otherwise: bool) -> Model {
             "spring-cloud-a=gray[127.64.16.10] -> spring-cloud-b=base[127.64.16.34]",
         ),
     };
-    let found = diff::compare_answers(&old, &new, &diff::Ignored::default());
-    let report = diff::report_lines(cells, &found);
-    update(&mut model, Msg::Answer(ticket, Answer::Compared(report)));
+    let pair = diff::AnswerPair {
+        cells,
+        answers: diff::Sides {
+            base: old,
+            gray: new,
+        },
+    };
+    update(
+        &mut model,
+        Msg::Answer(ticket, Answer::Compared(Box::new(pair))),
+    );
     update(&mut model, Msg::Answer(ticket, Answer::End));
     model
 }

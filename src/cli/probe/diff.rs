@@ -90,7 +90,9 @@ async fn send_and_compare(
 impl Compared {
     fn format_result(&self, format: Format) -> Result<String> {
         let Self { lane, answers } = self;
-        let ComparedAnswers { base, gray, found } = answers;
+        let ComparedAnswers {
+            base, gray, found, ..
+        } = answers;
         let equal = found.is_equal();
         let (differences, left_out, partial) =
             (found.differences.as_slice(), found.left_out, found.partial);

@@ -22,6 +22,13 @@ pub enum IgnoredError {
     Name(String),
 }
 
+/// The entries of a list with `;` between them.
+pub fn split_list(text: &str) -> impl Iterator<Item = &str> {
+    text.split(';')
+        .map(str::trim)
+        .filter(|entry| !entry.is_empty())
+}
+
 impl Ignored {
     /// Parses user input: a text that starts with `$` is a JSON path, any other is a header name.
     pub fn parse<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> Result<Self, IgnoredError> {
@@ -40,6 +47,11 @@ impl Ignored {
                 .push(header.ok_or_else(|| IgnoredError::Name(text.chars().take(100).collect()))?);
         }
         Ok(ignored)
+    }
+
+    /// Parses a list as it is typed into one line, with `;` between the entries.
+    pub fn parse_list(text: &str) -> Result<Self, IgnoredError> {
+        Self::parse(split_list(text))
     }
 
     pub(super) fn has_header(&self, header: Header) -> bool {

@@ -275,6 +275,26 @@ pub fn probe_form(model: &Model) -> Result<Form, String> {
     Ok(form)
 }
 
+/// Asks what may differ in comparisons.
+pub fn ignore_form(model: &Model) -> Form {
+    let fields = vec![FormField::text(
+        "list",
+        "leave out",
+        &model.ignored,
+        "paths in a JSON body, or headers: $.time; $.items[*].id; cache-control",
+    )];
+    let mut form = Form {
+        kind: FormKind::Ignore,
+        title: "What may differ".into(),
+        fields,
+        at: 0,
+        remarks: vec![],
+        tried: false,
+    };
+    check_form(model, &mut form);
+    form
+}
+
 /// Asks for the reason of a lock.
 pub fn lock_form(model: &Model) -> Result<Form, String> {
     let app = model.app.clone().ok_or("no app is selected")?;

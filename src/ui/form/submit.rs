@@ -6,6 +6,7 @@ use super::{Form, FormKind, Remark, chosen_images, lane};
 use crate::{
     api::{EnvironmentLock, LaneSpec, ProbeSpec, Task},
     domain::{
+        diff::Ignored,
         intent::Intent,
         lanes::{self, EntryOutcome, LaneChoice, Severity},
         request,
@@ -14,6 +15,7 @@ use crate::{
         model::Model,
         question::{self, Question, set_lane},
         rule,
+        update::count_differences,
     },
 };
 
@@ -23,6 +25,8 @@ pub enum Submitted {
     Ask(Box<Question>),
     /// Nothing changes in the cluster, so send it now.
     Send(Box<Intent>),
+    /// Leave these out of comparisons.
+    Ignore(String),
 }
 
 /// Validates the form and previews the change.
@@ -39,11 +43,24 @@ pub fn check_form(model: &Model, form: &mut Form) {
             form.remarks
                 .extend(describe_lane_choice(model, form, &group).map(Remark::Fact));
         }
+        FormKind::Ignore => check_ignored(model, form),
         FormKind::Lock { .. } => {
             if form.get("reason").is_empty() {
                 form.remarks.push(Remark::Doubt(
                     "without a reason others can only guess".into(),
                 ));
+            }
+        }
+    }
+}
+
+fn check_ignored(model: &Model, form: &mut Form) {
+    match Ignored::parse_list(form.get("list")) {
+        Err(why) => form.remarks.push(Remark::Wrong(why.to_string())),
+        Ok(ignored) => {
+            if let Some((all, left)) = count_differences(model, &ignored) {
+                let words = format!("{left} of {all} differences are left");
+                form.remarks.push(Remark::Fact(words));
             }
         }
     }
@@ -277,6 +294,7 @@ pub fn submit_form(model: &Model, form: &mut Form) -> Result<Submitted, String> 
                 probe: read_probe(form).0,
             })));
         }
+        FormKind::Ignore => return Ok(Submitted::Ignore(form.get("list").to_owned())),
         FormKind::Lock { app, environment } => {
             let lock = EnvironmentLock {
                 by: model.world.acting_user().to_owned(),

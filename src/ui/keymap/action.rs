@@ -64,6 +64,7 @@ actions! {
     OnlyWrong "only-wrong" Safe "only wrong" "Show only chains that leak or fail";
     EveryRequest "every-request" Safe "each/groups" "Show every request by itself, or groups of them again";
     WholeTrace "whole-trace" Safe "whole trace" "Show a probe's traces in full, and ask the trace store for the rest of them";
+    LeaveOut "leave-out" Safe "leave out" "Name what may differ in comparisons: paths in a JSON body, headers";
     Diff "diff" Safe "diff" "Send a chain's request again, on gray and on base, and compare the answers";
     Open "open" Safe "open" "Open what is selected";
     Probe "probe" Safe "probe" "Send a tagged and an untagged request and compare their chains";

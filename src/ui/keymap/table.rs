@@ -66,6 +66,7 @@ const KEYS: &[(C, &str, A)] = &[
     (C::Text, "c", A::NextContainer),
     (C::Text, "p", A::PreviousRun),
     (C::Text, "d", A::Diff),
+    (C::Text, "i", A::LeaveOut),
     (C::Text, "enter", A::WholeTrace),
     (C::Text, "/", A::Filter),
     (C::Text, "y", A::Copy),

@@ -3,7 +3,12 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use crate::{
-    domain::{chain::Chain, diff::ReportLine, lanes::ChainRequests, world::ObjectKey},
+    domain::{
+        chain::Chain,
+        diff::{AnswerPair, Ignored, ReportLine},
+        lanes::ChainRequests,
+        world::ObjectKey,
+    },
     ui::{
         effect::{Fault, ObjectRef, ProbeOutcome, Ticket},
         theme::Role,
@@ -39,9 +44,38 @@ pub enum Source {
     Probe(ProbeRun),
     /// The traces of probes, in full; computed when drawn.
     ProbeTraces(Vec<ProbeTrace>),
-    /// A request sent to the baseline and to gray: both requests, and the comparison of the answers
-    /// once they are there; computed when drawn.
-    Comparison(Arc<ChainRequests>, Vec<ReportLine>),
+    /// A request sent to the baseline and to gray.
+    Comparison(Box<AnswerComparison>),
+}
+
+/// Both requests of a chain, and the comparison of the answers once they are there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AnswerComparison {
+    /// Both requests.
+    pub asked: Arc<ChainRequests>,
+    /// Both answers.
+    pub answers: Option<Box<AnswerPair>>,
+    /// The comparison as lines; empty without answers.
+    pub report: Vec<ReportLine>,
+}
+
+impl AnswerComparison {
+    /// Both requests, without answers.
+    pub const fn new(asked: Arc<ChainRequests>) -> Self {
+        Self {
+            asked,
+            answers: None,
+            report: vec![],
+        }
+    }
+
+    /// Compares the answers, except for what the list names. A list that cannot be read names
+    /// nothing.
+    pub fn compare_again(&mut self, ignored: &str) {
+        let ignored = Ignored::parse_list(ignored).unwrap_or_default();
+        let pair = self.answers.as_ref();
+        self.report = pair.map_or_else(Vec::new, |pair| pair.report_lines(&ignored));
+    }
 }
 
 /// Probes that were sent together.

@@ -54,6 +54,7 @@ pub(super) fn perform_action(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::Open => open::open_selected(model),
         Action::Probe => probe::send_both_probes(model),
         Action::Diff => diff::compare_answers(model),
+        Action::LeaveOut => diff::open_ignore_list(model),
         Action::WholeTrace => traces::open_whole_trace(model),
         Action::Freeze => toggle_freeze(model),
         Action::OnlyWrong => {
@@ -197,6 +198,7 @@ fn makes_sense(model: &Model, action: Action) -> bool {
         }
         Action::Probe | Action::ProbeForm => !model.world.groups.is_empty(),
         Action::Diff => diff::chosen_chain(model).is_some(),
+        Action::LeaveOut => diff::is_comparison_open(model),
         Action::WholeTrace => traces::has_traces(model),
         Action::Down
         | Action::Up
@@ -456,6 +458,7 @@ fn submit_open_form(model: &mut Model) -> Vec<Effect> {
             push_overlay(model, Overlay::Confirm(question))
         }
         Ok(Submitted::Send(intent)) => probe::send_custom_probe(model, *intent),
+        Ok(Submitted::Ignore(list)) => diff::leave_out(model, list),
         Err(why) => {
             model.overlays.push(Overlay::Form(open));
             report_refusal(model, why)

@@ -128,10 +128,11 @@ pub(super) fn handle_answer(model: &mut Model, ticket: Ticket, answer: Answer) {
             }));
         }
         Answer::Choices(_) => {}
-        Answer::Compared(report) => {
+        Answer::Compared(pair) => {
             text.loading = false;
-            if let Source::Comparison(_, shown) = &mut text.source {
-                *shown = report;
+            if let Source::Comparison(shown) = &mut text.source {
+                shown.answers = Some(pair);
+                shown.compare_again(&model.ignored);
             }
         }
         Answer::End => {

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use crate::{
-    domain::{chain::Chain, lanes::build_chain_requests},
+    domain::{chain::Chain, diff::Ignored, lanes::build_chain_requests},
     ui::{
         effect::{Effect, Query},
+        form::build::ignore_form,
         keymap::{Action, KeyContext},
-        model::{Level, Model, Overlay, Source, Text},
+        model::{AnswerComparison, Level, Model, Overlay, Source, Text},
     },
 };
 
@@ -48,8 +49,60 @@ pub(super) fn compare_answers(model: &mut Model) -> Vec<Effect> {
     };
     let ticket = model.next_ticket();
     let title = format!("Base and gray of {}", asked.pair.requests.base.path);
-    let mut text = Text::new(title, Source::Comparison(Arc::clone(&asked), vec![]));
+    let mut text = Text::new(
+        title,
+        Source::Comparison(Box::new(AnswerComparison::new(Arc::clone(&asked)))),
+    );
     (text.ticket, text.loading) = (Some(ticket), true);
     model.overlays.push(Overlay::Text(Box::new(text)));
     vec![Effect::Query(ticket, Query::Comparison(asked))]
+}
+
+/// The comparison in the topmost text; a form may lie over it.
+fn open_comparison(model: &Model) -> Option<&AnswerComparison> {
+    model
+        .overlays
+        .iter()
+        .rev()
+        .find_map(|overlay| match overlay {
+            Overlay::Text(text) => match &text.source {
+                Source::Comparison(comparison) => Some(&**comparison),
+                _ => None,
+            },
+            _ => None,
+        })
+}
+
+/// Whether the open overlay is a comparison, of which something may be left out.
+pub(super) fn is_comparison_open(model: &Model) -> bool {
+    matches!(model.overlays.last(), Some(Overlay::Text(text)) if matches!(text.source, Source::Comparison(_)))
+}
+
+/// Opens the list of what is left out of comparisons.
+pub(super) fn open_ignore_list(model: &mut Model) -> Vec<Effect> {
+    if is_comparison_open(model) {
+        let form = ignore_form(model);
+        model.overlays.push(Overlay::Form(Box::new(form)));
+    }
+    vec![]
+}
+
+/// Leaves out of this and later comparisons what the list names.
+pub(super) fn leave_out(model: &mut Model, list: String) -> Vec<Effect> {
+    model.ignored = list;
+    for overlay in &mut model.overlays {
+        if let Overlay::Text(text) = overlay
+            && let Source::Comparison(comparison) = &mut text.source
+        {
+            comparison.compare_again(&model.ignored);
+        }
+    }
+    vec![]
+}
+
+/// Number of differences of the open comparison: all of them, and those that the list leaves.
+pub fn count_differences(model: &Model, ignored: &Ignored) -> Option<(usize, usize)> {
+    let pair = open_comparison(model)?.answers.as_ref()?;
+    let count = |ignored: &Ignored| pair.compare(ignored).count();
+    Some((count(&Ignored::default()), count(ignored)))
 }

@@ -4,11 +4,12 @@ use crate::{
     api::ProbeSpec,
     domain::{
         command_line::CommandLine,
-        diff::{ReportLine, ReportLineKind},
+        diff::{ReportLine, ReportLineKind, split_list},
         lanes::ChainRequests,
     },
     ui::{
-        model::{Model, Text},
+        keymap::{Action, KeyContext},
+        model::{AnswerComparison, Model, Text},
         theme::Role,
         widget::RichText,
     },
@@ -19,10 +20,10 @@ const SIDE_WIDTH: usize = 6;
 
 pub(super) fn comparison_lines(
     model: &Model,
-    asked: &ChainRequests,
-    report: &[ReportLine],
+    shown: &AnswerComparison,
     text: &Text,
 ) -> Vec<RichText> {
+    let (asked, report) = (&shown.asked, &shown.report);
     let requests = &asked.pair.requests;
     let mut lines = request_lines("base", &requests.base);
     lines.extend(request_lines("gray", &requests.gray));
@@ -44,13 +45,22 @@ pub(super) fn comparison_lines(
 /// The command that compares the same, and can leave out more.
 fn command_lines(model: &Model, asked: &ChainRequests) -> Vec<RichText> {
     let width = usize::from(model.size.0).saturating_sub(6);
-    let command = CommandLine::graylane("probe")
+    let mut command = CommandLine::graylane("probe")
         .arg(&asked.pair.requests.base.path)
         .fixed_args("--diff")
         .option("--group", &asked.group)
         .option("--lane", &asked.pair.lane);
-    let head = "The same without this screen; --ignore PATH leaves out what may differ";
-    let mut lines = vec![RichText::new(), RichText::styled(Role::Accent, head)];
+    for entry in split_list(&model.ignored) {
+        command = command.option("--ignore", entry);
+    }
+    let mut lines = vec![RichText::new()];
+    if !model.ignored.is_empty() {
+        let words = format!("  {}", model.ignored);
+        lines.push(RichText::styled(Role::Accent, "Left out").add(Role::Text, words));
+    }
+    let key = model.key_for(KeyContext::Text, Action::LeaveOut);
+    let head = format!("The same without this screen ({key} leaves out what may differ)");
+    lines.push(RichText::styled(Role::Accent, head));
     let parts = command.wrap_lines(width).into_iter();
     lines.extend(parts.map(|part| RichText::styled(Role::Muted, format!("  {part}"))));
     lines

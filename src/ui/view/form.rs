@@ -43,7 +43,7 @@ pub(super) fn draw_overlay(canvas: &mut Canvas<'_>, model: &Model, area: Rect, f
         Role::Focus
     };
     let title = RichText::styled(Role::Title, &form.title);
-    let foot = key_line(model);
+    let foot = key_line(model, form);
     let inner = canvas.draw_modal(area, &title, &RichText::new(), &foot, role);
     let body = Rect {
         x: inner.x + 1,
@@ -127,12 +127,12 @@ fn list_rows(form: &Form) -> Vec<(usize, Option<String>)> {
         .collect()
 }
 
-fn key_line(model: &Model) -> RichText {
+fn key_line(model: &Model, form: &Form) -> RichText {
     let key = |action| model.options.keymap.key_within(KeyContext::Form, action);
     RichText::styled(Role::Key, key(Action::NextField))
         .add(Role::Muted, " next  ")
         .add(Role::Key, key(Action::Submit))
-        .add(Role::Muted, " review  ")
+        .add(Role::Muted, format!(" {}  ", form.kind.submit_word()))
         .add(Role::Key, key(Action::Back))
         .add(Role::Muted, " leave")
 }

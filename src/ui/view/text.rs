@@ -91,9 +91,7 @@ pub(crate) fn text_lines(model: &Model, text: &Text) -> Vec<RichText> {
             request::request_lines(model, now.unwrap_or(chain))
         }
         Source::Events(own) => event_lines(model, own),
-        Source::Comparison(asked, report) => {
-            comparison::comparison_lines(model, asked, report, text)
-        }
+        Source::Comparison(shown) => comparison::comparison_lines(model, shown, text),
         Source::Logs(_) | Source::Yaml(_) => {
             return text
                 .lines

@@ -1,12 +1,7 @@
 //! Gray and base compared by a key: what is sent, what comes of it, and when nothing is sent.
 
 use graylane::{
-    domain::{
-        diff::{ReportLine, ReportLineKind},
-        lanes::ChainRequests,
-        text::Clean,
-        world::World,
-    },
+    domain::{diff, lanes::ChainRequests, text::Clean, world::World},
     ui::{
         Answer, Effect, Fault, Model, Msg, Query, Ticket, fixture,
         keymap::Action,
@@ -16,7 +11,7 @@ use graylane::{
 use std::sync::Arc;
 
 use crate::{
-    scenes::after,
+    scenes::{after, compared},
     screen::{draw, press},
     worlds,
 };
@@ -50,6 +45,14 @@ fn shown(model: &mut Model) -> String {
             .collect::<String>()
     };
     (0..36).map(row).collect::<Vec<_>>().join("\n")
+}
+
+fn pair(base: diff::Answer, gray: diff::Answer) -> Box<diff::AnswerPair> {
+    let answers = diff::Sides { base, gray };
+    Box::new(diff::AnswerPair {
+        answers,
+        ..diff::AnswerPair::default()
+    })
 }
 
 const BOTH: [&str; 2] = ["/A/a", "/A/a?group=gray"];
@@ -87,12 +90,13 @@ fn the_palette_compares_the_selected_request_from_any_pane() {
 fn the_comparison_is_shown_and_scrolled() {
     let mut model = after("5v");
     let (ticket, _) = asked(&press(&mut model, "d"));
-    let line = |n: usize| ReportLine {
-        kind: ReportLineKind::Difference,
-        text: format!("  $.items[{n}]: 1 -> 2"),
+    let answer = |number: u8| diff::Answer {
+        status: 200,
+        body: format!("{{\"items\": {:?}}}", [number; 100]).into(),
+        ..diff::Answer::default()
     };
-    let report: Vec<ReportLine> = (0..100).map(line).collect();
-    update(&mut model, Msg::Answer(ticket, Answer::Compared(report)));
+    let pair = pair(answer(1), answer(2));
+    update(&mut model, Msg::Answer(ticket, Answer::Compared(pair)));
     update(&mut model, Msg::Answer(ticket, Answer::End));
     let screen = shown(&mut model);
     assert!(screen.contains("$.items[0]: 1 -> 2"), "{screen}");
@@ -104,6 +108,59 @@ fn the_comparison_is_shown_and_scrolled() {
             && screen.contains("graylane probe /A/a --diff --group mse-demo --lane gray"),
         "{screen}"
     );
+}
+
+#[test]
+fn what_may_differ_is_left_out_of_this_comparison_and_of_later_ones() {
+    let mut model = compared(true);
+    assert!(is_available(&model, Action::LeaveOut));
+    let lines = |model: &mut Model| {
+        let screen = shown(model);
+        ["$.price", "$.items[1]", "$.kept", "cache-control: "].map(|place| {
+            let told = format!("  {place}");
+            screen
+                .lines()
+                .any(|line| line.contains(&told) && !line.contains("Left out"))
+        })
+    };
+    assert_eq!(lines(&mut model), [true; 4], "{}", shown(&mut model));
+    press(&mut model, "i$.price; Cache-Control");
+    assert!(shown(&mut model).contains("differences are left"));
+    assert_eq!(press(&mut model, "<enter>"), [], "nothing is sent again");
+    assert_eq!(
+        lines(&mut model),
+        [false, true, true, false],
+        "{}",
+        shown(&mut model)
+    );
+    let screen = shown(&mut model);
+    assert!(
+        screen.contains("--ignore '$.price' --ignore Cache-Control"),
+        "{screen}"
+    );
+    // A list that cannot be read is told, and changes nothing.
+    press(&mut model, "i; nonsense<enter>");
+    assert!(
+        shown(&mut model).contains("neither a JSON path"),
+        "{}",
+        shown(&mut model)
+    );
+    press(&mut model, "<esc>");
+    assert_eq!(lines(&mut model), [false, true, true, false]);
+    // Everything is shown again when the list is empty.
+    press(&mut model, "i<ctrl-u><enter>");
+    assert_eq!(lines(&mut model), [true; 4]);
+    // The next comparison leaves out the same.
+    press(&mut model, "i$<enter><esc>");
+    let (ticket, _) = asked(&press(&mut model, "d"));
+    let body = |text: &str| diff::Answer {
+        status: 200,
+        body: text.to_owned().into(),
+        ..diff::Answer::default()
+    };
+    let two = pair(body("{\"a\": 1}"), body("{\"a\": 2}"));
+    update(&mut model, Msg::Answer(ticket, Answer::Compared(two)));
+    assert!(shown(&mut model).contains("The answers are equal."));
 }
 
 #[test]
@@ -128,13 +185,7 @@ fn why_there_are_no_two_answers_is_told() {
 /// An answer that comes after its overlay was closed, or one of another kind, harms nothing.
 #[test]
 fn a_late_or_strange_answer_is_left() {
-    let report = || {
-        let line = ReportLine {
-            kind: ReportLineKind::Equal,
-            text: "The answers are equal.".into(),
-        };
-        Answer::Compared(vec![line])
-    };
+    let report = || Answer::Compared(pair(diff::Answer::default(), diff::Answer::default()));
     let mut model = after("5v");
     let (ticket, _) = asked(&press(&mut model, "d"));
     press(&mut model, "<esc>");

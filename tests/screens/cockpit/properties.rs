@@ -8,12 +8,7 @@ use crossterm::event::{
     Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEvent, MouseEventKind,
 };
 use graylane::{
-    domain::{
-        diff::{ReportLine, ReportLineKind},
-        intent::Intent,
-        text::Clean,
-        world::World,
-    },
+    domain::{diff, intent::Intent, text::Clean, world::World},
     ui::{
         Answer, Effect, Fault, IntentOutcome, Model, Msg, Options, Ticket, fixture,
         glyph::ASCII,
@@ -166,14 +161,21 @@ fn answer(kind: u8) -> Answer {
                 .collect(),
         ),
         3 => Answer::Lines(hostile::EVIL.map(|e| Clean::from(e.repeat(30))).into()),
-        _ => Answer::Compared(
-            hostile::EVIL
-                .map(|evil| ReportLine {
-                    kind: ReportLineKind::Difference,
-                    text: evil.repeat(30),
-                })
-                .into(),
-        ),
+        _ => {
+            let answer = |evil: &str| diff::Answer {
+                status: 200,
+                body: evil.repeat(30).into(),
+                ..diff::Answer::default()
+            };
+            let answers = diff::Sides {
+                base: answer(hostile::EVIL[0]),
+                gray: answer(&hostile::EVIL.concat()),
+            };
+            Answer::Compared(Box::new(diff::AnswerPair {
+                answers,
+                ..diff::AnswerPair::default()
+            }))
+        }
     }
 }
 
