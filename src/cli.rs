@@ -31,6 +31,7 @@ mod lock;
 mod logging;
 mod logs;
 mod malloc_arenas;
+mod man;
 mod namespace_ref;
 mod output;
 mod pocket;
@@ -192,6 +193,7 @@ async fn dispatch_command(cli: Cli) -> Result<()> {
         Some(Command::Unlock(args)) => lock::unlock_environment(&global, args).await,
         Some(Command::Logs(args)) => logs::print_logs(&global, args).await,
         Some(Command::Keys(args)) => keys::print_keys(&global, &args),
+        Some(Command::Man(args)) => man::write_pages(&args, Cli::command()),
         Some(Command::Completions(args)) => {
             completions::print_completions(&args, &mut Cli::command())
         }

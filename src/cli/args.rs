@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::{
     adopt, app, apply, completions, demo, doctor, engine, get, install, keys, lane, lock,
-    logging::LogOptions, logs, pocket, probe, release, release_intent, render, rescue, sample,
+    logging::LogOptions, logs, man, pocket, probe, release, release_intent, render, rescue, sample,
     signals, teardown, trace, variables, via::ViaArg,
 };
 use crate::ui::theme::Depth;
@@ -160,6 +160,8 @@ pub enum Command {
     Pocket(pocket::PocketArgs),
     /// Print the cockpit's keys
     Keys(keys::KeysArgs),
+    /// Print a manual page, or write those of all commands to a folder
+    Man(man::ManArgs),
     /// Print a completion script
     Completions(completions::CompletionsArgs),
 }
