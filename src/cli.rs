@@ -23,6 +23,7 @@ mod doctor;
 mod engine;
 mod get;
 mod hop_collector;
+mod init;
 mod install;
 mod intent_parser;
 mod keys;
@@ -164,6 +165,7 @@ async fn dispatch_command(cli: Cli) -> Result<()> {
         Some(Command::Demo(args)) => demo::run_demo(&global, args).await,
         Some(Command::Engine(args)) => engine::run_engine(&global, args).await,
         Some(Command::Doctor(args)) => doctor::check_cluster(&global, args).await,
+        Some(Command::Init(args)) => init::write_first_app(&global, args).await,
         Some(Command::Install(args)) => install::install(&global, args).await,
         Some(Command::Uninstall(args)) => install::uninstall(&global, args).await,
         Some(Command::Get(args)) => get::print_objects(&global, args).await,

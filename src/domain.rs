@@ -13,6 +13,7 @@ mod digest;
 pub mod hop;
 pub mod hop_logs;
 pub mod hop_settings;
+pub mod init;
 pub mod intent;
 pub mod join;
 pub mod lanes;

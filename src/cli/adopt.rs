@@ -6,7 +6,9 @@ mod claim;
 mod dry_run;
 mod find;
 
+pub(super) use claim::parse_kind_and_name;
 pub(super) use dry_run::unified_diff;
+pub(super) use find::find_workload;
 
 use std::{
     collections::BTreeMap,
@@ -86,7 +88,7 @@ pub(super) async fn adopt_workload(global: &Global, args: AdoptArgs) -> Result<(
     let app = args
         .app
         .clone()
-        .unwrap_or_else(|| app_name(name, &args.environment));
+        .unwrap_or_else(|| adopt::default_app_name(name, &args.environment));
     let apps: Api<App> = Api::namespaced(session.client.clone(), &session.namespace);
     let there = apps
         .get_opt(&app)
@@ -113,6 +115,7 @@ pub(super) async fn adopt_workload(global: &Global, args: AdoptArgs) -> Result<(
     )
     .await?;
     let mut adoption = adopt::adopt_workload(&found, &app, &args.environment)?;
+    adoption.notes.extend(adopt::note_other_services(&found));
     let mut object = App::new(&app, adoption.spec.clone());
     object.metadata.namespace = Some(session.namespace.clone());
     if args.add_gray {
@@ -283,7 +286,11 @@ fn with_gray(
 }
 
 /// Values that the environment's variable groups provide.
-fn resolve_group_values(app: &App, environment: &Environment, groups: &Groups) -> Result<Values> {
+pub(super) fn resolve_group_values(
+    app: &App,
+    environment: &Environment,
+    groups: &Groups,
+) -> Result<Values> {
     let found = shared_values(&app.name_any(), &app.spec, environment, |name| {
         groups.get(name)
     });
@@ -292,7 +299,7 @@ fn resolve_group_values(app: &App, environment: &Environment, groups: &Groups) -
 
 /// Images for rendering: those that run, else the default of the App, else a placeholder. Object
 /// names do not depend on images.
-fn images_of(app: &App, environment: &str) -> BTreeMap<String, String> {
+pub(super) fn images_of(app: &App, environment: &str) -> BTreeMap<String, String> {
     let known = app
         .status
         .as_ref()
@@ -414,14 +421,6 @@ fn confirm_adoption(args: &AdoptArgs, question: &str) -> Result<bool> {
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
-}
-
-fn app_name(deployment: &str, environment: &str) -> String {
-    let plain = deployment
-        .strip_suffix(environment)
-        .and_then(|p| p.strip_suffix('-'))
-        .filter(|p| !p.is_empty());
-    plain.unwrap_or(deployment).to_owned()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    adopt, app, apply, completions, demo, doctor, engine, get, install, keys, lane, lock,
+    adopt, app, apply, completions, demo, doctor, engine, get, init, install, keys, lane, lock,
     logging::LogOptions, logs, man, pocket, probe, release, release_intent, render, rescue, sample,
     signals, teardown, trace, variables, via::ViaArg,
 };
@@ -110,6 +110,9 @@ pub enum Command {
     Engine(engine::EngineArgs),
     /// Bring graylane into a cluster: resource definitions, roles, admission policies, the engine
     Install(install::InstallArgs),
+    /// Write a first App, with comments: of a Deployment that runs, a Helm chart, a Kustomize folder
+    /// or rendered YAML
+    Init(init::InitArgs),
     /// Check a cluster: version, rights, definitions, policies, gateways, the engine; each with
     /// what to do
     Doctor(doctor::DoctorArgs),

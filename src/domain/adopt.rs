@@ -247,16 +247,59 @@ fn collect_notes(found: &FoundWorkload) -> Vec<String> {
     {
         notes.push("strategy Recreate: a release is one batch, all pods at once".into());
     }
-    for service in &found.others {
-        let name = service
-            .pointer("/metadata/name")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        notes.push(format!(
-            "Service {name} selects its pods too; it stays as it is"
-        ));
-    }
     notes
+}
+
+/// Notes about other Services that select the pods of a running workload.
+pub fn note_other_services(found: &FoundWorkload) -> Vec<String> {
+    let names = found.others.iter().filter_map(|service| {
+        let name = service.pointer("/metadata/name")?.as_str()?;
+        Some(format!(
+            "Service {name} selects its pods too; it stays as it is"
+        ))
+    });
+    names.collect()
+}
+
+/// Name of an App for a Deployment: the Deployment's, without the environment at its end.
+pub fn default_app_name(deployment: &str, environment: &str) -> String {
+    let plain = deployment
+        .strip_suffix(environment)
+        .and_then(|p| p.strip_suffix('-'))
+        .filter(|p| !p.is_empty());
+    plain.unwrap_or(deployment).to_owned()
+}
+
+/// Manifest of an object that belongs to the baseline alone and is kept as it is, but for its
+/// namespace. A gray version in the same namespace shares it.
+pub fn baseline_manifest(object: &Value) -> Result<Manifest, AdoptionError> {
+    let mut bare = object.clone();
+    if let Some(map) = bare.as_object_mut() {
+        map.shift_remove("status");
+    }
+    let mut holes = placeholders::Placeholders::new(&[object]);
+    holes.template_namespace(&mut bare);
+    let word = |path: &str| object.pointer(path).and_then(Value::as_str);
+    let kind = word("/kind").unwrap_or_default().to_lowercase();
+    // What pods mount or run as must be there before them.
+    let first = [
+        "configmap",
+        "serviceaccount",
+        "persistentvolumeclaim",
+        "networkpolicy",
+    ];
+    Ok(Manifest {
+        name: format!("{kind}-{}.yaml", word("/metadata/name").unwrap_or_default()),
+        priority: if first.contains(&kind.as_str()) {
+            5
+        } else {
+            30
+        },
+        template: format!(
+            "{{{{- if not .Values.{LANE} }}}}\n{}{{{{- end }}}}\n",
+            holes.to_template_text(&bare)?
+        ),
+    })
 }
 
 fn rollout_plan_for(replicas: u64, strategy: Option<&Value>) -> RolloutPlan {

@@ -13,6 +13,7 @@ mod docs;
 mod gateway;
 mod gateway_controller;
 mod hops;
+mod init;
 mod layers;
 mod otlp;
 mod otlp_sdk;

@@ -27,15 +27,15 @@ fn command(state: &Path) -> Command {
 }
 
 /// A pocket, and an engine beside it.
-struct Rig {
-    dir: tempfile::TempDir,
+pub(crate) struct Rig {
+    pub(crate) dir: tempfile::TempDir,
     client: Client,
     _pocket: Child,
     _engine: Child,
 }
 
 impl Rig {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (pocket, client) =
             program::serving(command(dir.path()).args(["pocket", "serve"]), dir.path()).await;
@@ -60,7 +60,7 @@ impl Rig {
         Api::namespaced(self.client.clone(), "default")
     }
 
-    async fn ok(&self, args: &[&str]) -> String {
+    pub(crate) async fn ok(&self, args: &[&str]) -> String {
         program::ok(command(self.dir.path()), args).await
     }
 
@@ -83,7 +83,12 @@ impl Rig {
             .items
     }
 
-    async fn until(&self, what: &str, selector: &str, fact: impl Fn(&[Pod]) -> bool) -> Vec<Pod> {
+    pub(crate) async fn until(
+        &self,
+        what: &str,
+        selector: &str,
+        fact: impl Fn(&[Pod]) -> bool,
+    ) -> Vec<Pod> {
         program::until(what, async || {
             Some(self.pods(selector).await).filter(|pods| fact(pods))
         })
@@ -91,7 +96,7 @@ impl Rig {
     }
 }
 
-fn ready(pod: &Pod) -> bool {
+pub(crate) fn ready(pod: &Pod) -> bool {
     let conditions = pod
         .status
         .iter()
@@ -106,28 +111,27 @@ fn uids(pods: &[Pod]) -> BTreeSet<String> {
     pods.iter().filter_map(ResourceExt::uid).collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_runs_is_adopted_untouched_and_released() {
-    let rig = Rig::start().await;
-    let images = Images::open_in(rig.dir.path()).unwrap();
+/// Two images that only run.
+pub(crate) fn define_images(images: &Images) {
     let run = [
         "sh",
         "-c",
         "trap 'exit 0' TERM; while :; do sleep 0.1; done",
-    ]
-    .map(str::to_owned)
-    .to_vec();
+    ];
     for tag in ["checkout:1", "checkout:2"] {
-        images
-            .define(
-                tag,
-                &Manifest {
-                    entrypoint: run.clone(),
-                    ..Manifest::default()
-                },
-            )
-            .unwrap();
+        let manifest = Manifest {
+            entrypoint: run.map(str::to_owned).to_vec(),
+            ..Manifest::default()
+        };
+        images.define(tag, &manifest).unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_runs_is_adopted_untouched_and_released() {
+    let rig = Rig::start().await;
+    let images = Images::open_in(rig.dir.path()).unwrap();
+    define_images(&images);
     let labels = json!({"app": "checkout"});
     let deployment: Deployment = serde_json::from_value(json!({
         "metadata": {"name": "checkout", "labels": labels},

@@ -13,6 +13,7 @@ mod adopt;
 mod bad;
 mod connect;
 mod hops;
+mod init;
 mod kill;
 mod kubectl;
 mod processes;

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Splits `svc/web` into the kind, in lower case and singular, and the name.
-pub(super) fn parse_kind_and_name(text: &str) -> Result<(String, &str)> {
+pub(in crate::cli) fn parse_kind_and_name(text: &str) -> Result<(String, &str)> {
     let (kind, name) = text.split_once('/').unwrap_or(("deployment", text));
     let kind = kind.split('.').next().unwrap_or_default().to_lowercase();
     if kind.is_empty() || name.is_empty() || name.contains('/') {

@@ -18,7 +18,7 @@ use crate::{
     domain::{adopt::FoundWorkload, observe::is_autoscaled},
 };
 
-pub(super) async fn find_workload(
+pub(in crate::cli) async fn find_workload(
     session: &Session,
     name: &str,
     service: Option<&str>,

@@ -60,7 +60,7 @@ impl Placeholders {
         )
     }
 
-    fn template_namespace(&mut self, object: &mut Value) {
+    pub(super) fn template_namespace(&mut self, object: &mut Value) {
         let name = object["metadata"]["namespace"]
             .as_str()
             .unwrap_or_default()
