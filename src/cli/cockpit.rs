@@ -16,8 +16,7 @@ use crate::{
     cluster::{
         agent::Agent,
         connect::{self, ClusterSource, ConnectError, Connected},
-        error,
-        logs::{self, LogQuery},
+        error, logs,
         perform::{self, PerformError},
         yaml,
     },
@@ -32,16 +31,19 @@ use crate::{
     },
     probe::{self, HopFeed, Probed, Via},
     ui::{
-        Answer, EffectHandler, Fault, IntentOutcome, Options, Query, effect::ProbeOutcome as Shown,
-        options::RequestedOptions, terminal::run_cockpit,
+        Answer, EffectHandler, Fault, IntentOutcome, Options, Query,
+        effect::{ObjectRef, ProbeOutcome as Shown},
+        options::RequestedOptions,
+        terminal::run_cockpit,
     },
 };
 
 mod cluster_session;
+mod save;
 
 use cluster_session::{ActiveCluster, ClusterSession, HomeCluster};
 
-/// Lines of an existing log that are delivered as one answer.
+/// Lines of logs that are delivered as one answer.
 const LINES_AT_ONCE: usize = 256;
 
 /// Runs the cockpit on a pocket's state folder or on a real cluster.
@@ -252,53 +254,19 @@ impl EffectHandler for ClusterEffects {
                 };
                 stream::iter([answer]).boxed()
             }
+            (Query::Save { path, text }, _) => stream::once(save::save_text(path, text)).boxed(),
             (_, None) => stream::iter([Answer::Failed(not_connected())]).boxed(),
-            (
-                Query::Logs {
-                    pod,
-                    container,
-                    tail,
-                    previous,
-                },
-                Some(here),
-            ) => {
-                let (context, namespace) = pod.split_context();
-                let (client, namespace) = (here.clusters.client_for(context), namespace.to_owned());
-                let wish = LogQuery {
-                    container,
-                    follow: !previous,
-                    tail: Some(tail),
-                    previous,
-                };
-                let opened = async move {
-                    logs::stream_clean_lines(&client, &namespace, &pod.name, &wish).await
-                };
-                opened.map(log_answers).flatten_stream().boxed()
+            (Query::Logs(request), Some(here)) => {
+                let opener = Arc::new(here.clusters.clone());
+                logs::follow_logs(opener, self.seat.worlds(), request)
+                    .ready_chunks(LINES_AT_ONCE)
+                    .map(Answer::Log)
+                    .boxed()
             }
             (Query::Comparison(asked), Some(here)) => self.compare_answers(asked, &here),
-            (Query::Yaml(object), Some(here)) => async move {
-                let what = object.title();
-                let (context, namespace) = object.key.split_context();
-                let client = here.clusters.client_for(context);
-                let api = yaml::api_by_resource(&client, &object.resource, namespace).await;
-                let text = match api {
-                    Ok(Some(api)) => yaml::read_yaml(&api, &object.key.name, false)
-                        .await
-                        .map_err(|e| error::describe_error(&e)),
-                    Ok(None) => Err(format!("this cluster has no {}", object.resource)),
-                    Err(e) => Err(error::describe_error(&e)),
-                };
-                match text {
-                    Ok(text) => vec![
-                        Answer::Lines(text.lines().map(Clean::from_untrusted).collect()),
-                        Answer::End,
-                    ],
-                    Err(why) => vec![Answer::Failed(Fault::new(&format!("{what}: {why}")))],
-                }
-            }
-            .map(stream::iter)
-            .flatten_stream()
-            .boxed(),
+            (Query::Yaml(object), Some(here)) => stream::once(read_yaml(object, here))
+                .flat_map(stream::iter)
+                .boxed(),
         }
     }
 
@@ -354,20 +322,25 @@ fn not_connected() -> Fault {
     Fault::new("there is no connection to the cluster that is looked at; nothing was done")
 }
 
-fn log_answers<S>(opened: Result<S, kube::Error>) -> BoxStream<'static, Answer>
-where
-    S: stream::Stream<Item = std::io::Result<Clean>> + Send + 'static,
-{
-    let failed = |why: &str| Answer::Failed(Fault::new(&format!("the log cannot be read: {why}")));
-    match opened {
-        Err(e) => stream::iter([failed(&error::describe_error(&e))]).boxed(),
-        Ok(log) => {
-            let answers = log.ready_chunks(LINES_AT_ONCE).map(move |chunk| {
-                let read: std::io::Result<Vec<Clean>> = chunk.into_iter().collect();
-                read.map_or_else(|e| failed(&e.to_string()), Answer::Lines)
-            });
-            answers.chain(stream::iter([Answer::End])).boxed()
-        }
+/// An object as YAML.
+async fn read_yaml(object: ObjectRef, here: ActiveCluster) -> Vec<Answer> {
+    let what = object.title();
+    let (context, namespace) = object.key.split_context();
+    let client = here.clusters.client_for(context);
+    let api = yaml::api_by_resource(&client, &object.resource, namespace).await;
+    let text = match api {
+        Ok(Some(api)) => yaml::read_yaml(&api, &object.key.name, false)
+            .await
+            .map_err(|e| error::describe_error(&e)),
+        Ok(None) => Err(format!("this cluster has no {}", object.resource)),
+        Err(e) => Err(error::describe_error(&e)),
+    };
+    match text {
+        Ok(text) => vec![
+            Answer::Lines(text.lines().map(Clean::from_untrusted).collect()),
+            Answer::End,
+        ],
+        Err(why) => vec![Answer::Failed(Fault::new(&format!("{what}: {why}")))],
     }
 }
 

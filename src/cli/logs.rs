@@ -1,62 +1,184 @@
-//! `logs POD`: prints a pod's log without control sequences, so that it cannot move the cursor.
+//! `logs`: prints logs of a pod, or of all pods of an App, an environment or a version, without
+//! control sequences, so that they cannot move the cursor.
+
+use std::{pin::pin, sync::Arc};
 
 use clap::Args;
-use color_eyre::eyre::Result;
-use futures::{TryStreamExt, future::join_all};
+use color_eyre::eyre::{Result, bail};
+use futures::{Stream, StreamExt, future::join_all};
+use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
+use tokio::sync::watch;
 
 use super::{
     Global,
     namespace_ref::{self, NamespaceRef},
     output,
     session::{self, Session},
+    world_watch,
 };
-use crate::cluster::{
-    error,
-    logs::{self, LogQuery},
+use crate::{
+    cluster::{error, logs},
+    domain::{
+        log::{LogEvent, LogRequest},
+        pod_selection::{PodSelection, PodVersion},
+        world::{ObjectKey, World},
+    },
 };
 
 #[derive(Debug, Args)]
 pub struct LogsArgs {
     /// The pod, or NAMESPACE/POD, or CONTEXT/NAMESPACE/POD [default: wherever an environment has a
     /// pod of that name]
-    pod: String,
-    /// Which of its containers
+    #[arg(required_unless_present_any = ["app", "environment", "version"],
+        conflicts_with_all = ["app", "environment", "version"])]
+    pod: Option<String>,
+    /// All pods of this App, each line led by its pod
+    #[arg(long, value_name = "NAME")]
+    app: Option<String>,
+    /// All pods of this environment
+    #[arg(long, value_name = "NAME")]
+    environment: Option<String>,
+    /// All pods of this version: base, a lane's tag, or new or old while a release is rolled out
+    #[arg(long, value_name = "VERSION")]
+    version: Option<String>,
+    /// Which container [default: the first one]
     #[arg(long, short)]
     container: Option<String>,
-    /// Go on with what comes
+    /// Go on with what comes, also of pods that come later
     #[arg(long, short)]
     follow: bool,
     /// Of the run before the last restart
-    #[arg(long, short)]
+    #[arg(long, short, conflicts_with = "follow")]
     previous: bool,
-    /// Only the last lines
+    /// Only the last lines of each pod
     #[arg(long, value_name = "N")]
     tail: Option<u32>,
+    /// Only lines of this last time, such as 5m or 1h
+    #[arg(long, value_name = "TIME", value_parser = parse_since)]
+    since: Option<u32>,
+    /// Lead each line by its time
+    #[arg(long)]
+    timestamps: bool,
+}
+
+/// Seconds of a duration such as `90s`, `5m` or `1h`.
+fn parse_since(text: &str) -> Result<u32, String> {
+    let parsed: Result<SignedDuration, _> = text.parse();
+    parsed
+        .ok()
+        .and_then(|time| u32::try_from(time.as_secs()).ok())
+        .filter(|seconds| *seconds > 0)
+        .ok_or_else(|| "write a time such as 90s, 5m or 1h".into())
 }
 
 pub(super) async fn print_logs(global: &Global, args: LogsArgs) -> Result<()> {
     let session = session::open(global).await?;
-    let (place, pod) = namespace_ref::parse_object_path(&session, &args.pod);
+    match &args.pod {
+        Some(pod) => print_pod_log(&session, pod, &args).await,
+        None => print_selected_logs(&session, &args).await,
+    }
+}
+
+async fn print_pod_log(session: &Session, path: &str, args: &LogsArgs) -> Result<()> {
+    let (place, pod) = namespace_ref::parse_object_path(session, path);
     let place = match place {
         Some(place) => place,
-        None => find_pod(&session, pod).await?,
+        None => find_pod(session, pod).await?,
     };
-    let wish = LogQuery {
-        container: args.container,
-        follow: args.follow,
-        previous: args.previous,
-        tail: args.tail,
-    };
-    let lines = logs::stream_clean_lines(&place.client(&session), &place.namespace, pod, &wish)
-        .await
-        .map_err(session::api_error(format!("logs of {}", args.pod)))?;
-    let mut lines = std::pin::pin!(lines);
-    while let Some(line) = lines.try_next().await? {
-        output::print(&format!("{line}\n"))?;
+    let context = session.clusters.normalize_context(place.context.as_deref());
+    let key = ObjectKey::in_context(context, &place.namespace, pod);
+    let request = args.request_for(PodSelection::of_pod(key));
+    // The log of one pod ends with the pod, whatever else happens.
+    let (_sender, worlds) = watch::channel(World::default());
+    if args.follow {
+        let events = logs::follow_logs(Arc::new(session.clusters.clone()), worlds, request);
+        return print_events(events, path, |_| None, args).await;
     }
-    Ok(())
+    let world = worlds.borrow().clone();
+    let events = logs::read_logs(&session.clusters, &world, &request).await;
+    print_events(events, path, |_| None, args).await
+}
+
+async fn print_selected_logs(session: &Session, args: &LogsArgs) -> Result<()> {
+    let selection = PodSelection {
+        pod: None,
+        app: args.app.clone(),
+        environment: args.environment.clone(),
+        version: args.version.as_deref().map(PodVersion::from_word),
+    };
+    let watched = world_watch::watch_world(session, "its pods are not listed", |_| true).await?;
+    let worlds = watched.worlds.clone();
+    let world = worlds.borrow().clone();
+    if selection.select_pods(&world).is_empty() && !args.follow {
+        bail!("there are no pods of {selection}; `graylane get envs` shows what there is");
+    }
+    let request = args.request_for(selection.clone());
+    let label = |key: &ObjectKey| {
+        let world = worlds.borrow();
+        Some(selection.label_pod(&world, key, str::to_owned))
+    };
+    let what = selection.to_string();
+    if args.follow {
+        let opener = Arc::new(session.clusters.clone());
+        let events = logs::follow_logs(opener, watched.worlds.clone(), request);
+        return print_events(events, &what, label, args).await;
+    }
+    let events = logs::read_logs(&session.clusters, &world, &request).await;
+    print_events(events, &what, label, args).await
+}
+
+impl LogsArgs {
+    fn request_for(&self, selection: PodSelection) -> LogRequest {
+        LogRequest {
+            selection,
+            container: self.container.clone(),
+            since: self.since,
+            tail: self.tail,
+            previous: self.previous,
+        }
+    }
+}
+
+/// Prints lines as they come, and what is to be known of them on stderr.
+async fn print_events(
+    events: impl Stream<Item = LogEvent>,
+    what: &str,
+    label: impl Fn(&ObjectKey) -> Option<String>,
+    args: &LogsArgs,
+) -> Result<()> {
+    let mut events = pin!(events);
+    let (mut lines, mut failed) = (0_u64, None);
+    while let Some(event) = events.next().await {
+        match event {
+            LogEvent::Line(line) => {
+                lines += 1;
+                let time = line.time.filter(|_| args.timestamps);
+                let time = time.map(|t| format!("{t} ")).unwrap_or_default();
+                let label = label(&line.pod)
+                    .map(|l| format!("{l} "))
+                    .unwrap_or_default();
+                output::print(&format!("{label}{time}{}\n", line.text))?;
+            }
+            LogEvent::Came(pod) => say!("{}: a new pod", pod.name),
+            LogEvent::Gone(pod) if label(&pod).is_some() => say!("{}: this pod is gone", pod.name),
+            LogEvent::Gone(_) => {}
+            LogEvent::Failed(pod, why) if label(&pod).is_some() => {
+                say!("warning: logs of {}: {why}", pod.name);
+                failed = Some(why);
+            }
+            LogEvent::Failed(_, why) => bail!("logs of {what}: {why}"),
+            LogEvent::LeftOut(0) => {}
+            LogEvent::LeftOut(pods) => say!(
+                "warning: {pods} more pods are not read; --environment or --version chooses fewer"
+            ),
+        }
+    }
+    match failed {
+        Some(why) if lines == 0 => bail!("logs of {what}: {why}"),
+        _ => Ok(()),
+    }
 }
 
 /// Where the pod runs: the home namespace, or the only environment that has it. If none has it, the
@@ -120,6 +242,15 @@ mod tests {
 
     use super::*;
     use crate::{api::App, cli::session::tests::on_pocket};
+
+    #[test]
+    fn a_time_is_told_in_its_usual_units() {
+        let read = ["90s", "5m", "1h", "1h30m"].map(|text| parse_since(text).unwrap());
+        assert_eq!(read, [90, 300, 3600, 5400]);
+        for wrong in ["", "5", "-5m", "0s", "soon"] {
+            assert!(parse_since(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[tokio::test]
     async fn of_several_pods_of_one_name_none_is_taken_silently() {

@@ -1,25 +1,53 @@
-//! A container's log as clean lines. Overlong lines are cut, so that they cannot fill the memory.
+//! Logs of containers as lines. Overlong lines are cut, so that they cannot fill the memory.
 
-use futures::{AsyncBufRead, AsyncBufReadExt, Stream, TryStreamExt, stream};
+use futures::{
+    AsyncBufRead, AsyncBufReadExt, FutureExt, Stream, StreamExt,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, api::LogParams};
 
-use crate::domain::text::Clean;
+use super::clusters::Clusters;
+use crate::domain::world::ObjectKey;
+
+mod follow;
+mod merge;
+
+pub use follow::follow_logs;
+pub use merge::read_logs;
 
 /// Bytes of a line that are kept.
 pub const LINE_MAX: usize = 16 * 1024;
 
-/// Which part of a log to read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LogQuery {
-    /// Container name; `None` means the only container.
-    pub container: Option<String>,
-    /// Keep following new lines.
-    pub follow: bool,
-    /// The run before the last restart.
-    pub previous: bool,
-    /// Only this many lines from the end.
-    pub tail: Option<u32>,
+/// Lines of a log as they are, each with what went wrong.
+pub type RawLines = BoxStream<'static, std::io::Result<String>>;
+
+/// Opens logs of pods.
+pub trait OpenLog: Send + Sync + 'static {
+    /// Opens the log of a pod.
+    fn open_log(
+        &self,
+        pod: &ObjectKey,
+        params: LogParams,
+    ) -> BoxFuture<'static, Result<RawLines, kube::Error>>;
+}
+
+impl OpenLog for Clusters {
+    fn open_log(
+        &self,
+        pod: &ObjectKey,
+        params: LogParams,
+    ) -> BoxFuture<'static, Result<RawLines, kube::Error>> {
+        let (context, namespace) = pod.split_context();
+        let (client, namespace) = (self.client_for(context), namespace.to_owned());
+        let name = pod.name.clone();
+        async move {
+            let lines = stream_raw_lines(&client, &namespace, &name, &params).await?;
+            Ok(lines.boxed())
+        }
+        .boxed()
+    }
 }
 
 /// Streams a log as raw lines, cut at [`LINE_MAX`] bytes, with invalid UTF-8 replaced.
@@ -32,25 +60,6 @@ pub async fn stream_raw_lines(
 ) -> Result<impl Stream<Item = std::io::Result<String>> + Send + use<>, kube::Error> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     Ok(split_lines(Box::pin(pods.log_stream(pod, params).await?)))
-}
-
-/// Streams a log as clean lines.
-pub async fn stream_clean_lines(
-    client: &Client,
-    namespace: &str,
-    pod: &str,
-    wish: &LogQuery,
-) -> Result<impl Stream<Item = std::io::Result<Clean>> + Send + use<>, kube::Error> {
-    let params = LogParams {
-        container: wish.container.clone(),
-        follow: wish.follow,
-        previous: wish.previous,
-        tail_lines: wish.tail.map(i64::from),
-        ..LogParams::default()
-    };
-    Ok(stream_raw_lines(client, namespace, pod, &params)
-        .await?
-        .map_ok(|line| Clean::from_untrusted(&line)))
 }
 
 /// Splits bytes into lines, cutting long ones and replacing invalid UTF-8.

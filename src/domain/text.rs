@@ -4,10 +4,12 @@
 //! Sanitised text cannot move the cursor, set colours or change the reading order: control
 //! characters, escape sequences, bidirectional overrides and invisible characters are removed.
 
+mod find;
 mod join;
 mod units;
 mod width;
 
+pub use find::find_ignoring_case;
 pub use join::{join_errors, join_lines};
 pub use units::{format_age, format_bytes, format_duration, format_rate};
 pub use width::{display_width, pad_left, pad_right, truncate, truncate_middle};

@@ -6,7 +6,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     api::Served,
     domain::{
-        chain::Chain, diff::AnswerPair, intent::Intent, lanes::ChainRequests, text::Clean,
+        chain::Chain,
+        diff::AnswerPair,
+        intent::Intent,
+        lanes::ChainRequests,
+        log::{LogEvent, LogRequest},
+        text::Clean,
         world::ObjectKey,
     },
 };
@@ -48,23 +53,21 @@ pub enum Effect {
 /// A query: something to read from the cluster, or to ask an entry.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Query {
-    /// A pod's log: the last `tail` lines, then every new line.
-    Logs {
-        /// Pod whose log is read.
-        pod: ObjectKey,
-        /// Container; `None` is the first one.
-        container: Option<String>,
-        /// Number of existing lines to read first.
-        tail: u32,
-        /// Read the log of the run before the last restart.
-        previous: bool,
-    },
+    /// Logs of pods; but for a run before the last restart they are followed.
+    Logs(LogRequest),
     /// The current state of an object, as YAML.
     Yaml(ObjectRef),
     /// The clusters that can be shown.
     Contexts,
     /// Both answers to a request, compared: it is sent to the baseline and to gray.
     Comparison(Arc<ChainRequests>),
+    /// Save a text to a new file, which only this user can read.
+    Save {
+        /// Path as typed; `~/` is the home folder.
+        path: String,
+        /// The text.
+        text: String,
+    },
 }
 
 /// A cluster that can be shown.
@@ -117,6 +120,12 @@ impl ObjectRef {
 pub enum Answer {
     /// More lines of text.
     Lines(Vec<Clean>),
+    /// More of logs.
+    Log(Vec<LogEvent>),
+    /// The text was saved to this file.
+    Saved(Clean),
+    /// The text was not saved.
+    NotSaved(Fault),
     /// The clusters to choose from.
     Choices(Vec<ClusterChoice>),
     /// Both answers, to be compared.

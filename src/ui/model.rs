@@ -28,14 +28,19 @@ use crate::{
     },
 };
 
+mod log;
 mod palette;
+mod prompt;
 mod rows;
 mod text;
 
+pub(crate) use log::LogLook;
+pub use log::{LogBuffer, LogTarget};
 pub use palette::{Palette, PaletteItem};
+pub use prompt::{Prompt, PromptKind};
 pub use rows::matches_filter;
 pub(crate) use text::style_yaml_line;
-pub use text::{AnswerComparison, LogTarget, ProbeRun, ProbeSlot, ProbeTrace, Source, Text};
+pub use text::{AnswerComparison, ProbeRun, ProbeSlot, ProbeTrace, Source, Text};
 
 /// All messages that reach the model. Nothing else changes it.
 #[derive(Clone, Debug)]
@@ -116,6 +121,8 @@ pub enum Overlay {
     Palette(Box<Palette>),
     /// A filter being edited, of a pane or of the text below, and its previous value.
     Filter(Input, String),
+    /// A word to search or a file name, being typed.
+    Prompt(Box<Prompt>),
 }
 
 /// An intent that was sent and has no outcome yet.
@@ -227,6 +234,12 @@ pub struct Model {
     pub frozen: Option<FrozenChains>,
     /// Open overlays from bottom to top.
     pub overlays: Vec<Overlay>,
+    /// Show times in logs that are opened from now on.
+    pub timestamps: bool,
+    /// Do not wrap texts that are opened from now on.
+    pub unwrapped: bool,
+    /// The file that was saved to last.
+    pub saved_to: Option<String>,
     /// Intents without an outcome yet.
     pub pending: BTreeMap<Ticket, Pending>,
     /// Notices, newest first.
@@ -270,6 +283,9 @@ impl Model {
             only_wrong: false,
             frozen: None,
             overlays: vec![],
+            timestamps: false,
+            unwrapped: false,
+            saved_to: None,
             pending: BTreeMap::new(),
             notices: VecDeque::new(),
             noticed: true,
@@ -350,7 +366,9 @@ impl Model {
             Some(Overlay::Text(_)) => vec![KeyContext::Text, KeyContext::Move],
             Some(Overlay::Form(_)) => vec![KeyContext::Form],
             Some(Overlay::Confirm(_)) => vec![KeyContext::Confirm],
-            Some(Overlay::Palette(_) | Overlay::Filter(..)) => vec![KeyContext::Line],
+            Some(Overlay::Palette(_) | Overlay::Filter(..) | Overlay::Prompt(_)) => {
+                vec![KeyContext::Line]
+            }
             None => match self.pane {
                 Pane::Apps => vec![
                     KeyContext::Apps,
@@ -492,6 +510,7 @@ impl Model {
             (self.size, self.pane, self.zoom, self.beat);
         (fresh.read_only, fresh.each, fresh.next) = (self.read_only, self.each, self.next);
         fresh.ignored.clone_from(&self.ignored);
+        (fresh.timestamps, fresh.unwrapped) = (self.timestamps, self.unwrapped);
         fresh.notices = std::mem::take(&mut self.notices);
         fresh.pending = std::mem::take(&mut self.pending);
         for pending in fresh.pending.values_mut() {

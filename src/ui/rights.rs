@@ -1,7 +1,7 @@
 //! The cluster permissions that actions need, and the text shown before an action is tried without
 //! them.
 
-use super::{keymap::Action, model::Model};
+use super::{keymap::Action, model::Model, update::selected_pods};
 use crate::domain::rights::Right;
 
 /// The permission that an action needs.
@@ -29,9 +29,16 @@ const fn required_right(action: Action) -> Option<Right> {
 /// Why the user may not run an action; `None` when it is permitted or not known.
 pub fn missing_right(model: &Model, action: Action) -> Option<String> {
     let right = required_right(action)?;
-    let namespace = match (action, model.selected_pod()) {
-        (Action::Logs, Some(pod)) => &pod.key.namespace,
-        _ => &model.world.namespace,
-    };
-    model.world.rights.explain_missing(right, namespace)
+    let rights = &model.world.rights;
+    if action != Action::Logs {
+        return rights.explain_missing(right, &model.world.namespace);
+    }
+    // Logs of several namespaces are opened when those of one of them can be read.
+    let chosen = selected_pods(model)?;
+    let pods = chosen.select_pods(&model.world);
+    let mut missing = None;
+    for pod in pods {
+        missing = Some(rights.explain_missing(right, &pod.key.namespace)?);
+    }
+    missing
 }

@@ -47,11 +47,23 @@ pub enum Role {
     Alarm,
     /// Quiet label on its own background.
     Badge,
+    /// A word that was searched.
+    Match,
+    /// One of several things of the same kind, such as pods in a log.
+    Series1,
+    /// The next one.
+    Series2,
+    /// The next one.
+    Series3,
+    /// The next one.
+    Series4,
+    /// The next one.
+    Series5,
 }
 
 impl Role {
     /// All roles, in order.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 22] = [
         Self::Ground,
         Self::Text,
         Self::Muted,
@@ -68,6 +80,21 @@ impl Role {
         Self::Key,
         Self::Alarm,
         Self::Badge,
+        Self::Match,
+        Self::Series1,
+        Self::Series2,
+        Self::Series3,
+        Self::Series4,
+        Self::Series5,
+    ];
+
+    /// Roles for things of the same kind; without colour they look the same.
+    pub const SERIES: [Self; 5] = [
+        Self::Series1,
+        Self::Series2,
+        Self::Series3,
+        Self::Series4,
+        Self::Series5,
     ];
 
     /// Name in theme files and snapshots.
@@ -89,6 +116,12 @@ impl Role {
             Self::Key => "key",
             Self::Alarm => "alarm",
             Self::Badge => "badge",
+            Self::Match => "match",
+            Self::Series1 => "series1",
+            Self::Series2 => "series2",
+            Self::Series3 => "series3",
+            Self::Series4 => "series4",
+            Self::Series5 => "series5",
         }
     }
 }
@@ -231,6 +264,7 @@ impl Theme {
                 *slot = style;
             }
         }
+        derive_styles(&mut styles, |role| !file.role.contains_key(&role));
         Ok(Self {
             name: file.name,
             styles,
@@ -283,6 +317,32 @@ impl ThemeFile {
             role: role.word().into(),
             colour: written.clone(),
         })
+    }
+}
+
+/// Derives the roles that a theme need not have from those that it has: a match is a warning in
+/// reverse, and a series takes the colours of others without their weight.
+fn derive_styles(styles: &mut [Style; Role::ALL.len()], is_missing: impl Fn(Role) -> bool) {
+    let style =
+        |styles: &[Style], role: Role| styles.get(role as usize).copied().unwrap_or_default();
+    let matched = Style {
+        fg: style(styles, Role::Warn).fg,
+        ..Style::new()
+    };
+    let matched = matched.add_modifier(Modifier::REVERSED | Modifier::BOLD);
+    let origins = [Role::Accent, Role::Lane, Role::Busy, Role::Ok, Role::Warn];
+    let series = Role::SERIES.into_iter().zip(origins).map(|(role, origin)| {
+        let plain = Style {
+            fg: style(styles, origin).fg,
+            ..Style::new()
+        };
+        (role, plain)
+    });
+    let derived: Vec<(Role, Style)> = series.chain([(Role::Match, matched)]).collect();
+    for (role, style) in derived.into_iter().filter(|(role, _)| is_missing(*role)) {
+        if let Some(slot) = styles.get_mut(role as usize) {
+            *slot = style;
+        }
     }
 }
 

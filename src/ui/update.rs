@@ -16,12 +16,15 @@ mod act;
 mod answer;
 mod diff;
 mod input;
+mod logs;
 mod open;
 mod probe;
+mod reading;
 mod traces;
 
 pub use act::is_available;
 pub use diff::count_differences;
+pub(super) use logs::selected_pods;
 pub use probe::suggest_probes;
 
 /// Applies a message and returns the effects.
@@ -104,7 +107,7 @@ fn recheck_overlays(model: &mut Model) {
                     .for_each(|fresh| asked.refresh_from(fresh));
             }
             Overlay::Form(open) => form::check_form(model, open),
-            Overlay::Text(_) | Overlay::Palette(_) | Overlay::Filter(..) => {}
+            Overlay::Text(_) | Overlay::Palette(_) | Overlay::Filter(..) | Overlay::Prompt(_) => {}
         }
     }
     model.overlays = overlays;

@@ -33,6 +33,7 @@ mod pair;
 mod palette;
 mod request;
 mod rollout;
+mod rows;
 mod task;
 mod text;
 mod trace;
@@ -40,7 +41,8 @@ mod values;
 
 pub use layout::text_height;
 use layout::{PaneNeeds, ScreenPlan, plan_screen};
-pub(crate) use text::{text_lines, text_rows};
+pub(crate) use rows::TextRows;
+pub(crate) use text::plain_text;
 
 /// Draws the screen; returns the position of the terminal's cursor when a field is edited.
 pub fn view(model: &Model, area: Rect, buf: &mut Buffer) -> Option<(u16, u16)> {
@@ -108,7 +110,7 @@ fn draw_overlays(canvas: &mut Canvas<'_>, model: &Model, plan: &ScreenPlan) {
             Overlay::Form(_) | Overlay::Confirm(_) | Overlay::Palette(_) => {
                 canvas.dim_area(plan.body)
             }
-            Overlay::Text(_) | Overlay::Filter(..) => {}
+            Overlay::Text(_) | Overlay::Filter(..) | Overlay::Prompt(_) => {}
         }
         match overlay {
             Overlay::Text(open) => text::draw_overlay(canvas, model, plan.body, open),
@@ -116,6 +118,7 @@ fn draw_overlays(canvas: &mut Canvas<'_>, model: &Model, plan: &ScreenPlan) {
             Overlay::Confirm(question) => confirm::draw_overlay(canvas, model, plan.body, question),
             Overlay::Palette(open) => palette::draw_overlay(canvas, model, plan.body, open),
             Overlay::Filter(input, _) => footer::draw_filter(canvas, model, plan.footer, input),
+            Overlay::Prompt(prompt) => footer::draw_prompt(canvas, model, plan.footer, prompt),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Drawing with roles instead of colours: styled text, panes, lists. Text becomes terminal cells
 //! only here, so this is also where foreign text from our own resources is sanitized.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use ratatui::{
     buffer::Buffer,
@@ -107,6 +107,56 @@ impl RichText {
                 line.push(role, truncate(&format!("{}…", shown.trim_end()), left));
             }
             break;
+        }
+        line
+    }
+
+    /// Leaves the first columns out; an ellipsis stands where something was.
+    pub(crate) fn skip_columns(self, count: usize) -> Self {
+        if count == 0 || self.is_empty() {
+            return self;
+        }
+        let mut passed = 0;
+        let mut line = Self::styled(Role::Muted, "…");
+        for (role, text) in &self.runs {
+            for sign in text.graphemes(true) {
+                // The ellipsis takes the first visible column; of a wide letter that is cut the rest
+                // is blank.
+                if passed > count {
+                    line.extend_run(*role, sign);
+                } else if passed + columns(sign) > count + 1 {
+                    line.extend_run(*role, " ");
+                }
+                passed += columns(sign);
+            }
+        }
+        line
+    }
+
+    /// Appends to the last run, if it has that role.
+    fn extend_run(&mut self, role: Role, text: &str) {
+        match self.runs.last_mut().filter(|(last, _)| *last == role) {
+            Some((_, last)) => last.push_str(text),
+            None => self.runs.push((role, text.to_owned())),
+        }
+    }
+
+    /// Gives these byte ranges of the plain text another role; they are in order.
+    pub(crate) fn restyle_ranges(self, ranges: &[Range<usize>], role: Role) -> Self {
+        if ranges.is_empty() {
+            return self;
+        }
+        let mut line = Self::new();
+        let mut start = 0;
+        for (own, text) in &self.runs {
+            for (at, sign) in text.grapheme_indices(true) {
+                let here = start + at;
+                let inside = ranges
+                    .iter()
+                    .any(|r| r.start < here + sign.len() && here < r.end);
+                line.extend_run(if inside { role } else { *own }, sign);
+            }
+            start += text.len();
         }
         line
     }
@@ -413,6 +463,30 @@ mod tests {
             ["ab cdef", "ab cd…", "ab c…", "ab …", "ab…", "a…", "…", ""]
         );
         assert_eq!(line().cut_to_width(9), line());
+    }
+
+    #[test]
+    fn what_is_left_out_on_the_left_is_shown() {
+        let line = || RichText::styled(Role::Text, "ab灰").add(Role::Bad, "cde");
+        let skipped = [0, 1, 2, 3, 6, 9].map(|count| line().skip_columns(count).plain_text());
+        assert_eq!(skipped, ["ab灰cde", "…灰cde", "… cde", "…cde", "…", "…"]);
+        assert_eq!(RichText::new().skip_columns(5).plain_text(), "");
+    }
+
+    #[test]
+    fn a_match_may_span_runs_and_changes_no_letter() {
+        let line = RichText::styled(Role::Text, "12:00 ").add(Role::Bad, "error");
+        let shown = line.clone().restyle_ranges(&[4..8], Role::Match);
+        assert_eq!(shown.plain_text(), line.plain_text());
+        let runs: Vec<(Role, &str)> = shown.runs.iter().map(|(r, t)| (*r, t.as_str())).collect();
+        assert_eq!(
+            runs,
+            [
+                (Role::Text, "12:0"),
+                (Role::Match, "0 er"),
+                (Role::Bad, "ror")
+            ]
+        );
     }
 
     #[test]

@@ -157,7 +157,9 @@ fn drawn(model: &mut Model, keymap: Keymap) -> Buffer {
 fn hints_on_the_screen_come_from_the_table() {
     let other = Keymap::with_overrides(&all_others()).unwrap_or_else(|e| panic!("{e}"));
     // Signs before a line of text, marks of rows, and the palette's actions are drawn in that role, too.
-    let signs: BTreeSet<String> = ["/", ":", "+", "marked"].map(Into::into).into();
+    let signs: BTreeSet<String> = ["/", "&", ":", "+", "marked", "save", "to"]
+        .map(Into::into)
+        .into();
     for keymap in [Keymap::default(), other.clone()] {
         let mut known: BTreeSet<String> = keymap
             .bindings()

@@ -1,8 +1,11 @@
 //! Every screen that there is, by name: the fixed world in one of its turns, after some keys.
 
+use std::sync::Arc;
+
 use graylane::{
     domain::{
         diff,
+        log::{LogEvent, LogLine},
         text::Clean,
         world::{Event, ObjectKey, World},
     },
@@ -144,7 +147,8 @@ scenes! {
     help Top after("4?");
     help_read_only Top after("R3?");
     help_not_permitted Top after_in(worlds::viewer(), "3?");
-    help_filtered Top after("?/lane<enter>");
+    help_filtered Top after("?&lane<enter>");
+    help_searched Top after("?/lane<enter>nN");
     palette Top after(":");
     palette_found Top after(":prod<down>");
     palette_not_permitted Top after_in(worlds::viewer(), ":approve");
@@ -155,6 +159,14 @@ scenes! {
 
     text_logs_waiting Top after("2jjj<enter>L");
     text_logs Top logs();
+    text_logs_search Top in_logs("/connection<enter>");
+    text_logs_searching Top in_logs("/get");
+    text_logs_cut Top in_logs("w<right>");
+    text_logs_times Top in_logs("t&slow<enter>");
+    text_logs_save Top in_logs("<ctrl-s>");
+    text_logs_app Top logs_of_app("");
+    text_logs_app_times Top logs_of_app("t/slow<enter>n");
+    text_yaml_search Top searched_yaml();
     text_yaml Top yaml();
     text_yaml_failed Top yaml_failed();
     text_events Top after_in(evented(), "2jjjE");
@@ -313,13 +325,31 @@ fn lines(model: &mut Model, effects: &[Effect], lines: &[&str]) {
     );
 }
 
+/// Lines of a log, each with a time.
+fn log_lines(model: &mut Model, effects: &[Effect], lines: &[(&str, i64, &str)]) {
+    let pods: Vec<ObjectKey> = model.world.pods.keys().cloned().collect();
+    let event = |(pod, second, text): &(&str, i64, &str)| {
+        let key = pods.iter().find(|key| key.name.contains(pod));
+        let time = fixture::now().checked_add(jiff::SignedDuration::from_secs(*second));
+        LogEvent::Line(LogLine {
+            pod: Arc::new(key.expect("such a pod").clone()),
+            time: time.ok(),
+            text: Clean::from(*text),
+        })
+    };
+    let answer = Answer::Log(lines.iter().map(event).collect());
+    update(model, Msg::Answer(tickets(effects)[0], answer));
+}
+
 fn logs() -> Model {
-    let mut model = after("2jjj<enter>");
+    logs_after("2jjj<enter>")
+}
+
+/// The log that these keys lead to, with 60 lines of one pod.
+fn logs_after(keys: &str) -> Model {
+    let mut model = after(keys);
     let effects = press(&mut model, "L");
-    assert!(matches!(
-        &effects[..],
-        [Effect::Query(_, Query::Logs { tail: 500, .. })]
-    ));
+    assert!(matches!(&effects[..], [Effect::Query(_, Query::Logs(_))]));
     let all: Vec<String> = (0..60)
         .map(|n| match n {
             57 => "21:03:12 WARN slow answer of spring-cloud-b: 812 ms".into(),
@@ -327,11 +357,51 @@ fn logs() -> Model {
             n => format!("21:02:{n:02} INFO GET /a 200 {}ms", 8 + n % 5),
         })
         .collect();
-    lines(
-        &mut model,
-        &effects,
-        &all.iter().map(String::as_str).collect::<Vec<_>>(),
-    );
+    let all: Vec<(&str, i64, &str)> = all
+        .iter()
+        .zip(0..)
+        .map(|(l, n)| ("a-prod", n, l.as_str()))
+        .collect();
+    log_lines(&mut model, &effects, &all);
+    model
+}
+
+/// After these keys in the log.
+fn in_logs(keys: &str) -> Model {
+    let mut model = logs();
+    press(&mut model, keys);
+    model
+}
+
+/// Logs of all pods of an App, after these keys.
+fn logs_of_app(keys: &str) -> Model {
+    let mut model = after("");
+    let effects = press(&mut model, "L");
+    let names: Vec<String> = model
+        .world
+        .pods
+        .keys()
+        .map(|key| key.name.clone())
+        .collect();
+    let own = names.iter().filter(|name| name.contains("spring-cloud-a"));
+    let lines: Vec<(&str, i64, &str)> = own
+        .zip(0..)
+        .flat_map(|(name, n)| {
+            [
+                (name.as_str(), n, "GET /a 200 in 8 ms"),
+                (
+                    name.as_str(),
+                    n + 3,
+                    "WARN slow answer of spring-cloud-b: 812 ms",
+                ),
+            ]
+        })
+        .collect();
+    log_lines(&mut model, &effects, &lines);
+    let gone = model.world.pods.keys().next().expect("a pod").clone();
+    let answer = Answer::Log(vec![LogEvent::Gone(Arc::new(gone)), LogEvent::LeftOut(3)]);
+    update(&mut model, Msg::Answer(tickets(&effects)[0], answer));
+    press(&mut model, keys);
     model
 }
 
@@ -341,6 +411,12 @@ fn yaml() -> Model {
     let text = "apiVersion: graylane.dev/v1alpha1\nkind: Lane\nmetadata:\n  name: gray\n  labels:\n    \"a b\": x\nspec:\n  \
                 group: mse-demo\n  match:\n    all:\n    - key: group\n      type: parameter\n      op: ==\n      values:\n      - gray";
     lines(&mut model, &effects, &text.lines().collect::<Vec<_>>());
+    model
+}
+
+fn searched_yaml() -> Model {
+    let mut model = yaml();
+    press(&mut model, "/group<enter>n");
     model
 }
 

@@ -55,7 +55,7 @@ actions! {
     EditLane "edit-lane" Change "edit" "Edit the selected lane";
     ToggleLane "toggle-lane" Dangerous "on/off" "Enable or disable the selected lane";
     DeleteLane "delete-lane" Dangerous "delete" "Delete the selected lane";
-    Logs "logs" Safe "logs" "Follow the logs of the selected pod";
+    Logs "logs" Safe "logs" "Follow the logs of what is selected: a pod, an environment, an app, a lane";
     Events "events" Safe "events" "Events of the selected object";
     Variables "variables" Safe "" "What manifests read as .Values, where it comes from, whom a group reaches";
     Lock "lock" Change "lock" "Lock or unlock the environment";
@@ -97,6 +97,16 @@ actions! {
     PageUp "page-up" Safe "" "Half a page up";
     First "first" Safe "" "First row";
     Last "last" Safe "" "Last row";
+    Search "search" Safe "search" "Search a word and keep all lines";
+    NextMatch "next-match" Safe "next" "The next line with the word that was searched";
+    PreviousMatch "previous-match" Safe "" "The line before with that word";
+    Wrap "wrap" Safe "wrap" "Let long lines go on in the next row, or cut them";
+    ScrollLeft "scroll-left" Safe "" "Columns further left, where lines are cut";
+    ScrollRight "scroll-right" Safe "" "Columns further right, where lines are cut";
+    Timestamps "timestamps" Safe "times" "Show the time of each line of a log, or hide it";
+    Since "since" Safe "since" "How far back a log is read: the last lines, minutes, an hour, all";
+    NextScope "next-scope" Safe "more pods" "The logs of more pods: of the version, the environment, the app, the lane";
+    Save "save" Safe "save" "Save the text to a file";
     Follow "follow" Safe "follow" "Stay at the newest line, or stop doing so";
     NextContainer "next-container" Safe "container" "The log of the pod's next container";
     PreviousRun "previous-run" Safe "run before" "The log of the run before the last restart, or of this one again";

@@ -2,11 +2,13 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
+use super::log::{LogBuffer, LogTarget};
 use crate::{
     domain::{
         chain::Chain,
         diff::{AnswerPair, Ignored, ReportLine},
         lanes::ChainRequests,
+        log::LogEvent,
         world::ObjectKey,
     },
     ui::{
@@ -26,8 +28,8 @@ pub enum Source {
     Help,
     /// All notices; computed when drawn.
     Notices,
-    /// A container's log.
-    Logs(LogTarget),
+    /// Logs of pods.
+    Logs(Box<LogTarget>),
     /// An object as YAML.
     Yaml(ObjectRef),
     /// A task of a release, by their names; computed when drawn.
@@ -118,42 +120,6 @@ pub struct ProbeTrace {
     pub chains: Vec<Chain>,
 }
 
-/// Which log to show.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LogTarget {
-    /// Pod whose log is shown.
-    pub pod: ObjectKey,
-    /// Names of its containers.
-    pub containers: Vec<String>,
-    /// Index of the shown container.
-    pub at: usize,
-    /// Show the run before the last restart.
-    pub previous: bool,
-}
-
-impl LogTarget {
-    /// Name of the container; `None` when the pod lists no containers.
-    pub fn container(&self) -> Option<&String> {
-        self.containers.get(self.at)
-    }
-
-    pub(crate) fn title(&self) -> String {
-        let mut title = format!("Logs of {}", self.pod.name);
-        if let (Some(container), true) = (self.container(), self.containers.len() > 1) {
-            title += &format!(
-                ", {container} ({} of {})",
-                self.at + 1,
-                self.containers.len()
-            );
-        }
-        if self.previous {
-            title + ", the run before"
-        } else {
-            title
-        }
-    }
-}
-
 /// Result of a probe; `None` while it is in progress.
 pub type ProbeSlot = Option<Result<Vec<ProbeOutcome>, Fault>>;
 
@@ -168,12 +134,24 @@ pub struct Text {
     pub ticket: Option<Ticket>,
     /// The text is not complete yet.
     pub loading: bool,
-    /// Index of the first visible line, unless following.
+    /// Index of the first visible row, unless following.
     pub top: usize,
-    /// Keep the newest line visible.
+    /// Keep the newest row visible.
     pub follow: bool,
     /// Show only lines that pass this filter.
     pub filter: String,
+    /// The word that was searched; empty when there is none.
+    pub search: String,
+    /// The line at which the search stands, counted with those that were dropped.
+    pub found: Option<usize>,
+    /// Long lines go on in the next row.
+    pub wrap: bool,
+    /// Columns left out on the left, where lines are not wrapped.
+    pub left: usize,
+    /// Show the time of each line of a log.
+    pub timestamps: bool,
+    /// Lines of a log.
+    pub log: LogBuffer,
     /// Number of lines dropped at the front.
     pub dropped: usize,
     pub(crate) lines: VecDeque<RichText>,
@@ -189,6 +167,12 @@ impl Text {
             top: 0,
             follow: false,
             filter: String::new(),
+            search: String::new(),
+            found: None,
+            wrap: true,
+            left: 0,
+            timestamps: false,
+            log: LogBuffer::default(),
             dropped: 0,
             lines: VecDeque::new(),
         }
@@ -203,9 +187,20 @@ impl Text {
         self.top = self.top.saturating_sub(over);
     }
 
-    /// Index of the first line to draw at this height.
-    pub(crate) fn first_line(&self, lines: usize, height: usize) -> usize {
-        let last = lines.saturating_sub(height);
+    /// Appends what has come of logs.
+    pub(crate) fn append_log(
+        &mut self,
+        events: Vec<LogEvent>,
+        label: impl Fn(&ObjectKey) -> String,
+    ) {
+        let over = self.log.append_events(events, label);
+        self.dropped += over;
+        self.top = self.top.saturating_sub(over);
+    }
+
+    /// Index of the first row to draw, of so many at this height.
+    pub(crate) fn first_row(&self, rows: usize, height: usize) -> usize {
+        let last = rows.saturating_sub(height);
         if self.follow {
             last
         } else {
@@ -213,10 +208,10 @@ impl Text {
         }
     }
 
-    /// Scrolls; `lines` is the total, `height` the visible number of lines.
-    pub(crate) fn scroll(&mut self, by: isize, lines: usize, height: usize) {
-        let last = lines.saturating_sub(height);
-        let from = self.first_line(lines, height);
+    /// Scrolls; `rows` is the total, `height` the visible number of rows.
+    pub(crate) fn scroll(&mut self, by: isize, rows: usize, height: usize) {
+        let last = rows.saturating_sub(height);
+        let from = self.first_row(rows, height);
         self.top = from.saturating_add_signed(by).min(last);
         self.follow = matches!(self.source, Source::Logs(_)) && self.top >= last && by > 0
             || self.follow && by > 0;

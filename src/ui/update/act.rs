@@ -2,14 +2,17 @@
 
 use tui_input::Input;
 
-use super::{diff, input::set_filter, open, probe, traces};
+use super::{diff, input::set_filter, logs, open, probe, reading, traces};
 use crate::domain::apps;
 use crate::ui::{
     effect::{Effect, Query},
     facts,
     form::{self, Submitted},
     keymap::{Action, Danger},
-    model::{FrozenChains, Level, Model, Overlay, Palette, PaletteItem, Pane, Pending},
+    model::{
+        FrozenChains, Level, LogTarget, Model, Overlay, Palette, PaletteItem, Pane, Pending,
+        PromptKind,
+    },
     question::{self, Focus},
     rights::missing_right,
     view,
@@ -44,11 +47,19 @@ pub(super) fn perform_action(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::Mark => toggle_mark(model),
         Action::NextRelease => show_other_release(model, true),
         Action::PreviousRelease => show_other_release(model, false),
-        Action::Logs => open::open_logs(model),
-        Action::NextContainer => open::switch_log(model, |log| {
-            log.at = (log.at + 1) % log.containers.len().max(1)
-        }),
-        Action::PreviousRun => open::switch_log(model, |log| log.previous = !log.previous),
+        Action::Logs => logs::open_logs(model),
+        Action::NextContainer => logs::switch_log(model, LogTarget::select_next_container),
+        Action::NextScope => logs::switch_log(model, LogTarget::select_next_scope),
+        Action::Since => logs::switch_log(model, |log| log.range = log.range.next_choice()),
+        Action::PreviousRun => logs::switch_log(model, |log| log.previous = !log.previous),
+        Action::Timestamps => logs::toggle_timestamps(model),
+        Action::Search => reading::open_search(model),
+        Action::NextMatch => reading::find_next_match(model, false),
+        Action::PreviousMatch => reading::find_next_match(model, true),
+        Action::Wrap => reading::toggle_wrap(model),
+        Action::ScrollLeft => reading::scroll_columns(model, false),
+        Action::ScrollRight => reading::scroll_columns(model, true),
+        Action::Save => reading::open_save(model),
         Action::Events => open::open_events(model),
         Action::Yaml => open::open_yaml(model),
         Action::Open => open::open_selected(model),
@@ -184,12 +195,22 @@ fn makes_sense(model: &Model, action: Action) -> bool {
         Action::TemplateDiff => model
             .selected_app()
             .is_some_and(|app| apps::template_name(app).is_some()),
-        Action::Logs => model.drilled && model.selected_pod().is_some(),
+        Action::Logs => logs::selected_pods(model).is_some(),
         Action::Lock | Action::Events | Action::Variables => model.selected_environment().is_some(),
         Action::Teardown => !model.drilled && question::build_question(model, action).is_ok(),
-        Action::Follow => open::top_log(model).is_some(),
-        Action::NextContainer => open::top_log(model).is_some_and(|log| log.containers.len() > 1),
-        Action::PreviousRun => open::top_log(model).is_some(),
+        Action::Follow | Action::Since | Action::Timestamps => logs::top_log(model).is_some(),
+        Action::NextContainer => logs::top_log(model).is_some_and(|log| log.containers.len() > 1),
+        Action::PreviousRun => logs::top_log(model).is_some_and(|log| log.selection.is_one_pod()),
+        Action::NextScope => logs::top_log(model).is_some_and(|log| log.scopes.len() > 1),
+        Action::NextMatch | Action::PreviousMatch => {
+            matches!(model.overlays.last(), Some(Overlay::Text(t)) if !t.search.is_empty())
+        }
+        Action::Search | Action::Wrap | Action::Save => {
+            matches!(model.overlays.last(), Some(Overlay::Text(_)))
+        }
+        Action::ScrollLeft | Action::ScrollRight => {
+            matches!(model.overlays.last(), Some(Overlay::Text(t)) if !t.wrap)
+        }
         Action::Yes => {
             matches!(model.overlays.last(), Some(Overlay::Confirm(q)) if q.can_confirm())
         }
@@ -363,6 +384,19 @@ fn go_back(model: &mut Model) -> Vec<Effect> {
             set_filter(model, "");
             return vec![];
         }
+        Some(Overlay::Prompt(prompt)) => {
+            let kind = prompt.kind.clone();
+            model.overlays.pop();
+            if let PromptKind::Search {
+                before,
+                top,
+                follow,
+            } = kind
+            {
+                reading::undo_search(model, before, top, follow);
+            }
+            return vec![];
+        }
         Some(_) => return model.close_overlay(),
         None => {}
     }
@@ -400,8 +434,8 @@ fn page_step(model: &Model) -> isize {
 fn move_selection(model: &mut Model, by: isize) -> Vec<Effect> {
     match model.overlays.pop() {
         Some(Overlay::Text(mut text)) => {
-            let lines = view::text_rows(model, &text).len();
-            text.scroll(by, lines, view::text_height(model.size));
+            let rows = view::TextRows::new(model, &text).len();
+            text.scroll(by, rows, view::text_height(model.size));
             model.overlays.push(Overlay::Text(text));
         }
         Some(Overlay::Confirm(mut question)) => {
@@ -422,8 +456,8 @@ fn move_selection(model: &mut Model, by: isize) -> Vec<Effect> {
 
 fn toggle_follow(model: &mut Model) -> Vec<Effect> {
     if let Some(Overlay::Text(mut text)) = model.overlays.pop() {
-        let lines = view::text_rows(model, &text).len();
-        text.top = text.first_line(lines, view::text_height(model.size));
+        let rows = view::TextRows::new(model, &text).len();
+        text.top = text.first_row(rows, view::text_height(model.size));
         text.follow = !text.follow;
         model.overlays.push(Overlay::Text(text));
     }
@@ -580,6 +614,7 @@ fn accept_input(model: &mut Model) -> Vec<Effect> {
             },
             None => vec![],
         },
+        Some(Overlay::Prompt(prompt)) => reading::accept_prompt(model, &prompt),
         Some(Overlay::Filter(..)) | None => vec![],
         Some(other) => push_overlay(model, other),
     }

@@ -1,5 +1,7 @@
 //! Handles outcomes of intents and answers to queries.
 
+use super::logs;
+use crate::domain::log::LogEvent;
 use crate::ui::{
     effect::{Answer, Effect, Fault, IntentOutcome, Ticket},
     model::{Level, Model, Overlay, Source, Text, style_yaml_line},
@@ -107,9 +109,35 @@ pub(super) fn handle_answer(model: &mut Model, ticket: Ticket, answer: Answer) {
             Answer::Choices(choices) => palette.set_choices(choices, &shown),
             Answer::Failed(fault) => palette.none = fault.text.to_string(),
             Answer::Lines(_) | Answer::Compared(_) | Answer::End => {}
+            Answer::Log(_) | Answer::Saved(_) | Answer::NotSaved(_) => {}
         }
         return;
     }
+    match answer {
+        Answer::Saved(path) => model.add_notice(Level::Good, format!("saved to {path}"), vec![]),
+        Answer::NotSaved(fault) => report_fault(model, &fault),
+        Answer::Log(events) => add_to_log(model, ticket, events),
+        answer => add_to_text(model, ticket, answer),
+    }
+}
+
+/// Adds lines to the open log that asked for them.
+fn add_to_log(model: &mut Model, ticket: Ticket, events: Vec<LogEvent>) {
+    let asked = |o: &Overlay| matches!(o, Overlay::Text(text) if text.ticket == Some(ticket));
+    let Some(at) = model.overlays.iter().position(asked) else {
+        return;
+    };
+    let mut overlays = std::mem::take(&mut model.overlays);
+    if let Some(Overlay::Text(text)) = overlays.get_mut(at)
+        && let Source::Logs(target) = text.source.clone()
+    {
+        text.loading = false;
+        text.append_log(events, |key| logs::label_pod(model, &target, key));
+    }
+    model.overlays = overlays;
+}
+
+fn add_to_text(model: &mut Model, ticket: Ticket, answer: Answer) {
     let open = model.overlays.iter_mut().find_map(|o| match o {
         Overlay::Text(text) if text.ticket == Some(ticket) => Some(text),
         _ => None,
@@ -117,17 +145,10 @@ pub(super) fn handle_answer(model: &mut Model, ticket: Ticket, answer: Answer) {
     let Some(text) = open else { return };
     match answer {
         Answer::Lines(lines) => {
-            let yaml = matches!(text.source, Source::Yaml(_));
             text.loading = false;
-            text.append_lines(lines.iter().map(|l| {
-                if yaml {
-                    style_yaml_line(l)
-                } else {
-                    style_log_line(l)
-                }
-            }));
+            text.append_lines(lines.iter().map(|l| style_yaml_line(l)));
         }
-        Answer::Choices(_) => {}
+        Answer::Choices(_) | Answer::Log(_) | Answer::Saved(_) | Answer::NotSaved(_) => {}
         Answer::Compared(pair) => {
             text.loading = false;
             if let Source::Comparison(shown) = &mut text.source {
@@ -153,19 +174,4 @@ pub(super) fn handle_answer(model: &mut Model, ticket: Ticket, answer: Answer) {
             );
         }
     }
-}
-
-fn style_log_line(line: &str) -> RichText {
-    let lower: String = line.chars().take(80).collect::<String>().to_lowercase();
-    let role = if ["error", "panic", "fatal"]
-        .iter()
-        .any(|w| lower.contains(w))
-    {
-        Role::Bad
-    } else if lower.contains("warn") {
-        Role::Warn
-    } else {
-        Role::Text
-    };
-    RichText::styled(role, line)
 }

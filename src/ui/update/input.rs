@@ -136,7 +136,7 @@ fn takes_letters(model: &Model) -> bool {
             use crate::ui::question::Focus;
             matches!(question.focus, Focus::Typed | Focus::Comment)
         }
-        Some(Overlay::Palette(_) | Overlay::Filter(..)) => true,
+        Some(Overlay::Palette(_) | Overlay::Filter(..) | Overlay::Prompt(_)) => true,
         Some(Overlay::Text(_)) | None => false,
     }
 }
@@ -212,6 +212,7 @@ fn edit_quietly(model: &mut Model, request: InputRequest) {
         Some(Overlay::Confirm(question)) => apply_edit(question.focused_input(), request),
         Some(Overlay::Palette(palette)) => apply_edit(Some(&mut palette.input), request),
         Some(Overlay::Filter(input, _)) => apply_edit(Some(input), request),
+        Some(Overlay::Prompt(prompt)) => apply_edit(Some(&mut prompt.input), request),
         Some(Overlay::Text(_)) | None => {}
     }
 }
@@ -237,6 +238,10 @@ pub(super) fn refresh_after_edit(model: &mut Model) {
             set_filter(model, input.value());
             model.overlays.push(Overlay::Filter(input, before));
         }
+        Some(prompt @ Overlay::Prompt(_)) => {
+            model.overlays.push(prompt);
+            super::reading::search_typed_word(model);
+        }
         Some(other) => model.overlays.push(other),
         None => {}
     }
@@ -247,7 +252,7 @@ pub(super) fn set_filter(model: &mut Model, filter: &str) {
     match model.overlays.last_mut() {
         Some(Overlay::Text(text)) => {
             text.filter = filter.into();
-            text.top = 0;
+            (text.top, text.found) = (0, None);
         }
         _ => {
             model.filters.insert(model.pane, filter.into());

@@ -10,16 +10,13 @@ use crate::{
     ui::{
         effect::{Effect, ObjectRef, Query},
         keymap::{Action, KeyContext},
-        model::{Level, LogTarget, Model, Overlay, Pane, Source, Text},
+        model::{Level, Model, Overlay, Pane, Source, Text},
         view,
-        widget::RichText,
     },
 };
 
-/// Number of existing log lines to request.
-const TAIL_LINES: u32 = 500;
-
-fn push_text(model: &mut Model, text: Text) -> Vec<Effect> {
+fn push_text(model: &mut Model, mut text: Text) -> Vec<Effect> {
+    text.wrap = !model.unwrapped;
     model.overlays.push(Overlay::Text(Box::new(text)));
     vec![]
 }
@@ -53,7 +50,7 @@ pub(super) fn open_selected(model: &mut Model) -> Vec<Effect> {
             };
             vec![]
         }
-        Pane::Environments if model.drilled => open_logs(model),
+        Pane::Environments if model.drilled => super::logs::open_logs(model),
         Pane::Environments => {
             model.drilled = true;
             model.filters.remove(&Pane::Environments);
@@ -102,74 +99,6 @@ pub(super) fn open_selected(model: &mut Model) -> Vec<Effect> {
             None => report_nothing(model, "there is no chain to open"),
         },
     }
-}
-
-pub(super) fn open_logs(model: &mut Model) -> Vec<Effect> {
-    let Some(pod) = model.selected_pod() else {
-        let key = model.key_for(KeyContext::Global, Action::Open);
-        return report_nothing(
-            model,
-            &format!("no pod is selected: {key} shows an environment's pods"),
-        );
-    };
-    let containers = pod.containers.iter().map(ToString::to_string).collect();
-    let log = LogTarget {
-        pod: pod.key.clone(),
-        containers,
-        ..LogTarget::default()
-    };
-    let (text, asked) = request_log(model, log);
-    push_text(model, text);
-    vec![asked]
-}
-
-/// The log shown in the topmost overlay.
-pub(super) fn top_log(model: &Model) -> Option<&LogTarget> {
-    match model.overlays.last() {
-        Some(Overlay::Text(text)) => match &text.source {
-            Source::Logs(log) => Some(log),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-/// Replaces the open log by that of another container or of another run.
-pub(super) fn switch_log(model: &mut Model, change: impl FnOnce(&mut LogTarget)) -> Vec<Effect> {
-    let Some(mut log) = top_log(model).cloned() else {
-        return vec![];
-    };
-    change(&mut log);
-    let Some(Overlay::Text(old)) = model.overlays.pop() else {
-        return vec![];
-    };
-    let (mut text, asked) = request_log(model, log);
-    text.filter = old.filter;
-    push_text(model, text);
-    old.ticket
-        .map(Effect::CancelQuery)
-        .into_iter()
-        .chain([asked])
-        .collect()
-}
-
-fn request_log(model: &mut Model, log: LogTarget) -> (Text, Effect) {
-    let ticket = model.next_ticket();
-    let (pod, container, previous) = (log.pod.clone(), log.container().cloned(), log.previous);
-    let mut text = Text::new(log.title(), Source::Logs(log));
-    (text.ticket, text.loading, text.follow) = (Some(ticket), true, !previous);
-    (
-        text,
-        Effect::Query(
-            ticket,
-            Query::Logs {
-                pod,
-                container,
-                tail: TAIL_LINES,
-                previous,
-            },
-        ),
-    )
 }
 
 pub(super) fn open_events(model: &mut Model) -> Vec<Effect> {
@@ -295,15 +224,9 @@ pub(super) fn open_yaml_of(model: &mut Model, object: ObjectRef) -> Vec<Effect> 
 pub(super) fn copy_selected(model: &mut Model) -> Vec<Effect> {
     let copied = match model.overlays.last() {
         Some(Overlay::Text(text)) => {
-            let lines = view::text_lines(model, text);
-            Some((
-                lines
-                    .iter()
-                    .map(RichText::plain_text)
-                    .collect::<Vec<_>>()
-                    .join("\n"),
-                format!("{} lines", lines.len()),
-            ))
+            let copied = view::plain_text(model, text);
+            let words = format!("{} lines", copied.lines().count());
+            Some((copied.trim_end_matches('\n').to_owned(), words))
         }
         _ => {
             let name = match model.pane {

@@ -6,7 +6,7 @@ use tui_input::Input;
 use crate::domain::text::truncate;
 use crate::ui::{
     keymap::{Action, KeyContext},
-    model::{Level, Model, Overlay},
+    model::{Level, Model, Overlay, Prompt, PromptKind},
     theme::Role,
     update::is_available,
     widget::{Canvas, RichText},
@@ -134,9 +134,39 @@ fn key_hints(model: &Model, room: usize) -> RichText {
 
 /// Draws the filter input in place of the footer.
 pub(super) fn draw_filter(canvas: &mut Canvas<'_>, model: &Model, area: Rect, input: &Input) {
+    let sign = match model.overlays.first() {
+        Some(Overlay::Text(_)) => "&",
+        _ => "/",
+    };
+    draw_input(canvas, model, area, input, sign, "! turns it round");
+}
+
+/// Draws the line in which a word to search or a file name is typed.
+pub(super) fn draw_prompt(canvas: &mut Canvas<'_>, model: &Model, area: Rect, prompt: &Prompt) {
+    let (sign, words) = match prompt.kind {
+        PromptKind::Search { .. } => ("/", "keeps all lines"),
+        PromptKind::Save => ("save to", "a new file"),
+    };
+    draw_input(canvas, model, area, &prompt.input, sign, words);
+}
+
+/// Draws an input in place of the footer; a long one is shown around its cursor.
+fn draw_input(
+    canvas: &mut Canvas<'_>,
+    model: &Model,
+    area: Rect,
+    input: &Input,
+    sign: &str,
+    words: &str,
+) {
     canvas.clear_area(area);
     canvas.paint_area(area, Role::Selected);
-    let line = RichText::styled(Role::Key, " / ").add(Role::Text, input.value());
+    let lead = RichText::styled(Role::Key, format!(" {sign} "));
+    let room = usize::from(area.width).saturating_sub(lead.width() + 1);
+    let hidden = (input.visual_cursor() + 1).saturating_sub(room);
+    let typed = RichText::styled(Role::Text, input.value()).skip_columns(hidden);
+    let at = lead.width() + input.visual_cursor().saturating_sub(hidden);
+    let line = lead.join(typed);
     canvas.draw_line(area, 0, &line);
     let key = |action| {
         format!(
@@ -144,7 +174,7 @@ pub(super) fn draw_filter(canvas: &mut Canvas<'_>, model: &Model, area: Rect, in
             model.options.keymap.key_within(KeyContext::Line, action)
         )
     };
-    let hint = RichText::styled(Role::Muted, "! turns it round")
+    let hint = RichText::styled(Role::Muted, words)
         .add(Role::Key, key(Action::Accept))
         .add(Role::Muted, " keeps");
     let hint = hint
@@ -153,9 +183,7 @@ pub(super) fn draw_filter(canvas: &mut Canvas<'_>, model: &Model, area: Rect, in
     if line.width() + hint.width() + 2 < usize::from(area.width) {
         canvas.draw_line_right(area, 0, &hint);
     }
-    let x = area
-        .x
-        .saturating_add(3 + u16::try_from(input.visual_cursor()).unwrap_or(u16::MAX - 3));
+    let x = area.x.saturating_add(u16::try_from(at).unwrap_or(u16::MAX));
     canvas.cursor = Some((x.min(area.right().saturating_sub(1)), area.y));
 }
 
@@ -163,6 +191,6 @@ pub(super) fn draw_filter(canvas: &mut Canvas<'_>, model: &Model, area: Rect, in
 pub(super) fn shows_text(model: &Model) -> bool {
     matches!(
         model.overlays.last(),
-        Some(Overlay::Text(_) | Overlay::Filter(..))
+        Some(Overlay::Text(_) | Overlay::Filter(..) | Overlay::Prompt(_))
     )
 }

@@ -2,7 +2,7 @@
 
 use ratatui::layout::Rect;
 
-use super::{chain, comparison, footer, labels, request, task, values};
+use super::{TextRows, chain, comparison, footer, labels, request, task, values};
 use crate::{
     api::Served,
     domain::{
@@ -13,59 +13,63 @@ use crate::{
     ui::{
         effect::{Fault, ProbeOutcome},
         keymap::{Danger, KeyContext, format_key},
-        model::{Model, ProbeSlot, Source, Text, matches_filter},
+        model::{Model, ProbeSlot, Source, Text},
         rights::missing_right,
         theme::Role,
-        widget::{Canvas, RichText, longest_fitting, wrap_words},
+        widget::{Canvas, RichText, fits_frame, longest_fitting, wrap_words},
     },
 };
 
 pub(super) fn draw_overlay(canvas: &mut Canvas<'_>, model: &Model, area: Rect, text: &Text) {
-    let lines = text_rows(model, text);
+    let rows = TextRows::new(model, text);
     let height = usize::from(area.height).saturating_sub(2);
-    let first = text.first_line(lines.len(), height);
-    let mut title = RichText::new();
-    if text.loading {
-        title = title.add(
-            Role::Busy,
-            format!("{} ", model.options.glyphs.spinner_frame(model.beat)),
-        );
-    }
-    title = title.add(Role::Title, &text.title);
-    if !text.filter.is_empty() {
-        title = title.add(Role::Warn, format!(" /{}", text.filter));
-    }
-    let mut facts = RichText::new();
-    if text.dropped > 0 {
-        facts = facts.add(
-            Role::Warn,
-            format!("{} older lines dropped  ", text.dropped),
-        );
-    }
-    if text.follow {
-        facts = facts.add(Role::Ok, "following  ");
-    }
-    let last = (first + height).min(lines.len());
-    facts = facts.add(
+    let first = text.first_row(rows.len(), height);
+    let last = (first + height).min(rows.len());
+    let title = overlay_title(model, text);
+    let position = RichText::styled(
         Role::Muted,
-        format!("{}-{last} of {}", (first + 1).min(lines.len()), lines.len()),
+        format!("{}-{last} of {}", (first + 1).min(rows.len()), rows.len()),
     );
+    // What does not fit beside the title is left out, from the least important on.
+    let mut facts = text_facts(text);
+    let joined = |facts: &[RichText]| {
+        let rest = facts.iter().cloned().fold(RichText::new(), RichText::join);
+        rest.join(position.clone())
+    };
+    while !facts.is_empty() && !fits_frame(&title, &joined(&facts), area.width) {
+        facts.pop();
+    }
     let role = if footer::shows_text(model) {
         Role::Focus
     } else {
         Role::Border
     };
     canvas.clear_area(area);
-    let inner = canvas.draw_modal(area, &title, &facts, &RichText::new(), role);
+    let inner = canvas.draw_modal(area, &title, &joined(&facts), &RichText::new(), role);
     let body = Rect {
         x: inner.x + 1,
         width: inner.width.saturating_sub(2),
         ..inner
     };
-    for (i, line) in lines.iter().skip(first).take(height).enumerate() {
-        canvas.draw_line(body, u16::try_from(i).unwrap_or(u16::MAX), line);
+    let found = text.found.and_then(|line| line.checked_sub(text.dropped));
+    let visible = rows.visible_rows(first, height, &text.search, text.left);
+    for (i, (line, row)) in visible.iter().enumerate() {
+        let y = u16::try_from(i).unwrap_or(u16::MAX);
+        canvas.draw_line(body, y, row);
+        if found == Some(*line) {
+            let sign = RichText::styled(Role::Accent, model.options.glyphs.cursor);
+            canvas.draw_line(
+                Rect {
+                    x: inner.x,
+                    width: 1,
+                    ..inner
+                },
+                y,
+                &sign,
+            );
+        }
     }
-    if lines.is_empty() {
+    if rows.len() == 0 {
         let words = match (text.loading, text.filter.is_empty()) {
             (true, _) => "waiting for the first line",
             (_, false) => "no line passes the filter",
@@ -75,9 +79,57 @@ pub(super) fn draw_overlay(canvas: &mut Canvas<'_>, model: &Model, area: Rect, t
     }
 }
 
-/// The current lines of a text, after filtering.
-pub(crate) fn text_lines(model: &Model, text: &Text) -> Vec<RichText> {
-    let all: Vec<RichText> = match &text.source {
+fn overlay_title(model: &Model, text: &Text) -> RichText {
+    let mut title = RichText::new();
+    if text.loading {
+        title = title.add(
+            Role::Busy,
+            format!("{} ", model.options.glyphs.spinner_frame(model.beat)),
+        );
+    }
+    title = title.add(Role::Title, &text.title);
+    if !text.filter.is_empty() {
+        title = title.add(Role::Warn, format!(" &{}", text.filter));
+    }
+    if !text.search.is_empty() {
+        title = title.add(Role::Accent, format!(" /{}", text.search));
+    }
+    title
+}
+
+/// What else is to be known of a text, the most important first.
+fn text_facts(text: &Text) -> Vec<RichText> {
+    let mut facts = vec![];
+    let mut add = |role, words: String| facts.push(RichText::styled(role, format!("{words}  ")));
+    if text.follow {
+        add(Role::Ok, "following".into());
+    }
+    if text.log.left_out > 0 {
+        let words = format!("{} more pods not read", text.log.left_out);
+        add(Role::Warn, words);
+    }
+    if text.dropped > 0 {
+        add(Role::Warn, format!("{} older lines dropped", text.dropped));
+    }
+    if !text.wrap {
+        add(Role::Muted, "cut".into());
+    }
+    if let Source::Logs(target) = &text.source {
+        add(Role::Muted, target.range.to_string());
+        if !target.selection.is_one_pod() {
+            let pods = text.log.pod_count();
+            add(
+                Role::Muted,
+                format!("{pods} {}", if pods == 1 { "pod" } else { "pods" }),
+            );
+        }
+    }
+    facts
+}
+
+/// The lines of a text other than a log, before filtering.
+pub(super) fn compose_lines(model: &Model, text: &Text) -> Vec<RichText> {
+    match &text.source {
         Source::Help => help_lines(model),
         Source::Notices => notice_lines(model),
         Source::Probe(run) => probe_lines(model, &run.slots),
@@ -92,26 +144,17 @@ pub(crate) fn text_lines(model: &Model, text: &Text) -> Vec<RichText> {
         }
         Source::Events(own) => event_lines(model, own),
         Source::Comparison(shown) => comparison::comparison_lines(model, shown, text),
-        Source::Logs(_) | Source::Yaml(_) => {
-            return text
-                .lines
-                .iter()
-                .filter(|l| matches_filter(&text.filter, &l.plain_text()))
-                .cloned()
-                .collect();
-        }
-    };
-    all.into_iter()
-        .filter(|l| matches_filter(&text.filter, &l.plain_text()))
-        .collect()
+        Source::Logs(_) => vec![],
+        Source::Yaml(_) => text.lines.iter().cloned().collect(),
+    }
 }
 
-/// The lines as displayed: long ones are wrapped.
-pub(crate) fn text_rows(model: &Model, text: &Text) -> Vec<RichText> {
-    let width = usize::from(model.size.0).saturating_sub(4);
-    text_lines(model, text)
-        .into_iter()
-        .flat_map(|line| line.break_lines(width))
+/// The lines that pass the filter, as they are shown but not wrapped.
+pub(crate) fn plain_text(model: &Model, text: &Text) -> String {
+    let lines = TextRows::new(model, text).all_lines();
+    lines
+        .iter()
+        .map(|line| line.plain_text().trim_end().to_owned() + "\n")
         .collect()
 }
 
@@ -252,8 +295,14 @@ impl Model {
     /// The key contexts below the help text.
     fn contexts_below_help(&self) -> Vec<KeyContext> {
         use crate::ui::model::{Overlay, Pane};
-        if self.overlays.len() > 1 && !matches!(self.overlays.first(), Some(Overlay::Text(_))) {
-            return vec![KeyContext::Form, KeyContext::Confirm];
+        match self.overlays.first() {
+            Some(Overlay::Text(_)) if self.overlays.len() > 1 => {
+                return vec![KeyContext::Text, KeyContext::Move];
+            }
+            Some(_) if self.overlays.len() > 1 => {
+                return vec![KeyContext::Form, KeyContext::Confirm];
+            }
+            _ => {}
         }
         let first = match self.pane {
             Pane::Apps => Some(KeyContext::Apps),

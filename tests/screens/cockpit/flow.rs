@@ -19,8 +19,9 @@ use futures::{
 use graylane::{
     domain::{
         intent::Intent,
+        log::{LogEvent, LogLine},
         text::Clean,
-        world::{Link, LinkTrouble, World},
+        world::{Link, LinkTrouble, ObjectKey, World},
     },
     ui::{
         Answer, EffectHandler, Fault, IntentOutcome, Model, Query, fixture,
@@ -155,12 +156,17 @@ impl EffectHandler for Held {
     fn run_query(&self, _: Query) -> BoxStream<'static, Answer> {
         self.0.asked.fetch_add(1, Ordering::SeqCst);
         let alive = Dropped(self.0.dropped.clone());
-        let lines = stream::unfold((0, alive), |(n, alive)| async move {
-            sleep(Duration::from_millis(20)).await;
-            Some((
-                Answer::Lines(vec![Clean::from(format!("log line {n}"))]),
-                (n + 1, alive),
-            ))
+        let pod = Arc::new(ObjectKey::in_context(None, "demo", "a"));
+        let lines = stream::unfold((0, alive), move |(n, alive)| {
+            let line = LogLine {
+                pod: Arc::clone(&pod),
+                time: None,
+                text: Clean::from(format!("log line {n}")),
+            };
+            async move {
+                sleep(Duration::from_millis(20)).await;
+                Some((Answer::Log(vec![LogEvent::Line(line)]), (n + 1, alive)))
+            }
         });
         lines.boxed()
     }

@@ -1,0 +1,164 @@
+//! Opens logs of what is selected, and changes which part of them is shown.
+
+use crate::{
+    domain::{log::LogRequest, pod_selection::PodSelection, world::ObjectKey},
+    ui::{
+        effect::{Effect, Query},
+        keymap::{Action, KeyContext},
+        model::{Level, LogTarget, Model, Overlay, Pane, Source, Text},
+    },
+};
+
+/// The pods whose logs the key opens: of the selected pod, environment, App, lane or chain.
+pub(in crate::ui) fn selected_pods(model: &Model) -> Option<PodSelection> {
+    match model.pane {
+        Pane::Apps => model.app.as_deref().map(PodSelection::of_app),
+        Pane::Environments if model.drilled => {
+            let pod = model.selected_pod()?;
+            Some(PodSelection::of_pod(pod.key.clone()))
+        }
+        Pane::Environments => {
+            let (app, environment) = (model.app.as_deref()?, model.selected_environment()?);
+            Some(PodSelection::of_environment(app, &environment.name))
+        }
+        Pane::Rollout => {
+            let (_, release) = model.selected_release()?;
+            let app = &release.spec.app;
+            let environment = model.selected_task().and_then(|t| t.environment.as_deref());
+            Some(match environment {
+                Some(environment) => PodSelection::of_environment(app, environment),
+                None => PodSelection::of_app(app),
+            })
+        }
+        Pane::Lanes => {
+            let (_, lane) = model.selected_lane()?;
+            Some(PodSelection::of_lane(&lane.spec.tag))
+        }
+        Pane::Trace => {
+            let steps = &model.selected_chain()?.steps;
+            let name = steps.iter().rev().find_map(|step| step.pod.as_ref())?;
+            let key = model.world.pods.keys().find(|key| key.name == *name)?;
+            Some(PodSelection::of_pod(key.clone()))
+        }
+    }
+}
+
+pub(super) fn open_logs(model: &mut Model) -> Vec<Effect> {
+    let chosen = selected_pods(model);
+    let found = chosen.filter(|selection| !selection.select_pods(&model.world).is_empty());
+    let Some(selection) = found else {
+        let words = match model.pane {
+            Pane::Trace => "no pod of the chain is known".to_owned(),
+            Pane::Apps | Pane::Rollout | Pane::Lanes => "there are no pods of it".to_owned(),
+            Pane::Environments => {
+                let key = model.key_for(KeyContext::Global, Action::Open);
+                format!("there are no pods here; {key} shows an environment's pods")
+            }
+        };
+        model.add_notice(Level::Warn, words, vec![]);
+        return vec![];
+    };
+    let scopes = selection.list_scopes(&model.world);
+    let mut target = LogTarget {
+        selection,
+        scopes,
+        ..LogTarget::default()
+    };
+    find_containers(model, &mut target);
+    let (text, effect) = request_log(model, target);
+    model.overlays.push(Overlay::Text(Box::new(text)));
+    vec![effect]
+}
+
+/// Names the containers of the chosen pods; of one pod the first one is chosen.
+fn find_containers(model: &Model, target: &mut LogTarget) {
+    let mut names: Vec<String> = vec![];
+    for pod in target.selection.select_pods(&model.world) {
+        for name in &pod.containers {
+            if !names.iter().any(|known| **known == **name) {
+                names.push(name.to_string());
+            }
+        }
+    }
+    target.container = target
+        .container
+        .take()
+        .filter(|name| names.contains(name))
+        .or_else(|| {
+            names
+                .first()
+                .filter(|_| target.selection.is_one_pod())
+                .cloned()
+        });
+    target.containers = names;
+}
+
+/// The log shown in the topmost overlay.
+pub(super) fn top_log(model: &Model) -> Option<&LogTarget> {
+    match model.overlays.last() {
+        Some(Overlay::Text(text)) => match &text.source {
+            Source::Logs(log) => Some(log),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Replaces the open log by another one: of another container, run, time or choice of pods.
+pub(super) fn switch_log(model: &mut Model, change: impl FnOnce(&mut LogTarget)) -> Vec<Effect> {
+    let Some(mut target) = top_log(model).cloned() else {
+        return vec![];
+    };
+    change(&mut target);
+    find_containers(model, &mut target);
+    let Some(Overlay::Text(old)) = model.overlays.pop() else {
+        return vec![];
+    };
+    let (text, effect) = request_log(model, target);
+    let text = Text {
+        filter: old.filter,
+        search: old.search,
+        wrap: old.wrap,
+        left: old.left,
+        ..text
+    };
+    model.overlays.push(Overlay::Text(Box::new(text)));
+    let cancelled = old.ticket.map(Effect::CancelQuery);
+    cancelled.into_iter().chain([effect]).collect()
+}
+
+fn request_log(model: &mut Model, target: LogTarget) -> (Text, Effect) {
+    let ticket = model.next_ticket();
+    let pods = target.selection.select_pods(&model.world).len();
+    let request = LogRequest {
+        selection: target.selection.clone(),
+        container: target.container.clone(),
+        since: target.range.since_seconds(),
+        tail: Some(target.range.tail_lines(pods)),
+        previous: target.previous,
+    };
+    let text = Text {
+        ticket: Some(ticket),
+        loading: true,
+        follow: !target.previous,
+        timestamps: model.timestamps,
+        wrap: !model.unwrapped,
+        ..Text::new(target.title(), Source::Logs(Box::new(target)))
+    };
+    (text, Effect::Query(ticket, Query::Logs(request)))
+}
+
+/// Short name of a pod in the open log.
+pub(super) fn label_pod(model: &Model, target: &LogTarget, key: &ObjectKey) -> String {
+    let short = |app: &str| model.facts.short_name(app).to_owned();
+    target.selection.label_pod(&model.world, key, short)
+}
+
+/// Shows the time of each line of the open log, or hides it.
+pub(super) fn toggle_timestamps(model: &mut Model) -> Vec<Effect> {
+    if let Some(Overlay::Text(text)) = model.overlays.last_mut() {
+        text.timestamps = !text.timestamps;
+        model.timestamps = text.timestamps;
+    }
+    vec![]
+}
