@@ -32,13 +32,17 @@ use crate::{
     probe::{self, HopFeed, Probed, Via},
     ui::{
         Answer, EffectHandler, Fault, IntentOutcome, Options, Query,
-        effect::{ObjectRef, ProbeOutcome as Shown},
+        effect::{Foreground, ForegroundCommand, ObjectRef, ProbeOutcome as Shown, Returned},
         options::RequestedOptions,
         terminal::run_cockpit,
     },
 };
 
 mod cluster_session;
+mod describe;
+mod edit;
+mod foreground;
+mod forward;
 mod save;
 
 use cluster_session::{ActiveCluster, ClusterSession, HomeCluster};
@@ -254,6 +258,7 @@ impl EffectHandler for ClusterEffects {
                 };
                 stream::iter([answer]).boxed()
             }
+            (Query::Discard(path), _) => edit::discard_draft(path),
             (Query::Save { path, text }, _) => stream::once(save::save_text(path, text)).boxed(),
             (_, None) => stream::iter([Answer::Failed(not_connected())]).boxed(),
             (Query::Logs(request), Some(here)) => {
@@ -263,11 +268,43 @@ impl EffectHandler for ClusterEffects {
                     .map(Answer::Log)
                     .boxed()
             }
+            (Query::Describe(target), Some(here)) => {
+                let answers = describe::describe_target(target, here);
+                stream::once(answers).flat_map(stream::iter).boxed()
+            }
+            (Query::Editable(object), Some(here)) => {
+                stream::once(edit::read_object(object, here)).boxed()
+            }
+            (Query::CheckEdit(draft), Some(here)) => {
+                stream::once(edit::check_draft(draft, here)).boxed()
+            }
+            (Query::Ports(pod), Some(here)) => stream::once(forward::read_ports(pod, here)).boxed(),
+            (Query::PortForward { pod, port }, Some(here)) => {
+                forward::forward_port(here.source(), &pod, port)
+            }
             (Query::Comparison(asked), Some(here)) => self.compare_answers(asked, &here),
             (Query::Yaml(object), Some(here)) => stream::once(read_yaml(object, here))
                 .flat_map(stream::iter)
                 .boxed(),
         }
+    }
+
+    fn prepare_foreground(&self, task: Foreground) -> Result<ForegroundCommand, Fault> {
+        match task {
+            Foreground::Edit { name, text } => foreground::prepare_editor(&name, &text),
+            Foreground::Shell { pod, container } => {
+                let here = self.seat.active_cluster().ok_or_else(not_connected)?;
+                foreground::prepare_shell(here.source(), &pod, &container)
+            }
+        }
+    }
+
+    fn finish_foreground(
+        &self,
+        command: &ForegroundCommand,
+        status: std::io::Result<std::process::ExitStatus>,
+    ) -> Result<Returned, Fault> {
+        foreground::read_result(command, status)
     }
 
     fn reconnect(&self) {

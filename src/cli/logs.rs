@@ -3,7 +3,7 @@
 
 use std::{pin::pin, sync::Arc};
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use color_eyre::eyre::{Result, bail};
 use futures::{Stream, StreamExt, future::join_all};
 use jiff::SignedDuration;
@@ -28,20 +28,20 @@ use crate::{
 };
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("which").required(true).multiple(true)))]
 pub struct LogsArgs {
     /// The pod, or NAMESPACE/POD, or CONTEXT/NAMESPACE/POD [default: wherever an environment has a
     /// pod of that name]
-    #[arg(required_unless_present_any = ["app", "environment", "version"],
-        conflicts_with_all = ["app", "environment", "version"])]
+    #[arg(group = "which", conflicts_with_all = ["app", "environment", "version"])]
     pod: Option<String>,
     /// All pods of this App, each line led by its pod
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", group = "which")]
     app: Option<String>,
     /// All pods of this environment
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", group = "which")]
     environment: Option<String>,
     /// All pods of this version: base, a lane's tag, or new or old while a release is rolled out
-    #[arg(long, value_name = "VERSION")]
+    #[arg(long, value_name = "VERSION", group = "which")]
     version: Option<String>,
     /// Which container [default: the first one]
     #[arg(long, short)]
@@ -242,6 +242,35 @@ mod tests {
 
     use super::*;
     use crate::{api::App, cli::session::tests::on_pocket};
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        logs: LogsArgs,
+    }
+
+    #[test]
+    fn logs_are_of_a_pod_or_of_a_choice_of_pods() {
+        let read = |line: &str| {
+            let words = std::iter::once("logs").chain(line.split_whitespace());
+            <Line as clap::Parser>::try_parse_from(words).map(|line| line.logs)
+        };
+        assert!(read("db-0").is_ok_and(|args| args.pod.as_deref() == Some("db-0")));
+        let chosen = read("--app shop --environment prod --version new -f --since 5m").unwrap();
+        assert_eq!(
+            (chosen.version.as_deref(), chosen.since),
+            (Some("new"), Some(300))
+        );
+        for wrong in [
+            "",
+            "-f",
+            "db-0 --app shop",
+            "--app shop -f -p",
+            "db-0 --since soon",
+        ] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_time_is_told_in_its_usual_units() {

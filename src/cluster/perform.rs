@@ -7,10 +7,12 @@
 
 mod app;
 mod decision;
+mod edit;
 mod lane;
 mod release;
 mod start;
 
+pub use edit::{check_edit, read_editable};
 use kube::{Client, ResourceExt};
 use serde::Serialize;
 
@@ -161,6 +163,12 @@ pub async fn perform_intent(
             seen,
             enabled,
         } => lane::enable_lane(&at, &name, seen.as_ref(), enabled).await,
+        Intent::EditObject {
+            kind,
+            name,
+            before,
+            after,
+        } => edit::edit_object(&at, kind, &name, &before, &after).await,
         Intent::DeleteLane { name, seen } => lane::delete_lane(&at, &name, seen.as_ref()).await,
         Intent::Lock {
             app,

@@ -2,9 +2,11 @@
 //! `cluster::perform` carries them out. Each records what the person saw, so that an outdated
 //! intent is refused.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use super::{apps::Setting, release_intents::expected_status};
+use serde_json::Value;
+
+use super::{apps::Setting, edit::EditableKind, release_intents::expected_status};
 use crate::api::{Control, Decision, EnvironmentLock, LaneSpec, ProbeSpec, Release};
 
 /// Version of the object that the person saw.
@@ -99,6 +101,17 @@ pub enum Intent {
         name: String,
         /// What the person saw.
         seen: Option<SeenObject>,
+    },
+    /// Replace one of graylane's own objects by an edited one.
+    EditObject {
+        /// Kind of the object.
+        kind: EditableKind,
+        /// Name of the object.
+        name: String,
+        /// The object that the person started from; any other one is not overwritten.
+        before: Arc<Value>,
+        /// The object to write.
+        after: Arc<Value>,
     },
     /// Tear down an App's environment: a Release with only a clean-up.
     Teardown {

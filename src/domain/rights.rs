@@ -33,11 +33,23 @@ pub enum Right {
     Weaken,
     /// Read the logs of pods.
     Logs,
+    /// Edit an App.
+    EditApp,
+    /// Edit an AppTemplate.
+    EditTemplate,
+    /// Edit a VariableGroup.
+    EditVariables,
+    /// Edit a LaneGroup.
+    EditGroup,
+    /// Open a shell in a pod.
+    Shell,
+    /// Forward a port of a pod.
+    PortForward,
 }
 
 impl Right {
     /// Rights that are checked in the home namespace.
-    pub const HOME: [Self; 9] = [
+    pub const HOME: [Self; 15] = [
         Self::Start,
         Self::Steer,
         Self::Approve,
@@ -47,9 +59,15 @@ impl Right {
         Self::DeleteLane,
         Self::Lock,
         Self::Logs,
+        Self::EditApp,
+        Self::EditTemplate,
+        Self::EditVariables,
+        Self::EditGroup,
+        Self::Shell,
+        Self::PortForward,
     ];
     /// Rights that are checked in the namespaces of environments.
-    pub const ENVIRONMENT: [Self; 1] = [Self::Logs];
+    pub const ENVIRONMENT: [Self; 3] = [Self::Logs, Self::Shell, Self::PortForward];
 
     /// Verb, group, resource and subresource, as in RBAC.
     pub const fn rbac_parts(self) -> (&'static str, &'static str, &'static str, &'static str) {
@@ -64,6 +82,12 @@ impl Right {
             Self::Lock => ("patch", GROUP, "apps", ""),
             Self::Weaken => ("weaken-approvals", GROUP, "apps", ""),
             Self::Logs => ("get", "", "pods", "log"),
+            Self::EditApp => ("update", GROUP, "apps", ""),
+            Self::EditTemplate => ("update", GROUP, "apptemplates", ""),
+            Self::EditVariables => ("update", GROUP, "variablegroups", ""),
+            Self::EditGroup => ("update", GROUP, "lanegroups", ""),
+            Self::Shell => ("create", "", "pods", "exec"),
+            Self::PortForward => ("create", "", "pods", "portforward"),
         }
     }
 
@@ -80,6 +104,7 @@ impl Right {
             Intent::SetLane { seen: None, .. } => Self::NewLane,
             Intent::SetLane { .. } | Intent::EnableLane { .. } => Self::EditLane,
             Intent::DeleteLane { .. } => Self::DeleteLane,
+            Intent::EditObject { kind, .. } => kind.right(),
             Intent::Lock { .. } => Self::Lock,
             Intent::Probe { .. } => return None,
         })

@@ -3,11 +3,15 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use serde_json::Value;
+
 use crate::{
     api::Served,
     domain::{
         chain::Chain,
+        describe::DescribedLine,
         diff::AnswerPair,
+        edit::{CheckedEdit, EditDraft},
         intent::Intent,
         lanes::ChainRequests,
         log::{LogEvent, LogRequest},
@@ -44,10 +48,72 @@ pub enum Effect {
     Copy(String),
     /// Redraw every cell.
     Repaint,
+    /// Give the terminal to another program; answered by `Msg::Returned` once it has ended.
+    Foreground(Ticket, Foreground),
     /// Restore the terminal and stop the process, as Ctrl-Z does.
     Suspend,
     /// End the event loop.
     Quit,
+}
+
+/// A program that needs the terminal.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Foreground {
+    /// The person's editor, on a text.
+    Edit {
+        /// Name of the file.
+        name: String,
+        /// The text.
+        text: String,
+    },
+    /// A shell in a container of a pod.
+    Shell {
+        /// Pod.
+        pod: ObjectKey,
+        /// Container.
+        container: String,
+    },
+}
+
+/// A program to run in the terminal.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ForegroundCommand {
+    /// Name or path of the program.
+    pub program: String,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// The command as it is shown before it runs.
+    pub shown: Option<String>,
+    /// File that the program changes.
+    pub file: Option<String>,
+}
+
+/// What came of a program that had the terminal.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Returned {
+    /// File that it changed, and its text now.
+    pub file: Option<(String, String)>,
+    /// What is to be said of it.
+    pub words: Option<Clean>,
+}
+
+/// What to describe.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DescribeTarget {
+    /// Objects, in order.
+    pub objects: Vec<ObjectRef>,
+    /// App and environment whose Services are described too.
+    pub services_of: Option<(String, String)>,
+}
+
+impl DescribeTarget {
+    /// One object.
+    pub fn of_object(object: ObjectRef) -> Self {
+        Self {
+            objects: vec![object],
+            services_of: None,
+        }
+    }
 }
 
 /// A query: something to read from the cluster, or to ask an entry.
@@ -61,6 +127,23 @@ pub enum Query {
     Contexts,
     /// Both answers to a request, compared: it is sent to the baseline and to gray.
     Comparison(Arc<ChainRequests>),
+    /// Objects as a person reads them, with their events.
+    Describe(DescribeTarget),
+    /// One of graylane's own objects, to be edited.
+    Editable(ObjectRef),
+    /// Check an edited text, by the server too, without writing it.
+    CheckEdit(EditDraft),
+    /// Remove the file of an edited text.
+    Discard(String),
+    /// The ports that the containers of a pod name.
+    Ports(ObjectKey),
+    /// Forward a port of a pod until the query is cancelled.
+    PortForward {
+        /// Pod.
+        pod: ObjectKey,
+        /// Its port.
+        port: u16,
+    },
     /// Save a text to a new file, which only this user can read.
     Save {
         /// Path as typed; `~/` is the home folder.
@@ -122,6 +205,16 @@ pub enum Answer {
     Lines(Vec<Clean>),
     /// More of logs.
     Log(Vec<LogEvent>),
+    /// More of a description.
+    Described(Vec<DescribedLine>),
+    /// The object to be edited.
+    Editable(Arc<Value>),
+    /// The server would take the edited text.
+    EditChecked(CheckedEdit),
+    /// Ports of a pod, each with its name.
+    Ports(Vec<(String, u16)>),
+    /// The port of this machine that is forwarded.
+    Forwarding(u16),
     /// The text was saved to this file.
     Saved(Clean),
     /// The text was not saved.

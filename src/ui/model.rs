@@ -10,10 +10,11 @@ use std::{
 
 use crossterm::event::Event;
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 use tui_input::Input;
 
 use super::{
-    effect::{Answer, Effect, Fault, IntentOutcome, Ticket},
+    effect::{Answer, Effect, Fault, IntentOutcome, ObjectRef, Returned, Ticket},
     facts::Facts,
     form::Form,
     keymap::{Action, KeyContext},
@@ -24,6 +25,7 @@ use crate::{
     api::{App, Environment, Lane, Release},
     domain::{
         chain::{Chain, ChainGroup, GroupKey},
+        edit::EditableKind,
         world::{ObjectKey, World},
     },
 };
@@ -39,8 +41,8 @@ pub use log::{LogBuffer, LogTarget};
 pub use palette::{Palette, PaletteItem};
 pub use prompt::{Prompt, PromptKind};
 pub use rows::matches_filter;
-pub(crate) use text::style_yaml_line;
 pub use text::{AnswerComparison, ProbeRun, ProbeSlot, ProbeTrace, Source, Text};
+pub(crate) use text::{style_described_line, style_yaml_line};
 
 /// All messages that reach the model. Nothing else changes it.
 #[derive(Clone, Debug)]
@@ -55,6 +57,8 @@ pub enum Msg {
     Answer(Ticket, Answer),
     /// Clock tick: once a second, four times a second while something is in progress.
     Tick(Timestamp),
+    /// A program that had the terminal has ended.
+    Returned(Ticket, Result<Returned, Fault>),
     /// The terminal is available again after a suspend.
     Resumed,
 }
@@ -136,6 +140,30 @@ pub struct Pending {
     pub since: Timestamp,
     /// Id of the probe group, for a probe: results of one group are shown together.
     pub probe: Option<u64>,
+    /// File of the edited text that is written.
+    pub draft: Option<String>,
+}
+
+/// An object that is being edited.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PendingEdit {
+    /// Kind of the object.
+    pub kind: EditableKind,
+    /// The object.
+    pub object: ObjectRef,
+    /// The object that the person started from, once it was read.
+    pub before: Arc<Value>,
+}
+
+/// A port that is forwarded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortForward {
+    /// Pod.
+    pub pod: ObjectKey,
+    /// Its port.
+    pub port: u16,
+    /// Port of this machine, once it is known.
+    pub local: Option<u16>,
 }
 
 /// A message to the user.
@@ -240,6 +268,10 @@ pub struct Model {
     pub unwrapped: bool,
     /// The file that was saved to last.
     pub saved_to: Option<String>,
+    /// Objects that are being edited, by the ticket of what is waited for.
+    pub edits: BTreeMap<Ticket, PendingEdit>,
+    /// Ports that are forwarded, by the ticket of the query that does so.
+    pub forwards: BTreeMap<Ticket, PortForward>,
     /// Intents without an outcome yet.
     pub pending: BTreeMap<Ticket, Pending>,
     /// Notices, newest first.
@@ -286,6 +318,8 @@ impl Model {
             timestamps: false,
             unwrapped: false,
             saved_to: None,
+            edits: BTreeMap::new(),
+            forwards: BTreeMap::new(),
             pending: BTreeMap::new(),
             notices: VecDeque::new(),
             noticed: true,
@@ -499,6 +533,15 @@ impl Model {
         while !self.overlays.is_empty() {
             effects.extend(self.close_overlay());
         }
+        effects.extend(
+            self.forwards
+                .keys()
+                .map(|ticket| Effect::CancelQuery(*ticket)),
+        );
+        // What was read or checked there for an editor comes to nothing.
+        for ticket in self.edits.keys() {
+            self.pending.remove(ticket);
+        }
         let mut fresh = Self::new(
             Options {
                 place: place.to_owned(),
@@ -531,8 +574,14 @@ impl Model {
                 .map(Effect::CancelQuery)
                 .into_iter()
                 .collect(),
-            Some(Overlay::Confirm(question)) if question.has_input() => {
-                self.ignore_letters();
+            Some(Overlay::Confirm(question)) => {
+                if question.has_input() {
+                    self.ignore_letters();
+                }
+                if let Some(path) = question.draft {
+                    let words = format!("not saved; the text is kept in {path}");
+                    self.add_notice(Level::Info, words, vec![]);
+                }
                 vec![]
             }
             _ => vec![],

@@ -14,6 +14,7 @@ use crate::domain::{
 
 mod apps;
 mod ask;
+mod edit;
 mod environment;
 mod forecast;
 mod in_place;
@@ -23,6 +24,7 @@ mod versions;
 
 pub use apps::{ask_to_create_apps, describe_app as app_words};
 pub use ask::{ask_to_start, build_question};
+pub use edit::ask_to_save_edit;
 pub use environment::ask_to_lock;
 pub use lane::{ask_to_set_lane as set_lane, diff_specs};
 
@@ -65,6 +67,8 @@ pub struct Question {
     pub sent: String,
     /// Name of the object concerned.
     pub about: String,
+    /// File of the edited text that would be written.
+    pub draft: Option<String>,
 }
 
 /// The focused part of a question.
@@ -131,6 +135,26 @@ impl ObservedObject {
                     template.resource_version(),
                     format!("{:?}", template.spec),
                 )
+            }
+            "lanegroups" => {
+                let group = world.groups.get(name)?;
+                (
+                    group.uid(),
+                    group.resource_version(),
+                    format!("{:?}", group.spec),
+                )
+            }
+            "variablegroups" => {
+                let group = world.variables.get(name)?;
+                (
+                    group.uid(),
+                    group.resource_version(),
+                    format!("{:?}", group.spec),
+                )
+            }
+            "apps" if part.is_none() => {
+                let app = world.apps.get(name)?;
+                (app.uid(), app.resource_version(), format!("{:?}", app.spec))
             }
             "apps" => {
                 let app = world.apps.get(name)?;
@@ -215,6 +239,7 @@ impl Question {
             again: None,
             sent: sent.into(),
             about: about.into(),
+            draft: None,
         }
     }
 
@@ -363,6 +388,7 @@ fn seen_mut(intent: &mut Intent) -> Option<&mut SeenObject> {
         Intent::StartRelease { .. }
         | Intent::StopTheLine
         | Intent::Teardown { .. }
+        | Intent::EditObject { .. }
         | Intent::Probe { .. } => None,
     }
 }

@@ -1,8 +1,12 @@
 //! The cluster permissions that actions need, and the text shown before an action is tried without
 //! them.
 
-use super::{keymap::Action, model::Model, update::selected_pods};
-use crate::domain::rights::Right;
+use super::{
+    keymap::Action,
+    model::Model,
+    update::{editable_object, selected_pods},
+};
+use crate::domain::{pod_selection::PodSelection, rights::Right};
 
 /// The permission that an action needs.
 const fn required_right(action: Action) -> Option<Right> {
@@ -22,22 +26,31 @@ const fn required_right(action: Action) -> Option<Right> {
         Action::DeleteLane => Right::DeleteLane,
         Action::Lock => Right::Lock,
         Action::Logs => Right::Logs,
+        Action::Shell => Right::Shell,
+        Action::PortForward => Right::PortForward,
         _ => return None,
     })
 }
 
 /// Why the user may not run an action; `None` when it is permitted or not known.
 pub fn missing_right(model: &Model, action: Action) -> Option<String> {
-    let right = required_right(action)?;
     let rights = &model.world.rights;
-    if action != Action::Logs {
-        return rights.explain_missing(right, &model.world.namespace);
-    }
+    let home = &model.world.namespace;
+    let chosen = match action {
+        Action::Edit => {
+            let (kind, _) = editable_object(model)?;
+            return rights.explain_missing(kind.right(), home);
+        }
+        Action::Logs => selected_pods(model)?,
+        Action::Shell | Action::PortForward => {
+            PodSelection::of_pod(model.selected_pod()?.key.clone())
+        }
+        _ => return rights.explain_missing(required_right(action)?, home),
+    };
     // Logs of several namespaces are opened when those of one of them can be read.
-    let chosen = selected_pods(model)?;
-    let pods = chosen.select_pods(&model.world);
+    let right = required_right(action)?;
     let mut missing = None;
-    for pod in pods {
+    for pod in chosen.select_pods(&model.world) {
         missing = Some(rights.explain_missing(right, &pod.key.namespace)?);
     }
     missing

@@ -1,6 +1,6 @@
 //! The event loop: it turns messages into frames and starts effects. It waits for messages only.
 
-use std::{collections::HashMap, fmt, io, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, io, process::ExitStatus, sync::Arc, time::Duration};
 
 use crossterm::event::Event;
 use futures::{Stream, StreamExt, future::BoxFuture, stream::BoxStream};
@@ -15,7 +15,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    effect::{Answer, Effect, Fault, IntentOutcome, Query, Ticket},
+    effect::{
+        Answer, Effect, Fault, Foreground, ForegroundCommand, IntentOutcome, Query, Returned,
+        Ticket,
+    },
     model::{Model, Msg},
     update, view,
 };
@@ -34,6 +37,22 @@ pub trait EffectHandler: Send + Sync + 'static {
 
     /// Answers a query. The stream is dropped when its answers are no longer needed.
     fn run_query(&self, ask: Query) -> BoxStream<'static, Answer>;
+
+    /// Prepares a program that gets the terminal.
+    fn prepare_foreground(&self, task: Foreground) -> Result<ForegroundCommand, Fault> {
+        let _ = task;
+        Err(Fault::new("no program can be run here"))
+    }
+
+    /// Reads what came of it.
+    fn finish_foreground(
+        &self,
+        command: &ForegroundCommand,
+        status: io::Result<ExitStatus>,
+    ) -> Result<Returned, Fault> {
+        let _ = (command, status);
+        Ok(Returned::default())
+    }
 
     /// Retries the connection now.
     fn reconnect(&self) {}
@@ -54,6 +73,9 @@ pub trait EffectHandler: Send + Sync + 'static {
 pub trait TerminalControl {
     /// Copies text to the clipboard.
     fn copy_text(&mut self, text: &str) -> io::Result<()>;
+
+    /// Gives the terminal to a program, waits for its end, and takes the terminal again.
+    fn run_foreground(&mut self, command: &ForegroundCommand) -> io::Result<ExitStatus>;
 
     /// Restores the terminal, stops the process, and takes the terminal again on return.
     fn suspend(&mut self) -> io::Result<()>;
@@ -244,6 +266,11 @@ where
                 host.suspend().map_err(|e| failed(&e))?;
                 terminal.clear().map_err(|e| failed(&e))?;
             }
+            Effect::Foreground(ticket, task) => {
+                let returned = effects.run_foreground(host, task);
+                terminal.clear().map_err(|e| failed(&e))?;
+                effects.send(Msg::Returned(ticket, returned));
+            }
             Effect::Perform(ticket, intent) => effects.start_intent(ticket, intent),
             Effect::Query(ticket, ask) => effects.start_query(ticket, ask),
             Effect::CancelQuery(ticket) => effects.cancel_query(ticket),
@@ -284,6 +311,23 @@ impl RunningEffects {
             let _ = out.send(Msg::Settled(ticket, outcome)).await;
         });
         while self.performing.try_join_next().is_some() {}
+    }
+
+    /// Runs a program in the terminal; nothing else is drawn or typed meanwhile.
+    fn run_foreground<H: TerminalControl>(
+        &self,
+        host: &mut H,
+        task: Foreground,
+    ) -> Result<Returned, Fault> {
+        let command = self.outside.prepare_foreground(task)?;
+        let status = host.run_foreground(&command);
+        self.outside.finish_foreground(&command, status)
+    }
+
+    /// Sends a message to the loop, which is not reading now.
+    fn send(&self, msg: Msg) {
+        let out = self.out.clone();
+        tokio::spawn(async move { out.send(msg).await });
     }
 
     fn start_query(&mut self, ticket: Ticket, ask: Query) {

@@ -2,7 +2,8 @@
 //! SIGTERM, SIGHUP, suspend). It is written once per frame.
 
 use std::{
-    io::{self, IsTerminal},
+    io::{self, IsTerminal, Write},
+    process::{Command, ExitStatus},
     sync::{
         Arc, Once,
         atomic::{AtomicBool, Ordering},
@@ -33,14 +34,17 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    effect::ForegroundCommand,
     model::Model,
     options::Options,
     run::{EffectHandler, Ports, RunError, TerminalControl, run_loop},
 };
 use crate::domain::world::World;
 
+mod foreground;
 mod frame_backend;
 
+use foreground::{BoxedInput, SharedInput, is_lent, run_to_end};
 pub use frame_backend::FrameBackend;
 
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -106,9 +110,25 @@ fn on_panic(stop: &CancellationToken) {
 }
 
 /// Clipboard and job control of the real terminal.
-struct Tty;
+struct Tty {
+    input: SharedInput,
+}
 
 impl TerminalControl for Tty {
+    fn run_foreground(&mut self, command: &ForegroundCommand) -> io::Result<ExitStatus> {
+        self.input.close();
+        give_back();
+        if let Some(line) = &command.shown {
+            // Whoever scrolls back later sees what ran.
+            let _ = writeln!(io::stdout(), "{line}");
+        }
+        let status = run_to_end(Command::new(&command.program).args(&command.args));
+        // Where that fails the input has ended, and with it the cockpit.
+        std::mem::forget(Guard::take_terminal()?);
+        self.input.reopen()?;
+        status
+    }
+
     fn copy_text(&mut self, text: &str) -> io::Result<()> {
         execute!(io::stdout(), CopyToClipboard::to_clipboard_from(text))
     }
@@ -159,19 +179,25 @@ pub async fn run_cockpit(
     ] {
         let (mut signals, stop) = (signal(kind)?, stop.clone());
         tokio::spawn(async move {
-            select_first(signals.recv(), stop.cancelled()).await;
+            loop {
+                select_first(signals.recv(), stop.cancelled()).await;
+                // Ctrl-C is for the program that has the terminal.
+                if kind != SignalKind::interrupt() || !is_lent() || stop.is_cancelled() {
+                    break;
+                }
+            }
             stop.cancel();
         });
     }
     let mut terminal = Terminal::new(FrameBackend::new(io::stdout(), None))?;
     let mut model = Model::new(options, Timestamp::now());
     let slow = std::env::var_os("SSH_CONNECTION").is_some();
-    let input = stream::select(EventStream::new(), suspend_events()?);
+    let input = SharedInput::open(open_input)?;
     let ports = Ports {
-        input,
+        input: input.clone(),
         worlds,
         outside,
-        host: Tty,
+        host: Tty { input },
         stop: stop.clone(),
         fps: if slow { 10 } else { 30 },
         clock: Timestamp::now,
@@ -210,9 +236,17 @@ async fn select_first<T>(a: impl Future<Output = T>, b: impl Future<Output = ()>
     }
 }
 
+/// Keys and other events of the terminal.
+fn open_input() -> io::Result<BoxedInput> {
+    Ok(Box::pin(stream::select(
+        EventStream::new(),
+        suspend_events()?,
+    )))
+}
+
 /// Turns SIGTSTP into Ctrl-Z. After SIGCONT the screen may hold other output, so it is redrawn.
 fn suspend_events()
--> io::Result<impl futures::Stream<Item = io::Result<crossterm::event::Event>> + Unpin> {
+-> io::Result<impl futures::Stream<Item = io::Result<crossterm::event::Event>> + Send + Unpin> {
     use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
     let stop = signal(SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw()))?;
     let go = signal(SignalKind::from_raw(rustix::process::Signal::CONT.as_raw()))?;

@@ -15,6 +15,8 @@ use crate::domain::{
 mod act;
 mod answer;
 mod diff;
+mod edit;
+mod forward;
 mod input;
 mod logs;
 mod open;
@@ -24,6 +26,7 @@ mod traces;
 
 pub use act::is_available;
 pub use diff::count_differences;
+pub(super) use edit::editable_object;
 pub(super) use logs::selected_pods;
 pub use probe::suggest_probes;
 
@@ -50,10 +53,8 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
             vec![]
         }
         Msg::Settled(ticket, outcome) => answer::handle_settled(model, ticket, outcome),
-        Msg::Answer(ticket, answer) => {
-            answer::handle_answer(model, ticket, answer);
-            vec![]
-        }
+        Msg::Answer(ticket, answer) => answer::handle_answer(model, ticket, answer),
+        Msg::Returned(ticket, returned) => answer::handle_returned(model, ticket, returned),
         Msg::Tick(now) => {
             model.now = now;
             model.facts.advance_clock(now);

@@ -476,7 +476,9 @@ mod tests {
     #[test]
     fn a_match_may_span_runs_and_changes_no_letter() {
         let line = RichText::styled(Role::Text, "12:00 ").add(Role::Bad, "error");
-        let shown = line.clone().restyle_ranges(std::slice::from_ref(&(4..8)), Role::Match);
+        let shown = line
+            .clone()
+            .restyle_ranges(std::slice::from_ref(&(4..8)), Role::Match);
         assert_eq!(shown.plain_text(), line.plain_text());
         let runs: Vec<(Role, &str)> = shown.runs.iter().map(|(r, t)| (*r, t.as_str())).collect();
         assert_eq!(

@@ -1,6 +1,7 @@
 //! Intents against a cluster: what is written, what is refused, who wins when two act at once.
 
 mod apps;
+mod edit;
 mod races;
 
 use std::collections::BTreeMap;

@@ -3,6 +3,7 @@
 mod bytes;
 mod cut;
 mod diff;
+mod edit;
 mod flow;
 mod hints;
 mod hostile;

@@ -99,6 +99,13 @@ fn check(model: &Model, question: &Question) -> usize {
                             .any(|w| w.contains(&format!("\"enabled\":{enabled}")))
                 );
             }
+            ("kubectl", Intent::EditObject { .. }) => {
+                let path = question.draft.clone().expect("the edited text");
+                assert!(
+                    rest.ends_with(&["replace".into(), "-f".into(), path]),
+                    "{rest:?}"
+                );
+            }
             ("kubectl", Intent::DeleteLane { name, .. }) => {
                 assert!(rest.ends_with(&["lane".into(), name.clone()]))
             }

@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use graylane::{
     domain::{
+        describe::{ObjectEvent, describe_object},
         diff,
+        edit::CheckedEdit,
         log::{LogEvent, LogLine},
         text::Clean,
         world::{Event, ObjectKey, World},
     },
     ui::{
         Answer, Effect, Fault, IntentOutcome, Model, Msg, Query,
-        effect::{ClusterChoice, ProbeOutcome},
+        effect::{ClusterChoice, Foreground, ProbeOutcome, Returned},
         fixture,
         model::{Level, Pane},
         update,
@@ -168,6 +170,11 @@ scenes! {
     text_logs_app_times Top logs_of_app("t/slow<enter>n");
     text_yaml_search Top searched_yaml();
     text_yaml Top yaml();
+    text_description Top described();
+    question_edit Top edited();
+    palette_shell Top after("2jjj<enter>zt");
+    palette_ports Top ports();
+    palette_forwards Top forwards();
     text_yaml_failed Top yaml_failed();
     text_events Top after_in(evented(), "2jjjE");
     text_events_none Top after("jj2E");
@@ -411,6 +418,94 @@ fn yaml() -> Model {
     let text = "apiVersion: graylane.dev/v1alpha1\nkind: Lane\nmetadata:\n  name: gray\n  labels:\n    \"a b\": x\nspec:\n  \
                 group: mse-demo\n  match:\n    all:\n    - key: group\n      type: parameter\n      op: ==\n      values:\n      - gray";
     lines(&mut model, &effects, &text.lines().collect::<Vec<_>>());
+    model
+}
+
+/// A pod that restarts, in words.
+fn described() -> Model {
+    let mut model = after("2jjj<enter>");
+    let effects = press(&mut model, "i");
+    let pod = serde_json::json!({
+        "kind": "Pod",
+        "metadata": {"name": "spring-cloud-a-prod-6f8b7d-m4d9q", "namespace": "demo", "labels": {"app": "a"},
+            "ownerReferences": [{"kind": "ReplicaSet", "name": "spring-cloud-a-prod-6f8b7d"}],
+            "creationTimestamp": "2026-11-23T20:53:20Z"},
+        "spec": {"containers": [{"name": "app", "image": "registry.demo/a:1.4.2",
+            "resources": {"limits": {"memory": "64Mi"}}}]},
+        "status": {"phase": "Running", "podIP": "10.0.0.7",
+            "conditions": [{"type": "Ready", "status": "False", "reason": "ContainersNotReady"}],
+            "containerStatuses": [{"name": "app", "ready": false, "restartCount": 3,
+                "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+                "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}]},
+    });
+    let event = ObjectEvent {
+        warning: true,
+        reason: "BackOff".into(),
+        message: "Back-off restarting failed container app".into(),
+        count: 4,
+        ..ObjectEvent::default()
+    };
+    let lines = describe_object(&pod, &[event], fixture::now());
+    update(
+        &mut model,
+        Msg::Answer(tickets(&effects)[0], Answer::Described(lines)),
+    );
+    model
+}
+
+/// A lane was edited as text, and the server would take it.
+fn edited() -> Model {
+    let mut model = after("4");
+    let before = Arc::new(
+        serde_json::json!({"kind": "Lane", "metadata": {"name": "gray", "namespace": "demo"},
+        "spec": {"group": "mse-demo", "tag": "gray", "priority": 10}}),
+    );
+    let read = tickets(&press(&mut model, "<ctrl-e>"))[0];
+    let effects = update(
+        &mut model,
+        Msg::Answer(read, Answer::Editable(before.clone())),
+    );
+    let [Effect::Foreground(editor, Foreground::Edit { text, .. })] = &effects[..] else {
+        panic!("{effects:?}");
+    };
+    let path = "/tmp/graylane-1-0-lanes-gray.yaml".to_owned();
+    let returned = Returned {
+        file: Some((path.clone(), text.replace("priority: 10", "priority: 5"))),
+        words: None,
+    };
+    let effects = update(&mut model, Msg::Returned(*editor, Ok(returned)));
+    let mut after = (*before).clone();
+    after["spec"]["priority"] = 5.into();
+    let checked = CheckedEdit {
+        before,
+        after: Arc::new(after),
+        alarms: vec![],
+        path,
+    };
+    update(
+        &mut model,
+        Msg::Answer(tickets(&effects)[0], Answer::EditChecked(checked)),
+    );
+    model
+}
+
+fn ports() -> Model {
+    let mut model = after("2jjj<enter>z");
+    let ticket = tickets(&press(&mut model, "f"))[0];
+    let ports = vec![("app http".into(), 8080), ("app metrics".into(), 9090)];
+    update(&mut model, Msg::Answer(ticket, Answer::Ports(ports)));
+    model
+}
+
+/// One port is forwarded, another one not yet.
+fn forwards() -> Model {
+    let mut model = ports();
+    let ticket = tickets(&press(&mut model, "<enter>"))[0];
+    update(&mut model, Msg::Answer(ticket, Answer::Forwarding(40001)));
+    let ticket = tickets(&press(&mut model, "f"))[0];
+    let ports = vec![("app metrics".into(), 9090)];
+    update(&mut model, Msg::Answer(ticket, Answer::Ports(ports)));
+    press(&mut model, "<enter>F");
     model
 }
 

@@ -18,12 +18,17 @@ const CLEAR: &str = "\x15";
 const YES: &str = "\x19";
 
 fn demo(state: &Path) -> Pty {
+    demo_with_editor(state, "vi")
+}
+
+fn demo_with_editor(state: &Path, editor: &str) -> Pty {
     let program = Path::new(env!("CARGO_BIN_EXE_graylane"));
     let state = state.to_str().unwrap();
     let env = [
         ("GRAYLANE_USER", "captain"),
         ("XDG_CONFIG_HOME", state),
         ("COLORTERM", "truecolor"),
+        ("VISUAL", editor),
     ];
     Pty::start(program, &["--state", state, "demo"], &env, 36, 120)
 }
@@ -225,6 +230,44 @@ fn the_terminal_is_given_back() {
             pty.see("the outside is broken");
         }
     }
+}
+
+/// An editor gets the terminal with its keys, and gives it back; what it changed is asked about.
+#[test]
+fn an_editor_gets_the_terminal_and_gives_it_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let editor = dir.path().join("editor");
+    let script =
+        "printf 'which priority? '; read n; sed -i \"s/priority: .*/priority: $n/\" \"$2\"\n";
+    std::fs::write(&editor, script).unwrap();
+    // It has an argument of its own, as `code --wait` has.
+    let editor = format!("sh {} --wait", editor.display());
+    let mut pty = demo_with_editor(dir.path(), &editor);
+    pty.see("nothing is being released");
+    pty.press("4");
+    pty.press("\x05");
+    pty.see("which priority?");
+    assert!(!pty.alternate());
+    // Were the cockpit still reading, it would take some of these keys.
+    pty.press("77q\x7f\r");
+    let question = pty.see("Save lane gray?");
+    assert!(
+        question.contains("+   priority: 77") && pty.alternate(),
+        "{question}"
+    );
+    // No is the default, and the text is not lost.
+    pty.press(ENTER);
+    pty.see("the text is kept in");
+    pty.press("\x05");
+    pty.see("which priority?");
+    pty.press("77\r");
+    pty.see("Save lane gray?");
+    pty.press(YES);
+    pty.see("lane gray was saved");
+    pty.see("#77");
+    pty.press("q");
+    assert!(pty.ended());
+    pty.given_back();
 }
 
 /// A terminal that becomes too small says so, and shows everything again when it has room.

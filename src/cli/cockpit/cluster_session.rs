@@ -47,10 +47,17 @@ pub(super) struct ActiveCluster {
     /// Adds spans to the worlds.
     inlet: SpanInlet,
     place: String,
+    /// `None` for the demo of this process.
+    source: Option<ClusterSource>,
     stop: CancellationToken,
 }
 
 impl ActiveCluster {
+    /// Where the API is served; `None` is the demo of this process.
+    pub(super) const fn source(&self) -> Option<&ClusterSource> {
+        self.source.as_ref()
+    }
+
     /// Reads a trace from the stores of a lane group and adds its spans to the worlds.
     pub(super) fn fetch_trace(&self, group: Arc<LaneGroup>, trace: String) {
         let (fetcher, stop) = (self.trace_fetcher(), self.stop.clone());
@@ -179,7 +186,7 @@ impl ClusterSession {
         };
         let place = format!("context {name}");
         match connect::prepare_client(&source, self.namespace.as_deref(), Agent::Cockpit) {
-            Ok(connected) => self.activate_cluster(connected, place, None, None),
+            Ok(connected) => self.activate_cluster(connected, place, Some(source), None, None),
             Err(why) => {
                 self.stop_watching();
                 let why = Clean::from_untrusted(&why.to_string().replace('\n', "; "));
@@ -199,13 +206,15 @@ impl ClusterSession {
 
     fn switch_home(&self) {
         let (connected, place) = (self.home.connected.clone(), self.home.place.clone());
-        self.activate_cluster(connected, place, self.home.worlds.clone(), self.by.clone());
+        let (source, worlds) = (self.home.source.clone(), self.home.worlds.clone());
+        self.activate_cluster(connected, place, source, worlds, self.by.clone());
     }
 
     fn activate_cluster(
         &self,
         connected: Connected,
         place: String,
+        source: Option<ClusterSource>,
         worlds: Option<WorldFeed>,
         by: Option<String>,
     ) {
@@ -236,6 +245,7 @@ impl ClusterSession {
             by,
             inlet,
             place,
+            source,
             stop,
         };
         *self.here.lock().unwrap_or_else(PoisonError::into_inner) = Some(here);

@@ -26,6 +26,8 @@ use crate::{
 /// Events that wait for their reader; beyond, the logs wait.
 const CHANNEL: usize = 1024;
 const PAUSE_FIRST: Duration = Duration::from_millis(500);
+/// Failures of a new pod's log before they are told.
+const PATIENCE: u32 = 4;
 /// How long the log of a pod that is gone may still go on.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 /// Longest pause before a log is asked for again.
@@ -211,6 +213,7 @@ impl Follower {
     async fn run(self) {
         let (mut last, mut pause) = (None, PAUSE_FIRST);
         let mut said: Option<Clean> = None;
+        let mut failures = 0;
         loop {
             let before = last;
             let failed = self.read_log(&mut last).await;
@@ -218,6 +221,10 @@ impl Follower {
                 (pause, said) = (PAUSE_FIRST, None);
             }
             let over = self.request.previous || self.is_gone();
+            failures = if failed.is_some() { failures + 1 } else { 0 };
+            // A container of a new pod is about to start.
+            let early = self.whole && failures < PATIENCE;
+            let failed = failed.filter(|_| !early);
             let news = failed.filter(|why| said.as_ref() != Some(why) && !self.is_gone());
             if let Some(why) = news {
                 said = Some(why.clone());

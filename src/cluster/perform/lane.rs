@@ -198,7 +198,12 @@ async fn edit_lane(
 
 /// Refuses a lane with errors, validated together with the other lanes of its group.
 #[tracing::instrument(level = "debug", skip_all, fields(lane = name))]
-async fn validate_lane(at: &PerformContext<'_>, name: &str, spec: &LaneSpec) -> Result<()> {
+/// Checks a lane among those of its group.
+pub(super) async fn validate_lane(
+    at: &PerformContext<'_>,
+    name: &str,
+    spec: &LaneSpec,
+) -> Result<()> {
     let before = at
         .namespaced_api::<Lane>()
         .list(&ListParams::default())

@@ -73,6 +73,11 @@ actions! {
     Palette "palette" Safe "palette" "Find any action or object by a few letters";
     Help "help" Safe "help" "Keys that work here, and all others";
     Yaml "yaml" Safe "yaml" "The selected object as YAML";
+    Describe "describe" Safe "describe" "The selected object in words, with its events";
+    Edit "edit" Change "" "Edit an app, template, variable group, lane group or lane in $EDITOR";
+    Shell "shell" Change "shell" "A shell in the selected pod, by kubectl exec";
+    PortForward "port-forward" Safe "forward" "Forward a port of the selected pod to this machine, by kubectl";
+    Forwards "forwards" Safe "" "Ports that are forwarded; end one";
     Copy "copy" Safe "" "Copy the selected name, or the shown text, by OSC 52";
     Notices "notices" Safe "" "What was reported since the start, newest first";
     NextPane "next-pane" Safe "" "Next pane";

@@ -39,6 +39,12 @@ pub enum PaletteItem {
     Object(ObjectRef),
     /// Show another cluster.
     Cluster(ClusterChoice),
+    /// Open a shell in a container of a pod.
+    Shell(ObjectKey, String),
+    /// Forward a port of a pod.
+    Forward(ObjectKey, u16),
+    /// End a port forward.
+    EndForward(Ticket),
 }
 
 /// An open palette.
@@ -60,6 +66,8 @@ pub struct Palette {
     pub none: String,
     /// Ticket of the query that fills it.
     pub ticket: Option<Ticket>,
+    /// Pod that the choices are of.
+    pub pod: Option<ObjectKey>,
 }
 
 impl Palette {
@@ -98,6 +106,29 @@ impl Palette {
             title: "Do or go to",
             none: "no action and no object has these letters".into(),
             ticket: None,
+            pod: None,
+        };
+        palette.update_matches();
+        palette
+    }
+
+    /// A palette of a few choices; with a ticket they are filled by the answer to a query.
+    pub fn for_choices(
+        title: &'static str,
+        none: &str,
+        all: Vec<(String, PaletteItem)>,
+        ticket: Option<Ticket>,
+    ) -> Self {
+        let mut palette = Self {
+            input: Input::default(),
+            all,
+            found: vec![],
+            left_out: 0,
+            at: 0,
+            title,
+            none: none.into(),
+            ticket,
+            pod: None,
         };
         palette.update_matches();
         palette
@@ -114,6 +145,7 @@ impl Palette {
             title: "Look at another cluster",
             none: "reading kubectl's files".into(),
             ticket: Some(ticket),
+            pod: None,
         }
     }
 
@@ -210,7 +242,11 @@ fn list_objects(model: &Model) -> Vec<(String, PaletteItem)> {
         .variables
         .keys()
         .map(|name| ("variable group", "variablegroups", name));
-    for (word, plural, name) in templates.chain(groups) {
+    let lane_groups = world
+        .groups
+        .keys()
+        .map(|name| ("lane group", "lanegroups", name));
+    for (word, plural, name) in templates.chain(groups).chain(lane_groups) {
         all.push((
             format!("{word} {name}"),
             PaletteItem::Object(ObjectRef::own_resource(plural, &world.namespace, name)),
@@ -285,6 +321,7 @@ impl Model {
         let world = &self.world;
         let there = match goal {
             PaletteItem::Act(_) | PaletteItem::Cluster(_) | PaletteItem::Object(_) => true,
+            PaletteItem::Shell(..) | PaletteItem::Forward(..) | PaletteItem::EndForward(_) => true,
             PaletteItem::App(app) => world.apps.contains_key(app),
             PaletteItem::Environment(app, name) => world
                 .apps
@@ -305,6 +342,7 @@ impl Model {
         self.filters.clear();
         match goal {
             PaletteItem::Act(_) | PaletteItem::Cluster(_) | PaletteItem::Object(_) => {}
+            PaletteItem::Shell(..) | PaletteItem::Forward(..) | PaletteItem::EndForward(_) => {}
             PaletteItem::App(app) => {
                 self.pane = Pane::Apps;
                 self.select_app(Some(app.clone()));

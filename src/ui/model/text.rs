@@ -6,9 +6,11 @@ use super::log::{LogBuffer, LogTarget};
 use crate::{
     domain::{
         chain::Chain,
+        describe::{DescribedLine, Tone},
         diff::{AnswerPair, Ignored, ReportLine},
         lanes::ChainRequests,
         log::LogEvent,
+        text::display_width,
         world::ObjectKey,
     },
     ui::{
@@ -32,6 +34,8 @@ pub enum Source {
     Logs(Box<LogTarget>),
     /// An object as YAML.
     Yaml(ObjectRef),
+    /// An object, or all of an environment, described; the first object.
+    Described(ObjectRef),
     /// A task of a release, by their names; computed when drawn.
     Task(String, String),
     /// An App compared with its template, by their names; computed when drawn.
@@ -216,6 +220,30 @@ impl Text {
         self.follow = matches!(self.source, Source::Logs(_)) && self.top >= last && by > 0
             || self.follow && by > 0;
     }
+}
+
+/// Columns of the label of a described line.
+const LABEL_WIDTH: usize = 12;
+
+/// A line of a description: a label and what it says.
+pub(crate) fn style_described_line(line: &DescribedLine) -> RichText {
+    let indent = "  ".repeat(line.indent);
+    let role = match line.tone {
+        Tone::Heading => Role::Accent,
+        Tone::Plain => Role::Text,
+        Tone::Good => Role::Ok,
+        Tone::Warn => Role::Warn,
+        Tone::Bad => Role::Bad,
+    };
+    let rich = RichText::styled(Role::Text, indent);
+    if line.label.is_empty() {
+        return rich.add(role, &*line.text);
+    }
+    // A label that is longer than its column stays whole.
+    let width = LABEL_WIDTH.max(display_width(&line.label));
+    rich.add_column(Role::Muted, &*line.label, width)
+        .add(Role::Text, " ")
+        .add(role, &*line.text)
 }
 
 /// A YAML line with separate roles for key and value.

@@ -2,7 +2,7 @@
 
 use tui_input::Input;
 
-use super::{diff, input::set_filter, logs, open, probe, reading, traces};
+use super::{diff, edit, forward, input::set_filter, logs, open, probe, reading, traces};
 use crate::domain::apps;
 use crate::ui::{
     effect::{Effect, Query},
@@ -11,7 +11,7 @@ use crate::ui::{
     keymap::{Action, Danger},
     model::{
         FrozenChains, Level, LogTarget, Model, Overlay, Palette, PaletteItem, Pane, Pending,
-        PromptKind,
+        PromptKind, Source,
     },
     question::{self, Focus},
     rights::missing_right,
@@ -62,6 +62,11 @@ pub(super) fn perform_action(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::Save => reading::open_save(model),
         Action::Events => open::open_events(model),
         Action::Yaml => open::open_yaml(model),
+        Action::Describe => open::open_description(model),
+        Action::Edit => edit::begin_edit(model),
+        Action::Shell => forward::open_shell(model),
+        Action::PortForward => forward::choose_port(model),
+        Action::Forwards => forward::list_forwards(model),
         Action::Open => open::open_selected(model),
         Action::Probe => probe::send_both_probes(model),
         Action::Diff => diff::compare_answers(model),
@@ -205,6 +210,12 @@ fn makes_sense(model: &Model, action: Action) -> bool {
         Action::NextMatch | Action::PreviousMatch => {
             matches!(model.overlays.last(), Some(Overlay::Text(t)) if !t.search.is_empty())
         }
+        Action::Describe => match model.overlays.last() {
+            Some(Overlay::Text(text)) => matches!(text.source, Source::Yaml(_)),
+            _ => true,
+        },
+        Action::Edit => edit::editable_object(model).is_some(),
+        Action::Shell | Action::PortForward => model.drilled && model.selected_pod().is_some(),
         Action::Search | Action::Wrap | Action::Save => {
             matches!(model.overlays.last(), Some(Overlay::Text(_)))
         }
@@ -566,6 +577,7 @@ fn send_intent(model: &mut Model) -> Vec<Effect> {
         about: question.about.clone(),
         since: model.now,
         probe: None,
+        draft: question.draft.clone(),
     };
     model.pending.insert(ticket, pending);
     model.marked.clear();
@@ -608,6 +620,9 @@ fn accept_input(model: &mut Model) -> Vec<Effect> {
                 effects
             }
             Some(PaletteItem::Object(object)) => open::open_yaml_of(model, object),
+            Some(PaletteItem::Shell(pod, container)) => forward::run_shell(model, pod, container),
+            Some(PaletteItem::Forward(pod, port)) => forward::start_forward(model, pod, port),
+            Some(PaletteItem::EndForward(ticket)) => forward::end_forward(model, ticket),
             Some(goal) => match model.go_to(&goal) {
                 true => vec![],
                 false => report_refusal(model, "that is gone meanwhile"),

@@ -1,10 +1,10 @@
 //! Handles outcomes of intents and answers to queries.
 
-use super::logs;
-use crate::domain::log::LogEvent;
+use super::{edit, forward, logs};
+use crate::domain::{log::LogEvent, text::Clean};
 use crate::ui::{
-    effect::{Answer, Effect, Fault, IntentOutcome, Ticket},
-    model::{Level, Model, Overlay, Source, Text, style_yaml_line},
+    effect::{Answer, Effect, Fault, IntentOutcome, Query, Returned, Ticket},
+    model::{Level, Model, Overlay, Source, Text, style_described_line, style_yaml_line},
     theme::Role,
     widget::RichText,
 };
@@ -20,8 +20,13 @@ pub(super) fn handle_settled(
     if let Some(id) = pending.probe {
         return handle_probe(model, id, &pending.about, outcome);
     }
+    let mut discard = vec![];
     match outcome {
         Ok(done) => {
+            if let Some(path) = pending.draft {
+                let ticket = model.next_ticket();
+                discard = vec![Effect::Query(ticket, Query::Discard(path))];
+            }
             model.add_notice(Level::Good, &*done.text, vec![]);
             // When releases were created, follow the newest one instead of the chosen one.
             if model.release.is_some()
@@ -33,9 +38,15 @@ pub(super) fn handle_settled(
                 (model.release, model.task) = (None, None);
             }
         }
-        Err(fault) => report_fault(model, &fault),
+        Err(mut fault) => {
+            let kept = pending
+                .draft
+                .map(|path| format!("the text is kept in {path}"));
+            fault.detail.extend(kept.map(Clean::from));
+            report_fault(model, &fault);
+        }
     }
-    vec![]
+    discard
 }
 
 fn report_fault(model: &mut Model, fault: &Fault) {
@@ -98,26 +109,63 @@ fn fill_probe_slot(text: &mut Text, label: &str, outcome: Result<IntentOutcome, 
     text.loading = run.slots.iter().any(|(_, slot)| slot.is_none());
 }
 
-pub(super) fn handle_answer(model: &mut Model, ticket: Ticket, answer: Answer) {
+pub(super) fn handle_answer(model: &mut Model, ticket: Ticket, answer: Answer) -> Vec<Effect> {
+    match answer {
+        Answer::Editable(object) => return edit::open_editor(model, ticket, object),
+        Answer::EditChecked(checked) => return edit::ask_to_save(model, ticket, checked),
+        Answer::Failed(fault) if model.edits.remove(&ticket).is_some() => {
+            model.pending.remove(&ticket);
+            report_fault(model, &fault);
+        }
+        Answer::Saved(path) => model.add_notice(Level::Good, format!("saved to {path}"), vec![]),
+        Answer::NotSaved(fault) => report_fault(model, &fault),
+        answer if model.forwards.contains_key(&ticket) => {
+            forward::handle_answer(model, ticket, answer);
+        }
+        answer if is_for_palette(model, ticket) => fill_palette(model, ticket, answer),
+        Answer::Log(events) => add_to_log(model, ticket, events),
+        answer => add_to_text(model, ticket, answer),
+    }
+    vec![]
+}
+
+/// A program that had the terminal has ended.
+pub(super) fn handle_returned(
+    model: &mut Model,
+    ticket: Ticket,
+    returned: Result<Returned, Fault>,
+) -> Vec<Effect> {
+    match returned {
+        Ok(returned) => {
+            if let Some(words) = &returned.words {
+                model.add_notice(Level::Info, words, vec![]);
+            }
+            edit::check_draft(model, ticket, returned)
+        }
+        Err(fault) => {
+            model.edits.remove(&ticket);
+            report_fault(model, &fault);
+            vec![]
+        }
+    }
+}
+
+fn is_for_palette(model: &Model, ticket: Ticket) -> bool {
+    let asked = |o: &Overlay| matches!(o, Overlay::Palette(p) if p.ticket == Some(ticket));
+    model.overlays.iter().any(asked)
+}
+
+fn fill_palette(model: &mut Model, ticket: Ticket, answer: Answer) {
     let shown = model.options.place.clone();
     let palette = model.overlays.iter_mut().find_map(|o| match o {
         Overlay::Palette(palette) if palette.ticket == Some(ticket) => Some(palette),
         _ => None,
     });
-    if let Some(palette) = palette {
-        match answer {
-            Answer::Choices(choices) => palette.set_choices(choices, &shown),
-            Answer::Failed(fault) => palette.none = fault.text.to_string(),
-            Answer::Lines(_) | Answer::Compared(_) | Answer::End => {}
-            Answer::Log(_) | Answer::Saved(_) | Answer::NotSaved(_) => {}
-        }
-        return;
-    }
-    match answer {
-        Answer::Saved(path) => model.add_notice(Level::Good, format!("saved to {path}"), vec![]),
-        Answer::NotSaved(fault) => report_fault(model, &fault),
-        Answer::Log(events) => add_to_log(model, ticket, events),
-        answer => add_to_text(model, ticket, answer),
+    match (palette, answer) {
+        (Some(palette), Answer::Choices(choices)) => palette.set_choices(choices, &shown),
+        (Some(palette), Answer::Ports(ports)) => forward::set_ports(palette, ports),
+        (Some(palette), Answer::Failed(fault)) => palette.none = fault.text.to_string(),
+        _ => {}
     }
 }
 
@@ -148,7 +196,21 @@ fn add_to_text(model: &mut Model, ticket: Ticket, answer: Answer) {
             text.loading = false;
             text.append_lines(lines.iter().map(|l| style_yaml_line(l)));
         }
-        Answer::Choices(_) | Answer::Log(_) | Answer::Saved(_) | Answer::NotSaved(_) => {}
+        Answer::Described(lines) => {
+            text.loading = false;
+            if !text.lines.is_empty() {
+                text.append_lines([RichText::new()]);
+            }
+            text.append_lines(lines.iter().map(style_described_line));
+        }
+        Answer::Choices(_)
+        | Answer::Log(_)
+        | Answer::Saved(_)
+        | Answer::NotSaved(_)
+        | Answer::Editable(_)
+        | Answer::EditChecked(_)
+        | Answer::Ports(_)
+        | Answer::Forwarding(_) => {}
         Answer::Compared(pair) => {
             text.loading = false;
             if let Source::Comparison(shown) = &mut text.source {

@@ -8,7 +8,7 @@ use super::traces;
 use crate::{
     domain::{apps, world::ObjectKey},
     ui::{
-        effect::{Effect, ObjectRef, Query},
+        effect::{DescribeTarget, Effect, ObjectRef, Query},
         keymap::{Action, KeyContext},
         model::{Level, Model, Overlay, Pane, Source, Text},
         view,
@@ -159,7 +159,7 @@ pub(super) fn open_variables(model: &mut Model) -> Vec<Effect> {
 }
 
 /// The selected object, as kubectl names it.
-fn selected_object(model: &Model) -> Option<ObjectRef> {
+pub(super) fn selected_object(model: &Model) -> Option<ObjectRef> {
     let ours = |plural: &str, name: &str| {
         Some(ObjectRef::own_resource(
             plural,
@@ -218,6 +218,46 @@ pub(super) fn open_yaml_of(model: &mut Model, object: ObjectRef) -> Vec<Effect> 
     (text.ticket, text.loading) = (Some(ticket), true);
     push_text(model, text);
     vec![Effect::Query(ticket, Query::Yaml(object))]
+}
+
+/// Describes the selected object; of an environment its workloads and Services.
+pub(super) fn open_description(model: &mut Model) -> Vec<Effect> {
+    let mut target = match model.overlays.last() {
+        Some(Overlay::Text(text)) => match &text.source {
+            Source::Yaml(object) => DescribeTarget::of_object(object.clone()),
+            _ => return vec![],
+        },
+        _ => match selected_object(model) {
+            Some(object) => DescribeTarget::of_object(object),
+            None => return report_nothing(model, "nothing is selected"),
+        },
+    };
+    let of_environment =
+        model.overlays.is_empty() && model.pane == Pane::Environments && !model.drilled;
+    if let (true, Some(app), Some(environment)) =
+        (of_environment, &model.app, model.selected_environment())
+    {
+        let workloads = model.world.workloads_of(app, &environment.name);
+        let workloads: Vec<ObjectRef> = workloads
+            .map(|w| ObjectRef {
+                resource: w.kind.resource().into(),
+                key: w.key.clone(),
+            })
+            .collect();
+        if !workloads.is_empty() {
+            target.objects = workloads;
+            target.services_of = Some((app.clone(), environment.name.clone()));
+        }
+    }
+    let Some(first) = target.objects.first().cloned() else {
+        return vec![];
+    };
+    let ticket = model.next_ticket();
+    let title = format!("Description of {}", first.title());
+    let mut text = Text::new(title, Source::Described(first));
+    (text.ticket, text.loading) = (Some(ticket), true);
+    push_text(model, text);
+    vec![Effect::Query(ticket, Query::Describe(target))]
 }
 
 /// Copies the shown text or the selected name. Everything shown is sanitized, so the copy is too.

@@ -117,6 +117,7 @@ fn send_probes(model: &mut Model, group: &str, sent: Vec<(String, ProbeSpec)>) -
             about: label,
             since: model.now,
             probe: Some(id),
+            draft: None,
         };
         model.pending.insert(ticket, pending);
         effects.push(Effect::Perform(

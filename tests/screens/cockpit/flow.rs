@@ -24,7 +24,9 @@ use graylane::{
         world::{Link, LinkTrouble, ObjectKey, World},
     },
     ui::{
-        Answer, EffectHandler, Fault, IntentOutcome, Model, Query, fixture,
+        Answer, EffectHandler, Fault, IntentOutcome, Model, Query,
+        effect::ForegroundCommand,
+        fixture,
         run::{Ended, Ports, TerminalControl, run_loop},
     },
 };
@@ -182,6 +184,10 @@ impl TerminalControl for Tty {
     fn copy_text(&mut self, text: &str) -> io::Result<()> {
         *self.copied.lock().expect("no reader panics") = text.into();
         Ok(())
+    }
+
+    fn run_foreground(&mut self, _: &ForegroundCommand) -> io::Result<std::process::ExitStatus> {
+        Ok(std::process::ExitStatus::default())
     }
 
     fn suspend(&mut self) -> io::Result<()> {

@@ -1,0 +1,104 @@
+//! Reads objects and their events, and describes them.
+
+use jiff::Timestamp;
+use kube::{
+    Api,
+    api::{DynamicObject, ListParams},
+};
+use serde_json::Value;
+
+use super::cluster_session::ActiveCluster;
+use crate::{
+    api::label,
+    cluster::{error, yaml},
+    domain::describe::{DescribedLine, ObjectEvent, describe_object},
+    ui::{
+        Answer, Fault,
+        effect::{DescribeTarget, ObjectRef},
+    },
+};
+
+/// Describes the objects one after the other; one that cannot be read says so.
+pub(super) async fn describe_target(target: DescribeTarget, here: ActiveCluster) -> Vec<Answer> {
+    let mut answers = vec![];
+    for object in &target.objects {
+        answers.push(match describe_one(object, &here).await {
+            Ok(lines) => Answer::Described(lines),
+            Err(why) => Answer::Failed(Fault::new(&format!("{}: {why}", object.title()))),
+        });
+    }
+    answers.extend(describe_services(&target, &here).await);
+    answers.push(Answer::End);
+    answers
+}
+
+async fn describe_one(
+    object: &ObjectRef,
+    here: &ActiveCluster,
+) -> Result<Vec<DescribedLine>, String> {
+    let told = |e: kube::Error| error::describe_error(&e);
+    let (context, namespace) = object.key.split_context();
+    let client = here.clusters.client_for(context);
+    let api = yaml::api_by_resource(&client, &object.resource, namespace)
+        .await
+        .map_err(told)?
+        .ok_or_else(|| format!("this cluster has no {}", object.resource))?;
+    let value = to_value(&api.get(&object.key.name).await.map_err(told)?);
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let about = yaml::ObjectRef {
+        api_version: text(&value["apiVersion"]),
+        kind: text(&value["kind"]),
+        namespace: namespace.to_owned(),
+        name: object.key.name.clone(),
+    };
+    // Without the right to read events the rest is worth showing.
+    let events = yaml::list_events(&client, &about).await.unwrap_or_default();
+    let events: Vec<ObjectEvent> = events.into_iter().map(to_object_event).collect();
+    Ok(describe_object(&value, &events, Timestamp::now()))
+}
+
+/// Services that belong to the App's environment.
+async fn describe_services(target: &DescribeTarget, here: &ActiveCluster) -> Vec<Answer> {
+    let Some((app, environment)) = &target.services_of else {
+        return vec![];
+    };
+    let Some(object) = target.objects.first() else {
+        return vec![];
+    };
+    let (context, namespace) = object.key.split_context();
+    let client = here.clusters.client_for(context);
+    let selector = format!("{}={app},{}={environment}", label::APP, label::ENVIRONMENT);
+    let params = ListParams::default().labels(&selector);
+    let api: Option<Api<DynamicObject>> = yaml::api_by_resource(&client, "services", namespace)
+        .await
+        .ok()
+        .flatten();
+    let Some(Ok(found)) = (match api {
+        Some(api) => Some(api.list(&params).await),
+        None => None,
+    }) else {
+        return vec![];
+    };
+    let described = found.items.iter().map(|service| {
+        let mut value = to_value(service);
+        // Objects of a list do not say their kind.
+        value["kind"] = "Service".into();
+        Answer::Described(describe_object(&value, &[], Timestamp::now()))
+    });
+    described.collect()
+}
+
+fn to_value(object: &DynamicObject) -> Value {
+    serde_json::to_value(object).unwrap_or_default()
+}
+
+fn to_object_event(event: k8s_openapi::api::core::v1::Event) -> ObjectEvent {
+    let time = event.last_timestamp.or(event.first_timestamp).map(|t| t.0);
+    ObjectEvent {
+        time: time.or(event.event_time.map(|t| t.0)),
+        warning: event.type_.as_deref() == Some("Warning"),
+        reason: event.reason.unwrap_or_default(),
+        message: event.message.unwrap_or_default(),
+        count: event.count.unwrap_or(1),
+    }
+}

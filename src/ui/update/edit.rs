@@ -1,0 +1,117 @@
+//! Editing graylane's own objects as text: the text is read, an editor changes it, the server checks
+//! it, and a question shows what would change.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::open::selected_object;
+use crate::{
+    domain::edit::{CheckedEdit, EditDraft, EditableKind, editable_text},
+    ui::{
+        effect::{Effect, Foreground, ObjectRef, Query, Returned, Ticket},
+        model::{Level, Model, Overlay, Pending, PendingEdit, Source},
+        question,
+    },
+};
+
+/// The object that the key edits, and its kind: that of the shown YAML, else the selected one.
+pub(in crate::ui) fn editable_object(model: &Model) -> Option<(EditableKind, ObjectRef)> {
+    let object = match model.overlays.last() {
+        Some(Overlay::Text(text)) => match &text.source {
+            Source::Yaml(object) | Source::Described(object) => object.clone(),
+            _ => return None,
+        },
+        _ => match (model.pane, selected_object(model)?) {
+            // The pane is about an App's environment, also where a workload is there to show.
+            (crate::ui::model::Pane::Environments, _) => {
+                ObjectRef::own_resource("apps", &model.world.namespace, model.app.as_ref()?)
+            }
+            (_, object) => object,
+        },
+    };
+    EditableKind::from_resource(&object.resource).map(|kind| (kind, object))
+}
+
+fn wait_for(model: &mut Model, words: &str, edit: PendingEdit) -> Ticket {
+    let ticket = model.next_ticket();
+    let pending = Pending {
+        words: words.into(),
+        about: edit.object.key.name.clone(),
+        since: model.now,
+        probe: None,
+        draft: None,
+    };
+    model.pending.insert(ticket, pending);
+    model.edits.insert(ticket, edit);
+    ticket
+}
+
+pub(super) fn begin_edit(model: &mut Model) -> Vec<Effect> {
+    let Some((kind, object)) = editable_object(model) else {
+        let words = "only apps, templates, variable groups, lane groups and lanes are edited";
+        model.add_notice(Level::Warn, words, vec![]);
+        return vec![];
+    };
+    let edit = PendingEdit {
+        kind,
+        object: object.clone(),
+        before: Arc::new(Value::Null),
+    };
+    let ticket = wait_for(model, "reading", edit);
+    vec![Effect::Query(ticket, Query::Editable(object))]
+}
+
+/// The object was read: an editor gets its text.
+pub(super) fn open_editor(model: &mut Model, ticket: Ticket, before: Arc<Value>) -> Vec<Effect> {
+    let Some(edit) = model.edits.get_mut(&ticket) else {
+        return vec![];
+    };
+    edit.before = Arc::clone(&before);
+    model.pending.remove(&ticket);
+    let name = format!("{}-{}.yaml", edit.kind.plural(), edit.object.key.name);
+    let text = editable_text(&before);
+    vec![Effect::Foreground(ticket, Foreground::Edit { name, text })]
+}
+
+/// The editor was left: what was changed is checked by the server.
+pub(super) fn check_draft(model: &mut Model, ticket: Ticket, returned: Returned) -> Vec<Effect> {
+    let Some(edit) = model.edits.remove(&ticket) else {
+        return vec![];
+    };
+    let Some((path, text)) = returned.file else {
+        return vec![];
+    };
+    if text == editable_text(&edit.before) || text.trim().is_empty() {
+        model.add_notice(Level::Info, "nothing was changed", vec![]);
+        let ticket = model.next_ticket();
+        return vec![Effect::Query(ticket, Query::Discard(path))];
+    }
+    let draft = EditDraft {
+        kind: edit.kind,
+        namespace: edit.object.key.namespace.clone(),
+        name: edit.object.key.name.clone(),
+        before: Arc::clone(&edit.before),
+        text,
+        path,
+    };
+    let ticket = wait_for(model, "checking", edit);
+    vec![Effect::Query(ticket, Query::CheckEdit(draft))]
+}
+
+/// The server would take it: a person decides.
+pub(super) fn ask_to_save(model: &mut Model, ticket: Ticket, checked: CheckedEdit) -> Vec<Effect> {
+    model.pending.remove(&ticket);
+    let Some(edit) = model.edits.remove(&ticket) else {
+        return vec![];
+    };
+    let path = checked.path.clone();
+    match question::ask_to_save_edit(model, edit.kind, &edit.object.key, checked) {
+        Ok(question) => model.overlays.push(Overlay::Confirm(Box::new(question))),
+        Err(why) => {
+            let kept = format!("the text is kept in {path}");
+            model.add_notice(Level::Warn, why, vec![kept]);
+        }
+    }
+    vec![]
+}
