@@ -21,6 +21,7 @@ mod chain;
 mod comparison;
 mod confirm;
 mod environments;
+mod first_steps;
 mod footer;
 mod form;
 mod gap;

@@ -84,6 +84,8 @@ scenes! {
     marked Panes after("<space><space>");
 
     empty_workspace Whole after_in(worlds::empty(), "");
+    not_installed Whole after_in(worlds::not_installed(), "");
+    app_without_parts Whole after_in(worlds::without_parts(), "");
     connecting Whole Model::new(fixture::options(), fixture::now());
     no_connection Header after_in(worlds::stale(), "");
     no_credentials Header after_in(worlds::credentials_gone(), "");

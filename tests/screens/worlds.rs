@@ -495,6 +495,30 @@ pub fn empty() -> World {
     }
 }
 
+/// The server answers, and knows nothing of graylane.
+pub fn not_installed() -> World {
+    let why = "the server could not find the requested resource";
+    World {
+        link: lost(LinkTrouble::Missing, 42, why),
+        namespace: "demo".into(),
+        ..World::default()
+    }
+}
+
+/// An App that was only just begun: no environments, no stages; a lane group without lanes.
+pub fn without_parts() -> World {
+    let mut world = fixture::world();
+    world.releases = Arc::default();
+    world.lanes = Arc::default();
+    (world.hops, world.hops_seen) = (Arc::default(), 0);
+    let apps = Arc::make_mut(&mut world.apps);
+    apps.retain(|name, _| name == A);
+    let app = Arc::make_mut(apps.get_mut(A).expect("it is there"));
+    app.spec.environments.clear();
+    app.spec.workflow = Workflow::default();
+    world
+}
+
 fn ago(seconds: i64) -> jiff::Timestamp {
     fixture::now()
         .checked_sub(SignedDuration::from_secs(seconds))

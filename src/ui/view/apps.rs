@@ -8,7 +8,10 @@
 
 use ratatui::layout::Rect;
 
-use super::labels;
+use super::{
+    first_steps::{self, Step},
+    labels,
+};
 use crate::domain::text::truncate_middle;
 use crate::ui::{
     facts::release_state,
@@ -245,45 +248,23 @@ pub(super) fn pane_title(model: &Model, pane: Pane) -> RichText {
 
 /// Says why the pane is empty, and what to do.
 pub(super) fn draw_empty(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
-    use crate::domain::world::Link;
+    let filtered = !model.pane_filter(Pane::Apps).is_empty();
     if model.world.find_gap(&["apps.graylane.dev"]).is_some() {
         return;
     }
-    let filtered = !model.pane_filter(Pane::Apps).is_empty();
-    let clears = format!(
-        "{} clears it",
-        model
+    let steps = if filtered && !model.world.apps.is_empty() {
+        let key = model
             .options
             .keymap
-            .key_within(KeyContext::Global, Action::Back)
-    );
-    let words = match &model.world.link {
-        Link::Connecting => vec!["connecting to the cluster"],
-        Link::Stale { trouble, .. } if model.world.apps.is_empty() => {
-            vec![
-                trouble.as_sentence(),
-                trouble.advice().unwrap_or("it is tried again all the time"),
-            ]
-        }
-        _ if filtered => vec!["nothing passes the filter", &clears],
-        _ => vec![
-            "no apps in this namespace",
-            "graylane apply -f FOLDER",
-            "brings them here",
-        ],
+            .key_within(KeyContext::Global, Action::Back);
+        vec![
+            Step::Reason("nothing passes the filter".into()),
+            Step::Hint(format!("{key} clears it")),
+        ]
+    } else {
+        first_steps::without_apps(model)
     };
-    for (i, text) in words.iter().enumerate() {
-        let role = if i == 0 { Role::Text } else { Role::Muted };
-        canvas.draw_line(
-            Rect {
-                x: area.x + 1,
-                width: area.width.saturating_sub(1),
-                ..area
-            },
-            i as u16,
-            &RichText::styled(role, text),
-        );
-    }
+    first_steps::draw_steps(canvas, area, &steps);
 }
 
 #[cfg(test)]

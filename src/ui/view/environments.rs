@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use ratatui::layout::Rect;
 
-use super::{apps::pane_title, labels};
+use super::{apps::pane_title, first_steps, labels};
 use crate::{
     api::Environment,
     domain::{
@@ -37,7 +37,13 @@ pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focu
     );
     let inner = super::gap::draw_gap(canvas, model, inner, RESOURCES);
     if rows == 0 {
-        canvas.draw_line(inner, 0, &RichText::styled(Role::Muted, " no environments"));
+        if model.pane_filter(Pane::Environments).is_empty() {
+            let steps = first_steps::without_environments(model);
+            first_steps::draw_steps(canvas, inner, &steps);
+        } else {
+            let words = " nothing passes the filter";
+            canvas.draw_line(inner, 0, &RichText::styled(Role::Muted, words));
+        }
         return;
     }
     let width = usize::from(inner.width).saturating_sub(2);

@@ -3,7 +3,7 @@
 
 use ratatui::layout::Rect;
 
-use super::{apps::pane_title, chain, labels};
+use super::{apps::pane_title, chain, first_steps, labels};
 use crate::{
     api::{Lane, LaneGroup, LaneGroupStatus, LaneMode, LaneSpec, gateway_api::LANE_GATEWAY},
     ui::{
@@ -44,7 +44,12 @@ pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focu
         return;
     }
     if rows == 0 {
-        canvas.draw_line(body, 0, &RichText::styled(Role::Muted, " no lanes"));
+        if model.pane_filter(Pane::Lanes).is_empty() {
+            first_steps::draw_steps(canvas, body, &first_steps::without_lanes(model));
+        } else {
+            let words = " nothing passes the filter";
+            canvas.draw_line(body, 0, &RichText::styled(Role::Muted, words));
+        }
         return;
     }
     // Three lines per lane where that fits, because the reasons explain why a chain is not gray.

@@ -6,7 +6,7 @@ mod call;
 use ratatui::layout::Rect;
 
 use self::call::call_to_action;
-use super::{apps::pane_title, labels, pair, task};
+use super::{apps::pane_title, first_steps, labels, pair, task};
 use crate::{
     api::{EnvironmentStatus, Release, ReleaseStatus, TaskKind, TaskPhase, TaskStatus},
     ui::{
@@ -14,7 +14,6 @@ use crate::{
         glyph::Glyphs,
         keymap::Action,
         model::{Model, Pane},
-        rights::missing_right,
         theme::Role,
         widget::{Canvas, RichText, join_by_rank},
     },
@@ -120,20 +119,7 @@ fn draw_no_release(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
         focused,
     );
     let inner = super::gap::draw_gap(canvas, model, inner, RESOURCES);
-    let app = model.app.as_deref().unwrap_or("this namespace");
-    canvas.draw_line(
-        inner,
-        0,
-        &RichText::styled(Role::Muted, format!(" no release of {app} yet")),
-    );
-    if !model.read_only && missing_right(model, Action::Start).is_none() {
-        let key = model.options.keymap.key_anywhere(Action::Start);
-        canvas.draw_line(
-            inner,
-            1,
-            &RichText::styled(Role::Key, format!(" {key}")).add(Role::Muted, " in Apps starts one"),
-        );
-    }
+    first_steps::draw_steps(canvas, inner, &first_steps::without_releases(model));
 }
 
 /// The head of the pane. A long release name must not push out its state.

@@ -10,6 +10,7 @@ use crate::{
         command_line::CommandLine,
         lanes::GatewayFeatures,
         text::format_duration,
+        world::Link,
     },
     ui::{
         facts,
@@ -28,7 +29,15 @@ fn explain_silence(model: &Model) -> Vec<String> {
         .iter()
         .find(|(_, group)| GatewayFeatures::from_group(group).is_some());
     let Some((name, _)) = others else {
-        return vec!["no requests seen yet".into()];
+        let key = model.options.keymap.key_anywhere(Action::Probe);
+        let words = match (world.groups.is_empty(), &world.link) {
+            (true, Link::Live) => {
+                "no requests are seen: there is no lane group that says where they come in".into()
+            }
+            (true, _) => "requests are shown here".into(),
+            (false, _) => format!("no requests seen yet; {key} sends one"),
+        };
+        return vec![words];
     };
     let ill = world
         .hop_sources
