@@ -3,7 +3,7 @@
 //!
 //! Go is the reference: the lexer (`lex`, `literal`), the grammar (`parse`), execution (`exec`),
 //! printing (`format`) and the functions behave like Go's and Sprig's, and reject what they reject.
-//! Deliberate differences are listed in a table in the README. During rendering, `origin` records
+//! Deliberate differences are listed in a table in `docs/manifests.md`. During rendering, `origin` records
 //! which part of the template wrote which output, so that a YAML error in the result is reported at
 //! the template's line. A budget of steps, depth and output stops runaway templates.
 

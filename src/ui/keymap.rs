@@ -1,4 +1,4 @@
-//! The key bindings. Dispatch, footer, help, palette, README and user overrides all use this table.
+//! The key bindings. Dispatch, footer, help, palette, `docs/keys.md` and user overrides all use this table.
 
 use std::collections::HashMap;
 

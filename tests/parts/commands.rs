@@ -9,7 +9,7 @@ use crate::layers::sources;
 const TEMPLATES: &str = "domain/template";
 
 /// The string literals of code, as they read.
-fn literals(code: &str) -> Vec<String> {
+pub(crate) fn literals(code: &str) -> Vec<String> {
     let (mut found, chars) = (vec![], code.chars().collect::<Vec<_>>());
     let mut at = 0;
     while at < chars.len() {

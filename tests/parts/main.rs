@@ -2,6 +2,8 @@
 
 #[path = "../support/fuzz.rs"]
 mod fuzz;
+#[path = "../support/generated.rs"]
+mod generated;
 #[path = "../support/ports.rs"]
 mod ports;
 

@@ -1,11 +1,12 @@
 //! The one table of keys, from outside: every action can be reached and is explained, no key means two things, what
-//! the screen hints at is what the table says, and the README shows the table that `graylane keys` prints.
+//! the screen hints at is what the table says, and docs/keys.md shows the table that `graylane keys` prints.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     process::Command,
 };
 
+use crate::generated::check_generated;
 use crate::scenes::{NAMES, scene};
 use crate::screen::{draw, press};
 use graylane::ui::{
@@ -255,29 +256,12 @@ fn keys(config: &std::path::Path, args: &[&str]) -> std::process::Output {
 }
 
 #[test]
-fn the_readme_shows_what_graylane_keys_prints() {
+fn the_page_on_keys_shows_what_graylane_keys_prints() {
     let config = tempfile::tempdir().unwrap();
     let told = keys(config.path(), &[]);
     assert!(told.status.success());
     let printed = String::from_utf8(told.stdout).unwrap();
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-    let readme = std::fs::read_to_string(path).unwrap();
-    let (head, rest) = readme
-        .split_once("```text graylane keys\n")
-        .expect("the README has a block `graylane keys`");
-    let (shown, tail) = rest.split_once("```").expect("the block ends");
-    if std::env::var_os("UPDATE_README").is_some() {
-        std::fs::write(
-            path,
-            format!("{head}```text graylane keys\n{printed}```{tail}"),
-        )
-        .unwrap();
-        return;
-    }
-    assert!(
-        shown == printed,
-        "the keys have changed: UPDATE_README=1 cargo test --test screens keymap"
-    );
+    check_generated("docs/keys.md", &format!("```text\n{printed}```"));
 }
 
 /// What it prints as JSON is a keys file in all but form: read back it gives the very same table.

@@ -1,5 +1,7 @@
 //! The cockpit without a terminal: what it draws, and what keys and worlds make of it.
 
+#[path = "../support/generated.rs"]
+mod generated;
 mod scenes;
 mod screen;
 mod svg;

@@ -1,4 +1,4 @@
-//! The pictures of the README: a fixed world through the real `view`. Drift fails; `UPDATE_SCREENSHOTS=1` accepts it.
+//! The pictures of the README and of docs/: a fixed world through the real `view`. Drift fails; `UPDATE_SCREENSHOTS=1` accepts it.
 
 use crate::{
     screen::{draw, press, see},
@@ -20,7 +20,7 @@ fn picture(name: &str, title: &str, model: &mut Model, (width, height): (u16, u1
     let kept = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         kept == made,
-        "{} is not what the screen shows now. Is it meant? UPDATE_SCREENSHOTS=1 cargo test --test screenshots",
+        "{} is not what the screen shows now. Is it meant? UPDATE_SCREENSHOTS=1 cargo test --test screens screenshots",
         path.display()
     );
 }

@@ -275,7 +275,7 @@ async fn what_all_three_left_is_ended_by_the_next_start() {
     send(Signal::KILL, &[&own, &shim]);
     pocket.child.wait().await.unwrap();
     gone("the kernel ends it with its shim", [&family["main"]]).await;
-    // Nothing tells any more whose child this is: the README says so.
+    // Nothing tells any more whose child this is: docs/pocket.md says so.
     let bare = family.remove("bare").unwrap();
     assert!(
         family

@@ -1,5 +1,5 @@
 //! Errors give a position and a fix. Also deliberate differences from Go, where Go accepts what is
-//! almost certainly a mistake (see the table in the README).
+//! almost certainly a mistake (see the table in docs/manifests.md).
 
 use super::super::{Context, find_placeholders, render};
 use super::{context, ok, shown, wrong};

@@ -1,7 +1,7 @@
 //! Compares results with Go's. Each case of `go.json` was rendered by Go 1.26's `text/template`
 //! with `missingkey=error`, Sprig 3 and Helm's `toYaml` and `required`; null means that Go reports
 //! an error. The cases cover Go's lexer, parser, execution and `fmt`. Deliberate differences are
-//! tested in the sibling module on errors and listed in the README.
+//! tested in the sibling module on errors and listed in docs/manifests.md.
 
 use super::super::{Context, render};
 use serde_json::Value;
