@@ -7,6 +7,7 @@ mod screen;
 mod svg;
 mod worlds;
 
+mod animation;
 mod cockpit;
 mod keymap;
 mod pictures;

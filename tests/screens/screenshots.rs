@@ -8,7 +8,11 @@ use graylane::ui::{Model, fixture};
 
 fn picture(name: &str, title: &str, model: &mut Model, (width, height): (u16, u16)) {
     let (buffer, cursor) = draw(model, width, height);
-    let made = svg(&buffer, cursor, title);
+    compare_picture(name, &svg(&buffer, cursor, title));
+}
+
+/// Compares a picture with the one that is kept, or keeps it.
+pub fn compare_picture(name: &str, made: &str) {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("screenshots")
         .join(format!("{name}.svg"));
@@ -20,7 +24,7 @@ fn picture(name: &str, title: &str, model: &mut Model, (width, height): (u16, u1
     let kept = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         kept == made,
-        "{} is not what the screen shows now. Is it meant? UPDATE_SCREENSHOTS=1 cargo test --test screens screenshots",
+        "{} is not what the screen shows now. Is it meant? UPDATE_SCREENSHOTS=1 cargo test --test screens",
         path.display()
     );
 }

@@ -37,7 +37,7 @@ fn colours(cell: &Cell) -> (String, String) {
     }
 }
 
-fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
@@ -73,41 +73,60 @@ fn line(symbol: &str, x: u32, y: u32) -> Option<(String, u32)> {
     ))
 }
 
-/// The picture; the cursor is where a field is edited.
-pub fn svg(buffer: &Buffer, cursor: Option<(u16, u16)>, title: &str) -> String {
+/// Width and height of a buffer's picture.
+pub fn size(buffer: &Buffer) -> (u32, u32) {
     let area = buffer.area;
-    let (width, height) = (
+    (
         u32::from(area.width) * CELL + 2 * PAD,
         u32::from(area.height) * ROW + 2 * PAD,
-    );
-    let ground = buffer
-        .cell((area.x, area.y))
-        .map_or_else(|| "#10141b".into(), |c| colours(c).1);
-    let mut out = format!(
+    )
+}
+
+/// The colour behind everything.
+pub fn ground(buffer: &Buffer) -> String {
+    let corner = buffer.cell((buffer.area.x, buffer.area.y));
+    corner.map_or_else(|| "#10141b".into(), |c| colours(c).1)
+}
+
+/// The picture; the cursor is where a field is edited.
+pub fn svg(buffer: &Buffer, cursor: Option<(u16, u16)>, title: &str) -> String {
+    let mut out = open_document(size(buffer), &ground(buffer), title);
+    for row in buffer.area.top()..buffer.area.bottom() {
+        out.push_str(&draw_row(buffer, cursor, row));
+    }
+    out.push_str("</g>\n</svg>\n");
+    out
+}
+
+/// The head of a picture, up to the group of its rows.
+pub fn open_document((width, height): (u32, u32), ground: &str, title: &str) -> String {
+    format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" role=\"img\">\n\
          <title>{}</title>\n<rect x=\".5\" y=\".5\" width=\"{}\" height=\"{}\" rx=\"9\" fill=\"{ground}\" stroke=\"#3a4656\"/>\n\
          <g font-family=\"{FONTS}\" font-size=\"{FONT}\" fill=\"none\" xml:space=\"preserve\">\n",
         escape(title),
         width - 1,
         height - 1,
-    );
-    for row in area.top()..area.bottom() {
-        let cells: Vec<&Cell> = (area.left()..area.right())
-            .filter_map(|x| buffer.cell((x, row)))
-            .collect();
-        let y = PAD + u32::from(row) * ROW;
-        grounds(&mut out, &cells, y, &ground);
-        lines(&mut out, &cells, y);
-        words(&mut out, &cells, y);
-    }
-    if let Some((column, row)) = cursor {
-        let (x, y) = (PAD + u32::from(column) * CELL, PAD + u32::from(row) * ROW);
+    )
+}
+
+/// One row, with the cursor if it is there.
+pub fn draw_row(buffer: &Buffer, cursor: Option<(u16, u16)>, row: u16) -> String {
+    let mut out = String::new();
+    let cells: Vec<&Cell> = (buffer.area.left()..buffer.area.right())
+        .filter_map(|x| buffer.cell((x, row)))
+        .collect();
+    let y = PAD + u32::from(row) * ROW;
+    grounds(&mut out, &cells, y, &ground(buffer));
+    lines(&mut out, &cells, y);
+    words(&mut out, &cells, y);
+    if let Some((column, _)) = cursor.filter(|(_, at)| *at == row) {
+        let x = PAD + u32::from(column) * CELL;
         _ = writeln!(
             out,
             "<rect x=\"{x}\" y=\"{y}\" width=\"{CELL}\" height=\"{ROW}\" fill=\"#f0f4f8\" opacity=\".8\"/>"
         );
     }
-    out.push_str("</g>\n</svg>\n");
     out
 }
 
