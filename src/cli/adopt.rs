@@ -42,9 +42,9 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub struct AdoptArgs {
-    /// What runs: deployment/NAME; for an App that is there, any KIND/NAME that it would write
+    /// deployment/NAME; for an App that exists, any KIND/NAME that its manifests make
     workload: String,
-    /// The environment that it becomes
+    /// The environment to make of it
     #[arg(long, short, value_name = "NAME", default_value = "prod")]
     environment: String,
     /// The Service that its callers use [default: the one that selects its pods]
@@ -53,8 +53,7 @@ pub struct AdoptArgs {
     /// The App's name [default: the Deployment's, without the environment at its end]
     #[arg(long, value_name = "NAME")]
     app: Option<String>,
-    /// Also a gray version beside it, and the gray tasks around the workflow; also for an App that
-    /// is there
+    /// Add a gray version beside it, and gray tasks to the workflow; also for an App that exists
     #[arg(long)]
     add_gray: bool,
     /// The gray environment's name, and its lane tag
@@ -276,7 +275,7 @@ fn with_gray(
     let problems = adopt::find_overlaps(&old, &new, &gray);
     if !problems.is_empty() {
         bail!(
-            "{} would not stand apart from {}\n{}",
+            "{} would not be separate from {}\n{}",
             args.gray,
             args.environment,
             problems.join("\n")

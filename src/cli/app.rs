@@ -18,7 +18,7 @@ pub struct AppArgs {
 enum AppCommand {
     /// Make Apps from a template; all are checked before the first is made
     Create(create::CreateArgs),
-    /// Show how an App has left its template; exit code 0 only when it has not
+    /// Show how an App differs from its template; exit code 0 only when it does not
     Diff(diff::DiffArgs),
 }
 

@@ -51,11 +51,10 @@ pub struct ApplyArgs {
     /// Check only
     #[arg(long)]
     dry_run: bool,
-    /// Adopt objects that are there, belong to no App, and would be written by an App of these
-    /// files
+    /// Adopt existing objects that belong to no App and that an App of these files makes
     #[arg(long)]
     adopt: bool,
-    /// Take fields over that somebody else manages
+    /// Take over fields that somebody else manages
     #[arg(long)]
     force: bool,
     /// How to print what was applied
@@ -100,7 +99,7 @@ pub(super) async fn apply_files(global: &Global, args: ApplyArgs) -> Result<()> 
     let mut words = String::new();
     for (object, seen) in objects.iter().zip(&seen) {
         if args.dry_run {
-            words.push_str(&format!("{} is right (dry run)\n", object.short_name()));
+            words.push_str(&format!("{} is valid (dry run)\n", object.short_name()));
             reach.record_group(object, seen.as_ref());
             continue;
         }

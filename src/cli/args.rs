@@ -54,14 +54,14 @@ impl Cli {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// The state folder of the pocket to speak to [default: $GRAYLANE_STATE, else graylane/demo in
+    /// The state folder of the pocket to use [default: $GRAYLANE_STATE, else graylane/demo in
     /// the XDG state folder]
     #[arg(long, global = true, value_name = "DIR", conflicts_with_all = ["context", "kubeconfig"])]
     pub state: Option<PathBuf>,
-    /// Speak to a real cluster: a context of kubectl's files
+    /// Use a real cluster: a context of kubectl's files
     #[arg(long, global = true, value_name = "NAME")]
     pub context: Option<String>,
-    /// Speak to a real cluster: this file instead of $KUBECONFIG
+    /// Use a real cluster: this file instead of $KUBECONFIG
     #[arg(long, global = true, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
     /// The namespace of graylane's resources [default: the context's]
@@ -73,7 +73,7 @@ pub struct Global {
     /// The configuration file [default: graylane/config.toml in the XDG configuration folder]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// How probes get to the entry: entry, straight to its address; proxy, through the API server;
+    /// How probes reach the entry: entry, straight to its address; proxy, through the API server;
     /// or proxy=NAMESPACE/SERVICE:PORT [default: entry]
     #[arg(long, global = true, value_name = "WAY")]
     pub via: Option<ViaArg>,
@@ -96,7 +96,7 @@ pub struct CockpitOptions {
     /// Draw with ASCII signs only [default: when the locale is not UTF-8]
     #[arg(long, global = true)]
     pub ascii: bool,
-    /// Look and do not touch: no key changes anything until it is taken back
+    /// Start read-only: no key changes anything; stays so until it is started without this option
     #[arg(long, global = true)]
     pub read_only: bool,
 }
@@ -106,28 +106,29 @@ pub struct CockpitOptions {
 pub enum Command {
     /// Start here: a cockpit on an embedded cluster with a sample workspace
     Demo(demo::DemoArgs),
-    /// Carry releases out, without a screen, on the cluster that was named
+    /// Carry out the releases of the cluster that is named, without a screen
     Engine(engine::EngineArgs),
-    /// Bring graylane into a cluster: resource definitions, roles, admission policies, the engine
+    /// Install what graylane needs in a cluster: resource definitions, roles, admission policies,
+    /// the engine
     Install(install::InstallArgs),
-    /// Write a first App, with comments: of a Deployment that runs, a Helm chart, a Kustomize folder
-    /// or rendered YAML
+    /// Write a first App, with comments: of a Deployment that runs, a Helm chart, a Kustomize
+    /// folder or rendered YAML
     Init(init::InitArgs),
-    /// Check a cluster: version, rights, definitions, policies, gateways, the engine; each with
-    /// what to do
+    /// Check a cluster (version, rights, definitions, policies, gateways, engine), and say what to
+    /// do
     Doctor(doctor::DoctorArgs),
-    /// Take out of a cluster what `install` brought in
+    /// Remove from a cluster what `install` made
     Uninstall(install::UninstallArgs),
     /// Show apps, templates, variable groups, environments, releases, lanes, lane groups or
     /// approvals
     Get(get::GetArgs),
-    /// Start, show, list releases, or wait for one
+    /// Start, show or list releases, or wait for one
     Release(release::ReleaseArgs),
     #[command(flatten)]
     Wish(release_intent::ReleaseIntentCommand),
-    /// Hold every release that is under way
+    /// Pause every running release
     StopTheLine,
-    /// Send requests at the entry and show the chains they took
+    /// Send requests to the entry and show the chains they took
     Probe(probe::ProbeArgs),
     /// Show how each version of an App answers: rate, failures, latencies
     Signals(signals::SignalsArgs),
@@ -138,24 +139,24 @@ pub enum Command {
     Sample(sample::SampleArgs),
     /// Show, set, enable, disable, delete and explain lanes
     Lane(lane::LaneArgs),
-    /// Take down what an App has in an environment
+    /// Take down what an App runs in an environment
     Teardown(teardown::TeardownArgs),
-    /// Find Deployments and StatefulSets that a rollout left half-way; finish them, or bring the
-    /// old version back
+    /// Find Deployments and StatefulSets that a rollout left half-way; finish them, or bring back
+    /// the old version
     Rescue(rescue::RescueArgs),
-    /// Let no release deploy to an environment or clean it
+    /// Lock an environment: no release deploys to it or cleans it
     Lock(lock::LockArgs),
-    /// Take a lock away
+    /// Unlock an environment
     Unlock(lock::UnlockArgs),
     /// Print an App's manifests as they would be applied to an environment
     Render(render::RenderArgs),
-    /// Make Apps from a template, or show how one has left it
+    /// Make Apps from a template, or show how an App differs from its template
     App(app::AppArgs),
     /// Show what an App's manifests read as .Values, and where each value comes from
     Variables(variables::VariablesArgs),
     /// Make an App of a Deployment that already runs; optionally with a gray version beside it
     Adopt(adopt::AdoptArgs),
-    /// Create or change objects from files; all errors at once, each with file and line
+    /// Create or change objects from files; all errors are reported at once, with file and line
     Apply(apply::ApplyArgs),
     /// Show a pod's log
     Logs(logs::LogsArgs),

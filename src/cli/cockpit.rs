@@ -356,7 +356,7 @@ impl ClusterEffects {
 }
 
 fn not_connected() -> Fault {
-    Fault::new("there is no connection to the cluster that is looked at; nothing was done")
+    Fault::new("there is no connection to this cluster; nothing was done")
 }
 
 /// An object as YAML.

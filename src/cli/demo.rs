@@ -74,7 +74,7 @@ pub(super) async fn run_demo(global: &Global, args: DemoArgs) -> Result<()> {
     }
     demo.stop().await;
     if done.is_ok() && !args.headless {
-        output::say("the demo and its pods have ended; `graylane demo` goes on where they were");
+        output::say("the demo and its pods have ended; `graylane demo` continues where they were");
     }
     done
 }

@@ -22,8 +22,8 @@ pub struct DoctorArgs {
     /// How to print what was found
     #[arg(long, short, default_value = "table")]
     output: Format,
-    /// Only whether the requests of this lane group are seen: asks twice, tagged and untagged, and
-    /// says who told of it
+    /// Check only whether requests of this lane group are seen: sends a tagged and an untagged one,
+    /// and says which source reported each hop
     #[arg(long, value_name = "GROUP")]
     trace: Option<String>,
 }
@@ -81,6 +81,6 @@ async fn check_tracing(global: &Global, group: &str) -> Result<Vec<doctor::Findi
     let via = session::resolve_via(global, &config)?
         .map_or(Via::Entry, |way| way.into_via(&session.client));
     let shown = |world: &World| world.groups.contains_key(group);
-    let live = world_watch::watch_world(&session, "it shows no such lane group", shown).await?;
+    let live = world_watch::watch_world(&session, "there is no such lane group", shown).await?;
     Ok(trace::check_lane_group(&session.client, &live, group, &via).await)
 }

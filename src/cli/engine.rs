@@ -30,20 +30,21 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub struct EngineArgs {
-    /// Do not bring graylane's resource definitions up to date first
+    /// Do not update graylane's resource definitions first
     #[arg(long)]
     no_install: bool,
-    /// Answer /healthz, /readyz and /metrics (for Prometheus) there
+    /// Serve /healthz, /readyz and /metrics (for Prometheus) at this address
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
-    /// Receive spans and access logs over OTLP/gRPC there, and print those of lanes as lines
+    /// Receive spans and access logs over OTLP/gRPC at this address, and print those of lanes as
+    /// lines
     #[arg(long, value_name = "ADDRESS:PORT")]
     otlp_grpc: Option<SocketAddr>,
     /// The same over OTLP/HTTP
     #[arg(long, value_name = "ADDRESS:PORT")]
     otlp_http: Option<SocketAddr>,
-    /// Follow the gateways' access logs while this engine acts, and print what they tell of lanes
-    /// as lines; NAMESPACE is where its pod runs, whose log cockpits then follow
+    /// Follow the gateways' access logs while this engine acts, and print what concerns lanes as
+    /// lines; NAMESPACE is that of the engine's pod, whose log cockpits then follow
     #[arg(long, value_name = "NAMESPACE")]
     write_spans: Option<String>,
 }

@@ -125,7 +125,7 @@ pub(super) async fn write_first_app(global: &Global, args: InitArgs) -> Result<(
 async fn write_lane_group(global: &Global, args: &InitArgs, name: &str) -> Result<()> {
     if args.lane_group.is_none() {
         return Err(usage_error(format!(
-            "app/{name}: the App is there already; name a lane group to write with --lane-group and --gateway"
+            "app/{name}: the App exists already; name a lane group to write with --lane-group and --gateway"
         )));
     }
     let session = session::open(global).await?;

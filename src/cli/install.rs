@@ -17,26 +17,26 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub struct InstallArgs {
-    /// Only print the objects, as YAML that `kubectl apply` takes; asks no cluster
+    /// Only print the objects, as YAML for `kubectl apply`; no cluster is asked
     #[arg(long)]
     print: bool,
     /// Run the engine in the cluster, from this image (see Dockerfile) [default: it runs elsewhere]
     #[arg(long, value_name = "REF")]
     image: Option<String>,
-    /// Engines: one acts, the others stand by
+    /// Number of engines: one acts, the others stand by
     #[arg(long, value_name = "N", default_value_t = 2, requires = "image", value_parser = clap::value_parser!(u32).range(1..=9))]
     engine_replicas: u32,
     /// Where the engine runs; no App may be deployed there
     #[arg(long, value_name = "NAMESPACE", default_value = install::ENGINE_NAMESPACE, requires = "image")]
     engine_namespace: String,
-    /// The engines receive spans and access logs over OTLP, by the Service graylane-hops
+    /// Let the engines receive spans and access logs over OTLP, through the Service graylane-hops
     #[arg(long, requires = "image")]
     otlp: bool,
     /// Namespaces that Apps are deployed to, besides that of the releases (-n): each gets the
     /// account graylane-deployer
     #[arg(long, value_name = "NAMESPACE", value_delimiter = ',')]
     deploy_to: Vec<String>,
-    /// Take fields over that another hand has changed
+    /// Take over fields that somebody else has changed
     #[arg(long, conflicts_with = "print")]
     force_conflicts: bool,
     /// How to print what was done
@@ -46,10 +46,10 @@ pub struct InstallArgs {
 
 #[derive(Debug, Args)]
 pub struct UninstallArgs {
-    /// Do it; without this only tells what would go
+    /// Do it; without this, only say what would be removed
     #[arg(long, short)]
     yes: bool,
-    /// Also the resource definitions, and with them every App, Release, Approval and Lane there is
+    /// Also remove the resource definitions, and with them every App, Release, Approval and Lane
     #[arg(long)]
     definitions: bool,
     /// How to print what was done
@@ -143,7 +143,7 @@ fn check_namespaces(global: &Global, args: &InstallArgs) -> Result<()> {
         let label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if name.is_empty() || name.len() > 40 || !name.chars().all(label) {
             return Err(usage_error(format!(
-                "{name:?} is no namespace for an engine: up to 40 of a-z, 0-9 and '-'"
+                "{name:?} cannot be the namespace of an engine: up to 40 of a-z, 0-9 and '-'"
             )));
         }
     }
@@ -171,7 +171,7 @@ fn change_table(done: &[AppliedObject]) -> Table {
 
 fn say_no_engine(namespace: &str) {
     say!(
-        "No engine was installed: releases of namespace {namespace} stand still until one runs. Run\n  \
+        "No engine was installed: releases of namespace {namespace} do nothing until one runs. Run\n  \
              {}    in the cluster, from an image made with the Dockerfile; or\n  \
              {}  anywhere, with the rights of {} there and of {} where it deploys.",
         CommandLine::graylane("install")
@@ -245,11 +245,11 @@ fn print_removed(found: &[Removal], table: &Table, args: &UninstallArgs) -> Resu
     }
     if args.definitions {
         say!(
-            "Left: what Apps run (Deployments, Services and the like), the namespaces, people's own role bindings."
+            "Kept: what Apps run (Deployments, Services and the like), the namespaces, people's own role bindings."
         );
     } else {
         say!(
-            "Left: the resource definitions with every App, Release, Approval and Lane (--definitions removes them), \
+            "Kept: the resource definitions with every App, Release, Approval and Lane (--definitions removes them), \
              what Apps run,\nthe engine's Lease, the namespaces, people's own role bindings."
         );
     }

@@ -29,17 +29,17 @@ pub struct LaneArgs {
 
 #[derive(Debug, Subcommand)]
 enum LaneCommand {
-    /// Create a lane, or change what is named of one
+    /// Create a lane, or change the fields that are given
     Set(Box<SetArgs>),
     /// Show lanes
     Get(NamedOptional),
-    /// Let a lane take requests
+    /// Enable a lane: it takes the requests that match its rule
     Enable(Named),
-    /// Let a lane take no requests
+    /// Disable a lane: it takes no requests
     Disable(Named),
     /// Delete a lane
     Delete(Named),
-    /// Tell which lane a request takes, and why
+    /// Say which lane takes a request, and why
     Explain(explain::ExplainArgs),
 }
 
@@ -83,16 +83,16 @@ struct SetArgs {
     /// Instead of conditions: this share of all requests, in percent
     #[arg(long, value_name = "PERCENT", conflicts_with_all = ["all", "any", "path"])]
     share: Option<f64>,
-    /// Low is asked first
+    /// Lanes with low numbers are tried first
     #[arg(long, allow_negative_numbers = true, value_name = "N")]
     priority: Option<i32>,
     /// Whether it takes requests [default for a new lane: true]
     #[arg(long, value_name = "BOOL")]
     enabled: Option<bool>,
-    /// Whether a fall-back to the baseline is a leak
+    /// Whether a fallback to the baseline is a leak
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     strict: Option<bool>,
-    /// When an app loses its last gray pod
+    /// What happens when an App loses its last gray pod
     #[arg(long, value_name = "WHAT")]
     on_loss: Option<Loss>,
     /// Check only
@@ -231,7 +231,7 @@ async fn save_lane(session: &Session, args: SetArgs) -> Result<()> {
         match get::list_objects(session).await {
             Ok(apps) => problems.extend(remote_cluster_problems(session, &apps, group, lane)),
             Err(why) => {
-                say!("warning: whether this lane leads to another cluster cannot be told: {why}")
+                say!("warning: whether this lane leads to another cluster cannot be checked: {why}")
             }
         }
     }
@@ -317,7 +317,7 @@ fn merge_spec(args: &SetArgs, old: Option<&LaneSpec>, groups: &[LaneGroup]) -> R
     }
     if spec.rule.is_empty() && spec.share.is_none() && old.is_none() {
         return Err(usage_error(
-            "which requests? Say it with --when 'parameter group == gray', --any, --path or --share",
+            "which requests? Name them with --when 'parameter group == gray', --any, --path or --share",
         ));
     }
     Ok(spec)

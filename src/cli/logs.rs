@@ -46,10 +46,10 @@ pub struct LogsArgs {
     /// Which container [default: the first one]
     #[arg(long, short)]
     container: Option<String>,
-    /// Go on with what comes, also of pods that come later
+    /// Keep printing new lines, also of pods that come later
     #[arg(long, short)]
     follow: bool,
-    /// Of the run before the last restart
+    /// The log of the run before the last restart
     #[arg(long, short, conflicts_with = "follow")]
     previous: bool,
     /// Only the last lines of each pod
@@ -223,7 +223,7 @@ async fn find_pod(session: &Session, pod: &str) -> Result<NamespaceRef> {
         many => {
             let all: Vec<String> = many.iter().map(|place| place.qualified_name(pod)).collect();
             Err(session::usage_error(format!(
-                "several pods are called so: {}; name one of them so",
+                "several pods have this name: {}; name one of them like this",
                 all.join(", ")
             )))
         }
@@ -315,7 +315,7 @@ mod tests {
         run("default").await;
         let told = found().await.unwrap_err().to_string();
         assert!(
-            told.contains("several pods are called so: default/db-0, kube-system/db-0;"),
+            told.contains("several pods have this name: default/db-0, kube-system/db-0;"),
             "{told}"
         );
         run("demo").await;

@@ -41,9 +41,9 @@ impl PocketArgs {
 enum PocketCommand {
     /// Run the pocket of the state folder until SIGTERM; prints `ready` when it serves
     Serve,
-    /// Print the file with which kubectl reaches it
+    /// Print the kubeconfig with which kubectl reaches it
     Kubeconfig(KubeconfigArgs),
-    /// Make an image of a folder with an image.yaml
+    /// Build an image from a folder with an image.yaml
     Build(BuildArgs),
     /// List the images
     Images(ImagesArgs),

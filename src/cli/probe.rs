@@ -39,15 +39,15 @@ pub struct ProbeArgs {
     /// The lane group [default: the only one]
     #[arg(long, value_name = "NAME")]
     group: Option<String>,
-    /// Who must answer, as APP=gray,APP=base [default: what the lanes promise]
+    /// Which version must answer, as APP=gray,APP=base [default: what the lanes promise]
     #[arg(long, value_name = "APP=SIDE", value_delimiter = ',')]
     expect: Vec<String>,
-    /// Send it twice, as a lane takes it and as none does, and compare the answers: PATH is then
-    /// the path without what makes it gray. Exit code 0 when they are equal, 1 when they differ, 2
-    /// when that cannot be told
+    /// Send the request twice, so that a lane takes it and so that none does, and compare the
+    /// answers; PATH is then the path without what the lane looks at. Exit code 0 when they are
+    /// equal, 1 when they differ, 2 when that cannot be told
     #[arg(long, conflicts_with_all = ["count", "expect"])]
     diff: bool,
-    /// The lane that takes gray's request [default: the first enabled one by priority]
+    /// The lane that takes the gray request [default: the first enabled one by priority]
     #[arg(long, value_name = "NAME", requires = "diff")]
     lane: Option<String>,
     // Written as an attribute: rustdoc would take `[*]` for a link.
@@ -73,7 +73,7 @@ pub(super) async fn send_and_print(global: &Global, args: ProbeArgs) -> Result<(
     };
     if !spec.path.starts_with('/') {
         return Err(usage_error(format!(
-            "{:?} is no path: it starts with /",
+            "{:?} is not a path: it must start with /",
             spec.path
         )));
     }
@@ -124,9 +124,7 @@ impl ProbeTarget {
         let via = via.map_or(Via::Entry, |way| way.into_via(&session.client));
         let group = get::resolve_group(&session, group).await?.name_any();
         let shown = |w: &World| w.groups.contains_key(&group);
-        let live =
-            world_watch::watch_world(&session, "it does not show that lane group any more", shown)
-                .await?;
+        let live = world_watch::watch_world(&session, "the lane group is gone", shown).await?;
         Ok(Self { group, live, via })
     }
 

@@ -57,7 +57,9 @@ pub(super) async fn describe_proposal(
         proposal.digest
     );
     if is_changed {
-        words += &format!("App {of} has changed since this release began: that is no part of it\n");
+        words += &format!(
+            "App {of} has changed since this release began: the release does not use the change\n"
+        );
     }
     for change in list_changes(&app, &proposal, releases.iter(), |name| {
         revisions.get(name).cloned()
@@ -66,7 +68,7 @@ pub(super) async fn describe_proposal(
         let before = change.before.as_deref();
         if before.is_none() {
             words += &format!(
-                "environment {environment}: what runs there is of no release that was frozen; all is shown\n"
+                "environment {environment}: what runs there is not from a frozen release; everything is shown\n"
             );
         }
         let before = before.unwrap_or_default();
@@ -84,9 +86,7 @@ pub(super) async fn describe_proposal(
         .map(|task| built_after(&app, &release.spec, &status, task))
         .unwrap_or_default()
     {
-        words += &format!(
-            "image {image} is built after this: what the build makes is deployed unseen\n"
-        );
+        words += &format!("image {image} is built after this: its result is deployed unseen\n");
     }
     if proposal.environments.is_empty() {
         words += "nothing is deployed after it\n";

@@ -30,7 +30,7 @@ enum ReleaseCommand {
     Show(ShowArgs),
     /// List releases, oldest first
     List(ListArgs),
-    /// Wait until a release, one of its tasks or a batch is in a phase
+    /// Wait until a release, one of its tasks or a batch reaches a phase
     Wait(wait::WaitArgs),
 }
 

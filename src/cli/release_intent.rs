@@ -27,21 +27,21 @@ const ENGINE_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Debug, Subcommand)]
 pub enum ReleaseIntentCommand {
-    /// Say yes to an approval task
+    /// Approve a task that waits for approval
     Approve(ReleaseIntentArgs),
-    /// Say no to an approval task
+    /// Refuse a task that waits for approval
     Refuse(ReleaseIntentArgs),
-    /// Let the next batch, or a task that waits for a person, go on
+    /// Let the next batch, or a waiting task, proceed
     Proceed(ReleaseIntentArgs),
-    /// Hold a release where it is
+    /// Pause a release where it is
     Pause(ReleaseIntentArgs),
-    /// Let a held release go on
+    /// Resume a paused release
     Resume(ReleaseIntentArgs),
     /// Roll a release back and end it
     Abort(ReleaseIntentArgs),
     /// Try a failed task again
     Retry(ReleaseIntentArgs),
-    /// Go past a task that failed or waits
+    /// Skip a task that failed or waits
     Skip(ReleaseIntentArgs),
 }
 
@@ -52,18 +52,18 @@ pub struct ReleaseIntentArgs {
     /// The task [default: the one that waits]
     #[arg(long)]
     task: Option<String>,
-    /// For proceed: the batch up to which it may go [default: the next]
+    /// For proceed: the last batch that may go [default: the next one]
     #[arg(long, value_name = "N")]
     batch: Option<u32>,
-    /// For retry: take fields that another manager has, where the apply conflicted
+    /// For retry: take over the fields of other managers that the apply conflicted with
     #[arg(long)]
     force_conflicts: bool,
-    /// For approve and refuse: show what the task lets through, as a change of what runs, and say
-    /// nothing
+    /// For approve and refuse: show what the task lets through, as a change of what runs, and
+    /// decide nothing
     #[arg(long)]
     dry_run: bool,
-    /// For approve and refuse: only if this is what would be applied, as --dry-run and `release
-    /// show` tell it
+    /// For approve and refuse: only if the objects to apply have this digest, which --dry-run and
+    /// `release show` print
     #[arg(long, value_name = "SHA256")]
     digest: Option<String>,
     /// Why

@@ -31,7 +31,7 @@ pub struct RenderArgs {
     /// The environment [with --release: all that it deploys to]
     #[arg(long, short, value_name = "NAME", required_unless_present = "release")]
     environment: Option<String>,
-    /// As this release applies them, from what it was frozen to
+    /// Print them as this release applies them, from its revision
     #[arg(long, value_name = "NAME", conflicts_with = "image")]
     release: Option<String>,
     /// An image, as NAME=REF; may be repeated [default: what runs there, else the App's default]

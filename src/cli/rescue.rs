@@ -45,13 +45,13 @@ pub struct RescueArgs {
     /// Only of this kind
     #[arg(long)]
     kind: Option<WorkloadKind>,
-    /// Let the new version finish, with the settings it is to have
+    /// Finish the rollout of the new version, with the settings of its manifest
     #[arg(long, requires = "workload", conflicts_with = "abort")]
     finish: bool,
-    /// Bring the old version and its settings back
+    /// Bring back the old version and its settings
     #[arg(long, requires = "workload")]
     abort: bool,
-    /// Do it though its release is still under way
+    /// Do it even while its release is running
     #[arg(long)]
     force: bool,
     /// How to print it
@@ -126,7 +126,7 @@ async fn search_and_rescue(session: &Session, args: RescueArgs) -> Result<()> {
     match unseen.as_slice() {
         [] => Ok(()),
         unseen => bail!(
-            "{}: half-way ones may stand there",
+            "{}: there may be half-way ones",
             describe_unsearched(unseen)
         ),
     }
@@ -180,7 +180,7 @@ async fn search_everywhere(session: &Session, releases: &[Release]) -> Result<Se
             }
             Err(e) => {
                 say!(
-                    "warning: not looked at: {}: {}",
+                    "warning: not checked: {}: {}",
                     place.qualified_name("*"),
                     error::describe_error(&e)
                 );
@@ -193,8 +193,8 @@ async fn search_everywhere(session: &Session, releases: &[Release]) -> Result<Se
 
 fn describe_unsearched(unseen: &[NamespaceRef]) -> String {
     match unseen {
-        [one] => format!("{} could not be looked at", one.qualified_name("*")),
-        many => format!("{} places could not be looked at", many.len()),
+        [one] => format!("{} could not be checked", one.qualified_name("*")),
+        many => format!("{} places could not be checked", many.len()),
     }
 }
 
@@ -439,11 +439,11 @@ fn describe_stuck(found: &StuckWorkload) -> String {
         [] => String::new(),
         pods => {
             let line = kubectl.clone().fixed_args("delete pod").args(pods);
-            format!("    {line}   (not ready: the way back would wait for them)\n")
+            format!("    {line}   (not ready: a rollback would wait for them)\n")
         }
     };
     let whose = if release.is_empty() {
-        "the latch of a rollout is on, and nothing tells of which".to_owned()
+        "it has the latch of a rollout, and nothing says of which".to_owned()
     } else {
         format!("half-way in task {task} of release {release}, which is {state}")
     };
@@ -462,8 +462,8 @@ fn describe_stuck(found: &StuckWorkload) -> String {
     )
 }
 
-/// The command that patches a workload. Without the resource version, which would be outdated by the
-/// time it is run.
+/// The command that patches a workload. Without the resource version, which would be outdated by
+/// the time it is run.
 fn kubectl_patch(
     kubectl: &CommandLine,
     kind: &'static str,

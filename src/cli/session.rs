@@ -130,7 +130,7 @@ pub(super) async fn acting_user(
     let known = rights::current_user(client).await.unwrap_or_default();
     match &global.user {
         Some(named) if *named != known => Err(usage_error(format!(
-            "on a real cluster you are whom its server knows ({known}): --user is for a pocket"
+            "on a real cluster you are the user that its server knows ({known}): --user is for a pocket"
         ))),
         _ => Ok(known),
     }

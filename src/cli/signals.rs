@@ -57,8 +57,8 @@ enum Shape {
     Yaml,
 }
 
-/// Whether the new version is worse was asked and is not known. Exit code 2, because 1 means that it
-/// is.
+/// Whether the new version is worse was asked and is not known. Exit code 2, because 1 means that
+/// it is.
 #[derive(Debug, thiserror::Error)]
 #[error("whether the new version is worse cannot be told")]
 pub(super) struct NotJudged;
@@ -141,15 +141,14 @@ async fn observe_app(global: &Global, args: &SignalsArgs) -> Result<SignalReport
     let session = session::open(global).await?;
     get::get_object::<App>(&session, &args.app).await?;
     let known = |w: &World| w.apps.contains_key(&args.app);
-    let mut live =
-        world_watch::watch_world(&session, "it does not show that App any more", known).await?;
+    let mut live = world_watch::watch_world(&session, "the App is gone", known).await?;
     let end = Instant::now() + args.watch;
     let mut signals = Signals::starting_at(Timestamp::now());
     loop {
         signals.follow_world(&live.worlds.borrow_and_update(), Timestamp::now());
         match timeout_at(end, live.worlds.changed()).await {
             Ok(Ok(())) => {}
-            Ok(Err(_)) => bail!("nobody watches the cluster any more"),
+            Ok(Err(_)) => bail!("the watch of the cluster has ended"),
             Err(_) => break,
         }
     }
@@ -168,7 +167,7 @@ async fn observe_app(global: &Global, args: &SignalsArgs) -> Result<SignalReport
                     .arg("/PATH");
                 format!("`{probe}` sends a request")
             }
-            None => "it is in no lane group, of which requests are told".into(),
+            None => "it is in no lane group, and only requests of lane groups are seen".into(),
         };
         bail!(
             "no request of {app} was seen in {}: {next}",

@@ -38,7 +38,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 pub struct TraceArgs {
     /// Only requests of this lane group
     group: Option<String>,
-    /// Go on with what comes, until --for is over or Ctrl-C
+    /// Keep printing until --for is over or Ctrl-C is pressed
     #[arg(long, short)]
     follow: bool,
     /// Only requests that leaked or failed
@@ -47,10 +47,11 @@ pub struct TraceArgs {
     /// How long [default: a few seconds; with --follow no end]
     #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
     watch: Option<Duration>,
-    /// Only the chains of this trace, fetched whole from the stores that lane groups name
+    /// Only the chains of this trace, fetched in full from the trace stores of the lane groups
     #[arg(long, value_name = "TRACE", conflicts_with = "follow")]
     id: Option<String>,
-    /// Also what is sent here over OTLP/gRPC, as by a service on this machine
+    /// Also receive spans over OTLP/gRPC at this address, for example from a service on this
+    /// machine
     #[arg(long, value_name = "ADDRESS:PORT")]
     otlp: Option<SocketAddr>,
     /// How to print them; json is one object a line, one a request
@@ -95,7 +96,7 @@ pub(super) async fn trace_requests(global: &Global, args: TraceArgs) -> Result<(
     if let Some(group) = &args.group {
         get::get_object::<LaneGroup>(&session, group).await?;
     }
-    let mut live = world_watch::watch_world(&session, "it shows no lane group", |w: &World| {
+    let mut live = world_watch::watch_world(&session, "there is no lane group", |w: &World| {
         !w.groups.is_empty()
     })
     .await?;
@@ -126,7 +127,7 @@ pub(super) async fn trace_requests(global: &Global, args: TraceArgs) -> Result<(
         if let Ok(Err(_)) =
             timeout_at(end.map_or(next, |end| end.min(next)), live.worlds.changed()).await
         {
-            bail!("nobody watches the cluster any more");
+            bail!("the watch of the cluster has ended");
         }
     }
     // Chains that still wait for a hop are printed as far as they are known.

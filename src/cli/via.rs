@@ -22,7 +22,7 @@ pub enum ViaArg {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ViaError {
     /// An unknown word.
-    #[error("{0:?} is no way: write entry, proxy, or proxy=NAMESPACE/SERVICE:PORT")]
+    #[error("{0:?} is not a way: write entry, proxy, or proxy=NAMESPACE/SERVICE:PORT")]
     Unknown(String),
     /// The target is not a Service and port.
     #[error(transparent)]
@@ -71,7 +71,7 @@ mod tests {
                 .parse::<ViaArg>()
                 .unwrap_err()
                 .to_string()
-                .contains("is no way")
+                .contains("is not a way")
         );
         assert!(
             "proxy=s:80"

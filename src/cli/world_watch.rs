@@ -64,11 +64,11 @@ pub(super) async fn watch_world(
         let link = worlds.borrow().link.clone();
         let why = match &link {
             Link::Stale { why, .. } => why.as_str(),
-            Link::Connecting => "not all has been listed yet",
+            Link::Connecting => "some kinds have not been listed yet",
             Link::Live => lacks,
         };
         bail!(
-            "the cluster did not tell how it stands within {} s: {why}",
+            "the cluster could not be read within {} s: {why}",
             FIRST_WORLD_TIMEOUT.as_secs()
         );
     }

@@ -112,7 +112,8 @@ pub(super) async fn adopt_object(
         .find(is_named)
     else {
         bail!(
-            "App {app_name} is there already and makes no {kind} {name} in {}: --app names another one, --add-gray adds a \
+            "App {app_name} exists already and makes no {kind} {name} in {}: --app names another one, --add-gray \
+            adds a \
              gray version to it",
             args.environment
         );
@@ -125,7 +126,7 @@ pub(super) async fn adopt_object(
         .await
         .map_err(api_error(format!("reading {what}")))?;
     let Some((marks, found)) = found else {
-        bail!("{what} is not there: the next release makes it")
+        bail!("{what} does not exist: the next release makes it")
     };
     let apps: Vec<App> = get::list_objects(session).await?;
     let noted = owner::find_in_inventories(&apps, &item, &found.uid().unwrap_or_default());
@@ -134,7 +135,7 @@ pub(super) async fn adopt_object(
         Ownership::Unowned => {}
         Ownership::Theirs(owner) if owner.is_former(&me, app) => former = Some(owner),
         Ownership::Ours => bail!(
-            "App {app_name} is there already, and {what} is its own: --add-gray adds a gray version to it, --app names \
+            "App {app_name} exists already, and {what} is its own: --add-gray adds a gray version to it, --app names \
              another one"
         ),
         whose => bail!(

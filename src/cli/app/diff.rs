@@ -52,7 +52,7 @@ pub(super) async fn compare_with_template(session: &Session, args: DiffArgs) -> 
         }
         Format::Name => changes.iter().map(|c| c.path.clone() + "\n").collect(),
         Format::Table | Format::Wide if changes.is_empty() => {
-            format!("app {} is as template {name} makes it\n", args.name)
+            format!("app {} is what template {name} makes\n", args.name)
         }
         Format::Table | Format::Wide => {
             let (old, new) = (

@@ -21,7 +21,7 @@ pub(super) fn check_object(object: &ManifestObject) -> Vec<String> {
     if gvk.version != api::VERSION {
         let place = object.source_location("apiVersion");
         return vec![format!(
-            "{place}: {} has only the version {}",
+            "{place}: {} has only version {}",
             api::GROUP,
             api::VERSION
         )];

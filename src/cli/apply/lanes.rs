@@ -99,7 +99,8 @@ fn changed_groups(
     named
 }
 
-/// Errors of a group's lanes, with their place in a file; those that were there before are left out.
+/// Errors of a group's lanes, with their place in a file; those that were there before are left
+/// out.
 fn lane_problems(
     group: &LaneGroup,
     old: &[Problem],
@@ -158,7 +159,7 @@ async fn merge_apps(session: &Session, objects: &[ManifestObject]) -> (Vec<App>,
         Err(why) => (
             vec![],
             vec![format!(
-                "whether lanes lead to other clusters cannot be told of all apps: {why}"
+                "whether lanes lead to other clusters cannot be checked for all Apps: {why}"
             )],
         ),
     };

@@ -70,7 +70,7 @@ pub(super) async fn check_owners(
                 checked.free.push(problem.clone());
             } else {
                 checked.problems.push(place(&format!(
-                    "{}; `--adopt` adopts all that is nobody's",
+                    "{}; `--adopt` adopts all that belongs to no App",
                     problem.why
                 )));
             }

@@ -40,7 +40,9 @@ fn describe_leftovers<'a>(before: &'a App, after: &'a App) -> impl Iterator<Item
         let teardown = CommandLine::graylane("teardown")
             .arg(before.name_any())
             .option("--environment", name);
-        format!("environment {name} goes, and {objects}: `{teardown}` takes that down")
+        format!(
+            "environment {name} is removed from the App, and {objects}: `{teardown}` takes it down"
+        )
     })
 }
 

@@ -52,7 +52,7 @@ pub(super) async fn read_impact(session: &Session, objects: &[ManifestObject]) -
         if error::status_code(&why) != Some(404) {
             let why = error::describe_error(&why);
             reach.warnings.push(format!(
-                "whom variable groups reach is not known: {what} cannot be listed: {why}"
+                "which environments the variable groups reach is not known: {what} cannot be listed: {why}"
             ));
         }
     };
@@ -121,7 +121,7 @@ fn value_problems(
                 environment.name
             );
             problems.push(format!(
-                "{place}: {what}; no release can deploy there before that is mended"
+                "{place}: {what}; no release can deploy there before that is fixed"
             ));
         }
     }

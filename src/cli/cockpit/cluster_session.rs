@@ -80,7 +80,7 @@ impl ActiveCluster {
             .await;
         asked.cloned().map_err(|why| {
             Fault::new(&format!(
-                "who you are there is not known: {}",
+                "the server does not say who you are: {}",
                 error::describe_error(&why)
             ))
         })
@@ -163,7 +163,7 @@ impl ClusterSession {
             let own = ClusterChoice {
                 name: self.home.place.clone(),
                 place: self.home.place.clone(),
-                server: Clean::from("where this began"),
+                server: Clean::from("where this cockpit was started"),
                 namespace: Clean::from_untrusted(&self.home.connected.namespace),
                 current: false,
             };

@@ -73,7 +73,7 @@ pub(super) async fn check_lane_group(
         None => all.push(new_finding(
             Level::Warn,
             "tagged request",
-            "no enabled lane of the group takes a request that can be made up".into(),
+            "for no enabled lane of the group can a matching request be made up".into(),
             Some("enable one (graylane lane enable), then look again".into()),
         )),
     }
@@ -130,7 +130,8 @@ async fn check_hop_sources(client: &Client, world: &World, group: &LaneGroup) ->
         });
     }
     if all.is_empty() {
-        let words = "nobody knows where hops are told: the Gateway's class is none that is known, and spec.hops is empty";
+        let words = "no source of hops is known: the Gateway's class is not one that graylane knows, and spec.hops \
+        is empty";
         let lines = build_log_settings(None, LogFormat::Json, &group.spec.propagation.header);
         all.push(new_finding(
             Level::Fail,
@@ -229,8 +230,8 @@ fn report_hops(group: &LaneGroup, hops: &[Arc<Hop>]) -> Vec<Finding> {
         Some(config_snippet(lines.place, &lines.lines)).filter(|_| controller != Some(LANE_GATEWAY))
     };
     if hops.is_empty() {
-        let words = format!("nobody told of it within {} s", HOP_TIMEOUT.as_secs());
-        return vec![new_finding(Level::Fail, "who told of it", words, lines())];
+        let words = format!("no source reported it within {} s", HOP_TIMEOUT.as_secs());
+        return vec![new_finding(Level::Fail, "reported by", words, lines())];
     }
     let mut all: Vec<Finding> = hops.iter().map(|hop| judge_hop(hop, &lines)).collect();
     let silent = |app: &&str| !hops.iter().any(|h| h.app == **app);
@@ -243,11 +244,11 @@ fn report_hops(group: &LaneGroup, hops: &[Arc<Hop>]) -> Vec<Finding> {
         .collect();
     if !silent.is_empty() {
         let words = format!(
-            "nobody told of a request to {}: were they asked?",
+            "no source reported a request to {}: were they called?",
             silent.join(", ")
         );
-        let remedy = "services must pass traceparent on; where they ask each other without a gateway between them, \
-                      spans tell it: graylane install --otlp, and docs/otlp.md";
+        let remedy = "services must pass traceparent on; where they call each other without a gateway in between, \
+        spans are needed: graylane install --otlp, and docs/otlp.md";
         all.push(new_finding(
             Level::Warn,
             "  others",
@@ -265,19 +266,19 @@ fn judge_hop(hop: &Hop, lines: &dyn Fn() -> Option<String>) -> Finding {
     let check = format!("  {}", hop.app);
     match &hop.tag {
         _ if hop.tag_unknown => {
-            let words = format!("told by {source}, which has not told the tag of any request");
+            let words = format!("reported by {source}, which has reported no request's tag yet");
             new_finding(Level::Warn, &check, words, lines())
         }
         Some(tag) => new_finding(
             Level::Ok,
             &check,
-            format!("told by {source}, with the tag {tag}"),
+            format!("reported by {source}, with the tag {tag}"),
             None,
         ),
         None => new_finding(
             Level::Ok,
             &check,
-            format!("told by {source}, without a tag"),
+            format!("reported by {source}, without a tag"),
             None,
         ),
     }
@@ -329,7 +330,7 @@ mod tests {
     fn what_is_missing_is_told_with_the_lines_that_bring_it() {
         let none = report_hops(&group(), &[]);
         assert!(
-            none[0].level == Level::Fail && none[0].found.contains("nobody told"),
+            none[0].level == Level::Fail && none[0].found.contains("no source reported"),
             "{none:?}"
         );
         assert!(

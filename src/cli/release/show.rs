@@ -31,7 +31,7 @@ pub(super) async fn describe_pending(session: &Session, release: &Release) -> St
         return match revision::read_frozen_app(&session.client, &session.namespace, release).await {
             Ok((_, true)) => {
                 format!(
-                    "\nApp {} has changed since this release began: that is no part of it\n",
+                    "\nApp {} has changed since this release began: the release does not use the change\n",
                     release.spec.app
                 )
             }

@@ -15,7 +15,7 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub(super) struct StartArgs {
-    /// The App; several share a window, whose lane opens when all of them are ready
+    /// The Apps; several make a window, whose lane opens when all of them are ready
     #[arg(required = true, value_name = "APP")]
     apps: Vec<String>,
     /// The stage of its workflow

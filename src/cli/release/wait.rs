@@ -41,7 +41,7 @@ pub(in crate::cli) fn parse_duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse::<u64>() {
         return Ok(Duration::from_secs(seconds));
     }
-    let wrong = || format!("{text:?} is no length of time; write 60s or 2m");
+    let wrong = || format!("{text:?} is not a duration; write 60s or 2m");
     let span: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
     span.try_into().map_err(|_| wrong())
 }
@@ -85,7 +85,7 @@ impl WaitTarget {
 
     fn evaluate_release(&self, release: &Release) -> WaitState {
         let Some(status) = &release.status else {
-            return WaitState::NotYet("no engine has looked at it yet".into());
+            return WaitState::NotYet("no engine has seen it yet".into());
         };
         let told = |what: String, message: &Option<String>| {
             message

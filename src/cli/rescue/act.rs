@@ -54,7 +54,7 @@ pub(super) async fn rescue_one(
         let command =
             CommandLine::graylane(if args.finish { "proceed" } else { "abort" }).arg(release);
         return Err(usage_error(format!(
-            "release {release} is still under way: `{command}`, or --force to go past it"
+            "release {release} is still under way: `{command}`, or use --force"
         )));
     }
     let patch = Patch::Merge(if args.finish { &one.finish } else { &one.abort });
@@ -87,7 +87,7 @@ pub(super) async fn rescue_one(
         }
     }
     let what = if args.finish {
-        "goes on to its end"
+        "is being finished"
     } else {
         "goes back"
     };
@@ -96,7 +96,7 @@ pub(super) async fn rescue_one(
         .fixed_args("rollout status")
         .fixed_args(one.kind.as_str())
         .arg(&one.name);
-    output::print(&format!("{named} {what}; `{status}` tells when\n"))
+    output::print(&format!("{named} {what}; `{status}` shows the progress\n"))
 }
 
 /// The workload that was named. Ambiguous if a namespace could not be read, as it may hold a
@@ -112,7 +112,7 @@ fn select_workload(
     if found.len() > 1 {
         let all: Vec<String> = found.iter().map(full).collect();
         return Err(usage_error(format!(
-            "several are called so; say which: {}",
+            "several have this name; say which: {}",
             all.join(", ")
         )));
     }
@@ -194,9 +194,7 @@ async fn delete_unready_pods(
             }
             let kubectl = kubectl_command(place.context.as_deref(), &place.namespace);
             let delete = kubectl.fixed_args("delete pod").args(lame);
-            say!(
-                "warning: not ready, and to be deleted if the way back comes to wait for it: `{delete}`"
-            );
+            say!("warning: not ready; delete it if the rollback waits for it: `{delete}`");
             return Ok(());
         }
         if let Some(pod) = find_blocking_pod(&seen) {

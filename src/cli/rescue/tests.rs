@@ -61,7 +61,7 @@ fn half_way_ones_are_found_with_both_ways_out() {
         (Some(&Value::Null), "")
     );
     assert!(
-        describe_stuck(&left).contains("nothing tells of which")
+        describe_stuck(&left).contains("nothing says of which")
             && describe_stuck(&left).contains("Kubernetes' defaults"),
         "{left:?}"
     );
@@ -208,7 +208,7 @@ async fn a_place_that_cannot_be_looked_at_is_no_answer() {
         .to_string();
     assert_eq!(
         told,
-        "far/prod/* could not be looked at: half-way ones may stand there"
+        "far/prod/* could not be checked: there may be half-way ones"
     );
     let told = search_and_rescue(&session, args(Some("db"), true))
         .await
@@ -216,7 +216,7 @@ async fn a_place_that_cannot_be_looked_at_is_no_answer() {
         .to_string();
     assert_eq!(
         told,
-        "db was not found half-way, but far/prod/* could not be looked at"
+        "db was not found half-way, but far/prod/* could not be checked"
     );
     let told = search_and_rescue(&session, args(Some("demo/db"), true))
         .await
