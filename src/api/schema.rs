@@ -485,7 +485,7 @@ fn trace_store_constraints() -> Vec<Constraint> {
 fn lane_constraints() -> Vec<Constraint> {
     let beside = "!has(self.share) || !has(self.match) || ((!has(self.match.all) || self.match.all.size() == 0) && \
                   (!has(self.match.any) || self.match.any.size() == 0))";
-    let beside_words = "a share stands instead of conditions, not beside them";
+    let beside_words = "a share replaces conditions and cannot be combined with them";
     let mut all = vec![
         (
             "",

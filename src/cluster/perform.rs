@@ -253,7 +253,7 @@ fn check_unchanged(what: &str, seen: Option<&SeenObject>, object: &impl Resource
         })
     };
     if object.uid().unwrap_or_default() != seen.uid {
-        return stale("it was deleted, and a namesake made");
+        return stale("it was deleted and recreated");
     }
     match (&seen.version, object.resource_version()) {
         (Some(version), now) if now.as_ref() != Some(version) => stale("somebody wrote it"),

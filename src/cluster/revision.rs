@@ -42,7 +42,7 @@ pub enum ProposalReadError {
         error: kube::Error,
     },
     /// The release has no revision.
-    #[error("release {0} is not frozen yet: an engine of this version has to look at it first")]
+    #[error("release {0} is not frozen yet: an engine of this version must see it first")]
     NotFrozen(String),
     /// The release's App was deleted.
     #[error("there is no app {app} in namespace {namespace}")]
@@ -112,7 +112,8 @@ pub async fn read_frozen_app(
 ///
 /// # Errors
 ///
-/// As [`read_frozen_app`]; or when something cannot be rendered, or the engine would apply something else.
+/// As [`read_frozen_app`]; or when something cannot be rendered, or the engine would apply
+/// something else.
 #[tracing::instrument(level = "debug", skip_all, fields(namespace, release = release.metadata.name))]
 pub async fn read_proposal(
     client: &Client,

@@ -185,7 +185,7 @@ pub fn suggest_remedy(words: &str) -> Option<&'static str> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OwnObjectError {
     /// Its kind is one of graylane's.
-    #[error("{kind} {name}: graylane's own kinds are no part of an App: apply it by itself")]
+    #[error("{kind} {name}: graylane's own kinds cannot be part of an App: apply it separately")]
     Kind {
         /// Kind of the object.
         kind: Clean,
@@ -194,7 +194,7 @@ pub enum OwnObjectError {
     },
     /// It has the name or the label of one of graylane's own objects.
     #[error(
-        "{kind} {name} is graylane's own: name this one otherwise, without {}",
+        "{kind} {name} is graylane's own: give this one another name, without {}",
         label::COMPONENT
     )]
     Name {

@@ -51,7 +51,7 @@ pub fn find_weakened_approvals(before: &Workflow, after: &Workflow) -> Vec<Strin
                 .any(|s| s.name == stage.name && deploy_position(s, environment).is_some());
             if !known && before.stages.iter().any(|s| is_guarded(s, environment)) {
                 told.push(format!(
-                    "stage {} is a new way to {environment}, which an approval guards",
+                    "stage {} is a new way to {environment}, which needs an approval",
                     stage.name
                 ));
             }
@@ -108,8 +108,8 @@ fn weakened_rules(before: &ApprovalTask, after: &ApprovalTask) -> Vec<&'static s
     };
     let requester = after.requester_may_approve && !before.requester_may_approve;
     let told = [
-        (others, "the approvers are others"),
-        (mode, "fewer are enough"),
+        (others, "it has other approvers"),
+        (mode, "it needs fewer approvals"),
         (requester, "the requester may approve"),
         (
             after.timeout_seconds > before.timeout_seconds,
@@ -169,33 +169,37 @@ mod tests {
             (
                 json!({"approvers": ["ann"]}),
                 json!({}),
-                "the approvers are others",
+                "it has other approvers",
             ),
             (
                 json!({"approvers": ["ann"]}),
                 json!({"approvers": ["ann", "eve"]}),
-                "the approvers are others",
+                "it has other approvers",
             ),
             (
                 json!({"approvers": ["ann", "bob"], "mode": "all"}),
                 json!({"approvers": ["ann"], "mode": "all"}),
                 "others",
             ),
-            (json!({"mode": "all"}), json!({}), "fewer are enough"),
+            (
+                json!({"mode": "all"}),
+                json!({}),
+                "it needs fewer approvals",
+            ),
             (
                 json!({"mode": "all"}),
                 json!({"mode": "count", "count": 9}),
-                "fewer are enough",
+                "it needs fewer approvals",
             ),
             (
                 json!({"mode": "count", "count": 2}),
                 json!({"mode": "count", "count": 1}),
-                "fewer are enough",
+                "it needs fewer approvals",
             ),
             (
                 json!({"mode": "count", "count": 2}),
                 json!({"mode": "count"}),
-                "fewer are enough",
+                "it needs fewer approvals",
             ),
             (
                 json!({}),

@@ -30,7 +30,7 @@ pub fn find_problems(spec: &AppSpec) -> Vec<(String, String)> {
         {
             tell(
                 format!("environments[{n}].name"),
-                format!("environment {} stands twice", environment.name),
+                format!("environment {} is there twice", environment.name),
             );
         }
     }
@@ -40,7 +40,7 @@ pub fn find_problems(spec: &AppSpec) -> Vec<(String, String)> {
             if stage.tasks[..t].iter().any(|o| o.name == task.name) {
                 tell(
                     path.clone(),
-                    format!("task {} stands twice in stage {}", task.name, stage.name),
+                    format!("task {} is twice in stage {}", task.name, stage.name),
                 );
             }
             let environment = match task.spec() {

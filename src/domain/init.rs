@@ -58,7 +58,7 @@ pub enum InitError {
     #[error("{}", join_lines(.0))]
     Templates(Vec<TemplateError>),
     /// Gray objects are not separate from those of the baseline.
-    #[error("{gray} would not stand apart from {environment}\n{}", problems.join("\n"))]
+    #[error("{gray} would not be separate from {environment}\n{}", problems.join("\n"))]
     Overlap {
         /// The gray environment.
         gray: String,

@@ -238,19 +238,21 @@ pub fn explain_refusal(
         Ownership::Ours => return None,
         // The App may have renamed the environment; then it can no longer be torn down.
         Ownership::Theirs(owner) if owner.may_be_former(me) => format!(
-            "{what} belongs to {}, and an object has one owner: name this one otherwise, or tear that environment down \
+            "{what} belongs to {}, and an object has one owner: give this one another name, or tear that \
+            environment down \
              first; where the App has it no longer, {}",
             owner.describe_owner(me.home.as_deref()),
             adopt_hint(item, me)
         ),
         Ownership::Theirs(owner) => format!(
-            "{what} belongs to {}, and an object has one owner: name this one otherwise, or take it out of the other's \
+            "{what} belongs to {}, and an object has one owner: give this one another name, or take it out of the \
+            other's \
              manifests and tear that down first",
             owner.describe_owner(me.home.as_deref())
         ),
         Ownership::Managed(maker) => {
             format!(
-                "{what} is made by {maker}, which would undo what graylane writes: name this one otherwise"
+                "{what} is made by {maker}, which would undo what graylane writes: give this one another name"
             )
         }
         Ownership::Unowned => {
@@ -260,8 +262,8 @@ pub fn explain_refusal(
                 format!(" (written by {})", marks.managers.join(", "))
             };
             format!(
-                "{what} is there already and belongs to no App{by}, so it is not written over: {}, or name this one \
-                 otherwise",
+                "{what} exists already and belongs to no App{by}, so it is not overwritten: {}, or give this one \
+                another name",
                 adopt_hint(item, me)
             )
         }
@@ -281,7 +283,7 @@ fn adopt_hint(item: &InventoryItem, me: &Owner) -> String {
     } else {
         CommandLine::graylane("adopt")
     };
-    format!("`{line}` makes it its own")
+    format!("`{line}` adopts it")
 }
 
 /// `Service demo/web`.

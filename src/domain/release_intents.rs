@@ -260,11 +260,11 @@ impl TargetTask<'_> {
         let Self { name, task, .. } = self;
         let of = &task.name;
         if self.told.is_passed() || matches!(task.phase, TaskPhase::Aborted | TaskPhase::Skipped) {
-            return self.refuse_idle("let through");
+            return self.refuse_idle("proceed with");
         }
         if !matches!(task.kind, TaskKind::Proceed | TaskKind::Deploy) {
             return refused(format!(
-                "task {of} is of kind {}: it waits for nobody's key",
+                "task {of} is of kind {}: it waits for nobody",
                 task.kind
             ));
         }
@@ -286,14 +286,14 @@ impl TargetTask<'_> {
             };
             return Err(Refusal::TooLate(
                 what,
-                format!("it is let through already{asked}"),
+                format!("it has been let proceed already{asked}"),
             ));
         }
         *level = batch;
         Ok(if task.kind == TaskKind::Proceed {
-            format!("let {of} through")
+            format!("let {of} proceed")
         } else {
-            format!("let batch {batch} of {of} through")
+            format!("let batch {batch} of {of} proceed")
         })
     }
 

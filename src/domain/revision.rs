@@ -25,7 +25,7 @@ use crate::api::{App, AppSpec, GROUP, label};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RevisionError {
     /// Its name is not that of its content.
-    #[error("ControllerRevision {0} is not what its name says: another hand made it")]
+    #[error("ControllerRevision {0} is not what its name says: somebody else made it")]
     Forged(String),
     /// Its content is not the spec of an App.
     #[error("ControllerRevision {name} cannot be read: {reason}")]
@@ -37,7 +37,7 @@ pub enum RevisionError {
     },
     /// It was deleted.
     #[error(
-        "ControllerRevision {0}, which this release is of, is gone: make the App what it was, or abort"
+        "ControllerRevision {0}, of which this release is, is gone: change the App back to what it was, or abort"
     )]
     Gone(String),
 }

@@ -236,7 +236,7 @@ fn find_duplicates(apps: &[LaneApp]) -> Vec<String> {
         .for_each(|a| *seen.entry(a.app.as_str()).or_insert(0_usize) += 1);
     seen.iter()
         .filter(|(_, n)| **n > 1)
-        .map(|(app, n)| format!("{app} stands {n} times among the apps"))
+        .map(|(app, n)| format!("{app} is among the apps {n} times"))
         .collect()
 }
 

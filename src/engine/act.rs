@@ -266,7 +266,7 @@ async fn find_foreign_job(
         .is_some_and(|uid| Some(uid) == release.uid().as_ref());
     (!ours).then(|| {
         format!(
-            "{} is there already, and this release has not made it: delete it and retry, or abort",
+            "{} exists already, and not from this release: delete it and retry, or abort",
             describe_item(item)
         )
     })

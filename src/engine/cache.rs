@@ -442,7 +442,7 @@ impl Cache {
             .await
             .is_err()
         {
-            tracing::warn!("no Gateway API kinds in sight: lanes have no routes until they are");
+            tracing::warn!("the Gateway API is not installed: lanes have no routes until it is");
         }
     }
 }

@@ -131,7 +131,8 @@ impl WriteDeferred {
             managers.join(" or ")
         };
         format!(
-            "{}: {by} undoes what graylane writes (written {} times); it is written again in {} s. Let one of both have it",
+            "{}: {by} undoes what graylane writes (written {} times); it is written again in {} s. Only one of the \
+            two should manage it",
             describe_item(item),
             self.times,
             self.wait.as_secs().max(1)

@@ -31,7 +31,7 @@ use crate::{
 
 /// Problem reported at a lane group.
 const NO_GATEWAY_API: &str = "this cluster does not serve the Gateway API (gateway.networking.k8s.io/v1), so no request is \
-    coloured or routed: install its definitions and a gateway that follows them";
+    coloured or routed: install it, and a gateway that implements it";
 
 /// Result of reconciling a lane group.
 pub(super) struct GroupOutcome {

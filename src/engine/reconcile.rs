@@ -406,7 +406,7 @@ impl Reconciler {
     /// Reports a failure to observe if it lasts. Returns the back-off.
     #[tracing::instrument(level = "debug", skip_all, fields(release = release.metadata.name))]
     async fn report_unobservable(&self, release: &Release, why: &kube::Error) -> Duration {
-        let words = format!("cannot be looked at: {}", error::describe_error(why));
+        let words = format!("cannot be read: {}", error::describe_error(why));
         tracing::warn!(release = release.name_any(), "{words}");
         let uid = release.uid().unwrap_or_default();
         let before = self.lock_memory().blind.get(&uid).copied();
@@ -563,7 +563,7 @@ mod tests {
         ));
         let told = async || api.get("a-1").await.unwrap().status.and_then(|s| s.message);
         let mut pauses = vec![];
-        for message in [None, Some("cannot be looked at: etcd is full".to_owned())] {
+        for message in [None, Some("cannot be read: etcd is full".to_owned())] {
             pauses.push(looker.report_unobservable(&release, &why).await);
             assert_eq!(told().await, message);
         }

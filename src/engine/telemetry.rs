@@ -112,7 +112,7 @@ impl Telemetry {
         );
         registry.register(
             "look_duration_seconds",
-            "Time of one look at what changed",
+            "Duration of one pass over what changed",
             this.looks.clone(),
         );
         registry.register(
@@ -127,7 +127,7 @@ impl Telemetry {
         );
         registry.register(
             "queue_length",
-            "Changes that wait for the next look",
+            "Changes that wait for the next pass",
             this.queue.clone(),
         );
         more(&mut registry);
@@ -215,11 +215,11 @@ impl Telemetry {
             (at.elapsed() > most).then(|| format!("{what} for {} s", at.elapsed().as_secs()))
         };
         late(
-            "the Lease has not been tried",
+            "no attempt to get the Lease yet",
             beat.tried,
             MAX_LEASE_TRY_AGE,
         )
-        .or_else(|| late("nothing has been looked at", beat.looked?, MAX_PASS_AGE))
+        .or_else(|| late("no pass has been made", beat.looked?, MAX_PASS_AGE))
     }
 
     /// Readiness: why the engine cannot work now. `None` while it acts or stands by.
@@ -318,7 +318,10 @@ mod tests {
         t.note_lease_try(true);
         tokio::time::advance(MAX_PASS_AGE).await;
         t.note_lease_try(true);
-        assert!(t.health_problem().is_some_and(|why| why.contains("looked")));
+        assert!(
+            t.health_problem()
+                .is_some_and(|why| why.contains("no pass"))
+        );
         t.set_acting(false);
         assert!(t.health_problem().is_none());
     }

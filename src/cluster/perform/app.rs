@@ -153,7 +153,7 @@ pub(super) async fn create_apps(
         let taken = is_conflict(&written);
         if let Err(why) = written {
             let why = if taken {
-                "somebody else has made it meanwhile".into()
+                "somebody else has created it meanwhile".into()
             } else {
                 error::describe_error(&why)
             };

@@ -141,10 +141,11 @@ async fn weigh_against_others(at: &PerformContext<'_>, mine: &ApprovalSpec) -> R
     };
     match mine.decision {
         Decision::Pass if phase != Some(TaskPhase::Succeeded) => outrun(format!(
-            "your yes is recorded, but {they} refused it, and a refusal outweighs a yes; look at the release"
+            "your approval is recorded, but {they} refused, and a refusal outweighs it; look at the release"
         )),
         Decision::Refuse if phase.is_some_and(TaskPhase::is_passed) => outrun(format!(
-            "your no is recorded, but {they} approved it a moment before and it has gone on; `{}` rolls it back",
+            "your refusal is recorded, but {they} approved a moment before and the release has gone on; `{}` rolls \
+            it back",
             CommandLine::graylane("abort").arg(name)
         )),
         Decision::Pass => Ok(format!("{message}; {they} refused it after that")),

@@ -100,7 +100,7 @@ fn new_wish(at: &PerformContext<'_>, action: &str, comment: Option<String>) -> W
 fn describe_change(release: &Release) -> String {
     let last = release.spec.control.last.as_ref();
     let wish = last.map_or_else(String::new, |w| format!(" ({} by {})", w.action, w.by));
-    format!("it stands elsewhere, or somebody wished something{wish}")
+    format!("it is elsewhere by now, or somebody asked for something{wish}")
 }
 
 #[tracing::instrument(level = "debug", skip_all, fields(release = release.metadata.name))]
@@ -161,7 +161,7 @@ pub(super) async fn stop_the_line(at: &PerformContext<'_>) -> Result<Outcome> {
             held.join(", ")
         };
         return Err(PerformError::refused_with(format!(
-            "held {held}; not held: {}",
+            "paused {held}; not paused: {}",
             failed.join("; ")
         )));
     }

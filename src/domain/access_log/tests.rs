@@ -189,7 +189,7 @@ fn every_format_has_its_ways() {
             .unwrap()
     };
     let failed = envoy(json!({"response_flags": "UF,URX"}));
-    let words = "no connection to the upstream (UF), the tries were used up (URX)";
+    let words = "no connection to the upstream (UF), all tries were used up (URX)";
     assert_eq!(
         (failed.status, failed.error.as_deref()),
         (None, Some(words))

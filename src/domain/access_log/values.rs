@@ -124,7 +124,7 @@ pub(super) fn describe_response_flags(flags: &str) -> String {
         "UT" => "the upstream took too long",
         "UC" => "the upstream ended the connection",
         "UR" => "the upstream reset the request",
-        "URX" => "the tries were used up",
+        "URX" => "all tries were used up",
         "NR" => "no route",
         "NC" => "no such upstream cluster",
         "DC" => "the caller ended the connection",

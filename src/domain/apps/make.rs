@@ -41,7 +41,7 @@ pub fn make_apps(
     }
     for (n, name) in names.iter().enumerate() {
         if let Some(why) = name_problem(name) {
-            told.push(format!("{name:?} is no name for an app: {why}"));
+            told.push(format!("{name:?} cannot be the name of an app: {why}"));
         } else if names[..n].contains(name) {
             told.push(format!("{name} is named twice"));
         } else if around
@@ -49,7 +49,7 @@ pub fn make_apps(
             .iter()
             .any(|a| a.metadata.name.as_ref() == Some(name))
         {
-            told.push(format!("app {name} is there already"));
+            told.push(format!("app {name} exists already"));
         }
     }
     told.extend(setting_problems(template, names, settings));
@@ -210,18 +210,16 @@ fn name_problem(name: &str) -> Option<&'static str> {
     let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     match name {
         n if n.len() > 63 => Some("it has more than 63 characters"),
-        n if !n.chars().all(inner) => {
-            Some("only lower-case letters, digits, - and . may stand in it")
-        }
+        n if !n.chars().all(inner) => Some("it may have only lower-case letters, digits, - and ."),
         n if !edge(n.chars().next()) || !edge(n.chars().last()) => {
-            Some("it begins and ends with a letter or digit")
+            Some("it must begin and end with a letter or digit")
         }
         // RFC 1123: each part between dots must begin and end like this as well.
         n if n
             .split('.')
             .any(|l| !edge(l.chars().next()) || !edge(l.chars().last())) =>
         {
-            Some("each part between dots begins and ends with a letter or digit")
+            Some("each part between dots must begin and end with a letter or digit")
         }
         _ => None,
     }
@@ -341,7 +339,7 @@ fn app_problems(
         let place = format!("app {name}, environment {}", environment.name);
         if !is_namespace_name(&environment.namespace) {
             told.push(format!(
-                "{place}: {:?} is no name for a namespace",
+                "{place}: {:?} cannot be the name of a namespace",
                 environment.namespace
             ));
         }
@@ -362,7 +360,8 @@ fn app_problems(
                 for item in objects.iter().map(object_key) {
                     if let Some(who) = owners.get(&item) {
                         told.push(format!(
-                            "{place}: {} {}/{} belongs to {who}: name it by .AppStack.appName and .AppStack.envName",
+                            "{place}: {} {}/{} belongs to {who}: put .AppStack.appName and .AppStack.envName into \
+                            its name",
                             item.kind, item.namespace, item.name
                         ));
                     } else {

@@ -48,7 +48,7 @@ pub enum SettingProblem {
     #[error("a name before the = is empty or has blanks around it")]
     Name,
     /// The value cannot be parsed. Holds the YAML parser's message.
-    #[error("the value is no YAML ({0}): put a text into quotes of its own")]
+    #[error("the value is not YAML ({0}): put a text into quotes")]
     Yaml(String),
     /// The value is more than one YAML document.
     #[error("the value is several YAML documents")]

@@ -188,11 +188,11 @@ fn all_that_is_wrong_is_told_at_once() {
     let told = make_apps(&template(), &asked, &set, &around).unwrap_err();
     let wanted = [
         "app there is there already",
-        "\"Big\" is no name for an app: only lower-case letters",
-        "\"-a\" is no name for an app: it begins and ends",
-        "\"a..b\" is no name for an app: each part between dots",
+        "\"Big\" cannot be the name of an app: only lower-case letters",
+        "\"-a\" cannot be the name of an app: it begins and ends",
+        "\"a..b\" cannot be the name of an app: each part between dots",
         "pay is named twice",
-        "is no name for an app: it has more than 63 characters",
+        "cannot be the name of an app: it has more than 63 characters",
         "--set nothing=1: the template reads no .Values.nothing; it reads level, replicas",
         "--set test/level=x: the template has no environment test; it has gray, prod",
         "--set strange:level=x: app strange is not being made",
@@ -262,8 +262,8 @@ fn no_object_would_belong_to_two() {
     let told = make_apps(&same, &names(&["pay", "cart"]), &[], &nothing()).unwrap_err();
     let said = |environment: &str| {
         format!(
-            "app cart, environment {environment}: ConfigMap demo/{environment} belongs to {environment} of app pay: name it \
-             by .AppStack.appName and .AppStack.envName"
+            "app cart, environment {environment}: ConfigMap demo/{environment} belongs to {environment} of app pay: \
+            put .AppStack.appName and .AppStack.envName into its name"
         )
     };
     assert_eq!(told, [said("gray"), said("prod")]);

@@ -173,7 +173,7 @@ pub(super) fn find_other_driver(live: &ObjectMeta) -> Option<String> {
         .find(|r| r.controller == Some(true));
     if let Some(owner) = owner {
         return Some(format!(
-            "it is owned by {} {}, which rolls it out: drive that one",
+            "it is owned by {} {}, which rolls it out: release through that one",
             owner.kind, owner.name
         ));
     }
@@ -183,15 +183,15 @@ pub(super) fn find_other_driver(live: &ObjectMeta) -> Option<String> {
         .flatten()
         .find(|(k, _)| k.starts_with("rollouts.kruise.io/"))?;
     Some(format!(
-        "a Kruise Rollout has it in hand (annotation {key}): drive that one"
+        "a Kruise Rollout manages it (annotation {key}): release through that one"
     ))
 }
 
 /// What is to be rolled out is not what was approved when the rollout began.
 pub(super) fn not_approved() -> RolloutAction {
     RolloutAction::Stop(
-        "the App's manifests or images changed while this rollout was under way, and nobody approved that: put them \
-         back and retry, or abort and start a new release"
+        "the App's manifests or images changed during this rollout, and nobody approved that: change them back and \
+        retry, or abort and start a new release"
             .into(),
     )
 }
@@ -212,7 +212,7 @@ pub(super) fn describe_readiness(side: &VersionPods, want: u32, min_ready: u32) 
         words += &format!(", waiting for {}", pod.name);
         words.extend(pod.trouble.iter().map(|t| format!(": {t}")));
     } else if let Some(trouble) = side.trouble.as_ref().filter(|_| side.active_pods() < want) {
-        words += &format!(", and no more can be made: {trouble}");
+        words += &format!(", and no more can be created: {trouble}");
     } else if min_ready > 0 && ready < want && side.next_ready(min_ready).is_some() {
         words += &format!(", each for {min_ready} s");
     }

@@ -164,8 +164,8 @@ pub enum LatchPhase {
 /// An annotation that graylane wrote cannot be parsed any more.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the annotation {key} cannot be read: {reason}. Put it right; or set by hand what it kept (strategy, \
-     minReadySeconds, progressDeadlineSeconds, paused; of a StatefulSet updateStrategy) and take it off: `{}`",
+    "the annotation {key} cannot be read: {reason}. Correct it; or restore by hand what it kept (strategy, \
+    minReadySeconds, progressDeadlineSeconds, paused; of a StatefulSet updateStrategy) and remove it: `{}`",
     CommandLine::kubectl("annotate KIND NAME").arg(format!("{key}-"))
 )]
 pub struct AnnotationError {

@@ -295,7 +295,7 @@ fn next_latched(
             Ok(()) if goal.hold => RolloutAction::Held,
             Ok(()) => patch_or_wait(
                 patch::finish_rollout(&seen.live, latch),
-                "done: the rollout's marks are taken off",
+                "done: the rollout's annotations are removed",
             ),
             Err((why, again)) => RolloutAction::Wait(why, again),
         };
@@ -427,7 +427,7 @@ impl LatchedRollout<'_> {
         let LatchStep { from, .. } = self.latch.written;
         self.write_step(
             LatchStep::retire(self.replicas, from, to),
-            "the old pods that new ones stand for go",
+            "old pods that new ones have replaced are deleted",
         )
     }
 
@@ -453,7 +453,8 @@ impl LatchedRollout<'_> {
         let new = self.seen.new.wanted.min(self.replicas);
         let all = new.saturating_add(self.seen.old.wanted);
         if has_no_replica_set(self.seen) && self.seen.is_observed() {
-            let words = "none of its ReplicaSets is there any more, and while it is paused its controller makes none";
+            let words =
+                "it has no ReplicaSet any more, and its controller creates none while it is paused";
             return self.goal.stop_for_foreign_change(words, None);
         }
         if !self.seen.is_observed() || all < self.replicas {
@@ -467,7 +468,7 @@ impl LatchedRollout<'_> {
         }
         if all > self.replicas && new > 0 {
             let written = LatchStep::retire(self.replicas, new, new);
-            return self.write_step(written, "the old pods that new ones stand for go");
+            return self.write_step(written, "old pods that new ones have replaced are deleted");
         }
         self.advance_from(new).unwrap_or(RolloutAction::Held)
     }
@@ -492,7 +493,7 @@ impl LatchedRollout<'_> {
             return last.then(|| {
                 patch_or_wait(
                     patch::finish_rollout(&self.seen.live, self.latch),
-                    "done: your own settings back",
+                    "done: your own settings are restored",
                 )
             });
         }

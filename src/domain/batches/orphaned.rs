@@ -126,13 +126,13 @@ pub(super) fn release_orphaned_latch(seen: &DeploymentSeen, goal: &Goal) -> Opti
     });
     if !(one_version || back || is_written_by_other(live, &["spec", "template"])) {
         return Some(RolloutAction::Stop(
-            "the latch of a rollout is on that no annotation tells of, with pods of two versions: `graylane rescue` shows \
-             both ways out of it; then retry"
+            "it has the latch of a rollout but no annotation of it, and pods of two versions: `graylane rescue` \
+            shows both ways out; then retry"
                 .into(),
         ));
     }
     Some(patch_or_wait(
         remove_latch(live, known.as_ref()),
-        "the latch of a rollout that is over comes off, your own settings back",
+        "the latch of a rollout that has ended is removed, and your own settings are restored",
     ))
 }

@@ -129,7 +129,7 @@ impl<M> Goal<'_, M> {
                 .map(|t| format!(" at {}", t.0))
                 .unwrap_or_default();
             format!(
-                "another hand deleted it and made it again{at}{}",
+                "somebody else deleted and recreated it{at}{}",
                 describe_last_writer(live)
             )
         };
@@ -156,7 +156,7 @@ impl<M> Goal<'_, M> {
             (Ok(None), Some(kept)) => (
                 kept,
                 Some(format!(
-                    "the rollout's annotation {} was taken off{}",
+                    "the rollout's annotation {} was removed{}",
                     label::LATCH,
                     describe_last_writer(live)
                 )),
@@ -187,8 +187,8 @@ impl<M> Goal<'_, M> {
         let more = more.map(|more| format!("; {more}")).unwrap_or_default();
         let command = |verb| CommandLine::graylane(verb).arg(self.release);
         RolloutAction::Stop(format!(
-            "{hand}{more}. No batch goes on by that: `{}` takes it in hand again where the batches stand, `{}` brings the \
-             old version back with your own settings",
+            "{hand}{more}. The batches stop here: `{}` continues where the batches stand, `{}` brings back the old \
+            version with your own settings",
             command("retry"),
             command("abort")
         ))

@@ -85,8 +85,15 @@ pub fn warn_beforehand(live: &StatefulSet, manifest: &StatefulSet) -> Option<Str
     } else {
         format!("{left} pods")
     };
-    (left > 0 && !named && StatefulLatch::from_meta(&live.metadata) == Ok(None) && !StatefulSettings::from_stateful_set(live).is_on_delete())
-        .then(|| format!("its partition leaves {pods} alone, and the manifest names none: they keep their version"))
+    (left > 0
+        && !named
+        && StatefulLatch::from_meta(&live.metadata) == Ok(None)
+        && !StatefulSettings::from_stateful_set(live).is_on_delete())
+    .then(|| {
+        format!(
+            "its partition excludes {pods}, and the manifest sets none: they keep their version"
+        )
+    })
 }
 
 /// Next action for a StatefulSet.
@@ -341,7 +348,7 @@ fn take_over(
     };
     patch_or_wait(
         patch::take_over(&seen.live, hand, goal, written),
-        "in hand again, for the new attempt",
+        "taken over again, for the new attempt",
     )
 }
 
@@ -371,7 +378,10 @@ fn next_step(
     if goal.hold {
         let open = table.has_old_pods() && reached > at;
         return if open {
-            write(reached, "held: it stops after the pod in hand")
+            write(
+                reached,
+                "held: it stops after the pod that is being replaced",
+            )
         } else {
             RolloutAction::Held
         };
@@ -411,7 +421,7 @@ fn next_step(
     } else if goal.upto >= all.len() && at.min(replicas) <= latch.after.partition().min(replicas) {
         patch_or_wait(
             patch::finish_rollout(&seen.live, latch),
-            "done: your own settings back",
+            "done: your own settings are restored",
         )
     } else {
         RolloutAction::Held

@@ -102,7 +102,7 @@ pub fn plan_rescue(
                     finish: patch.clone(),
                     abort: patch,
                     note: Some(
-                        "nothing of it is on: an undo has brought its annotation back, and that comes off either way",
+                        "it has no latch: an undo has brought its annotation back, which is removed either way",
                     ),
                 }));
             }
@@ -119,7 +119,7 @@ pub fn plan_rescue(
         (Ok(None), _) => return Ok(None),
     };
     let note = kept.then_some(
-        "another hand took its annotation away: what it kept is from the release's own record",
+        "somebody else removed its annotation: what it kept comes from the release's own record",
     );
     let patches = patch::finish_rollout(live, &latch).zip(patch::revert(live, &latch.before));
     Ok(patches.map(|(finish, abort)| RescuePatches {
@@ -134,10 +134,10 @@ pub fn plan_rescue(
 fn rescue_orphaned(seen: &DeploymentSeen) -> Option<RescuePatches> {
     let note = Some(match orphaned::last_rollout_settings(&seen.live) {
         Some(_) => {
-            "no annotation and no release tells of it: its own settings are those that the rollout before it left"
+            "neither an annotation nor a release is left: its own settings are those that the rollout before left"
         }
         None => {
-            "no annotation and no release tells what its own settings were: Kubernetes' defaults are put; look at \
+            "neither an annotation nor a release says what its own settings were: Kubernetes' defaults are set; check \
              minReadySeconds, progressDeadlineSeconds and strategy afterwards"
         }
     });

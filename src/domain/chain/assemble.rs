@@ -98,7 +98,7 @@ fn end_time(hop: &Hop) -> Timestamp {
 /// Stands for a caller whose own hop was not reported.
 fn unreported_caller(callee: &Hop) -> ChainStep {
     let cause = format!(
-        "whoever called {} has a span that no gateway reported",
+        "the caller of {} has a span that no gateway reported",
         callee.app
     );
     ChainStep {

@@ -72,7 +72,7 @@ pub(super) fn judge_hop(
         {
             (
                 Verdict::FellBack,
-                Some("the lane was only just opened to it".into()),
+                Some("the lane had only just been opened to it".into()),
             )
         }
         (Some(tag), Served::Gray, Served::Base) => (
@@ -115,7 +115,7 @@ fn judge_unknown(
     (
         Verdict::NoData,
         Some(format!(
-            "{source} has not told the lane tag of any request{see}"
+            "{source} has not reported the lane tag of any request{see}"
         )),
     )
 }
@@ -167,9 +167,11 @@ fn describe_leak(hop: &Hop, tag: &str, pod: &str, promised: &str, world: &World)
     match route.map(|r| (r.accepted, r.message.as_deref().unwrap_or_default())) {
         None => format!("{pod} answered though {promised}: there is no HTTPRoute {wanted}"),
         Some((Some(false), why)) => {
-            format!("{pod} answered: the gateway has not taken HTTPRoute {wanted}: {why}")
+            format!("{pod} answered: the gateway has not accepted HTTPRoute {wanted}: {why}")
         }
-        Some((None, _)) => format!("{pod} answered: no gateway has taken HTTPRoute {wanted} yet"),
+        Some((None, _)) => {
+            format!("{pod} answered: no gateway has accepted HTTPRoute {wanted} yet")
+        }
         Some((Some(true), _)) => {
             format!(
                 "{pod} answered though {promised}: the rule for {tag} in HTTPRoute {wanted} is missing or shadowed"

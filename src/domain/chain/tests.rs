@@ -273,7 +273,8 @@ fn a_tag_that_nobody_told_is_no_data_and_never_lost() {
     ];
     let (verdicts, cause) = told(&hops, &world());
     assert_eq!(verdicts, [Verdict::Ok, Verdict::NoData, Verdict::Ok]);
-    let words = "Traefik's access log has not told the lane tag of any request; `graylane doctor --trace g` says what is missing";
+    let words = "Traefik's access log has not reported the lane tag of any request; `graylane doctor --trace g` \
+    says what is missing";
     assert_eq!(cause, words);
     assert_eq!(
         told(&[unknown("a", "1", None, GRAY)], &world()).0,

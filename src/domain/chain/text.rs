@@ -20,7 +20,7 @@ pub struct Link {
 
 /// Error for a body that contains no valid chain.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}, link {link}: {:?} is no LETTER[address]", &**text)]
+#[error("line {line}, link {link}: {:?} is not LETTER[address]", &**text)]
 pub struct ChainError {
     /// Number of the line, from 1.
     pub line: usize,
@@ -145,7 +145,7 @@ mod tests {
         let wrong = parse_chains("A[1] -> B[2]\nA[1] -> D[2]").unwrap_err();
         assert_eq!(
             wrong.to_string(),
-            "line 2, link 2: \"D[2]\" is no LETTER[address]"
+            "line 2, link 2: \"D[2]\" is not LETTER[address]"
         );
         for body in ["", "\n", "<html>", "A", "A[", "A1]", "é[1]"] {
             assert!(parse_chains(body).is_err(), "{body:?}");

@@ -36,7 +36,7 @@ pub enum ChainRequestsError {
     #[error("how this request came in was not reported: it cannot be sent again")]
     NoEntry,
     /// The chain began inside the cluster.
-    #[error("this request began inside, at {0}: at the entry there is nothing to send again")]
+    #[error("this request did not come in at the entry but began at {0}: it cannot be sent again")]
     Inside(String),
     /// The method is not known.
     #[error("the method of this request was not reported, and only a GET is sent again")]

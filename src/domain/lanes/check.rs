@@ -162,7 +162,7 @@ fn check_share(lane: &Lane, add: &mut impl FnMut(Severity, &str, String)) {
             add(
                 Severity::Error,
                 "share",
-                "a share stands instead of conditions, not beside them".into(),
+                "a share replaces conditions and cannot be combined with them".into(),
             );
         }
         Some(share) if percent_to_basis_points(share) == Some(0) => {
@@ -216,9 +216,9 @@ fn check_contradictions(lane: &Lane, add: &mut impl FnMut(Severity, &str, String
                 Severity::Error,
                 &place,
                 match other == *condition {
-                    true => format!("'{what}' can never hold"),
+                    true => format!("'{what}' can never match"),
                     false => format!(
-                        "'{what}' can never hold together with '{}'",
+                        "'{what}' can never match together with '{}'",
                         format_condition(&other)
                     ),
                 },

@@ -73,15 +73,15 @@ pub fn build_coloured_rules(
                 // The later lane gives way.
                 let other = lane_name(said[first].0);
                 let text = format!(
-                    "a request that lane {other} takes first could be taken by this one: an HTTPRoute asks one thing \
-                     only of {key}. Use == or in, or another key"
+                    "a request that lane {other} takes first could be taken by this one: an HTTPRoute can test only \
+                    one thing of {key}. Use == or in, or another key"
                 );
                 problems.push(lane_error(said[second].0, "match", text));
                 said.remove(second);
             }
             Err(ColourError::NoRoom(path)) => {
                 let text = format!(
-                    "has no room: the lanes at {path} come to more than an HTTPRoute takes ({MAX_RULES} rules, \
+                    "has no room: the lanes at {path} need more than an HTTPRoute can hold ({MAX_RULES} rules, \
                      {MAX_MATCHES} matches). Name fewer values, or fewer lanes"
                 );
                 let Some((lane, _)) = said.pop() else {
@@ -192,8 +192,8 @@ fn build_entry_rules(
     }
 }
 
-/// Matches below those of the lanes: the baseline comes last; before it, where clients may tag, come
-/// the clients' own tags.
+/// Matches below those of the lanes: the baseline comes last; before it, where clients may tag,
+/// come the clients' own tags.
 fn baseline_matches(
     group: &LaneGroup,
     said: &[(&Lane, Vec<MatchCriteria>)],

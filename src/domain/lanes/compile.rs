@@ -77,7 +77,7 @@ impl Compiler<'_> {
                 None => {
                     self.add_problem(
                         "share".into(),
-                        format!("{share} is no percentage from 0 to 100"),
+                        format!("{share} is not a percentage from 0 to 100"),
                     );
                     0..0
                 }

@@ -2,7 +2,7 @@
 
 use crate::api::{ConditionOn, Operator};
 
-/// A condition that can never hold, because it is invalid.
+/// A condition that can never match, because it is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum InvalidCondition {
     #[error("the {}'s name is missing", .0.as_str())]
@@ -17,9 +17,9 @@ pub(super) enum InvalidCondition {
     EmptyList(Operator),
     #[error("exists takes no value")]
     ExistsWithValue,
-    #[error("{0:?} is no percentage from 0 to 100")]
+    #[error("{0:?} is not a percentage from 0 to 100")]
     Percentage(String),
-    #[error("the regex {pattern:?} is wrong: {reason}")]
+    #[error("the regex {pattern:?} is invalid: {reason}")]
     Regex {
         pattern: String,
         /// Last line of the regex parser's message.
@@ -55,7 +55,7 @@ pub enum ConditionProblem {
     #[error("after {} comes its name", .0.as_str())]
     NoName(ConditionOn),
     /// The word in the operator's place.
-    #[error("{word:?} is no comparison; there are: {known}")]
+    #[error("{word:?} is not an operator; there are: {known}")]
     Operator {
         /// Word that was given.
         word: String,
@@ -72,7 +72,7 @@ pub enum ConditionProblem {
     #[error("a value is missing")]
     EmptyItem,
     /// Text between a closing quote and the next value.
-    #[error("{0:?} stands after the quotes")]
+    #[error("{0:?} follows the closing quote")]
     AfterQuotes(String),
     /// A quote is never closed.
     #[error("the closing quote is missing")]

@@ -40,7 +40,7 @@ impl Branch {
     }
 
     /// First earlier condition that cannot hold together with this one; the condition itself if it
-    /// can never hold.
+    /// can never match.
     pub(super) fn find_conflict(&self, condition: &Condition) -> Option<Condition> {
         let test = condition::compile_test(condition).ok()?;
         let mut alone = KeyConstraint::default();

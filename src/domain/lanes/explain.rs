@@ -135,7 +135,7 @@ impl EntryOutcome {
                 };
                 let all: Vec<String> = ways.iter().map(way).collect();
                 format!(
-                    "takes {}: drawn at random, for the request brings no traceparent",
+                    "takes {}: chosen at random, because the request has no traceparent",
                     all.join(", ")
                 )
             }
@@ -232,7 +232,7 @@ fn build_parts(request: &RequestParts, host: &str) -> Result<Parts, RequestRefus
     }
     let wrong = |e: http::Error| RequestRefusal {
         status: StatusCode::BAD_REQUEST,
-        words: format!("no request of HTTP: {e}"),
+        words: format!("not an HTTP request: {e}"),
     };
     made.body(()).map(|r| r.into_parts().0).map_err(wrong)
 }
@@ -585,7 +585,7 @@ fn list_lane_reasons(
         let at = request.share_position();
         let saw = match traced {
             true => format!("{} of 100", f64::from(at) / 100.0),
-            false => "no traceparent: drawn at random".to_owned(),
+            false => "no traceparent: chosen at random".to_owned(),
         };
         add(
             "share".into(),

@@ -11,26 +11,26 @@ pub(super) enum Inexpressible {
          Services outside of lanes"
     )]
     Share { class: String },
-    #[error("an HTTPRoute cannot ask for the path {0:?}")]
+    #[error("an HTTPRoute cannot match the path {0:?}")]
     Path(String),
     #[error(
-        "an HTTPRoute asks one thing only of {0}: join these conditions to one regex, or use =="
+        "an HTTPRoute can test only one thing of {0}: join these conditions to one regex, or use =="
     )]
     KeyAskedTwice(String),
     #[error(
-        "comes to more than {MAX_ALTERNATIVES} matches, an HTTPRoute has no room for them: fewer values"
+        "needs more than {MAX_ALTERNATIVES} matches, and an HTTPRoute has no room for them: use fewer values"
     )]
     TooManyMatches,
-    #[error("an HTTPRoute asks for {MAX_KEYS} headers or parameters at most")]
+    #[error("an HTTPRoute tests at most {MAX_KEYS} headers or parameters")]
     TooManyKeys,
     #[error(
-        "{class} cannot look at cookies (Gateway API has no match for them): use a header or parameter"
+        "{class} cannot match cookies (Gateway API has no match for them): use a header or parameter"
     )]
     Cookie { class: String },
     /// The class lacks a feature; says which.
     #[error("{0}: use a header")]
     Feature(String),
-    #[error("{class} cannot ask for what a {} is not: name the values that are meant, with == or in", .on.as_str())]
+    #[error("{class} cannot match what a {} is not: name the wanted values with == or in", .on.as_str())]
     Negation { class: String, on: ConditionOn },
     #[error(
         "{class} cannot take a percentage of a {}'s values: name values with in, or send a parameter or header with the \
@@ -39,7 +39,7 @@ pub(super) enum Inexpressible {
     )]
     Percentage { class: String, on: ConditionOn },
     #[error(
-        "'{}' needs a regular expression, and of {class} nobody knows whether it takes one: use == or in",
+        "'{}' needs a regular expression, and whether {class} supports one is not known: use == or in",
         .op.as_str()
     )]
     RegexSupport { class: String, op: Operator },
@@ -51,7 +51,7 @@ pub(super) enum Inexpressible {
         "too long for an HTTPRoute: at most {MAX_NAME_LENGTH} letters of name, {max_value} of value"
     )]
     TooLong { max_value: usize },
-    #[error("an HTTPRoute cannot ask for a {} called {key:?}: letters, digits, - and _", .on.as_str())]
+    #[error("an HTTPRoute cannot match a {} called {key:?}: use letters, digits, - and _", .on.as_str())]
     KeyName { on: ConditionOn, key: String },
     #[error("{class} takes methods by name only: use == or in")]
     MethodTest { class: String },

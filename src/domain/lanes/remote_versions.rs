@@ -25,7 +25,7 @@ pub fn check_remote_versions<'a>(
             .filter(|context| away(context))?;
         let text = format!(
             "environment {} of {app} is in context {context}: lanes are routed in the cluster of graylane's own resources \
-             only, so requests of this lane meet {app}'s baseline",
+             only, so requests of this lane use {app}'s baseline",
             environment.name
         );
         Some(Problem {

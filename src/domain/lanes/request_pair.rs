@@ -36,7 +36,7 @@ pub enum RequestPairError {
     },
     /// The lane's rule does not determine a request.
     #[error(
-        "no request can be made up that lane {0} takes: it asks for a regex, a share or a method other than GET"
+        "no request can be made up for lane {0}: it has a regex, a share or a method other than GET"
     )]
     Unclear(String),
     /// Another lane takes the request, or its path is not one of the lane's.
@@ -48,7 +48,7 @@ pub enum RequestPairError {
         path: String,
     },
     /// A lane takes the plain request as it is.
-    #[error("{path} is taken by lane {lane} as it is: leave out what that lane looks at")]
+    #[error("lane {lane} takes {path} as it is: leave out what that lane matches")]
     Taken {
         /// Name of that lane.
         lane: String,

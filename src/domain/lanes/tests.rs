@@ -159,18 +159,18 @@ fn what_is_wrong_is_told_in_words() {
     assert!(told(lane("r", &["header v regex (\\d{1000}){1000}"])).contains("size limit"));
     assert_eq!(
         told(lane("n", &["parameter y == 1", "parameter y == 2"])),
-        "lane n, match.all[1]: 'parameter y == 2' can never hold together with 'parameter y == 1'"
+        "lane n, match.all[1]: 'parameter y == 2' can never match together with 'parameter y == 1'"
     );
     assert!(
         told(lane("n", &["header y in a,b", "header Y regex c.*"]))
-            .contains("can never hold together")
+            .contains("can never match together")
     );
     assert!(
         told(lane("n", &["header y prefix a", "header y prefix b"]))
-            .contains("can never hold together")
+            .contains("can never match together")
     );
     assert!(
-        told(lane("n", &["header y percent 0"])).contains("'header y percent 0' can never hold")
+        told(lane("n", &["header y percent 0"])).contains("'header y percent 0' can never match")
     );
     assert_eq!(
         told(lane("p", &["parameter x in 1,2"])),
@@ -211,7 +211,7 @@ fn what_is_wrong_is_told_in_words() {
             s.rule = LaneMatch::default();
             s.share = Some(101.0)
         })
-        .contains("no percentage")
+        .contains("not a percentage")
     );
     assert!(with(|s| s.rule = LaneMatch::default()).contains("every request"));
     let share = |name: &str| {
@@ -434,8 +434,8 @@ fn a_share_goes_by_the_trace_and_without_one_by_chance() {
     assert!(took[0] > 0 && took[1] > 0, "{took:?}");
     for headers in [&[][..], &["traceparent: nonsense"]] {
         let told = explained(&entry, &lanes, "/A", headers);
-        let words = "takes lane s (tag s) in 25 of 100, the baseline in 75 of 100: drawn at random, for the request \
-                     brings no traceparent";
+        let words = "takes lane s (tag s) in 25 of 100, the baseline in 75 of 100: chosen at random, because the \
+        request has no traceparent";
         assert_eq!(
             (
                 told.outcome.describe_outcome("g").as_str(),
@@ -692,7 +692,7 @@ proptest! {
             let hits: Vec<&Lane> = lanes.iter().filter(|l| l.spec.enabled && l.spec.share.is_none() && alone(l)).collect();
             for lane in &hits {
                 prop_assert!(!told.iter().any(|p| Some(&p.lane) == lane.metadata.name.as_ref()
-                    && p.place.starts_with("match.all") && p.text.contains("never hold")), "{told:?}");
+                    && p.place.starts_with("match.all") && p.text.contains("never match")), "{told:?}");
                 if reference(&lanes, request) == lane.metadata.name {
                     prop_assert!(!of(lane, "takes no request: "), "{:?}", told);
                 }

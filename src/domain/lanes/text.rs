@@ -251,7 +251,7 @@ mod tests {
             ("header", "after header comes its name"),
             (
                 "header x ~ 1",
-                "\"~\" is no comparison; there are: == != in notIn prefix regex exists percent",
+                "\"~\" is not an operator; there are: == != in notIn prefix regex exists percent",
             ),
             ("header x ==", "the value is missing"),
             ("header x in a,,b", "a value is missing"),

@@ -28,23 +28,23 @@ pub(super) fn check_path(path: &str) -> FoundProblem {
     }
     if path.contains('?') {
         return found_error(format!(
-            "{path:?} can never hold: a path ends before the '?'; write a condition on the parameter"
+            "{path:?} can never match: a path ends before the '?'; write a condition on the parameter"
         ));
     }
     if path.contains('#') {
         return found_error(format!(
-            "{path:?} can never hold: what follows '#' is never sent"
+            "{path:?} can never match: what follows '#' is never sent"
         ));
     }
     let outside = |c: char| !c.is_ascii() || c.is_whitespace() || c.is_control();
     if path.chars().any(outside) || path.parse::<PathAndQuery>().is_err() {
         return found_error(format!(
-            "{path:?} can never hold: no request's path has such characters; write them as %20 and so on"
+            "{path:?} can never match: no request's path has such characters; write them as %20 and so on"
         ));
     }
     if remove_dot_segments(path).ok().as_deref() != Some(path) {
         return found_error(format!(
-            "{path:?} can never hold: dot segments are taken out before lanes look at a path"
+            "{path:?} can never match: dot segments are taken out before lanes look at a path"
         ));
     }
     let wild = |s: &str| !s.is_empty() && s.bytes().all(|b| b == b'*');
@@ -56,12 +56,12 @@ pub(super) fn check_path(path: &str) -> FoundProblem {
             .join("/");
         let own = if own.is_empty() { "/" } else { own.as_str() };
         return found_error(format!(
-            "{path:?}: '*' stands for itself here, and a path takes all below it: write {own}"
+            "{path:?}: '*' has no special meaning here, and a path covers all below it: write {own}"
         ));
     }
     if let Some(c) = path.chars().find(|c| "*{}<>\"|\\^`".contains(*c)) {
         return found_warning(format!(
-            "{path:?}: {c:?} stands for itself, a path is no pattern"
+            "{path:?}: {c:?} has no special meaning: a path is not a pattern"
         ));
     }
     None
@@ -79,7 +79,7 @@ fn check_key(on: ConditionOn, key: &str) -> FoundProblem {
             let name: HeaderName = key.parse().ok()?;
             let words = || {
                 format!(
-                    "can never hold: {key} is of one connection, and ends at the gateway before lanes are asked"
+                    "can never match: {key} is of one connection, and ends at the gateway before lanes are asked"
                 )
             };
             if is_hop_by_hop(&name) {
@@ -105,7 +105,7 @@ fn check_key(on: ConditionOn, key: &str) -> FoundProblem {
                     "no cookie's name has a ';', an outer blank or a control character".to_owned()
                 }
             };
-            found_error(format!("can never hold: {instead}"))
+            found_error(format!("can never match: {instead}"))
         }
         ConditionOn::Parameter if is_encoded(key) => found_warning(format!(
             "parameters are compared decoded: {key:?} is written with its %XX"
@@ -157,7 +157,7 @@ fn check_values(condition: &Condition, key: &str) -> FoundProblem {
 fn check_regex(on: ConditionOn, pattern: &str) -> FoundProblem {
     if matches_nothing(pattern, |_| true, false) {
         return found_error(format!(
-            "the regex {pattern:?} can never hold: no text at all matches it"
+            "the regex {pattern:?} can never match: no text at all matches it"
         ));
     }
     let (what, none) = match on {
@@ -169,7 +169,8 @@ fn check_regex(on: ConditionOn, pattern: &str) -> FoundProblem {
             matches_nothing(pattern, |b| is_field_byte(b) && b != b';', true),
         ),
     };
-    let words = || format!("the regex {pattern:?} can never hold: what it matches is in no {what}");
+    let words =
+        || format!("the regex {pattern:?} can never match: what it matches is in no {what}");
     if none { found_error(words()) } else { None }
 }
 

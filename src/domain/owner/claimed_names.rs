@@ -70,7 +70,7 @@ impl<'a> ClaimedNames<'a> {
                     continue;
                 };
                 problems.push(format!(
-                    "{} of {} belongs to {} too, and an object has one owner: name one of them otherwise{}",
+                    "{} of {} belongs to {} too, and an object has one owner: give one of them another name{}",
                     describe_item(&item),
                     me.environment,
                     other.describe_owner(me.home.as_deref()),

@@ -191,7 +191,7 @@ fn an_object_is_ours_by_its_labels_or_by_inventory_and_manager_and_else_is_not_t
                 "{case}: the object is named: {told}"
             );
             assert!(
-                told.contains("name this one otherwise"),
+                told.contains("give this one another name"),
                 "{case}: what to do: {told}"
             );
         }

@@ -76,7 +76,7 @@ pub fn resolve_verb(
         Verb::Approve => decide(Decision::Pass),
         Verb::Refuse => decide(Decision::Refuse),
         Verb::Proceed(batch) => {
-            let task = pick("that waits to be let through", &|t| {
+            let task = pick("that waits to proceed", &|t| {
                 waits(t) && matches!(t.kind, TaskKind::Proceed | TaskKind::Deploy)
             })?;
             let next = || {
@@ -116,7 +116,7 @@ pub fn resolve_verb(
 
 fn no_matching_task(release: &Release, status: &ReleaseStatus, wanted: String) -> Unresolved {
     let stands = if status.tasks.is_empty() {
-        "no engine has looked at it yet".into()
+        "no engine has seen it yet".into()
     } else {
         let tasks: Vec<String> = status
             .tasks

@@ -151,7 +151,7 @@ pub fn route_status(route: &HttpRoute, coming: &[&str], is_news: bool) -> RouteS
         (None, Some(_)) if late && !is_news => {
             let who = by.as_deref().unwrap_or_default();
             let since = format_since(asked_at);
-            let words = format!("{who} has not answered to the last change{since}");
+            let words = format!("{who} has not answered since the last change{since}");
             (Some(words), asked_at)
         }
         (None, newest) => (None, newest),
@@ -294,7 +294,7 @@ mod tests {
         let (accepted, words) = said_of(&old, &[], false);
         assert!(
             accepted == Some(true)
-                && words.contains("example.com/gw has not answered to the last change"),
+                && words.contains("example.com/gw has not answered since the last change"),
             "{words}"
         );
         assert_eq!(

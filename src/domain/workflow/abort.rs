@@ -208,7 +208,7 @@ fn undo_deploy(run: &mut Reconciliation, index: usize) -> UndoOutcome {
     let inventory: Vec<_> = before.inventory.iter().filter(stays).cloned().collect();
     let timeout = late.then(|| {
         format!(
-            "rolled back, but not well within {most} s: {}",
+            "rolled back, but not ready within {most} s: {}",
             waits.join("; ")
         )
     });
@@ -289,7 +289,7 @@ fn undo_workload(
     let object = run.observed.objects.get(&workload);
     if object.is_some_and(|o| o.terminating) {
         let InventoryItem { kind, name, .. } = item;
-        return Some(format!("waits for the old {kind} {name} to be gone"));
+        return Some(format!("waits until the old {kind} {name} is gone"));
     }
     match seen.undo(run.uid(), &run.known_records(index, item).as_records()) {
         UndoAction::Patch(patch) => {
@@ -460,7 +460,7 @@ fn recreate_workload(
         return format!("{kind} {name} is gone, and the manifests no longer make it");
     };
     set_annotation(&mut object, label::RELEASE, run.name());
-    let words = format!("makes {kind} {name} again, with its old version");
+    let words = format!("recreates {kind} {name} with its old version");
     let by = Account::for_object(environment, &record.workload);
     run.steps.push(ReleaseStep::Apply {
         object,
@@ -494,7 +494,7 @@ fn describe_recreated(run: &Reconciliation, index: usize) -> Option<String> {
     let record = run.status.tasks[index].rollouts.iter().find(another)?;
     let InventoryItem { kind, name, .. } = &record.workload;
     Some(format!(
-        "{kind} {name} was deleted and made again by another hand: look whether it is as it ought to be"
+        "{kind} {name} was deleted and recreated by somebody else: check whether it is as it should be"
     ))
 }
 

@@ -98,7 +98,7 @@ fn describe_waiting(
         format!(" by {}", task.approvers.join(", "))
     };
     let mut words = match needed {
-        1 => format!("waits to be approved{who}"),
+        1 => format!("waits for approval{who}"),
         n => format!("{given} of {n} approved{who}"),
     };
     if !passed_over.is_empty() {
@@ -133,7 +133,7 @@ fn weigh_decisions<'a>(
         let by = approval.spec.approver.as_str();
         let shown = Clean::from_untrusted(by);
         if !task.approvers.is_empty() && !task.approvers.iter().any(|a| a == by) {
-            passed_over.push(format!("{shown} is no approver"));
+            passed_over.push(format!("{shown} is not an approver"));
         } else if by == requester && !task.requester_may_approve {
             passed_over.push(format!(
                 "{shown} started the release and may not decide on it"
@@ -142,13 +142,13 @@ fn weigh_decisions<'a>(
             passed_over.push(format!("{shown} decided on other images"));
         } else if approval.spec.digest.is_none() {
             passed_over.push(format!(
-                "{shown} decided without naming what is applied, and must do so again"
+                "{shown} decided without naming the objects to apply, and must decide again"
             ));
         } else if (&approval.spec.revision, &approval.spec.digest)
             != (&status.revision, &told.digest)
         {
             passed_over.push(format!(
-                "{shown} decided on something else than what would be applied now"
+                "{shown} decided on other objects than would be applied now"
             ));
         } else if said
             .get(by)

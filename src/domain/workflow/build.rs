@@ -25,7 +25,7 @@ use crate::{
 pub(super) fn reconcile_build(run: &mut Reconciliation, index: usize, task: &BuildTask) -> Flow {
     if let Some(existing) = run.spec().images.get(&task.image) {
         let words = format!(
-            "takes the existing image {}",
+            "uses the existing image {}",
             Clean::from_untrusted(existing)
         );
         run.set_phase(index, TaskPhase::Succeeded, Some(words));

@@ -72,7 +72,7 @@ fn run_clean_up(
         run.set_phase(
             index,
             TaskPhase::Running,
-            Some("the environment itself goes".into()),
+            Some("the environment itself is removed".into()),
         );
         return Ok(Flow::Stay);
     }
@@ -108,8 +108,9 @@ fn is_held_up(
     }
     let (app, uid, others) = (&run.spec().app, run.uid(), run.observed.others);
     if let Some(holder) = gate::find_holder(app, name, uid, others).filter(|_| !begun) {
-        let why =
-            format!("{name} is held by release {holder}: this one goes on when that one is over");
+        let why = format!(
+            "{name} is in use by release {holder}: this one continues when that one has ended"
+        );
         run.set_phase(index, TaskPhase::Pending, Some(why));
         return true;
     }

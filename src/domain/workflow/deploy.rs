@@ -209,7 +209,7 @@ impl<'a> Deploy<'a> {
                 run.set_phase(index, TaskPhase::Succeeded, None);
                 return Ok(Flow::Next);
             }
-            waits.push("all is up".into());
+            waits.push("everything is up".into());
         }
         report::report_progress(self, run, waits, looked.acting)
     }
@@ -271,7 +271,7 @@ impl<'a> Deploy<'a> {
             gate::find_holder(&run.spec().app, name, run.uid(), run.observed.others)
         {
             let why = format!(
-                "{name} is held by release {holder}: this one goes on when that one is over"
+                "{name} is in use by release {holder}: this one continues when that one has ended"
             );
             run.set_phase(index, TaskPhase::Pending, Some(why));
             return Ok(false);
@@ -347,7 +347,7 @@ impl<'a> Deploy<'a> {
                 });
             told.extend(gitops.map(|(label, _)| {
                 let label = Clean::from_untrusted(label);
-                format!("{label}: a GitOps tool may take the rollout for drift and undo it")
+                format!("{label}: a GitOps tool may see the rollout as drift and undo it")
             }));
             told.extend(seen.describe_cost().map(str::to_owned));
             told.extend(
@@ -377,7 +377,7 @@ impl<'a> Deploy<'a> {
         }
         if seen.is_some_and(|s| s.terminating) {
             waits.push(format!(
-                "waits for the old {} {} to be gone",
+                "waits until the old {} {} is gone",
                 item.kind, item.name
             ));
         } else if !hold {

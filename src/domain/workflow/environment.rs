@@ -81,7 +81,7 @@ pub(super) fn describe_unreadable<'i>(
         .into_iter()
         .find_map(|i| run.observed.unseen.get_key_value(&plain(i)))?;
     Some(format!(
-        "{} {} cannot be looked at: {}",
+        "{} {} cannot be read: {}",
         item.kind,
         item.name,
         Clean::from_untrusted(why)
@@ -171,10 +171,9 @@ pub(super) fn describe_left_alone(
             Ownership::Managed(maker) => {
                 format!("{}, which is made by {maker}", describe_item(item))
             }
-            Ownership::Unowned => format!(
-                "{}, from which somebody took the App's labels",
-                describe_item(item)
-            ),
+            Ownership::Unowned => {
+                format!("{}, whose App labels somebody removed", describe_item(item))
+            }
         })
     };
     let told: Vec<String> = items.iter().filter_map(told).collect();
@@ -193,13 +192,14 @@ pub(super) enum DrainPending {
         /// What is wrong with the routes.
         trouble: Option<String>,
     },
-    #[error("waits for the gateways to take the closed routes")]
+    #[error("waits until the gateways have closed the routes")]
     Gateways,
-    #[error("the routes are closed; requests under way have {seconds} s")]
+    #[error("the routes are closed; running requests have {seconds} s to end")]
     Requests { seconds: u32 },
 }
 
-/// Whether the routes to these Services have been closed for as long as the drain requires. A baseline has no lane routes to close.
+/// Whether the routes to these Services have been closed for as long as the drain requires. A
+/// baseline has no lane routes to close.
 pub(super) fn check_drained(
     run: &mut Reconciliation,
     index: usize,
@@ -272,8 +272,8 @@ pub(super) fn delete_items(
     let pods = run.observed.pods.get(environment).copied().unwrap_or(0);
     match (left.is_empty(), pods) {
         (true, 0) => None,
-        (true, 1) => Some("1 pod still ends".into()),
-        (true, n) => Some(format!("{n} pods still end")),
+        (true, 1) => Some("1 pod is still ending".into()),
+        (true, n) => Some(format!("{n} pods are still ending")),
         (false, _) => Some(format!("deletes {}", left.join(", "))),
     }
 }

@@ -26,7 +26,7 @@ pub fn find_holder<'a>(
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LaneNotOpen {
     /// A release removes what an environment that the App no longer has left behind.
-    #[error("release {0} is taking down what is left of it")]
+    #[error("release {0} is removing what is left of it")]
     TakenDown(String),
     /// A release is changing the environment.
     #[error("release {release} {doing}")]
@@ -45,7 +45,7 @@ pub enum LaneNotOpen {
         app: String,
     },
     /// An App of the same window is not ready.
-    #[error("waits for {0}: the window opens the lane when all of it is ready")]
+    #[error("waits for {0}: the lane opens when all releases of the window are ready")]
     WindowWaits(String),
 }
 
@@ -129,7 +129,7 @@ fn current_work(release: &Release, environment: &str) -> Option<&'static str> {
             .filter(|t| is_in(t, environment) && has_begun(t))
     };
     if is_aborting(release) {
-        return begun().next().map(|_| "is taking it back");
+        return begun().next().map(|_| "is rolling it back");
     }
     let now = begun().find(|t| !t.phase.is_passed())?;
     Some(if now.kind == TaskKind::Deploy {

@@ -47,7 +47,7 @@ pub enum ObjectError {
     #[error(transparent)]
     Manifest(#[from] ManifestError),
     /// The manifests render it twice.
-    #[error("{kind} {name} stands twice in the manifests")]
+    #[error("{kind} {name} is in the manifests twice")]
     Twice {
         /// Kind of the object.
         kind: String,

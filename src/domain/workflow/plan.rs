@@ -247,7 +247,7 @@ impl Reconciliation<'_> {
     pub fn freeze_late(&mut self) {
         let Ok(app) = self.app() else { return };
         self.status.revision = Some(app.revision().name().to_owned());
-        let words = "begun before releases were frozen: from now on it is of the App as it is now";
+        let words = "began before releases were frozen: from now on it uses the App as it is now";
         self.add_history("engine", "freeze", None, Some(words.into()));
         let tasks = &self.status.tasks;
         let deploys = |t: &&TaskStatus| t.kind == TaskKind::Deploy && !t.phase.is_passed();
@@ -268,7 +268,7 @@ impl Reconciliation<'_> {
             again.push(task.name.clone());
         }
         for task in again {
-            let words = "what was approved was bound to no objects: it must be approved again";
+            let words = "the approval named no objects: it must be given again";
             self.add_history("engine", "asked again", Some(&task), Some(words.into()));
         }
     }

@@ -357,10 +357,7 @@ impl<'a> Reconciliation<'a> {
             self.set_phase(index, TaskPhase::Succeeded, None);
             return Flow::Next;
         }
-        let words = prompt.map_or_else(
-            || "waits for somebody to proceed".to_owned(),
-            |p| format!("waits: {p}"),
-        );
+        let words = prompt.map_or_else(|| "waits to proceed".to_owned(), |p| format!("waits: {p}"));
         self.set_phase(index, TaskPhase::Waiting, Some(words));
         Flow::Stay
     }

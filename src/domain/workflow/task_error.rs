@@ -21,7 +21,7 @@ pub(super) enum TaskError {
     #[error("the App's workflow changed: task {0:?} is not what it was when the release began")]
     WorkflowChanged(String),
     /// A step failed, and trying it again without a change will not help.
-    #[error("{reason}; once that is mended `{retry}` tries again, `{abort}` ends the release")]
+    #[error("{reason}; once that is fixed, `{retry}` tries again, `{abort}` ends the release")]
     Step {
         /// The server's message, with what was tried.
         reason: String,
@@ -38,14 +38,14 @@ pub(super) enum TaskError {
     /// A workload cannot go on, in the words of its rollout.
     #[error("{0}")]
     Workload(String),
-    #[error("batch {batch} of {of} is not done within {seconds} s: {waits}")]
+    #[error("batch {batch} of {of} was not done within {seconds} s: {waits}")]
     BatchTimeout {
         batch: usize,
         of: usize,
         seconds: i64,
         waits: String,
     },
-    #[error("not clean within {seconds} s: {waits}")]
+    #[error("not taken down within {seconds} s: {waits}")]
     CleanUpTimeout { seconds: i64, waits: String },
     #[error("the App has no image {0:?}")]
     NoImage(String),
@@ -71,7 +71,7 @@ pub(super) enum TaskError {
     #[error("{}", join_lines(.0))]
     Proposal(Vec<ProposalError>),
     #[error(
-        "{needed} approvals are asked for, but only {able} of the approvers may decide (whoever started the release may \
+        "{needed} approvals are needed, but only {able} of the approvers may decide (whoever started the release may \
          not): change the workflow, or abort"
     )]
     TooFewApprovers { needed: usize, able: usize },
@@ -82,9 +82,9 @@ pub(super) enum TaskError {
 pub(super) enum JobError {
     #[error("{}", join_lines(.0))]
     Template(Vec<TemplateError>),
-    #[error("{task}/job: it must be exactly one Job, and is {count} objects")]
+    #[error("{task}/job: it must be exactly one Job, but is {count} objects")]
     Count { task: String, count: usize },
-    #[error("{task}/job: it must be a batch/v1 Job, and is {api_version} {kind}")]
+    #[error("{task}/job: it must be a batch/v1 Job, but is {api_version} {kind}")]
     Kind {
         task: String,
         /// As JSON.

@@ -81,7 +81,7 @@ impl LinkTrouble {
             Self::Slept => "this machine slept",
             Self::Unauthorized => "the credentials are gone or have expired",
             Self::Throttled => "the server asks for fewer requests",
-            Self::Expired => "the server has forgotten; all is read anew",
+            Self::Expired => "the server has dropped its history; everything is read again",
             Self::Failing => "the server fails",
             Self::Forbidden => "not permitted",
             Self::Missing => "graylane is not installed in this cluster",

@@ -80,7 +80,7 @@ async fn a_foreign_hand_at_one_route_holds_up_no_other_and_is_named() {
     let told = status.routes.iter().find(|r| r.name == theirs).unwrap();
     let message = told.message.as_deref().unwrap();
     assert_eq!((told.accepted, status.routes.len()), (Some(false), 3));
-    let hand = format!("`kubectl delete httproute -n {HOME} {theirs}` has it made anew");
+    let hand = format!("`kubectl delete httproute -n {HOME} {theirs}` has it recreated");
     assert!(
         message.contains("kubectl-edit") && message.ends_with(&hand),
         "{message}"

@@ -63,8 +63,8 @@ pub(super) fn find_mixed_services(cache: &Cache, group: &LaneGroup) -> Vec<Strin
         let (pod, tag) = gray?;
         let service = app.service();
         Some(format!(
-            "Service {service} also selects pods with a tag ({pod}: {tag}): untagged requests may meet them. \
-             Make its selector fit the baseline only"
+            "Service {service} also selects pods with a tag ({pod}: {tag}): untagged requests may reach them. Make \
+            its selector match the baseline only"
         ))
     };
     group.spec.apps.iter().filter_map(of_baseline).collect()

@@ -54,14 +54,14 @@ pub(super) async fn write_routes(
         let namesake = cache.routes.get(&namesake).filter(|_| there.is_none());
         if let Some(whose) = namesake.map(|r| describe_namesake_owner(&r)) {
             let why = format!(
-                "it is there and not ours, but {whose}: rename that one, or the lane group"
+                "it exists and is not ours, but {whose}: rename that one, or the lane group"
             );
             refused.insert(route.name_any(), why);
             continue;
         }
         let version = there.and_then(|r| r.resource_version());
         let why = apply_planned(options, cache, &object, version.as_deref()).await?;
-        refused.extend(why.map(|why| (route.name_any(), format!("not as it ought to be: {why}"))));
+        refused.extend(why.map(|why| (route.name_any(), format!("not as it should be: {why}"))));
     }
     for route in live
         .iter()
@@ -172,7 +172,7 @@ pub(super) async fn write_gateway(
     let ours = |g: &Gateway| g.labels().get(label::LANE_GROUP) == Some(&group.name_any());
     if there.as_ref().is_some_and(|g| !ours(g)) {
         return Ok(Some(format!(
-            "Gateway {name} is there and not ours: rename it, or set entry.gateway to another"
+            "Gateway {name} exists and is not ours: rename it, or set entry.gateway to another"
         )));
     }
     wanted.metadata.owner_references = group.controller_owner_ref(&()).map(|o| vec![o]);
@@ -196,7 +196,7 @@ pub(super) async fn write_gateway(
         there.and_then(|g| g.resource_version()).as_deref(),
     )
     .await?;
-    Ok(why.map(|why| format!("Gateway {name}: not as it ought to be: {why}")))
+    Ok(why.map(|why| format!("Gateway {name}: not as it should be: {why}")))
 }
 
 /// Deletes a Gateway between services that is no longer needed. Returns why it failed.
@@ -243,7 +243,7 @@ fn refusal_text(done: kube::Result<()>, item: &InventoryItem) -> kube::Result<Op
             .arg(kind)
             .option("-n", namespace)
             .arg(name);
-        words += &format!("; what another hand wrote stays: `{delete}` has it made anew");
+        words += &format!("; what somebody else wrote stays: `{delete}` has it recreated");
     }
     Ok(Some(words))
 }

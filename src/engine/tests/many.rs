@@ -256,8 +256,9 @@ async fn what_nobody_has_adopted_is_not_written_over_until_somebody_does() {
         .until("it is refused", |all| count(all, ReleasePhase::Failed) == 1)
         .await;
     assert!(
-        told(&all[0])
-            .contains("ConfigMap default/map is there already and belongs to no App (written by kubectl-create)"),
+        told(&all[0]).contains(
+            "ConfigMap default/map exists already and belongs to no App (written by kubectl-create)"
+        ),
         "{}",
         told(&all[0])
     );

@@ -31,8 +31,8 @@ use crate::{
 /// A StatefulSet's partition that is left over, with both ways out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "its partition {partition} is that of a rollout that no annotation and no release tells of, with pods of two versions. To \
-     finish it: `{}`. To go back: `{}`, and the same patch after it. Where it is your own, name it in the manifest",
+    "its partition {partition} looks like that of a rollout of which neither an annotation nor a release is left, \
+    and it has pods of two versions. To finish it: `{}`. To go back: `{}`, and the same patch after it. Where the partition is your own, put it into the manifest",
     self.finish_command(), self.undo_command()
 )]
 pub struct OrphanedPartition {
@@ -129,14 +129,14 @@ pub(super) fn release_orphaned_partition(
     let back = template::is_same_template(&known.before.template, &template::of_stateful(live));
     if !(back || (seen.is_observed() && seen.old.pods.is_empty())) {
         return Some(RolloutAction::Stop(
-            "the partition of a rollout is on that no annotation tells of, with pods of two versions: `graylane rescue` \
-             shows both ways out of it; then retry"
+            "it has the partition of a rollout but no annotation of it, and pods of two versions: `graylane rescue` \
+            shows both ways out; then retry"
                 .into(),
         ));
     }
     Some(patch_or_wait(
         patch::remove_partition(live, &known.before.own),
-        "the partition of a rollout that is over comes off",
+        "the partition of a rollout that has ended is removed",
     ))
 }
 

@@ -254,7 +254,7 @@ fn a_hold_stops_after_the_pod_in_hand() {
     // The controller replaces the highest pod; nothing else moves.
     run.sim.sync();
     run.hold = true;
-    assert!(matches!(run.step(), RolloutAction::Patch(_, why) if why.contains("in hand")));
+    assert!(matches!(run.step(), RolloutAction::Patch(_, why) if why.contains("held")));
     run.sim.settle();
     assert_eq!(
         (run.look(), run.places().as_str(), run.sim.partition()),

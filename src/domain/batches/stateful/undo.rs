@@ -116,7 +116,7 @@ pub fn plan_rescue(
         (_, Some(known)) if has_rollout_partition(live, &known) => (
             known,
             Some(
-                "another hand took its annotation away: what it kept is from the release's own record",
+                "somebody else removed its annotation: what it kept comes from the release's own record",
             ),
         ),
         (Err(unreadable), _) => return Err(unreadable.into()),

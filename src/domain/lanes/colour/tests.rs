@@ -132,9 +132,9 @@ fn request(method: &str, path: &str, query: &str, headers: &[(&str, &str)]) -> R
 fn what_cannot_be_expressed_is_refused_with_what_to_use_instead() {
     let traefik = traefik();
     for (condition, words) in [
-        ("cookie uid == 1", "cannot look at cookies"),
-        ("header x != 1", "name the values that are meant"),
-        ("parameter x notIn 1,2", "name the values that are meant"),
+        ("cookie uid == 1", "cannot match cookies"),
+        ("header x != 1", "name the wanted values"),
+        ("parameter x notIn 1,2", "name the wanted values"),
         ("header uid percent 10", "name values with in"),
         ("method prefix P", "use == or in"),
         ("method == PROPFIND", "knows no method"),

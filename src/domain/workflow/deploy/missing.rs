@@ -14,7 +14,7 @@ use crate::{
 };
 
 const GONE_TEXT: &str = "it is gone";
-const SEEN_AT_TEXT: &str = "seen so at ";
+const SEEN_AT_TEXT: &str = "noticed at ";
 
 /// When it was first seen to be missing: from the task's message, or now.
 fn first_seen_missing(run: &Reconciliation, index: usize, item: &InventoryItem) -> String {
@@ -120,18 +120,16 @@ fn handle_unrecorded(
     };
     run.keep_record(deploy.index, record);
     MissingAction::Stop(format!(
-        "{GONE_TEXT}, and was not taken away by any release: {SEEN_AT_TEXT}{at}. Kubernetes does not tell by whom (its audit log \
-         does). With nothing beside it no batch can be held: `{retry}` makes it with all pods of the new version at \
-         once, `{abort}` ends the release"
+        "{GONE_TEXT}, and no release deleted it: {SEEN_AT_TEXT}{at}. Kubernetes does not say by whom (its audit log \
+        does). Without old pods there can be no batches: `{retry}` creates it with all pods of the new version at once, `{abort}` ends the release"
     ))
 }
 
 fn describe_midway(run: &Reconciliation, at: &str) -> String {
     let (retry, abort) = (run.command("retry"), run.command("abort"));
     format!(
-        "{GONE_TEXT} in the middle of its rollout: {SEEN_AT_TEXT}{at}. Kubernetes does not tell by whom (its audit log does). No batch \
-         goes on by that: `{retry}` makes it again with its old version and begins the batches anew, `{abort}` makes it \
-         again with its old version and ends the release"
+        "{GONE_TEXT} in the middle of its rollout: {SEEN_AT_TEXT}{at}. Kubernetes does not say by whom (its audit \
+        log does). The batches stop here: `{retry}` recreates it with its old version and starts the batches over, `{abort}` recreates it with its old version and ends the release"
     )
 }
 
@@ -167,8 +165,8 @@ pub(super) fn describe_terminating(
         .and_then(|s| s.meta().deletion_timestamp.as_ref())
         .map(|t| format!(" since {}", t.0));
     Some(format!(
-        "it is being deleted{} in the middle of its rollout. No batch goes on by that: `{}` makes it again with its \
-         old version, when it is gone, and begins the batches anew, `{}` makes it again and ends the release",
+        "it is being deleted{} in the middle of its rollout. The batches stop here: once it is gone, `{}` recreates \
+        it with its old version and starts the batches over, `{}` recreates it and ends the release",
         since.unwrap_or_default(),
         run.command("retry"),
         run.command("abort")

@@ -116,7 +116,7 @@ pub(super) fn report_progress(
         let done = i.checked_sub(1).map_or(0, |i| task.batches[i].target);
         let total = task.batches.last().map_or(0, |b| b.target);
         let words = format!(
-            "batch {i} of {n} done, {done} of {total} pods new; batch {} waits to be let through",
+            "batch {i} of {n} done, {done} of {total} pods new; batch {} waits to proceed",
             i + 1
         );
         run.set_phase(deploy.index, TaskPhase::Waiting, Some(words));

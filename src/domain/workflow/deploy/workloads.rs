@@ -198,7 +198,7 @@ impl<'d, 'a> WorkloadsPass<'d, 'a> {
             self.add_stop(item, &why);
         }
         let InventoryItem { kind, name, .. } = item;
-        self.add_wait(item, format!("waits for the old {kind} {name} to be gone"));
+        self.add_wait(item, format!("waits until the old {kind} {name} is gone"));
         self.looked.all_done = false;
         true
     }
@@ -230,7 +230,7 @@ impl<'d, 'a> WorkloadsPass<'d, 'a> {
                     }
                     MissingAction::Recreate(step) => {
                         self.begins_anew = true;
-                        let words = format!("makes {kind} {name} again, with its old version");
+                        let words = format!("recreates {kind} {name} with its old version");
                         self.add_wait(item, words);
                         self.steps.push(*step);
                     }
@@ -247,7 +247,7 @@ impl<'d, 'a> WorkloadsPass<'d, 'a> {
                 run.keep_as_restored(index, item, seen, latch);
                 let words = format!("brings {kind} {name} back with its old version");
                 self.add_wait(item, words);
-                let why = "back with its old version: nothing of it ran any more";
+                let why = "back with its old version: none of its pods ran any more";
                 self.add_patch(item, patch, why, by);
             }
             RolloutAction::Delete(pod, why) => {

@@ -171,7 +171,7 @@ fn a_release_of_an_older_version_is_frozen_at_the_first_look_and_approved_again(
         );
         let words = c.status().message.unwrap();
         assert!(
-            words.contains("me decided without naming what is applied"),
+            words.contains("me decided without naming the objects to apply"),
             "case {n}: {words}"
         );
         assert_eq!(

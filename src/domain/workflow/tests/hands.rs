@@ -221,7 +221,7 @@ fn a_failed_task_tells_the_last_hand_and_not_the_first() {
         "{told}"
     );
     assert!(
-        told.contains("another hand deleted it and made it again"),
+        told.contains("somebody else deleted and recreated it"),
         "{told}"
     );
     assert_eq!(c.environment("prod").message, second.message);
@@ -373,7 +373,7 @@ fn who_was_at_it_is_told_as_far_as_the_server_knows() {
     c.settle();
     let told = c.status().message.unwrap();
     assert!(
-        told.contains("taken off, last written by kubectl-rollout at 2026-01-01T00:00:00Z"),
+        told.contains("removed, last written by kubectl-rollout at 2026-01-01T00:00:00Z"),
         "{told}"
     );
     assert!(

@@ -62,13 +62,13 @@ fn what_is_anothers_or_nobodys_stops_a_deploy_before_anything_is_written() {
             "ConfigMap",
             "a-gray-conf",
             by("kubectl-create"),
-            "ConfigMap demo/a-gray-conf is there already and belongs to no App (written by kubectl-create)",
+            "ConfigMap demo/a-gray-conf exists already and belongs to no App (written by kubectl-create)",
         ),
         (
             "Deployment",
             "a-gray",
             by("kubectl"),
-            "Deployment demo/a-gray is there already and belongs to no App",
+            "Deployment demo/a-gray exists already and belongs to no App",
         ),
         (
             "Service",

@@ -345,7 +345,7 @@ fn the_next_release_takes_no_left_partition_for_the_users_own() {
                 .history
                 .iter()
                 .filter_map(|h| h.message.clone())
-                .any(|m| m.contains("leaves 3 pods"));
+                .any(|m| m.contains("excludes 3 pods"));
             assert!(warned, "{:#?}", c.status().history);
             assert_eq!(
                 (prod(&mut c).count_by_image("v3").0, own_of(&mut c)),

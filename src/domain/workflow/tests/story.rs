@@ -87,7 +87,7 @@ fn approval_gray_lane_proceed_batches_and_clean_up() {
     let task = c.task("deploy-prod");
     assert_eq!(
         task.message.as_deref(),
-        Some("batch 1 of 3 done, 1 of 4 pods new; batch 2 waits to be let through")
+        Some("batch 1 of 3 done, 1 of 4 pods new; batch 2 waits to proceed")
     );
     assert_eq!(
         task.batches
@@ -250,7 +250,9 @@ fn an_aborted_release_says_who_ended_it_and_what_had_failed() {
     assert_eq!(c.status().phase, ReleasePhase::Failed, "{:#?}", c.status());
     let told = abort(&mut c, None);
     assert!(
-        told.starts_with("aborted by mia; deploy-gray had failed: batch 1 of 1 is not done within"),
+        told.starts_with(
+            "aborted by mia; deploy-gray had failed: batch 1 of 1 was not done within"
+        ),
         "{told}"
     );
 }
@@ -395,7 +397,7 @@ fn what_the_server_does_not_show_is_told_and_an_abort_goes_on_without_it() {
         (decision.steps, decision.status.phase),
         (vec![], ReleasePhase::Running)
     );
-    let told = "ConfigMap a-prod-conf cannot be looked at: configmaps \"a-prod-conf\" is forbidden";
+    let told = "ConfigMap a-prod-conf cannot be read: configmaps \"a-prod-conf\" is forbidden";
     assert_eq!(decision.status.message.as_deref(), Some(told));
     c.control().abort = true;
     for _ in 0..60 {
@@ -490,7 +492,7 @@ fn a_version_that_never_comes_up_fails_holds_and_can_be_retried_or_taken_back() 
     );
     let why = task.message.unwrap();
     assert!(
-        why.contains("batch 2 of 3 is not done within 600 s") && why.contains("CrashLoopBackOff"),
+        why.contains("batch 2 of 3 was not done within 600 s") && why.contains("CrashLoopBackOff"),
         "{why}"
     );
     assert_eq!(c.environment("prod").state, EnvironmentState::Error);
@@ -534,7 +536,7 @@ fn one_release_at_a_time_holds_an_environment() {
     let told = c.task("deploy-gray");
     assert_eq!(
         told.message.as_deref(),
-        Some("gray is held by release a-7: this one goes on when that one is over")
+        Some("gray is in use by release a-7: this one continues when that one has ended")
     );
     assert_eq!((told.phase, told.started_at), (TaskPhase::Pending, None));
     c.others[0].status.as_mut().unwrap().phase = ReleasePhase::Succeeded;
