@@ -122,11 +122,7 @@ async fn refuses_what_the_cockpit_would_refuse(client: &Client) {
         ("Lane", json!({"tag": "-gray"}), "spec.tag"),
         ("Lane", json!({"tag": "a".repeat(64)}), "spec.tag"),
         ("Lane", json!({"share": 101}), "spec.share"),
-        (
-            "Lane",
-            json!({"share": 10}),
-            "a share stands instead of conditions",
-        ),
+        ("Lane", json!({"share": 10}), "a share replaces conditions"),
         (
             "Lane",
             json!({"match": {"paths": ["A"]}}),

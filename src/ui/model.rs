@@ -561,7 +561,7 @@ impl Model {
             pending.words = format!("{}: {}", self.options.place, pending.words);
         }
         *self = fresh;
-        self.add_notice(Level::Info, format!("now looking at {place}"), vec![]);
+        self.add_notice(Level::Info, format!("now showing {place}"), vec![]);
         effects
     }
 

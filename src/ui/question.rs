@@ -325,14 +325,11 @@ impl Question {
             match now {
                 None => self.stale = Some(format!("{kind} {} is gone", shown.name)),
                 Some(now) if now.uid != shown.uid => {
-                    self.stale = Some(format!(
-                        "{kind} {} was deleted, and a namesake made",
-                        shown.name
-                    ));
+                    self.stale = Some(format!("{kind} {} was deleted and recreated", shown.name));
                 }
                 Some(now) if now.meaning != shown.meaning => {
                     self.stale = Some(format!(
-                        "{kind} {} has moved on since this was asked",
+                        "{kind} {} has changed since this was asked",
                         shown.name
                     ));
                 }
@@ -355,7 +352,7 @@ impl Question {
             return;
         }
         if self.happens != now.happens {
-            self.stale = Some("what would happen is not what is shown here any more".into());
+            self.stale = Some("what would happen is no longer what is shown here".into());
             return;
         }
         (self.facts, self.alarms, self.doubts) = (now.facts, now.alarms, now.doubts);

@@ -31,8 +31,8 @@ use crate::domain::{
 /// Carries out the effects of the cockpit. Requests and answers are plain data; the cockpit holds
 /// no API client.
 pub trait EffectHandler: Send + Sync + 'static {
-    /// Carries out an intent; probe results come back in [`IntentOutcome::probes`]. The work continues when
-    /// the cockpit is closed.
+    /// Carries out an intent; probe results come back in [`IntentOutcome::probes`]. The work
+    /// continues when the cockpit is closed.
     fn perform_intent(&self, intent: Intent) -> BoxFuture<'static, Result<IntentOutcome, Fault>>;
 
     /// Answers a query. The stream is dropped when its answers are no longer needed.
@@ -217,7 +217,7 @@ where
                 // The watches ended: keep the last world, but mark it as stale.
                 Err(_) => {
                     watching = false;
-                    let why = Clean::from("nobody watches the cluster any more");
+                    let why = Clean::from("the watch of the cluster has ended");
                     let link = Link::Stale { since: clock(), trouble: LinkTrouble::Offline, why };
                     Msg::World(Arc::new(World { link, ..(*model.world).clone() }))
                 }

@@ -80,7 +80,7 @@ fn report_link(model: &mut Model, before: &World) {
                 why.to_string(),
                 trouble
                     .advice()
-                    .unwrap_or("it is tried again all the time")
+                    .unwrap_or("it is retried all the time")
                     .into(),
             ];
             model.add_notice(Level::Bad, trouble.as_sentence(), detail);

@@ -109,7 +109,8 @@ async fn a_stateful_set_in_batches_and_back(at: Place) {
     }
 }
 
-/// An engine is stopped at each wait of the story, without giving anything up, and another one goes on.
+/// An engine is stopped at each wait of the story, without giving anything up, and another one goes
+/// on.
 async fn engines_follow_each_other(at: Place) {
     let rig = Rig::new(&at).await;
     rig.lanes().await;
@@ -176,8 +177,8 @@ async fn engines_follow_each_other(at: Place) {
     assert_eq!(revisions.items.len(), 2, "nothing was rolled twice");
 }
 
-/// What runs already, made by other hands, is not touched until it is adopted, and then rolled batch by batch like
-/// anything else.
+/// What runs already, made by other hands, is not touched until it is adopted, and then rolled
+/// batch by batch like anything else.
 async fn what_was_there_before_is_not_rolled_at_once(at: Place) {
     let rig = Rig::new(&at).await;
     at.create::<Deployment>(json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a-prod"},
@@ -206,7 +207,7 @@ async fn what_was_there_before_is_not_rolled_at_once(at: Place) {
         window: None,
     };
     let refusal = format!(
-        "Deployment {}/a-prod is there already and belongs to no App",
+        "Deployment {}/a-prod exists already and belongs to no App",
         at.namespace
     );
     let told = perform_intent(&at.client, &at.namespace, "admin", intent)
@@ -269,7 +270,7 @@ async fn what_is_wrong_is_told_at_its_task(at: Place) {
     apps.patch("a", &PatchParams::default(), &Patch::Merge(&broken))
         .await
         .unwrap();
-    // Made past the command line's own check: it does not begin before that is mended.
+    // Made past the command line's own check: it does not begin before that is fixed.
     let images = [("backend".to_owned(), "a:v2".to_owned())].into();
     let spec = ReleaseSpec {
         app: "a".into(),
@@ -356,7 +357,8 @@ async fn what_is_wrong_is_told_at_its_task(at: Place) {
     );
 }
 
-/// What another manager has is told with its name, and taken only by the attempt for which somebody asked.
+/// What another manager has is told with its name, and taken only by the attempt for which somebody
+/// asked.
 async fn fields_are_taken_over_only_when_asked(at: Place) {
     let rig = Rig::new(&at).await;
     rig.engine("one");
@@ -446,8 +448,8 @@ async fn of_two_releases_the_second_waits(at: Place) {
     );
 }
 
-/// Apps of one name in two namespaces, each with an engine, want to make one object: a create lets one of them, and the
-/// other one tells whose it is.
+/// Apps of one name in two namespaces, each with an engine, want to make one object: a create lets
+/// one of them, and the other one tells whose it is.
 async fn of_two_engines_that_make_one_object_one_does(at: Place) {
     let place = |name: &str| Place {
         namespace: format!("{}-{name}", at.namespace),
@@ -504,7 +506,8 @@ async fn of_two_engines_that_make_one_object_one_does(at: Place) {
     );
 }
 
-/// Made by a create, which must be the first, and yet a later apply takes away what is no longer named.
+/// Made by a create, which must be the first, and yet a later apply takes away what is no longer
+/// named.
 async fn what_the_manifests_no_longer_name_goes(at: Place) {
     let rig = Rig::new(&at).await;
     rig.engine("one");

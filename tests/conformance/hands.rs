@@ -132,11 +132,7 @@ async fn made_again_from_what_was_saved(at: Place) {
     either_way(
         &at,
         "Deployment",
-        &[
-            "deleted it and made it again",
-            "it is gone",
-            "being deleted",
-        ],
+        &["deleted and recreated it", "it is gone", "being deleted"],
         0,
         hand,
     )
@@ -159,11 +155,7 @@ async fn a_stateful_set_made_again_over_its_pods(at: Place) {
     either_way(
         &at,
         "StatefulSet",
-        &[
-            "deleted it and made it again",
-            "it is gone",
-            "being deleted",
-        ],
+        &["deleted and recreated it", "it is gone", "being deleted"],
         1,
         hand,
     )

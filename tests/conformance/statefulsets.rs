@@ -202,7 +202,7 @@ async fn back_to_an_old_revision(at: Place) {
     })
     .await;
     set.change(partition(0)).await;
-    eventually("all is updated", async || {
+    eventually("everything is updated", async || {
         set.numbers().await.done.then_some(())
     })
     .await;

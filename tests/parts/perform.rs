@@ -241,7 +241,7 @@ async fn wishes_become_levels_and_the_last_one_is_told() {
             .unwrap_err()
             .to_string();
         assert!(
-            told.contains("let through already (let batch 2 of prod through by ann)"),
+            told.contains("been let proceed already (let batch 2 of prod proceed by ann)"),
             "{told}"
         );
     }

@@ -219,7 +219,7 @@ async fn what_runs_is_adopted_untouched_and_released() {
     // Gray beside it, without another task changing.
     let why = rig.refused(1, &[&adopt[..], &["--yes"]].concat()).await;
     assert!(
-        why.contains("is there already") && why.contains("--add-gray"),
+        why.contains("exists already") && why.contains("--add-gray"),
         "{why}"
     );
     let told = rig

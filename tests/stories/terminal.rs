@@ -116,7 +116,7 @@ fn the_story_by_keys() {
 
     // 2, 3: gray of A and C; the lane's chains are seen live, and a probe compares.
     for app in ["spring-cloud-a", "spring-cloud-c"] {
-        pty.wait("gray to be verified", |s| row(s, app).contains("go on?"));
+        pty.wait("gray to be verified", |s| row(s, app).contains("proceed?"));
     }
     pty.see("A● → B○ → C●");
     pty.press("p");

@@ -203,7 +203,7 @@ async fn a_release_is_started_shown_waited_for_and_decided() {
     let told = f.refused(1, &start).await;
     assert!(told.contains("end or abort it first"), "{told}");
     let told = f.refused(1, &["approve", name]).await;
-    assert!(told.contains("no engine has looked at it yet"), "{told}");
+    assert!(told.contains("no engine has seen it yet"), "{told}");
     let told = f
         .refused(
             1,
@@ -372,11 +372,12 @@ async fn of_two_programs_that_let_the_same_batch_go_one_says_done_and_the_other_
             "{codes:?}: {told}"
         );
         // In one instant, or a moment later: either way it is told by whom.
-        let who = format!("(let batch 2 of deploy-prod through by {winner})");
+        let who = format!("(let batch 2 of deploy-prod proceed by {winner})");
         assert!(told.contains(&who), "{told}");
-        let at_once = told.contains("let through already") && told.contains("Nothing was done");
+        let at_once =
+            told.contains("been let proceed already") && told.contains("Nothing was done");
         assert!(
-            at_once || told.contains("has no task that waits to be let through"),
+            at_once || told.contains("has no task that waits to proceed"),
             "{told}"
         );
         assert_eq!(
@@ -665,7 +666,7 @@ async fn apps_come_from_templates_and_values_from_groups() {
         .refused(1, &create(&["spring-cloud-a", "--set", "levle=x"]))
         .await;
     assert!(
-        told.contains("2 errors") && told.contains("app spring-cloud-a is there already"),
+        told.contains("2 errors") && told.contains("app spring-cloud-a exists already"),
         "{told}"
     );
     let told = f.ok(&create(&["--dry-run"])).await;

@@ -128,7 +128,7 @@ impl ReleaseState<'_> {
             Self::Aborting => "aborting".into(),
             Self::Approve(_) => "approve?".into(),
             Self::Batch(task, n) => format!("batch {n}/{}?", task.batches.len().max(1)),
-            Self::Proceed(_) => "go on?".into(),
+            Self::Proceed(_) => "proceed?".into(),
             Self::Held => "paused".into(),
             Self::Failed(_) => "FAILED".into(),
             Self::Succeeded => "succeeded".into(),

@@ -28,7 +28,7 @@ pub fn start_form(model: &Model) -> Result<Form, String> {
         "stage",
         stages,
         at,
-        "what of the workflow is run",
+        "the stage of the workflow to run",
     )];
     for name in &apps {
         if let Some(app) = model.world.apps.get(name) {
@@ -247,7 +247,7 @@ pub fn probe_form(model: &Model) -> Result<Form, String> {
             "lane group",
             groups,
             at,
-            "at whose entry it is sent",
+            "the lane group whose entry gets it",
         ),
         FormField::text(
             "path",

@@ -54,7 +54,7 @@ pub(super) fn spec_to_fields(
             "priority",
             "priority",
             &spec.priority.to_string(),
-            "low is asked first",
+            "low numbers are tried first",
         ),
         FormField::text(
             "paths",
@@ -88,7 +88,7 @@ pub(super) fn spec_to_fields(
             "strict",
             yes_no(),
             usize::from(spec.strict),
-            "then a fall-back counts as a leak",
+            "then a fallback counts as a leak",
         ),
     ]);
     fields

@@ -261,7 +261,7 @@ pub fn submit_form(model: &Model, form: &mut Form) -> Result<Submitted, String> 
             .iter()
             .position(|f| f.id == id)
             .unwrap_or(form.at);
-        return Err("something is not right yet".into());
+        return Err("something is not valid yet".into());
     }
     if let Some(Remark::Wrong(why)) = form.remarks.iter().find(|r| matches!(r, Remark::Wrong(_))) {
         return Err(why.clone());

@@ -142,7 +142,7 @@ impl Palette {
             found: vec![],
             left_out: 0,
             at: 0,
-            title: "Look at another cluster",
+            title: "Show another cluster",
             none: "reading kubectl's files".into(),
             ticket: Some(ticket),
             pod: None,
@@ -308,7 +308,8 @@ fn list_windows(model: &Model) -> Vec<(String, PaletteItem)> {
         let names: Vec<&str> = releases.iter().map(|(name, _)| name.as_str()).collect();
         if let Some((name, app)) = first {
             let goal = PaletteItem::Release((*app).clone(), (*name).clone());
-            all.push((format!("window {window}  {}", names.join(", ")), goal));
+            let own = window.strip_prefix("window-").unwrap_or(window);
+            all.push((format!("window {own}  {}", names.join(", ")), goal));
         }
     }
     all

@@ -76,7 +76,7 @@ fn ask_to_stop_the_line(model: &Model) -> Result<Question, String> {
         .kubectl
         .push(CommandLine::graylane("stop-the-line"));
     question.happens = vec![
-        "each of them takes no further step; pods stay as they are now, both versions keep serving"
+        "none of them takes another step; pods stay as they are now, both versions keep serving"
             .into(),
         "lanes stay as they are; nothing is rolled back; each is resumed on its own".into(),
     ];
@@ -276,7 +276,7 @@ fn warn_of_history(model: &Model, question: &mut Question, app: &App, stage: &st
     ) {
         let kept = prune::describe_history(&app.spec.history);
         question.happens.push(format!(
-            "when it ends, the oldest finished release that nothing needs goes: {name} keeps {kept}"
+            "when it ends, the oldest finished release that nothing needs is deleted: {name} keeps {kept}"
         ));
     }
 }
@@ -290,8 +290,7 @@ fn warn_of_no_stop(question: &mut Question, app: &App, stage: &Stage) {
             .any(|t| t.approval.is_some() || t.proceed.is_some())
     {
         let production = forecast::production_environment(app).unwrap_or_default();
-        let words =
-            format!("nothing stands between this and {production}: no approval, no proceed");
+        let words = format!("nothing stops this before {production}: no approval, no proceed");
         question.doubts.push(words);
     }
 }

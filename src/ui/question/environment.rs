@@ -47,10 +47,10 @@ pub(super) fn ask_to_tear_down(model: &Model) -> Result<Question, String> {
     }
     match &environment.lane {
         Some(tag) => question.happens.push(format!(
-            "routes first: from then on requests tagged {tag} meet the baseline of {name}"
+            "routes first: from then on requests tagged {tag} use the baseline of {name}"
         )),
         None => question.doubts.push(format!(
-            "{} is a baseline: its requests will have nobody to answer them",
+            "{} is a baseline: nothing will answer its requests",
             environment.name
         )),
     }

@@ -129,7 +129,7 @@ fn describe_step(model: &Model, app: &App, step: &ForecastStep) -> String {
     match step {
         ForecastStep::Build { task, image } => format!("{task}: image {image} is built"),
         ForecastStep::UseImage { task, image } => {
-            format!("{task}: nothing is built, {image} is taken")
+            format!("{task}: nothing is built, {image} is used")
         }
         ForecastStep::Wait {
             task,
@@ -264,7 +264,7 @@ fn describe_stop(stop: &ForecastStop) -> String {
                 .as_ref()
                 .map(|p| format!(" ({p})"))
                 .unwrap_or_default();
-            format!("then it stops: {task} waits to be let through{prompt}")
+            format!("then it stops: {task} waits to proceed{prompt}")
         }
         ForecastStop::Batch {
             environment,
@@ -272,18 +272,16 @@ fn describe_stop(stop: &ForecastStop) -> String {
             of,
             ..
         } => {
-            format!(
-                "then it stops: batch {number} of {of} in {environment} waits to be let through"
-            )
+            format!("then it stops: batch {number} of {of} in {environment} waits to proceed")
         }
         ForecastStop::Locked { task, environment } => {
-            format!("then it stops: {task} waits, for {environment} is locked")
+            format!("then it stops: {task} waits: {environment} is locked")
         }
         ForecastStop::Failed { task, why } if why.is_empty() => {
             format!("then it stops: {task} has failed")
         }
         ForecastStop::Failed { task, why } => format!("then it stops: {task} fails: {why}"),
-        ForecastStop::Held => "nothing more, for it is paused".into(),
+        ForecastStop::Held => "nothing more: it is paused".into(),
         ForecastStop::End => "then the release is done".into(),
     }
 }

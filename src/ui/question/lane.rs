@@ -89,7 +89,7 @@ pub fn ask_to_set_lane(
     let seen = shown.as_ref().map(ObservedObject::to_seen);
     if is_new && before.is_some() {
         return Err(format!(
-            "there is a lane {name} already: edit it, or take another name"
+            "there is a lane {name} already: edit it, or choose another name"
         ));
     }
     let verb = if is_new { "Add" } else { "Save" };
@@ -238,7 +238,8 @@ pub(super) fn ask_to_delete_lane(model: &Model) -> Result<Question, String> {
     );
     add_served_apps(&mut question, model, name);
     question.happens.push(
-        "its routes go; its requests take the next lane that wants them, or the baseline".into(),
+        "its routes are deleted; its requests take the next lane that matches, or the baseline"
+            .into(),
     );
     add_moves(&mut question, &model.world, &lane.spec.group, name, None);
     question

@@ -249,14 +249,15 @@ fn add_release_doubts(
         .get(&release.spec.app)
         .is_some_and(|live| app.revision().is_changed(live))
     {
-        question
-            .doubts
-            .push("the App has changed since the release began: that is no part of it".into());
+        question.doubts.push(
+            "the App has changed since the release began: the release does not use the change"
+                .into(),
+        );
     }
     let status = release.status.clone().unwrap_or_default();
     for image in built_after(app, &release.spec, &status, task) {
         question.doubts.push(format!(
-            "image {image} is built after this: what the build makes is deployed unseen"
+            "image {image} is built after this: its result is deployed unseen"
         ));
     }
 }
@@ -305,12 +306,12 @@ fn proposal_for_task(
     let status = release.status.clone().unwrap_or_default();
     if status.revision.is_none() {
         return Err(format!(
-            "{name} is not frozen yet: an engine of this version has to look at it first"
+            "{name} is not frozen yet: an engine of this version must see it first"
         ));
     }
     let app = model.world.frozen_app(release);
     let app = app.ok_or_else(|| {
-        format!("what {name} would apply is not seen: its ControllerRevision is not there")
+        format!("what {name} would apply is not known: its ControllerRevision is missing")
     })?;
     let proposal = render_proposal(&app, &release.spec, &status, Some(task))
         .map_err(|all| join_errors(&all, "; "))?;
@@ -321,7 +322,7 @@ fn proposal_for_task(
         .and_then(|t| t.digest.as_ref());
     if known.is_some_and(|known| *known != proposal.digest) {
         return Err(format!(
-            "the engine would apply something else than is shown here: look with `{}`",
+            "the engine would apply something else than is shown here: see `{}`",
             CommandLine::graylane("release show").arg(name)
         ));
     }
@@ -346,7 +347,7 @@ fn describe_changes(
         world.revisions.get(name).cloned()
     }) {
         let told = match &change.before {
-            None => "what runs is of no release that was frozen; all is shown",
+            None => "what runs is not from a frozen release; everything is shown",
             Some(before) if *before == change.after => "nothing",
             Some(_) => "",
         };
@@ -374,12 +375,12 @@ pub(super) fn ask_to_continue(model: &Model) -> QuestionResult {
                 task: task.name.clone(),
                 batch: 1,
             };
-            let title = format!("Let {} of {name} through?", task.name);
+            let title = format!("Let {} of {name} proceed?", task.name);
             let mut question = new_question(
                 model,
                 name,
                 title,
-                "Let it through",
+                "Let it proceed",
                 allow.clone(),
                 "go-ahead sent",
             );
@@ -430,12 +431,12 @@ fn ask_to_let_batch_through(
         task: task.name.clone(),
         batch: next,
     };
-    let title = format!("Let batch {next} of {of} in {environment} through?");
+    let title = format!("Let batch {next} of {of} in {environment} proceed?");
     let mut question = new_question(
         model,
         name,
         title,
-        "Let it through",
+        "Let it proceed",
         allow.clone(),
         &format!("batch {next} sent"),
     );
@@ -500,7 +501,7 @@ pub(super) fn ask_to_pause(model: &Model) -> QuestionResult {
     question.add_fact("now", release_state(release).state_label());
     question
         .happens
-        .push("no further step is taken; pods stay as they are, both versions keep serving".into());
+        .push("no other step is taken; pods stay as they are, both versions keep serving".into());
     add_equivalent_commands(
         model,
         &mut question,
@@ -718,7 +719,7 @@ pub(super) fn ask_to_skip(model: &Model) -> QuestionResult {
         | TaskKind::Approval
         | TaskKind::Proceed
         | TaskKind::CleanUp
-        | TaskKind::Unknown => "what it would have done stays undone".to_owned(),
+        | TaskKind::Unknown => "what it would have done is not done".to_owned(),
     });
     add_forecast(model, &mut question, release, &skip, None)?;
     let command = CommandLine::graylane("skip")

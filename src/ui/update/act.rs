@@ -116,14 +116,14 @@ pub(super) fn perform_action(model: &mut Model, action: Action) -> Vec<Effect> {
         // Read-only mode from the command line cannot be turned off by one key.
         Action::ReadOnly if model.options.read_only && model.read_only => report_refusal(
             model,
-            "started read-only: it stays so until it is started without --read-only",
+            "started with --read-only: start without it to change anything",
         ),
         Action::ReadOnly => {
             model.read_only = !model.read_only;
             let words = if model.read_only {
-                "read-only: all changing keys are off"
+                "read-only: all keys that change something are off"
             } else {
-                "changing keys are on"
+                "keys that change something are on"
             };
             model.add_notice(Level::Info, words, vec![]);
             vec![]
@@ -606,7 +606,7 @@ fn accept_input(model: &mut Model) -> Vec<Effect> {
             Some(PaletteItem::Act(action))
                 if model.read_only && action.danger() != Danger::Safe =>
             {
-                report_refusal(model, format!("read-only: {} is taken away", action.word()))
+                report_refusal(model, format!("read-only: {} is off", action.word()))
             }
             Some(PaletteItem::Act(action)) if action.danger() != Danger::Safe => {
                 perform_action(model, action)
@@ -625,7 +625,7 @@ fn accept_input(model: &mut Model) -> Vec<Effect> {
             Some(PaletteItem::EndForward(ticket)) => forward::end_forward(model, ticket),
             Some(goal) => match model.go_to(&goal) {
                 true => vec![],
-                false => report_refusal(model, "that is gone meanwhile"),
+                false => report_refusal(model, "that is gone by now"),
             },
             None => vec![],
         },

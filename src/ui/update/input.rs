@@ -48,7 +48,7 @@ fn key_pressed(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
             .letters_ignored_until
             .is_some_and(|until| model.now < until)
     {
-        let words = "thrown away: keys for a question that has closed";
+        let words = "ignored: keys for a question that has closed";
         if model
             .notices
             .front()
@@ -90,11 +90,11 @@ fn key_pressed(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
         let back = if model.options.read_only {
             "".into()
         } else {
-            format!("; {back} gives it back")
+            format!("; {back} turns it on again")
         };
         model.add_notice(
             Level::Warn,
-            format!("read-only: {} is taken away{back}", action.word()),
+            format!("read-only: {} is off{back}", action.word()),
             vec![],
         );
         return vec![];
@@ -189,7 +189,7 @@ fn paste_text(model: &mut Model, text: &str) {
     if !takes_letters(model) {
         model.add_notice(
             Level::Info,
-            "pasted text is taken only where something is typed",
+            "text can be pasted only where something is typed",
             vec![],
         );
         return;

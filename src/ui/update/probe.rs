@@ -78,7 +78,7 @@ pub(super) fn send_both_probes(model: &mut Model) -> Vec<Effect> {
         None => {
             let key = model.key_for(KeyContext::Global, Action::ProbeForm);
             let words =
-                format!("no request can be made up that a lane takes; {key} takes one of your own");
+                format!("no request can be made up that a lane takes; {key} sends one of your own");
             model.add_notice(Level::Info, words, vec![]);
         }
     }

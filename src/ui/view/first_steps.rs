@@ -90,7 +90,7 @@ pub(super) fn without_apps(model: &Model) -> Vec<Step> {
                     ]
                 }
                 trouble => {
-                    let advice = trouble.advice().unwrap_or("it is tried again all the time");
+                    let advice = trouble.advice().unwrap_or("it is retried all the time");
                     vec![Step::Hint(advice.into())]
                 }
             });

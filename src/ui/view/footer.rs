@@ -138,7 +138,7 @@ pub(super) fn draw_filter(canvas: &mut Canvas<'_>, model: &Model, area: Rect, in
         Some(Overlay::Text(_)) => "&",
         _ => "/",
     };
-    draw_input(canvas, model, area, input, sign, "! turns it round");
+    draw_input(canvas, model, area, input, sign, "! inverts it");
 }
 
 /// Draws the line in which a word to search or a file name is typed.

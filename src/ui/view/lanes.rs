@@ -187,7 +187,7 @@ fn route_state(model: &Model, status: &LaneGroupStatus) -> RichText {
         }
         (None, true) => line
             .add(Role::Ok, glyphs.ok)
-            .add(Role::Text, format!(" {taken} routes taken")),
+            .add(Role::Text, format!(" {taken} routes accepted")),
         (None, false) if all == 0 => line.add(Role::Muted, "no routes yet"),
         (None, false) => {
             let silent = status
@@ -198,7 +198,7 @@ fn route_state(model: &Model, status: &LaneGroupStatus) -> RichText {
             let why = silent.map(|words| format!(": {words}")).unwrap_or_default();
             line.add(
                 Role::Warn,
-                format!("{} {taken} of {all} routes taken{why}", glyphs.warn),
+                format!("{} {taken} of {all} routes accepted{why}", glyphs.warn),
             )
         }
     }

@@ -193,7 +193,7 @@ fn decision_keys(model: &Model, release: &Release) -> RichText {
         release_state(release),
         ReleaseState::Batch(..) | ReleaseState::Proceed(_)
     );
-    for (action, word) in [(Action::Abort, "roll back"), (Action::Continue, "go on")] {
+    for (action, word) in [(Action::Abort, "roll back"), (Action::Continue, "proceed")] {
         let may = !model.read_only && missing_right(model, action).is_none();
         if may
             && (action == Action::Abort || on)

@@ -350,7 +350,7 @@ fn task_lines(
     }
     if status.tasks.is_empty() {
         lines.push((
-            RichText::styled(Role::Muted, "the engine has not looked at it yet"),
+            RichText::styled(Role::Muted, "the engine has not seen it yet"),
             false,
         ));
     }

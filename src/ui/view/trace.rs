@@ -46,7 +46,7 @@ fn explain_silence(model: &Model) -> Vec<String> {
     let mut words: Vec<String> = ill.collect();
     let doctor = CommandLine::graylane("doctor").option("--trace", name);
     words.push(match words.is_empty() {
-        true => format!("no requests seen yet; {doctor} says who would tell of them"),
+        true => format!("no requests seen yet; {doctor} says what could report them"),
         false => format!("{doctor} says what is missing"),
     });
     words

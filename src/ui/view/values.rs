@@ -55,7 +55,7 @@ pub(super) fn variable_lines(model: &Model, name: &str, environment: &str) -> Ve
             }));
             lines.push(RichText::styled(
                 Role::Muted,
-                "no release can deploy here before that is mended",
+                "no release can deploy here before that is fixed",
             ));
         }
     }
@@ -154,12 +154,12 @@ pub(super) fn template_lines(model: &Model, name: &str, template: &str) -> Vec<R
     if changes.is_empty() {
         return vec![RichText::styled(
             Role::Ok,
-            format!("{name} is as template {template} makes it"),
+            format!("{name} is what template {template} makes"),
         )];
     }
     let mut lines = vec![RichText::styled(
         Role::Muted,
-        "- as the template makes it now, + as the app is",
+        "- what the template makes now, + what the app is",
     )];
     for change in changes {
         lines.push(RichText::new());

@@ -65,7 +65,7 @@ async fn all_apps_are_made_or_none_and_what_was_seen_is_what_is_made() {
         .to_string();
     for part in [
         "no app was made from template service: 3 errors",
-        "app a is there already",
+        "app a exists already",
         "\"Big\" is no name",
         "reads no .Values.levle",
     ] {
@@ -126,7 +126,7 @@ async fn all_apps_are_made_or_none_and_what_was_seen_is_what_is_made() {
         .await
         .unwrap_err()
         .to_string();
-    assert!(told.contains("app cart is there already"), "{told}");
+    assert!(told.contains("app cart exists already"), "{told}");
     let none = Intent::CreateApps {
         template: "nil".into(),
         seen: None,

@@ -169,7 +169,7 @@ async fn of_two_who_let_a_batch_go_one_does_and_the_other_is_told_by_whom() {
                 (ann, "bob")
             };
             assert!(
-                moved_on(lost, &format!("let batch 2 of prod through by {winner}")),
+                moved_on(lost, &format!("let batch 2 of prod proceed by {winner}")),
                 "{order:?}: {told:?}"
             );
             let control = f.release(&name).await.spec.control;

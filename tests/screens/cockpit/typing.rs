@@ -123,7 +123,7 @@ fn letters_for_a_question_that_has_closed_are_thrown_away() {
         let told = model
             .notices
             .iter()
-            .filter(|n| n.text.contains("thrown away"))
+            .filter(|n| n.text.contains("ignored: keys"))
             .count();
         assert_eq!(told, 1, "{how}");
         // A key that is no letter, or a moment's rest, and keys are keys again.

@@ -67,7 +67,8 @@ async fn deployments(door: &Door) -> Vec<String> {
         .collect()
 }
 
-/// A release goes through two clusters; the one that cannot be reached holds up its own environment only.
+/// A release goes through two clusters; the one that cannot be reached holds up its own environment
+/// only.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_environment_in_another_context_is_deployed_seen_and_torn_down_there() {
     /// What somebody may who may nothing.
@@ -283,7 +284,7 @@ spec:
         "{out}{told}"
     );
     let (out, told) = run(&["rescue", "far/demo/a-prod", "--finish"]).await;
-    assert!(out.contains("goes on to its end"), "{out}{told}");
+    assert!(out.contains("is being finished"), "{out}{told}");
     assert_eq!(run(&["rescue"]).await.0, "no workload is half-way\n");
 
     // No lane leads there: told when it is applied, and by its status for good.

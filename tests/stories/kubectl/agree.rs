@@ -366,7 +366,7 @@ impl Rig {
         for ((by, mut model, ticket, _), told) in seats.into_iter().zip([told.0, told.1]) {
             let moved_on = matches!(told, Err(PerformError::Stale { .. }));
             let words = if told.is_ok() {
-                "let batch 2 of deploy-prod through"
+                "let batch 2 of deploy-prod proceed"
             } else {
                 "has changed since you looked"
             };

@@ -82,7 +82,8 @@ fn action_keys(model: &Model, release: &Release, actions: &[NamedAction]) -> Ric
     line
 }
 
-/// Role and words of what a release waits for, and what can be done; none if there is nothing to say.
+/// Role and words of what a release waits for, and what can be done; none if there is nothing to
+/// say.
 fn describe_call(
     release: &Release,
     now: ReleaseState<'_>,
@@ -100,7 +101,7 @@ fn describe_call(
             Role::Warn,
             task.message
                 .clone()
-                .unwrap_or_else(|| format!("batch {next} waits to be let through")),
+                .unwrap_or_else(|| format!("batch {next} waits to proceed")),
             &[
                 (Action::Continue, "next batch"),
                 (Action::Abort, "roll back"),
@@ -111,7 +112,7 @@ fn describe_call(
             task.message
                 .clone()
                 .unwrap_or_else(|| format!("{} waits", task.name)),
-            &[(Action::Continue, "go on"), (Action::Abort, "roll back")],
+            &[(Action::Continue, "proceed"), (Action::Abort, "roll back")],
         ),
         ReleaseState::Held => (
             Role::Warn,
