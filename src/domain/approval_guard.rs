@@ -179,7 +179,7 @@ mod tests {
             (
                 json!({"approvers": ["ann", "bob"], "mode": "all"}),
                 json!({"approvers": ["ann"], "mode": "all"}),
-                "others",
+                "it has other approvers",
             ),
             (
                 json!({"mode": "all"}),

@@ -295,7 +295,7 @@ fn choosing() -> Model {
         ClusterChoice {
             name: home.clone(),
             place: home,
-            ..choice("", "where this cockpit was started", "demo", false)
+            ..choice("", "where it started", "demo", false)
         },
         choice(
             "arn:aws:eks:eu-west-1:123456789012:cluster/prod-eu",

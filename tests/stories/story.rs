@@ -23,6 +23,23 @@ async fn gray_up(demo: &Demo, releases: &[String]) {
     }
 }
 
+/// What docs/story.md shows to look with does so at the end of the story. What changes something was played above.
+async fn run_documented(demo: &Demo) {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/story.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let looks = ["get ", "release list", "release show ", "probe '/A/a' "];
+    let mut seen = 0;
+    for line in page.lines().filter_map(|l| l.strip_prefix("graylane ")) {
+        if looks.iter().any(|look| line.starts_with(look)) {
+            let command = line.split('#').next().unwrap_or_default();
+            let words = command.split_whitespace().map(|w| w.trim_matches('\''));
+            demo.ok(&words.collect::<Vec<_>>()).await;
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, looks.len());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_story() {
     let mut demo = Demo::start().await;
@@ -178,6 +195,7 @@ async fn the_story() {
         assert_eq!(demo.split(app, "v2").await, (4, 0));
     }
     load.checked(50).await;
+    run_documented(&demo).await;
 
     // A second release brings gray up again; it is ended by hand.
     let image = ["--image", "backend=spring-cloud-a:v1"];

@@ -152,7 +152,7 @@ fn the_story_by_keys() {
         select(&mut pty, app);
         pty.see(&format!("3 Rollout {app}-1"));
         pty.press("c");
-        confirm(&mut pty, &format!("Let proceed of {app}-1 through?"));
+        confirm(&mut pty, &format!("Let proceed of {app}-1 proceed?"));
         pty.wait("the first batch", |s| row(s, app).contains("batch 2/3?"));
         pty.see("1 new ready, 3 old");
         if app == "spring-cloud-a" {
@@ -164,7 +164,7 @@ fn the_story_by_keys() {
             pty.wait("it to hold again", |s| row(s, app).contains("batch 2/3?"));
         }
         pty.press("c");
-        confirm(&mut pty, "Let batch 2 of 3 in prod through?");
+        confirm(&mut pty, "Let batch 2 of 3 in prod proceed?");
         pty.see(&format!("3 Rollout {app}-1"));
         pty.wait("its end", |s| {
             s.contains("✓ succeeded") && s.contains("3 of 3 batches")

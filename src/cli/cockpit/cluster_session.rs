@@ -163,7 +163,7 @@ impl ClusterSession {
             let own = ClusterChoice {
                 name: self.home.place.clone(),
                 place: self.home.place.clone(),
-                server: Clean::from("where this cockpit was started"),
+                server: Clean::from("where it started"),
                 namespace: Clean::from_untrusted(&self.home.connected.namespace),
                 current: false,
             };

@@ -364,7 +364,7 @@ mod tests {
         );
         assert_eq!(
             well[0].found,
-            "told by Traefik's access log, with the tag gray"
+            "reported by Traefik's access log, with the tag gray"
         );
     }
 }

@@ -187,8 +187,8 @@ fn all_that_is_wrong_is_told_at_once() {
     ]);
     let told = make_apps(&template(), &asked, &set, &around).unwrap_err();
     let wanted = [
-        "app there is there already",
-        "\"Big\" cannot be the name of an app: only lower-case letters",
+        "app there exists already",
+        "\"Big\" cannot be the name of an app: it may have only lower-case letters",
         "\"-a\" cannot be the name of an app: it begins and ends",
         "\"a..b\" cannot be the name of an app: each part between dots",
         "pay is named twice",

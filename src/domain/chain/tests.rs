@@ -203,7 +203,7 @@ fn leaks_have_their_direction_and_cause() {
     assert!(
         told(&[hop("a", "1", None, GRAY, None)], &refused)
             .1
-            .contains("has not taken HTTPRoute g-a: bad")
+            .contains("has not accepted HTTPRoute g-a: bad")
     );
     Arc::make_mut(&mut refused.routes).remove(&key);
     assert!(
@@ -338,7 +338,7 @@ fn gaps_and_failures_are_told_and_not_hidden() {
     );
     let (verdicts, cause) = told(&[orphan], &world());
     assert_eq!(verdicts, [Verdict::NoData, Verdict::Ok]);
-    assert!(cause.contains("whoever called c"), "{cause}");
+    assert!(cause.contains("the caller of c"), "{cause}");
     let mut failed = (*hop("a", "1", None, GRAY, GRAY)).clone();
     (failed.pod, failed.status, failed.error) = (None, 503, Some("no ready endpoint".into()));
     assert_eq!(

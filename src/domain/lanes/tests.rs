@@ -153,7 +153,7 @@ fn what_is_wrong_is_told_in_words() {
     let told = |lane: Lane| problems(&[ok.clone(), lane]).join("; ");
     assert_eq!(
         told(lane("r", &["header v regex a("])),
-        "lane r, match.all[0]: the regex \"a(\" is wrong: unclosed group"
+        "lane r, match.all[0]: the regex \"a(\" is invalid: unclosed group"
     );
     assert!(told(lane("r", &["header v regex a)(b"])).contains("unopened group"));
     assert!(told(lane("r", &["header v regex (\\d{1000}){1000}"])).contains("size limit"));
@@ -205,7 +205,7 @@ fn what_is_wrong_is_told_in_words() {
     assert!(with(|s| s.rule.paths = vec!["A".into()]).contains("must start with /"));
     assert!(with(|s| s.rule.all[0].values.clear()).contains("== needs a value"));
     assert!(with(|s| s.rule.all[0].key = None).contains("the parameter's name is missing"));
-    assert!(with(|s| s.share = Some(5.0)).contains("instead of conditions"));
+    assert!(with(|s| s.share = Some(5.0)).contains("replaces conditions"));
     assert!(
         with(|s| {
             s.rule = LaneMatch::default();

@@ -28,7 +28,7 @@ pub fn start_form(model: &Model) -> Result<Form, String> {
         "stage",
         stages,
         at,
-        "the stage of the workflow to run",
+        "which stage to run",
     )];
     for name in &apps {
         if let Some(app) = model.world.apps.get(name) {

@@ -41,7 +41,7 @@ actions! {
     Refuse "refuse" Dangerous "refuse" "Refuse it";
     Continue "continue" Dangerous "proceed" "Let the next batch, or a waiting task, proceed";
     Pause "pause" Dangerous "pause" "Pause the release where it is";
-    Resume "resume" Dangerous "resume" "Let a held release go on";
+    Resume "resume" Dangerous "resume" "Resume a paused release";
     Retry "retry" Dangerous "retry" "Try a failed task again";
     Skip "skip" Dangerous "skip" "Skip a failed or waiting task";
     Abort "abort" Dangerous "abort" "Roll the release back and end it";

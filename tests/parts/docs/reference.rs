@@ -94,7 +94,7 @@ fn write_arguments<'a>(page: &mut String, arguments: impl Iterator<Item = &'a Ar
             .map(|v| v.to_string_lossy().into_owned())
             .collect();
         let is_flag = !arg.get_action().takes_values();
-        if !defaults.is_empty() && !is_flag {
+        if defaults.iter().any(|d| !d.is_empty()) && !is_flag {
             _ = write!(text, " [default: {}]", cell(&defaults.join(" ")));
         }
         let possible: Vec<String> = arg

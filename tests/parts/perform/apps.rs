@@ -66,7 +66,7 @@ async fn all_apps_are_made_or_none_and_what_was_seen_is_what_is_made() {
     for part in [
         "no app was made from template service: 3 errors",
         "app a exists already",
-        "\"Big\" is no name",
+        "\"Big\" cannot be the name",
         "reads no .Values.levle",
     ] {
         assert!(told.contains(part), "{part}: {told}");

@@ -321,7 +321,7 @@ async fn a_refusal_that_comes_after_the_gate_has_opened_says_so() {
     assert!(matches!(told, PerformError::Outrun { .. }), "{told}");
     let told = told.to_string();
     assert!(
-        told.contains("ann approved it") && told.contains("graylane abort a-1"),
+        told.contains("ann approved a moment before") && told.contains("graylane abort a-1"),
         "{told}"
     );
 }

@@ -463,7 +463,7 @@ async fn a_wish_is_sent_once_and_its_end_is_told() {
         |mut rig| async move {
             rig.see("1 Apps").await;
             rig.press("3c");
-            rig.see("Let batch 2 of 3 in prod through?").await;
+            rig.see("Let batch 2 of 3 in prod proceed?").await;
             rig.press("prod<enter><enter>");
             rig.see("batch 2 sent").await;
             rig.see("the batch was let go").await;
