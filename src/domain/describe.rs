@@ -242,7 +242,7 @@ fn add_conditions(out: &mut Outline, conditions: &Value) {
     for condition in list(conditions) {
         let text = |field: &str| condition[field].as_str().unwrap_or_default();
         // Of these a True is the trouble.
-        let bad_if_true = ["Failure", "Pressure", "Failed", "Disrupted", "Conflicted"];
+        let bad_if_true = ["Failure", "Pressure", "Failed", "Disruption", "Conflicted"];
         let turned = bad_if_true.iter().any(|word| text("type").contains(word));
         let tone = match (text("status"), turned) {
             ("True", false) | ("False", true) => Tone::Good,

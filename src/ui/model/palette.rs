@@ -397,6 +397,7 @@ mod tests {
         let environments: usize = world.apps.values().map(|a| a.spec.environments.len()).sum();
         let objects = world.apps.len()
             + world.lanes.len()
+            + world.groups.len()
             + world.releases.len()
             + environments
             + world.pods.len();
