@@ -1,4 +1,5 @@
-//! The event loop: it turns messages into frames and starts effects. It waits for messages only.
+//! The event loop: it turns messages into frames and starts effects. It waits for messages only, and
+//! for the line to the terminal where that is slow.
 
 use std::{collections::HashMap, fmt, io, process::ExitStatus, sync::Arc, time::Duration};
 
@@ -27,6 +28,40 @@ use crate::domain::{
     text::Clean,
     world::{Link, LinkTrouble, World},
 };
+
+mod pacer;
+
+pub use pacer::FrameCause;
+use pacer::FramePacer;
+
+/// A backend whose terminal may take frames slowly: what is drawn is kept until the line takes it.
+pub trait PacedBackend: Backend {
+    /// Says why the following frames are drawn: what a key changes is sent first.
+    fn set_cause(&mut self, cause: FrameCause) {
+        let _ = cause;
+    }
+
+    /// Whether the line is free for what only time changes.
+    fn is_at_rest(&self) -> bool {
+        true
+    }
+
+    /// Completes when a piece can be sent, or when the line may have come to rest.
+    fn wait_for_line(&mut self) -> impl Future<Output = ()> {
+        std::future::pending()
+    }
+
+    /// Sends as much of what was drawn as the line takes at once.
+    fn send_piece(&mut self) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    /// Waits until the terminal has answered what it was asked, so that nobody else reads the
+    /// answer.
+    fn await_answers(&mut self) -> impl Future<Output = ()> {
+        std::future::ready(())
+    }
+}
 
 /// Carries out the effects of the cockpit. Requests and answers are plain data; the cockpit holds
 /// no API client.
@@ -128,28 +163,6 @@ const IDLE_TICK: Duration = Duration::from_secs(1);
 /// Time that pending intents get to finish when the cockpit is closed.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Dirty flag and frame rate limit: waiting completes when a frame is wanted and allowed.
-struct FramePacer {
-    wanted: bool,
-    earliest: Instant,
-    gap: Duration,
-}
-
-impl FramePacer {
-    async fn wait_until_due(&self) {
-        if self.wanted {
-            sleep_until(self.earliest).await
-        } else {
-            std::future::pending().await
-        }
-    }
-
-    fn mark_drawn(&mut self) {
-        self.wanted = false;
-        self.earliest = Instant::now() + self.gap;
-    }
-}
-
 /// Runs until the user quits.
 pub async fn run_loop<B, I, H>(
     terminal: &mut Terminal<B>,
@@ -157,7 +170,7 @@ pub async fn run_loop<B, I, H>(
     model: &mut Model,
 ) -> Result<Ended, RunError>
 where
-    B: Backend,
+    B: PacedBackend,
     B::Error: fmt::Display,
     I: Stream<Item = io::Result<Event>> + Unpin,
     H: TerminalControl,
@@ -178,12 +191,7 @@ where
         performing: JoinSet::new(),
         asking: HashMap::new(),
     };
-    let gap = Duration::from_secs(1) / fps.max(1);
-    let mut frames = FramePacer {
-        wanted: true,
-        earliest: Instant::now(),
-        gap,
-    };
+    let mut frames = FramePacer::new(fps);
     let mut ticked = Instant::now();
     let mut watching = true;
     if let Ok(size) = terminal.size() {
@@ -198,13 +206,17 @@ where
             } else {
                 IDLE_TICK
             };
+        let is_at_rest = terminal.backend().is_at_rest();
         let msg = select! {
             biased;
-            // The only rate-limited branch comes first: it cannot starve the others, nor be
-            // starved.
-            () = frames.wait_until_due() => {
-                draw_frame(terminal, model)?;
-                frames.mark_drawn();
+            // The rate-limited branches come first: they cannot starve the others, nor be starved.
+            cause = frames.wait_until_due(is_at_rest) => {
+                draw_frame(terminal, model, cause)?;
+                frames.mark_drawn(Instant::now());
+                continue;
+            }
+            () = terminal.backend_mut().wait_for_line() => {
+                terminal.backend_mut().send_piece().map_err(|e| RunError::Draw(e.to_string()))?;
                 continue;
             }
             () = stop.cancelled() => break Ended::Stopped,
@@ -231,8 +243,13 @@ where
         if !matches!(msg, Msg::Tick(_)) {
             model.now = clock();
         }
-        frames.wanted = true;
-        if apply_effects(update(model, msg), terminal, &mut host, &mut effects)? {
+        let cause = effects.cause_of(&msg);
+        if matches!(msg, Msg::Input(_)) && frames.holds_time_frame(Instant::now()) {
+            // What changed by itself must not count as the key's work.
+            draw_frame(terminal, model, FrameCause::Time)?;
+        }
+        frames.want_frame(cause);
+        if apply_effects(update(model, msg), terminal, &mut host, &mut effects).await? {
             break Ended::Quit;
         }
     };
@@ -242,14 +259,14 @@ where
 }
 
 /// Carries out what an update asks for; returns whether to quit.
-fn apply_effects<B, H>(
+async fn apply_effects<B, H>(
     wishes: Vec<Effect>,
     terminal: &mut Terminal<B>,
     host: &mut H,
     effects: &mut RunningEffects,
 ) -> Result<bool, RunError>
 where
-    B: Backend,
+    B: PacedBackend,
     B::Error: fmt::Display,
     H: TerminalControl,
 {
@@ -263,10 +280,12 @@ where
             Effect::FetchTrace { group, trace } => effects.outside.fetch_trace(&group, &trace),
             Effect::Copy(text) => host.copy_text(&text).map_err(|e| failed(&e))?,
             Effect::Suspend => {
+                terminal.backend_mut().await_answers().await;
                 host.suspend().map_err(|e| failed(&e))?;
                 terminal.clear().map_err(|e| failed(&e))?;
             }
             Effect::Foreground(ticket, task) => {
+                terminal.backend_mut().await_answers().await;
                 let returned = effects.run_foreground(host, task);
                 terminal.clear().map_err(|e| failed(&e))?;
                 effects.send(Msg::Returned(ticket, returned));
@@ -279,10 +298,15 @@ where
     Ok(false)
 }
 
-fn draw_frame<B: Backend>(terminal: &mut Terminal<B>, model: &mut Model) -> Result<(), RunError>
+fn draw_frame<B: PacedBackend>(
+    terminal: &mut Terminal<B>,
+    model: &mut Model,
+    cause: FrameCause,
+) -> Result<(), RunError>
 where
     B::Error: fmt::Display,
 {
+    terminal.backend_mut().set_cause(cause);
     let drawn = terminal.draw(|frame| {
         let area = frame.area();
         // The terminal may have resized before its event arrives.
@@ -299,10 +323,37 @@ struct RunningEffects {
     outside: Arc<dyn EffectHandler>,
     out: mpsc::Sender<Msg>,
     performing: JoinSet<()>,
-    asking: HashMap<Ticket, AbortHandle>,
+    asking: HashMap<Ticket, AskedQuery>,
+}
+
+/// A query in progress.
+struct AskedQuery {
+    task: AbortHandle,
+    /// Part of its answer was shown already.
+    is_answered: bool,
 }
 
 impl RunningEffects {
+    /// Why a message is drawn: a person waits for the outcome of an intent and for the beginning of
+    /// an answer, and for nothing else but the effect of a key.
+    fn cause_of(&mut self, msg: &Msg) -> FrameCause {
+        match msg {
+            Msg::Input(_) | Msg::Settled(..) | Msg::Resumed | Msg::Returned(..) => FrameCause::Key,
+            Msg::Answer(ticket, _) => {
+                let is_first = self
+                    .asking
+                    .get_mut(ticket)
+                    .is_some_and(|asked| !std::mem::replace(&mut asked.is_answered, true));
+                if is_first {
+                    FrameCause::Key
+                } else {
+                    FrameCause::Time
+                }
+            }
+            Msg::World(_) | Msg::Tick(_) => FrameCause::Time,
+        }
+    }
+
     fn start_intent(&mut self, ticket: Ticket, intent: Intent) {
         let (work, out) = (self.outside.perform_intent(intent), self.out.clone());
         self.performing.spawn(async move {
@@ -341,19 +392,23 @@ impl RunningEffects {
             let _ = out.send(Msg::Answer(ticket, Answer::End)).await;
         });
         // Forget queries that have ended.
-        self.asking.retain(|_, task| !task.is_finished());
-        self.asking.insert(ticket, task.abort_handle());
+        self.asking.retain(|_, asked| !asked.task.is_finished());
+        let asked = AskedQuery {
+            task: task.abort_handle(),
+            is_answered: false,
+        };
+        self.asking.insert(ticket, asked);
     }
 
     fn cancel_query(&mut self, ticket: Ticket) {
-        if let Some(task) = self.asking.remove(&ticket) {
-            task.abort();
+        if let Some(asked) = self.asking.remove(&ticket) {
+            asked.task.abort();
         }
     }
 
     async fn finish_intents(mut self) {
-        for task in self.asking.values() {
-            task.abort();
+        for asked in self.asking.values() {
+            asked.task.abort();
         }
         let all = async { while self.performing.join_next().await.is_some() {} };
         let _ = timeout(CLOSE_TIMEOUT, all).await;

@@ -1,5 +1,5 @@
 //! The real terminal: one guard takes it, and every way out restores it (quit, error, panic,
-//! SIGTERM, SIGHUP, suspend). It is written once per frame.
+//! SIGTERM, SIGHUP, suspend). It is given no more than its line takes.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -13,12 +13,9 @@ use std::{
 use crossterm::{
     clipboard::CopyToClipboard,
     cursor::Show,
-    event::{
-        DisableBracketedPaste, DisableFocusChange, EnableBracketedPaste, EnableFocusChange,
-        EventStream,
-    },
+    event::{DisableBracketedPaste, DisableFocusChange, EnableBracketedPaste, EnableFocusChange},
     execute,
-    style::force_color_output,
+    style::{Attribute, SetAttribute, force_color_output},
     terminal::{
         EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode,
         enable_raw_mode,
@@ -37,15 +34,22 @@ use super::{
     effect::ForegroundCommand,
     model::Model,
     options::Options,
-    run::{EffectHandler, Ports, RunError, TerminalControl, run_loop},
+    run::{EffectHandler, PacedBackend, Ports, RunError, TerminalControl, run_loop},
 };
 use crate::domain::world::World;
 
 mod foreground;
 mod frame_backend;
+mod input;
+mod line;
+mod pen;
+mod screen_copy;
 
-use foreground::{BoxedInput, SharedInput, is_lent, run_to_end};
+use foreground::{SharedInput, is_lent, run_to_end};
 pub use frame_backend::FrameBackend;
+
+/// Frames in a second at most.
+const MOST_FRAMES: u32 = 30;
 
 static TAKEN: AtomicBool = AtomicBool::new(false);
 static PANICKED: AtomicBool = AtomicBool::new(false);
@@ -84,6 +88,7 @@ fn give_back() {
         let _ = execute!(
             io::stdout(),
             EndSynchronizedUpdate,
+            SetAttribute(Attribute::Reset),
             DisableFocusChange,
             DisableBracketedPaste,
             LeaveAlternateScreen,
@@ -189,20 +194,29 @@ pub async fn run_cockpit(
             stop.cancel();
         });
     }
-    let mut terminal = Terminal::new(FrameBackend::new(io::stdout(), None))?;
+    let input = SharedInput::open()?;
+    // GNU screen alone fills what is erased with the default background.
+    let erases_in_colour = !std::env::var("TERM").is_ok_and(|term| term.starts_with("screen"));
+    let backend = FrameBackend::paced(io::stdout(), input.reports(), erases_in_colour)?;
+    let mut terminal = Terminal::new(backend)?;
     let mut model = Model::new(options, Timestamp::now());
-    let slow = std::env::var_os("SSH_CONNECTION").is_some();
-    let input = SharedInput::open(open_input)?;
     let ports = Ports {
         input: input.clone(),
         worlds,
         outside,
-        host: Tty { input },
+        host: Tty {
+            input: input.clone(),
+        },
         stop: stop.clone(),
-        fps: if slow { 10 } else { 30 },
+        fps: MOST_FRAMES,
         clock: Timestamp::now,
     };
     let ended = run_loop(&mut terminal, ports, &mut model).await;
+    if !PANICKED.load(Ordering::SeqCst) {
+        // The shell must not read the answer to our last query.
+        terminal.backend_mut().await_answers().await;
+    }
+    drop(input);
     drop(terminal);
     drop(guard);
     stop.cancel();
@@ -234,14 +248,6 @@ async fn select_first<T>(a: impl Future<Output = T>, b: impl Future<Output = ()>
         _ = a => {}
         () = b => {}
     }
-}
-
-/// Keys and other events of the terminal.
-fn open_input() -> io::Result<BoxedInput> {
-    Ok(Box::pin(stream::select(
-        EventStream::new(),
-        suspend_events()?,
-    )))
 }
 
 /// Turns SIGTSTP into Ctrl-Z. After SIGCONT the screen may hold other output, so it is redrawn.

@@ -13,6 +13,9 @@ use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system}
 /// Nothing that is waited for takes this long, also on a slow machine under load.
 const LIMIT: Duration = Duration::from_secs(120);
 
+/// Asks a terminal for its state.
+const STATE_QUERY: &[u8] = b"\x1b[5n";
+
 fn cells(n: u16) -> NonZero<u16> {
     NonZero::new(n).expect("a screen has cells")
 }
@@ -36,7 +39,7 @@ fn frames(bytes: &[u8]) -> usize {
 pub struct Pty {
     child: Box<dyn Child + Send + Sync>,
     master: Box<dyn MasterPty + Send>,
-    keys: Box<dyn Write + Send>,
+    keys: Arc<Mutex<Box<dyn Write + Send>>>,
     screen: Arc<(Mutex<vt100::Parser>, Condvar)>,
 }
 
@@ -82,6 +85,8 @@ impl Pty {
         drop(pair.slave);
         let mut output = pair.master.try_clone_reader().expect("the pty can be read");
         let keys = pair.master.take_writer().expect("the pty can be written");
+        let keys = Arc::new(Mutex::new(keys));
+        let reports = Arc::clone(&keys);
         let screen = Arc::new((
             Mutex::new(vt100::Parser::new(cells(rows), cells(cols), 0)),
             Condvar::new(),
@@ -89,12 +94,19 @@ impl Pty {
         let shared = Arc::clone(&screen);
         std::thread::spawn(move || {
             let mut bytes = [0; 8192];
-            let mut waiting: Vec<u8> = vec![];
+            let (mut waiting, mut asked): (Vec<u8>, Vec<u8>) = (vec![], vec![]);
             while let Ok(n @ 1..) = output.read(&mut bytes) {
                 waiting.extend_from_slice(&bytes[..n]);
                 let whole: Vec<u8> = waiting.drain(..frames(&waiting)).collect();
                 shared.0.lock().expect("no reader panics").process(&whole);
                 shared.1.notify_all();
+                // As terminals do, it reports its state where it is asked to.
+                asked.extend_from_slice(&bytes[..n]);
+                let queries = asked.windows(STATE_QUERY.len());
+                let queries = queries.filter(|w| *w == STATE_QUERY).count();
+                asked.drain(..asked.len().saturating_sub(STATE_QUERY.len() - 1));
+                let report = b"\x1b[0n".repeat(queries);
+                let _ = reports.lock().expect("no writer panics").write_all(&report);
             }
             shared.0.lock().expect("no reader panics").process(&waiting);
             shared.1.notify_all();
@@ -109,10 +121,9 @@ impl Pty {
 
     /// Presses keys, as bytes.
     pub fn press(&mut self, keys: &str) {
-        self.keys
-            .write_all(keys.as_bytes())
-            .expect("the pty takes keys");
-        self.keys.flush().expect("the pty takes keys");
+        let mut to = self.keys.lock().expect("no writer panics");
+        to.write_all(keys.as_bytes()).expect("the pty takes keys");
+        to.flush().expect("the pty takes keys");
     }
 
     /// The screen's text now.

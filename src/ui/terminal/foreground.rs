@@ -8,15 +8,18 @@ use std::{
     pin::Pin,
     process::{Command, ExitStatus},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
 };
 
 use crossterm::event::Event;
-use futures::Stream;
+use futures::{Stream, stream};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use tokio::sync::watch;
+
+use super::{input::TerminalReader, suspend_events};
 
 /// Another program has the terminal.
 static LENT: AtomicBool = AtomicBool::new(false);
@@ -27,31 +30,45 @@ pub(super) fn is_lent() -> bool {
 }
 
 /// Events of the terminal.
-pub(super) type BoxedInput = Pin<Box<dyn Stream<Item = io::Result<Event>> + Send>>;
+type BoxedInput = Pin<Box<dyn Stream<Item = io::Result<Event>> + Send>>;
 
 /// The keys, which can be left to another program for a while.
 #[derive(Clone)]
 pub(super) struct SharedInput {
     open: Arc<Mutex<Option<BoxedInput>>>,
-    reopen: fn() -> io::Result<BoxedInput>,
+    /// Number of reports of the terminal's state, over all times that it was read.
+    reports: watch::Sender<u64>,
 }
 
 impl SharedInput {
-    pub(super) fn open(reopen: fn() -> io::Result<BoxedInput>) -> io::Result<Self> {
-        let open = Arc::new(Mutex::new(Some(reopen()?)));
-        Ok(Self { open, reopen })
+    pub(super) fn open() -> io::Result<Self> {
+        let input = Self {
+            open: Arc::default(),
+            reports: watch::Sender::new(0),
+        };
+        input.reopen()?;
+        Ok(input)
+    }
+
+    /// Number of state reports so far.
+    pub(super) fn reports(&self) -> watch::Receiver<u64> {
+        self.reports.subscribe()
     }
 
     /// Reads no more keys.
     pub(super) fn close(&self) {
-        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.lock() = None;
     }
 
     /// Reads keys again; what was typed for the other program is not among them.
     pub(super) fn reopen(&self) -> io::Result<()> {
-        let input = (self.reopen)()?;
-        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = Some(input);
+        let keys = TerminalReader::start(self.reports.clone())?;
+        *self.lock() = Some(Box::pin(stream::select(keys, suspend_events()?)));
         Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<BoxedInput>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -59,8 +76,7 @@ impl Stream for SharedInput {
     type Item = io::Result<Event>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        match open.as_mut() {
+        match self.lock().as_mut() {
             Some(input) => input.as_mut().poll_next(cx),
             // The loop that polls is the one that lends the terminal, so here the terminal could not
             // be taken again.

@@ -83,7 +83,7 @@ fn status_line(model: &Model, room: usize) -> RichText {
         parts.push(RichText::styled(Role::Muted, "entry ").add(Role::Text, entry));
     }
     parts.extend(engine_part(model));
-    parts.extend(request_part(model));
+    parts.extend(request_part(model, room));
     join_parts(parts, room)
 }
 
@@ -161,15 +161,17 @@ fn engine_part(model: &Model) -> Option<RichText> {
     }
 }
 
-/// How much is asked of the API server.
-fn request_part(model: &Model) -> Option<RichText> {
+/// How much is asked of the API server. With room the figures keep their width: what stands beside
+/// them must not move, and be drawn again, with every digit.
+fn request_part(model: &Model, room: usize) -> Option<RichText> {
     let asked = &model.world.asked;
+    let width = if room < 100 { 0 } else { 3 };
     if asked.total == 0 {
         return None;
     }
     let mut part = RichText::styled(
         Role::Muted,
-        format!("api {} {}/min", asked.total, asked.minute),
+        format!("api {} {:>width$}/min", asked.total, asked.minute),
     );
     if asked.throttled > 0 {
         part.push(Role::Warn, format!(" 429 {}", asked.throttled));

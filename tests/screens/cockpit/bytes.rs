@@ -124,13 +124,16 @@ fn same(drawn: &Cell, seen: &vt100::Cell) -> bool {
         seen.contents()
     };
     let has = |modifier| drawn.modifier.contains(modifier);
+    // Of a blank only the ground is seen.
+    let letters = text == " "
+        || colour(drawn.fg) == seen.fgcolor()
+            // The emulator knows one strength at a time.
+            && (has(Modifier::BOLD) && !has(Modifier::DIM)) == seen.bold()
+            && has(Modifier::DIM) == seen.dim()
+            && has(Modifier::ITALIC) == seen.italic();
     drawn.symbol() == text
-        && colour(drawn.fg) == seen.fgcolor()
+        && letters
         && colour(drawn.bg) == seen.bgcolor()
-        // The emulator knows one strength at a time.
-        && (has(Modifier::BOLD) && !has(Modifier::DIM)) == seen.bold()
-        && has(Modifier::DIM) == seen.dim()
-        && has(Modifier::ITALIC) == seen.italic()
         && has(Modifier::UNDERLINED) == seen.underline()
         && has(Modifier::REVERSED) == seen.inverse()
 }
@@ -154,7 +157,7 @@ fn equal(name: &str, drawn: &Buffer, screen: &vt100::Screen) {
 }
 
 /// Screen after screen on one terminal, at every depth: what is seen is what was drawn, and each frame is one
-/// synchronized write.
+/// write, and a large one is shown as a whole.
 #[test]
 fn what_reaches_the_terminal_is_what_was_drawn() {
     let mut line = Line::new();
@@ -167,7 +170,8 @@ fn what_reaches_the_terminal_is_what_was_drawn() {
         equal(name, &drawn, line.emulator.screen());
         assert_eq!(writes.len(), 1, "{name} took {} writes", writes.len());
         assert!(
-            writes[0].starts_with(b"\x1b[?2026h") && writes[0].ends_with(b"\x1b[?2026l"),
+            writes[0].len() <= 1024
+                || writes[0].starts_with(b"\x1b[?2026h") && writes[0].ends_with(b"\x1b[?2026l"),
             "{name} may tear"
         );
         let shown = view(&model, drawn.area, &mut drawn.clone());

@@ -27,7 +27,7 @@ use graylane::{
         Answer, EffectHandler, Fault, IntentOutcome, Model, Query,
         effect::ForegroundCommand,
         fixture,
-        run::{Ended, Ports, TerminalControl, run_loop},
+        run::{Ended, PacedBackend, Ports, TerminalControl, run_loop},
     },
 };
 use jiff::{SignedDuration, Timestamp};
@@ -115,6 +115,8 @@ impl Backend for Screen {
         self.inner.flush()
     }
 }
+
+impl PacedBackend for Screen {}
 
 /// Whoever carries wishes out, in a test's hands.
 #[derive(Default)]
