@@ -243,7 +243,7 @@ fn an_editor_gets_the_terminal_and_gives_it_back() {
     // It has an argument of its own, as `code --wait` has.
     let editor = format!("sh {} --wait", editor.display());
     let mut pty = demo_with_editor(dir.path(), &editor);
-    pty.see("nothing is being released");
+    pty.see("gray #10");
     pty.press("4");
     pty.press("\x05");
     pty.see("which priority?");
