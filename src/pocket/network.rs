@@ -1,6 +1,6 @@
 //! Node network of a pocket: one `127.A.0.0/16` of the loopback interface, claimed by listening at
 //! its first address. `A` is stored in the state folder so that addresses stay the same, and chosen
-//! anew if it is taken.
+//! anew if it is taken; then it is one that no other state folder had, as far as any is left.
 
 use std::{
     io,
@@ -9,6 +9,10 @@ use std::{
 };
 
 use super::durable;
+
+mod record;
+
+use record::NetworkRecord;
 
 /// Port of the API. Not 6443: an API server that listens at all addresses occupies that port in
 /// every network.
@@ -53,6 +57,13 @@ impl Network {
     /// Claims the stored network of a state folder, or a new one; returns it with the API's
     /// listener.
     pub fn claim_for(state: &Path) -> Result<(Self, TcpListener), NetworkError> {
+        Self::claim_by_record(state, &NetworkRecord::of_user())
+    }
+
+    fn claim_by_record(
+        state: &Path,
+        record: &NetworkRecord,
+    ) -> Result<(Self, TcpListener), NetworkError> {
         let file = state.join("network.json");
         let told = |why| NetworkError::File {
             file: file.clone(),
@@ -65,7 +76,9 @@ impl Network {
             Err(why) if why.kind() == io::ErrorKind::NotFound => None,
             Err(why) => return Err(told(why)),
         };
-        for octet in remembered.into_iter().chain(OCTETS) {
+        let mut others: Vec<u8> = OCTETS.collect();
+        others.sort_by_cached_key(|octet| record.used_by_another(*octet, state));
+        for octet in remembered.into_iter().chain(others) {
             let network = Self::with_base([127, octet]);
             match TcpListener::bind(SocketAddrV4::new(network.node_address(), API_PORT)) {
                 Ok(listener) => {
@@ -79,9 +92,10 @@ impl Network {
                         )
                         .map_err(told)?;
                     }
+                    record.note_user(octet, state);
                     return Ok((network, listener));
                 }
-                Err(why) if why.kind() == io::ErrorKind::AddrInUse => {}
+                Err(why) if why.kind() == io::ErrorKind::AddrInUse => record.note_in_use(octet),
                 Err(why) => return Err(NetworkError::NoLoopback(why)),
             }
         }
@@ -150,6 +164,47 @@ mod tests {
         assert_eq!(Network::claim_for(one.path()).unwrap().0, first);
         std::fs::write(one.path().join("network.json"), "nonsense").unwrap();
         Network::claim_for(one.path()).unwrap();
+    }
+
+    /// One folder after another: each gets a network that none before it had, and gets it again.
+    #[test]
+    fn a_new_folder_takes_no_network_that_another_had() {
+        let kept = tempfile::tempdir().unwrap();
+        let record = NetworkRecord::in_folder(&kept.path().join("networks"));
+        let mut had: Vec<(tempfile::TempDir, Network)> = vec![];
+        for _ in 0..8 {
+            let state = tempfile::tempdir().unwrap();
+            let (network, held) = Network::claim_by_record(state.path(), &record).unwrap();
+            assert!(had.iter().all(|(_, before)| *before != network), "{had:?}");
+            drop(held);
+            had.push((state, network));
+        }
+        // Without what it has stored itself.
+        let (state, network) = &had[3];
+        std::fs::remove_file(state.path().join("network.json")).unwrap();
+        assert_eq!(record.used_by_another(network.base[1], state.path()), None);
+        assert!(
+            record
+                .used_by_another(network.base[1], kept.path())
+                .is_some()
+        );
+    }
+
+    /// When each network was somebody's, the one that was left alone for longest is taken.
+    #[test]
+    fn when_all_were_used_the_oldest_is_taken() {
+        let (kept, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let record = NetworkRecord::in_folder(kept.path());
+        let begun = std::time::SystemTime::now();
+        for (age, octet) in OCTETS.rev().enumerate() {
+            record.note_user(octet, kept.path());
+            let file = std::fs::File::open(kept.path().join(format!("127.{octet}"))).unwrap();
+            let age = std::time::Duration::from_secs(3600 - age as u64);
+            file.set_modified(begun - age).unwrap();
+        }
+        let (network, _held) = Network::claim_by_record(state.path(), &record).unwrap();
+        // Other programs may hold some of the oldest; the newest of all is not reached.
+        assert_ne!(network.base[1], *OCTETS.start());
     }
 
     #[test]
