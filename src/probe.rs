@@ -55,7 +55,7 @@ pub enum ProbeError {
     NoGroup(String),
     /// The Gateway has no address.
     #[error(
-        "lane group {group}: its Gateway {gateway} tells no address; is it programmed? `--via proxy` goes through the \
+        "lane group {group}: its Gateway {gateway} has no address; is it programmed? `--via proxy` goes through the \
          API server"
     )]
     NoAddress {

@@ -209,7 +209,7 @@ impl Probed {
             _ if unexpected => ProbeVerdict::Unexpected,
             None => {
                 self.problems
-                    .push("nobody told which services answered".into());
+                    .push("no source reported which services answered".into());
                 ProbeVerdict::NoData
             }
             Some(Verdict::NoData) => ProbeVerdict::NoData,

@@ -398,11 +398,7 @@ async fn what_cannot_be_sent_is_said() {
             .to_string()
     };
     assert_eq!(why("/", "x").await, "there is no lane group \"x\"");
-    assert!(
-        why("/", "g")
-            .await
-            .contains("Gateway edge tells no address")
-    );
+    assert!(why("/", "g").await.contains("Gateway edge has no address"));
     // Bound so that nobody else gets the port, but not listening.
     let nobody = tokio::net::TcpSocket::new_v4().unwrap();
     nobody.bind(([127, 0, 0, 1], 0).into()).unwrap();

@@ -520,7 +520,7 @@ async fn a_lane_is_never_saved_with_errors_nor_over_somebody_elses_change() {
         .await
         .unwrap_err()
         .to_string();
-    assert!(told.contains("there already"), "{told}");
+    assert!(told.contains("exists already"), "{told}");
     let lane = lanes.get("l").await.unwrap();
     let seen = SeenObject {
         uid: lane.uid().unwrap(),

@@ -555,7 +555,10 @@ async fn a_probe_that_cannot_be_sent_says_why() {
         "{told}"
     );
     let told = f.refused(2, &["probe", "/A/a?group=gray", "--diff"]).await;
-    assert!(told.contains("is taken by lane gray as it is"), "{told}");
+    assert!(
+        told.contains("as it is: leave out what that lane matches"),
+        "{told}"
+    );
     let told = f
         .refused(2, &["probe", "/A/a", "--diff", "--lane", "nil"])
         .await;
@@ -706,7 +709,7 @@ async fn apps_come_from_templates_and_values_from_groups() {
     assert!(
         f.ok(&["app", "diff", "cart"])
             .await
-            .contains("as template spring-cloud-service makes it")
+            .contains("is what template spring-cloud-service makes")
     );
     let told = f.refused(2, &["app", "diff", "spring-cloud-a"]).await;
     assert!(told.contains("was made from no template"), "{told}");

@@ -46,9 +46,7 @@ pub(super) async fn set_lane(
         .map_err(api_error(&what))?
         .is_some()
     {
-        return Err(PerformError::refused_with(format!(
-            "{what} is there already"
-        )));
+        return Err(PerformError::refused_with(format!("{what} exists already")));
     }
     let metadata = ObjectMeta {
         name: Some(name.into()),

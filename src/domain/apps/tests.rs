@@ -189,7 +189,7 @@ fn all_that_is_wrong_is_told_at_once() {
     let wanted = [
         "app there exists already",
         "\"Big\" cannot be the name of an app: it may have only lower-case letters",
-        "\"-a\" cannot be the name of an app: it begins and ends",
+        "\"-a\" cannot be the name of an app: it must begin and end",
         "\"a..b\" cannot be the name of an app: each part between dots",
         "pay is named twice",
         "cannot be the name of an app: it has more than 63 characters",

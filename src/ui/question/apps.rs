@@ -74,7 +74,7 @@ pub fn ask_to_create_apps(
     }
     question.happens = vec![
         "the apps are written; nothing of them runs before a release".into(),
-        "each is checked by the server before the first is written; one that is there already is refused".into(),
+        "each is checked by the server before the first is written; one that exists already is refused".into(),
         "a later change of the template touches none of them".into(),
     ];
     let line = CommandLine::graylane("app create")
