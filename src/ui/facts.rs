@@ -39,6 +39,8 @@ pub struct Facts {
     pub releases: HashMap<String, Vec<String>>,
     /// Releases in progress: those that need a person first, then by name.
     pub active: Vec<String>,
+    /// The newest release in progress of each App that has one.
+    pub turns: HashMap<String, AppTurn>,
     /// Pod keys by App and environment.
     pub pods: HashMap<String, BTreeMap<String, Vec<ObjectKey>>>,
     /// Chains, newest first.
@@ -54,6 +56,17 @@ pub struct Facts {
     moved: bool,
     follow: ChainTracker,
     seen: Option<World>,
+}
+
+/// An App's release in progress, as lists are sorted by it.
+#[derive(Clone, Debug)]
+pub struct AppTurn {
+    /// Name of the release.
+    pub release: String,
+    /// [`ReleaseState::urgency`] of it.
+    pub urgency: u8,
+    /// Time when it was created.
+    pub created: Option<Timestamp>,
 }
 
 /// Builds chains from hops; a verdict is kept once it has been given.
@@ -133,45 +146,44 @@ impl Facts {
     fn index_releases(&mut self, world: &World) {
         self.releases.clear();
         self.active.clear();
+        self.turns.clear();
         let mut all: Vec<(&String, &Arc<Release>)> = world.releases.iter().collect();
         all.sort_by(|a, b| {
             created_at(b.1)
                 .cmp(&created_at(a.1))
                 .then_with(|| b.0.cmp(a.0))
         });
+        let mut active = vec![];
         for (name, release) in all {
             self.releases
                 .entry(release.spec.app.clone())
                 .or_default()
                 .push(name.clone());
-            if !release_state(release).is_over() {
-                self.active.push(name.clone());
+            let state = release_state(release);
+            if !state.is_over() {
+                active.push((state.urgency(), name));
+                self.turns
+                    .entry(release.spec.app.clone())
+                    .or_insert_with(|| AppTurn {
+                        release: name.clone(),
+                        urgency: state.urgency(),
+                        created: created_at(release),
+                    });
             }
         }
-        let urgency = |name: &String| {
-            world
-                .releases
-                .get(name)
-                .map_or(9, |r| release_state(r).urgency())
-        };
-        self.active
-            .sort_by(|a, b| urgency(a).cmp(&urgency(b)).then_with(|| a.cmp(b)));
+        active.sort();
+        self.active = active.into_iter().map(|(_, name)| name.clone()).collect();
     }
 
     /// The App's release in progress, else its newest one.
     pub fn release_of(&self, app: &str) -> Option<&String> {
-        let all = self.releases.get(app)?;
-        all.iter()
-            .find(|name| self.active.contains(name))
-            .or_else(|| all.first())
+        self.active_of(app)
+            .or_else(|| self.releases.get(app)?.first())
     }
 
     /// The App's release in progress.
     pub fn active_of(&self, app: &str) -> Option<&String> {
-        self.releases
-            .get(app)?
-            .iter()
-            .find(|name| self.active.contains(name))
+        self.turns.get(app).map(|turn| &turn.release)
     }
 
     /// Pod keys of an environment, by name.

@@ -34,6 +34,7 @@ mod log;
 mod palette;
 mod prompt;
 mod rows;
+mod sort;
 mod text;
 
 pub(crate) use log::LogLook;
@@ -41,6 +42,7 @@ pub use log::{LogBuffer, LogTarget};
 pub use palette::{Palette, PaletteItem};
 pub use prompt::{Prompt, PromptKind};
 pub use rows::matches_filter;
+pub use sort::{SortColumn, SortOrder, SortableList};
 pub use text::{AnswerComparison, ProbeRun, ProbeSlot, ProbeTrace, Source, Text};
 pub(crate) use text::{style_described_line, style_yaml_line};
 
@@ -256,6 +258,10 @@ pub struct Model {
     pub marked: BTreeSet<String>,
     /// Filters by pane.
     pub filters: BTreeMap<Pane, String>,
+    /// Orders of lists, where another than the default was chosen.
+    pub sort_orders: BTreeMap<SortableList, SortOrder>,
+    /// Columns by which the lists of panes are scrolled to the right.
+    pub scrolled: BTreeMap<Pane, usize>,
     /// Show only chains that leak or fail.
     pub only_wrong: bool,
     /// Frozen contents of the Trace pane, while it is frozen.
@@ -312,6 +318,8 @@ impl Model {
             inside: None,
             marked: BTreeSet::new(),
             filters: BTreeMap::new(),
+            sort_orders: BTreeMap::new(),
+            scrolled: BTreeMap::new(),
             only_wrong: false,
             frozen: None,
             overlays: vec![],
@@ -554,6 +562,7 @@ impl Model {
         (fresh.read_only, fresh.each, fresh.next) = (self.read_only, self.each, self.next);
         fresh.ignored.clone_from(&self.ignored);
         (fresh.timestamps, fresh.unwrapped) = (self.timestamps, self.unwrapped);
+        fresh.sort_orders = std::mem::take(&mut self.sort_orders);
         fresh.notices = std::mem::take(&mut self.notices);
         fresh.pending = std::mem::take(&mut self.pending);
         for pending in fresh.pending.values_mut() {

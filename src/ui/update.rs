@@ -4,7 +4,7 @@
 use super::{
     effect::Effect,
     form,
-    model::{Level, Model, Msg, Overlay},
+    model::{Level, Model, Msg, Overlay, Pane},
     question,
 };
 use crate::domain::{
@@ -18,6 +18,7 @@ mod diff;
 mod edit;
 mod forward;
 mod input;
+mod list;
 mod logs;
 mod open;
 mod probe;
@@ -41,6 +42,12 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
             vec![]
         }
         Msg::World(world) => {
+            let gone = |app: &String| !world.apps.contains_key(app);
+            let row = model
+                .app
+                .as_ref()
+                .filter(|app| gone(app))
+                .and_then(|_| model.row_position(Pane::Apps).1);
             model.facts.refresh(&world, model.now);
             let before = std::mem::replace(&mut model.world, world);
             let renewed = model.world.engine.as_ref().and_then(|e| e.renewed);
@@ -48,7 +55,7 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
                 model.heard = (renewed, model.now);
             }
             report_link(model, &before);
-            model.repair_selection();
+            model.repair_selection(row);
             recheck_overlays(model);
             vec![]
         }

@@ -18,6 +18,7 @@ use super::{
 
 mod apps;
 mod chain;
+mod columns;
 mod comparison;
 mod confirm;
 mod environments;
@@ -56,20 +57,7 @@ pub fn view(model: &Model, area: Rect, buf: &mut Buffer) -> Option<(u16, u16)> {
         cursor: None,
     };
     canvas.clear_area(area);
-    let needs = PaneNeeds {
-        left: apps::needed_width(model)
-            .max(environments::needed_width(model))
-            .max(lanes::needed_width(model))
-            .max(gap::needed_width(model)),
-        height: &|pane, width| match pane {
-            Pane::Apps => model.world.apps.len() + 3,
-            Pane::Environments => environments::needed_height(model, width),
-            Pane::Lanes => lanes::needed_height(model, width),
-            Pane::Rollout => rollout::needed_height(model, width),
-            Pane::Trace => model.row_position(pane).0 + 2,
-        },
-    };
-    let plan = match plan_screen(area, model.pane, model.zoom, &needs) {
+    let plan = match plan_panes(model, area) {
         Ok(plan) => plan,
         Err(words) => {
             draw_too_small(&mut canvas, model, area, &words);
@@ -88,6 +76,43 @@ pub fn view(model: &Model, area: Rect, buf: &mut Buffer) -> Option<(u16, u16)> {
     draw_overlays(&mut canvas, model, &plan);
     footer::draw_notice(&mut canvas, model, plan.body);
     canvas.cursor
+}
+
+/// Divides the screen by what the panes need.
+fn plan_panes(model: &Model, area: Rect) -> Result<ScreenPlan, String> {
+    let needs = PaneNeeds {
+        left: apps::needed_width(model)
+            .max(environments::needed_width(model))
+            .max(lanes::needed_width(model))
+            .max(gap::needed_width(model)),
+        height: &|pane, width| match pane {
+            Pane::Apps => model.world.apps.len() + 3,
+            Pane::Environments => environments::needed_height(model, width),
+            Pane::Lanes => lanes::needed_height(model, width),
+            Pane::Rollout => rollout::needed_height(model, width),
+            Pane::Trace => model.row_position(pane).0 + 2,
+        },
+    };
+    plan_screen(area, model.pane, model.zoom, &needs)
+}
+
+/// Columns by which the list of the focused pane can be scrolled to the right.
+pub(crate) fn scroll_limit(model: &Model) -> usize {
+    let (width, height) = model.size;
+    let Ok(plan) = plan_panes(model, Rect::new(0, 0, width, height)) else {
+        return 0;
+    };
+    let area = plan.panes.iter().find(|(pane, _)| *pane == model.pane);
+    // The frame and the sign of the selected row.
+    let shown = area.map_or(0, |(_, area)| usize::from(area.width).saturating_sub(4));
+    let full = match model.pane {
+        Pane::Apps => apps::full_width(model),
+        Pane::Environments => environments::full_width(model),
+        Pane::Rollout => rollout::full_width(model),
+        Pane::Lanes => lanes::full_width(model),
+        Pane::Trace => trace::full_width(model),
+    };
+    full.saturating_sub(shown)
 }
 
 fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, pane: Pane, area: Rect) {

@@ -7,6 +7,7 @@ mod edit;
 mod flow;
 mod hints;
 mod hostile;
+mod lists;
 mod logs;
 mod looks;
 mod properties;

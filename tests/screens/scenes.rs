@@ -64,11 +64,11 @@ scenes! {
     pane_environments_trouble Panes after_in(worlds::locked(), "2z");
     pane_pods Panes after("2jjj<enter>z");
     pane_rollout Panes zoomed(Pane::Rollout);
-    pane_rollout_of_c Panes after("jj3z");
+    pane_rollout_of_c Panes after("j3z");
     pane_rollout_approval Panes after_in(worlds::approval(), "3z");
     pane_rollout_failed Panes after_in(worlds::failed(), "3z");
-    pane_rollout_done Panes after_in(worlds::succeeded(), "3z");
-    pane_rollout_none Panes after("j3z");
+    pane_rollout_done Panes after_in(worlds::succeeded(), "j3z");
+    pane_rollout_none Panes after("jj3z");
     pane_rollout_stateful Panes after_in(worlds::stateful(2), "3z");
     pane_lanes Panes zoomed(Pane::Lanes);
     pane_trace Panes zoomed(Pane::Trace);
@@ -82,6 +82,10 @@ scenes! {
     pane_rollout_no_requests Panes after_in(World { hops: Default::default(), hops_seen: 0, ..fixture::world() }, "3z");
     pane_rollout_sampled Panes after_in(worlds::sampled(), "3z");
     marked Panes after("<space><space>");
+    list_sorted Whole after_in(worlds::two_waiting(), "oO");
+    list_scrolled Whole after(">>");
+    list_pods_sorted Panes after("2jjj<enter>zoo");
+    list_trace_sorted Panes after("5zvoooo");
 
     empty_workspace Whole after_in(worlds::empty(), "");
     not_installed Whole after_in(worlds::not_installed(), "");
@@ -118,9 +122,9 @@ scenes! {
     question_abort Top after("3A");
     question_abort_stateful Top after_in(worlds::stateful(2), "3A");
     question_stop_the_line Top after("!");
-    question_start Top after("jn<enter>");
-    question_start_production Top after_in(worlds::straight_to_production(), "jn<enter>");
-    question_start_stateful Top after_in(worlds::stateful_mixed(), "jn<enter>");
+    question_start Top after("jjn<enter>");
+    question_start_production Top after_in(worlds::straight_to_production(), "jjn<enter>");
+    question_start_stateful Top after_in(worlds::stateful_mixed(), "jjn<enter>");
     question_apps Top after_in(worlds::templated(), "+pay cart<tab>gray/level=debug<enter>");
     question_start_values Top after_in(worlds::templated(), "n<enter>");
     question_lane_off Top after("4t");
@@ -179,7 +183,7 @@ scenes! {
     palette_forwards Top forwards();
     text_yaml_failed Top yaml_failed();
     text_events Top after_in(evented(), "2jjjE");
-    text_events_none Top after("jj2E");
+    text_events_none Top after("j2E");
     text_task Top after("3<enter>");
     text_task_failed Top after_in(worlds::failed(), "3<enter>");
     text_chain Top after("5v<enter>");

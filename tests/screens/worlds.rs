@@ -76,6 +76,23 @@ pub fn at(task: &str, phase: TaskPhase, whole: ReleasePhase, message: Option<&st
     })
 }
 
+/// A second App waits: its release has failed.
+pub fn two_waiting() -> World {
+    let mut world = fixture::world();
+    let releases = Arc::make_mut(&mut world.releases);
+    let other = releases.values_mut().find(|r| r.spec.app != A);
+    let other = Arc::make_mut(other.expect("it is there"));
+    let status = other.status.as_mut().expect("it has begun");
+    status.phase = ReleasePhase::Failed;
+    let running = status
+        .tasks
+        .iter_mut()
+        .find(|t| t.phase == TaskPhase::Running);
+    running.expect("one is under way").phase = TaskPhase::Failed;
+    world.revision += 1;
+    world
+}
+
 /// Waits for a yes.
 pub fn approval() -> World {
     frozen(at(

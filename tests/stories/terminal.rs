@@ -56,18 +56,15 @@ fn confirm(pty: &mut Pty, title: &str) {
     pty.wait(&format!("the end of {title:?}"), |s| !s.contains(title));
 }
 
-/// Selects an app of the Apps pane.
+/// Selects an app of the Apps pane, where those that wait come first, by the palette.
 fn select(pty: &mut Pty, app: &str) {
-    pty.press("1g");
-    for other in ["spring-cloud-a", "spring-cloud-b", "spring-cloud-c"] {
-        pty.wait(&format!("the cursor on {other}"), |s| {
-            row(s, other).contains('▌')
-        });
-        if other == app {
-            return;
-        }
-        pty.press("j");
-    }
+    pty.press(":");
+    pty.see("Do or go to");
+    pty.press(&format!("app {app}"));
+    pty.press(ENTER);
+    pty.wait(&format!("the cursor on {app}"), |s| {
+        row(s, app).contains('▌')
+    });
 }
 
 #[test]

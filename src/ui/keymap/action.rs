@@ -70,6 +70,10 @@ actions! {
     Probe "probe" Safe "probe" "Send a tagged and an untagged request and compare their chains";
     ProbeForm "probe-form" Safe "" "Probe with a request of your own";
     Filter "filter" Safe "filter" "Filter the pane; a leading ! hides what matches";
+    Sort "sort" Safe "" "Sort the list by its next column";
+    ReverseSort "reverse-sort" Safe "" "Turn the order of the list round";
+    ScrollRight "scroll-right" Safe "" "What stands further right in the rows of the list";
+    ScrollLeft "scroll-left" Safe "" "Back to the left";
     Palette "palette" Safe "palette" "Find any action or object by a few letters";
     Help "help" Safe "help" "Keys that work here, and all others";
     Yaml "yaml" Safe "yaml" "The selected object as YAML";

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Model, Pane};
+use super::{Model, Pane, SortableList};
 use crate::{
     api::{Environment, TaskStatus},
     domain::{
@@ -27,11 +27,11 @@ impl Model {
         self.filters.get(&pane).map_or("", String::as_str)
     }
 
-    /// Names of the Apps that pass the filter.
+    /// Names of the Apps that pass the filter, sorted.
     pub fn visible_apps(&self) -> Vec<&String> {
         let filter = self.pane_filter(Pane::Apps);
         if filter.is_empty() {
-            return self.world.apps.keys().collect();
+            return self.sort_apps(self.world.apps.keys());
         }
         let passes = |name: &&String| {
             let turn = self
@@ -43,40 +43,46 @@ impl Model {
                 .unwrap_or_default();
             matches_filter(filter, &format!("{name} {word}"))
         };
-        self.world.apps.keys().filter(passes).collect()
+        self.sort_apps(self.world.apps.keys().filter(passes))
     }
 
-    /// Environments of the selected App that pass the filter, in promotion order.
+    /// Environments of the selected App that pass the filter, sorted; by promotion order without a choice.
     pub fn visible_environments(&self) -> Vec<&Environment> {
         let filter = self.pane_filter(Pane::Environments);
         let all = self
             .selected_app()
             .map(|a| a.spec.environments.as_slice())
             .unwrap_or_default();
-        all.iter()
+        let mut rows: Vec<_> = all
+            .iter()
             .filter(|e| self.drilled || matches_filter(filter, &e.name))
-            .collect()
+            .collect();
+        self.sort_environments(&mut rows);
+        rows
     }
 
-    /// Pods of the selected environment that pass the filter.
+    /// Pods of the selected environment that pass the filter, sorted.
     pub fn visible_pods(&self) -> Vec<&Pod> {
         let (Some(app), Some(environment)) = (&self.app, self.selected_environment()) else {
             return vec![];
         };
         let filter = self.pane_filter(Pane::Environments);
-        facts::environment_pods(&self.facts, &self.world, app, &environment.name)
-            .filter(|p| {
-                matches_filter(
-                    filter,
-                    &format!(
-                        "{} {} {}",
-                        p.key.name,
-                        p.state,
-                        p.address.as_deref().unwrap_or("")
-                    ),
-                )
-            })
-            .collect()
+        let mut rows: Vec<_> =
+            facts::environment_pods(&self.facts, &self.world, app, &environment.name)
+                .filter(|p| {
+                    matches_filter(
+                        filter,
+                        &format!(
+                            "{} {} {}",
+                            p.key.name,
+                            p.state,
+                            p.address.as_deref().unwrap_or("")
+                        ),
+                    )
+                })
+                .collect();
+        self.sort_pods(&mut rows);
+        rows
     }
 
     /// Tasks of the shown release.
@@ -103,7 +109,8 @@ impl Model {
         chosen.or_else(at).or_else(|| self.release_tasks().first())
     }
 
-    /// Names of the lanes that pass the filter, in the order of evaluation: group, priority, name.
+    /// Names of the lanes that pass the filter, sorted; without a choice in the order of evaluation:
+    /// group, priority, name.
     pub fn visible_lanes(&self) -> Vec<&String> {
         let filter = self.pane_filter(Pane::Lanes);
         let passes = |(name, lane): &(&String, &Arc<crate::api::Lane>)| {
@@ -121,24 +128,28 @@ impl Model {
         all.sort_by(|(a, x), (b, y)| {
             (&x.spec.group, x.spec.priority, a).cmp(&(&y.spec.group, y.spec.priority, b))
         });
+        self.sort_lanes(&mut all);
         all.into_iter().map(|(name, _)| name).collect()
     }
 
-    /// Chains that pass the filter, newest first.
+    /// Chains that pass the filter, sorted; the newest first without a choice.
     pub fn visible_chains(&self) -> Vec<&Arc<Chain>> {
         let filter = self.pane_filter(Pane::Trace);
         let all = self
             .frozen
             .as_ref()
             .map_or(&self.facts.chains, |frozen| &frozen.chains);
-        all.iter()
+        let mut rows: Vec<_> = all
+            .iter()
             .filter(|c| self.inside.as_ref().is_none_or(|key| key.matches_chain(c)))
             .filter(|c| !self.only_wrong || c.is_wrong())
             .filter(|c| filter.is_empty() || matches_filter(filter, &chain_filter_text(c)))
-            .collect()
+            .collect();
+        self.sort_chains(&mut rows);
+        rows
     }
 
-    /// Groups of chains that pass the filter, the most urgent first.
+    /// Groups of chains that pass the filter, sorted; the most urgent first without a choice.
     pub fn visible_groups(&self) -> Vec<&ChainGroup> {
         let filter = self.pane_filter(Pane::Trace);
         let all = self
@@ -148,10 +159,13 @@ impl Model {
         let words = |g: &ChainGroup| {
             chain_filter_text(g.worst.as_ref().map_or(&g.newest, |(_, chain)| chain))
         };
-        all.iter()
+        let mut rows: Vec<_> = all
+            .iter()
             .filter(|g| !self.only_wrong || g.urgency() != ChainFault::Nothing)
             .filter(|g| filter.is_empty() || matches_filter(filter, &words(g)))
-            .collect()
+            .collect();
+        self.sort_groups(&mut rows);
+        rows
     }
 
     /// Number of rows of a pane, and the index of the selected one.
@@ -215,8 +229,9 @@ impl Model {
                 self.group = self.visible_groups().get(row).map(|g| Arc::clone(&g.key))
             }
             Pane::Trace => {
-                // The top row means "always the newest".
-                self.chain = if row == 0 {
+                // Without another order the top row means "always the newest".
+                let order = self.sort_order(SortableList::Chains);
+                self.chain = if row == 0 && order == SortableList::Chains.default_order() {
                     None
                 } else {
                     self.visible_chains().get(row).map(|c| c.id.clone())
@@ -240,20 +255,19 @@ impl Model {
         chosen.or_else(|| self.visible_pods().first().copied())
     }
 
-    /// Replaces selections that the new world no longer contains by a neighbour.
-    pub fn repair_selection(&mut self) {
-        let apps = &self.world.apps;
-        let next = match &self.app {
-            Some(name) if apps.contains_key(name) => None,
-            Some(name) => Some(
-                apps.range(name.clone()..)
-                    .next()
-                    .or_else(|| apps.iter().next_back()),
-            ),
-            None => Some(apps.iter().next()),
-        };
-        if let Some(next) = next {
-            let next = next.map(|(name, _)| name.clone());
+    /// Replaces selections that the new world no longer contains by a neighbour; `row` is where the
+    /// selected App was.
+    pub fn repair_selection(&mut self, row: Option<usize>) {
+        let gone = self
+            .app
+            .as_ref()
+            .is_none_or(|name| !self.world.apps.contains_key(name));
+        if gone {
+            let rows = self.visible_apps();
+            let row = row.unwrap_or(0).min(rows.len().saturating_sub(1));
+            let next = rows.get(row).map(|name| (*name).clone());
+            // A filter may hide every App that is left.
+            let next = next.or_else(|| self.world.apps.keys().next().cloned());
             self.select_app(next);
         }
         self.marked

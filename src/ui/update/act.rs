@@ -2,7 +2,7 @@
 
 use tui_input::Input;
 
-use super::{diff, edit, forward, input::set_filter, logs, open, probe, reading, traces};
+use super::{diff, edit, forward, input::set_filter, list, logs, open, probe, reading, traces};
 use crate::domain::apps;
 use crate::ui::{
     effect::{Effect, Query},
@@ -85,6 +85,10 @@ pub(super) fn perform_action(model: &mut Model, action: Action) -> Vec<Effect> {
             vec![]
         }
         Action::Filter => open_filter(model),
+        Action::Sort => list::sort_rows(model, false),
+        Action::ReverseSort => list::sort_rows(model, true),
+        Action::ScrollRight => list::scroll_rows(model, true),
+        Action::ScrollLeft => list::scroll_rows(model, false),
         Action::Palette => {
             let palette = Palette::for_model(
                 model,
@@ -228,6 +232,7 @@ fn makes_sense(model: &Model, action: Action) -> bool {
         Action::LookAgain => {
             matches!(model.overlays.last(), Some(Overlay::Confirm(q)) if q.stale.is_some())
         }
+        Action::Sort | Action::ReverseSort => model.sortable_list(model.pane).is_some(),
         Action::Probe | Action::ProbeForm => !model.world.groups.is_empty(),
         Action::Diff => diff::chosen_chain(model).is_some(),
         Action::LeaveOut => diff::is_comparison_open(model),
@@ -411,7 +416,9 @@ fn go_back(model: &mut Model) -> Vec<Effect> {
         Some(_) => return model.close_overlay(),
         None => {}
     }
-    if !model.pane_filter(model.pane).is_empty() {
+    if model.scrolled.remove(&model.pane).is_some() {
+        // The left end of the list is back.
+    } else if !model.pane_filter(model.pane).is_empty() {
         model.filters.remove(&model.pane);
     } else if model.pane == Pane::Environments && model.drilled {
         model.drilled = false;

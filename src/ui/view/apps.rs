@@ -9,10 +9,10 @@
 use ratatui::layout::Rect;
 
 use super::{
+    columns::{self, ListRoom, WideColumns},
     first_steps::{self, Step},
     labels,
 };
-use crate::domain::text::truncate_middle;
 use crate::ui::{
     facts::release_state,
     keymap::{Action, KeyContext},
@@ -20,32 +20,34 @@ use crate::ui::{
     theme::Role,
     widget::{Canvas, RichText, shorten_distinct},
 };
+use crate::{
+    api::Release,
+    domain::text::{format_age, truncate_middle},
+};
 
 pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
     let apps = model.visible_apps();
     let (rows, selected) = model.row_position(Pane::Apps);
-    let inner = canvas.draw_pane(
-        area,
-        &pane_title(model, Pane::Apps),
-        &pane_facts(model, rows),
-        focused,
-    );
+    let facts = pane_facts(model, rows);
+    let title = pane_title(model, Pane::Apps);
+    let title = columns::add_sort_order(model, Pane::Apps, title, &facts, area.width);
+    let inner = canvas.draw_pane(area, &title, &facts, focused);
     let inner = super::gap::draw_gap(canvas, model, inner, &["apps.graylane.dev"]);
     if rows == 0 {
         draw_empty(canvas, model, inner);
         return;
     }
-    let shown: Vec<&str> = environment_columns(model);
     let width = usize::from(inner.width).saturating_sub(1);
-    let (name, cells) = column_widths(name_widths(model), &shown, width);
+    let room = ListRoom::of_list(model, Pane::Apps, width, || full_width(model));
+    let table = AppColumns::fit_width(model, &apps, room.width);
     let mut body = inner;
     if super::has_head(inner, rows) {
-        let mut head = RichText::styled(Role::Muted, " ").add_column(Role::Muted, "APP", name + 1);
-        let most = cells.iter().max().map_or(0, |cell| cell - 1);
-        for (column, cell) in shorten_distinct(&shown, most).iter().zip(&cells) {
-            head = head.add_column(Role::Muted, column, *cell);
-        }
-        canvas.draw_line(inner, 0, &head.add(Role::Muted, "RELEASE"));
+        let head = Rect {
+            x: inner.x + 1,
+            width: inner.width.saturating_sub(1),
+            ..inner
+        };
+        canvas.draw_line(head, 0, &room.show_row(table.head_line()));
         body = Rect {
             y: inner.y + 1,
             height: inner.height - 1,
@@ -56,8 +58,110 @@ pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focu
         let Some(app) = apps.get(i) else {
             return vec![];
         };
-        vec![app_row(model, app, &shown, name, &cells)]
+        let row = app_row(model, app, &table);
+        vec![room.show_row(table.wide.join_row(i, row))]
     });
+}
+
+/// Columns of the list.
+struct AppColumns<'a> {
+    /// Width of the names.
+    name: usize,
+    environments: Vec<&'a str>,
+    /// Width of each environment.
+    cells: Vec<usize>,
+    /// Width of the release's state, if columns follow.
+    state: usize,
+    wide: WideColumns<'a>,
+}
+
+impl<'a> AppColumns<'a> {
+    fn fit_width(model: &'a Model, apps: &'a [&'a String], width: usize) -> Self {
+        let environments = environment_columns(model);
+        let widths = name_widths(model);
+        let (name, cells) = column_widths(widths, &environments, width);
+        let used = name + 1 + cells.iter().sum::<usize>();
+        let state = columns::measure_rows(apps.len(), RELEASE_WIDTH - 2, |i| {
+            apps.get(i)
+                .map_or(0, |app| release_cell(model, app).width())
+        });
+        let whole = name == widths.0;
+        let room = width.saturating_sub(used + state);
+        let wide = wide_columns(model, apps, if whole { room } else { 0 });
+        Self {
+            name,
+            environments,
+            cells,
+            state: if wide.is_empty() { 0 } else { state },
+            wide,
+        }
+    }
+
+    fn width(&self) -> usize {
+        self.name + 1 + self.cells.iter().sum::<usize>() + self.state + self.wide.width()
+    }
+
+    fn head_line(&self) -> RichText {
+        let mut head = RichText::new().add_column(Role::Muted, "APP", self.name + 1);
+        let most = self.cells.iter().max().map_or(0, |cell| cell - 1);
+        for (column, cell) in shorten_distinct(&self.environments, most)
+            .iter()
+            .zip(&self.cells)
+        {
+            head = head.add_column(Role::Muted, column, *cell);
+        }
+        let at = head.width() + self.state;
+        self.wide
+            .join_head(head.add(Role::Muted, "RELEASE").pad_to(at))
+    }
+}
+
+/// What else is told of the release that each App shows.
+fn wide_columns<'a>(model: &'a Model, apps: &'a [&'a String], room: usize) -> WideColumns<'a> {
+    let release = move |i: usize| {
+        let name = model.release_of(apps.get(i)?)?;
+        model.world.releases.get_key_value(name)
+    };
+    let cell = move |role, text: &'a dyn Fn(&'a String, &'a Release) -> String| {
+        move |i| {
+            let text = release(i).map(|(name, found)| text(name, found));
+            (role, text.unwrap_or_default())
+        }
+    };
+    WideColumns::with_room(room, apps.len())
+        .add_column("STAGE", cell(Role::Text, &|_, r| r.spec.stage.clone()))
+        .add_column("AGE", move |i| {
+            let created = release(i).and_then(|(_, r)| r.metadata.creation_timestamp.as_ref());
+            let age = created.map(|at| format_age(model.now, at.0));
+            (Role::Muted, age.unwrap_or_default())
+        })
+        .add_column("BY", cell(Role::Text, &|_, r| r.spec.requester.clone()))
+        .add_column("IMAGE", cell(Role::Lane, &|_, r| release_images(r)))
+        .add_column("NAME", cell(Role::Muted, &|name, _| name.clone()))
+        .add_column(
+            "COMMENT",
+            cell(Role::Muted, &|_, r| {
+                r.spec.comment.clone().unwrap_or_default()
+            }),
+        )
+}
+
+/// Tags of the images that a release brings.
+fn release_images(release: &Release) -> String {
+    let images = release.status.iter().flat_map(|s| s.images.values());
+    let tags: Vec<&str> = images.map(|i| labels::image_tag(i)).collect();
+    tags.join(",")
+}
+
+/// Width in which nothing is cut, with all columns.
+pub(super) fn full_width(model: &Model) -> usize {
+    let apps = model.visible_apps();
+    let table = AppColumns::fit_width(model, &apps, columns::FULL_WIDTH);
+    let state = columns::measure_rows(apps.len(), 0, |i| {
+        apps.get(i)
+            .map_or(0, |app| release_cell(model, app).width())
+    });
+    table.width() + if table.wide.is_empty() { state } else { 0 }
 }
 
 /// Width reserved for the release column, the one that matters most.
@@ -139,7 +243,8 @@ fn environment_columns(model: &Model) -> Vec<&str> {
     .unwrap_or_default()
 }
 
-fn app_row(model: &Model, name: &str, columns: &[&str], width: usize, cells: &[usize]) -> RichText {
+fn app_row(model: &Model, name: &str, table: &AppColumns<'_>) -> RichText {
+    let width = table.name;
     let glyphs = &model.options.glyphs;
     let mark = if model.marked.contains(name) {
         glyphs.mark
@@ -158,7 +263,7 @@ fn app_row(model: &Model, name: &str, columns: &[&str], width: usize, cells: &[u
         .add_column(Role::Text, shown, width)
         .add(Role::Key, mark);
     let app = model.world.apps.get(name);
-    for (column, cell) in columns.iter().zip(cells) {
+    for (column, cell) in table.environments.iter().zip(&table.cells) {
         let found = app.and_then(|a| a.spec.environment(column));
         let status = app
             .and_then(|a| a.status.as_ref())
@@ -183,6 +288,13 @@ fn app_row(model: &Model, name: &str, columns: &[&str], width: usize, cells: &[u
             None => line = line.add(Role::Text, " ".repeat(*cell)),
         }
     }
+    let at = line.width() + table.state;
+    line.join(release_cell(model, name)).pad_to(at)
+}
+
+/// State of the release that an App shows.
+fn release_cell(model: &Model, name: &str) -> RichText {
+    let (line, glyphs) = (RichText::new(), &model.options.glyphs);
     if let Some(pending) = model.pending_about(name) {
         return line
             .add(Role::Busy, glyphs.spinner_frame(model.beat))

@@ -3,11 +3,15 @@
 use jiff::Timestamp;
 use ratatui::layout::Rect;
 
-use super::{apps::pane_title, first_steps, labels};
+use super::{
+    apps::pane_title,
+    columns::{self, ListRoom, WideColumns},
+    first_steps, labels,
+};
 use crate::{
     api::Environment,
     domain::{
-        text::{Clean, display_width as columns, format_age},
+        text::{Clean, display_width, format_age},
         world::{LinkTrouble, Pod},
     },
     ui::{
@@ -29,12 +33,9 @@ pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focu
     let environments = model.visible_environments();
     let (rows, selected) = model.row_position(Pane::Environments);
     let facts = RichText::styled(Role::Muted, labels::short_app_name(model, app));
-    let inner = canvas.draw_pane(
-        area,
-        &pane_title(model, Pane::Environments),
-        &facts,
-        focused,
-    );
+    let title = pane_title(model, Pane::Environments);
+    let title = columns::add_sort_order(model, Pane::Environments, title, &facts, area.width);
+    let inner = canvas.draw_pane(area, &title, &facts, focused);
     let inner = super::gap::draw_gap(canvas, model, inner, RESOURCES);
     if rows == 0 {
         if model.pane_filter(Pane::Environments).is_empty() {
@@ -47,23 +48,16 @@ pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focu
         return;
     }
     let width = usize::from(inner.width).saturating_sub(2);
-    let told: Vec<EnvironmentCells> = environments
-        .iter()
-        .map(|e| environment_cells(model, app, e))
-        .collect();
-    let table = ColumnWidths::fit_width(&told, width);
+    let room = ListRoom::of_list(model, Pane::Environments, width, || full_width(model));
+    let table = EnvironmentColumns::fit_width(model, &environments, room.width);
     let mut body = inner;
     if super::has_head(inner, rows) {
-        let head = RichText::styled(Role::Muted, "   ")
-            .add_column(Role::Muted, "ENV", table.name + 1)
-            .add_right_column(Role::Muted, "READY", 7);
-        let head = head
-            .add(Role::Muted, " ")
-            .add_column(Role::Muted, "LANE", table.lane);
-        let head = head
-            .add_column(Role::Muted, "IMAGE", table.image)
-            .add_column(Role::Muted, "VERSION", table.version);
-        canvas.draw_line(inner, 0, &head);
+        let head = Rect {
+            x: inner.x + 1,
+            width: inner.width.saturating_sub(1),
+            ..inner
+        };
+        canvas.draw_line(head, 0, &room.show_row(table.head_line()));
         body = Rect {
             y: inner.y + 1,
             height: inner.height - 1,
@@ -92,11 +86,101 @@ pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focu
         }
     }
     canvas.draw_list(body, rows, selected, focused, 1, |i, _| {
-        let (Some(environment), Some(told)) = (environments.get(i), told.get(i)) else {
+        let (Some(environment), Some(told)) = (environments.get(i), table.cells.get(i)) else {
             return vec![];
         };
-        vec![environment_row(model, environment, told, table)]
+        let row = environment_row(model, environment, told, table.widths);
+        vec![room.show_row(table.wide.join_row(i, row))]
     });
+}
+
+/// Columns of the list.
+struct EnvironmentColumns<'a> {
+    cells: Vec<EnvironmentCells>,
+    widths: ColumnWidths,
+    wide: WideColumns<'a>,
+}
+
+impl<'a> EnvironmentColumns<'a> {
+    fn fit_width(model: &'a Model, environments: &'a [&'a Environment], width: usize) -> Self {
+        let app = model.app.as_deref().unwrap_or_default();
+        let cells: Vec<EnvironmentCells> = environments
+            .iter()
+            .map(|e| environment_cells(model, app, e))
+            .collect();
+        let widths = ColumnWidths::fit_width(&cells, width);
+        // What belongs to the list itself comes before more columns.
+        let whole = widths.version > 0 || cells.iter().all(|c| c.version.is_empty());
+        let room = width.saturating_sub(widths.width());
+        let wide = wide_columns(model, environments, if whole { room } else { 0 });
+        Self {
+            cells,
+            widths,
+            wide,
+        }
+    }
+
+    fn head_line(&self) -> RichText {
+        let widths = self.widths;
+        let head = RichText::styled(Role::Muted, "  ")
+            .add_column(Role::Muted, "ENV", widths.name + 1)
+            .add_right_column(Role::Muted, "READY", 7)
+            .add(Role::Muted, " ")
+            .add_column(Role::Muted, "LANE", widths.lane)
+            .add_column(Role::Muted, "IMAGE", widths.image)
+            .add_column(Role::Muted, "VERSION", widths.version);
+        self.wide.join_head(head)
+    }
+}
+
+/// What else is told of each environment.
+fn wide_columns<'a>(
+    model: &'a Model,
+    environments: &'a [&'a Environment],
+    room: usize,
+) -> WideColumns<'a> {
+    let status = move |i: usize| {
+        let app = model.selected_app()?.status.as_ref()?;
+        app.environments.get(&environments.get(i)?.name)
+    };
+    WideColumns::with_room(room, environments.len())
+        .add_column("CHANGED", move |i| {
+            let changed = status(i).and_then(|s| labels::parse_time(s.changed_at.as_ref()));
+            let age = changed.map(|at| format_age(model.now, at));
+            (Role::Muted, age.unwrap_or_default())
+        })
+        .add_column("NAMESPACE", move |i| {
+            let place = environments.get(i).map(|e| environment_place(e));
+            (Role::Text, place.unwrap_or_default())
+        })
+        .add_column("RELEASE", move |i| {
+            let release = status(i).and_then(|s| s.release.clone());
+            (Role::Muted, release.unwrap_or_default())
+        })
+        .add_column("IMAGES", move |i| {
+            let images = status(i).into_iter().flat_map(|s| s.images.values());
+            let images: Vec<&str> = images.map(String::as_str).collect();
+            (Role::Muted, images.join(", "))
+        })
+}
+
+/// The namespace of an environment, with its context.
+fn environment_place(environment: &Environment) -> String {
+    match &environment.context {
+        Some(context) => format!("{} of {context}", environment.namespace),
+        None => environment.namespace.clone(),
+    }
+}
+
+/// Width in which nothing is cut, with all columns.
+pub(super) fn full_width(model: &Model) -> usize {
+    if model.drilled {
+        let pods = model.visible_pods();
+        return PodColumns::fit_width(model, &pods, columns::FULL_WIDTH).full_width(model, &pods);
+    }
+    let environments = model.visible_environments();
+    let table = EnvironmentColumns::fit_width(model, &environments, columns::FULL_WIDTH);
+    table.widths.width() + table.wide.width()
 }
 
 /// Number of lines needed, with the frame.
@@ -194,16 +278,24 @@ impl ColumnWidths {
         let longest = |of: &dyn Fn(&EnvironmentCells) -> usize, least: usize| {
             told.iter().map(of).max().unwrap_or(0).max(least)
         };
-        let name = longest(&|t| columns(&t.name), 4).min(20);
-        let lane = longest(&|t| t.lane.as_deref().map_or(4, columns), 5).min(15);
-        (name, longest(&|t| columns(&t.images), 5) + 1, lane + 1)
+        let name = longest(&|t| display_width(&t.name), 4).min(20);
+        let lane = longest(&|t| t.lane.as_deref().map_or(4, display_width), 5).min(15);
+        (
+            name,
+            longest(&|t| display_width(&t.images), 5) + 1,
+            lane + 1,
+        )
     }
 
     /// Fits the columns into a width. The image has priority, then the lane, then the version; a
     /// column that does not fit whole is left out.
     fn fit_width(told: &[EnvironmentCells], width: usize) -> Self {
         let (name, image, lane) = Self::needed_widths(told);
-        let version = told.iter().map(|t| columns(&t.version)).max().unwrap_or(0);
+        let version = told
+            .iter()
+            .map(|t| display_width(&t.version))
+            .max()
+            .unwrap_or(0);
         let rest = width.saturating_sub(2 + name + 9);
         let lane = if image + lane <= rest { lane } else { 0 };
         let rest = rest - lane;
@@ -218,9 +310,14 @@ impl ColumnWidths {
         Self {
             name,
             lane,
-            image: rest,
+            image: rest.min(image),
             version: 0,
         }
+    }
+
+    /// Width of a row.
+    const fn width(self) -> usize {
+        2 + self.name + 1 + 7 + 1 + self.lane + self.image + self.version
     }
 }
 
@@ -346,10 +443,7 @@ fn environment_detail(model: &Model, app: &str, environment: &Environment) -> Op
             .collect::<Vec<_>>()
             .join(", ")
     })?;
-    let place = match &environment.context {
-        Some(context) => format!("{} of {context}", environment.namespace),
-        None => environment.namespace.clone(),
-    };
+    let place = environment_place(environment);
     Some(RichText::styled(Role::Muted, format!("{images} in {place}")).filter_empty())
 }
 
@@ -375,12 +469,9 @@ fn draw_pods(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) 
         "" => line,
         filter => line.add(Role::Warn, format!(" /{filter}")),
     };
-    let inner = canvas.draw_pane(
-        area,
-        &line,
-        &RichText::styled(Role::Muted, rows.to_string()),
-        focused,
-    );
+    let facts = RichText::styled(Role::Muted, rows.to_string());
+    let line = columns::add_sort_order(model, Pane::Environments, line, &facts, area.width);
+    let inner = canvas.draw_pane(area, &line, &facts, focused);
     let inner = super::gap::draw_gap(canvas, model, inner, &["pods"]);
     if rows == 0 {
         let unseen = model.world.find_gap(&["pods"]).is_some();
@@ -389,29 +480,16 @@ fn draw_pods(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) 
         return;
     }
     let width = usize::from(inner.width).saturating_sub(2);
-    let roomy = width > 70;
-    let tail = 3 + 6 + 14 + if roomy { 10 + 16 } else { 0 };
-    let name = pods
-        .iter()
-        .map(|p| p.key.name.len())
-        .max()
-        .unwrap_or(10)
-        .min(width.saturating_sub(tail))
-        .max(10);
+    let room = ListRoom::of_list(model, Pane::Environments, width, || full_width(model));
+    let table = PodColumns::fit_width(model, &pods, room.width);
     let mut body = inner;
     if super::has_head(inner, rows) {
-        let head = RichText::styled(Role::Muted, "   ")
-            .add_column(Role::Muted, "POD", name + 1)
-            .add_right_column(Role::Muted, "AGE", 5);
-        let head = head.add(Role::Muted, " ").add_column(Role::Muted, "IP", 14);
-        let head = if roomy {
-            head.add_column(Role::Muted, "TAG", 8)
-                .add_right_column(Role::Muted, "RESTARTS", 9)
-                .add(Role::Muted, " STATE")
-        } else {
-            head
+        let head = Rect {
+            x: inner.x + 1,
+            width: inner.width.saturating_sub(1),
+            ..inner
         };
-        canvas.draw_line(inner, 0, &head);
+        canvas.draw_line(head, 0, &room.show_row(table.head_line()));
         body = Rect {
             y: inner.y + 1,
             height: inner.height - 1,
@@ -422,11 +500,125 @@ fn draw_pods(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) 
         let Some(pod) = pods.get(i) else {
             return vec![];
         };
-        vec![pod_row(model, pod, name, roomy)]
+        let row = pod_row(model, pod, &table);
+        let row = if table.wide.is_empty() {
+            row
+        } else {
+            row.cut_to_width(table.list_width())
+                .pad_to(table.list_width())
+        };
+        vec![room.show_row(table.wide.join_row(i, row))]
     });
 }
 
-fn pod_row(model: &Model, pod: &Pod, name: usize, roomy: bool) -> RichText {
+/// Columns of the list of pods.
+struct PodColumns<'a> {
+    name: usize,
+    /// Whether there is room for tag, restarts and state.
+    roomy: bool,
+    /// Width of the state, if columns follow.
+    state: usize,
+    wide: WideColumns<'a>,
+}
+
+impl<'a> PodColumns<'a> {
+    fn fit_width(model: &'a Model, pods: &'a [&'a Pod], width: usize) -> Self {
+        let roomy = width > 70;
+        let tail = 3 + 6 + 14 + if roomy { 10 + 16 } else { 0 };
+        let whole = pods.iter().map(|p| p.key.name.len()).max().unwrap_or(10);
+        let name = whole.min(width.saturating_sub(tail)).max(10);
+        let state = columns::measure_rows(pods.len(), 5, |i| {
+            pods.get(i).map_or(0, |pod| columns_of_state(pod, roomy))
+        });
+        let mut table = Self {
+            name,
+            roomy,
+            state,
+            wide: WideColumns::with_room(0, 0),
+        };
+        let room = width.saturating_sub(table.list_width());
+        let room = if roomy && name >= whole { room } else { 0 };
+        table.wide = wide_pod_columns(model, pods, room);
+        table
+    }
+
+    /// Width of what is always shown.
+    const fn list_width(&self) -> usize {
+        2 + self.name + 1 + 5 + 1 + 14 + if self.roomy { 8 + 9 + 1 } else { 0 } + self.state
+    }
+
+    fn full_width(&self, model: &Model, pods: &[&Pod]) -> usize {
+        let rows = columns::measure_rows(pods.len(), 0, |i| {
+            pods.get(i)
+                .map_or(0, |pod| pod_row(model, pod, self).width())
+        });
+        rows.max(self.list_width() + self.wide.width())
+    }
+
+    fn head_line(&self) -> RichText {
+        let head = RichText::styled(Role::Muted, "  ")
+            .add_column(Role::Muted, "POD", self.name + 1)
+            .add_right_column(Role::Muted, "AGE", 5)
+            .add(Role::Muted, " ")
+            .add_column(Role::Muted, "IP", 14);
+        if !self.roomy {
+            return head;
+        }
+        let head = head
+            .add_column(Role::Muted, "TAG", 8)
+            .add_right_column(Role::Muted, "RESTARTS", 9)
+            .add(Role::Muted, " STATE");
+        if self.wide.is_empty() {
+            return head;
+        }
+        self.wide.join_head(head.pad_to(self.list_width()))
+    }
+}
+
+/// What else is told of each pod.
+fn wide_pod_columns<'a>(model: &'a Model, pods: &'a [&'a Pod], room: usize) -> WideColumns<'a> {
+    let named = model.world.namespace.as_str();
+    WideColumns::with_room(room, pods.len())
+        .add_column("IMAGE", move |i| {
+            let images = pods.get(i).into_iter().flat_map(|p| &p.images);
+            let tags: Vec<&str> = images.map(|i| labels::image_tag(i)).collect();
+            (Role::Text, tags.join(","))
+        })
+        .add_column("VERSION", move |i| {
+            let hash = pods.get(i).and_then(|p| p.hash.clone());
+            (Role::Muted, hash.unwrap_or_default())
+        })
+        .add_column("NAMESPACE", move |i| {
+            let own = pods.get(i).map(|p| p.key.namespace.as_str());
+            let own = own.filter(|own| *own != named).unwrap_or_default();
+            (Role::Muted, own.to_owned())
+        })
+}
+
+/// State of a pod, and why it is not ready.
+fn pod_state(pod: &Pod, roomy: bool) -> String {
+    let why = pod
+        .message
+        .as_ref()
+        .map(|m| format!(" {m}"))
+        .unwrap_or_default();
+    let again = if pod.restarts > 0 && !roomy {
+        format!(" ↻{}", pod.restarts)
+    } else {
+        String::new()
+    };
+    format!("{}{again}{why}", pod.state)
+}
+
+/// Longest state that gets a column of its own width.
+const LONGEST_STATE: usize = 40;
+
+fn columns_of_state(pod: &Pod, roomy: bool) -> usize {
+    display_width(&pod_state(pod, roomy)).min(LONGEST_STATE)
+}
+
+fn pod_row(model: &Model, pod: &Pod, table: &PodColumns<'_>) -> RichText {
+    let (name, roomy) = (table.name, table.roomy);
     let glyphs = &model.options.glyphs;
     let (role, sign) = match (pod.terminating, pod.ready) {
         (true, _) => (Role::Muted, glyphs.gone),
@@ -462,17 +654,7 @@ fn pod_row(model: &Model, pod: &Pod, name: usize, roomy: bool) -> RichText {
     }
     if !pod.ready || roomy {
         let role = if pod.ready { Role::Text } else { Role::Warn };
-        let why = pod
-            .message
-            .as_ref()
-            .map(|m| format!(" {m}"))
-            .unwrap_or_default();
-        let again = if pod.restarts > 0 && !roomy {
-            format!(" ↻{}", pod.restarts)
-        } else {
-            String::new()
-        };
-        line = line.add(role, format!("{}{again}{why}", pod.state));
+        line = line.add(role, pod_state(pod, roomy));
     }
     line
 }

@@ -3,7 +3,11 @@
 
 use ratatui::layout::Rect;
 
-use super::{chain, labels};
+use super::{
+    chain,
+    columns::{FULL_WIDTH, ListRoom, measure_rows},
+    labels,
+};
 use crate::{
     domain::{
         chain::{ChainFault, ChainGroup, Verdict},
@@ -34,30 +38,49 @@ pub(super) fn draw_list(
     inner: Rect,
     selected: Option<usize>,
     focused: bool,
+    room: ListRoom,
 ) {
     let groups = model.visible_groups();
-    let columns = column_widths(model, &groups, usize::from(inner.width.saturating_sub(2)));
+    let columns = column_widths(model, &groups, room.width);
     let mut body = inner;
     if super::has_head(inner, groups.len()) {
-        canvas.draw_line(inner, 0, &head_line(columns));
+        let head = Rect {
+            x: inner.x + 1,
+            width: inner.width.saturating_sub(1),
+            ..inner
+        };
+        canvas.draw_line(head, 0, &room.show_row(head_line(columns)));
         body = Rect {
             y: inner.y + 1,
             height: inner.height - 1,
             ..inner
         };
     }
-    let most = groups
-        .iter()
-        .flat_map(|g| &g.columns)
-        .map(|c| c.requests)
-        .max()
-        .unwrap_or(0);
-    canvas.draw_list(body, groups.len(), selected, focused, 1, |i, width| {
-        groups
-            .get(i)
-            .map(|group| vec![group_row(model, group, columns, most, width)])
-            .unwrap_or_default()
+    let most = most_requests(&groups);
+    canvas.draw_list(body, groups.len(), selected, focused, 1, |i, _| {
+        let group = groups.get(i);
+        let row = group.map(|group| group_row(model, group, columns, most, room.width));
+        row.map(|row| vec![room.show_row(row)]).unwrap_or_default()
     });
+}
+
+/// Most requests of any group in one column of its sparkline.
+fn most_requests(groups: &[&ChainGroup]) -> u64 {
+    let columns = groups.iter().flat_map(|g| &g.columns);
+    columns.map(|c| c.requests).max().unwrap_or(0)
+}
+
+/// Width in which nothing is cut.
+pub(super) fn full_width(model: &Model) -> usize {
+    let groups = model.visible_groups();
+    let columns = column_widths(model, &groups, FULL_WIDTH);
+    let most = most_requests(&groups);
+    measure_rows(groups.len(), 0, |i| {
+        let row = groups
+            .get(i)
+            .map(|group| group_row(model, group, columns, most, FULL_WIDTH));
+        row.map_or(0, |row| row.width())
+    })
 }
 
 /// Chooses the columns that fit: the outcome always, then figures by importance.
@@ -97,7 +120,7 @@ fn column_widths(model: &Model, groups: &[&ChainGroup], width: usize) -> ColumnW
 }
 
 fn head_line(columns: ColumnWidths) -> RichText {
-    let mut line = RichText::styled(Role::Muted, " ")
+    let mut line = RichText::new()
         .add_column(Role::Muted, "LANE", columns.tag)
         .add_column(Role::Muted, "CHAIN", columns.chain);
     for (name, width) in [

@@ -3,7 +3,12 @@
 
 use ratatui::layout::Rect;
 
-use super::{apps::pane_title, chain, first_steps, labels};
+use super::{
+    apps::pane_title,
+    chain,
+    columns::{self, ListRoom},
+    first_steps, labels,
+};
 use crate::{
     api::{Lane, LaneGroup, LaneGroupStatus, LaneMode, LaneSpec, gateway_api::LANE_GATEWAY},
     ui::{
@@ -27,7 +32,9 @@ pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focu
     let facts = group
         .map(|(name, _)| RichText::styled(Role::Muted, name))
         .unwrap_or_default();
-    let inner = canvas.draw_pane(area, &pane_title(model, Pane::Lanes), &facts, focused);
+    let title = pane_title(model, Pane::Lanes);
+    let title = columns::add_sort_order(model, Pane::Lanes, title, &facts, area.width);
+    let inner = canvas.draw_pane(area, &title, &facts, focused);
     let inner = super::gap::draw_gap(canvas, model, inner, RESOURCES);
     let text = Rect {
         x: inner.x + 1,
@@ -52,19 +59,12 @@ pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focu
         }
         return;
     }
+    let width = usize::from(body.width.saturating_sub(2));
+    let room = ListRoom::of_list(model, Pane::Lanes, width, || full_width(model));
     // Three lines per lane where that fits, because the reasons explain why a chain is not gray.
     let lines = |name: &&String| {
         let found = model.world.lanes.get(*name);
-        found.map_or(0, |lane| {
-            lane_rows(
-                model,
-                name,
-                lane,
-                3,
-                usize::from(body.width.saturating_sub(2)),
-            )
-            .len()
-        })
+        found.map_or(0, |lane| lane_rows(model, name, lane, 3, room.width).len())
     };
     let wanted = if usize::from(body.height) >= rows * 3 {
         lanes.iter().map(lines).max().unwrap_or(2)
@@ -72,15 +72,29 @@ pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focu
         2
     };
     let each = if wanted > 2 { 3 } else { 2 };
-    canvas.draw_list(body, rows, selected, focused, each, |i, width| {
+    canvas.draw_list(body, rows, selected, focused, each, |i, _| {
         let Some((name, lane)) = lanes
             .get(i)
             .and_then(|n| model.world.lanes.get_key_value(*n))
         else {
             return vec![];
         };
-        lane_rows(model, name, lane, usize::from(each), width)
+        let lines = lane_rows(model, name, lane, usize::from(each), room.width);
+        lines.into_iter().map(|line| room.show_row(line)).collect()
     });
+}
+
+/// Width in which nothing is cut.
+pub(super) fn full_width(model: &Model) -> usize {
+    let lanes = model.visible_lanes();
+    columns::measure_rows(lanes.len(), 0, |i| {
+        let found = lanes
+            .get(i)
+            .and_then(|name| model.world.lanes.get_key_value(*name));
+        let lines = found.map(|(name, lane)| lane_rows(model, name, lane, 3, columns::FULL_WIDTH));
+        let widths = lines.into_iter().flatten().map(|line| line.width());
+        widths.max().unwrap_or(0)
+    })
 }
 
 /// Draws a lane group and its problems; returns the number of lines.

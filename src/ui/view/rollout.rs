@@ -6,7 +6,7 @@ mod call;
 use ratatui::layout::Rect;
 
 use self::call::call_to_action;
-use super::{apps::pane_title, first_steps, labels, pair, task};
+use super::{apps::pane_title, columns::ListRoom, first_steps, labels, pair, task};
 use crate::{
     api::{EnvironmentStatus, Release, ReleaseStatus, TaskKind, TaskPhase, TaskStatus},
     ui::{
@@ -50,13 +50,9 @@ pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focu
     );
     let mut call = call_to_action(model, release, now, width);
     let pair = pair::pair_lines(model, release, width);
-    let (list, chosen) = task_lines(
-        model,
-        release,
-        &status,
-        width,
-        usize::from(inner.height) > 14,
-    );
+    let room = ListRoom::of_list(model, Pane::Rollout, width, || full_width(model));
+    let roomy = usize::from(inner.height) > 14;
+    let (list, chosen) = task_lines(model, release, &status, room, roomy);
 
     let body = Rect {
         x: inner.x,
@@ -182,8 +178,9 @@ pub(super) fn needed_height(model: &Model, width: u16) -> usize {
     };
     let status = release.status.clone().unwrap_or_default();
     let width = usize::from(width).saturating_sub(4);
+    let room = ListRoom::of_list(model, Pane::Rollout, width, || full_width(model));
     let lines = describe_release(model, release, &status, true, width).len()
-        + task_lines(model, release, &status, width, true).0.len();
+        + task_lines(model, release, &status, room, true).0.len();
     let history = if status.history.is_empty() {
         0
     } else {
@@ -320,7 +317,7 @@ fn task_lines(
     model: &Model,
     release: &Release,
     status: &ReleaseStatus,
-    width: usize,
+    room: ListRoom,
     roomy: bool,
 ) -> (Vec<(RichText, bool)>, Option<usize>) {
     let mut lines = vec![];
@@ -332,7 +329,8 @@ fn task_lines(
         if is_selected {
             chosen = Some(lines.len());
         }
-        lines.push((task::task_row(model, release, found, columns, width), true));
+        let row = task::task_row(model, release, found, columns, room.width);
+        lines.push((room.show_row(row), true));
         let moving = !matches!(
             found.phase,
             TaskPhase::Pending | TaskPhase::Succeeded | TaskPhase::Skipped
@@ -342,9 +340,9 @@ fn task_lines(
             && (moving && (found.batches.len() > 1 || roomy) || is_selected && model.task.is_some())
         {
             lines.extend(
-                task::batch_lines(model, release, found, width)
+                task::batch_lines(model, release, found, room.width)
                     .into_iter()
-                    .map(|l| (l, false)),
+                    .map(|line| (room.show_row(line), false)),
             );
         }
     }
@@ -355,6 +353,16 @@ fn task_lines(
         ));
     }
     (lines, chosen)
+}
+
+/// Width in which no task is cut.
+pub(super) fn full_width(model: &Model) -> usize {
+    let Some((_, release)) = model.selected_release() else {
+        return 0;
+    };
+    let tasks = release.status.as_ref().map(|s| s.tasks.as_slice());
+    let tasks = tasks.unwrap_or_default();
+    task::full_width(model, release, tasks, task::column_widths(model, tasks))
 }
 
 fn draw_history(canvas: &mut Canvas<'_>, model: &Model, status: &ReleaseStatus, area: Rect) {

@@ -3,6 +3,7 @@
 use super::{chain, labels};
 use crate::{
     api::{BatchPhase, BatchStatus, HistoryEntry, Release, TaskKind, TaskPhase, TaskStatus},
+    domain::text::display_width,
     ui::{
         facts::{self, ReplacementStrategy, count_versions, replacement_strategy},
         model::Model,
@@ -47,6 +48,20 @@ pub(super) fn task_row(
     let room = width.saturating_sub(line.width() + time + 1);
     line.add_column(role, longest_fitting(&forms, room), room)
         .add_right_column(Role::Muted, spent, time + 1)
+}
+
+/// Width in which no row is cut.
+pub(super) fn full_width(
+    model: &Model,
+    release: &Release,
+    tasks: &[TaskStatus],
+    (name, time): (usize, usize),
+) -> usize {
+    let told = tasks.iter().flat_map(|task| {
+        let (_, forms) = describe_progress(model, release, task);
+        forms.into_iter().map(|form| display_width(&form)).max()
+    });
+    2 + name + 2 + told.max().unwrap_or(0) + time + 1
 }
 
 /// Approvals and refusals of a task, oldest first.

@@ -1,9 +1,16 @@
 //! The Trace pane: groups of chains, or single chains, newest first. Leaks stand out, with their
 //! hop and cause.
 
+use std::sync::Arc;
+
 use ratatui::layout::Rect;
 
-use super::{apps::pane_title, chain, groups, labels};
+use super::{
+    apps::pane_title,
+    chain,
+    columns::{self, ListRoom},
+    groups, labels,
+};
 use crate::{
     domain::{
         chain::{Chain, Verdict},
@@ -72,12 +79,9 @@ pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focu
     if model.only_wrong {
         head = head.add(Role::Warn, " only wrong");
     }
-    let inner = canvas.draw_pane(
-        area,
-        &head,
-        &hop_counters(model, usize::from(area.width)),
-        focused,
-    );
+    let facts = hop_counters(model, usize::from(area.width));
+    let head = columns::add_sort_order(model, Pane::Trace, head, &facts, area.width);
+    let inner = canvas.draw_pane(area, &head, &facts, focused);
     if rows == 0 {
         if model.facts.chains.is_empty() {
             let width = usize::from(inner.width).saturating_sub(2);
@@ -107,23 +111,43 @@ pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focu
     }
     // The default selection is marked only when the pane is focused or something was chosen.
     let selected = selected.filter(|_| focused || model.chain.is_some() || model.group.is_some());
+    let width = usize::from(inner.width).saturating_sub(2);
+    let room = ListRoom::of_list(model, Pane::Trace, width, || full_width(model));
     if model.is_grouped() {
-        groups::draw_list(canvas, model, inner, selected, focused);
+        groups::draw_list(canvas, model, inner, selected, focused, room);
         return;
     }
     let chains = model.visible_chains();
-    let way = chains
-        .iter()
-        .take(100)
-        .map(|c| chain::chain_line(model, &c.steps).width())
-        .max()
-        .unwrap_or(0);
-    canvas.draw_list(inner, rows, selected, focused, 1, |i, width| {
+    let way = longest_way(model, &chains);
+    canvas.draw_list(inner, rows, selected, focused, 1, |i, _| {
         chains
             .get(i)
-            .map(|chain| vec![chain_row(model, chain, width, way)])
+            .map(|chain| vec![room.show_row(chain_row(model, chain, room.width, way))])
             .unwrap_or_default()
     });
+}
+
+/// Width of the longest chain of hops.
+fn longest_way(model: &Model, chains: &[&Arc<Chain>]) -> usize {
+    columns::measure_rows(chains.len(), 0, |i| {
+        chains
+            .get(i)
+            .map_or(0, |c| chain::chain_line(model, &c.steps).width())
+    })
+}
+
+/// Width in which nothing is cut.
+pub(super) fn full_width(model: &Model) -> usize {
+    if model.is_grouped() {
+        return groups::full_width(model);
+    }
+    let chains = model.visible_chains();
+    let way = longest_way(model, &chains);
+    columns::measure_rows(chains.len(), 0, |i| {
+        chains
+            .get(i)
+            .map_or(0, |c| chain_row(model, c, columns::FULL_WIDTH, way).width())
+    })
 }
 
 fn hop_counters(model: &Model, width: usize) -> RichText {

@@ -128,7 +128,9 @@ fn at_80_columns_environments_tags_and_rules_are_told() {
 #[test]
 fn on_a_large_screen_nothing_is_cut() {
     let mut faults = vec![];
-    for name in NAMES.iter().filter(|name| **name != "text_logs_cut") {
+    // In what is scrolled or cut by intention something is missing.
+    let meant = ["text_logs_cut", "list_scrolled"];
+    for name in NAMES.iter().filter(|name| !meant.contains(name)) {
         let cut = rows(&draw(&mut scene(name).2, 200, 60).0)
             .into_iter()
             .skip(2);

@@ -53,6 +53,7 @@ fn what_has_ended_does_not_turn_and_what_never_ran_did_not_fail() {
             .retain(|name, _| name == crate::worlds::RELEASE);
         world.into()
     };
+    model.select_app(Some(crate::worlds::A.into()));
     press(&mut model, "3z");
     let before = lines(&mut model);
     let row = |name: &str| {
@@ -92,6 +93,7 @@ fn what_has_ended_does_not_turn_and_what_never_ran_did_not_fail() {
 #[test]
 fn an_approval_says_who_when_and_in_what_words() {
     let mut model = fixture::model_of(aborted());
+    model.select_app(Some(crate::worlds::A.into()));
     press(&mut model, "3gj");
     let row = lines(&mut model)
         .into_iter()
