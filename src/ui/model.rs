@@ -142,8 +142,23 @@ pub struct Pending {
     pub since: Timestamp,
     /// Id of the probe group, for a probe: results of one group are shown together.
     pub probe: Option<u64>,
+    /// Id of the run of intents that it belongs to.
+    pub run: Option<u64>,
     /// File of the edited text that is written.
     pub draft: Option<String>,
+}
+
+/// Intents that one answer sent.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct IntentRun {
+    /// What they do: `approve 12`.
+    pub word: String,
+    /// Number of intents.
+    pub all: usize,
+    /// What was done.
+    pub done: Vec<String>,
+    /// What failed and why.
+    pub failed: Vec<String>,
 }
 
 /// An object that is being edited.
@@ -280,6 +295,8 @@ pub struct Model {
     pub forwards: BTreeMap<Ticket, PortForward>,
     /// Intents without an outcome yet.
     pub pending: BTreeMap<Ticket, Pending>,
+    /// Runs of intents that have no outcome yet, by id.
+    pub runs: BTreeMap<u64, IntentRun>,
     /// Notices, newest first.
     pub notices: VecDeque<Notice>,
     /// Actions that change something are disabled.
@@ -329,6 +346,7 @@ impl Model {
             edits: BTreeMap::new(),
             forwards: BTreeMap::new(),
             pending: BTreeMap::new(),
+            runs: BTreeMap::new(),
             notices: VecDeque::new(),
             noticed: true,
             letters_ignored_until: None,
@@ -345,6 +363,18 @@ impl Model {
     pub fn next_ticket(&mut self) -> Ticket {
         self.next += 1;
         Ticket(self.next)
+    }
+
+    /// Begins a run of several intents; returns its id.
+    pub fn begin_run(&mut self, word: &str, all: usize) -> u64 {
+        let id = self.next_ticket().0;
+        let run = IntentRun {
+            word: word.into(),
+            all,
+            ..IntentRun::default()
+        };
+        self.runs.insert(id, run);
+        id
     }
 
     /// Adds a notice.
@@ -565,6 +595,7 @@ impl Model {
         fresh.sort_orders = std::mem::take(&mut self.sort_orders);
         fresh.notices = std::mem::take(&mut self.notices);
         fresh.pending = std::mem::take(&mut self.pending);
+        fresh.runs = std::mem::take(&mut self.runs);
         for pending in fresh.pending.values_mut() {
             pending.about.clear();
             pending.words = format!("{}: {}", self.options.place, pending.words);

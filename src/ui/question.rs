@@ -19,6 +19,7 @@ mod environment;
 mod forecast;
 mod in_place;
 mod lane;
+mod many;
 mod release;
 mod versions;
 
@@ -27,6 +28,7 @@ pub use ask::{ask_to_start, build_question};
 pub use edit::ask_to_save_edit;
 pub use environment::ask_to_lock;
 pub use lane::{ask_to_set_lane as set_lane, diff_specs};
+pub use many::is_about_marked;
 
 /// An open confirmation dialog.
 #[derive(Clone, Debug)]
@@ -37,6 +39,8 @@ pub struct Question {
     pub verb: String,
     /// Intent that is sent on yes.
     pub intent: Intent,
+    /// Intents that are sent with it, each on its own.
+    pub further: Vec<PlannedIntent>,
     /// Objects that the intent depends on, as they were seen.
     pub objects: Vec<ObservedObject>,
     /// Facts, as label and text.
@@ -69,6 +73,17 @@ pub struct Question {
     pub about: String,
     /// File of the edited text that would be written.
     pub draft: Option<String>,
+}
+
+/// An intent, and what is told while it is pending.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlannedIntent {
+    /// Intent that is sent.
+    pub intent: Intent,
+    /// Name of the object concerned.
+    pub about: String,
+    /// Progress text: `approval sent`.
+    pub sent: String,
 }
 
 /// The focused part of a question.
@@ -224,6 +239,7 @@ impl Question {
             title,
             verb: verb.into(),
             intent,
+            further: vec![],
             objects: vec![],
             facts: vec![],
             happens: vec![],
@@ -358,19 +374,29 @@ impl Question {
         (self.facts, self.alarms, self.doubts) = (now.facts, now.alarms, now.doubts);
     }
 
-    /// The intent to send, with the comment.
-    pub fn into_intent(self) -> Intent {
+    /// The intents to send, each with the comment.
+    pub fn into_intents(self) -> Vec<PlannedIntent> {
         let text = self
             .comment
             .map(|c| c.value().trim().to_owned())
             .filter(|c| !c.is_empty());
-        let mut intent = self.intent;
-        if let (Some(text), Intent::Release { comment, .. } | Intent::Teardown { comment, .. }) =
-            (text, &mut intent)
-        {
-            *comment = Some(text);
+        let first = PlannedIntent {
+            intent: self.intent,
+            about: self.about,
+            sent: self.sent,
+        };
+        let mut all = vec![first];
+        all.extend(self.further);
+        for planned in &mut all {
+            if let (
+                Some(text),
+                Intent::Release { comment, .. } | Intent::Teardown { comment, .. },
+            ) = (&text, &mut planned.intent)
+            {
+                *comment = Some(text.clone());
+            }
         }
-        intent
+        all
     }
 }
 

@@ -10,6 +10,7 @@ mod hostile;
 mod lists;
 mod logs;
 mod looks;
+mod many;
 mod properties;
 mod reasons;
 mod releases;

@@ -74,7 +74,40 @@ fn merge(target: &mut Value, patch: &Value) {
     }
 }
 
+/// Each command of a question about several releases wishes one of what is sent, and all of it is wished.
+fn check_many(model: &Model, question: &Question) -> usize {
+    let sent: Vec<Intent> = question
+        .clone()
+        .into_intents()
+        .into_iter()
+        .map(|planned| bare(planned.intent))
+        .collect();
+    let mut wished = vec![];
+    for line in &question.kubectl {
+        let line = line.to_shell_line().expect("it can be shown");
+        let all = words(&line);
+        let (program, rest) = all.split_first().expect("a program");
+        if program == "graylane" {
+            let said = cli::parse_intent(rest, &model.world, model.world.acting_user())
+                .unwrap_or_else(|e| panic!("{line}: {e}"));
+            wished.push(bare(said));
+            continue;
+        }
+        let named = sent.iter().find_map(|intent| match intent {
+            Intent::Release { name, wish, .. } if rest.contains(name) => Some((name, wish)),
+            _ => None,
+        });
+        let (name, wish) = named.unwrap_or_else(|| panic!("{line} is about none of them"));
+        patched(&model.world, name, wish, rest);
+    }
+    assert_eq!(wished, sent);
+    wished.len()
+}
+
 fn check(model: &Model, question: &Question) -> usize {
+    if !question.further.is_empty() {
+        return check_many(model, question);
+    }
     let mut seen = 0;
     for line in &question.kubectl {
         let line = line.to_shell_line().expect("it can be shown");
@@ -85,7 +118,8 @@ fn check(model: &Model, question: &Question) -> usize {
             ("graylane", _) => {
                 let said = cli::parse_intent(rest, &model.world, model.world.acting_user())
                     .unwrap_or_else(|e| panic!("{line}: {e}"));
-                assert_eq!(bare(said), bare(question.clone().into_intent()), "{line}");
+                let sent = question.clone().into_intents().remove(0).intent;
+                assert_eq!(bare(said), bare(sent), "{line}");
                 seen += 1;
             }
             ("kubectl", Intent::Release { name, wish, .. }) => {

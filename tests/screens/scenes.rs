@@ -116,6 +116,8 @@ scenes! {
     question_proceed Top after_in(worlds::proceed(), "3c");
     question_pause Top after("3s");
     question_resume Top after_in(worlds::held(), "3u");
+    question_approve_marked Top after_in(worlds::two_approvals(), "Ma");
+    question_abort_marked Top after("MA");
     question_retry Top after_in(worlds::failed(), "3r");
     question_skip Top after_in(worlds::proceed(), "3S");
     question_skip_half_way Top after_in(worlds::failed(), "3S");

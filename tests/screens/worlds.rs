@@ -76,6 +76,21 @@ pub fn at(task: &str, phase: TaskPhase, whole: ReleasePhase, message: Option<&st
     })
 }
 
+/// The releases of two Apps wait for an approval.
+pub fn two_approvals() -> World {
+    let mut world = approval();
+    let releases = Arc::make_mut(&mut world.releases);
+    let waits = releases[RELEASE].clone();
+    let other = releases.values_mut().find(|r| r.spec.app != A);
+    let other = Arc::make_mut(other.expect("it is there"));
+    let status = other.status.as_mut().expect("it has begun");
+    let like = waits.status.as_ref().expect("it has begun");
+    (status.phase, status.task) = (like.phase, like.task.clone());
+    status.tasks.clone_from(&like.tasks);
+    status.history.clear();
+    frozen(world)
+}
+
 /// A second App waits: its release has failed.
 pub fn two_waiting() -> World {
     let mut world = fixture::world();

@@ -48,7 +48,8 @@ actions! {
     Start "start" Change "release" "Start a release of the selected or marked apps";
     NewApps "new-apps" Change "new apps" "Make apps from a template";
     TemplateDiff "template-diff" Safe "" "Show how the app differs from its template";
-    Mark "mark" Safe "mark" "Mark an app, so that several are released in one window";
+    Mark "mark" Safe "mark" "Mark an app: several are released in one window, and their releases acted on at once";
+    MarkAll "mark-all" Safe "" "Mark every app that the list shows, or none";
     NextRelease "next-release" Safe "" "Show the app's next newer release";
     PreviousRelease "previous-release" Safe "" "Show the app's next older release";
     NewLane "new-lane" Change "new lane" "Add a lane";

@@ -4,6 +4,7 @@ use super::{Action as A, Binding, KeyContext as C, parse_key};
 
 const KEYS: &[(C, &str, A)] = &[
     (C::Apps, "space", A::Mark),
+    (C::Apps, "M", A::MarkAll),
     (C::Apps, "n", A::Start),
     (C::Apps, "+", A::NewApps),
     (C::Apps, "d", A::TemplateDiff),

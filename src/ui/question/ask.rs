@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kube::ResourceExt;
 
-use super::{ObservedObject, Question, environment, forecast, lane, release};
+use super::{ObservedObject, Question, environment, forecast, lane, many, release};
 use crate::{
     api::{App, Release, ReleaseSpec, Stage},
     domain::{
@@ -20,7 +20,18 @@ use crate::{
 
 /// The question before a dangerous action; the error says why the action is not available now.
 pub fn build_question(model: &Model, action: Action) -> Result<Question, String> {
-    let mut question = match action {
+    let mut question = if many::is_about_marked(model, action) {
+        many::ask_about_marked(model, action)
+    } else {
+        build_single_question(model, action)
+    }?;
+    question.again = Some(action);
+    Ok(question)
+}
+
+/// The question about the selection alone.
+pub(super) fn build_single_question(model: &Model, action: Action) -> Result<Question, String> {
+    match action {
         Action::Approve | Action::Refuse => {
             release::ask_to_decide(model, action == Action::Approve)
         }
@@ -35,9 +46,7 @@ pub fn build_question(model: &Model, action: Action) -> Result<Question, String>
         Action::DeleteLane => lane::ask_to_delete_lane(model),
         Action::Teardown => environment::ask_to_tear_down(model),
         _ => Err(format!("{} needs no confirmation", action.word())),
-    }?;
-    question.again = Some(action);
-    Ok(question)
+    }
 }
 
 fn ask_to_stop_the_line(model: &Model) -> Result<Question, String> {

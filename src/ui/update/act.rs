@@ -45,6 +45,7 @@ pub(super) fn perform_action(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::ProbeForm => open_form(model, form::build::probe_form),
         Action::Lock => open_lock(model),
         Action::Mark => toggle_mark(model),
+        Action::MarkAll => list::mark_all(model),
         Action::NextRelease => show_other_release(model, true),
         Action::PreviousRelease => show_other_release(model, false),
         Action::Logs => logs::open_logs(model),
@@ -174,12 +175,19 @@ fn makes_sense(model: &Model, action: Action) -> bool {
     if model.read_only && action.danger() != Danger::Safe {
         return false;
     }
-    let turn = || {
-        model
-            .selected_release()
-            .map(|(_, r)| facts::release_state(r))
+    let is = |test: fn(facts::ReleaseState<'_>) -> bool| {
+        if question::is_about_marked(model, action) {
+            let marked = model.marked.iter();
+            let releases = marked.filter_map(|app| {
+                let name = model.facts.release_of(app)?;
+                model.world.releases.get(name)
+            });
+            releases.map(|r| facts::release_state(r)).any(test)
+        } else {
+            let selected = model.selected_release();
+            selected.is_some_and(|(_, r)| test(facts::release_state(r)))
+        }
     };
-    let is = |test: fn(facts::ReleaseState<'_>) -> bool| turn().is_some_and(test);
     match action {
         Action::Approve | Action::Refuse => is(|t| matches!(t, facts::ReleaseState::Approve(_))),
         Action::Continue => is(|t| {
@@ -199,7 +207,7 @@ fn makes_sense(model: &Model, action: Action) -> bool {
             model.selected_lane().is_some()
         }
         Action::StopTheLine => !model.facts.active.is_empty(),
-        Action::Start | Action::Mark => model.app.is_some(),
+        Action::Start | Action::Mark | Action::MarkAll => model.app.is_some(),
         Action::NewApps => !model.world.templates.is_empty(),
         Action::TemplateDiff => model
             .selected_app()
@@ -578,17 +586,25 @@ fn send_intent(model: &mut Model) -> Vec<Effect> {
     if matches!(model.overlays.last(), Some(Overlay::Form(_))) {
         model.overlays.pop();
     }
-    let ticket = model.next_ticket();
-    let pending = Pending {
-        words: question.sent.clone(),
-        about: question.about.clone(),
-        since: model.now,
-        probe: None,
-        draft: question.draft.clone(),
-    };
-    model.pending.insert(ticket, pending);
+    let draft = question.draft.clone();
+    let word = question.verb.to_lowercase();
+    let all = question.into_intents();
+    let run = (all.len() > 1).then(|| model.begin_run(&word, all.len()));
     model.marked.clear();
-    vec![Effect::Perform(ticket, question.into_intent())]
+    let effects = all.into_iter().map(|planned| {
+        let ticket = model.next_ticket();
+        let pending = Pending {
+            words: planned.sent,
+            about: planned.about,
+            since: model.now,
+            probe: None,
+            run,
+            draft: draft.clone(),
+        };
+        model.pending.insert(ticket, pending);
+        Effect::Perform(ticket, planned.intent)
+    });
+    effects.collect()
 }
 
 /// Builds the question again from the current world.

@@ -20,10 +20,59 @@ pub(super) fn handle_settled(
     if let Some(id) = pending.probe {
         return handle_probe(model, id, &pending.about, outcome);
     }
+    let told = match &outcome {
+        Ok(done) => Ok(done.text.to_string()),
+        Err(fault) => Err(fault.text.to_string()),
+    };
+    let effects = report_outcome(model, pending.draft, outcome);
+    if let Some(id) = pending.run {
+        end_part_of_run(model, id, &pending.about, told);
+    }
+    effects
+}
+
+/// Notes what came of one intent of a run. After the last one all of them are told.
+fn end_part_of_run(model: &mut Model, id: u64, about: &str, outcome: Result<String, String>) {
+    let app = model.world.releases.get(about).map(|r| r.spec.app.clone());
+    let Some(run) = model.runs.get_mut(&id) else {
+        return;
+    };
+    match outcome {
+        Ok(text) => run.done.push(text),
+        Err(why) => {
+            run.failed.push(format!("{about}: {why}"));
+            // What failed can be tried again.
+            model.marked.extend(app);
+        }
+    }
+    if run.done.len() + run.failed.len() < run.all {
+        return;
+    }
+    let Some(run) = model.runs.remove(&id) else {
+        return;
+    };
+    let (word, all, failed) = (run.word, run.all, run.failed.len());
+    if failed == 0 {
+        model.add_notice(Level::Good, format!("{word}: all done"), run.done);
+        return;
+    }
+    let words = format!(
+        "{word}: {} of {all} done, {failed} failed and marked again",
+        run.done.len()
+    );
+    let detail = run.failed.into_iter().chain(run.done).collect();
+    model.add_notice(Level::Bad, words, detail);
+}
+
+fn report_outcome(
+    model: &mut Model,
+    draft: Option<String>,
+    outcome: Result<IntentOutcome, Fault>,
+) -> Vec<Effect> {
     let mut discard = vec![];
     match outcome {
         Ok(done) => {
-            if let Some(path) = pending.draft {
+            if let Some(path) = draft {
                 let ticket = model.next_ticket();
                 discard = vec![Effect::Query(ticket, Query::Discard(path))];
             }
@@ -39,8 +88,7 @@ pub(super) fn handle_settled(
             }
         }
         Err(mut fault) => {
-            let kept = pending
-                .draft
+            let kept = draft
                 .map(|path| format!("the text is kept in {path}"));
             fault.detail.extend(kept.map(Clean::from));
             report_fault(model, &fault);

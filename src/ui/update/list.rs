@@ -1,4 +1,4 @@
-//! Sorting the rows of a list, and scrolling them sideways.
+//! Sorting the rows of a list, scrolling them sideways, and marking them.
 
 use crate::ui::{
     effect::Effect,
@@ -40,6 +40,19 @@ pub(super) fn scroll_rows(model: &mut Model, right: bool) -> Vec<Effect> {
             let words = "nothing is cut in this list";
             model.add_notice(Level::Info, words, vec![]);
         }
+    }
+    vec![]
+}
+
+/// Marks every App that the list shows; where all of them are marked, none.
+pub(super) fn mark_all(model: &mut Model) -> Vec<Effect> {
+    let shown: Vec<String> = model.visible_apps().into_iter().cloned().collect();
+    if shown.iter().all(|app| model.marked.contains(app)) {
+        shown.iter().for_each(|app| {
+            model.marked.remove(app);
+        });
+    } else {
+        model.marked.extend(shown);
     }
     vec![]
 }

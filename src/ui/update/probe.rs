@@ -118,6 +118,7 @@ fn send_probes(model: &mut Model, group: &str, sent: Vec<(String, ProbeSpec)>) -
             since: model.now,
             probe: Some(id),
             draft: None,
+            run: None,
         };
         model.pending.insert(ticket, pending);
         effects.push(Effect::Perform(
