@@ -12,6 +12,7 @@ pub mod install;
 pub mod lease;
 pub mod logs;
 pub mod meter;
+pub mod namespaces;
 pub mod owner;
 pub mod perform;
 pub mod plugin;

@@ -76,6 +76,13 @@ fn config_folder() -> Option<PathBuf> {
     Some(choose_base_strategy().ok()?.config_dir().join("graylane"))
 }
 
+/// File that keeps the namespace last chosen for each cluster; `None` without a home folder.
+pub fn namespaces_file() -> Option<PathBuf> {
+    let base = choose_base_strategy().ok()?;
+    let state = base.state_dir().unwrap_or_else(|| base.data_dir());
+    Some(state.join("graylane").join("namespaces.json"))
+}
+
 /// Text of a file. A default file may be missing, a named one may not.
 fn read_optional_file(
     named: Option<&Path>,

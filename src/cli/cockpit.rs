@@ -20,7 +20,7 @@ use crate::{
         perform::{self, PerformError},
         yaml,
     },
-    config::Config,
+    config::{self, Config},
     demo::{run::Demo, seed},
     domain::{
         diff::Ignored,
@@ -43,9 +43,11 @@ mod describe;
 mod edit;
 mod foreground;
 mod forward;
+mod namespaces;
 mod save;
 
-use cluster_session::{ActiveCluster, ClusterSession, HomeCluster};
+use cluster_session::{ActiveCluster, ClusterSession, HomeCluster, RequestedNamespace};
+use namespaces::RememberedNamespaces;
 
 /// Lines of logs that are delivered as one answer.
 const LINES_AT_ONCE: usize = 256;
@@ -76,7 +78,12 @@ pub(super) async fn open_cockpit(global: &Global) -> Result<()> {
         home,
         by,
         global.kubeconfig.clone(),
-        config.namespace.clone(),
+        RequestedNamespace {
+            name: config.namespace.clone(),
+            // What the command line says holds; the configuration gives way to the last choice.
+            fixed: global.namespace.is_some(),
+            remembered: RememberedNamespaces::in_file(config::namespaces_file()),
+        },
     );
     let unusable = wait_until_unusable(source, connected, seat.worlds());
     show_cockpit(global, &config, seat, unusable).await
@@ -103,7 +110,8 @@ pub(super) async fn run_with_demo(global: &Global, dir: &Path, demo: &Demo) -> R
         home,
         Some(config.user_name()),
         global.kubeconfig.clone(),
-        None,
+        // A demo begins where its apps are.
+        RequestedNamespace::default(),
     );
     show_cockpit(global, &config, seat, std::future::pending()).await
 }
@@ -258,6 +266,10 @@ impl EffectHandler for ClusterEffects {
                 };
                 stream::iter([answer]).boxed()
             }
+            (Query::Namespaces, Some(here)) => {
+                let client = here.clusters.home_client().clone();
+                stream::once(namespaces::list_choices(client)).boxed()
+            }
             (Query::Discard(path), _) => edit::discard_draft(path),
             (Query::Save { path, text }, _) => stream::once(save::save_text(path, text)).boxed(),
             (_, None) => stream::iter([Answer::Failed(not_connected())]).boxed(),
@@ -322,6 +334,10 @@ impl EffectHandler for ClusterEffects {
 
     fn switch_cluster(&self, name: &str) {
         self.seat.switch_context(name);
+    }
+
+    fn switch_namespace(&self, name: &str) {
+        self.seat.switch_namespace(name);
     }
 }
 

@@ -37,6 +37,8 @@ pub enum Effect {
     Reconnect,
     /// Show another cluster, by the name of a [`ClusterChoice`].
     SwitchCluster(String),
+    /// Show another namespace of the same cluster.
+    SwitchNamespace(String),
     /// Fetch a whole trace from the stores that a lane group names; it arrives with a later world.
     FetchTrace {
         /// Lane group whose trace stores are asked.
@@ -125,6 +127,8 @@ pub enum Query {
     Yaml(ObjectRef),
     /// The clusters that can be shown.
     Contexts,
+    /// The namespaces of the cluster that can be shown.
+    Namespaces,
     /// Both answers to a request, compared: it is sent to the baseline and to gray.
     Comparison(Arc<ChainRequests>),
     /// Objects as a person reads them, with their events.
@@ -166,6 +170,44 @@ pub struct ClusterChoice {
     pub namespace: Clean,
     /// Whether this is kubectl's current context.
     pub current: bool,
+    /// Namespace of it that was chosen before, which is shown instead.
+    pub chosen: Option<String>,
+}
+
+impl ClusterChoice {
+    /// What the header shows once this is chosen.
+    pub fn shown_place(&self) -> String {
+        self.chosen.as_ref().map_or_else(
+            || self.place.clone(),
+            |namespace| place_of_namespace(&self.place, namespace),
+        )
+    }
+}
+
+/// A namespace that can be shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NamespaceChoice {
+    /// Its name.
+    pub name: Clean,
+    /// Number of Apps in it.
+    pub apps: usize,
+    /// Releases in it that wait for a person, with what they wait for; the most urgent first.
+    pub waiting: Vec<Clean>,
+}
+
+/// What separates a cluster from a namespace in the header.
+const NAMESPACE_OF: &str = ", namespace ";
+
+/// What the header shows for a chosen namespace of a cluster.
+pub fn place_of_namespace(cluster: &str, namespace: &str) -> String {
+    format!("{cluster}{NAMESPACE_OF}{namespace}")
+}
+
+/// The cluster of what the header shows.
+pub fn cluster_of_place(place: &str) -> &str {
+    place
+        .rsplit_once(NAMESPACE_OF)
+        .map_or(place, |(cluster, _)| cluster)
 }
 
 /// Reference to one object, by resource and name.
@@ -221,6 +263,8 @@ pub enum Answer {
     NotSaved(Fault),
     /// The clusters to choose from.
     Choices(Vec<ClusterChoice>),
+    /// The namespaces to choose from.
+    Namespaces(Vec<NamespaceChoice>),
     /// Both answers, to be compared.
     Compared(Box<AnswerPair>),
     /// The answer is complete.

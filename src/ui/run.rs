@@ -102,6 +102,11 @@ pub trait EffectHandler: Send + Sync + 'static {
     fn switch_cluster(&self, name: &str) {
         let _ = name;
     }
+
+    /// Shows another namespace of the same cluster from now on.
+    fn switch_namespace(&self, name: &str) {
+        let _ = name;
+    }
 }
 
 /// Control of the terminal, apart from drawing.
@@ -277,6 +282,7 @@ where
             Effect::Repaint => terminal.clear().map_err(|e| failed(&e))?,
             Effect::Reconnect => effects.outside.reconnect(),
             Effect::SwitchCluster(name) => effects.outside.switch_cluster(&name),
+            Effect::SwitchNamespace(name) => effects.outside.switch_namespace(&name),
             Effect::FetchTrace { group, trace } => effects.outside.fetch_trace(&group, &trace),
             Effect::Copy(text) => host.copy_text(&text).map_err(|e| failed(&e))?,
             Effect::Suspend => {

@@ -13,7 +13,7 @@ use graylane::{
     },
     ui::{
         Answer, Effect, Fault, IntentOutcome, Model, Msg, Query,
-        effect::{ClusterChoice, Foreground, ProbeOutcome, Returned},
+        effect::{ClusterChoice, Foreground, NamespaceChoice, ProbeOutcome, Returned},
         fixture,
         model::{Level, Pane},
         update,
@@ -99,6 +99,8 @@ scenes! {
     contexts_one_down Whole after_in(worlds::contexts(), "2jjj");
     contexts_choice Top choosing();
     contexts_switched Whole switched();
+    namespaces_choice Top namespaces();
+    namespaces_typed Top after(":ns pay");
     no_engine Header after_in(World { engine: None, ..fixture::world() }, "");
     read_only Whole after("R");
     not_permitted Panes after_in(worlds::viewer(), "3");
@@ -295,6 +297,7 @@ fn choosing() -> Model {
         server: Clean::from(server),
         namespace: Clean::from(namespace),
         current,
+        chosen: None,
     };
     let home = fixture::options().place;
     let choices = vec![
@@ -312,6 +315,26 @@ fn choosing() -> Model {
         choice("staging", "https://staging.example:6443", "shop", true),
     ];
     update(&mut model, Msg::Answer(ticket, Answer::Choices(choices)));
+    model
+}
+
+/// The namespaces that one may see.
+pub fn namespaces() -> Model {
+    let mut model = after("");
+    let ticket = tickets(&press(&mut model, "<ctrl-n>"))[0];
+    let choice = |name: &str, apps, waiting: &[&str]| NamespaceChoice {
+        name: Clean::from(name),
+        apps,
+        waiting: waiting.iter().map(|words| Clean::from(*words)).collect(),
+    };
+    let waiting = ["cart-3 FAILED", "cart-ui-1 approve?", "pay-9 batch 2/3?"];
+    let choices = vec![
+        choice("shop", 14, &waiting),
+        choice("demo", 3, &["spring-cloud-a-production-7 batch 2/3?"]),
+        choice("payments", 1, &[]),
+        choice("kube-system", 0, &[]),
+    ];
+    update(&mut model, Msg::Answer(ticket, Answer::Namespaces(choices)));
     model
 }
 

@@ -24,8 +24,13 @@ use crate::{
         text::Clean,
         world::{Link, LinkTrouble, World},
     },
-    ui::{Fault, effect::ClusterChoice},
+    ui::{
+        Fault,
+        effect::{ClusterChoice, cluster_of_place, place_of_namespace},
+    },
 };
+
+use super::namespaces::RememberedNamespaces;
 
 /// The cluster that the cockpit started with; it can always be selected again.
 pub(super) struct HomeCluster {
@@ -87,13 +92,31 @@ impl ActiveCluster {
     }
 }
 
+/// Which namespace to show of a cluster.
+#[derive(Default)]
+pub(super) struct RequestedNamespace {
+    /// Named on the command line or in the configuration; takes precedence over that of a context.
+    pub(super) name: Option<String>,
+    /// Takes precedence over what was chosen before, too.
+    pub(super) fixed: bool,
+    /// What was chosen before.
+    pub(super) remembered: RememberedNamespaces,
+}
+
+impl RequestedNamespace {
+    /// The namespace that was chosen before for a cluster, unless another one was named.
+    fn chosen_before(&self, cluster: &str) -> Option<String> {
+        let known = self.remembered.find(cluster);
+        known.filter(|_| !self.fixed)
+    }
+}
+
 pub(super) struct ClusterSession {
     home: HomeCluster,
     /// The acting user on the home cluster, where the server does not decide it.
     by: Option<String>,
     kubeconfig: Option<PathBuf>,
-    /// The namespace requested on the command line; takes precedence over that of a context.
-    namespace: Option<String>,
+    namespace: RequestedNamespace,
     here: Mutex<Option<ActiveCluster>>,
     out: watch::Sender<World>,
 }
@@ -103,7 +126,7 @@ impl ClusterSession {
         home: HomeCluster,
         by: Option<String>,
         kubeconfig: Option<PathBuf>,
-        namespace: Option<String>,
+        namespace: RequestedNamespace,
     ) -> Self {
         let seat = Self {
             home,
@@ -147,10 +170,14 @@ impl ClusterSession {
         let mut choices: Vec<ClusterChoice> = known?
             .into_iter()
             .map(|context| ClusterChoice {
+                chosen: self
+                    .namespace
+                    .chosen_before(&format!("context {}", context.name)),
                 place: format!("context {}", context.name),
                 server: Clean::from_untrusted(&context.server),
                 namespace: Clean::from_untrusted(
                     self.namespace
+                        .name
                         .as_ref()
                         .or(context.namespace.as_ref())
                         .map_or("default", |n| n),
@@ -166,6 +193,7 @@ impl ClusterSession {
                 server: Clean::from("where it started"),
                 namespace: Clean::from_untrusted(&self.home.connected.namespace),
                 current: false,
+                chosen: self.namespace.chosen_before(&self.home.place),
             };
             choices.insert(0, own);
         }
@@ -185,9 +213,14 @@ impl ClusterSession {
             context: Some(name.to_owned()),
         };
         let place = format!("context {name}");
-        match connect::prepare_client(&source, self.namespace.as_deref(), Agent::Cockpit) {
-            Ok(connected) => self.activate_cluster(connected, place, Some(source), None, None),
+        match connect::prepare_client(&source, self.namespace.name.as_deref(), Agent::Cockpit) {
+            Ok(connected) => self.activate_chosen(connected, place, Some(source), None, None),
             Err(why) => {
+                let chosen = self.namespace.chosen_before(&place);
+                let place = chosen.map_or_else(
+                    || place.clone(),
+                    |namespace| place_of_namespace(&place, &namespace),
+                );
                 self.stop_watching();
                 let why = Clean::from_untrusted(&why.to_string().replace('\n', "; "));
                 let link = Link::Stale {
@@ -207,7 +240,53 @@ impl ClusterSession {
     fn switch_home(&self) {
         let (connected, place) = (self.home.connected.clone(), self.home.place.clone());
         let (source, worlds) = (self.home.source.clone(), self.home.worlds.clone());
-        self.activate_cluster(connected, place, source, worlds, self.by.clone());
+        self.activate_chosen(connected, place, source, worlds, self.by.clone());
+    }
+
+    /// Shows a cluster, with the namespace of it that was chosen before.
+    fn activate_chosen(
+        &self,
+        connected: Connected,
+        place: String,
+        source: Option<ClusterSource>,
+        worlds: Option<WorldFeed>,
+        by: Option<String>,
+    ) {
+        match self.namespace.chosen_before(&place) {
+            Some(namespace) => {
+                // A running watch is of the cluster's own namespace.
+                let worlds = worlds.filter(|_| namespace == connected.namespace);
+                let place = place_of_namespace(&place, &namespace);
+                let connected = Connected {
+                    namespace,
+                    ..connected
+                };
+                self.activate_cluster(connected, place, source, worlds, by);
+            }
+            None => self.activate_cluster(connected, place, source, worlds, by),
+        }
+    }
+
+    /// Shows another namespace of the same cluster, and remembers it for the next start.
+    pub(super) fn switch_namespace(&self, namespace: &str) {
+        let Some(here) = self.active_cluster() else {
+            return;
+        };
+        let cluster = cluster_of_place(&here.place).to_owned();
+        self.namespace.remembered.remember(&cluster, namespace);
+        let home = cluster == self.home.place;
+        let worlds = self.home.worlds.clone();
+        let worlds = worlds.filter(|_| home && namespace == self.home.connected.namespace);
+        let source = here.source.clone();
+        let connected = Connected {
+            client: here.clusters.home_client().clone(),
+            clusters: here.clusters,
+            namespace: namespace.to_owned(),
+            name: cluster.clone(),
+        };
+        let place = place_of_namespace(&cluster, namespace);
+        let by = self.by.clone().filter(|_| home);
+        self.activate_cluster(connected, place, source, worlds, by);
     }
 
     fn activate_cluster(

@@ -64,6 +64,7 @@ const KEYS: &[(C, &str, A)] = &[
     (C::Global, "!", A::StopTheLine),
     (C::Global, "R", A::ReadOnly),
     (C::Global, "C", A::Contexts),
+    (C::Global, "ctrl-n", A::Namespaces),
     (C::Global, "ctrl-r", A::Reconnect),
     (C::Global, "esc", A::Back),
     (C::Global, "ctrl-l", A::Repaint),

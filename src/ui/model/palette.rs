@@ -12,7 +12,7 @@ use super::{Model, Pane};
 use crate::{
     domain::world::ObjectKey,
     ui::{
-        effect::{ClusterChoice, ObjectRef, Ticket},
+        effect::{ClusterChoice, NamespaceChoice, ObjectRef, Ticket},
         keymap::{Action, Danger},
     },
 };
@@ -45,6 +45,8 @@ pub enum PaletteItem {
     Forward(ObjectKey, u16),
     /// End a port forward.
     EndForward(Ticket),
+    /// Show another namespace of the same cluster.
+    Namespace(String),
 }
 
 /// An open palette.
@@ -68,7 +70,12 @@ pub struct Palette {
     pub ticket: Option<Ticket>,
     /// Pod that the choices are of.
     pub pod: Option<ObjectKey>,
+    /// Whether the last entry is what was typed itself.
+    literal: bool,
 }
+
+/// Prefix of a namespace that is typed in the palette.
+const NAMESPACE_PREFIX: &str = "ns ";
 
 impl Palette {
     /// A palette of all actions available now and all objects.
@@ -107,6 +114,7 @@ impl Palette {
             none: "no action and no object has these letters".into(),
             ticket: None,
             pod: None,
+            literal: false,
         };
         palette.update_matches();
         palette
@@ -129,6 +137,7 @@ impl Palette {
             none: none.into(),
             ticket,
             pod: None,
+            literal: false,
         };
         palette.update_matches();
         palette
@@ -146,6 +155,33 @@ impl Palette {
             none: "reading kubectl's files".into(),
             ticket: Some(ticket),
             pod: None,
+            literal: false,
+        }
+    }
+
+    /// A palette of namespaces, filled by the answer to a query.
+    pub fn for_namespaces(ticket: Ticket, shown: &str) -> Self {
+        Self {
+            title: "Show another namespace",
+            none: format!("reading the namespaces; {shown} is shown now"),
+            ..Self::for_contexts(ticket)
+        }
+    }
+
+    /// Fills the palette with namespaces; the one on the screen is selected first.
+    pub fn set_namespaces(&mut self, choices: Vec<NamespaceChoice>, shown: &str) {
+        self.none = "no namespace has these letters".into();
+        let at = choices.iter().position(|c| *c.name == *shown);
+        self.all = choices
+            .into_iter()
+            .map(|c| {
+                let words = describe_namespace(&c, *c.name == *shown);
+                (words, PaletteItem::Namespace(c.name.into_string()))
+            })
+            .collect();
+        self.update_matches();
+        if self.input.value().is_empty() {
+            self.at = at.unwrap_or(0);
         }
     }
 
@@ -171,7 +207,20 @@ impl Palette {
     /// Updates the matches for the search text.
     pub fn update_matches(&mut self) {
         (self.at, self.left_out) = (0, 0);
+        if std::mem::take(&mut self.literal) {
+            self.all.pop();
+        }
         let typed = self.input.value().trim();
+        if let Some(name) = typed.strip_prefix(NAMESPACE_PREFIX).map(str::trim)
+            && self.ticket.is_none()
+            && is_namespace_name(name)
+        {
+            let words = format!("ns {name}  show namespace {name}");
+            self.all.push((words, PaletteItem::Namespace(name.into())));
+            self.literal = true;
+            self.found = vec![self.all.len() - 1];
+            return;
+        }
         if typed.is_empty() {
             self.found = (0..self.all.len()).collect();
             return;
@@ -216,6 +265,37 @@ impl Palette {
             .and_then(|i| self.all.get(*i))
             .map(|(_, goal)| goal.clone())
     }
+}
+
+/// Whether a text can be the name of a namespace: a label of RFC 1123.
+fn is_namespace_name(text: &str) -> bool {
+    let sign = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    !text.is_empty()
+        && text.len() <= 63
+        && text.chars().all(sign)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
+/// Waiting releases of a namespace that are named.
+const NAMED_WAITING: usize = 2;
+
+fn describe_namespace(choice: &NamespaceChoice, shown: bool) -> String {
+    let mut parts = vec![];
+    if shown {
+        parts.push("shown now".to_owned());
+    }
+    parts.push(match choice.apps {
+        0 => "no apps".to_owned(),
+        1 => "1 app".to_owned(),
+        n => format!("{n} apps"),
+    });
+    let named = choice.waiting.iter().take(NAMED_WAITING);
+    parts.extend(named.map(ToString::to_string));
+    if let Some(more @ 1..) = choice.waiting.len().checked_sub(NAMED_WAITING) {
+        parts.push(format!("{more} more wait"));
+    }
+    format!("{}  {}", choice.name, parts.join(", "))
 }
 
 /// All objects that one can go to.
@@ -321,7 +401,7 @@ impl Model {
     pub fn go_to(&mut self, goal: &PaletteItem) -> bool {
         let world = &self.world;
         let there = match goal {
-            PaletteItem::Act(_) | PaletteItem::Cluster(_) | PaletteItem::Object(_) => true,
+            PaletteItem::Act(_) | PaletteItem::Namespace(_) | PaletteItem::Cluster(_) | PaletteItem::Object(_) => true,
             PaletteItem::Shell(..) | PaletteItem::Forward(..) | PaletteItem::EndForward(_) => true,
             PaletteItem::App(app) => world.apps.contains_key(app),
             PaletteItem::Environment(app, name) => world
@@ -342,7 +422,7 @@ impl Model {
         self.zoom = false;
         self.filters.clear();
         match goal {
-            PaletteItem::Act(_) | PaletteItem::Cluster(_) | PaletteItem::Object(_) => {}
+            PaletteItem::Act(_) | PaletteItem::Namespace(_) | PaletteItem::Cluster(_) | PaletteItem::Object(_) => {}
             PaletteItem::Shell(..) | PaletteItem::Forward(..) | PaletteItem::EndForward(_) => {}
             PaletteItem::App(app) => {
                 self.pane = Pane::Apps;

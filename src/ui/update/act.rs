@@ -5,7 +5,7 @@ use tui_input::Input;
 use super::{diff, edit, forward, input::set_filter, list, logs, open, probe, reading, traces};
 use crate::domain::apps;
 use crate::ui::{
-    effect::{Effect, Query},
+    effect::{Effect, Query, cluster_of_place, place_of_namespace},
     facts,
     form::{self, Submitted},
     keymap::{Action, Danger},
@@ -99,6 +99,7 @@ pub(super) fn perform_action(model: &mut Model, action: Action) -> Vec<Effect> {
             push_overlay(model, Overlay::Palette(Box::new(palette)))
         }
         Action::Contexts => open_contexts(model),
+        Action::Namespaces => open_namespaces(model),
         Action::Reconnect => {
             model.add_notice(Level::Info, "trying the connection again", vec![]);
             vec![Effect::Reconnect]
@@ -318,6 +319,25 @@ fn open_contexts(model: &mut Model) -> Vec<Effect> {
         .overlays
         .push(Overlay::Palette(Box::new(Palette::for_contexts(ticket))));
     vec![Effect::Query(ticket, Query::Contexts)]
+}
+
+fn open_namespaces(model: &mut Model) -> Vec<Effect> {
+    let ticket = model.next_ticket();
+    let palette = Palette::for_namespaces(ticket, &model.world.namespace);
+    model.overlays.push(Overlay::Palette(Box::new(palette)));
+    vec![Effect::Query(ticket, Query::Namespaces)]
+}
+
+/// Shows a namespace of the cluster that is shown.
+fn switch_namespace(model: &mut Model, namespace: String) -> Vec<Effect> {
+    if namespace == model.world.namespace {
+        return report_refusal(model, format!("namespace {namespace} is shown already"));
+    }
+    let cluster = cluster_of_place(&model.options.place);
+    let place = place_of_namespace(cluster, &namespace);
+    let mut effects = model.switch_cluster(&place);
+    effects.push(Effect::SwitchNamespace(namespace));
+    effects
 }
 
 fn toggle_mark(model: &mut Model) -> Vec<Effect> {
@@ -634,11 +654,14 @@ fn accept_input(model: &mut Model) -> Vec<Effect> {
             Some(PaletteItem::Act(action)) if action.danger() != Danger::Safe => {
                 perform_action(model, action)
             }
-            Some(PaletteItem::Cluster(choice)) if choice.place == model.options.place => {
+            Some(PaletteItem::Namespace(name)) => switch_namespace(model, name),
+            Some(PaletteItem::Cluster(choice))
+                if choice.place == cluster_of_place(&model.options.place) =>
+            {
                 perform_action(model, Action::Reconnect)
             }
             Some(PaletteItem::Cluster(choice)) => {
-                let mut effects = model.switch_cluster(&choice.place);
+                let mut effects = model.switch_cluster(&choice.shown_place());
                 effects.push(Effect::SwitchCluster(choice.name));
                 effects
             }

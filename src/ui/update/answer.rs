@@ -3,7 +3,7 @@
 use super::{edit, forward, logs};
 use crate::domain::{log::LogEvent, text::Clean};
 use crate::ui::{
-    effect::{Answer, Effect, Fault, IntentOutcome, Query, Returned, Ticket},
+    effect::{Answer, Effect, Fault, IntentOutcome, Query, Returned, Ticket, cluster_of_place},
     model::{Level, Model, Overlay, Source, Text, style_described_line, style_yaml_line},
     theme::Role,
     widget::RichText,
@@ -205,12 +205,18 @@ fn is_for_palette(model: &Model, ticket: Ticket) -> bool {
 
 fn fill_palette(model: &mut Model, ticket: Ticket, answer: Answer) {
     let shown = model.options.place.clone();
+    let namespace = model.world.namespace.clone();
     let palette = model.overlays.iter_mut().find_map(|o| match o {
         Overlay::Palette(palette) if palette.ticket == Some(ticket) => Some(palette),
         _ => None,
     });
     match (palette, answer) {
-        (Some(palette), Answer::Choices(choices)) => palette.set_choices(choices, &shown),
+        (Some(palette), Answer::Choices(choices)) => {
+            palette.set_choices(choices, cluster_of_place(&shown));
+        }
+        (Some(palette), Answer::Namespaces(choices)) => {
+            palette.set_namespaces(choices, &namespace);
+        }
         (Some(palette), Answer::Ports(ports)) => forward::set_ports(palette, ports),
         (Some(palette), Answer::Failed(fault)) => palette.none = fault.text.to_string(),
         _ => {}
@@ -252,6 +258,7 @@ fn add_to_text(model: &mut Model, ticket: Ticket, answer: Answer) {
             text.append_lines(lines.iter().map(style_described_line));
         }
         Answer::Choices(_)
+        | Answer::Namespaces(_)
         | Answer::Log(_)
         | Answer::Saved(_)
         | Answer::NotSaved(_)
