@@ -609,11 +609,16 @@ impl Model {
     pub fn close_overlay(&mut self) -> Vec<Effect> {
         match self.overlays.pop() {
             Some(Overlay::Text(text)) => text.ticket.map(Effect::CancelQuery).into_iter().collect(),
-            Some(Overlay::Palette(palette)) => palette
-                .ticket
-                .map(Effect::CancelQuery)
-                .into_iter()
-                .collect(),
+            Some(Overlay::Palette(palette)) => {
+                if let Some(theme) = palette.theme_before {
+                    self.options.theme = *theme;
+                }
+                palette
+                    .ticket
+                    .map(Effect::CancelQuery)
+                    .into_iter()
+                    .collect()
+            }
             Some(Overlay::Confirm(question)) => {
                 if question.has_input() {
                     self.ignore_letters();

@@ -30,6 +30,8 @@ pub struct RequestedOptions {
 pub struct Options {
     /// Colour theme.
     pub theme: Theme,
+    /// Colours that the terminal has.
+    pub depth: Depth,
     /// Symbols.
     pub glyphs: Glyphs,
     /// Key bindings.
@@ -89,6 +91,7 @@ impl Options {
         };
         Self {
             theme,
+            depth,
             glyphs,
             keymap,
             read_only: wanted.read_only,

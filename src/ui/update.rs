@@ -1,6 +1,8 @@
 //! How each message changes the model. Pure: no I/O, no clock, no randomness; work outside is
 //! returned as effects.
 
+use crossterm::event::Event;
+
 use super::{
     effect::Effect,
     form,
@@ -34,7 +36,14 @@ pub use probe::suggest_probes;
 /// Applies a message and returns the effects.
 pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
     match msg {
-        Msg::Input(event) => input::handle_event(model, event),
+        Msg::Input(event) => {
+            let typed = matches!(event, Event::Key(_) | Event::Paste(_));
+            let effects = input::handle_event(model, event);
+            if typed {
+                preview_theme(model);
+            }
+            effects
+        }
         // A late world of a cluster that is no longer shown.
         Msg::World(world)
             if !world.cluster_name.is_empty() && *world.cluster_name != *model.options.place =>
@@ -69,6 +78,15 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
             vec![]
         }
         Msg::Resumed => vec![Effect::Repaint],
+    }
+}
+
+/// Draws with the theme that is selected in the palette of themes.
+fn preview_theme(model: &mut Model) {
+    if let Some(Overlay::Palette(palette)) = model.overlays.last()
+        && let Some(theme) = palette.previewed_theme()
+    {
+        model.options.theme = theme;
     }
 }
 

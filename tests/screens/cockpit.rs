@@ -15,5 +15,6 @@ mod namespaces;
 mod properties;
 mod reasons;
 mod releases;
+mod themes;
 mod traces;
 mod typing;

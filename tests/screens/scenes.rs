@@ -100,6 +100,7 @@ scenes! {
     contexts_choice Top choosing();
     contexts_switched Whole switched();
     namespaces_choice Top namespaces();
+    themes_choice Whole after("<ctrl-t><down>");
     namespaces_typed Top after(":ns pay");
     no_engine Header after_in(World { engine: None, ..fixture::world() }, "");
     read_only Whole after("R");

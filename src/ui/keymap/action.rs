@@ -73,8 +73,6 @@ actions! {
     Filter "filter" Safe "filter" "Filter the pane; a leading ! hides what matches";
     Sort "sort" Safe "" "Sort the list by its next column";
     ReverseSort "reverse-sort" Safe "" "Turn the order of the list round";
-    ScrollRight "scroll-right" Safe "" "What stands further right in the rows of the list";
-    ScrollLeft "scroll-left" Safe "" "Back to the left";
     Palette "palette" Safe "palette" "Find any action or object by a few letters";
     Help "help" Safe "help" "Keys that work here, and all others";
     Yaml "yaml" Safe "yaml" "The selected object as YAML";
@@ -99,6 +97,7 @@ actions! {
     Namespaces "ns" Safe "" "Show another namespace; `ns NAME` in the palette shows that one";
     Reconnect "reconnect" Safe "" "Try the connection again now, with new credentials where they were refused";
     StopTheLine "stop-the-line" Dangerous "" "Stop the line: pause every running release";
+    Themes "themes" Safe "" "Try another colour theme";
     Repaint "repaint" Safe "" "Redraw the screen";
     Suspend "suspend" Safe "" "Suspend to the shell";
     Quit "quit" Safe "quit" "Quit; the engine carries on with releases, but the demo ends with its pods";

@@ -65,6 +65,7 @@ const KEYS: &[(C, &str, A)] = &[
     (C::Global, "R", A::ReadOnly),
     (C::Global, "C", A::Contexts),
     (C::Global, "ctrl-n", A::Namespaces),
+    (C::Global, "ctrl-t", A::Themes),
     (C::Global, "ctrl-r", A::Reconnect),
     (C::Global, "esc", A::Back),
     (C::Global, "ctrl-l", A::Repaint),

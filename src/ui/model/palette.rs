@@ -14,6 +14,8 @@ use crate::{
     ui::{
         effect::{ClusterChoice, NamespaceChoice, ObjectRef, Ticket},
         keymap::{Action, Danger},
+        options::Options,
+        theme::Theme,
     },
 };
 
@@ -47,6 +49,8 @@ pub enum PaletteItem {
     EndForward(Ticket),
     /// Show another namespace of the same cluster.
     Namespace(String),
+    /// Use this theme.
+    Theme(Box<Theme>),
 }
 
 /// An open palette.
@@ -70,9 +74,14 @@ pub struct Palette {
     pub ticket: Option<Ticket>,
     /// Pod that the choices are of.
     pub pod: Option<ObjectKey>,
+    /// The theme from before it was opened, where the selected one is tried on.
+    pub theme_before: Option<Box<Theme>>,
     /// Whether the last entry is what was typed itself.
     literal: bool,
 }
+
+/// Title of the palette of all actions and objects.
+const MAIN_TITLE: &str = "Do or go to";
 
 /// Prefix of a namespace that is typed in the palette.
 const NAMESPACE_PREFIX: &str = "ns ";
@@ -110,10 +119,11 @@ impl Palette {
             found: vec![],
             left_out: 0,
             at: 0,
-            title: "Do or go to",
+            title: MAIN_TITLE,
             none: "no action and no object has these letters".into(),
             ticket: None,
             pod: None,
+            theme_before: None,
             literal: false,
         };
         palette.update_matches();
@@ -137,6 +147,7 @@ impl Palette {
             none: none.into(),
             ticket,
             pod: None,
+            theme_before: None,
             literal: false,
         };
         palette.update_matches();
@@ -155,6 +166,7 @@ impl Palette {
             none: "reading kubectl's files".into(),
             ticket: Some(ticket),
             pod: None,
+            theme_before: None,
             literal: false,
         }
     }
@@ -166,6 +178,53 @@ impl Palette {
             none: format!("reading the namespaces; {shown} is shown now"),
             ..Self::for_contexts(ticket)
         }
+    }
+
+    /// A palette of the built-in themes and the one in force, which is selected.
+    pub fn for_themes(options: &Options) -> Self {
+        let now = &options.theme;
+        let mut themes: Vec<Theme> = Theme::names()
+            .into_iter()
+            .filter_map(|name| Theme::built_in(name, options.depth).ok())
+            .collect();
+        // Without colours all of them are the same.
+        themes.dedup();
+        if !themes.contains(now) {
+            themes.insert(0, now.clone());
+        }
+        let at = themes.iter().position(|theme| theme == now).unwrap_or(0);
+        let entry = |theme: Theme| {
+            let words = if theme == *now { "  in force" } else { "" };
+            (
+                format!("{}{words}", theme.name),
+                PaletteItem::Theme(Box::new(theme)),
+            )
+        };
+        let mut palette = Self {
+            input: Input::default(),
+            all: themes.into_iter().map(entry).collect(),
+            found: vec![],
+            left_out: 0,
+            at: 0,
+            title: "Try a theme",
+            none: "no theme has these letters".into(),
+            ticket: None,
+            theme_before: Some(Box::new(now.clone())),
+            pod: None,
+            literal: false,
+        };
+        palette.update_matches();
+        palette.at = at;
+        palette
+    }
+
+    /// The theme to draw with while the palette is open: the selected one, else that from before.
+    pub fn previewed_theme(&self) -> Option<Theme> {
+        let before = self.theme_before.as_ref()?;
+        Some(match self.selected_item() {
+            Some(PaletteItem::Theme(theme)) => *theme,
+            _ => Theme::clone(before),
+        })
     }
 
     /// Fills the palette with namespaces; the one on the screen is selected first.
@@ -212,7 +271,7 @@ impl Palette {
         }
         let typed = self.input.value().trim();
         if let Some(name) = typed.strip_prefix(NAMESPACE_PREFIX).map(str::trim)
-            && self.ticket.is_none()
+            && self.title == MAIN_TITLE
             && is_namespace_name(name)
         {
             let words = format!("ns {name}  show namespace {name}");
@@ -401,7 +460,11 @@ impl Model {
     pub fn go_to(&mut self, goal: &PaletteItem) -> bool {
         let world = &self.world;
         let there = match goal {
-            PaletteItem::Act(_) | PaletteItem::Namespace(_) | PaletteItem::Cluster(_) | PaletteItem::Object(_) => true,
+            PaletteItem::Act(_)
+            | PaletteItem::Theme(_)
+            | PaletteItem::Namespace(_)
+            | PaletteItem::Cluster(_)
+            | PaletteItem::Object(_) => true,
             PaletteItem::Shell(..) | PaletteItem::Forward(..) | PaletteItem::EndForward(_) => true,
             PaletteItem::App(app) => world.apps.contains_key(app),
             PaletteItem::Environment(app, name) => world
@@ -422,7 +485,11 @@ impl Model {
         self.zoom = false;
         self.filters.clear();
         match goal {
-            PaletteItem::Act(_) | PaletteItem::Namespace(_) | PaletteItem::Cluster(_) | PaletteItem::Object(_) => {}
+            PaletteItem::Act(_)
+            | PaletteItem::Theme(_)
+            | PaletteItem::Namespace(_)
+            | PaletteItem::Cluster(_)
+            | PaletteItem::Object(_) => {}
             PaletteItem::Shell(..) | PaletteItem::Forward(..) | PaletteItem::EndForward(_) => {}
             PaletteItem::App(app) => {
                 self.pane = Pane::Apps;

@@ -15,6 +15,7 @@ use crate::ui::{
     },
     question::{self, Focus},
     rights::missing_right,
+    theme::Theme,
     view,
 };
 
@@ -58,6 +59,8 @@ pub(super) fn perform_action(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::NextMatch => reading::find_next_match(model, false),
         Action::PreviousMatch => reading::find_next_match(model, true),
         Action::Wrap => reading::toggle_wrap(model),
+        Action::ScrollLeft if model.overlays.is_empty() => list::scroll_rows(model, false),
+        Action::ScrollRight if model.overlays.is_empty() => list::scroll_rows(model, true),
         Action::ScrollLeft => reading::scroll_columns(model, false),
         Action::ScrollRight => reading::scroll_columns(model, true),
         Action::Save => reading::open_save(model),
@@ -88,8 +91,6 @@ pub(super) fn perform_action(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::Filter => open_filter(model),
         Action::Sort => list::sort_rows(model, false),
         Action::ReverseSort => list::sort_rows(model, true),
-        Action::ScrollRight => list::scroll_rows(model, true),
-        Action::ScrollLeft => list::scroll_rows(model, false),
         Action::Palette => {
             let palette = Palette::for_model(
                 model,
@@ -100,6 +101,10 @@ pub(super) fn perform_action(model: &mut Model, action: Action) -> Vec<Effect> {
         }
         Action::Contexts => open_contexts(model),
         Action::Namespaces => open_namespaces(model),
+        Action::Themes => {
+            let palette = Palette::for_themes(&model.options);
+            push_overlay(model, Overlay::Palette(Box::new(palette)))
+        }
         Action::Reconnect => {
             model.add_notice(Level::Info, "trying the connection again", vec![]);
             vec![Effect::Reconnect]
@@ -232,9 +237,10 @@ fn makes_sense(model: &Model, action: Action) -> bool {
         Action::Search | Action::Wrap | Action::Save => {
             matches!(model.overlays.last(), Some(Overlay::Text(_)))
         }
-        Action::ScrollLeft | Action::ScrollRight => {
-            matches!(model.overlays.last(), Some(Overlay::Text(t)) if !t.wrap)
-        }
+        Action::ScrollLeft | Action::ScrollRight => match model.overlays.last() {
+            Some(overlay) => matches!(overlay, Overlay::Text(text) if !text.wrap),
+            None => true,
+        },
         Action::Yes => {
             matches!(model.overlays.last(), Some(Overlay::Confirm(q)) if q.can_confirm())
         }
@@ -338,6 +344,17 @@ fn switch_namespace(model: &mut Model, namespace: String) -> Vec<Effect> {
     let mut effects = model.switch_cluster(&place);
     effects.push(Effect::SwitchNamespace(namespace));
     effects
+}
+
+/// Draws with a theme until the end, and says how it is kept: the configuration is the user's file.
+fn keep_theme(model: &mut Model, theme: Theme) -> Vec<Effect> {
+    let words = format!(
+        "theme {0} until the end; theme = \"{0}\" in config.toml keeps it",
+        theme.name
+    );
+    model.options.theme = theme;
+    model.add_notice(Level::Info, words, vec![]);
+    vec![]
 }
 
 fn toggle_mark(model: &mut Model) -> Vec<Effect> {
@@ -654,6 +671,7 @@ fn accept_input(model: &mut Model) -> Vec<Effect> {
             Some(PaletteItem::Act(action)) if action.danger() != Danger::Safe => {
                 perform_action(model, action)
             }
+            Some(PaletteItem::Theme(theme)) => keep_theme(model, *theme),
             Some(PaletteItem::Namespace(name)) => switch_namespace(model, name),
             Some(PaletteItem::Cluster(choice))
                 if choice.place == cluster_of_place(&model.options.place) =>
@@ -673,7 +691,12 @@ fn accept_input(model: &mut Model) -> Vec<Effect> {
                 true => vec![],
                 false => report_refusal(model, "that is gone by now"),
             },
-            None => vec![],
+            None => {
+                if let Some(theme) = palette.theme_before {
+                    model.options.theme = *theme;
+                }
+                vec![]
+            }
         },
         Some(Overlay::Prompt(prompt)) => reading::accept_prompt(model, &prompt),
         Some(Overlay::Filter(..)) | None => vec![],

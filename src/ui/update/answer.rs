@@ -88,8 +88,7 @@ fn report_outcome(
             }
         }
         Err(mut fault) => {
-            let kept = draft
-                .map(|path| format!("the text is kept in {path}"));
+            let kept = draft.map(|path| format!("the text is kept in {path}"));
             fault.detail.extend(kept.map(Clean::from));
             report_fault(model, &fault);
         }

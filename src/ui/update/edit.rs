@@ -40,6 +40,7 @@ fn wait_for(model: &mut Model, words: &str, edit: PendingEdit) -> Ticket {
         about: edit.object.key.name.clone(),
         since: model.now,
         probe: None,
+        run: None,
         draft: None,
     };
     model.pending.insert(ticket, pending);

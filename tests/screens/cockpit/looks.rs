@@ -14,7 +14,7 @@ use crate::{
     screen::draw,
 };
 
-const COLOURED: [&str; 3] = ["default", "light", "contrast"];
+const COLOURED: [&str; 4] = ["default", "light", "contrast", "colorblind"];
 /// Roles of words; the others paint a background or a frame.
 const WORDS: [Role; 12] = [
     Role::Text,
@@ -129,6 +129,95 @@ fn states_are_told_apart() {
             }
         }
     }
+}
+
+/// Linear red, green and blue of a colour, from 0 to 1.
+fn linear((r, g, b): (u8, u8, u8)) -> [f64; 3] {
+    [r, g, b].map(|v| {
+        let v = f64::from(v) / 255.0;
+        if v <= 0.040_45 {
+            v / 12.92
+        } else {
+            ((v + 0.055) / 1.055).powf(2.4)
+        }
+    })
+}
+
+/// CIELAB of a linear colour under D65.
+fn lab(rgb: [f64; 3]) -> [f64; 3] {
+    let [r, g, b] = rgb.map(|v| v.clamp(0.0, 1.0));
+    let f = |t: f64| {
+        if t > 0.008_856 {
+            t.cbrt()
+        } else {
+            7.787 * t + 16.0 / 116.0
+        }
+    };
+    let x = f((0.4124 * r + 0.3576 * g + 0.1805 * b) / 0.950_47);
+    let y = f(0.2126 * r + 0.7152 * g + 0.0722 * b);
+    let z = f((0.0193 * r + 0.1192 * g + 0.9505 * b) / 1.088_83);
+    [116.0 * y - 16.0, 500.0 * (x - y), 200.0 * (y - z)]
+}
+
+/// Colours as they are seen without one kind of cone: G. M. Machado, M. M. Oliveira, L. A. F. Fernandes, "A
+/// Physiologically-based Model for Simulation of Color Vision Deficiency" (2009), severity 1.0.
+const WITHOUT_A_CONE: [(&str, [[f64; 3]; 3]); 3] = [
+    (
+        "protanopia",
+        [
+            [0.152286, 1.052583, -0.204868],
+            [0.114503, 0.786281, 0.099216],
+            [-0.003882, -0.048116, 1.051998],
+        ],
+    ),
+    (
+        "deuteranopia",
+        [
+            [0.367322, 0.860646, -0.227968],
+            [0.280085, 0.672501, 0.047413],
+            [-0.011820, 0.042940, 0.968881],
+        ],
+    ),
+    (
+        "tritanopia",
+        [
+            [1.255528, -0.076749, -0.178779],
+            [-0.078411, 0.930809, 0.147602],
+            [0.004733, 0.691367, 0.303900],
+        ],
+    ),
+];
+
+/// The smallest distance of two states as somebody without one kind of cone sees them, and which they are.
+fn nearest_states(theme: &Theme) -> (f64, String) {
+    let states = [Role::Ok, Role::Busy, Role::Warn, Role::Bad, Role::Lane];
+    let mut nearest = (f64::MAX, String::new());
+    for (kind, matrix) in WITHOUT_A_CONE {
+        let seen = states.map(|role| {
+            let colour = linear(rgb(theme.style(role).fg));
+            lab(matrix.map(|row| row.iter().zip(colour).map(|(m, v)| m * v).sum()))
+        });
+        for (i, a) in seen.iter().enumerate() {
+            for (j, b) in seen.iter().enumerate().skip(i + 1) {
+                let square: f64 = a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum();
+                let told = format!("{:?} and {:?} with {kind}", states[i], states[j]);
+                if square.sqrt() < nearest.0 {
+                    nearest = (square.sqrt(), told);
+                }
+            }
+        }
+    }
+    nearest
+}
+
+#[test]
+fn the_states_of_the_colourblind_theme_differ_for_every_kind_of_vision() {
+    let theme = |name| Theme::built_in(name, Depth::True).expect("built in");
+    let (distance, which) = nearest_states(&theme("colorblind"));
+    assert!(distance > 15.0, "{distance:.1}: {which}");
+    // The measure tells something: of the usual theme green and red are close.
+    let (usual, _) = nearest_states(&theme("default"));
+    assert!(usual < distance / 2.0, "{usual:.1}");
 }
 
 /// What a depth allows.
