@@ -569,7 +569,7 @@ mod tests {
         for words in [
             "cannot be changed",
             "exactly one of build",
-            "instead of conditions",
+            "a share replaces conditions",
             "exists takes no value",
         ] {
             assert!(text.contains(words), "{words}");
