@@ -435,7 +435,7 @@ async fn of_two_releases_the_second_waits(at: Place) {
         .message
         .clone()
         .unwrap_or_default();
-    assert!(why.contains("held by release x-1"), "{why}");
+    assert!(why.contains("in use by release x-1"), "{why}");
     assert_eq!(rig.pods("a-prod", "a:x-2").await, 0);
     rig.wish("x-1", ReleaseIntent::Abort).await;
     rig.phase("x-2", "deploy", TaskPhase::Waiting).await;
