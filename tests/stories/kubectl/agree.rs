@@ -130,6 +130,11 @@ impl Rig {
             )
         });
         for (right, said) in futures::future::join_all(asked).await {
+            // Everything is permitted, but pods have no shells and ports here: the keys say so.
+            if matches!(right, Right::Shell | Right::PortForward) {
+                assert!(!said, "{right}");
+                continue;
+            }
             assert_eq!(
                 said,
                 world.explain_missing(right, "demo").is_none(),
