@@ -52,8 +52,14 @@ pub(super) fn differ(
     see(model, world);
     model.zoom = true;
     let apps: Vec<&Value> = of_kind(objects, "App").collect();
-    for (n, app) in apps.iter().enumerate() {
-        press(model, &format!("1g{}", "j".repeat(n)));
+    for app in &apps {
+        // Those that wait come first.
+        press(model, "1g");
+        for _ in 1..apps.len() {
+            if model.app.as_deref() != Some(name(app)) {
+                press(model, "j");
+            }
+        }
         release(model, app, objects, printed, &mut out);
         press(model, "2");
         environments(model, app, objects, printed, &mut out);
