@@ -28,6 +28,8 @@ pub struct Config {
     pub ascii: bool,
     /// Start the cockpit in read-only mode.
     pub read_only: bool,
+    /// Use the mouse in the cockpit.
+    pub mouse: bool,
     /// File with key bindings; default: `keys.toml` beside the configuration, if it exists.
     pub keys: Option<PathBuf>,
 }
@@ -199,10 +201,19 @@ mod tests {
 
     #[test]
     fn toml_and_yaml_say_the_same() {
-        let toml = load_text("c.toml", "user = 'ann'\nreadOnly = true\nkeys = '/k'\n").unwrap();
-        let yaml = load_text("c.yaml", "user: ann\nreadOnly: true\nkeys: /k\n").unwrap();
+        let toml = load_text(
+            "c.toml",
+            "user = 'ann'\nreadOnly = true\nmouse = true\nkeys = '/k'\n",
+        )
+        .unwrap();
+        let yaml = load_text(
+            "c.yaml",
+            "user: ann\nreadOnly: true\nmouse: true\nkeys: /k\n",
+        )
+        .unwrap();
         assert_eq!(toml, yaml);
         assert_eq!(toml.user_name(), "ann");
+        assert!(toml.read_only && toml.mouse);
         assert_eq!(load_text("c.yaml", ""), load_text("c.toml", ""));
         let told = toml.keys_text().unwrap_err().to_string();
         assert!(told.starts_with("/k: "), "{told}");

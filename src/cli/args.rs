@@ -99,6 +99,9 @@ pub struct CockpitOptions {
     /// Start read-only: no key changes anything; stays so until it is started without this option
     #[arg(long, global = true)]
     pub read_only: bool,
+    /// Use the mouse: clicks select, open and answer; the terminal's own selection then needs Shift
+    #[arg(long, global = true)]
+    pub mouse: bool,
 }
 
 /// What to do.

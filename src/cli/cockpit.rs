@@ -155,6 +155,7 @@ async fn show_cockpit(
         theme: config.theme.clone(),
         theme_file: config.theme_text()?,
         read_only: config.read_only,
+        mouse: config.mouse,
         keys: config.keys_text()?,
         place: seat.place(),
         depth: global.look.color.or(named),

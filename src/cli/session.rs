@@ -60,6 +60,7 @@ pub(super) fn load_config(global: &Global) -> Result<Config> {
     config.theme = global.look.theme.clone().or(config.theme);
     config.ascii |= global.look.ascii;
     config.read_only |= global.look.read_only;
+    config.mouse |= global.look.mouse;
     // A state folder on the command line overrides a context in the file, and vice versa.
     config.context = if global.state.is_some() {
         None

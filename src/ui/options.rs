@@ -19,6 +19,8 @@ pub struct RequestedOptions {
     pub ascii: bool,
     /// `--read-only`.
     pub read_only: bool,
+    /// `--mouse`.
+    pub mouse: bool,
     /// Content of the user's keys file.
     pub keys: Option<String>,
     /// What the header shows as the target: `pocket ~/.local/state/graylane`, `context prod-eu`.
@@ -38,6 +40,8 @@ pub struct Options {
     pub keymap: Keymap,
     /// Disable actions that change something.
     pub read_only: bool,
+    /// Ask the terminal for clicks and the wheel.
+    pub mouse: bool,
     /// What the header shows as the target.
     pub place: String,
     /// Options that could not be used; defaults replace them.
@@ -95,6 +99,7 @@ impl Options {
             glyphs,
             keymap,
             read_only: wanted.read_only,
+            mouse: wanted.mouse,
             place: wanted.place.clone(),
             faults,
         }

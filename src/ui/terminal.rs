@@ -2,8 +2,9 @@
 //! SIGTERM, SIGHUP, suspend). It is given no more than its line takes.
 
 use std::{
+    fmt,
     io::{self, IsTerminal, Write},
-    process::{Command, ExitStatus},
+    process::{self, ExitStatus},
     sync::{
         Arc, Once,
         atomic::{AtomicBool, Ordering},
@@ -11,6 +12,7 @@ use std::{
 };
 
 use crossterm::{
+    Command,
     clipboard::CopyToClipboard,
     cursor::Show,
     event::{DisableBracketedPaste, DisableFocusChange, EnableBracketedPaste, EnableFocusChange},
@@ -52,24 +54,22 @@ pub use frame_backend::FrameBackend;
 const MOST_FRAMES: u32 = 30;
 
 static TAKEN: AtomicBool = AtomicBool::new(false);
+/// The terminal reports the mouse while it is taken.
+static MOUSE: AtomicBool = AtomicBool::new(false);
 static PANICKED: AtomicBool = AtomicBool::new(false);
 
 /// Restores the terminal when dropped.
 struct Guard;
 
 impl Guard {
-    fn take_terminal() -> io::Result<Self> {
+    fn take_terminal(mouse: bool) -> io::Result<Self> {
         // The theme handles NO_COLOR: crossterm's own handling also drops bold and reverse.
         force_color_output(true);
         enable_raw_mode()?;
         TAKEN.store(true, Ordering::SeqCst);
+        MOUSE.store(mouse, Ordering::SeqCst);
         let guard = Self;
-        execute!(
-            io::stdout(),
-            EnterAlternateScreen,
-            EnableBracketedPaste,
-            EnableFocusChange
-        )?;
+        set_up_terminal(&mut io::stdout(), mouse)?;
         Ok(guard)
     }
 }
@@ -85,15 +85,52 @@ fn give_back() {
     if TAKEN.swap(false, Ordering::SeqCst) {
         // Errors are ignored: the terminal may be gone.
         let _ = disable_raw_mode();
-        let _ = execute!(
-            io::stdout(),
-            EndSynchronizedUpdate,
-            SetAttribute(Attribute::Reset),
-            DisableFocusChange,
-            DisableBracketedPaste,
-            LeaveAlternateScreen,
-            Show
-        );
+        let _ = restore_terminal(&mut io::stdout(), MOUSE.load(Ordering::SeqCst));
+    }
+}
+
+/// Switches to the alternate screen, and asks for what is to be reported.
+fn set_up_terminal(out: &mut impl Write, mouse: bool) -> io::Result<()> {
+    execute!(
+        out,
+        EnterAlternateScreen,
+        EnableBracketedPaste,
+        EnableFocusChange
+    )?;
+    if mouse {
+        execute!(out, ReportClicks(true))?;
+    }
+    Ok(())
+}
+
+/// Takes back what [`set_up_terminal`] set, and what a frame may have left.
+fn restore_terminal(out: &mut impl Write, mouse: bool) -> io::Result<()> {
+    if mouse {
+        execute!(out, ReportClicks(false))?;
+    }
+    execute!(
+        out,
+        EndSynchronizedUpdate,
+        SetAttribute(Attribute::Reset),
+        DisableFocusChange,
+        DisableBracketedPaste,
+        LeaveAlternateScreen,
+        Show
+    )
+}
+
+/// Whether the terminal reports clicks and the wheel, in SGR form. Unlike crossterm's
+/// `EnableMouseCapture` it does not ask for every movement, each of which would be sent over the
+/// line.
+struct ReportClicks(bool);
+
+impl Command for ReportClicks {
+    fn write_ansi(&self, f: &mut impl fmt::Write) -> fmt::Result {
+        f.write_str(if self.0 {
+            "\x1b[?1000h\x1b[?1006h"
+        } else {
+            "\x1b[?1006l\x1b[?1000l"
+        })
     }
 }
 
@@ -117,6 +154,7 @@ fn on_panic(stop: &CancellationToken) {
 /// Clipboard and job control of the real terminal.
 struct Tty {
     input: SharedInput,
+    mouse: bool,
 }
 
 impl TerminalControl for Tty {
@@ -127,9 +165,9 @@ impl TerminalControl for Tty {
             // Whoever scrolls back later sees what ran.
             let _ = writeln!(io::stdout(), "{line}");
         }
-        let status = run_to_end(Command::new(&command.program).args(&command.args));
+        let status = run_to_end(process::Command::new(&command.program).args(&command.args));
         // Where that fails the input has ended, and with it the cockpit.
-        std::mem::forget(Guard::take_terminal()?);
+        std::mem::forget(Guard::take_terminal(self.mouse)?);
         self.input.reopen()?;
         status
     }
@@ -142,7 +180,7 @@ impl TerminalControl for Tty {
         give_back();
         rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP)?;
         // The process continues here after SIGCONT.
-        std::mem::forget(Guard::take_terminal()?);
+        std::mem::forget(Guard::take_terminal(self.mouse)?);
         Ok(())
     }
 }
@@ -175,7 +213,7 @@ pub async fn run_cockpit(
 ) -> Result<(), CockpitError> {
     check_terminal()?;
     on_panic(&stop);
-    let guard = Guard::take_terminal()?;
+    let guard = Guard::take_terminal(options.mouse)?;
     // All signals end the cockpit in the same way.
     for kind in [
         SignalKind::terminate(),
@@ -194,7 +232,7 @@ pub async fn run_cockpit(
             stop.cancel();
         });
     }
-    let input = SharedInput::open()?;
+    let (input, mouse) = (SharedInput::open()?, options.mouse);
     // GNU screen alone fills what is erased with the default background.
     let erases_in_colour = !std::env::var("TERM").is_ok_and(|term| term.starts_with("screen"));
     let backend = FrameBackend::paced(io::stdout(), input.reports(), erases_in_colour)?;
@@ -206,6 +244,7 @@ pub async fn run_cockpit(
         outside,
         host: Tty {
             input: input.clone(),
+            mouse,
         },
         stop: stop.clone(),
         fps: MOST_FRAMES,
@@ -268,7 +307,33 @@ fn suspend_events()
 
 #[cfg(test)]
 mod tests {
-    use super::check_drawable;
+    use super::{check_drawable, restore_terminal, set_up_terminal};
+
+    #[test]
+    fn the_mouse_is_reported_only_on_request() {
+        let written = |mouse| {
+            let (mut start, mut end) = (vec![], vec![]);
+            set_up_terminal(&mut start, mouse).unwrap();
+            restore_terminal(&mut end, mouse).unwrap();
+            [start, end].map(|bytes| String::from_utf8(bytes).unwrap())
+        };
+        // All modes of mouse reports and of their form.
+        let modes = [
+            "9", "1000", "1001", "1002", "1003", "1005", "1006", "1015", "1016",
+        ];
+        let said = |text: &str, end: char| {
+            let is_said = |mode: &&str| text.contains(&format!("\x1b[?{mode}{end}"));
+            modes.into_iter().filter(is_said).collect::<Vec<_>>()
+        };
+        let [start, end] = written(false);
+        for text in [&start, &end] {
+            assert!(said(text, 'h').is_empty() && said(text, 'l').is_empty());
+        }
+        let [start, end] = written(true);
+        assert_eq!(said(&start, 'h'), ["1000", "1006"]);
+        assert_eq!(said(&end, 'l'), ["1000", "1006"]);
+        assert!(said(&start, 'l').is_empty() && said(&end, 'h').is_empty());
+    }
 
     #[test]
     fn where_nothing_can_be_drawn_a_sentence_says_so() {

@@ -22,6 +22,7 @@ mod forward;
 mod input;
 mod list;
 mod logs;
+mod mouse;
 mod open;
 mod probe;
 mod reading;
@@ -37,7 +38,7 @@ pub use probe::suggest_probes;
 pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
     match msg {
         Msg::Input(event) => {
-            let typed = matches!(event, Event::Key(_) | Event::Paste(_));
+            let typed = matches!(event, Event::Key(_) | Event::Paste(_) | Event::Mouse(_));
             let effects = input::handle_event(model, event);
             if typed {
                 preview_theme(model);

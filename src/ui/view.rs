@@ -13,7 +13,7 @@ use ratatui::{buffer::Buffer, layout::Rect};
 use super::{
     model::{Model, Overlay, Pane},
     theme::Role,
-    widget::{Canvas, RichText},
+    widget::{Canvas, PointerMap, PointerTarget, RichText},
 };
 
 mod apps;
@@ -48,6 +48,23 @@ pub(crate) use text::plain_text;
 
 /// Draws the screen; returns the position of the terminal's cursor when a field is edited.
 pub fn view(model: &Model, area: Rect, buf: &mut Buffer) -> Option<(u16, u16)> {
+    draw_screen(model, area, buf).cursor
+}
+
+/// What a pointer is on, with the row of the list there. The screen is drawn for it, so what is hit
+/// is what is seen.
+pub(crate) fn find_pointer_target(
+    model: &Model,
+    column: u16,
+    row: u16,
+) -> Option<(PointerTarget, Option<usize>)> {
+    let area = Rect::new(0, 0, model.size.0, model.size.1);
+    let mut buf = Buffer::empty(area);
+    let drawn = draw_screen(model, area, &mut buf);
+    drawn.pointer.find_target(column, row)
+}
+
+fn draw_screen<'a>(model: &'a Model, area: Rect, buf: &'a mut Buffer) -> Canvas<'a> {
     let area = area.intersection(buf.area);
     let options = &model.options;
     let mut canvas = Canvas {
@@ -55,13 +72,14 @@ pub fn view(model: &Model, area: Rect, buf: &mut Buffer) -> Option<(u16, u16)> {
         theme: &options.theme,
         glyphs: &options.glyphs,
         cursor: None,
+        pointer: PointerMap::default(),
     };
     canvas.clear_area(area);
     let plan = match plan_panes(model, area) {
         Ok(plan) => plan,
         Err(words) => {
             draw_too_small(&mut canvas, model, area, &words);
-            return None;
+            return canvas;
         }
     };
     header::draw_header(&mut canvas, model, plan.header);
@@ -75,7 +93,7 @@ pub fn view(model: &Model, area: Rect, buf: &mut Buffer) -> Option<(u16, u16)> {
     footer::draw_footer(&mut canvas, model, plan.footer);
     draw_overlays(&mut canvas, model, &plan);
     footer::draw_notice(&mut canvas, model, plan.body);
-    canvas.cursor
+    canvas
 }
 
 /// Divides the screen by what the panes need.
@@ -117,6 +135,7 @@ pub(crate) fn scroll_limit(model: &Model) -> usize {
 
 fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, pane: Pane, area: Rect) {
     let focused = pane == model.pane && model.overlays.is_empty();
+    canvas.add_target(area, PointerTarget::Pane(pane));
     match pane {
         Pane::Apps => apps::draw_pane(canvas, model, area, focused),
         Pane::Environments => environments::draw_pane(canvas, model, area, focused),
@@ -130,6 +149,7 @@ fn draw_overlays(canvas: &mut Canvas<'_>, model: &Model, plan: &ScreenPlan) {
     let last = model.overlays.len().saturating_sub(1);
     for (i, overlay) in model.overlays.iter().enumerate() {
         canvas.cursor = None;
+        canvas.add_target(canvas.buf.area, PointerTarget::Cover);
         // Of several stacked dialogs only the topmost is visible.
         match overlay {
             Overlay::Form(_) | Overlay::Confirm(_) | Overlay::Palette(_) if i < last => continue,

@@ -20,11 +20,13 @@ use crate::domain::text::{Clean, display_width as columns, truncate};
 mod abbreviate;
 mod list;
 mod pane;
+mod pointer;
 mod share;
 
 pub(crate) use abbreviate::{join_by_rank, longest_fitting, shorten_distinct};
 pub(crate) use list::first_row;
-pub(crate) use pane::{centre_rect, fits_frame};
+pub(crate) use pane::{centre_rect, columns_of_line, fits_frame};
+pub(crate) use pointer::{PointerMap, PointerTarget};
 pub(crate) use share::{Need, share_room};
 
 /// A line of text runs, each with a role.
@@ -317,6 +319,8 @@ pub(crate) struct Canvas<'a> {
     pub(crate) glyphs: &'a Glyphs,
     /// Position of the terminal's cursor, when a field is edited.
     pub(crate) cursor: Option<(u16, u16)>,
+    /// What a pointer reaches of what was drawn.
+    pub(crate) pointer: PointerMap,
 }
 
 impl Canvas<'_> {

@@ -11,6 +11,7 @@ mod lists;
 mod logs;
 mod looks;
 mod many;
+mod mouse;
 mod namespaces;
 mod properties;
 mod reasons;

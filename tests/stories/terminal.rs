@@ -6,7 +6,9 @@ use crate::support::pty::Pty;
 use futures::{future::BoxFuture, stream::BoxStream};
 use graylane::{
     domain::intent::Intent,
-    ui::{Answer, EffectHandler, Fault, IntentOutcome, Query, fixture, terminal::run_cockpit},
+    ui::{
+        Answer, EffectHandler, Fault, IntentOutcome, Options, Query, fixture, terminal::run_cockpit,
+    },
 };
 use tokio_util::sync::CancellationToken;
 
@@ -18,10 +20,10 @@ const CLEAR: &str = "\x15";
 const YES: &str = "\x19";
 
 fn demo(state: &Path) -> Pty {
-    demo_with_editor(state, "vi")
+    demo_with(state, "vi", &[])
 }
 
-fn demo_with_editor(state: &Path, editor: &str) -> Pty {
+fn demo_with(state: &Path, editor: &str, options: &[&str]) -> Pty {
     let program = Path::new(env!("CARGO_BIN_EXE_graylane"));
     let state = state.to_str().unwrap();
     let env = [
@@ -30,7 +32,8 @@ fn demo_with_editor(state: &Path, editor: &str) -> Pty {
         ("COLORTERM", "truecolor"),
         ("VISUAL", editor),
     ];
-    Pty::start(program, &["--state", state, "demo"], &env, 36, 120)
+    let args = [&["--state", state, "demo"], options].concat();
+    Pty::start(program, &args, &env, 36, 120)
 }
 
 /// The line of the Apps pane that speaks of an app.
@@ -74,7 +77,7 @@ fn the_story_by_keys() {
     pty.wait("a baseline that serves", |s| {
         s.contains("traffic right") && s.contains("nothing is being released")
     });
-    assert!(pty.alternate());
+    assert!(pty.alternate() && !pty.reports_mouse());
 
     // 1: A and C in one window, of images that are there.
     select(&mut pty, "spring-cloud-a");
@@ -211,7 +214,7 @@ fn the_terminal_is_given_back() {
         ];
         let mut pty = Pty::start(&me, &args, &[], 36, 120);
         pty.see("3 Rollout");
-        assert!(pty.alternate(), "{way}");
+        assert!(pty.alternate() && pty.reports_mouse(), "{way}");
         match way {
             "SIGTERM" => {
                 rustix::process::kill_process(pty.pid(), rustix::process::Signal::TERM).unwrap()
@@ -223,6 +226,7 @@ fn the_terminal_is_given_back() {
         }
         assert_eq!(pty.ended(), way != "a panic", "{way}");
         pty.given_back();
+        assert!(!pty.reports_mouse(), "{way}");
         if way == "a panic" {
             pty.see("the outside is broken");
         }
@@ -239,17 +243,17 @@ fn an_editor_gets_the_terminal_and_gives_it_back() {
     std::fs::write(&editor, script).unwrap();
     // It has an argument of its own, as `code --wait` has.
     let editor = format!("sh {} --wait", editor.display());
-    let mut pty = demo_with_editor(dir.path(), &editor);
+    let mut pty = demo_with(dir.path(), &editor, &["--mouse"]);
     pty.see("gray #10");
     pty.press("4");
     pty.press("\x05");
     pty.see("which priority?");
-    assert!(!pty.alternate());
+    assert!(!pty.alternate() && !pty.reports_mouse());
     // Were the cockpit still reading, it would take some of these keys.
     pty.press("77q\x7f\r");
     let question = pty.see("Save lane gray?");
     assert!(
-        question.contains("+   priority: 77") && pty.alternate(),
+        question.contains("+   priority: 77") && pty.alternate() && pty.reports_mouse(),
         "{question}"
     );
     // No is the default, and the text is not lost.
@@ -293,6 +297,30 @@ fn a_terminal_too_small_says_so() {
     assert!(pty.ended());
 }
 
+/// The mouse is asked for where it is wanted and not after; a click in a real terminal arrives.
+#[test]
+fn a_click_reaches_what_is_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut pty = demo_with(dir.path(), "vi", &["--mouse"]);
+    let apps = ["spring-cloud-a", "spring-cloud-b", "spring-cloud-c"];
+    let screen = pty.wait("the Apps", |s| {
+        apps.iter().all(|app| !row(s, app).is_empty())
+    });
+    assert!(pty.reports_mouse());
+    let lines = || screen.lines().enumerate();
+    let (y, _) = lines()
+        .find(|(_, l)| l.contains("│ spring-cloud-b"))
+        .unwrap();
+    pty.click(10, y);
+    pty.wait("the cursor on B", |s| {
+        row(s, "spring-cloud-b").contains('▌')
+    });
+    pty.press("q");
+    assert!(pty.ended());
+    pty.given_back();
+    assert!(!pty.reports_mouse());
+}
+
 struct Broken;
 
 impl EffectHandler for Broken {
@@ -310,12 +338,11 @@ impl EffectHandler for Broken {
 #[ignore = "runs in the terminal of another test"]
 async fn a_cockpit_whose_outside_panics() {
     let (_worlds, seen) = tokio::sync::watch::channel(fixture::world());
-    run_cockpit(
-        fixture::options(),
-        seen,
-        Arc::new(Broken),
-        CancellationToken::new(),
-    )
-    .await
-    .unwrap();
+    let options = Options {
+        mouse: true,
+        ..fixture::options()
+    };
+    run_cockpit(options, seen, Arc::new(Broken), CancellationToken::new())
+        .await
+        .unwrap();
 }

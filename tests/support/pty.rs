@@ -146,6 +146,18 @@ impl Pty {
             .alternate_screen()
     }
 
+    /// Whether the program has asked for the mouse.
+    pub fn reports_mouse(&self) -> bool {
+        let parser = self.screen.0.lock().expect("no reader panics");
+        parser.screen().mouse_protocol_mode() != vt100::MouseProtocolMode::None
+    }
+
+    /// Clicks on a place, counted from 0, as a terminal reports it.
+    pub fn click(&mut self, column: usize, row: usize) {
+        let (column, row) = (column + 1, row + 1);
+        self.press(&format!("\x1b[<0;{column};{row}M\x1b[<0;{column};{row}m"));
+    }
+
     /// Waits until the screen fulfils `seen`; panics with the whole screen when it never does.
     #[track_caller]
     pub fn wait(&self, what: &str, seen: impl Fn(&str) -> bool) -> String {

@@ -494,7 +494,7 @@ fn page_step(model: &Model) -> isize {
     isize::try_from(rows / 2).unwrap_or(10).max(1)
 }
 
-fn move_selection(model: &mut Model, by: isize) -> Vec<Effect> {
+pub(super) fn move_selection(model: &mut Model, by: isize) -> Vec<Effect> {
     match model.overlays.pop() {
         Some(Overlay::Text(mut text)) => {
             let rows = view::TextRows::new(model, &text).len();

@@ -27,7 +27,8 @@ pub(super) fn handle_event(model: &mut Model, event: Event) -> Vec<Effect> {
         }
         // Other programs may have written to the screen meanwhile.
         Event::FocusGained => vec![Effect::Repaint],
-        Event::Key(_) | Event::FocusLost | Event::Mouse(_) => vec![],
+        Event::Mouse(event) => super::mouse::handle_mouse(model, event),
+        Event::Key(_) | Event::FocusLost => vec![],
     }
 }
 

@@ -9,7 +9,7 @@ use crate::ui::{
     model::Model,
     question::{Focus, Question},
     theme::Role,
-    widget::{Canvas, RichText, centre_rect, wrap_words},
+    widget::{Canvas, PointerTarget, RichText, centre_rect, columns_of_line, wrap_words},
 };
 
 pub(super) fn draw_overlay(
@@ -50,6 +50,7 @@ pub(super) fn draw_overlay(
     let room = body.height.saturating_sub(foot);
     let over = lines.len().saturating_sub(usize::from(room));
     let first = question.top.min(over);
+    canvas.add_target(area, PointerTarget::Question { last: over });
     for (i, line) in lines.iter().skip(first).take(usize::from(room)).enumerate() {
         canvas.draw_line(body, u16::try_from(i).unwrap_or(u16::MAX), line);
     }
@@ -94,11 +95,7 @@ pub(super) fn draw_overlay(
         );
         row += 1;
     }
-    canvas.draw_line(
-        body,
-        row + 1,
-        &button_line(model, question, usize::from(body.width)),
-    );
+    draw_buttons(canvas, model, question, body, row + 1);
 }
 
 /// Tells which lines are shown, below them, if not all are.
@@ -300,7 +297,31 @@ pub(super) fn remark_line(remark: &Remark) -> RichText {
     }
 }
 
-fn button_line(model: &Model, question: &Question, width: usize) -> RichText {
+fn draw_buttons(canvas: &mut Canvas<'_>, model: &Model, question: &Question, body: Rect, row: u16) {
+    let [no, yes] = buttons(question);
+    let line = Rect {
+        y: body.y + row,
+        height: u16::from(row < body.height),
+        ..body
+    };
+    let places = [
+        (Focus::No, 0, no.width()),
+        (Focus::Yes, no.width() + BUTTON_GAP.len(), yes.width()),
+    ];
+    for (focus, left, width) in places {
+        let place = columns_of_line(line, left, width);
+        canvas.add_target(place, PointerTarget::Button(focus));
+    }
+    let shown = no.add(Role::Text, BUTTON_GAP).join(yes);
+    let width = usize::from(body.width);
+    canvas.draw_line(body, row, &add_key_hint(model, question, shown, width));
+}
+
+/// What is between the two buttons.
+const BUTTON_GAP: &str = "   ";
+
+/// No and Yes.
+fn buttons(question: &Question) -> [RichText; 2] {
     let button = |focus: Focus, words: &str, may: bool| {
         let here = question.focus == focus;
         let role = match (here, may) {
@@ -311,8 +332,14 @@ fn button_line(model: &Model, question: &Question, width: usize) -> RichText {
         let (open, close) = if here { ("[", "]") } else { (" ", " ") };
         RichText::styled(role, format!("{open} {words} {close}"))
     };
-    let line = button(Focus::No, "No, leave it", true).add(Role::Text, "   ");
-    let line = line.join(button(Focus::Yes, &question.verb, question.can_confirm()));
+    [
+        button(Focus::No, "No, leave it", true),
+        button(Focus::Yes, &question.verb, question.can_confirm()),
+    ]
+}
+
+/// Adds the key that confirms, where it has room beside the buttons.
+fn add_key_hint(model: &Model, question: &Question, line: RichText, width: usize) -> RichText {
     if question.stale.is_some() {
         return line;
     }

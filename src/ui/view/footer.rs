@@ -9,7 +9,7 @@ use crate::ui::{
     model::{Level, Model, Overlay, Prompt, PromptKind},
     theme::Role,
     update::is_available,
-    widget::{Canvas, RichText},
+    widget::{Canvas, PointerTarget, RichText},
 };
 
 /// Seconds that a notice stays, unless a key is pressed first.
@@ -81,6 +81,7 @@ pub(super) fn draw_notice(canvas: &mut Canvas<'_>, model: &Model, body: Rect) {
         RichText::styled(level_role(notice.level), format!(" {sign} {text}")).join(more)
     };
     canvas.clear_area(area);
+    canvas.add_target(area, PointerTarget::Cover);
     canvas.draw_line(area, 0, &line);
 }
 

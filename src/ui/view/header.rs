@@ -15,7 +15,7 @@ use crate::{
         model::{Model, Pane},
         rights::missing_right,
         theme::Role,
-        widget::{Canvas, RichText},
+        widget::{Canvas, PointerTarget, RichText, columns_of_line},
     },
 };
 
@@ -407,12 +407,15 @@ pub(super) fn draw_tabs(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
     let mut line = RichText::styled(Role::Text, " ");
     for pane in Pane::ALL {
         let (number, title) = (super::apps::pane_key(model, pane), pane.title());
+        let left = line.width();
         if pane == model.pane {
             line.push(Role::Badge, format!(" {number} {title} "));
         } else {
             line.push(Role::Key, format!(" {number}"));
             line.push(Role::Muted, format!(" {title} "));
         }
+        let tab = columns_of_line(area, left, line.width() - left);
+        canvas.add_target(tab, PointerTarget::Pane(pane));
     }
     canvas.draw_line(area, 0, &line);
 }

@@ -6,7 +6,7 @@ use crate::domain::text::display_width as columns;
 use crate::ui::{
     model::{Model, Palette, PaletteItem},
     theme::Role,
-    widget::{Canvas, RichText, first_row},
+    widget::{Canvas, PointerTarget, RichText, first_row},
 };
 
 pub(super) fn draw_overlay(canvas: &mut Canvas<'_>, model: &Model, area: Rect, palette: &Palette) {
@@ -25,6 +25,7 @@ pub(super) fn draw_overlay(canvas: &mut Canvas<'_>, model: &Model, area: Rect, p
     let area = palette_area(area, heads + rests + 6);
     let width = area.width;
     let facts = count_line(palette);
+    canvas.add_target(area, PointerTarget::Palette);
     let inner = canvas.draw_modal(
         area,
         &RichText::styled(Role::Title, palette.title),
@@ -72,15 +73,14 @@ pub(super) fn draw_overlay(canvas: &mut Canvas<'_>, model: &Model, area: Rect, p
         };
         let y = u16::try_from(row - top).unwrap_or(u16::MAX);
         draw_item(canvas, model, list, y, (text, goal), column);
+        let whole = Rect {
+            y: list.y + y,
+            height: 1,
+            ..list
+        };
+        canvas.add_target(whole, PointerTarget::Row(row));
         if row == palette.at {
-            canvas.paint_area(
-                Rect {
-                    y: list.y + y,
-                    height: 1,
-                    ..list
-                },
-                Role::Selected,
-            );
+            canvas.paint_area(whole, Role::Selected);
         }
     }
     canvas.cursor = cursor;

@@ -15,7 +15,7 @@ use crate::{
         keymap::Action,
         model::{Model, Pane},
         theme::Role,
-        widget::{Canvas, RichText, join_by_rank},
+        widget::{Canvas, PointerTarget, RichText, join_by_rank},
     },
 };
 
@@ -81,9 +81,12 @@ pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focu
     }
     let room = height.saturating_sub(usize::from(row) + call.len());
     let first = crate::ui::widget::first_row(chosen, list.len(), room);
-    for (i, (line, is_task)) in list.iter().enumerate().skip(first).take(room) {
+    for (i, (line, task)) in list.iter().enumerate().skip(first).take(room) {
         canvas.draw_line(text, row, line);
-        if Some(i) == chosen && *is_task && focused {
+        if let Some(task) = task {
+            canvas.add_target(row_of(body, row), PointerTarget::Row(*task));
+        }
+        if Some(i) == chosen && focused {
             mark_row(canvas, model, body, row);
         }
         row += 1;
@@ -145,19 +148,20 @@ fn release_title(
 
 /// Shows that the task in a row is selected.
 fn mark_row(canvas: &mut Canvas<'_>, model: &Model, body: Rect, row: u16) {
-    canvas.paint_area(
-        Rect {
-            y: body.y + row,
-            height: 1,
-            ..body
-        },
-        Role::Selected,
-    );
+    canvas.paint_area(row_of(body, row), Role::Selected);
     canvas.draw_line(
         Rect { width: 1, ..body },
         row,
         &RichText::styled(Role::Focus, model.options.glyphs.cursor),
     );
+}
+
+fn row_of(body: Rect, row: u16) -> Rect {
+    Rect {
+        y: body.y + row,
+        height: 1,
+        ..body
+    }
 }
 
 /// Release name with the App's short name: `A production-7`.
@@ -313,24 +317,26 @@ fn target_environment<'a>(model: &'a Model, release: &Release) -> Option<&'a Env
 
 /// Task lines, with batches below a running or selected deploy task; also the index of the selected
 /// line.
+/// The tasks and their batches, each line with the index of the task that it belongs to, and the
+/// line of the selected one.
 fn task_lines(
     model: &Model,
     release: &Release,
     status: &ReleaseStatus,
     room: ListRoom,
     roomy: bool,
-) -> (Vec<(RichText, bool)>, Option<usize>) {
+) -> (Vec<(RichText, Option<usize>)>, Option<usize>) {
     let mut lines = vec![];
     let mut chosen = None;
     let selected = model.selected_task().map(|t| t.name.clone());
     let columns = task::column_widths(model, &status.tasks);
-    for found in &status.tasks {
+    for (i, found) in status.tasks.iter().enumerate() {
         let is_selected = Some(&found.name) == selected.as_ref();
         if is_selected {
             chosen = Some(lines.len());
         }
         let row = task::task_row(model, release, found, columns, room.width);
-        lines.push((room.show_row(row), true));
+        lines.push((room.show_row(row), Some(i)));
         let moving = !matches!(
             found.phase,
             TaskPhase::Pending | TaskPhase::Succeeded | TaskPhase::Skipped
@@ -342,14 +348,14 @@ fn task_lines(
             lines.extend(
                 task::batch_lines(model, release, found, room.width)
                     .into_iter()
-                    .map(|line| (room.show_row(line), false)),
+                    .map(|line| (room.show_row(line), Some(i))),
             );
         }
     }
     if status.tasks.is_empty() {
         lines.push((
             RichText::styled(Role::Muted, "the engine has not seen it yet"),
-            false,
+            None,
         ));
     }
     (lines, chosen)

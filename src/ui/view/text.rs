@@ -16,7 +16,7 @@ use crate::{
         model::{Model, ProbeSlot, Source, Text},
         rights::missing_right,
         theme::Role,
-        widget::{Canvas, RichText, fits_frame, longest_fitting, wrap_words},
+        widget::{Canvas, PointerTarget, RichText, fits_frame, longest_fitting, wrap_words},
     },
 };
 
@@ -45,6 +45,7 @@ pub(super) fn draw_overlay(canvas: &mut Canvas<'_>, model: &Model, area: Rect, t
         Role::Border
     };
     canvas.clear_area(area);
+    canvas.add_target(area, PointerTarget::Text);
     let inner = canvas.draw_modal(area, &title, &joined(&facts), &RichText::new(), role);
     let body = Rect {
         x: inner.x + 1,

@@ -3,7 +3,7 @@
 
 use ratatui::layout::Rect;
 
-use super::{Canvas, RichText};
+use super::{Canvas, PointerTarget, RichText};
 use crate::ui::theme::Role;
 
 /// Index of the first visible row: the selection stays in the middle where possible.
@@ -39,12 +39,13 @@ impl Canvas<'_> {
             for (k, rich) in row(i, width).iter().take(usize::from(each)).enumerate() {
                 self.draw_line(body, y + u16::try_from(k).unwrap_or(0), rich);
             }
+            let whole = Rect {
+                y: area.y + y,
+                height: each.min(area.height - y),
+                ..area
+            };
+            self.add_target(whole, PointerTarget::Row(i));
             if selected == Some(i) {
-                let whole = Rect {
-                    y: area.y + y,
-                    height: each.min(area.height - y),
-                    ..area
-                };
                 // Only the focused list highlights its row.
                 if focused {
                     self.paint_area(whole, Role::Selected);

@@ -112,6 +112,17 @@ fn pad_title(rich: &RichText) -> RichText {
         .add(Role::Text, " ")
 }
 
+/// Columns of a line, as many of them as it has.
+pub(crate) fn columns_of_line(line: Rect, left: usize, width: usize) -> Rect {
+    let cut = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
+    let left = cut(left).min(line.width);
+    Rect {
+        x: line.x + left,
+        width: cut(width).min(line.width - left),
+        ..line
+    }
+}
+
 /// An area of this size in the centre.
 pub(crate) fn centre_rect(area: Rect, width: u16, height: u16) -> Rect {
     let (width, height) = (width.min(area.width), height.min(area.height));

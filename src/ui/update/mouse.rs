@@ -1,0 +1,95 @@
+//! What clicks and the wheel do. A click never does more than a key at the same place: what changes
+//! the cluster still asks first.
+
+use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
+
+use super::act::{move_selection, perform_action};
+use crate::ui::{
+    effect::Effect,
+    keymap::Action,
+    model::{Model, Overlay, Pane},
+    question::Focus,
+    view,
+    widget::PointerTarget,
+};
+
+/// Lines of a text that one step of the wheel scrolls by.
+const WHEEL_LINES: isize = 3;
+
+pub(super) fn handle_mouse(model: &mut Model, event: MouseEvent) -> Vec<Effect> {
+    let wheel = match event.kind {
+        MouseEventKind::Down(MouseButton::Left) => None,
+        MouseEventKind::ScrollUp => Some(-1),
+        MouseEventKind::ScrollDown => Some(1),
+        _ => return vec![],
+    };
+    if !model.options.mouse {
+        return vec![];
+    }
+    // Found before the notice goes, because it covers a row.
+    let found = view::find_pointer_target(model, event.column, event.row);
+    model.noticed = true;
+    match (found, wheel) {
+        (Some((target, row)), None) => click_target(model, target, row),
+        (Some((target, _)), Some(by)) => turn_wheel(model, target, by),
+        (None, _) => vec![],
+    }
+}
+
+fn click_target(model: &mut Model, target: PointerTarget, row: Option<usize>) -> Vec<Effect> {
+    match (target, row) {
+        (PointerTarget::Pane(pane), row) => click_pane(model, pane, row),
+        (PointerTarget::Button(Focus::Yes), _) => perform_action(model, Action::Yes),
+        (PointerTarget::Button(Focus::No), _) => model.close_overlay(),
+        (PointerTarget::Palette, Some(row)) => click_palette(model, row),
+        _ => vec![],
+    }
+}
+
+/// Focuses a pane and selects the row; the one that was selected there is opened.
+fn click_pane(model: &mut Model, pane: Pane, row: Option<usize>) -> Vec<Effect> {
+    let was_focused = std::mem::replace(&mut model.pane, pane) == pane;
+    let Some(row) = row else { return vec![] };
+    if was_focused && model.row_position(pane).1 == Some(row) {
+        return perform_action(model, Action::Open);
+    }
+    model.select_row(row);
+    vec![]
+}
+
+fn click_palette(model: &mut Model, row: usize) -> Vec<Effect> {
+    match model.overlays.last_mut() {
+        Some(Overlay::Palette(palette)) if palette.at == row => {
+            perform_action(model, Action::Accept)
+        }
+        Some(Overlay::Palette(palette)) => {
+            palette.at = row;
+            vec![]
+        }
+        _ => vec![],
+    }
+}
+
+/// Moves the selection of a list, or the lines of a text or a question.
+fn turn_wheel(model: &mut Model, target: PointerTarget, by: isize) -> Vec<Effect> {
+    match (target, model.overlays.last_mut()) {
+        (PointerTarget::Pane(pane), None) => {
+            let focused = std::mem::replace(&mut model.pane, pane);
+            let effects = move_selection(model, by);
+            model.pane = focused;
+            effects
+        }
+        (PointerTarget::Text, Some(Overlay::Text(_))) => move_selection(model, by * WHEEL_LINES),
+        (PointerTarget::Question { last }, Some(Overlay::Confirm(question))) => {
+            let from = question.top.min(last);
+            question.top = from.saturating_add_signed(by * WHEEL_LINES).min(last);
+            vec![]
+        }
+        (PointerTarget::Palette, Some(Overlay::Palette(palette))) => {
+            let last = palette.found.len().saturating_sub(1);
+            palette.at = palette.at.saturating_add_signed(by).min(last);
+            vec![]
+        }
+        _ => vec![],
+    }
+}

@@ -1,0 +1,65 @@
+//! What a pointer reaches on the screen. It is noted while it is drawn, so that a click never goes
+//! to another place than the one that is seen there.
+
+use ratatui::layout::{Position, Rect};
+
+use super::Canvas;
+use crate::ui::{model::Pane, question::Focus};
+
+/// Something on the screen that a pointer can be on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PointerTarget {
+    /// A pane, or its name among the tabs.
+    Pane(Pane),
+    /// A row of the list around it.
+    Row(usize),
+    /// A text to read.
+    Text,
+    /// A question, with the first line that it shows when scrolled to its end.
+    Question {
+        /// Index of that line.
+        last: usize,
+    },
+    /// A button of a question.
+    Button(Focus),
+    /// The palette.
+    Palette,
+    /// What takes no clicks and hides what is below it.
+    Cover,
+}
+
+/// Everything that a pointer reaches on one screen; what covers others comes after them.
+#[derive(Debug, Default)]
+pub(crate) struct PointerMap {
+    targets: Vec<(Rect, PointerTarget)>,
+}
+
+impl PointerMap {
+    /// What is at a position, with the row of its list.
+    pub(crate) fn find_target(
+        &self,
+        column: u16,
+        row: u16,
+    ) -> Option<(PointerTarget, Option<usize>)> {
+        let here = Position::new(column, row);
+        let mut index = None;
+        for (area, target) in self.targets.iter().rev() {
+            match target {
+                _ if !area.contains(here) => {}
+                PointerTarget::Row(i) => index = index.or(Some(*i)),
+                target => return Some((*target, index)),
+            }
+        }
+        None
+    }
+}
+
+impl Canvas<'_> {
+    /// Notes what a pointer reaches in an area.
+    pub(crate) fn add_target(&mut self, area: Rect, target: PointerTarget) {
+        let area = area.intersection(self.buf.area);
+        if !area.is_empty() {
+            self.pointer.targets.push((area, target));
+        }
+    }
+}
