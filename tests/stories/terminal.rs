@@ -300,12 +300,15 @@ fn a_terminal_too_small_says_so() {
 /// The mouse is asked for where it is wanted and not after; a click in a real terminal arrives.
 #[test]
 fn a_click_reaches_what_is_shown() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut pty = demo_with(dir.path(), "vi", &["--mouse"]);
-    let apps = ["spring-cloud-a", "spring-cloud-b", "spring-cloud-c"];
-    let screen = pty.wait("the Apps", |s| {
-        apps.iter().all(|app| !row(s, app).is_empty())
-    });
+    let me = std::env::current_exe().unwrap();
+    let args = [
+        "--exact",
+        "terminal::a_cockpit_whose_outside_panics",
+        "--ignored",
+        "--nocapture",
+    ];
+    let mut pty = Pty::start(&me, &args, &[], 36, 120);
+    let screen = pty.see("4 Lanes");
     assert!(pty.reports_mouse());
     let lines = || screen.lines().enumerate();
     let (y, _) = lines()
