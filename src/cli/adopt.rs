@@ -7,7 +7,6 @@ mod dry_run;
 mod find;
 
 pub(super) use claim::parse_kind_and_name;
-pub(super) use dry_run::unified_diff;
 pub(super) use find::find_workload;
 
 use std::{
@@ -34,7 +33,7 @@ use crate::{
         adopt::{self, Adoption, GrayVersion},
         command_line::CommandLine,
         owner::Owner,
-        text::join_lines,
+        text::{join_lines, unified_diff},
         variables::{Values, format_unresolved, resolve_shared_values as shared_values},
         workflow::{object_key, render_objects},
     },
@@ -202,7 +201,7 @@ async fn add_gray_version(
     output::print(&format!(
         "App {} would change:\n{}",
         app.name_any(),
-        dry_run::unified_diff(&old, &new)
+        unified_diff(&old, &new)
     ))?;
     if !confirm_adoption(args, &format!("Change App {}?", app.name_any()))? {
         bail!("nothing was written");

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::{Api, ResourceExt, api::ListParams};
 
-use super::{adopt::unified_diff, get, session::Session};
+use super::{get, session::Session};
 use crate::{
     api::{Release, label},
     cluster::{
@@ -14,6 +14,7 @@ use crate::{
     },
     domain::{
         revision::{Revision, short_name},
+        text::unified_diff,
         workflow::{built_after, list_changes},
     },
 };
@@ -37,20 +38,8 @@ pub(super) async fn describe_proposal(
         .await
         .map_err(|unknown| unknown.to_string())?;
     let of = &release.spec.app;
-    let own = ListParams::default().labels(&format!("{}={of}", label::REVISION_OF));
-    let api: Api<ControllerRevision> = Api::namespaced(session.client.clone(), &session.namespace);
-    let revisions = api
-        .list(&own)
-        .await
-        .map_err(|e| format!("listing revisions of {of}: {}", error::describe_error(&e)))?;
-    let revisions: BTreeMap<String, Arc<Revision>> = revisions
-        .iter()
-        .filter_map(|r| Some((r.name_any(), Arc::new(Revision::from_object(r).ok()?))))
-        .collect();
-    let mut releases: Vec<Release> = get::list_objects(session)
-        .await
-        .map_err(|e| format!("{e:#}"))?;
-    releases.retain(|r| r.spec.app == *of);
+    let revisions = list_revisions(session, of).await?;
+    let releases = list_releases(session, of).await?;
     let mut words = format!(
         "revision {}, {}\n",
         short_name(app.revision().name()),
@@ -92,4 +81,38 @@ pub(super) async fn describe_proposal(
         words += "nothing is deployed after it\n";
     }
     Ok((proposal.digest, words))
+}
+
+/// The revisions of an App by name; those that cannot be used are left out.
+///
+/// # Errors
+///
+/// Why they cannot be listed, as text.
+pub(super) async fn list_revisions(
+    session: &Session,
+    app: &str,
+) -> Result<BTreeMap<String, Arc<Revision>>, String> {
+    let own = ListParams::default().labels(&format!("{}={app}", label::REVISION_OF));
+    let api: Api<ControllerRevision> = Api::namespaced(session.client.clone(), &session.namespace);
+    let revisions = api
+        .list(&own)
+        .await
+        .map_err(|e| format!("listing revisions of {app}: {}", error::describe_error(&e)))?;
+    Ok(revisions
+        .iter()
+        .filter_map(|r| Some((r.name_any(), Arc::new(Revision::from_object(r).ok()?))))
+        .collect())
+}
+
+/// The releases of an App.
+///
+/// # Errors
+///
+/// Why they cannot be listed, as text.
+pub(super) async fn list_releases(session: &Session, app: &str) -> Result<Vec<Release>, String> {
+    let mut releases: Vec<Release> = get::list_objects(session)
+        .await
+        .map_err(|e| format!("{e:#}"))?;
+    releases.retain(|r| r.spec.app == app);
+    Ok(releases)
 }

@@ -1,5 +1,6 @@
-//! `release show|wait|list|start`.
+//! `release show|diff|wait|list|start`.
 
+mod diff;
 mod show;
 mod start;
 pub(super) mod wait;
@@ -28,6 +29,9 @@ enum ReleaseCommand {
     Start(start::StartArgs),
     /// Show one release: its tasks, batches and history
     Show(ShowArgs),
+    /// Show what a release changes, old against new: images, values and objects (exit code 1 when
+    /// it changes any)
+    Diff(diff::DiffArgs),
     /// List releases, oldest first
     List(ListArgs),
     /// Wait until a release, one of its tasks or a batch reaches a phase
@@ -78,6 +82,7 @@ pub(super) async fn run_release_command(global: &Global, args: ReleaseArgs) -> R
                 }
             })
         }
+        ReleaseCommand::Diff(args) => diff::compare_with_old(&session, args).await,
         ReleaseCommand::List(args) => {
             let mut releases: Vec<Release> = get::list_objects(&session).await?;
             releases.retain(|r| args.app.as_ref().is_none_or(|a| r.spec.app == *a));

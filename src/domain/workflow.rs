@@ -25,6 +25,7 @@ mod plan_error;
 mod proposal;
 mod reconciliation;
 mod records;
+mod release_diff;
 mod task_error;
 mod timers;
 mod verify;
@@ -61,6 +62,10 @@ pub use plan_error::PlanError;
 pub use proposal::{
     EnvironmentChange, Proposal, ProposalCache, ProposalError, bound_images, built_after,
     list_changes, render_proposal,
+};
+pub use release_diff::{
+    EnvironmentDiff, Image, ImageChange, ObjectChange, ObjectFate, OldSide, ReleaseDiff,
+    ReleaseDiffLine, ReleaseDiffLineKind, ValueChange, compare_release,
 };
 pub use timers::Timers;
 

@@ -320,6 +320,12 @@ impl World {
         ))
     }
 
+    /// Releases of an App.
+    pub fn releases_of<'a>(&'a self, app: &'a str) -> impl Iterator<Item = &'a Release> + Clone {
+        let all = self.releases.values().map(|r| &**r);
+        all.filter(move |r| r.spec.app == app)
+    }
+
     /// Pods of an App's environment.
     pub fn pods_of<'a>(
         &'a self,

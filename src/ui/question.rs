@@ -14,6 +14,7 @@ use crate::domain::{
 
 mod apps;
 mod ask;
+mod changes;
 mod edit;
 mod environment;
 mod forecast;

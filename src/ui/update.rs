@@ -26,6 +26,7 @@ mod mouse;
 mod open;
 mod probe;
 mod reading;
+mod release_diff;
 mod traces;
 
 pub use act::is_available;

@@ -7,7 +7,6 @@ use kube::{
     core::DynamicObject,
 };
 use serde_json::Value;
-use similar::TextDiff;
 
 use crate::{
     api::FIELD_MANAGER,
@@ -16,7 +15,7 @@ use crate::{
         session::{Session, api_error},
     },
     cluster::error,
-    domain::workflow::object_key,
+    domain::{text::unified_diff, workflow::object_key},
 };
 
 /// Describes what applying `object` would change. The server computes it; nothing is written.
@@ -47,14 +46,6 @@ pub(super) async fn describe_change(session: &Session, object: &Value) -> Result
     } else {
         format!("{who}:\n{}", unified_diff(&before, &after))
     })
-}
-
-/// A unified diff with three lines of context.
-pub(in crate::cli) fn unified_diff(before: &str, after: &str) -> String {
-    TextDiff::from_lines(before, after)
-        .unified_diff()
-        .context_radius(3)
-        .to_string()
 }
 
 /// The object as YAML, without its status and the fields that the server maintains.

@@ -7,12 +7,14 @@ use serde_json::json;
 use crate::{
     api::{App, AppTemplate},
     cli::{
-        adopt::unified_diff,
         get,
         output::{self, Format},
         session::{Session, usage_error},
     },
-    domain::apps::{self, Comparison},
+    domain::{
+        apps::{self, Comparison},
+        text::unified_diff,
+    },
 };
 
 #[derive(Debug, Args)]

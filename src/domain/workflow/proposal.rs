@@ -11,11 +11,13 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{object_error::RenderError, objects::render_objects};
+use super::{
+    object_error::RenderError, objects::render_objects, release_diff::secrets::mask_secrets,
+};
 use crate::{
     api::{
-        App, EnvironmentState, Release, ReleasePhase, ReleaseSpec, ReleaseStatus, TaskKind,
-        TaskPhase, TaskStatus, label,
+        App, Environment, EnvironmentState, Release, ReleasePhase, ReleaseSpec, ReleaseStatus,
+        TaskKind, TaskPhase, TaskStatus, label,
     },
     domain::{
         digest::hash_json,
@@ -250,11 +252,19 @@ pub fn list_changes<'r>(
     releases: impl Iterator<Item = &'r Release> + Clone,
     revision_of: impl Fn(&str) -> Option<Arc<Revision>>,
 ) -> Vec<EnvironmentChange> {
-    let change = |(environment, objects): &(String, Vec<Value>)| EnvironmentChange {
-        environment: environment.clone(),
-        before: running_objects(app, environment, releases.clone(), &revision_of)
-            .map(|objects| to_yaml(&objects)),
-        after: to_yaml(objects),
+    let yaml = |objects: &[Value]| -> String {
+        let texts = objects.iter().map(object_to_yaml);
+        texts.map(|text| format!("---\n{text}")).collect()
+    };
+    let change = |(environment, objects): &(String, Vec<Value>)| {
+        let mut before = running_objects(app, environment, releases.clone(), &revision_of);
+        let mut after = objects.clone();
+        mask_secrets(before.as_deref_mut().unwrap_or_default(), &mut after);
+        EnvironmentChange {
+            environment: environment.clone(),
+            before: before.map(|objects| yaml(&objects)),
+            after: yaml(&after),
+        }
     };
     proposal.environments.iter().map(change).collect()
 }
@@ -273,7 +283,24 @@ fn running_objects<'r>(
     if matches!(state, EnvironmentState::New | EnvironmentState::Cleaned) {
         return Some(vec![]);
     }
-    let deployed = releases.filter_map(|release| {
+    find_last_deploy(environment, releases)?
+        .render_for(app, environment, revision_of)
+        .map(|(_, objects)| objects)
+}
+
+/// A deploy that was not rolled back.
+pub(super) struct LastDeploy<'r> {
+    pub(super) release: &'r Release,
+    pub(super) status: &'r ReleaseStatus,
+    pub(super) task: &'r TaskStatus,
+}
+
+/// The last deploy to an environment that succeeded and was not rolled back.
+pub(super) fn find_last_deploy<'r>(
+    environment: &str,
+    releases: impl Iterator<Item = &'r Release>,
+) -> Option<LastDeploy<'r>> {
+    let deploys = releases.filter_map(|release| {
         let status = release.status.as_ref()?;
         let is = |t: &&TaskStatus| {
             t.kind == TaskKind::Deploy
@@ -282,40 +309,47 @@ fn running_objects<'r>(
         };
         let task = status.tasks.iter().rev().find(is)?;
         let went_back = matches!(status.phase, ReleasePhase::Aborting | ReleasePhase::Aborted);
-        (!went_back).then_some((task.finished_at.as_deref(), status, task))
+        (!went_back).then_some(LastDeploy {
+            release,
+            status,
+            task,
+        })
     });
-    let (_, status, task) = deployed.max_by_key(|(at, ..)| *at)?;
-    let frozen = FrozenApp::for_revision(app, &revision_of(status.revision.as_deref()?)?);
-    let shared = status
-        .variables
-        .get(environment)
-        .cloned()
-        .unwrap_or_default();
-    render_objects(
-        &frozen,
-        frozen.spec.environment(environment)?,
-        &shared,
-        &task.new_images,
-    )
-    .ok()
+    deploys.max_by_key(|deploy| deploy.task.finished_at.as_deref())
 }
 
-/// YAML without the digests, which mean nothing to people.
-fn to_yaml(objects: &[Value]) -> String {
-    let text = |object: &Value| {
-        let mut object = object.clone();
-        if let Some(annotations) = object
-            .pointer_mut("/metadata/annotations")
-            .and_then(Value::as_object_mut)
-        {
-            annotations.shift_remove(label::APPLIED);
-            if annotations.is_empty() {
-                object["metadata"]
-                    .as_object_mut()
-                    .map(|m| m.shift_remove("annotations"));
-            }
+impl LastDeploy<'_> {
+    /// The environment as the release froze it, and the objects that the release makes for it;
+    /// `None` when they are not known any more.
+    pub(super) fn render_for(
+        &self,
+        app: &App,
+        environment: &str,
+        revision_of: impl Fn(&str) -> Option<Arc<Revision>>,
+    ) -> Option<(Environment, Vec<Value>)> {
+        let revision = revision_of(self.status.revision.as_deref()?)?;
+        let frozen = FrozenApp::for_revision(app, &revision);
+        let place = frozen.spec.environment(environment)?;
+        let shared = self.status.variables.get(environment);
+        let shared = shared.cloned().unwrap_or_default();
+        let objects = render_objects(&frozen, place, &shared, &self.task.new_images).ok()?;
+        Some((place.clone(), objects))
+    }
+}
+
+/// YAML without the digest, which means nothing to people.
+pub(super) fn object_to_yaml(object: &Value) -> String {
+    let mut object = object.clone();
+    if let Some(annotations) = object
+        .pointer_mut("/metadata/annotations")
+        .and_then(Value::as_object_mut)
+    {
+        annotations.shift_remove(label::APPLIED);
+        if annotations.is_empty() {
+            object["metadata"]
+                .as_object_mut()
+                .map(|m| m.shift_remove("annotations"));
         }
-        format!("---\n{}", yaml::to_yaml(&object))
-    };
-    objects.iter().map(text).collect()
+    }
+    yaml::to_yaml(&object)
 }

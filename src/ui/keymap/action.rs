@@ -48,6 +48,7 @@ actions! {
     Start "start" Change "release" "Start a release of the selected or marked apps";
     NewApps "new-apps" Change "new apps" "Make apps from a template";
     TemplateDiff "template-diff" Safe "" "Show how the app differs from its template";
+    ReleaseDiff "release-diff" Safe "changes" "Show what the release changes: images, values and objects, old against new";
     Mark "mark" Safe "mark" "Mark an app: several are released in one window, and their releases acted on at once";
     MarkAll "mark-all" Safe "" "Mark every app that the list shows, or none";
     NextRelease "next-release" Safe "" "Show the app's next newer release";

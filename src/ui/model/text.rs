@@ -40,6 +40,8 @@ pub enum Source {
     Task(String, String),
     /// An App compared with its template, by their names; computed when drawn.
     Template(String, String),
+    /// What a release changes; computed once.
+    Changes,
     /// The values of an App's environment, by their names; computed when drawn.
     Variables(String, String),
     /// A chain; computed when drawn.

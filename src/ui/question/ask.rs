@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use kube::ResourceExt;
 
-use super::{ObservedObject, Question, environment, forecast, lane, many, release};
+use super::{ObservedObject, Question, changes, environment, forecast, lane, many, release};
 use crate::{
     api::{App, Release, ReleaseSpec, Stage},
     domain::{
-        command_line::CommandLine, intent::Intent, owner::ClaimedNames, prune, text::join_errors,
-        variables, workflow,
+        command_line::CommandLine, intent::Intent, owner::ClaimedNames, prune, revision::FrozenApp,
+        text::join_errors, variables, workflow,
     },
     ui::{
         facts::{ReleaseState, release_state},
@@ -177,6 +177,8 @@ pub fn ask_to_start(
                 .push(format!("release {running} of {name} is still under way"));
         }
         add_images(&mut question, app, name, images.get(name));
+        let frozen = FrozenApp::for_new_release(app);
+        changes::add_changes(model, &mut question, &frozen, &begun);
         add_tasks(&mut question, found);
         let before = question.happens.len();
         forecast::add_current_state(model, &mut question, app);

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{
-    ObservedObject, Question, forecast, in_place, lane::diff_lines, versions::add_versions,
+    ObservedObject, Question, changes::add_changes, forecast, in_place, lane::diff_lines,
+    versions::add_versions,
 };
 use crate::{
     api::{App, Approval, Decision, Release, TaskKind, TaskPhase, TaskStatus},
@@ -212,6 +213,7 @@ pub(super) fn ask_to_decide(model: &Model, pass: bool) -> QuestionResult {
             short_digest(&proposal.digest)
         ),
     );
+    add_changes(model, &mut question, &app, release);
     add_release_doubts(model, &mut question, release, &app, &task.name);
     add_versions(model, &mut question, release);
     question.diff = describe_changes(model, release, &app, &proposal);
@@ -337,11 +339,7 @@ fn describe_changes(
     proposal: &Proposal,
 ) -> Vec<Remark> {
     let world = &model.world;
-    let releases = world
-        .releases
-        .values()
-        .filter(|r| r.spec.app == release.spec.app)
-        .map(|r| &**r);
+    let releases = world.releases_of(&release.spec.app);
     let mut lines = vec![];
     for change in list_changes(app, proposal, releases, |name| {
         world.revisions.get(name).cloned()

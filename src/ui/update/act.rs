@@ -2,7 +2,9 @@
 
 use tui_input::Input;
 
-use super::{diff, edit, forward, input::set_filter, list, logs, open, probe, reading, traces};
+use super::{
+    diff, edit, forward, input::set_filter, list, logs, open, probe, reading, release_diff, traces,
+};
 use crate::domain::apps;
 use crate::ui::{
     effect::{Effect, Query, cluster_of_place, place_of_namespace},
@@ -40,6 +42,7 @@ pub(super) fn perform_action(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::Start => open_form(model, form::build::start_form),
         Action::NewApps => open_form(model, form::build::new_apps_form),
         Action::TemplateDiff => open::open_template_diff(model),
+        Action::ReleaseDiff => release_diff::open_release_diff(model),
         Action::Variables => open::open_variables(model),
         Action::NewLane => open_form(model, |m| form::build::lane_form(m, false)),
         Action::EditLane => open_form(model, |m| form::build::lane_form(m, true)),
@@ -215,6 +218,9 @@ fn makes_sense(model: &Model, action: Action) -> bool {
         Action::StopTheLine => !model.facts.active.is_empty(),
         Action::Start | Action::Mark | Action::MarkAll => model.app.is_some(),
         Action::NewApps => !model.world.templates.is_empty(),
+        Action::ReleaseDiff => model
+            .selected_release()
+            .is_some_and(|(_, r)| r.status.as_ref().is_some_and(|s| s.revision.is_some())),
         Action::TemplateDiff => model
             .selected_app()
             .is_some_and(|app| apps::template_name(app).is_some()),

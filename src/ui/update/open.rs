@@ -15,13 +15,13 @@ use crate::{
     },
 };
 
-fn push_text(model: &mut Model, mut text: Text) -> Vec<Effect> {
+pub(super) fn push_text(model: &mut Model, mut text: Text) -> Vec<Effect> {
     text.wrap = !model.unwrapped;
     model.overlays.push(Overlay::Text(Box::new(text)));
     vec![]
 }
 
-fn report_nothing(model: &mut Model, what: &str) -> Vec<Effect> {
+pub(super) fn report_nothing(model: &mut Model, what: &str) -> Vec<Effect> {
     model.add_notice(Level::Warn, what, vec![]);
     vec![]
 }

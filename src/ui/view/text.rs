@@ -146,7 +146,9 @@ pub(super) fn compose_lines(model: &Model, text: &Text) -> Vec<RichText> {
         Source::Events(own) => event_lines(model, own),
         Source::Comparison(shown) => comparison::comparison_lines(model, shown, text),
         Source::Logs(_) => vec![],
-        Source::Yaml(_) | Source::Described(_) => text.lines.iter().cloned().collect(),
+        Source::Yaml(_) | Source::Described(_) | Source::Changes => {
+            text.lines.iter().cloned().collect()
+        }
     }
 }
 

@@ -1,0 +1,106 @@
+//! Keeps the content of Secrets out of what is shown.
+
+use std::collections::BTreeSet;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::Value;
+
+use crate::domain::{owner::is_same, workflow::object_key};
+
+/// What stands in place of a secret value.
+const HIDDEN: &str = "(secret)";
+/// What stands in place of one that is another than before.
+const CHANGED: &str = "(secret, changed)";
+/// Shorter values are only taken for secret when they are the whole of one.
+const MIN_PART: usize = 4;
+
+/// Replaces the values of Secrets on both sides; what differs still does. Keys stay.
+pub(in crate::domain::workflow) fn mask_secrets(old: &mut [Value], new: &mut [Value]) {
+    for object in new.iter_mut().filter(|object| is_secret(object)) {
+        let key = object_key(object);
+        let before = old.iter().find(|o| is_same(&object_key(o), &key));
+        for field in ["data", "stringData"] {
+            let before = before.and_then(|b| b.get(field));
+            if let Some(values) = object.get_mut(field) {
+                mask_field(values, before);
+            }
+        }
+    }
+    for object in old.iter_mut().filter(|object| is_secret(object)) {
+        for field in ["data", "stringData"] {
+            if let Some(values) = object.get_mut(field) {
+                mask_field(values, None);
+            }
+        }
+    }
+}
+
+fn is_secret(object: &Value) -> bool {
+    object["kind"] == "Secret"
+}
+
+fn mask_field(field: &mut Value, before: Option<&Value>) {
+    let mask = |value: &mut Value, before: Option<&Value>| {
+        let is_changed = before.is_some_and(|before| before != value);
+        *value = if is_changed { CHANGED } else { HIDDEN }.into();
+    };
+    match field {
+        Value::Object(values) => {
+            for (key, value) in values {
+                mask(value, before.and_then(|b| b.get(key)));
+            }
+        }
+        other => mask(other, before),
+    }
+}
+
+/// The texts that Secrets hold, decoded.
+#[derive(Default)]
+pub(super) struct SecretTexts(BTreeSet<String>);
+
+impl SecretTexts {
+    pub(super) fn from_objects<'o>(objects: impl Iterator<Item = &'o Value>) -> Self {
+        let mut texts = BTreeSet::new();
+        for object in objects.filter(|object| is_secret(object)) {
+            for field in ["data", "stringData"] {
+                for value in object[field].as_object().into_iter().flatten() {
+                    let text = text_of(value.1);
+                    let decoded = STANDARD.decode(text.trim()).unwrap_or_default();
+                    if let Ok(decoded) = String::from_utf8(decoded) {
+                        texts.insert(decoded);
+                    }
+                    texts.insert(text);
+                }
+            }
+        }
+        texts.remove("");
+        Self(texts)
+    }
+
+    /// Whether a value of a template went into a Secret.
+    pub(super) fn has_value(&self, value: &Value) -> bool {
+        match value {
+            Value::Object(inner) => inner.values().any(|v| self.has_value(v)),
+            Value::Array(inner) => inner.iter().any(|v| self.has_value(v)),
+            Value::Bool(_) | Value::Null => false,
+            leaf => {
+                let text = text_of(leaf);
+                let is_part = |secret: &String| {
+                    *secret == text || text.len() >= MIN_PART && secret.contains(&text)
+                };
+                !text.is_empty() && self.0.iter().any(is_part)
+            }
+        }
+    }
+}
+
+fn text_of(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// A value as it is shown, or what stands in its place.
+pub(super) fn hidden_text(is_other: bool) -> String {
+    if is_other { CHANGED } else { HIDDEN }.to_owned()
+}
