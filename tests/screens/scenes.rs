@@ -190,7 +190,7 @@ scenes! {
     text_events Top after_in(evented(), "2jjjE");
     text_events_none Top after("j2E");
     text_task Top after("3<enter>");
-    text_changes Top after_in(worlds::approval(), "3d");
+    text_changes Top after_in(worlds::approval(), "3D");
     text_task_failed Top after_in(worlds::failed(), "3<enter>");
     text_chain Top after("5v<enter>");
     text_chain_leaking Top leaking("5vjj<enter>");

@@ -18,7 +18,7 @@ const KEYS: &[(C, &str, A)] = &[
     (C::Release, "A", A::Abort),
     (C::Release, "]", A::NextRelease),
     (C::Release, "[", A::PreviousRelease),
-    (C::Release, "d", A::ReleaseDiff),
+    (C::Release, "D", A::ReleaseDiff),
     (C::Release, "L", A::Logs),
     (C::Environments, "L", A::Logs),
     (C::Environments, "E", A::Events),
