@@ -85,6 +85,16 @@ pub fn namespaces_file() -> Option<PathBuf> {
     Some(state.join("graylane").join("namespaces.json"))
 }
 
+/// The file of the user's own commands, `commands.toml` beside the configuration: its name and its
+/// content, if it exists.
+pub fn read_commands_file() -> Result<Option<(String, String)>, ConfigError> {
+    let Some(file) = config_folder().map(|folder| folder.join("commands.toml")) else {
+        return Ok(None);
+    };
+    let text = read_optional_file(None, |folder| folder.join("commands.toml"))?;
+    Ok(text.map(|text| (file.display().to_string(), text)))
+}
+
 /// Text of a file. A default file may be missing, a named one may not.
 fn read_optional_file(
     named: Option<&Path>,

@@ -23,6 +23,7 @@ pub mod lanes;
 pub mod log;
 mod numbers;
 pub mod observe;
+pub mod own_command;
 pub mod owner;
 pub mod pod_selection;
 pub mod pods;

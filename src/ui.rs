@@ -14,6 +14,7 @@ pub mod glyph;
 pub mod keymap;
 pub mod model;
 pub mod options;
+pub mod own_commands;
 pub mod question;
 pub mod rights;
 pub mod rule;

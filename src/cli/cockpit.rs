@@ -32,7 +32,10 @@ use crate::{
     probe::{self, HopFeed, Probed, Via},
     ui::{
         Answer, EffectHandler, Fault, IntentOutcome, Options, Query,
-        effect::{Foreground, ForegroundCommand, ObjectRef, ProbeOutcome as Shown, Returned},
+        effect::{
+            Foreground, ForegroundCommand, ObjectRef, ProbeOutcome as Shown, Returned,
+            place_of_context,
+        },
         options::RequestedOptions,
         terminal::run_cockpit,
     },
@@ -44,6 +47,7 @@ mod edit;
 mod foreground;
 mod forward;
 mod namespaces;
+mod own_command;
 mod save;
 
 use cluster_session::{ActiveCluster, ClusterSession, HomeCluster, RequestedNamespace};
@@ -157,6 +161,7 @@ async fn show_cockpit(
         read_only: config.read_only,
         mouse: config.mouse,
         keys: config.keys_text()?,
+        commands: config::read_commands_file()?,
         place: seat.place(),
         depth: global.look.color.or(named),
         ascii: config.ascii,
@@ -187,7 +192,7 @@ async fn show_cockpit(
 pub(super) fn place_name(source: &ClusterSource, name: &str) -> String {
     match source {
         ClusterSource::State(dir) => format!("pocket {}", abbreviate_home(dir)),
-        ClusterSource::Kubectl { .. } => format!("context {name}"),
+        ClusterSource::Kubectl { .. } => place_of_context(name),
         ClusterSource::InCluster => "this cluster".into(),
     }
 }
@@ -273,6 +278,7 @@ impl EffectHandler for ClusterEffects {
             }
             (Query::Discard(path), _) => edit::discard_draft(path),
             (Query::Save { path, text }, _) => stream::once(save::save_text(path, text)).boxed(),
+            (Query::RunCommand(argv), _) => own_command::run_command(argv),
             (_, None) => stream::iter([Answer::Failed(not_connected())]).boxed(),
             (Query::Logs(request), Some(here)) => {
                 let opener = Arc::new(here.clusters.clone());
@@ -305,6 +311,7 @@ impl EffectHandler for ClusterEffects {
     fn prepare_foreground(&self, task: Foreground) -> Result<ForegroundCommand, Fault> {
         match task {
             Foreground::Edit { name, text } => foreground::prepare_editor(&name, &text),
+            Foreground::Run(command) => Ok(foreground::prepare_own_command(&command)),
             Foreground::Shell { pod, container } => {
                 let here = self.seat.active_cluster().ok_or_else(not_connected)?;
                 foreground::prepare_shell(here.source(), &pod, &container)

@@ -9,7 +9,13 @@ use super::{
     output::{self, Format, Table},
     session,
 };
-use crate::ui::keymap::{Binding, Danger, KeyContext, Keymap, format_config_key, format_key};
+use crate::{
+    config,
+    ui::{
+        keymap::{Binding, Danger, KeyContext, Keymap, format_config_key, format_key},
+        own_commands::{OwnCommand, OwnCommands},
+    },
+};
 
 #[derive(Debug, Args)]
 pub struct KeysArgs {
@@ -22,10 +28,14 @@ pub struct KeysArgs {
 #[derive(Debug, Serialize)]
 struct Row {
     context: &'static str,
-    action: &'static str,
+    /// Name of the action, or title of the user's own command.
+    action: String,
     keys: Vec<String>,
-    sentence: &'static str,
+    sentence: String,
     danger: &'static str,
+    /// One of the user's own commands; its key stands in another file.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    own: bool,
 }
 
 pub(super) fn print_keys(global: &Global, args: &KeysArgs) -> Result<()> {
@@ -34,13 +44,17 @@ pub(super) fn print_keys(global: &Global, args: &KeysArgs) -> Result<()> {
         Some(text) => Keymap::with_overrides(&text).wrap_err("keys.toml")?,
         None => Keymap::default(),
     };
-    output::print(&format_keys(&keymap, args.output)?)
+    let commands = match config::read_commands_file()? {
+        Some((file, text)) => OwnCommands::parse(&file, &text, &keymap)?,
+        None => OwnCommands::default(),
+    };
+    output::print(&format_keys(&keymap, &commands, args.output)?)
 }
 
-fn format_keys(keymap: &Keymap, format: Format) -> Result<String> {
+fn format_keys(keymap: &Keymap, commands: &OwnCommands, format: Format) -> Result<String> {
     match format {
-        Format::Json | Format::Yaml => output::format_value(&key_rows(keymap), format),
-        Format::Name => Ok(key_rows(keymap)
+        Format::Json | Format::Yaml => output::format_value(&key_rows(keymap, commands), format),
+        Format::Name => Ok(key_rows(keymap, commands)
             .iter()
             .map(|r| format!("{}.{}\n", r.context, r.action))
             .collect()),
@@ -59,6 +73,15 @@ fn format_keys(keymap: &Keymap, format: Format) -> Result<String> {
                     binding.action.word().into(),
                     keys.join(" "),
                     what,
+                ]);
+            }
+            for (context, own) in by_place(commands) {
+                let asks = if own.asks { " (asks first)" } else { "" };
+                table.add_row([
+                    context.word().into(),
+                    own.title.clone(),
+                    format_key(own.key),
+                    format!("runs {}{asks}", own.written_line()),
                 ]);
             }
             Ok(table.render())
@@ -83,17 +106,42 @@ fn by_context(keymap: &Keymap) -> Vec<Binding> {
     all
 }
 
-fn key_rows(keymap: &Keymap) -> Vec<Row> {
+/// Own commands in the order of the help, once for each place.
+fn by_place(commands: &OwnCommands) -> Vec<(KeyContext, &OwnCommand)> {
+    let of_place = |place: KeyContext| {
+        let all = commands.list().iter();
+        all.filter(move |own| own.places.contains(&place))
+            .map(move |own| (place, own))
+    };
+    KeyContext::ALL.into_iter().flat_map(of_place).collect()
+}
+
+fn key_rows(keymap: &Keymap, commands: &OwnCommands) -> Vec<Row> {
     let row = |b: &Binding| Row {
         context: b.context.word(),
-        action: b.action.word(),
+        action: b.action.word().into(),
         keys: b.keys.iter().map(|k| format_config_key(*k)).collect(),
-        sentence: b.action.sentence(),
+        sentence: b.action.sentence().into(),
         danger: match b.action.danger() {
             Danger::Safe => "safe",
             Danger::Change => "change",
             Danger::Dangerous => "dangerous",
         },
+        own: false,
     };
-    by_context(keymap).iter().map(row).collect()
+    let own_row = |(context, own): (KeyContext, &OwnCommand)| Row {
+        context: context.word(),
+        action: own.title.clone(),
+        keys: vec![format_config_key(own.key)],
+        sentence: own.written_line(),
+        danger: match own {
+            own if own.asks => "dangerous",
+            own if own.safe => "safe",
+            _ => "change",
+        },
+        own: true,
+    };
+    let built_in = by_context(keymap);
+    let own = by_place(commands).into_iter().map(own_row);
+    built_in.iter().map(row).chain(own).collect()
 }

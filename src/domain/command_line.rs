@@ -29,6 +29,13 @@ impl CommandLine {
         Self(Some(vec!["kubectl".into()])).fixed_args(words)
     }
 
+    /// A program and its arguments as a user wrote them; a leading `-` is meant.
+    pub fn from_words(words: &[String]) -> Self {
+        words
+            .iter()
+            .fold(Self(Some(vec![])), |line, word| line.push(quote_word(word)))
+    }
+
     /// Adds fixed arguments, separated by spaces and not quoted.
     #[must_use]
     pub fn fixed_args(self, words: &'static str) -> Self {

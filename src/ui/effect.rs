@@ -18,6 +18,7 @@ use crate::{
         text::Clean,
         world::ObjectKey,
     },
+    ui::own_commands::PreparedCommand,
 };
 
 /// Correlates an answer with the request that it belongs to.
@@ -75,11 +76,15 @@ pub enum Foreground {
         /// Container.
         container: String,
     },
+    /// One of the user's own commands.
+    Run(PreparedCommand),
 }
 
 /// A program to run in the terminal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ForegroundCommand {
+    /// What it is called when it fails: `the editor`.
+    pub name: String,
     /// Name or path of the program.
     pub program: String,
     /// Its arguments.
@@ -155,6 +160,8 @@ pub enum Query {
         /// The text.
         text: String,
     },
+    /// Run a program with these arguments, without a terminal, until the query is cancelled.
+    RunCommand(Vec<String>),
 }
 
 /// A cluster that can be shown.
@@ -193,6 +200,19 @@ pub struct NamespaceChoice {
     pub apps: usize,
     /// Releases in it that wait for a person, with what they wait for; the most urgent first.
     pub waiting: Vec<Clean>,
+}
+
+/// What the header shows before the name of a context.
+const CONTEXT: &str = "context ";
+
+/// What the header shows for a context of kubectl's files.
+pub fn place_of_context(name: &str) -> String {
+    [CONTEXT, name].concat()
+}
+
+/// The context of what the header shows, where it is one of kubectl's files.
+pub fn context_of_place(place: &str) -> Option<&str> {
+    cluster_of_place(place).strip_prefix(CONTEXT)
 }
 
 /// What separates a cluster from a namespace in the header.

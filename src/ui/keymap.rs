@@ -181,7 +181,7 @@ pub fn parse_key(text: &str) -> Option<KeyCombination> {
 }
 
 /// Normalizes a key: capital letters keep Shift, symbols drop it, because terminals differ.
-fn normalize_key(key: KeyCombination) -> KeyCombination {
+pub(super) fn normalize_key(key: KeyCombination) -> KeyCombination {
     let mut key = key.normalized();
     if let OneToThree::One(KeyCode::Char(c)) = key.codes
         && !c.is_alphabetic()

@@ -102,6 +102,18 @@ impl Pane {
         }
     }
 
+    /// The key contexts that are active in the pane, the most specific first.
+    pub const fn key_contexts(self) -> &'static [KeyContext] {
+        use KeyContext as C;
+        match self {
+            Self::Apps => &[C::Apps, C::Release, C::Move, C::Global],
+            Self::Environments => &[C::Environments, C::Release, C::Move, C::Global],
+            Self::Rollout => &[C::Release, C::Move, C::Global],
+            Self::Lanes => &[C::Lanes, C::Move, C::Global],
+            Self::Trace => &[C::Trace, C::Move, C::Global],
+        }
+    }
+
     /// Action that moves the focus to the pane.
     pub const fn focus_action(self) -> Action {
         match self {
@@ -441,23 +453,7 @@ impl Model {
             Some(Overlay::Palette(_) | Overlay::Filter(..) | Overlay::Prompt(_)) => {
                 vec![KeyContext::Line]
             }
-            None => match self.pane {
-                Pane::Apps => vec![
-                    KeyContext::Apps,
-                    KeyContext::Release,
-                    KeyContext::Move,
-                    KeyContext::Global,
-                ],
-                Pane::Environments => vec![
-                    KeyContext::Environments,
-                    KeyContext::Release,
-                    KeyContext::Move,
-                    KeyContext::Global,
-                ],
-                Pane::Rollout => vec![KeyContext::Release, KeyContext::Move, KeyContext::Global],
-                Pane::Lanes => vec![KeyContext::Lanes, KeyContext::Move, KeyContext::Global],
-                Pane::Trace => vec![KeyContext::Trace, KeyContext::Move, KeyContext::Global],
-            },
+            None => self.pane.key_contexts().to_vec(),
         }
     }
 

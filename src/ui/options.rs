@@ -3,6 +3,7 @@
 use super::{
     glyph::{ASCII, Glyphs, UNICODE},
     keymap::Keymap,
+    own_commands::OwnCommands,
     theme::{Depth, Theme},
 };
 
@@ -23,6 +24,8 @@ pub struct RequestedOptions {
     pub mouse: bool,
     /// Content of the user's keys file.
     pub keys: Option<String>,
+    /// The file of the user's own commands: its name and its content.
+    pub commands: Option<(String, String)>,
     /// What the header shows as the target: `pocket ~/.local/state/graylane`, `context prod-eu`.
     pub place: String,
 }
@@ -38,6 +41,8 @@ pub struct Options {
     pub glyphs: Glyphs,
     /// Key bindings.
     pub keymap: Keymap,
+    /// The user's own commands.
+    pub own_commands: OwnCommands,
     /// Disable actions that change something.
     pub read_only: bool,
     /// Ask the terminal for clicks and the wheel.
@@ -82,6 +87,13 @@ impl Options {
                 Keymap::default()
             }
         };
+        let own_commands = match &wanted.commands {
+            None => OwnCommands::default(),
+            Some((file, text)) => OwnCommands::parse(file, text, &keymap).unwrap_or_else(|all| {
+                faults.extend(all.0.iter().map(ToString::to_string));
+                OwnCommands::default()
+            }),
+        };
         let utf8 = ["LC_ALL", "LC_CTYPE", "LANG"]
             .into_iter()
             .find_map(|k| env(k).filter(|v| !v.is_empty()));
@@ -98,6 +110,7 @@ impl Options {
             depth,
             glyphs,
             keymap,
+            own_commands,
             read_only: wanted.read_only,
             mouse: wanted.mouse,
             place: wanted.place.clone(),

@@ -5,7 +5,7 @@
 use kube::ResourceExt;
 use tui_input::Input;
 
-use super::{form::Remark, keymap::Action};
+use super::{form::Remark, keymap::Action, own_commands::PreparedCommand};
 use crate::domain::{
     command_line::CommandLine,
     intent::{Intent, SeenObject, state_fingerprint},
@@ -21,6 +21,7 @@ mod forecast;
 mod in_place;
 mod lane;
 mod many;
+mod own_command;
 mod release;
 mod versions;
 
@@ -30,6 +31,7 @@ pub use edit::ask_to_save_edit;
 pub use environment::ask_to_lock;
 pub use lane::{ask_to_set_lane as set_lane, diff_specs};
 pub use many::is_about_marked;
+pub use own_command::ask_to_run;
 
 /// An open confirmation dialog.
 #[derive(Clone, Debug)]
@@ -38,8 +40,10 @@ pub struct Question {
     pub title: String,
     /// Label of the button: `Let it go`.
     pub verb: String,
-    /// Intent that is sent on yes.
-    pub intent: Intent,
+    /// Intent that is sent on yes; none where one of the user's own commands is run.
+    pub intent: Option<Intent>,
+    /// The user's own command that is run on yes.
+    pub own_command: Option<PreparedCommand>,
     /// Intents that are sent with it, each on its own.
     pub further: Vec<PlannedIntent>,
     /// Objects that the intent depends on, as they were seen.
@@ -234,12 +238,23 @@ impl ObservedObject {
 }
 
 impl Question {
-    /// A question without contents.
+    /// A question about an intent, without contents.
     fn new(title: String, verb: &str, intent: Intent, about: &str, sent: &str) -> Self {
+        Self {
+            intent: Some(intent),
+            sent: sent.into(),
+            about: about.into(),
+            ..Self::empty(title, verb)
+        }
+    }
+
+    /// A question about nothing yet.
+    fn empty(title: String, verb: &str) -> Self {
         Self {
             title,
             verb: verb.into(),
-            intent,
+            intent: None,
+            own_command: None,
             further: vec![],
             objects: vec![],
             facts: vec![],
@@ -254,8 +269,8 @@ impl Question {
             stale: None,
             top: 0,
             again: None,
-            sent: sent.into(),
-            about: about.into(),
+            sent: String::new(),
+            about: String::new(),
             draft: None,
         }
     }
@@ -351,7 +366,10 @@ impl Question {
                     ));
                 }
                 Some(now) => {
-                    if let Some(seen) = seen_mut(&mut self.intent)
+                    if let Some(seen) = self
+                        .intent
+                        .as_mut()
+                        .and_then(seen_mut)
                         .filter(|s| s.uid == now.uid && s.version.is_some())
                     {
                         *seen = now.to_seen();
@@ -381,13 +399,13 @@ impl Question {
             .comment
             .map(|c| c.value().trim().to_owned())
             .filter(|c| !c.is_empty());
-        let first = PlannedIntent {
-            intent: self.intent,
-            about: self.about,
-            sent: self.sent,
-        };
-        let mut all = vec![first];
-        all.extend(self.further);
+        let (about, sent) = (self.about, self.sent);
+        let first = self.intent.map(|intent| PlannedIntent {
+            intent,
+            about,
+            sent,
+        });
+        let mut all: Vec<PlannedIntent> = first.into_iter().chain(self.further).collect();
         for planned in &mut all {
             if let (
                 Some(text),

@@ -24,6 +24,7 @@ mod list;
 mod logs;
 mod mouse;
 mod open;
+mod own_command;
 mod probe;
 mod reading;
 mod release_diff;
@@ -33,6 +34,7 @@ pub use act::is_available;
 pub use diff::count_differences;
 pub(super) use edit::editable_object;
 pub(super) use logs::selected_pods;
+pub(super) use own_command::explain_unavailable;
 pub use probe::suggest_probes;
 
 /// Applies a message and returns the effects.

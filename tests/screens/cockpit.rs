@@ -13,6 +13,7 @@ mod looks;
 mod many;
 mod mouse;
 mod namespaces;
+mod own_commands;
 mod properties;
 mod reasons;
 mod releases;

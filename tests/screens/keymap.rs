@@ -173,6 +173,10 @@ fn hints_on_the_screen_come_from_the_table() {
         for name in NAMES {
             let (_, _, mut model) = scene(name);
             let buffer = drawn(&mut model, keymap.clone());
+            let mut known = known.clone();
+            for own in model.options.own_commands.list() {
+                known.extend([format_key(own.key), own.title.clone()]);
+            }
             let unknown: Vec<String> = keys_on(&buffer).difference(&known).cloned().collect();
             assert!(
                 unknown.is_empty(),
@@ -324,4 +328,35 @@ fn the_users_own_keys_are_printed() {
     let why = String::from_utf8(told.stderr).unwrap();
     assert_eq!(told.status.code(), Some(1));
     assert!(why.contains("nokey") && why.contains("fly"), "{why}");
+}
+
+/// The user's own commands are printed beside the keys; a faulty file is refused with its place.
+#[test]
+fn the_users_own_commands_are_printed() {
+    let config = tempfile::tempdir().unwrap();
+    let folder = config.path().join("graylane");
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("commands.toml");
+    std::fs::write(&file, crate::scenes::documented_commands()).unwrap();
+    let told = String::from_utf8(keys(config.path(), &[]).stdout).unwrap();
+    let row = told.lines().find(|l| l.contains("Debug the pod")).unwrap();
+    for words in [
+        "environments",
+        "  K  ",
+        "'--context={context}'",
+        "(asks first)",
+    ] {
+        assert!(row.contains(words), "{row}");
+    }
+    let json = keys(config.path(), &["-o", "json"]).stdout;
+    let rows: Vec<serde_json::Value> = serde_json::from_slice(&json).unwrap();
+    let own = rows.iter().filter(|row| row["own"] == true);
+    let dangers: Vec<_> = own.map(|row| row["danger"].clone()).collect();
+    assert_eq!(dangers, ["safe", "dangerous", "safe", "dangerous"]);
+    std::fs::write(&file, "[[commands]]\nkey = 'q'\ntitel = 'x'\n").unwrap();
+    let told = keys(config.path(), &[]);
+    let why = String::from_utf8(told.stderr).unwrap();
+    assert_eq!(told.status.code(), Some(1));
+    let place = format!("{}:3: unknown field `titel`", file.display());
+    assert!(why.contains(&place), "{why}");
 }

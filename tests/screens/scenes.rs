@@ -16,6 +16,7 @@ use graylane::{
         effect::{ClusterChoice, Foreground, NamespaceChoice, ProbeOutcome, Returned},
         fixture,
         model::{Level, Pane},
+        own_commands::OwnCommands,
         update,
     },
 };
@@ -142,6 +143,12 @@ scenes! {
     question_typed Top after("2jjTgray<tab><tab>");
     question_stale Top moved_on();
 
+    question_own_command Top with_own_commands("3W");
+    help_own_commands Top with_own_commands("2?");
+    palette_own_commands Top with_own_commands("2:the");
+    palette_own_commands_pods Top with_own_commands("R2jjj<enter>:the");
+    text_own_command Top own_output();
+
     form_start Top after("n");
     form_start_window Top after("<space><space><space>n");
     form_apps Top after_in(worlds::templated(), "+pay cart<tab>gray/level=debug");
@@ -219,6 +226,37 @@ pub fn after(keys: &str) -> Model {
 fn after_in(world: World, keys: &str) -> Model {
     let mut model = fixture::model_of(world);
     press(&mut model, keys);
+    model
+}
+
+/// The commands.toml that the documentation shows.
+pub fn documented_commands() -> &'static str {
+    let page = include_str!("../../docs/cockpit.md");
+    let block = page.split("```toml\n").nth(1).expect("an example");
+    block.split("```").next().expect("its end")
+}
+
+pub fn with_own_commands(keys: &str) -> Model {
+    let mut model = fixture::model();
+    let keymap = &model.options.keymap;
+    let own = OwnCommands::parse("commands.toml", documented_commands(), keymap);
+    model.options.own_commands = own.expect("the example of the documentation");
+    press(&mut model, keys);
+    model
+}
+
+fn own_output() -> Model {
+    let mut model = with_own_commands("");
+    let effects = press(&mut model, "B");
+    let [Effect::Query(ticket, Query::RunCommand(_))] = &effects[..] else {
+        panic!("{effects:?}")
+    };
+    let lines = ["xdg-open: no display: opened", "http://localhost:1 instead"];
+    let lines = Answer::Lines(lines.map(Clean::from).to_vec());
+    update(&mut model, Msg::Answer(*ticket, lines));
+    let fault = Fault::new("it ended with exit status: 3");
+    update(&mut model, Msg::Answer(*ticket, Answer::Failed(fault)));
+    update(&mut model, Msg::Answer(*ticket, Answer::End));
     model
 }
 

@@ -11,6 +11,7 @@ use std::{
 use crate::{
     cluster::connect::ClusterSource,
     domain::{
+        command_line::CommandLine,
         kubectl::{KubectlPlace, exec_command},
         text::Clean,
         world::ObjectKey,
@@ -18,6 +19,7 @@ use crate::{
     ui::{
         Fault,
         effect::{ForegroundCommand, Returned},
+        own_commands::PreparedCommand,
     },
 };
 
@@ -36,6 +38,7 @@ pub(super) fn prepare_editor(name: &str, text: &str) -> Result<ForegroundCommand
     let path = write_draft(&std::env::temp_dir(), name, text).map_err(failed)?;
     let path = path.display().to_string();
     Ok(ForegroundCommand {
+        name: "the editor".into(),
         program: "sh".into(),
         args: vec!["-c".into(), EDITOR_SCRIPT.into(), "sh".into(), path.clone()],
         shown: None,
@@ -123,11 +126,24 @@ pub(super) fn prepare_shell(
         .to_shell_line()
         .ok_or_else(|| Fault::new("a name in the command cannot be quoted safely"))?;
     Ok(ForegroundCommand {
+        name: "the shell".into(),
         program: "sh".into(),
         args: vec!["-c".into(), [&*line, WAIT_AFTER_FAILURE].concat()],
         shown: Some(line),
         file: None,
     })
+}
+
+/// One of the user's own commands, with each argument as it is.
+pub(super) fn prepare_own_command(command: &PreparedCommand) -> ForegroundCommand {
+    let (program, args) = command.argv.split_first().unzip();
+    ForegroundCommand {
+        name: command.title.clone(),
+        program: program.cloned().unwrap_or_default(),
+        args: args.map(<[String]>::to_vec).unwrap_or_default(),
+        shown: CommandLine::from_words(&command.argv).to_shell_line(),
+        file: None,
+    }
 }
 
 /// The line as a script that its program takes over.
@@ -144,16 +160,12 @@ pub(super) fn read_result(
         Some(path) => Fault::new(&format!("{why}; the text is kept in {path}")),
         None => Fault::new(&why),
     };
-    let what = if command.file.is_some() {
-        "the editor"
-    } else {
-        "the shell"
-    };
+    let what = &command.name;
     let status = status.map_err(|why| kept(format!("{what} could not be run: {why}")))?;
     let Some(path) = &command.file else {
         // A shell ends with the code of its last command, which is no failure of ours.
         let code = status.code().filter(|code| *code != 0);
-        let words = code.map(|code| Clean::from(format!("the shell ended with code {code}")));
+        let words = code.map(|code| Clean::from(format!("{what} ended with code {code}")));
         return Ok(Returned { file: None, words });
     };
     if !status.success() {

@@ -15,7 +15,9 @@ use crate::{
         effect::{ClusterChoice, NamespaceChoice, ObjectRef, Ticket},
         keymap::{Action, Danger},
         options::Options,
+        own_commands::OwnCommand,
         theme::Theme,
+        update::explain_unavailable,
     },
 };
 
@@ -27,6 +29,8 @@ const MAX_FUZZY_MATCHES: usize = 50;
 pub enum PaletteItem {
     /// Run an action.
     Act(Action),
+    /// Run one of the user's own commands.
+    OwnCommand(Box<OwnCommand>),
     /// Go to an App.
     App(String),
     /// Go to an environment of an App.
@@ -102,6 +106,7 @@ impl Palette {
                 (format!("{}  {words}", a.word()), PaletteItem::Act(*a))
             })
             .collect();
+        all.extend(list_own_commands(model));
         all.extend(list_objects(model));
         // Actions that are not available now are listed too; when chosen, they say why.
         let later = Action::ALL
@@ -357,6 +362,19 @@ fn describe_namespace(choice: &NamespaceChoice, shown: bool) -> String {
     format!("{}  {}", choice.name, parts.join(", "))
 }
 
+/// The user's own commands of the pane, each with what it runs, or why it cannot.
+fn list_own_commands(model: &Model) -> Vec<(String, PaletteItem)> {
+    let contexts = model.active_contexts();
+    let all = model.options.own_commands.list().iter();
+    all.filter(|own| own.works_in(&contexts))
+        .map(|own| {
+            let words = explain_unavailable(model, own).unwrap_or_else(|| own.written_line());
+            let item = PaletteItem::OwnCommand(Box::new(own.clone()));
+            (format!("{}  {words}", own.title), item)
+        })
+        .collect()
+}
+
 /// All objects that one can go to.
 fn list_objects(model: &Model) -> Vec<(String, PaletteItem)> {
     let mut all = vec![];
@@ -461,6 +479,7 @@ impl Model {
         let world = &self.world;
         let there = match goal {
             PaletteItem::Act(_)
+            | PaletteItem::OwnCommand(_)
             | PaletteItem::Theme(_)
             | PaletteItem::Namespace(_)
             | PaletteItem::Cluster(_)
@@ -486,6 +505,7 @@ impl Model {
         self.filters.clear();
         match goal {
             PaletteItem::Act(_)
+            | PaletteItem::OwnCommand(_)
             | PaletteItem::Theme(_)
             | PaletteItem::Namespace(_)
             | PaletteItem::Cluster(_)

@@ -52,6 +52,8 @@ pub enum Source {
     Probe(ProbeRun),
     /// The traces of probes, in full; computed when drawn.
     ProbeTraces(Vec<ProbeTrace>),
+    /// What one of the user's own commands writes.
+    Output,
     /// A request sent to the baseline and to gray.
     Comparison(Box<AnswerComparison>),
 }

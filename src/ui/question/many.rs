@@ -35,7 +35,10 @@ pub(super) fn ask_about_marked(model: &Model, action: Action) -> Result<Question
     }
     let all = model.marked.len();
     let mut parts = asked.into_iter();
-    let Some(first) = parts.next() else {
+    let first = parts
+        .next()
+        .and_then(|part| Some((part.intent.clone()?, part)));
+    let Some((intent, first)) = first else {
         let why = refused.into_iter().map(|(_, why)| why).next();
         let word = action.word();
         return Err(format!(
@@ -43,15 +46,17 @@ pub(super) fn ask_about_marked(model: &Model, action: Action) -> Result<Question
             why.unwrap_or_default()
         ));
     };
-    let mut question = begin_question(action, all, &refused, first.intent.clone());
+    let mut question = begin_question(action, all, &refused, intent);
     (question.about, question.sent) = (first.about.clone(), first.sent.clone());
     add_part(&mut question, first);
     for part in parts {
-        question.further.push(PlannedIntent {
-            intent: part.intent.clone(),
-            about: part.about.clone(),
-            sent: part.sent.clone(),
-        });
+        question
+            .further
+            .extend(part.intent.clone().map(|intent| PlannedIntent {
+                intent,
+                about: part.about.clone(),
+                sent: part.sent.clone(),
+            }));
         add_part(&mut question, part);
     }
     for (app, why) in refused {

@@ -3,7 +3,8 @@
 use tui_input::Input;
 
 use super::{
-    diff, edit, forward, input::set_filter, list, logs, open, probe, reading, release_diff, traces,
+    diff, edit, forward, input::set_filter, list, logs, open, own_command, probe, reading,
+    release_diff, traces,
 };
 use crate::domain::apps;
 use crate::ui::{
@@ -606,7 +607,8 @@ fn send_intent(model: &mut Model) -> Vec<Effect> {
     let Some(Overlay::Confirm(question)) = model.overlays.last() else {
         return vec![];
     };
-    if model.read_only {
+    let is_safe = question.own_command.as_ref().is_some_and(|own| own.safe);
+    if model.read_only && !is_safe {
         return report_refusal(model, "read-only: nothing is sent");
     }
     if !question.can_confirm() {
@@ -616,9 +618,12 @@ fn send_intent(model: &mut Model) -> Vec<Effect> {
             .unwrap_or_else(|| "not confirmed".into());
         return report_refusal(model, format!("{why}: nothing was done; look again"));
     }
-    let Some(Overlay::Confirm(question)) = model.overlays.pop() else {
+    let Some(Overlay::Confirm(mut question)) = model.overlays.pop() else {
         return vec![];
     };
+    if let Some(command) = question.own_command.take() {
+        return own_command::run_command(model, command);
+    }
     if question
         .comment
         .as_ref()
@@ -689,6 +694,7 @@ fn accept_input(model: &mut Model) -> Vec<Effect> {
                 effects.push(Effect::SwitchCluster(choice.name));
                 effects
             }
+            Some(PaletteItem::OwnCommand(own)) => own_command::begin_command(model, &own),
             Some(PaletteItem::Object(object)) => open::open_yaml_of(model, object),
             Some(PaletteItem::Shell(pod, container)) => forward::run_shell(model, pod, container),
             Some(PaletteItem::Forward(pod, port)) => forward::start_forward(model, pod, port),

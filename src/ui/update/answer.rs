@@ -247,7 +247,11 @@ fn add_to_text(model: &mut Model, ticket: Ticket, answer: Answer) {
     match answer {
         Answer::Lines(lines) => {
             text.loading = false;
-            text.append_lines(lines.iter().map(|l| style_yaml_line(l)));
+            if matches!(text.source, Source::Output) {
+                text.append_lines(lines.iter().map(|l| RichText::styled(Role::Text, &**l)));
+            } else {
+                text.append_lines(lines.iter().map(|l| style_yaml_line(l)));
+            }
         }
         Answer::Described(lines) => {
             text.loading = false;

@@ -5,7 +5,7 @@ use crokey::{KeyCombination, OneToThree};
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use tui_input::{Input, InputRequest};
 
-use super::act::perform_action;
+use super::{act::perform_action, own_command};
 use crate::ui::{
     effect::Effect,
     form::{self, FieldValue},
@@ -64,6 +64,14 @@ fn key_pressed(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
     let contexts = model.active_contexts();
     let combination = KeyCombination::from(key);
     let Some(action) = model.options.keymap.find_action(&contexts, combination) else {
+        let own = &model.options.own_commands;
+        if let Some(own) = own.find_command(&contexts, combination).cloned() {
+            // A held key runs a command once.
+            return match key.kind {
+                KeyEventKind::Repeat => vec![],
+                _ => own_command::begin_command(model, &own),
+            };
+        }
         if takes_letters(model)
             && let Some(request) = to_input_request(&key)
         {

@@ -4,6 +4,7 @@ use ratatui::layout::Rect;
 
 use crate::domain::text::display_width as columns;
 use crate::ui::{
+    keymap::format_key,
     model::{Model, Palette, PaletteItem},
     theme::Role,
     widget::{Canvas, PointerTarget, RichText, first_row},
@@ -131,7 +132,7 @@ fn draw_item(
     column: usize,
 ) {
     let (head, rest) = text.split_once("  ").unwrap_or((text, ""));
-    let role = if matches!(goal, PaletteItem::Act(_)) {
+    let role = if matches!(goal, PaletteItem::Act(_) | PaletteItem::OwnCommand(_)) {
         Role::Text
     } else {
         Role::Accent
@@ -148,8 +149,12 @@ fn draw_item(
     let line = line.add(Role::Text, "  ").add(Role::Muted, rest);
     let place = inset_rect(list);
     canvas.draw_line(place, y, &line);
-    if let PaletteItem::Act(action) = goal {
-        let key = model.options.keymap.key_anywhere(*action);
+    let key = match goal {
+        PaletteItem::Act(action) => Some(model.options.keymap.key_anywhere(*action)),
+        PaletteItem::OwnCommand(own) => Some(format_key(own.key)),
+        _ => None,
+    };
+    if let Some(key) = key {
         if line.width() + key.chars().count() + 2 < usize::from(place.width) {
             canvas.draw_line_right(place, y, &RichText::styled(Role::Key, key));
         }

@@ -14,8 +14,10 @@ use crate::{
         effect::{Fault, ProbeOutcome},
         keymap::{Danger, KeyContext, format_key},
         model::{Model, ProbeSlot, Source, Text},
+        own_commands::OwnCommand,
         rights::missing_right,
         theme::Role,
+        update::explain_unavailable,
         widget::{Canvas, PointerTarget, RichText, fits_frame, longest_fitting, wrap_words},
     },
 };
@@ -146,7 +148,7 @@ pub(super) fn compose_lines(model: &Model, text: &Text) -> Vec<RichText> {
         Source::Events(own) => event_lines(model, own),
         Source::Comparison(shown) => comparison::comparison_lines(model, shown, text),
         Source::Logs(_) => vec![],
-        Source::Yaml(_) | Source::Described(_) | Source::Changes => {
+        Source::Yaml(_) | Source::Described(_) | Source::Changes | Source::Output => {
             text.lines.iter().cloned().collect()
         }
     }
@@ -254,6 +256,7 @@ fn help_lines(model: &Model) -> Vec<RichText> {
                 None => line,
             });
         }
+        lines.extend(own_command_lines(model, context, here));
         lines.push(RichText::new());
     }
     let glyphs = &model.options.glyphs;
@@ -292,6 +295,32 @@ fn help_lines(model: &Model) -> Vec<RichText> {
         );
     }
     lines
+}
+
+/// The user's own commands of a context; where it is active, with why one cannot be run.
+fn own_command_lines(model: &Model, context: KeyContext, here: bool) -> Vec<RichText> {
+    let all = model.options.own_commands.list().iter();
+    let line = |own: &OwnCommand| {
+        let why = explain_unavailable(model, own).filter(|_| here || !own.safe && model.read_only);
+        let role = if why.is_some() {
+            Role::Muted
+        } else {
+            Role::Text
+        };
+        let mut line = RichText::styled(Role::Text, "  ")
+            .add_column(Role::Key, format_key(own.key), 18)
+            .add(role, &*own.title);
+        if own.asks {
+            line = line.add(Role::Warn, "  asks first");
+        }
+        match why {
+            Some(why) => line.add(Role::Muted, format!("  ({why})")),
+            None => line,
+        }
+    };
+    all.filter(|own| own.places.contains(&context))
+        .map(line)
+        .collect()
 }
 
 impl Model {

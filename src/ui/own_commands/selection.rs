@@ -1,0 +1,69 @@
+//! Fills a user's own command with what is selected.
+
+use super::{OwnCommand, PreparedCommand};
+use crate::{
+    domain::own_command::SelectedValue,
+    ui::{
+        effect::context_of_place,
+        model::{Model, Pane},
+    },
+};
+
+impl OwnCommand {
+    /// The command for the selection; the error says what is missing.
+    pub fn prepare(&self, model: &Model) -> Result<PreparedCommand, String> {
+        let argv = self
+            .command
+            .fill(|value| selected_value(model, value))
+            .map_err(|missing| missing.absence().to_owned())?;
+        Ok(PreparedCommand {
+            title: self.title.clone(),
+            argv,
+            safe: self.safe,
+            output: self.output,
+        })
+    }
+}
+
+fn selected_value(model: &Model, value: SelectedValue) -> Option<String> {
+    let pod = model.selected_pod().filter(|_| model.drilled);
+    match value {
+        SelectedValue::App => model.app.clone(),
+        SelectedValue::Environment => model.selected_environment().map(|e| e.name.clone()),
+        SelectedValue::Namespace => selected_place(model).1,
+        SelectedValue::Context => {
+            let shown = || context_of_place(&model.options.place).map(str::to_owned);
+            selected_place(model).0.or_else(shown)
+        }
+        SelectedValue::Release => model.selected_release().map(|(name, _)| name.clone()),
+        SelectedValue::Pod => pod.map(|pod| pod.key.name.clone()),
+        SelectedValue::Lane => model.selected_lane().map(|(name, _)| name.clone()),
+        SelectedValue::Group => match model.pane {
+            Pane::Trace => model.selected_chain().and_then(|chain| chain.group.clone()),
+            _ => model
+                .selected_lane()
+                .map(|(_, lane)| lane.spec.group.clone()),
+        },
+        SelectedValue::Image => pod?.images.first().map(ToString::to_string),
+    }
+}
+
+/// Context, where it is not the shown one, and namespace of what is selected: of the pod, else of
+/// the environment. Lanes and requests belong to graylane's own namespace.
+fn selected_place(model: &Model) -> (Option<String>, Option<String>) {
+    let home = &model.world.namespace;
+    if matches!(model.pane, Pane::Lanes | Pane::Trace) {
+        return (None, Some(home.clone()));
+    }
+    if let Some(pod) = model.selected_pod().filter(|_| model.drilled) {
+        let (context, namespace) = pod.key.split_context();
+        return (context.map(str::to_owned), Some(namespace.to_owned()));
+    }
+    match model.selected_environment() {
+        Some(environment) => (
+            environment.context.clone(),
+            Some(environment.namespace.clone()),
+        ),
+        None => (None, Some(home.clone())),
+    }
+}
