@@ -108,6 +108,12 @@ fn check(model: &Model, question: &Question) -> usize {
     if !question.further.is_empty() {
         return check_many(model, question);
     }
+    if let Some(own) = &question.own_command {
+        let lines = question.kubectl.iter().filter_map(|l| l.to_shell_line());
+        let shown: Vec<_> = lines.map(|line| words(&line)).collect();
+        assert_eq!(shown, std::slice::from_ref(&own.argv));
+        return 1;
+    }
     let mut seen = 0;
     for line in &question.kubectl {
         let line = line.to_shell_line().expect("it can be shown");

@@ -39,7 +39,7 @@ fn a_command_that_asks_runs_what_was_shown_and_only_on_yes() {
         ("<enter>", false),
         ("<esc>", false),
         ("<tab><enter>", true),
-        ("y", true),
+        ("<ctrl-y>", true),
     ] {
         let mut model = with_own_commands("3W");
         let (app, release) = (
@@ -79,7 +79,7 @@ fn a_command_without_its_values_says_what_is_missing() {
     model.options.place = "context prod-eu, namespace shop".into();
     press(&mut model, "jjj<enter>");
     let pod = model.selected_pod().unwrap().key.clone();
-    let effects = press(&mut model, "Ky");
+    let effects = press(&mut model, "K<ctrl-y>");
     let [Effect::Foreground(_, Foreground::Run(command))] = &effects[..] else {
         panic!("{effects:?} {}", notice(&model))
     };
@@ -100,7 +100,7 @@ fn read_only_takes_away_all_but_safe_commands() {
     // Also when it was turned on while the question was open.
     let mut model = with_own_commands("3W");
     model.read_only = true;
-    assert!(press(&mut model, "y").is_empty());
+    assert!(press(&mut model, "<ctrl-y>").is_empty());
 }
 
 /// A held key runs nothing, and a key means nothing where its command has no place.
