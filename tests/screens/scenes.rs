@@ -145,8 +145,8 @@ scenes! {
 
     question_own_command Top with_own_commands("3W");
     help_own_commands Top with_own_commands("2?");
-    palette_own_commands Top with_own_commands("2:the");
-    palette_own_commands_pods Top with_own_commands("R2jjj<enter>:the");
+    palette_own_commands Top with_own_commands(":{app}");
+    palette_own_commands_pods Top with_own_commands("R2jjj<enter>:bug the pod");
     text_own_command Top own_output();
 
     form_start Top after("n");
