@@ -207,8 +207,13 @@ pub(super) fn needed_height(model: &Model, width: u16) -> usize {
     rows + detail + 3
 }
 
-/// Width at which no image is cut.
+/// Width at which no image is cut, or no name of a pod.
 pub(super) fn needed_width(model: &Model) -> usize {
+    if model.drilled {
+        let pods = model.visible_pods();
+        let name = pods.iter().map(|p| p.key.name.len()).max().unwrap_or(10);
+        return POD_FRAME + name + POD_TAIL;
+    }
     let app = model.app.as_deref().unwrap_or_default();
     let told: Vec<EnvironmentCells> = model
         .visible_environments()
@@ -521,10 +526,15 @@ struct PodColumns<'a> {
     wide: WideColumns<'a>,
 }
 
+/// Width of what follows a pod's name where there is little room: age and address.
+const POD_TAIL: usize = 3 + 6 + 14;
+/// Width of the frame around a list and of the blanks beside it.
+const POD_FRAME: usize = 4;
+
 impl<'a> PodColumns<'a> {
     fn fit_width(model: &'a Model, pods: &'a [&'a Pod], width: usize) -> Self {
         let roomy = width > 70;
-        let tail = 3 + 6 + 14 + if roomy { 10 + 16 } else { 0 };
+        let tail = POD_TAIL + if roomy { 10 + 16 } else { 0 };
         let whole = pods.iter().map(|p| p.key.name.len()).max().unwrap_or(10);
         let name = whole.min(width.saturating_sub(tail)).max(10);
         let state = columns::measure_rows(pods.len(), 5, |i| {

@@ -154,9 +154,9 @@ fn draw_item(
         PaletteItem::OwnCommand(own) => Some(format_key(own.key)),
         _ => None,
     };
-    if let Some(key) = key {
-        if line.width() + key.chars().count() + 2 < usize::from(place.width) {
-            canvas.draw_line_right(place, y, &RichText::styled(Role::Key, key));
-        }
+    if let Some(key) = key
+        && line.width() + key.chars().count() + 2 < usize::from(place.width)
+    {
+        canvas.draw_line_right(place, y, &RichText::styled(Role::Key, key));
     }
 }
