@@ -169,26 +169,52 @@ pub fn editable_text(object: &Value) -> String {
     )
 }
 
+/// Why an edited text cannot be written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EditError {
+    /// It is no YAML, or no object.
+    #[error("{0}")]
+    Unreadable(String),
+    /// Nothing is left of it.
+    #[error("the text is empty")]
+    Empty,
+    /// It holds more than the object that was edited.
+    #[error("the text holds several objects; one is edited at a time")]
+    SeveralObjects,
+    /// It is another object now.
+    #[error("kind and name cannot be changed: this is {kind} {name}")]
+    OtherObject {
+        /// Kind that was edited, as people write it.
+        kind: &'static str,
+        /// Name of the object that was edited.
+        name: String,
+    },
+    /// What is wrong with the object, one line each.
+    #[error("{}", .0.join("\n"))]
+    Invalid(Vec<String>),
+}
+
 /// Reads an edited text. It must be the same object, and nothing of it may be wrong that can be told
 /// without a server.
-pub fn read_edited_text(kind: EditableKind, name: &str, text: &str) -> Result<Value, String> {
-    let mut documents = read_objects("the text", text).map_err(|errors| join_lines(&errors))?;
+pub fn read_edited_text(kind: EditableKind, name: &str, text: &str) -> Result<Value, EditError> {
+    let read = read_objects("the text", text);
+    let mut documents = read.map_err(|errors| EditError::Unreadable(join_lines(&errors)))?;
     let object = match documents.len() {
         1 => documents.remove(0).value,
-        0 => return Err("the text is empty".into()),
-        _ => return Err("the text holds several objects; one is edited at a time".into()),
+        0 => return Err(EditError::Empty),
+        _ => return Err(EditError::SeveralObjects),
     };
     if object["kind"] != kind.kind() || object["metadata"]["name"] != name {
-        return Err(format!(
-            "kind and name cannot be changed: this is {} {name}",
-            kind.word()
-        ));
+        return Err(EditError::OtherObject {
+            kind: kind.word(),
+            name: name.to_owned(),
+        });
     }
     let problems = find_problems(kind, &object);
     if problems.is_empty() {
         Ok(object)
     } else {
-        Err(problems.join("\n"))
+        Err(EditError::Invalid(problems))
     }
 }
 
@@ -257,7 +283,11 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told_before_a_server_sees_it() {
         let text = editable_text(&lane());
-        let told = |text: &str| read_edited_text(EditableKind::Lane, "gray", text).unwrap_err();
+        let told = |text: &str| {
+            read_edited_text(EditableKind::Lane, "gray", text)
+                .unwrap_err()
+                .to_string()
+        };
         assert!(told(&text.replace("name: gray", "name: grey")).contains("cannot be changed"));
         assert!(told(&text.replace("kind: Lane", "kind: App")).contains("cannot be changed"));
         assert!(told(&format!("{text}---\n{text}")).contains("several objects"));

@@ -391,8 +391,11 @@ fn traffic_summary(model: &Model, room: usize, brief: bool) -> RichText {
         (0, _) => RichText::styled(Role::Muted, format!("{} no traffic seen ", glyphs.idle)),
         (_, 0) if brief => RichText::styled(Role::Ok, glyphs.ok).add(Role::Muted, " none tagged "),
         (_, _) if brief => RichText::styled(Role::Ok, glyphs.ok).add(Role::Text, " traffic right "),
-        (n, 0) => RichText::styled(Role::Ok, glyphs.ok)
-            .add(Role::Muted, format!(" {n} requests, none tagged ")),
+        (n, 0) => {
+            let word = if n == 1 { "request" } else { "requests" };
+            RichText::styled(Role::Ok, glyphs.ok)
+                .add(Role::Muted, format!(" {n} {word}, none tagged "))
+        }
         (n, t) if room < 45 => {
             RichText::styled(Role::Ok, glyphs.ok).add(Role::Muted, format!(" {t}/{n} tagged "))
         }
