@@ -333,7 +333,7 @@ pub struct BatchStatus {
 /// State of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum BatchPhase {
-    /// Not started, or waiting to be let through.
+    /// Not started, or waiting for a person to let it proceed.
     #[default]
     Pending,
     /// New pods are starting.

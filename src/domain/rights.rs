@@ -15,7 +15,7 @@ use crate::api::GROUP;
 pub enum Right {
     /// Start a release or a teardown.
     Start,
-    /// Pause, resume, let through, abort, retry or skip.
+    /// Pause, resume, proceed, abort, retry or skip.
     Steer,
     /// Create Approvals.
     Approve,

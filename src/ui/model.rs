@@ -160,6 +160,20 @@ pub struct Pending {
     pub draft: Option<String>,
 }
 
+impl Pending {
+    /// Something that was sent now, by itself.
+    pub fn new(words: impl Into<String>, about: impl Into<String>, now: Timestamp) -> Self {
+        Self {
+            words: words.into(),
+            about: about.into(),
+            since: now,
+            probe: None,
+            run: None,
+            draft: None,
+        }
+    }
+}
+
 /// Intents that one answer sent.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct IntentRun {

@@ -49,6 +49,14 @@ pub fn see(model: &mut Model, world: World) {
     update(model, Msg::World(Arc::new(world)));
 }
 
+/// What is drawn at that size, as text.
+pub fn shown(model: &mut Model, width: u16, height: u16) -> String {
+    let (buffer, _) = draw(model, width, height);
+    let rows = buffer.content().chunks(usize::from(width));
+    rows.map(|row| row.iter().map(|cell| cell.symbol()).collect::<String>() + "\n")
+        .collect()
+}
+
 /// What is drawn at that size, and where the cursor stands.
 pub fn draw(model: &mut Model, width: u16, height: u16) -> (Buffer, Option<(u16, u16)>) {
     update(model, Msg::Input(Event::Resize(width, height)));

@@ -271,9 +271,8 @@ fn an_editor_gets_the_terminal_and_gives_it_back() {
     pty.given_back();
 }
 
-/// A terminal that becomes too small says so, and shows everything again when it has room.
-#[test]
-fn a_terminal_too_small_says_so() {
+/// A cockpit on a world that stands still.
+fn fixed_world() -> Pty {
     let me = std::env::current_exe().unwrap();
     let args = [
         "--exact",
@@ -281,7 +280,13 @@ fn a_terminal_too_small_says_so() {
         "--ignored",
         "--nocapture",
     ];
-    let mut pty = Pty::start(&me, &args, &[], 36, 120);
+    Pty::start(&me, &args, &[], 36, 120)
+}
+
+/// A terminal that becomes too small says so, and shows everything again when it has room.
+#[test]
+fn a_terminal_too_small_says_so() {
+    let mut pty = fixed_world();
     pty.see("3 Rollout");
     pty.resize(12, 50);
     pty.see("needs 60x20, has 50x12");
@@ -300,14 +305,7 @@ fn a_terminal_too_small_says_so() {
 /// The mouse is asked for where it is wanted and not after; a click in a real terminal arrives.
 #[test]
 fn a_click_reaches_what_is_shown() {
-    let me = std::env::current_exe().unwrap();
-    let args = [
-        "--exact",
-        "terminal::a_cockpit_whose_outside_panics",
-        "--ignored",
-        "--nocapture",
-    ];
-    let mut pty = Pty::start(&me, &args, &[], 36, 120);
+    let mut pty = fixed_world();
     let screen = pty.see("4 Lanes");
     assert!(pty.reports_mouse());
     let lines = || screen.lines().enumerate();

@@ -13,6 +13,12 @@ pub fn format_age(now: Timestamp, then: Timestamp) -> String {
     }
 }
 
+/// Formats a count with its noun: `1 pod`, `3 pods`.
+pub fn format_count(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
 /// Formats a duration: `0`, `850µs`, `12ms`, `1.2s`, and longer ones like [`format_age`].
 pub fn format_duration(length: Duration) -> String {
     let micros = length.as_micros();

@@ -28,7 +28,7 @@ use crate::{
     domain::{
         owner::is_same,
         revision::{FrozenApp, Revision},
-        text::{Clean, unified_diff},
+        text::{Clean, format_count, unified_diff},
         variables::{NAMESPACE, Values, changed_keys, format_value},
     },
 };
@@ -254,10 +254,7 @@ impl EnvironmentDiff {
         if self.is_empty() {
             return "nothing changes".to_owned();
         }
-        let count = |n: usize, word: &str| {
-            let plural = if n == 1 { "" } else { "s" };
-            (n > 0).then(|| format!("{n} {word}{plural}"))
-        };
+        let count = |n: usize, word: &str| (n > 0).then(|| format_count(n, word));
         let (added, removed) = self.line_counts();
         let objects = count(self.objects.len(), "object");
         let mut words: Vec<String> = self.images.iter().map(ToString::to_string).collect();

@@ -36,6 +36,23 @@ macro_rules! actions {
     };
 }
 
+impl Action {
+    /// Whether it steers a release.
+    pub const fn steers_release(self) -> bool {
+        matches!(
+            self,
+            Self::Approve
+                | Self::Refuse
+                | Self::Continue
+                | Self::Pause
+                | Self::Resume
+                | Self::Retry
+                | Self::Skip
+                | Self::Abort
+        )
+    }
+}
+
 actions! {
     Approve "approve" Dangerous "approve" "Approve what the selected release waits for";
     Refuse "refuse" Dangerous "refuse" "Refuse it";

@@ -118,21 +118,8 @@ impl Palette {
                 PaletteItem::Act(*a),
             )
         }));
-        let mut palette = Self {
-            input: Input::default(),
-            all,
-            found: vec![],
-            left_out: 0,
-            at: 0,
-            title: MAIN_TITLE,
-            none: "no action and no object has these letters".into(),
-            ticket: None,
-            pod: None,
-            theme_before: None,
-            literal: false,
-        };
-        palette.update_matches();
-        palette
+        let none = "no action and no object has these letters";
+        Self::for_choices(MAIN_TITLE, none, all, None)
     }
 
     /// A palette of a few choices; with a ticket they are filled by the answer to a query.
@@ -161,19 +148,8 @@ impl Palette {
 
     /// A palette of clusters, filled by the answer to a query.
     pub fn for_contexts(ticket: Ticket) -> Self {
-        Self {
-            input: Input::default(),
-            all: vec![],
-            found: vec![],
-            left_out: 0,
-            at: 0,
-            title: "Show another cluster",
-            none: "reading kubectl's files".into(),
-            ticket: Some(ticket),
-            pod: None,
-            theme_before: None,
-            literal: false,
-        }
+        let none = "reading kubectl's files";
+        Self::for_choices("Show another cluster", none, vec![], Some(ticket))
     }
 
     /// A palette of namespaces, filled by the answer to a query.
@@ -205,20 +181,10 @@ impl Palette {
                 PaletteItem::Theme(Box::new(theme)),
             )
         };
-        let mut palette = Self {
-            input: Input::default(),
-            all: themes.into_iter().map(entry).collect(),
-            found: vec![],
-            left_out: 0,
-            at: 0,
-            title: "Try a theme",
-            none: "no theme has these letters".into(),
-            ticket: None,
-            theme_before: Some(Box::new(now.clone())),
-            pod: None,
-            literal: false,
-        };
-        palette.update_matches();
+        let all = themes.into_iter().map(entry).collect();
+        let none = "no theme has these letters";
+        let mut palette = Self::for_choices("Try a theme", none, all, None);
+        palette.theme_before = Some(Box::new(now.clone()));
         palette.at = at;
         palette
     }

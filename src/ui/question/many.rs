@@ -2,23 +2,18 @@
 //! the single questions say is told together, and each intent is sent on its own.
 
 use super::{PlannedIntent, Question, ask::build_single_question};
-use crate::ui::{form::Remark, keymap::Action, model::Model};
+use crate::{
+    domain::text::format_count,
+    ui::{
+        form::Remark,
+        keymap::Action,
+        model::{Model, Pane},
+    },
+};
 
 /// Whether an action is asked about every marked App at once.
 pub fn is_about_marked(model: &Model, action: Action) -> bool {
-    use crate::ui::model::Pane;
-    let of_release = matches!(
-        action,
-        Action::Approve
-            | Action::Refuse
-            | Action::Continue
-            | Action::Pause
-            | Action::Resume
-            | Action::Retry
-            | Action::Skip
-            | Action::Abort
-    );
-    of_release && model.pane == Pane::Apps && !model.marked.is_empty()
+    action.steers_release() && model.pane == Pane::Apps && !model.marked.is_empty()
 }
 
 /// The question about all marked Apps; the error says why none of them can be acted on.
@@ -82,25 +77,23 @@ fn begin_question(
     let verb = match action {
         Action::Approve => "Approve",
         Action::Refuse => "Refuse",
-        Action::Continue => "Let through",
+        Action::Continue => "Proceed with",
         Action::Pause => "Pause",
         Action::Resume => "Resume",
         Action::Retry => "Retry",
         Action::Skip => "Skip a task of",
         _ => "Roll back",
     };
-    let releases = if count == 1 { "release" } else { "releases" };
-    let title = format!("{verb} {count} {releases}?");
+    let title = format!("{verb} {}?", format_count(count, "release"));
     let mut question = Question::new(title, &format!("{verb} {count}"), intent, "", "");
     if !refused.is_empty() {
         let rest = refused.len();
-        let (are, apps) = if rest == 1 {
-            ("is", "app")
-        } else {
-            ("are", "apps")
-        };
+        let (apps, are) = (
+            format_count(rest, "app"),
+            if rest == 1 { "is" } else { "are" },
+        );
         question.doubts.push(format!(
-            "this is about {count} of {all} marked apps; {rest} {apps} {are} left out, see below"
+            "this is about {count} of {all} marked apps; {apps} {are} left out, see below"
         ));
     }
     question

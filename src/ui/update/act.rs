@@ -642,12 +642,9 @@ fn send_intent(model: &mut Model) -> Vec<Effect> {
     let effects = all.into_iter().map(|planned| {
         let ticket = model.next_ticket();
         let pending = Pending {
-            words: planned.sent,
-            about: planned.about,
-            since: model.now,
-            probe: None,
             run,
             draft: draft.clone(),
+            ..Pending::new(planned.sent, planned.about, model.now)
         };
         model.pending.insert(ticket, pending);
         Effect::Perform(ticket, planned.intent)

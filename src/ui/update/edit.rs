@@ -35,14 +35,7 @@ pub(in crate::ui) fn editable_object(model: &Model) -> Option<(EditableKind, Obj
 
 fn wait_for(model: &mut Model, words: &str, edit: PendingEdit) -> Ticket {
     let ticket = model.next_ticket();
-    let pending = Pending {
-        words: words.into(),
-        about: edit.object.key.name.clone(),
-        since: model.now,
-        probe: None,
-        run: None,
-        draft: None,
-    };
+    let pending = Pending::new(words, &edit.object.key.name, model.now);
     model.pending.insert(ticket, pending);
     model.edits.insert(ticket, edit);
     ticket

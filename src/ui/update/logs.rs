@@ -1,5 +1,6 @@
 //! Opens logs of what is selected, and changes which part of them is shown.
 
+use super::open::selected_chain_pod;
 use crate::{
     domain::{log::LogRequest, pod_selection::PodSelection, world::ObjectKey},
     ui::{
@@ -34,12 +35,7 @@ pub(in crate::ui) fn selected_pods(model: &Model) -> Option<PodSelection> {
             let (_, lane) = model.selected_lane()?;
             Some(PodSelection::of_lane(&lane.spec.tag))
         }
-        Pane::Trace => {
-            let steps = &model.selected_chain()?.steps;
-            let name = steps.iter().rev().find_map(|step| step.pod.as_ref())?;
-            let key = model.world.pods.keys().find(|key| key.name == *name)?;
-            Some(PodSelection::of_pod(key.clone()))
-        }
+        Pane::Trace => selected_chain_pod(model).cloned().map(PodSelection::of_pod),
     }
 }
 

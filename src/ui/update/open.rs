@@ -158,6 +158,13 @@ pub(super) fn open_variables(model: &mut Model) -> Vec<Effect> {
     }
 }
 
+/// The last pod of the selected chain that is known.
+pub(super) fn selected_chain_pod(model: &Model) -> Option<&ObjectKey> {
+    let steps = &model.selected_chain()?.steps;
+    let name = steps.iter().rev().find_map(|step| step.pod.as_ref())?;
+    model.world.pods.keys().find(|key| key.name == *name)
+}
+
 /// The selected object, as kubectl names it.
 pub(super) fn selected_object(model: &Model) -> Option<ObjectRef> {
     let ours = |plural: &str, name: &str| {
@@ -188,20 +195,10 @@ pub(super) fn selected_object(model: &Model) -> Option<ObjectRef> {
         }
         Pane::Rollout => ours("releases", model.selected_release()?.0),
         Pane::Lanes => ours("lanes", model.selected_lane()?.0),
-        Pane::Trace => {
-            let step = model
-                .selected_chain()?
-                .steps
-                .iter()
-                .rev()
-                .find(|s| s.pod.is_some())?;
-            let name = step.pod.clone()?;
-            let key = model.world.pods.keys().find(|k| k.name == name)?.clone();
-            Some(ObjectRef {
-                resource: "pods".into(),
-                key,
-            })
-        }
+        Pane::Trace => Some(ObjectRef {
+            resource: "pods".into(),
+            key: selected_chain_pod(model)?.clone(),
+        }),
     }
 }
 

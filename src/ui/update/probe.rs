@@ -113,12 +113,8 @@ fn send_probes(model: &mut Model, group: &str, sent: Vec<(String, ProbeSpec)>) -
     for (label, probe) in sent {
         let ticket = model.next_ticket();
         let pending = Pending {
-            words: "probing".into(),
-            about: label,
-            since: model.now,
             probe: Some(id),
-            draft: None,
-            run: None,
+            ..Pending::new("probing", label, model.now)
         };
         model.pending.insert(ticket, pending);
         effects.push(Effect::Perform(

@@ -392,9 +392,9 @@ fn traffic_summary(model: &Model, room: usize, brief: bool) -> RichText {
         (_, 0) if brief => RichText::styled(Role::Ok, glyphs.ok).add(Role::Muted, " none tagged "),
         (_, _) if brief => RichText::styled(Role::Ok, glyphs.ok).add(Role::Text, " traffic right "),
         (n, 0) => {
-            let word = if n == 1 { "request" } else { "requests" };
+            let requests = crate::domain::text::format_count(n, "request");
             RichText::styled(Role::Ok, glyphs.ok)
-                .add(Role::Muted, format!(" {n} {word}, none tagged "))
+                .add(Role::Muted, format!(" {requests}, none tagged "))
         }
         (n, t) if room < 45 => {
             RichText::styled(Role::Ok, glyphs.ok).add(Role::Muted, format!(" {t}/{n} tagged "))

@@ -7,7 +7,7 @@ use crate::{
     api::Served,
     domain::{
         chain::ChainStep,
-        text::format_age,
+        text::{format_age, format_count},
         world::{Event, ObjectKey},
     },
     ui::{
@@ -120,11 +120,7 @@ fn text_facts(text: &Text) -> Vec<RichText> {
     if let Source::Logs(target) = &text.source {
         add(Role::Muted, target.range.to_string());
         if !target.selection.is_one_pod() {
-            let pods = text.log.pod_count();
-            add(
-                Role::Muted,
-                format!("{pods} {}", if pods == 1 { "pod" } else { "pods" }),
-            );
+            add(Role::Muted, format_count(text.log.pod_count(), "pod"));
         }
     }
     facts

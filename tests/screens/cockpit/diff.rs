@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use crate::{
     scenes::{after, compared},
-    screen::{draw, press},
+    screen::{self, press},
     worlds,
 };
 
@@ -38,13 +38,7 @@ fn in_world(world: World, keys: &str) -> (Model, Vec<Effect>) {
 
 /// What is drawn at 120 columns.
 fn shown(model: &mut Model) -> String {
-    let (buffer, _) = draw(model, 120, 36);
-    let row = |y| {
-        (0..120)
-            .map(|x| buffer[(x, y)].symbol())
-            .collect::<String>()
-    };
-    (0..36).map(row).collect::<Vec<_>>().join("\n")
+    screen::shown(model, 120, 36)
 }
 
 fn pair(base: diff::Answer, gray: diff::Answer) -> Box<diff::AnswerPair> {

@@ -10,7 +10,7 @@ use graylane::{
 };
 
 use crate::{
-    screen::{draw, press, see},
+    screen::{self, press, see},
     worlds::{self, A, RELEASE},
 };
 
@@ -39,15 +39,9 @@ fn after_an_abort() -> World {
     world
 }
 
+/// What is drawn at 120 columns.
 fn shown(model: &mut Model) -> String {
-    let (buffer, _) = draw(model, 120, 36);
-    let row = |y: u16| {
-        (0..120)
-            .map(|x| buffer[(x, y)].symbol())
-            .collect::<String>()
-            + "\n"
-    };
-    (0..36).map(row).collect()
+    screen::shown(model, 120, 36)
 }
 
 /// Seen once: whoever had aborted a release went on seeing it, and `a` acted on it.

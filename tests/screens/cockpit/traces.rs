@@ -9,7 +9,7 @@ use graylane::{
 
 use crate::{
     scenes::{after, probed},
-    screen::{draw, press, see},
+    screen::{self, press, see},
 };
 
 /// The lane group names a trace store.
@@ -33,14 +33,9 @@ fn fetched(effects: &[Effect]) -> Vec<String> {
     effects.iter().map(trace).collect()
 }
 
+/// What is drawn at 120 columns.
 fn shown(model: &mut Model) -> String {
-    let (buffer, _) = draw(model, 120, 60);
-    let row = |y| {
-        (0..120)
-            .map(|x| buffer[(x, y)].symbol())
-            .collect::<String>()
-    };
-    (0..60).map(row).collect::<Vec<_>>().join("\n")
+    screen::shown(model, 120, 60)
 }
 
 #[test]

@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use crate::domain::{owner::is_same, workflow::object_key};
 
-/// What stands in place of a secret value.
+/// In place of a secret value that is new or the same.
 const HIDDEN: &str = "(secret)";
-/// What stands in place of one that is another than before.
+/// In place of one that is another than before.
 const CHANGED: &str = "(secret, changed)";
 /// Shorter values are only taken for secret when they are the whole of one.
 const MIN_PART: usize = 4;
@@ -42,7 +42,7 @@ fn is_secret(object: &Value) -> bool {
 fn mask_field(field: &mut Value, before: Option<&Value>) {
     let mask = |value: &mut Value, before: Option<&Value>| {
         let is_changed = before.is_some_and(|before| before != value);
-        *value = if is_changed { CHANGED } else { HIDDEN }.into();
+        *value = hidden_text(is_changed).into();
     };
     match field {
         Value::Object(values) => {
@@ -100,7 +100,7 @@ fn text_of(value: &Value) -> String {
         .map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// A value as it is shown, or what stands in its place.
+/// What stands in place of a secret value.
 pub(super) fn hidden_text(is_other: bool) -> String {
     if is_other { CHANGED } else { HIDDEN }.to_owned()
 }

@@ -13,20 +13,16 @@ use super::{
     facts::{at, name, of_kind},
     printed::{Row, of},
 };
-use crate::screen::{draw, press, see};
+use crate::screen::{self, press, see};
 
 const WIDE: (u16, u16) = (180, 45);
 
 /// The whole screen, with nothing of its frames.
 pub(super) fn lines(model: &mut Model) -> Vec<String> {
-    let (buffer, _) = draw(model, WIDE.0, WIDE.1);
-    let row = |y| {
-        (0..WIDE.0)
-            .map(|x| buffer[(x, y)].symbol())
-            .collect::<String>()
-            .replace(['│', '▌'], " ")
-    };
-    (0..WIDE.1).map(row).collect()
+    let text = screen::shown(model, WIDE.0, WIDE.1);
+    text.lines()
+        .map(|row| row.replace(['│', '▌'], " "))
+        .collect()
 }
 
 /// The words of the row in which `word` is one of the first three.
