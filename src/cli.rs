@@ -56,6 +56,7 @@ use std::{
     process::ExitCode,
 };
 
+use ::pocket::{InternalCommand, inherited::InheritedLimits};
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use color_eyre::eyre::{Report, Result};
 
@@ -66,7 +67,6 @@ use logging::LogTarget;
 use crate::{
     cluster::{plugin, transport},
     domain::intent::Intent,
-    pocket::{guard, inherited::InheritedLimits, shim},
 };
 
 /// Runs the program.
@@ -115,17 +115,10 @@ fn run_internal_command(
     args: impl Iterator<Item = OsString>,
 ) -> Option<ExitCode> {
     let first = first?;
-    if first == shim::SUBCOMMAND {
-        Some(shim::main(args))
-    } else if first == shim::EXEC_SUBCOMMAND {
-        Some(shim::exec_command(args))
-    } else if first == guard::SUBCOMMAND {
-        Some(guard::main(args))
-    } else if first == plugin::NAME {
-        Some(plugin::main(args))
-    } else {
-        None
+    if first == plugin::NAME {
+        return Some(plugin::main(args));
     }
+    InternalCommand::from_name(first).map(|command| command.run(args))
 }
 
 /// Prints help, or what is wrong with the command line.
@@ -146,7 +139,7 @@ fn print_usage(told: &clap::Error) -> ExitCode {
 fn hide_caught_panics() {
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
-        if !crate::pocket::store::is_catching_panics() {
+        if !::pocket::store::is_catching_panics() {
             tell(info);
         }
     }));

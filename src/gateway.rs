@@ -42,7 +42,7 @@ pub use hop_record::HopSink;
 pub use limits::Limits;
 pub use objects::Objects;
 
-use crate::net::admission::Admission;
+use net::admission::Admission;
 
 use self::{
     compile::compile_table, objects::KnownEndpoints, proxy::DataPlane, server::Listeners,

@@ -9,7 +9,7 @@
 //!
 //! All state is in Kubernetes objects: graylane's own custom resources ([`api`]), Deployments,
 //! Pods, Services, Jobs, Leases and HTTPRoutes. Everything goes through `kube::Client`, which talks
-//! to a real cluster or to [`pocket`], a Kubernetes API in this process.
+//! to a real cluster or to [`pocket`](::pocket), a Kubernetes API in this process.
 //!
 //! ```text
 //!     keys ─▶ ui ─▶ intents ─┐                        ┌─▶ real cluster (kubeconfig)
@@ -30,18 +30,23 @@
 //!   time.
 //! - [`gateway`]: the lane data plane of pocket; colours requests at the entry, routes every hop
 //!   and reports hops.
-//! - [`net`]: for every listener: admission of connections, idle timeouts, owners of sockets.
 //! - [`probe`]: sends tagged requests and determines their chains.
 //! - [`otlp`]: receives spans over OTLP, decodes and filters them (both pure), and writes them as
 //!   lines.
-//! - [`pocket`]: the embedded cluster: store, REST, controllers, kubelet.
+//! - [`embedded`]: the embedded cluster as graylane uses it, with its namespace and lane gateway.
 //! - [`ui`]: the cockpit; `update(&mut Model, Msg) -> Vec<Effect>` is pure, and views are functions
 //!   of the model.
 //! - [`cli`]: one file for each command group. Like `main`, it may use everything.
 //!
-//! Dependencies: `api ← domain ← cluster, engine, gateway, probe, ui`. `pocket` uses `gateway`,
+//! Dependencies: `api ← domain ← cluster, engine, gateway, probe, ui`. `embedded` uses `gateway`,
 //! never `engine` or `ui`. `ui` sends intents and never holds a client. `tests/parts/layers.rs`
 //! checks this.
+//!
+//! Crates beside this one (`crates/`), which know nothing of it:
+//!
+//! - [`pocket`](::pocket): an embedded Kubernetes cluster: store, REST, controllers, kubelet.
+//! - [`net`](::net): for every listener: admission of connections, idle timeouts, owners of sockets.
+//! - [`kube_yaml`]: reads YAML as kubectl does, and writes it.
 //!
 //! # From a key press to a rollout
 //!
@@ -61,11 +66,10 @@ pub mod cluster;
 pub mod config;
 pub mod demo;
 pub mod domain;
+pub mod embedded;
 pub mod engine;
 pub mod gateway;
-pub mod net;
 pub mod otlp;
-pub mod pocket;
 pub mod probe;
 pub mod sample;
 pub mod ui;

@@ -16,7 +16,6 @@ use graylane::{
         intent::{Intent, ReleaseIntent},
         rights::Right,
     },
-    pocket::rest::ApiServer,
 };
 use kube::{
     Api, Client, ResourceExt,
@@ -354,7 +353,7 @@ async fn refuses_what_the_cockpit_would_refuse(client: &Client) {
 #[tokio::test]
 async fn pocket_refuses_what_the_cockpit_would_refuse_and_has_no_roles() {
     let dir = tempfile::tempdir().unwrap();
-    let server = ApiServer::open(dir.path()).unwrap();
+    let server = graylane::embedded::open_api(dir.path()).unwrap();
     let client = server.client();
     let wanted = InstallSpec {
         namespace: HOME.into(),

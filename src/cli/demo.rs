@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use ::pocket::run::Pocket;
 use clap::Args;
 use color_eyre::eyre::{Result, bail};
 use k8s_openapi::api::coordination::v1::Lease;
@@ -22,7 +23,6 @@ use crate::{
         run::{Demo, DemoError, Progress},
         seed, state,
     },
-    pocket::run::Pocket,
     ui::terminal,
 };
 

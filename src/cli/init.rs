@@ -31,7 +31,6 @@ use crate::{
         init::{self, BASELINE_STAGE, LaneNames, NewApp, Wanted},
         text::join_lines,
         workflow::render_objects,
-        yaml,
     },
 };
 
@@ -220,7 +219,7 @@ async fn read_rendered(global: &Global, args: &InitArgs) -> Result<NewApp> {
             (folder.display().to_string(), text)
         }
     };
-    let read = yaml::read_objects(&label, &text);
+    let read = kube_yaml::read_objects(&label, &text);
     let objects = read.map_err(|all| color_eyre::Report::msg(join_lines(&all)))?;
     let wanted = Wanted {
         deployment: args.deployment.as_deref(),

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     cluster::install::{self, AppliedObject, EngineDeployment, InstallSpec, ObjectChange, Removal},
-    domain::{command_line::CommandLine, yaml},
+    domain::command_line::CommandLine,
 };
 
 #[derive(Debug, Args)]
@@ -91,7 +91,7 @@ pub(super) async fn install(global: &Global, args: InstallArgs) -> Result<()> {
         check_engine_namespace(&args, &namespace)?;
         let texts: Vec<String> = install::render_objects(&install_spec(&args, namespace))
             .iter()
-            .map(yaml::to_yaml)
+            .map(kube_yaml::to_yaml)
             .collect();
         return output::print(&texts.join("---\n"));
     }

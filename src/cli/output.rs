@@ -51,7 +51,7 @@ pub(super) fn say(text: &str) {
 pub(super) fn format_value(value: &impl Serialize, format: Format) -> Result<String> {
     let value = serde_json::to_value(value)?;
     Ok(match format {
-        Format::Yaml => crate::domain::yaml::to_yaml(&value),
+        Format::Yaml => kube_yaml::to_yaml(&value),
         _ => serde_json::to_string_pretty(&value)? + "\n",
     })
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use ::pocket::orphans::{MARK_VARIABLE, NO_MARK};
 use clap::{Args, Subcommand};
 use color_eyre::eyre::{Result, WrapErr, bail};
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,11 +19,7 @@ use crate::{
         connect::{self, ClusterSource},
     },
     demo::state,
-    pocket::{
-        images::Images,
-        orphans::{MARK_VARIABLE, NO_MARK},
-        run::{Pocket, Settings},
-    },
+    embedded,
 };
 
 #[derive(Debug, Args)]
@@ -80,7 +77,7 @@ pub(super) async fn run_pocket_command(global: &Global, args: PocketArgs) -> Res
             let dir = state::open(&dir)?;
             state::make_private(&dir)?;
             let _log = logging::start_logging(&global.logging, LogTarget::Folder(&dir))?;
-            let pocket = match Pocket::start(&dir, Settings::default()).await {
+            let pocket = match embedded::start(&dir, None).await {
                 Err(why) if why.is_running_elsewhere() => {
                     bail!("a pocket runs in {} already", dir.display())
                 }
@@ -105,7 +102,7 @@ pub(super) async fn run_pocket_command(global: &Global, args: PocketArgs) -> Res
             )
         }
         PocketCommand::Build(args) => {
-            let images = Images::open_in(&state::open(&dir)?)?;
+            let images = embedded::open_images(&state::open(&dir)?)?;
             // In a pod this is the build task of a release, which uses a new name each time.
             let image = if std::env::var_os(MARK_VARIABLE).is_some_and(|run| run != NO_MARK) {
                 images.build_for_release(&args.folder, &args.tag)?
@@ -119,7 +116,7 @@ pub(super) async fn run_pocket_command(global: &Global, args: PocketArgs) -> Res
 }
 
 fn print_images(dir: &Path, format: Format) -> Result<()> {
-    let images = Images::open_in(&state::open(dir)?)?;
+    let images = embedded::open_images(&state::open(dir)?)?;
     let tags = images.tags()?;
     output::print(&match format {
         Format::Json | Format::Yaml => output::format_value(&tags, format)?,

@@ -168,12 +168,12 @@ pub(super) fn api_error(what: impl std::fmt::Display) -> impl FnOnce(kube::Error
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::{cluster::install, pocket::rest::ApiServer};
+    use crate::{cluster::install, embedded};
 
     /// On the API of a pocket without controllers, in namespace `demo`. Other contexts are unknown.
     pub(in crate::cli) async fn on_pocket(dir: &std::path::Path) -> Session {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = ApiServer::open(dir).unwrap().client();
+        let client = embedded::open_api(dir).unwrap().client();
         install::apply_definitions(&client).await.unwrap();
         let demo =
             serde_json::from_value(serde_json::json!({"metadata": {"name": "demo"}})).unwrap();

@@ -343,7 +343,7 @@ async fn wait_established(client: &Client, names: &[String]) -> Result<(), Insta
 
 /// Whether a server is a pocket, by the version that it reports.
 pub fn is_pocket(version: &Info) -> bool {
-    version.go_version.ends_with("graylane pocket")
+    version.go_version.ends_with(" pocket")
 }
 
 fn install_error(name: &str, why: &kube::Error) -> InstallError {

@@ -23,7 +23,7 @@ use super::{
     connect::{config::LoginPlugin, credentials, kubeconfig::Exec, pem},
     transport,
 };
-use crate::domain::{text::Clean, yaml};
+use crate::domain::text::Clean;
 
 /// Name of the hidden subcommand.
 pub const NAME: &str = "__credential";
@@ -165,7 +165,7 @@ fn last_words(out: &Output) -> Clean {
 
 fn read_answer(exec: &Exec, bytes: &[u8]) -> Result<PluginCredentials, AnswerError> {
     let text = std::str::from_utf8(bytes).map_err(|_| AnswerError::NoText)?;
-    let value = yaml::first_document(text).map_err(|_| AnswerError::NoYaml)?;
+    let value = kube_yaml::first_document(text).map_err(|_| AnswerError::NoYaml)?;
     let answer: ExecCredential =
         serde_json::from_value(value).map_err(|_| AnswerError::NoCredential)?;
     if answer.kind != "ExecCredential" || answer.api_version != exec.api_version {

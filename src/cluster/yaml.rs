@@ -8,7 +8,7 @@ use kube::{
     discovery::{self, Scope},
 };
 
-use crate::domain::yaml::to_yaml;
+use kube_yaml::to_yaml;
 
 /// Identifies one object of any kind.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,17 +5,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::pocket::{
+use pocket::{
     durable,
-    images::{GRAYLANE, ImageError, Images, MANIFEST, Manifest},
+    images::{ImageError, MANIFEST, Manifest},
 };
+
+use crate::embedded::{self, HOST};
 
 /// Folder that holds the build contexts.
 pub const WORKSPACE: &str = "workspace";
 
 /// Creates images and folders that are missing or damaged by a power cut.
 pub fn create_missing(state: &Path) -> Result<(), ImageError> {
-    let images = Images::open_in(state)?;
+    let images = embedded::open_images(state)?;
     let missing = |name: &str| images.get(name).is_err();
     for letter in ["a", "b", "c"] {
         for version in ["v1", "v2"] {
@@ -63,7 +65,7 @@ fn create_build_context(state: &Path, letter: &str) -> Result<(), ImageError> {
 }
 
 fn graylane_manifest(args: &[&str]) -> Manifest {
-    let words = [GRAYLANE].into_iter().chain(args.iter().copied());
+    let words = [HOST.placeholder].into_iter().chain(args.iter().copied());
     Manifest {
         entrypoint: words.map(str::to_owned).collect(),
         ..Manifest::default()
@@ -90,7 +92,7 @@ mod tests {
     fn what_the_user_made_of_an_image_or_a_folder_stays() {
         let dir = tempfile::tempdir().unwrap();
         create_missing(dir.path()).unwrap();
-        let images = Images::open_in(dir.path()).unwrap();
+        let images = embedded::open_images(dir.path()).unwrap();
         let (v1, v2) = (
             images.get("spring-cloud-a:v1").unwrap(),
             images.get("spring-cloud-a:v2").unwrap(),
@@ -98,7 +100,7 @@ mod tests {
         assert_ne!(v1.digest, v2.digest);
         let graylane = Path::new("/usr/bin/graylane");
         assert_eq!(
-            v1.entrypoint(graylane),
+            v1.entrypoint(HOST.placeholder, graylane),
             ["/usr/bin/graylane", "sample", "a"]
         );
         let builder = images.get("graylane-builder:v1").unwrap();
@@ -118,7 +120,7 @@ mod tests {
         let context = dir.path().join(WORKSPACE).join("spring-cloud-c");
         let built = images.build(&context, "spring-cloud-c:20260101").unwrap();
         assert_eq!(
-            built.entrypoint(graylane),
+            built.entrypoint(HOST.placeholder, graylane),
             ["/usr/bin/graylane", "sample", "c"]
         );
     }

@@ -3,6 +3,7 @@
 use std::{future::Future, path::Path, time::Duration};
 
 use kube::Client;
+use pocket::{images::ImageError, run::Pocket};
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -15,10 +16,7 @@ use crate::{
         install::{self, InstallError},
     },
     domain::world::World,
-    pocket::{
-        images::ImageError,
-        run::{Pocket, PocketError, Settings},
-    },
+    embedded::{self, StartError},
 };
 
 /// Why the demo cannot start.
@@ -26,7 +24,7 @@ use crate::{
 pub enum DemoError {
     /// The pocket did not start; another graylane process may run it.
     #[error(transparent)]
-    Pocket(#[from] PocketError),
+    Pocket(#[from] StartError),
     /// The images could not be created.
     #[error(transparent)]
     Images(#[from] ImageError),
@@ -54,9 +52,7 @@ pub enum Progress {
 }
 
 /// A short restart back-off: users who try out a crash want to see what follows.
-const POCKET_SETTINGS: Settings = Settings {
-    back_off: (Duration::from_secs(1), Duration::from_secs(30)),
-};
+const BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// Time limit for each part of the shutdown.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -81,7 +77,7 @@ impl Demo {
     where
         E: Future<Output = ()> + Send + 'static,
     {
-        let pocket = Pocket::start(dir, POCKET_SETTINGS).await?;
+        let pocket = embedded::start(dir, Some(BACK_OFF)).await?;
         // The pocket holds the folder's lock by now: two demos must not write images at the same
         // time.
         images::create_missing(dir)?;

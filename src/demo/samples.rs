@@ -2,8 +2,6 @@
 
 use serde_json::Value;
 
-use crate::domain::yaml;
-
 /// One file of the sample workspace.
 pub struct Sample {
     /// Its name in `samples/`.
@@ -53,7 +51,8 @@ pub const TRAFFIC: Sample = Sample {
 impl Sample {
     /// Its objects. Panics on an invalid file; tests read them all.
     pub fn parse_objects(&self) -> Vec<Value> {
-        let documents = yaml::read_objects(self.name, self.text).expect("tests read every sample");
+        let documents =
+            kube_yaml::read_objects(self.name, self.text).expect("tests read every sample");
         documents.into_iter().map(|d| d.value).collect()
     }
 }

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::pocket::durable;
+use pocket::durable;
 
 /// A folder with this file is a state folder.
 const STORE: &str = "store.redb";

@@ -145,15 +145,6 @@ impl Account {
     pub fn user(&self) -> String {
         format!("system:serviceaccount:{}:{}", self.namespace, self.name)
     }
-
-    /// Splits a result of [`Self::user`] into namespace and name.
-    pub fn parse_user_name(user: &str) -> Option<(&str, &str)> {
-        let (namespace, name) = user
-            .strip_prefix("system:serviceaccount:")?
-            .split_once(':')?;
-        (!namespace.is_empty() && !name.is_empty() && !name.contains(':'))
-            .then_some((namespace, name))
-    }
 }
 
 /// Whether [`DEPLOYER_GRANTS`] contains this right.
@@ -324,23 +315,11 @@ mod tests {
                 (context, user),
                 "{namespace}"
             );
-            assert_eq!(
-                Account::parse_user_name(user),
-                Some((account.namespace.as_str(), account.name.as_str()))
-            );
         }
         assert_eq!(
             Account::deployer("far/x").user(),
             "system:serviceaccount:x:graylane-deployer"
         );
-        for other in [
-            "you",
-            "system:serviceaccount:",
-            "system:serviceaccount:a:",
-            "system:serviceaccount:a:b:c",
-        ] {
-            assert_eq!(Account::parse_user_name(other), None, "{other}");
-        }
     }
 
     #[test]

@@ -4,7 +4,8 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{text::Clean, text::format_age, yaml::to_yaml};
+use super::{text::Clean, text::format_age};
+use kube_yaml::to_yaml;
 
 mod containers;
 

@@ -6,15 +6,9 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{
-    apps,
-    lanes::Rules,
-    rights::Right,
-    text::join_lines,
-    variables,
-    yaml::{read_objects, to_yaml},
-};
+use super::{apps, lanes::Rules, rights::Right, text::join_lines, variables};
 use crate::api::{App, AppTemplate, GROUP, Lane, LaneGroup, VariableGroup};
+use kube_yaml::{read_objects, to_yaml};
 
 /// A kind whose objects people edit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

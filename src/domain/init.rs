@@ -175,5 +175,5 @@ pub fn write_app(app: &NewApp) -> String {
         "metadata": {"name": app.name, "namespace": app.namespace},
         "spec": app.spec,
     });
-    comment_yaml(&super::yaml::to_yaml(&object), comments::APP)
+    comment_yaml(&kube_yaml::to_yaml(&object), comments::APP)
 }

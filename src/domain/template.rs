@@ -25,7 +25,7 @@ mod value;
 
 pub use placeholders::{Placeholder, find_placeholders};
 
-use super::{variables::Values, yaml};
+use super::variables::Values;
 use crate::api::Environment;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -194,8 +194,8 @@ pub fn render_manifests(
     let done = parse::parse_template(source)
         .and_then(|parsed| exec::run_template(source, &parsed, context));
     let done = done.map_err(|problems| to_template_errors(name, source, problems))?;
-    let objects = yaml::read_objects(name, &done.text).map_err(|found| {
-        let place = |error: yaml::YamlError| {
+    let objects = kube_yaml::read_objects(name, &done.text).map_err(|found| {
+        let place = |error: kube_yaml::YamlError| {
             let (line, column) = line_column(source, done.source_of(error.line, error.column));
             TemplateError {
                 template: name.to_owned(),

@@ -290,7 +290,7 @@ mod tests {
     #[tokio::test]
     async fn a_holder_is_waited_for_as_long_as_its_lease_says_and_no_longer() {
         let dir = tempfile::tempdir().unwrap();
-        let server = crate::pocket::rest::ApiServer::open(dir.path()).unwrap();
+        let server = crate::embedded::open_api(dir.path()).unwrap();
         let (there, here) = (
             lease(server.client(), "elsewhere/1/a"),
             lease(server.client(), "here/1/b"),

@@ -11,9 +11,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::telemetry::Telemetry;
-use crate::net::{
-    accept::bind_and_accept, admission::ConnectionSlot, first_byte::FirstByteDeadline,
-};
+use net::{accept::bind_and_accept, admission::ConnectionSlot, first_byte::FirstByteDeadline};
 
 /// A client that does not send its request in this time is disconnected.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);

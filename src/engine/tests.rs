@@ -34,7 +34,7 @@ use crate::{
     api::{App, Release, VariableGroup, label},
     cluster::{agent::Agent, clusters::Clusters, install},
     domain::workflow::{ReleaseStep, decide_steps},
-    pocket::rest::ApiServer,
+    embedded,
 };
 
 pub(super) const HOME: &str = "default";
@@ -54,7 +54,7 @@ impl Rig {
     /// An engine whose requests are forbidden where `barred` is true of method and path.
     async fn barred(barred: fn(&Method, &str) -> bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let server = ApiServer::open(dir.path()).unwrap();
+        let server = embedded::open_api(dir.path()).unwrap();
         let client = server.client();
         install::apply_definitions(&client).await.unwrap();
         let all: Api<CustomResourceDefinition> = Api::all(client);

@@ -3,7 +3,7 @@
 
 use std::{fs, net::SocketAddr, path::Path};
 
-use crate::net::sockets;
+use net::sockets;
 
 /// Name and pid, as `nginx (process 123)`; `None` if not known.
 pub(super) fn find_port_owner(address: SocketAddr) -> Option<String> {

@@ -32,7 +32,7 @@ use crate::domain::{
     request::{InFlightRequest, admit_request, strip_look_alikes},
     routing::strip_port,
 };
-use crate::net::admission::{Admission, ConnectionSlot};
+use net::admission::{Admission, ConnectionSlot};
 
 /// Data shared by all requests.
 #[derive(Debug)]

@@ -40,11 +40,10 @@ use super::{
     tunnel::keep_alive,
     version::VersionGuard,
 };
-use crate::net::{
+use net::{
     admission::Admission,
     caller::{Callers, WatchedStream},
     first_byte::FirstByteDeadline,
-    forward::pass_writes,
 };
 
 /// Share of this process's file descriptors for callers; each connection may need two.
@@ -233,7 +232,7 @@ impl AsyncRead for CallerStream {
 }
 
 impl AsyncWrite for CallerStream {
-    pass_writes!();
+    net::pass_writes!();
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.cut.load(Relaxed) {

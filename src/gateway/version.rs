@@ -9,7 +9,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::net::forward::pass_writes;
+use net::pass_writes;
 
 /// Bytes in which the end of the first line is expected; longer lines are refused elsewhere.
 const MAX_FIRST_LINE: usize = 8 * 1024;

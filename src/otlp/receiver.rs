@@ -25,9 +25,7 @@ use hyper_util::{
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::net::{
-    accept::bind_and_accept, admission::ConnectionSlot, first_byte::FirstByteDeadline,
-};
+use net::{accept::bind_and_accept, admission::ConnectionSlot, first_byte::FirstByteDeadline};
 
 pub use intake::{ClusterView, Intake};
 

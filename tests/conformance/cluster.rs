@@ -2,16 +2,14 @@
 
 use std::{fmt::Debug, sync::LazyLock, time::Duration};
 
-use graylane::{
-    cluster::install::{self, InstallSpec},
-    pocket::{controllers, network::Network, rest::ApiServer},
-};
+use graylane::cluster::install::{self, InstallSpec};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::{
     Api, Client, Resource,
     api::{ObjectMeta, PostParams},
     core::NamespaceResourceScope,
 };
+use pocket::{controllers, network::Network, rest::ApiServer};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::{runtime::Runtime, sync::OnceCell};
@@ -117,7 +115,7 @@ pub fn run(kind: Kind, name: &str, case: impl AsyncFnOnce(Place)) {
 
 pub async fn pocket() -> Pocket {
     let dir = tempfile::tempdir().unwrap();
-    let server = ApiServer::open(dir.path()).unwrap();
+    let server = graylane::embedded::open_api(dir.path()).unwrap();
     let (network, held) = Network::claim_for(dir.path()).unwrap();
     server.set_network(network).await.unwrap();
     let (client, stop) = (server.client(), CancellationToken::new());

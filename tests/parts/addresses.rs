@@ -1,11 +1,11 @@
 //! Services' addresses on a pocket's API: given, kept, refused, moved with the network.
 
-use graylane::pocket::{network::Network, rest::ApiServer};
 use k8s_openapi::api::core::v1::Service;
 use kube::{
     Api,
     api::{Patch, PatchParams, PostParams},
 };
+use pocket::network::Network;
 use serde_json::{Value, json};
 
 fn service(name: &str, spec: Value) -> Service {
@@ -21,7 +21,7 @@ fn ip(service: &Service) -> Option<String> {
 #[tokio::test]
 async fn addresses_are_given_kept_and_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let server = ApiServer::open(dir.path()).unwrap();
+    let server = graylane::embedded::open_api(dir.path()).unwrap();
     let (network, _held) = Network::claim_for(dir.path()).unwrap();
     server.set_network(network).await.unwrap();
     let api: Api<Service> = Api::namespaced(server.client(), "default");
@@ -95,7 +95,7 @@ async fn addresses_are_given_kept_and_refused() {
 async fn another_network_brings_other_addresses() {
     let dir = tempfile::tempdir().unwrap();
     let (first, held) = Network::claim_for(dir.path()).unwrap();
-    let server = ApiServer::open(dir.path()).unwrap();
+    let server = graylane::embedded::open_api(dir.path()).unwrap();
     server.set_network(first).await.unwrap();
     let api: Api<Service> = Api::namespaced(server.client(), "default");
     let before = ip(&api
@@ -107,7 +107,7 @@ async fn another_network_brings_other_addresses() {
     drop((server, api));
     // Its own network is taken meanwhile.
     let (second, _also) = Network::claim_for(dir.path()).unwrap();
-    let server = ApiServer::open(dir.path()).unwrap();
+    let server = graylane::embedded::open_api(dir.path()).unwrap();
     server.set_network(second).await.unwrap();
     let api: Api<Service> = Api::namespaced(server.client(), "default");
     let after = ip(&api.get("s").await.unwrap()).unwrap();

@@ -3,10 +3,10 @@
 
 use std::{fs, path::Path};
 
-use crate::layers::sources;
+use crate::layers::all_sources;
 
 /// Code of templates, not of commands, stands between these backticks.
-const TEMPLATES: &str = "domain/template";
+const TEMPLATES: &str = "src/domain/template";
 
 /// The string literals of code, as they read.
 pub(crate) fn literals(code: &str) -> Vec<String> {
@@ -143,13 +143,11 @@ const VERBS: &[&str] = &[
 
 #[test]
 fn no_name_is_put_into_a_command_by_format() {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = vec![];
-    sources(&src, &mut files);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut wrong = vec![];
-    for file in files {
+    for file in all_sources() {
         let inside = file
-            .strip_prefix(&src)
+            .strip_prefix(root)
             .unwrap()
             .to_string_lossy()
             .into_owned();

@@ -2,7 +2,6 @@
 
 use std::{fmt::Debug, time::Duration};
 
-use graylane::pocket::{controllers, network::Network, rest::ApiServer};
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, Deployment, ReplicaSet, StatefulSet},
     batch::v1::Job,
@@ -15,6 +14,7 @@ use kube::{
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
     core::{ApiResource, DynamicObject, GroupVersionKind},
 };
+use pocket::{controllers, network::Network};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio_util::{
@@ -31,7 +31,7 @@ struct Fixture {
 
 async fn fixture() -> Fixture {
     let dir = tempfile::tempdir().unwrap();
-    let server = ApiServer::open(dir.path()).unwrap();
+    let server = graylane::embedded::open_api(dir.path()).unwrap();
     let (network, held) = Network::claim_for(dir.path()).unwrap();
     server.set_network(network).await.unwrap();
     let (client, stop) = (server.client(), CancellationToken::new());

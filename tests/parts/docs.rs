@@ -19,9 +19,16 @@ fn paths(text: &str) -> Vec<String> {
     let paths = words.iter().filter_map(|code| code.split(' ').next());
     paths
         .filter(|w| {
-            ["src/", "tests/", "docs/", "benches/", "screenshots/"]
-                .iter()
-                .any(|folder| w.starts_with(folder))
+            [
+                "src/",
+                "crates/",
+                "tests/",
+                "docs/",
+                "benches/",
+                "screenshots/",
+            ]
+            .iter()
+            .any(|folder| w.starts_with(folder))
         })
         .map(str::to_owned)
         .collect()
@@ -54,9 +61,7 @@ fn the_glossary_and_the_recipes_name_what_is_defined() {
     let glossary = glossary.split("\n## ").next().unwrap();
     let rows: Vec<&str> = glossary.lines().filter(|l| l.starts_with("| ")).collect();
     assert!((20..=40).contains(&rows.len()), "{} rows", rows.len());
-    let mut files = vec![];
-    super::layers::sources(&root.join("src"), &mut files);
-    let source: String = files
+    let source: String = super::layers::all_sources()
         .iter()
         .map(|f| fs::read_to_string(f).unwrap())
         .collect();
@@ -95,7 +100,7 @@ fn the_glossary_and_the_recipes_name_what_is_defined() {
         .collect();
     assert!(
         unknown.is_empty(),
-        "nothing of this name is in src: {unknown:?}"
+        "nothing of this name is in the sources: {unknown:?}"
     );
 }
 

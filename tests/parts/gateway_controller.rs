@@ -11,7 +11,6 @@ use graylane::{
     },
     cluster::install,
     gateway,
-    pocket::rest::ApiServer,
 };
 use k8s_openapi::api::{
     core::v1::{Namespace, Service},
@@ -33,7 +32,7 @@ struct Fixture {
 
 async fn fixture() -> Fixture {
     let dir = tempfile::tempdir().unwrap();
-    let client = ApiServer::open(dir.path()).unwrap().client();
+    let client = graylane::embedded::open_api(dir.path()).unwrap().client();
     install::apply_definitions(&client).await.unwrap();
     let stop = CancellationToken::new();
     let task = tokio::spawn(gateway::run_gateway(

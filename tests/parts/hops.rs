@@ -1,21 +1,23 @@
 //! Hops go from the gateway's log, as a pod's log over the API, into the world; each once.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use futures::{FutureExt, future::BoxFuture};
 use graylane::{
     api::{LaneGroup, LaneGroupSpec},
     cluster::{install, watch},
     domain::hop::Hop,
-    pocket::{
-        hoplog::{self, HopLog, PodLogs},
-        rest::{ApiServer, LogError, LogOptions, LogSource, LogStream},
-    },
+    embedded,
 };
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api,
     api::{Patch, PatchParams},
+};
+use pocket::{
+    component::{self, PodLogs},
+    memory_log::MemoryLog,
+    rest::{LogError, LogOptions, LogSource, LogStream},
 };
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -43,21 +45,19 @@ fn hop(n: usize) -> Hop {
 #[tokio::test(flavor = "multi_thread")]
 async fn hops_reach_the_world_once_each_and_cleaned() {
     let dir = tempfile::tempdir().unwrap();
-    let server = ApiServer::open(dir.path()).unwrap();
+    let server = embedded::open_api(dir.path()).unwrap();
     let client = server.client();
     install::apply_definitions(&client).await.unwrap();
-    let hops = HopLog::default();
-    server.set_log_source(Arc::new(PodLogs {
-        hops: hops.clone(),
-        kubelet: Arc::new(NoKubelet),
-    }));
-    hoplog::apply_mirror_pod(&client, [127, 0, 0, 1].into())
-        .await
-        .unwrap();
-    // Again, as at every start.
-    hoplog::apply_mirror_pod(&client, [127, 0, 0, 1].into())
-        .await
-        .unwrap();
+    let log = MemoryLog::default();
+    let gateway = embedded::lane_gateway(&log);
+    let logs = PodLogs::new(std::slice::from_ref(&gateway), Arc::new(NoKubelet));
+    server.set_log_source(Arc::new(logs));
+    // Twice, as at every start.
+    for _ in 0..2 {
+        component::publish_pod(&gateway, &client, Ipv4Addr::LOCALHOST)
+            .await
+            .unwrap();
+    }
     // Without a lane group nobody asks for hops.
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}});
     let params = PatchParams::apply("test");
@@ -74,7 +74,7 @@ async fn hops_reach_the_world_once_each_and_cleaned() {
         .patch("shop", &params, &Patch::Apply(&group))
         .await
         .unwrap();
-    hops.write(&hop(0));
+    embedded::write_hop(&log, &hop(0));
     let stop = CancellationToken::new();
     let mut worlds = watch::spawn(client, "demo", stop.clone());
     let _stop = stop.drop_guard();
@@ -84,7 +84,7 @@ async fn hops_reach_the_world_once_each_and_cleaned() {
         .expect("the old hop")
         .unwrap();
     for n in 1..=3000 {
-        hops.write(&hop(n));
+        embedded::write_hop(&log, &hop(n));
         if n % 100 == 0 {
             tokio::task::yield_now().await;
         }

@@ -1,5 +1,5 @@
 //! The arrows between the layers (see the architecture page in `src/lib.rs`), kept by reading what each
-//! module names of the others.
+//! module names of the others. Those of the crates in `crates/` are kept by their manifests.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,19 +13,18 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("domain", &["api"]),
     // Stores of traces answer in the forms that are also sent.
     ("cluster", &["api", "domain", "otlp"]),
-    ("net", &[]),
-    ("engine", &["api", "domain", "cluster", "net", "probe"]),
-    ("gateway", &["api", "domain", "net"]),
-    ("otlp", &["api", "domain", "net"]),
+    ("engine", &["api", "domain", "cluster", "probe"]),
+    ("gateway", &["api", "domain"]),
+    ("otlp", &["api", "domain"]),
     ("probe", &["api", "domain", "cluster"]),
     ("sample", &["domain"]),
-    ("pocket", &["api", "domain", "gateway", "net"]),
+    ("embedded", &["api", "domain", "cluster", "gateway"]),
     ("ui", &["api", "domain"]),
     ("config", &["domain"]),
     (
         "demo",
         &[
-            "api", "domain", "cluster", "config", "engine", "gateway", "pocket", "probe",
+            "api", "domain", "cluster", "config", "embedded", "engine", "gateway", "probe",
         ],
     ),
     // The edges see all.
@@ -33,6 +32,21 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["*"]),
     ("lib", &["*"]),
 ];
+
+/// Crates of this repository that only some layers use.
+const CRATES: &[(&str, &[&str])] = &[
+    ("net", &["engine", "gateway", "otlp"]),
+    ("pocket", &["cli", "demo", "embedded"]),
+];
+
+/// All sources: those of graylane itself and of the crates beside it.
+pub fn all_sources() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = vec![];
+    sources(&root.join("src"), &mut found);
+    sources(&root.join("crates"), &mut found);
+    found
+}
 
 pub fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("a folder of sources") {
@@ -133,6 +147,13 @@ fn layers_use_only_what_the_arrows_allow() {
         {
             if **to != from && !may.contains(&"*") && !may.contains(&to.as_str()) {
                 broken.push(format!("{shown}: {from} must not use {to}"));
+            }
+        }
+        for (name, users) in CRATES {
+            let is_used = [format!("use {name}::"), format!("use ::{name}::")];
+            if is_used.iter().any(|import| code.contains(import)) && !users.contains(&from.as_str())
+            {
+                broken.push(format!("{shown}: {from} must not use the crate {name}"));
             }
         }
         if code.contains("ratatui::") && !matches!(from.as_str(), "ui" | "cli" | "main") {

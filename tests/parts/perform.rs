@@ -17,7 +17,6 @@ use graylane::{
         lanes::text,
         revision::Revision,
     },
-    pocket::rest::ApiServer,
 };
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::{
@@ -36,7 +35,7 @@ struct Fixture {
 
 async fn fixture() -> Fixture {
     let dir = tempfile::tempdir().unwrap();
-    let client = ApiServer::open(dir.path()).unwrap().client();
+    let client = graylane::embedded::open_api(dir.path()).unwrap().client();
     install::apply_definitions(&client).await.unwrap();
     let f = Fixture { client, _dir: dir };
     let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(f.client.clone());

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
-use graylane::pocket::rest::ApiServer;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -13,6 +12,7 @@ use kube::api::{
 };
 use kube::runtime::watcher;
 use kube::{Client, ResourceExt};
+use pocket::rest::ApiServer;
 use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -25,7 +25,7 @@ struct Pocket {
 
 fn pocket() -> Pocket {
     let dir = tempfile::tempdir().unwrap();
-    let server = ApiServer::open(dir.path()).unwrap();
+    let server = graylane::embedded::open_api(dir.path()).unwrap();
     let client = server.client();
     Pocket {
         dir,
@@ -438,11 +438,11 @@ async fn a_restart_keeps_all_and_old_versions_are_gone() {
     )
     .await
     .unwrap();
-    let locked = ApiServer::open(p.dir.path()).err().unwrap();
-    assert!(locked.is_locked(), "{locked}");
+    let locked = graylane::embedded::open_api(p.dir.path()).err().unwrap();
+    assert!(locked.is_running_elsewhere(), "{locked}");
     p.server.close().await;
 
-    let server = ApiServer::open(p.dir.path()).unwrap();
+    let server = graylane::embedded::open_api(p.dir.path()).unwrap();
     let maps: Api<ConfigMap> = Api::namespaced(server.client(), "default");
     let kept = maps.get("a").await.unwrap();
     assert_eq!(kept, made);

@@ -6,9 +6,9 @@
 use std::{cell::RefCell, time::Duration};
 
 use bytes::Bytes;
-use graylane::pocket::rest::ApiServer;
 use http::{Request, header};
 use http_body_util::{BodyExt, Full};
+use pocket::rest::ApiServer;
 use proptest::{prelude::*, sample::select};
 use serde_json::{Value, json};
 
@@ -546,7 +546,7 @@ fn any_request_is_answered_and_no_refusal_is_a_fault_of_pockets_own() {
     let open = || {
         let dir = tempfile::tempdir().unwrap();
         let server = runtime
-            .block_on(async { ApiServer::open(dir.path()) })
+            .block_on(async { graylane::embedded::open_api(dir.path()) })
             .unwrap();
         (server, dir, 0)
     };

@@ -7,13 +7,6 @@ use graylane::cluster::{
     agent::Agent,
     connect::{ClusterSource, connect},
 };
-use graylane::pocket::{
-    controllers,
-    images::{Images, Manifest},
-    kubelet,
-    network::Network,
-    rest::ApiServer,
-};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{Event, Pod},
@@ -21,6 +14,13 @@ use k8s_openapi::api::{
 use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams},
+};
+use pocket::{
+    controllers,
+    images::{Images, Manifest},
+    kubelet,
+    network::Network,
+    rest::ApiServer,
 };
 use serde_json::{Value, json};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -38,7 +38,7 @@ struct Fixture {
 
 impl Fixture {
     async fn start(dir: &Path) -> Self {
-        let server = ApiServer::open(dir).unwrap();
+        let server = graylane::embedded::open_api(dir).unwrap();
         let (network, held) = Network::claim_for(dir).unwrap();
         server.set_network(network).await.unwrap();
         let (client, stop, tasks) = (
@@ -50,7 +50,8 @@ impl Fixture {
         let config = kubelet::Config {
             state: dir.into(),
             network,
-            graylane: env!("CARGO_BIN_EXE_graylane").into(),
+            program: env!("CARGO_BIN_EXE_graylane").into(),
+            host: graylane::embedded::HOST,
             back_off: (Duration::from_millis(50), Duration::from_millis(200)),
         };
         let logs = kubelet::spawn(client.clone(), config, &tasks, &stop).unwrap();
@@ -58,7 +59,7 @@ impl Fixture {
         Self {
             client,
             server,
-            images: Images::open_in(dir).unwrap(),
+            images: graylane::embedded::open_images(dir).unwrap(),
             stop,
             tasks,
             _held: held,

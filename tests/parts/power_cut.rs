@@ -5,14 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use graylane::{
-    demo::images::{WORKSPACE, create_missing},
-    pocket::{
-        images::{Images, MANIFEST},
-        network::Network,
-        rest::ApiServer,
-        serve::{Identity, write_kubeconfig},
-    },
+use graylane::demo::images::{WORKSPACE, create_missing};
+use pocket::{
+    images::MANIFEST,
+    network::Network,
+    serve::{Identity, write_kubeconfig},
 };
 
 /// What the disk has kept of a file.
@@ -29,7 +26,7 @@ const OWN: &str = "mine:v1";
 
 /// All of a start but the processes.
 async fn start(state: &Path) -> Result<(), String> {
-    let server = ApiServer::open(state).map_err(|e| e.to_string())?;
+    let server = graylane::embedded::open_api(state).map_err(|e| e.to_string())?;
     let (network, _listener) = Network::claim_for(state).map_err(|e| e.to_string())?;
     let identity =
         Identity::open_or_create(state, network.node_address()).map_err(|e| e.to_string())?;
@@ -79,7 +76,7 @@ async fn whatever_a_cut_leaves_of_any_file_it_starts_or_names_the_remedy() {
     let context = base.path().join("context");
     fs::create_dir(&context).unwrap();
     fs::write(context.join(MANIFEST), "entrypoint: [/bin/true, mine]\n").unwrap();
-    let own = Images::open_in(&whole)
+    let own = graylane::embedded::open_images(&whole)
         .unwrap()
         .build(&context, OWN)
         .unwrap();
@@ -112,7 +109,7 @@ async fn whatever_a_cut_leaves_of_any_file_it_starts_or_names_the_remedy() {
             }
             Err(told) => panic!("{case}: {told}"),
         }
-        let images = Images::open_in(&state).unwrap();
+        let images = graylane::embedded::open_images(&state).unwrap();
         for letter in ["a", "b", "c"] {
             for version in ["v1", "v2"] {
                 images

@@ -2,19 +2,17 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use graylane::{
-    cluster::{
-        agent::Agent,
-        connect::{ClusterSource, connect, kubeconfig_path},
-    },
-    pocket::{
-        network::{API_PORT, Network},
-        rest::ApiServer,
-        serve::{Identity, serve_api, write_kubeconfig},
-    },
+use graylane::cluster::{
+    agent::Agent,
+    connect::{ClusterSource, connect, kubeconfig_path},
 };
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client, api::ListParams};
+use pocket::{
+    network::{API_PORT, Network},
+    rest::ApiServer,
+    serve::{Identity, serve_api, write_kubeconfig},
+};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -27,7 +25,7 @@ struct Served {
 
 fn start(dir: &std::path::Path) -> Served {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let server = ApiServer::open(dir).unwrap();
+    let server = graylane::embedded::open_api(dir).unwrap();
     let (network, listener) = Network::claim_for(dir).unwrap();
     let identity = Identity::open_or_create(dir, network.node_address()).unwrap();
     write_kubeconfig(dir, network, &identity).unwrap();

@@ -5,10 +5,7 @@ use std::{collections::BTreeSet, path::Path, process::Stdio};
 
 use crate::support::program;
 
-use graylane::{
-    api::{App, label},
-    pocket::images::{Images, Manifest},
-};
+use graylane::api::{App, label};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{Pod, Service},
@@ -17,6 +14,7 @@ use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, ListParams, PostParams},
 };
+use pocket::images::{Images, Manifest};
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
@@ -130,7 +128,7 @@ pub(crate) fn define_images(images: &Images) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_runs_is_adopted_untouched_and_released() {
     let rig = Rig::start().await;
-    let images = Images::open_in(rig.dir.path()).unwrap();
+    let images = graylane::embedded::open_images(rig.dir.path()).unwrap();
     define_images(&images);
     let labels = json!({"app": "checkout"});
     let deployment: Deployment = serde_json::from_value(json!({

@@ -4,11 +4,9 @@
 use std::{process::Stdio, time::Duration};
 
 use crate::support::demo::{Demo, command};
-use graylane::{
-    api::{Release, ReleasePhase, ReleaseStatus, TaskPhase},
-    pocket::images::{GRAYLANE, Images, Manifest},
-};
+use graylane::api::{Release, ReleasePhase, ReleaseStatus, TaskPhase};
 use kube::Api;
+use pocket::images::Manifest;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
@@ -87,7 +85,7 @@ async fn bad_versions_a_second_engine_and_a_taken_port_are_told_at_their_place()
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("network.json"), "250").unwrap();
     let mut demo = Demo::start_in(dir).await;
-    let images = Images::open_in(demo.state()).unwrap();
+    let images = graylane::embedded::open_images(demo.state()).unwrap();
 
     // A version that runs and never serves: the task fails by its time limit, and names the pod.
     let deaf = ["sh", "-c", "while :; do sleep 0.1; done"]
@@ -149,7 +147,9 @@ async fn bad_versions_a_second_engine_and_a_taken_port_are_told_at_their_place()
     .await;
     demo.ok(&["probe", TAGGED, "--count", "4", "--expect", ALL_BASE])
         .await;
-    let good = [GRAYLANE, "sample", "c"].map(str::to_owned).to_vec();
+    let good = [graylane::embedded::HOST.placeholder, "sample", "c"]
+        .map(str::to_owned)
+        .to_vec();
     images
         .define(
             "spring-cloud-c:nope",

@@ -2,8 +2,6 @@
 
 use std::fs;
 
-use graylane::pocket::images::Images;
-
 use crate::adopt::{Rig, define_images, ready};
 
 const DEPLOYMENT: &str = "\
@@ -73,7 +71,7 @@ async fn write_app(rig: &Rig, app: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_becomes_an_app_that_is_released() {
     let rig = Rig::start().await;
-    define_images(&Images::open_in(rig.dir.path()).unwrap());
+    define_images(&graylane::embedded::open_images(rig.dir.path()).unwrap());
     let file = |name: &str| rig.dir.path().join(name).display().to_string();
     let (app, lanes) = (file("app.yaml"), file("lanes.yaml"));
     write_app(&rig, &app).await;

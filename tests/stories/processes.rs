@@ -3,15 +3,12 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use graylane::pocket::{
-    controllers::pods::is_ready,
-    images::{Images, Manifest},
-};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client,
     api::{DeleteParams, PostParams},
 };
+use pocket::{controllers::pods::is_ready, images::Manifest};
 use rustix::{
     io::Errno,
     process::{Pid, Signal, kill_process},
@@ -54,7 +51,7 @@ impl Pocket {
         )
         .await;
         let entrypoint = ["sh", "-c", FAMILY].map(String::from).to_vec();
-        Images::open_in(state)
+        graylane::embedded::open_images(state)
             .unwrap()
             .define(
                 "family:v1",

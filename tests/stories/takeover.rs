@@ -14,7 +14,6 @@ use futures::StreamExt;
 use graylane::{
     api::{App, BatchPhase, Release, ReleasePhase, ReleaseStatus, TaskPhase},
     cluster::{install, lease::ENGINE_LEASE},
-    pocket::images::{Images, Manifest},
 };
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
@@ -27,6 +26,7 @@ use kube::{
     api::{ListParams, PostParams},
     runtime::{WatchStreamExt, watcher},
 };
+use pocket::images::Manifest;
 use serde_json::json;
 use tokio::process::{Child, Command};
 
@@ -123,7 +123,7 @@ impl Rig {
 
     /// Builds, and pods that are to go, wait for a file: the test says when.
     fn images(&self) {
-        let images = Images::open_in(self.dir.path()).unwrap();
+        let images = graylane::embedded::open_images(self.dir.path()).unwrap();
         let wait = format!(
             "while [ ! -e {}/$GATE ]; do sleep 0.05; done",
             self.dir.path().display()

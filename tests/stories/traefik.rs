@@ -34,7 +34,6 @@ use graylane::{
         chain::{Chain, Chains, Verdict},
         hop_settings::TRAEFIK_ARGS,
     },
-    pocket::images::{Images, Manifest},
 };
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
@@ -42,6 +41,7 @@ use kube::{
     Api,
     api::{Patch, PatchParams},
 };
+use pocket::images::Manifest;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -232,7 +232,7 @@ async fn run_traefik(program: &Path, dir: &Path, entry: u16, inside: u16) {
         env: BTreeMap::new(),
         working_dir: None,
     };
-    Images::open_in(dir)
+    graylane::embedded::open_images(dir)
         .unwrap()
         .define("traefik:v3.7", &manifest)
         .unwrap();

@@ -9,7 +9,6 @@ use graylane::{
     cluster::{connect::kubeconfig_path, install},
     demo::{samples::SAMPLES, seed},
     domain::revision::Revision,
-    pocket::rest::ApiServer,
 };
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::{
@@ -27,7 +26,7 @@ struct Fixture {
 
 async fn fixture() -> Fixture {
     let dir = Arc::new(tempfile::tempdir().unwrap());
-    let server = ApiServer::open(dir.path()).unwrap();
+    let server = graylane::embedded::open_api(dir.path()).unwrap();
     let client = server.client();
     install::apply_definitions(&client).await.unwrap();
     for sample in &SAMPLES {

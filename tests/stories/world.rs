@@ -12,7 +12,6 @@ use graylane::{
     api::{App, label},
     cluster::{install, watch},
     domain::world::{Link, World},
-    pocket::rest::ApiServer,
 };
 use kube::{
     Api, Client,
@@ -33,7 +32,7 @@ struct Fixture {
 /// A pocket's API behind a switch.
 async fn fixture() -> Fixture {
     let dir = tempfile::tempdir().unwrap();
-    let server = ApiServer::open(dir.path()).unwrap();
+    let server = graylane::embedded::open_api(dir.path()).unwrap();
     let client = server.client();
     install::apply_definitions(&client).await.unwrap();
     let down = Arc::<AtomicBool>::default();

@@ -17,13 +17,13 @@ pub async fn definitions(client: &Client) {
     install::apply_definitions(client).await.unwrap();
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     for text in [
-        include_str!("../../src/pocket/rest/gateway_api/backendtlspolicies.json"),
-        include_str!("../../src/pocket/rest/gateway_api/gatewayclasses.json"),
-        include_str!("../../src/pocket/rest/gateway_api/gateways.json"),
-        include_str!("../../src/pocket/rest/gateway_api/grpcroutes.json"),
-        include_str!("../../src/pocket/rest/gateway_api/httproutes.json"),
-        include_str!("../../src/pocket/rest/gateway_api/referencegrants.json"),
-        include_str!("../../src/pocket/rest/gateway_api/tlsroutes.json"),
+        include_str!("../../crates/pocket/src/rest/gateway_api/backendtlspolicies.json"),
+        include_str!("../../crates/pocket/src/rest/gateway_api/gatewayclasses.json"),
+        include_str!("../../crates/pocket/src/rest/gateway_api/gateways.json"),
+        include_str!("../../crates/pocket/src/rest/gateway_api/grpcroutes.json"),
+        include_str!("../../crates/pocket/src/rest/gateway_api/httproutes.json"),
+        include_str!("../../crates/pocket/src/rest/gateway_api/referencegrants.json"),
+        include_str!("../../crates/pocket/src/rest/gateway_api/tlsroutes.json"),
     ] {
         let made = definitions
             .create(&PostParams::default(), &serde_json::from_str(text).unwrap())

@@ -11,7 +11,7 @@ use kube::core::GroupVersionKind;
 use serde_json::Value;
 
 use super::locate;
-use crate::{cli::session::usage_error, domain::yaml};
+use crate::cli::session::usage_error;
 
 /// One object from a file.
 pub(super) struct ManifestObject {
@@ -59,7 +59,7 @@ impl ManifestObject {
 
     #[cfg(test)]
     pub(super) fn from_text(text: &str) -> Self {
-        let document = yaml::read_objects("f", text).unwrap().remove(0);
+        let document = kube_yaml::read_objects("f", text).unwrap().remove(0);
         Self {
             file: "f".into(),
             text: text.into(),
@@ -106,7 +106,7 @@ fn parse_documents(
     objects: &mut Vec<ManifestObject>,
     problems: &mut Vec<String>,
 ) {
-    match yaml::read_objects(label, content) {
+    match kube_yaml::read_objects(label, content) {
         Ok(documents) => {
             let (file, text): (Arc<str>, Arc<str>) = (label.into(), content.into());
             objects.extend(documents.into_iter().map(|d| ManifestObject {

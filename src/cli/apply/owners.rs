@@ -179,7 +179,7 @@ mod tests {
         )
         .await;
         make("ours", json!({label::APP: "a", label::ENVIRONMENT: "prod"})).await;
-        let there = crate::domain::yaml::read_objects("f", &app("there", "rendered"))
+        let there = kube_yaml::read_objects("f", &app("there", "rendered"))
             .unwrap()
             .remove(0);
         let there: App = serde_json::from_value(there.value).unwrap();

@@ -15,7 +15,6 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::Value;
 
 use super::kubeconfig_error::KubeconfigError;
-use crate::domain::yaml;
 
 /// Name of the cluster extension whose content is passed to the login plugin.
 const PLUGIN_EXTENSION: &str = "client.authentication.k8s.io/exec";
@@ -171,12 +170,13 @@ impl Kubeconfig {
     /// Parses a file in the folder `dir`. Errors name the place in the file and show no values.
     pub(super) fn parse(bytes: &[u8], dir: &Path) -> Result<Self, KubeconfigError> {
         let text = decode_text(bytes)?;
-        let mut value =
-            yaml::first_document(&text).map_err(|(line, column, why)| KubeconfigError::Yaml {
+        let mut value = kube_yaml::first_document(&text).map_err(|(line, column, why)| {
+            KubeconfigError::Yaml {
                 line,
                 column,
                 reason: redact_values(&why),
-            })?;
+            }
+        })?;
         drop_nulls(&mut value);
         let written: Written = match value {
             Value::Null => Written::default(),

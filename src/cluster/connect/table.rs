@@ -458,7 +458,7 @@ fn texts_are_read_as_kubectl_reads_them() {
         ),
         ("with CRLF", base.replace('\n', "\r\n").into_bytes()),
         ("as JSON", {
-            let value: Value = crate::domain::yaml::first_document(&base).unwrap();
+            let value: Value = kube_yaml::first_document(&base).unwrap();
             serde_json::to_vec_pretty(&value).unwrap()
         }),
         (

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::{LANE, SUFFIX, label_keys::strip_environment, strip_defaults::object_items};
-use crate::{api::label, domain::yaml};
+use crate::api::label;
 
 pub(super) struct Placeholders {
     /// Prefix of the markers; occurs in no object.
@@ -71,7 +71,7 @@ impl Placeholders {
 
     /// Adds quotes if the rendered value would be read as a number or a boolean.
     fn quote_if_needed(&self, becomes: &str, text: String) -> String {
-        let read = yaml::read_documents("", &format!("x: {becomes}"));
+        let read = kube_yaml::read_documents("", &format!("x: {becomes}"));
         let is_text = read.is_ok_and(|all| all.first().is_some_and(|d| d.value["x"].is_string()));
         if is_text {
             text

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde_json::Value;
 
-use crate::{api::Environment, domain::yaml};
+use crate::api::Environment;
 
 /// One value for the environments of new Apps: `.Values.KEY`.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,7 +91,7 @@ impl FromStr for Setting {
 }
 
 fn parse_value(written: &str) -> Result<Value, SettingProblem> {
-    let mut documents = yaml::read_documents("value", written).map_err(|all| {
+    let mut documents = kube_yaml::read_documents("value", written).map_err(|all| {
         SettingProblem::Yaml(
             all.into_iter()
                 .next()

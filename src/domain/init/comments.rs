@@ -97,7 +97,7 @@ pub(super) const LANE: &[(&str, &str)] = &[
     ),
 ];
 
-/// Puts comments into YAML as [`crate::domain::yaml::to_yaml`] writes it, each before the first
+/// Puts comments into YAML as [`kube_yaml::to_yaml`] writes it, each before the first
 /// field of its path. Items of lists have no place in a path: `spec.environments.lane`.
 pub fn comment_yaml(yaml: &str, comments: &[(&str, &str)]) -> String {
     let mut out = String::new();

@@ -3,12 +3,9 @@
 use serde_json::{Value, json};
 
 use super::comments::{LANE, LANE_GROUP, comment_yaml};
-use crate::{
-    api::{
-        Condition, ConditionOn, Entry, EntryRoute, GROUP, LaneApp, LaneGroupSpec, LaneMatch,
-        LaneSpec, Operator, VERSION,
-    },
-    domain::yaml,
+use crate::api::{
+    Condition, ConditionOn, Entry, EntryRoute, GROUP, LaneApp, LaneGroupSpec, LaneMatch, LaneSpec,
+    Operator, VERSION,
 };
 
 /// Names of a lane group and its lane.
@@ -80,7 +77,7 @@ pub fn build_lane_objects(names: &LaneNames) -> Vec<String> {
 }
 
 fn write_object(kind: &str, name: &str, namespace: &str, spec: Value) -> String {
-    yaml::to_yaml(&json!({
+    kube_yaml::to_yaml(&json!({
         "apiVersion": format!("{GROUP}/{VERSION}"),
         "kind": kind,
         "metadata": {"name": name, "namespace": namespace},

@@ -4,10 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::{
-    api::{App, Lane, LaneGroup},
-    domain::yaml,
-};
+use crate::api::{App, Lane, LaneGroup};
 
 const RENDERED: &str = r#"
 apiVersion: v1
@@ -48,7 +45,7 @@ metadata: {name: shop-test, annotations: {helm.sh/hook: test}}
 "#;
 
 fn objects(text: &str) -> Vec<Value> {
-    let read = yaml::read_objects("f", text).unwrap();
+    let read = kube_yaml::read_objects("f", text).unwrap();
     read.into_iter().map(|d| d.value).collect()
 }
 
@@ -215,8 +212,8 @@ proptest! {
     #[test]
     fn any_text_is_kept_under_comments(text in "[ a-z:#|>\\-\n]{0,60}", key in "[a-z]{1,3}") {
         let value = json!({"spec": {"images": {key.clone(): text}, "a": [{"b": text, "images": 1}], "z": key}});
-        let commented = comment_yaml(&yaml::to_yaml(&value), &[("spec.images", "one\ntwo"), ("spec.a.b", "three"), ("spec.z", "four")]);
-        let (read, _) = yaml::first_with_duplicates(&commented).unwrap();
+        let commented = comment_yaml(&kube_yaml::to_yaml(&value), &[("spec.images", "one\ntwo"), ("spec.a.b", "three"), ("spec.z", "four")]);
+        let (read, _) = kube_yaml::first_with_duplicates(&commented).unwrap();
         prop_assert_eq!(read, value);
         for comment in ["# one\n", "# three\n", "# four\n"] {
             prop_assert!(commented.matches(comment).count() >= 1, "{}", commented);

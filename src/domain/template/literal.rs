@@ -1,6 +1,6 @@
 //! Go's literals: numbers, characters and quoted texts.
 
-use crate::domain::numbers::{parse_float, parse_signed, parse_unsigned};
+use kube_yaml::numbers::{parse_float, parse_signed, parse_unsigned};
 
 /// A number literal with the types that it can have.
 #[derive(Debug, Clone, Copy, PartialEq)]

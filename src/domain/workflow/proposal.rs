@@ -22,7 +22,6 @@ use crate::{
     domain::{
         digest::hash_json,
         revision::{FrozenApp, Revision},
-        yaml,
     },
 };
 
@@ -351,5 +350,5 @@ pub(super) fn object_to_yaml(object: &Value) -> String {
                 .map(|m| m.shift_remove("annotations"));
         }
     }
-    yaml::to_yaml(&object)
+    kube_yaml::to_yaml(&object)
 }

@@ -18,8 +18,8 @@ use crate::{
     api::{App, Approval, InventoryItem, Release, ReleasePhase, label},
     cluster::{agent::Agent, clusters::Clusters, install, owner},
     domain::owner::Owner,
+    embedded,
     engine::{Options, Telemetry, run_engine},
-    pocket::rest::ApiServer,
 };
 
 /// A pocket's API, and an engine on it whose requests for what `hangs` names are never answered.
@@ -33,7 +33,7 @@ impl Fleet {
     async fn new(hangs: &'static str) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = tempfile::tempdir().unwrap();
-        let server = ApiServer::open(dir.path()).unwrap();
+        let server = embedded::open_api(dir.path()).unwrap();
         let client = server.client();
         install::apply_definitions(&client).await.unwrap();
         let service = tower::service_fn(move |request: Request<Body>| {

@@ -1,5 +1,7 @@
 //! The question before an edited object is written.
 
+use kube_yaml::to_yaml;
+
 use super::{ObservedObject, Question, lane::diff_lines};
 use crate::{
     domain::{
@@ -7,7 +9,6 @@ use crate::{
         edit::{CheckedEdit, EditableKind},
         intent::Intent,
         world::ObjectKey,
-        yaml::to_yaml,
     },
     ui::model::Model,
 };

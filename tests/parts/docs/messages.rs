@@ -1,9 +1,9 @@
 //! Messages that the page on troubleshooting explains are messages of the program.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use super::{super::commands::literals, pages::pages};
-use crate::layers::sources;
+use crate::layers::all_sources;
 
 /// A message with `…` for what is put into it; neighbours of it are no part of what is looked for.
 fn normalize(literal: &str) -> String {
@@ -52,10 +52,7 @@ fn messages(page: &str) -> Vec<String> {
 
 #[test]
 fn messages_that_are_explained_are_said() {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = vec![];
-    sources(&src, &mut files);
-    let said: Vec<String> = files
+    let said: Vec<String> = all_sources()
         .iter()
         .flat_map(|file| literals(&fs::read_to_string(file).unwrap()))
         .map(|literal| normalize(&literal))

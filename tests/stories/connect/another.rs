@@ -13,13 +13,13 @@ use graylane::{
         world::{Link, World},
     },
     engine,
-    pocket::controllers,
 };
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
+use pocket::controllers;
 use serde_json::json;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use graylane::{cluster::install, pocket::rest::ApiServer};
+use graylane::cluster::install;
 use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::{body::Incoming, service::service_fn};
@@ -16,6 +16,7 @@ use hyper_util::{
     server::conn::auto::Builder,
 };
 use kube::Client;
+use pocket::rest::ApiServer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -68,7 +69,7 @@ impl Door {
     pub async fn with(tls: TlsAcceptor) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = tempfile::tempdir().unwrap();
-        let server = ApiServer::open(&dir.path().join("state")).unwrap();
+        let server = graylane::embedded::open_api(&dir.path().join("state")).unwrap();
         let behind = server.client();
         install::apply_definitions(&behind).await.unwrap();
         let namespace =

@@ -14,7 +14,6 @@ use futures::TryStreamExt;
 use graylane::{
     cluster::install::{self, InstallSpec, names},
     domain::world::{LinkTrouble, World},
-    pocket::controllers,
 };
 use k8s_openapi::api::{
     core::v1::{ConfigMap, Namespace, ServiceAccount},
@@ -24,6 +23,7 @@ use kube::{
     Api, Client,
     api::{PostParams, WatchEvent, WatchParams},
 };
+use pocket::controllers;
 use serde_json::{Value, json};
 use tokio_util::{
     sync::{CancellationToken, DropGuard},

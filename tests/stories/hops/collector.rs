@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::Path};
 
-use graylane::pocket::images::Images;
 use kube::Client;
+use pocket::images::Images;
 use serde_json::json;
 
 use super::peers::{find_program, program_manifest, report_skipped, start_pod};

@@ -6,9 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use graylane::pocket::images::{Images, Manifest};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
+use pocket::images::{Images, Manifest};
 use serde_json::json;
 
 use super::rig::apply;

@@ -18,7 +18,6 @@ use graylane::{
         hop_logs::{HopLog, logs_for_cockpit},
         world::World,
     },
-    pocket::images::{Images, Manifest},
 };
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
@@ -27,6 +26,7 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams},
     runtime::wait::{await_condition, conditions::is_pod_running},
 };
+use pocket::images::Manifest;
 use serde_json::{Value, json};
 use tokio::{process::Child, sync::watch as channel, task::JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -108,7 +108,7 @@ impl Rig {
         };
         let store = free();
         let receives = free();
-        let images = Images::open_in(state.path()).unwrap();
+        let images = graylane::embedded::open_images(state.path()).unwrap();
         if way == Way::Zipkin {
             // First of all: it takes the longest.
             zipkin::start(&client, &images, store).await;

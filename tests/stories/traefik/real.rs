@@ -13,7 +13,6 @@ use std::{
 use graylane::{
     cluster::install::{ENGINE_NAMESPACE, EngineDeployment, InstallSpec},
     demo::{images, seed},
-    pocket::{kubelet, network::Network},
 };
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::{
@@ -21,6 +20,7 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
     runtime::wait::await_condition,
 };
+use pocket::{kubelet, network::Network};
 use serde_json::{Value, json};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -126,7 +126,8 @@ async fn inside(program: &Path) {
     let node = kubelet::Config {
         state: state.clone(),
         network,
-        graylane: env!("CARGO_BIN_EXE_graylane").into(),
+        program: env!("CARGO_BIN_EXE_graylane").into(),
+        host: graylane::embedded::HOST,
         back_off: (Duration::from_secs(1), Duration::from_secs(30)),
     };
     kubelet::spawn(client.clone(), node, &tasks, &stop).unwrap();

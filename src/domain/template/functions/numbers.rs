@@ -5,7 +5,7 @@ use super::super::value::Value;
 use super::Function;
 use super::Type::Any;
 use super::to_text;
-use crate::domain::numbers::parse_signed;
+use kube_yaml::numbers::parse_signed;
 
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("int X", &[Any], |args| {

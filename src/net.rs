@@ -1,9 +1,0 @@
-//! Shared by all listeners of this program: accepting, admission, timeouts of silent connections, detection of
-//! callers that have gone, forwarding of wrapped streams, and the owners of local sockets.
-
-pub mod accept;
-pub mod admission;
-pub(crate) mod caller;
-pub mod first_byte;
-pub(crate) mod forward;
-pub mod sockets;
