@@ -5,21 +5,21 @@
 //! to requeue. No other state is kept. Only the garbage collector watches every kind; it stores
 //! owner references instead of objects.
 
-use cache::{Cache, NamespacedName};
 use events::Recorder;
 use futures::future::BoxFuture;
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Endpoints, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::runtime::watcher;
 use kube::{Api, Client};
-use queue::ReconcileResult;
+use reconcile::runner::{self, KeySender, ReconcileResult};
+use reconcile::store::{NamespacedName, Store};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub mod cache;
 pub mod deployment;
 pub mod endpoints;
 mod event_expiry;
@@ -29,7 +29,6 @@ pub mod job;
 pub mod namespaces;
 mod ownership;
 pub mod pods;
-pub mod queue;
 pub mod replicaset;
 mod statefulset;
 pub mod write;
@@ -37,15 +36,15 @@ pub mod write;
 /// State that all controllers share.
 pub struct ControllerContext {
     pub client: Client,
-    pub deployments: Cache<Deployment>,
-    pub sets: Cache<ReplicaSet>,
-    pub stateful: Cache<StatefulSet>,
-    pub revisions: Cache<ControllerRevision>,
-    pub pods: Cache<Pod>,
-    pub services: Cache<Service>,
-    pub slices: Cache<EndpointSlice>,
-    pub endpoints: Cache<Endpoints>,
-    pub jobs: Cache<Job>,
+    pub deployments: Store<Deployment>,
+    pub sets: Store<ReplicaSet>,
+    pub stateful: Store<StatefulSet>,
+    pub revisions: Store<ControllerRevision>,
+    pub pods: Store<Pod>,
+    pub services: Store<Service>,
+    pub slices: Store<EndpointSlice>,
+    pub endpoints: Store<Endpoints>,
+    pub jobs: Store<Job>,
     recorders: HashMap<&'static str, Recorder>,
 }
 
@@ -68,15 +67,15 @@ pub fn spawn(client: Client, tracker: &TaskTracker, stop: &CancellationToken) {
     let recorder = |c: &'static str| (c, Recorder::start(client.clone(), c, tracker, stop.clone()));
     let shared = Arc::new(ControllerContext {
         client: client.clone(),
-        deployments: Cache::default(),
-        sets: Cache::default(),
-        stateful: Cache::default(),
-        revisions: Cache::default(),
-        pods: Cache::default(),
-        services: Cache::default(),
-        slices: Cache::default(),
-        endpoints: Cache::default(),
-        jobs: Cache::default(),
+        deployments: Store::default(),
+        sets: Store::default(),
+        stateful: Store::default(),
+        revisions: Store::default(),
+        pods: Store::default(),
+        services: Store::default(),
+        slices: Store::default(),
+        endpoints: Store::default(),
+        jobs: Store::default(),
         recorders: COMPONENTS.into_iter().map(recorder).collect(),
     });
     start_controllers(&shared, tracker, stop);
@@ -113,7 +112,7 @@ fn watch_all(shared: &ControllerContext, tracker: &TaskTracker, stop: &Cancellat
     macro_rules! watch {
         ($($cache:ident),*) => {
             $(tracker.spawn(
-                shared.$cache.clone().run_watch(Api::all(shared.client.clone()), stop.clone()),
+                shared.$cache.clone().run_watch(Api::all(shared.client.clone()), watcher::Config::default(), stop.clone()),
             );)*
         };
     }
@@ -135,10 +134,10 @@ fn start_controller(
     tracker: &TaskTracker,
     stop: &CancellationToken,
     name: &'static str,
-    watch: fn(&ControllerContext, queue::WorkQueue),
+    watch: fn(&ControllerContext, KeySender<NamespacedName>),
     look: fn(Arc<ControllerContext>, NamespacedName) -> BoxFuture<'static, ReconcileResult>,
 ) {
-    let (queue, inbox) = queue::new_queue();
+    let (queue, inbox) = runner::new_queue();
     watch(shared, queue);
     let (shared, stop) = (shared.clone(), stop.clone());
     tracker.spawn(async move {
@@ -157,6 +156,6 @@ fn start_controller(
         if stop.run_until_cancelled(all).await.is_none() {
             return;
         }
-        queue::run_queue(name, inbox, stop, move |key| look(shared.clone(), key)).await;
+        runner::run_queue(name, inbox, stop, move |key| look(shared.clone(), key)).await;
     });
 }

@@ -14,19 +14,19 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service};
 use kube::api::ListParams;
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, ResourceExt, runtime::watcher};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::component::MIRROR_ANNOTATION;
-use crate::controllers::cache::Cache;
 use crate::controllers::events::Recorder;
 use crate::guard;
 use crate::images::{HostProgram, ImageError, Images};
 use crate::network::Network;
 use crate::orphans::{self, Marks};
 use logs::ContainerLogs;
+use reconcile::store::Store;
 
 mod address;
 mod container;
@@ -161,7 +161,7 @@ pub fn spawn(
         node.ip(),
         stop.clone(),
     ));
-    let cache: Cache<Pod> = Cache::default();
+    let cache: Store<Pod> = Store::default();
     follow_pods(&cache, node, tracker);
     let (stop, node_pods) = (stop.clone(), config.state.join("pods"));
     tracker.spawn(async move {
@@ -170,7 +170,9 @@ pub fn spawn(
         former.await;
         tokio::spawn(guarding);
         remove_gone(&client, &node_pods).await;
-        cache.run_watch(Api::all(client.clone()), stop).await;
+        cache
+            .run_watch(Api::all(client.clone()), watcher::Config::default(), stop)
+            .await;
     });
     Ok(logs)
 }
@@ -188,7 +190,7 @@ fn build_probe_client() -> reqwest::Client {
 }
 
 /// Starts a task for each pod of this node, and tells it what becomes of its object.
-fn follow_pods(cache: &Cache<Pod>, node: Arc<NodeContext>, tracker: &TaskTracker) {
+fn follow_pods(cache: &Store<Pod>, node: Arc<NodeContext>, tracker: &TaskTracker) {
     let pods = Mutex::new(HashMap::<String, watch::Sender<Option<Arc<Pod>>>>::new());
     let tracker = tracker.clone();
     cache.on_change(move |old, new| {

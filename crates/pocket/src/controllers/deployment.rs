@@ -1,16 +1,16 @@
 //! The Deployment reconciler: reads the objects, lets the pure plan decide, and writes the result.
 
 use super::ControllerContext;
-use super::cache::{NamespacedName, namespaced_name};
 use super::events::object_reference;
 use super::pods::{controller_of, is_finished, selector_matches};
-use super::queue::{ReconcileResult, WorkQueue};
 use super::{ownership, write};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, ResourceExt};
 use plan::{Action, SyncInput};
+use reconcile::runner::{KeySender, ReconcileResult};
+use reconcile::store::{NamespacedName, namespaced_name};
 use serde_json::{Map, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ mod tests;
 
 const COMPONENT: &str = "deployment-controller";
 
-pub(super) fn enqueue_changes(shared: &ControllerContext, queue: WorkQueue) {
+pub(super) fn enqueue_changes(shared: &ControllerContext, queue: KeySender<NamespacedName>) {
     let q = queue.clone();
     shared.deployments.on_change(move |old, new| {
         q.add(namespaced_name(
@@ -77,7 +77,7 @@ pub(super) async fn reconcile_deployment(
             &shared.client,
             &*d,
             &shared.sets,
-            shared.sets.list(&at.0),
+            shared.sets.list_namespace(&at.0),
             matches,
         )
         .await?;
@@ -87,7 +87,7 @@ pub(super) async fn reconcile_deployment(
         .map(|rs| (**rs).clone())
         .collect();
     let pods = if model::is_recreate(&d) {
-        count_pods(&shared.pods.list(&at.0))
+        count_pods(&shared.pods.list_namespace(&at.0))
     } else {
         BTreeMap::new()
     };

@@ -5,9 +5,7 @@
 
 mod legacy;
 
-use super::cache::{NamespacedName, namespaced_name};
 use super::pods::{is_finished, is_ready};
-use super::queue::{ReconcileResult, WorkQueue};
 use super::{ControllerContext, write};
 use k8s_openapi::api::core::v1::{ObjectReference, Pod, Service};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
@@ -15,6 +13,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::{DeleteParams, ObjectMeta, PostParams, Preconditions};
 use kube::{Api, ResourceExt};
+use reconcile::runner::{KeySender, ReconcileResult};
+use reconcile::store::{NamespacedName, namespaced_name};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub(crate) const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 pub(crate) const MANAGER: &str = "endpointslice-controller.k8s.io";
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
-pub(super) fn enqueue_changes(shared: &ControllerContext, queue: WorkQueue) {
+pub(super) fn enqueue_changes(shared: &ControllerContext, queue: KeySender<NamespacedName>) {
     let q = queue.clone();
     shared.services.on_change(move |old, new| {
         q.add(namespaced_name(
@@ -46,7 +46,7 @@ pub(super) fn enqueue_changes(shared: &ControllerContext, queue: WorkQueue) {
     let services = shared.services.clone();
     shared.pods.on_change(move |old, new| {
         for pod in [old, new].into_iter().flatten() {
-            for service in services.list(&pod.namespace().unwrap_or_default()) {
+            for service in services.list_namespace(&pod.namespace().unwrap_or_default()) {
                 if service_selects(&service, pod) {
                     queue.add(namespaced_name(&service.metadata));
                 }
@@ -93,7 +93,7 @@ pub(super) async fn reconcile_slices(
     shared: Arc<ControllerContext>,
     at: NamespacedName,
 ) -> ReconcileResult {
-    let mut old = shared.slices.list(&at.0);
+    let mut old = shared.slices.list_namespace(&at.0);
     old.retain(|s| service_of(s) == Some(at.1.as_str()));
     let service = shared
         .services
@@ -107,7 +107,7 @@ pub(super) async fn reconcile_slices(
     let service = service.filter(has_selector);
     let wanted = service
         .as_ref()
-        .map(|s| build_slices(s, &shared.pods.list(&at.0)))
+        .map(|s| build_slices(s, &shared.pods.list_namespace(&at.0)))
         .unwrap_or_default();
     let api: Api<EndpointSlice> = Api::namespaced(shared.client.clone(), &at.0);
     for slice in &wanted {

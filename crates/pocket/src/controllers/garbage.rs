@@ -5,8 +5,6 @@
 //! Dependents are known from the watches. Whether an owner exists is always asked live and never
 //! taken from a cache that may be stale, because a deletion cannot be undone.
 
-use super::cache::NamespacedName;
-use super::queue::{self, ReconcileResult, WorkQueue};
 use super::write;
 use futures::FutureExt;
 use graph::{DeletionWait, FOREGROUND, Graph, Node, ORPHAN};
@@ -17,6 +15,8 @@ use kube::api::{
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::discovery::{Discovery, Scope, verbs};
 use kube::{Api, Client};
+use reconcile::runner::{self, KeySender, ReconcileResult};
+use reconcile::store::NamespacedName;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -41,7 +41,7 @@ struct State {
 struct GarbageCollector {
     client: Client,
     state: Mutex<State>,
-    queue: WorkQueue,
+    queue: KeySender<NamespacedName>,
 }
 
 /// State of an owner, as seen from a dependent.
@@ -55,7 +55,7 @@ enum OwnerState {
 
 /// Runs the garbage collector until `stop` is cancelled.
 pub(super) fn spawn(client: Client, tracker: &TaskTracker, stop: &CancellationToken) {
-    let (queue, inbox) = queue::new_queue();
+    let (queue, inbox) = runner::new_queue();
     let garbage = Arc::new(GarbageCollector {
         client,
         state: Mutex::default(),
@@ -67,7 +67,7 @@ pub(super) fn spawn(client: Client, tracker: &TaskTracker, stop: &CancellationTo
         stop.clone(),
     ));
     let stop = stop.clone();
-    tracker.spawn(queue::run_queue("garbage", inbox, stop, move |key| {
+    tracker.spawn(runner::run_queue("garbage", inbox, stop, move |key| {
         garbage.clone().reconcile_node(key).boxed()
     }));
 }

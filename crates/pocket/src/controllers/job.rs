@@ -1,9 +1,7 @@
 //! Jobs: runs pods until enough have succeeded or too many have failed.
 
-use super::cache::{NamespacedName, namespaced_name};
 use super::events::object_reference;
 use super::pods::{controller_of, is_active, is_controlled_by, phase};
-use super::queue::{ReconcileResult, WorkQueue};
 use super::{ControllerContext, ownership, write};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::{Job, JobCondition, JobSpec, JobStatus};
@@ -11,6 +9,8 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{DeleteParams, ObjectMeta, PostParams, PropagationPolicy};
 use kube::{Api, ResourceExt};
+use reconcile::runner::{KeySender, ReconcileResult};
+use reconcile::store::{NamespacedName, namespaced_name};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use std::time::Duration;
 const BACK_OFF: Duration = Duration::from_secs(10);
 const MAX_BACK_OFF: Duration = Duration::from_secs(360);
 
-pub(super) fn enqueue_changes(shared: &ControllerContext, queue: WorkQueue) {
+pub(super) fn enqueue_changes(shared: &ControllerContext, queue: KeySender<NamespacedName>) {
     let q = queue.clone();
     shared.jobs.on_change(move |old, new| {
         q.add(namespaced_name(
@@ -156,7 +156,7 @@ pub(super) async fn reconcile_job(
         return delete_after_ttl(&shared, &job, end, now).await;
     }
     let api: Api<Pod> = Api::namespaced(shared.client.clone(), &at.0);
-    let mut pods = shared.pods.list(&at.0);
+    let mut pods = shared.pods.list_namespace(&at.0);
     pods.retain(|p| is_controlled_by(&p.metadata, job.metadata.uid.as_deref()));
     let running: Vec<&Arc<Pod>> = pods.iter().filter(|p| is_active(p)).collect();
     let seen = count_pods(&pods, running.len());

@@ -13,9 +13,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::cache::Cache;
-use super::queue::{self, ReconcileResult, WorkQueue};
 use super::write::is_code;
+use reconcile::runner::{self, KeySender, ReconcileResult};
+use reconcile::store::{NamespacedName, Store};
 
 const DEFAULT_ACCOUNT: &str = "default";
 const CA_CONFIG_MAP: &str = "kube-root-ca.crt";
@@ -31,9 +31,9 @@ struct NamespaceContext {
     client: Client,
     /// CA certificates of the API, PEM.
     authority: watch::Receiver<String>,
-    namespaces: Cache<Namespace>,
-    accounts: Cache<ServiceAccount>,
-    maps: Cache<ConfigMap>,
+    namespaces: Store<Namespace>,
+    accounts: Store<ServiceAccount>,
+    maps: Store<ConfigMap>,
 }
 
 /// Starts the controller; it ends soon after `stop` is cancelled.
@@ -46,11 +46,11 @@ pub fn spawn(
     let shared = Arc::new(NamespaceContext {
         client: client.clone(),
         authority: authority.clone(),
-        namespaces: Cache::default(),
-        accounts: Cache::default(),
-        maps: Cache::default(),
+        namespaces: Store::default(),
+        accounts: Store::default(),
+        maps: Store::default(),
     });
-    let (queue, inbox) = queue::new_queue();
+    let (queue, inbox) = runner::new_queue();
     enqueue_changes(&shared, queue.clone());
     tracker.spawn(enqueue_all(
         Arc::clone(&shared),
@@ -60,17 +60,18 @@ pub fn spawn(
     ));
     let only = |name: &str| watcher::Config::default().fields(&format!("metadata.name={name}"));
     let all = watcher::Config::default();
-    tracker.spawn(shared.namespaces.clone().run_filtered_watch(
-        Api::all(client.clone()),
-        all,
-        stop.clone(),
-    ));
-    tracker.spawn(shared.accounts.clone().run_filtered_watch(
+    tracker.spawn(
+        shared
+            .namespaces
+            .clone()
+            .run_watch(Api::all(client.clone()), all, stop.clone()),
+    );
+    tracker.spawn(shared.accounts.clone().run_watch(
         Api::all(client.clone()),
         only(DEFAULT_ACCOUNT),
         stop.clone(),
     ));
-    tracker.spawn(shared.maps.clone().run_filtered_watch(
+    tracker.spawn(shared.maps.clone().run_watch(
         Api::all(client),
         only(CA_CONFIG_MAP),
         stop.clone(),
@@ -85,14 +86,14 @@ pub fn spawn(
         if stop.run_until_cancelled(ready).await.is_none() {
             return;
         }
-        queue::run_queue("namespaces", inbox, stop, move |key| {
+        runner::run_queue("namespaces", inbox, stop, move |key| {
             Box::pin(fill_namespace(Arc::clone(&shared), key.1))
         })
         .await;
     });
 }
 
-fn enqueue_changes(shared: &NamespaceContext, queue: WorkQueue) {
+fn enqueue_changes(shared: &NamespaceContext, queue: KeySender<NamespacedName>) {
     let add = move |name: Option<String>| queue.add((String::new(), name.unwrap_or_default()));
     let (on_namespace, on_account, on_map) = (add.clone(), add.clone(), add);
     shared
@@ -110,14 +111,14 @@ fn enqueue_changes(shared: &NamespaceContext, queue: WorkQueue) {
 async fn enqueue_all(
     shared: Arc<NamespaceContext>,
     mut authority: watch::Receiver<String>,
-    queue: WorkQueue,
+    queue: KeySender<NamespacedName>,
     stop: CancellationToken,
 ) {
     while matches!(
         stop.run_until_cancelled(authority.changed()).await,
         Some(Ok(()))
     ) {
-        for namespace in shared.namespaces.list("") {
+        for namespace in shared.namespaces.list() {
             queue.add((String::new(), namespace.name_any()));
         }
     }

@@ -1,15 +1,15 @@
 //! Ownership by controller references: adopts objects that match and have no controller, releases
 //! those that no longer match.
 
-use super::cache::{Cache, namespaced_name};
 use super::pods::{controller_of, is_controlled_by, selector_matches};
-use super::queue::WorkQueue;
 use super::write;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, OwnerReference};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client, Resource, ResourceExt};
+use reconcile::runner::KeySender;
+use reconcile::store::{NamespacedName, Store, namespaced_name};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::fmt::Debug;
@@ -51,17 +51,17 @@ pub fn controller_reference<O: Resource<DynamicType = ()>>(of: &O) -> OwnerRefer
 }
 
 /// Lists the objects that `of` controls.
-pub fn list_owned<O: Resource, K: NamespacedKind>(of: &O, cache: &Cache<K>) -> Vec<Arc<K>> {
-    let mut all = cache.list(of.meta().namespace.as_deref().unwrap_or_default());
+pub fn list_owned<O: Resource, K: NamespacedKind>(of: &O, cache: &Store<K>) -> Vec<Arc<K>> {
+    let mut all = cache.list_namespace(of.meta().namespace.as_deref().unwrap_or_default());
     all.retain(|k| is_controlled_by(k.meta(), of.meta().uid.as_deref()));
     all
 }
 
 /// Enqueues owners when one of their objects changes, or an object that they could adopt.
 pub fn enqueue_owners<O: NamespacedKind, K: NamespacedKind>(
-    cache: &Cache<K>,
-    owners: &Cache<O>,
-    queue: WorkQueue,
+    cache: &Store<K>,
+    owners: &Store<O>,
+    queue: KeySender<NamespacedName>,
     selector: fn(&O) -> Option<&LabelSelector>,
 ) {
     let owners = owners.clone();
@@ -74,7 +74,7 @@ pub fn enqueue_owners<O: NamespacedKind, K: NamespacedKind>(
                 }
                 Some(_) => {}
                 None => owners
-                    .list(&namespace)
+                    .list_namespace(&namespace)
                     .iter()
                     .filter(|o| selector(o).is_some_and(|s| selector_matches(s, one.meta())))
                     .for_each(|o| queue.add(namespaced_name(o.meta()))),
@@ -88,7 +88,7 @@ pub fn enqueue_owners<O: NamespacedKind, K: NamespacedKind>(
 pub async fn claim_objects<O: NamespacedKind, K: NamespacedKind>(
     client: &Client,
     of: &O,
-    cache: &Cache<K>,
+    cache: &Store<K>,
     all: Vec<Arc<K>>,
     wanted: impl Fn(&K) -> bool,
 ) -> Result<(), kube::Error> {
@@ -140,7 +140,7 @@ async fn is_alive<O: NamespacedKind>(client: &Client, of: &O) -> Result<bool, ku
 }
 
 /// Deletes this very pod, checked by its uid.
-pub async fn delete_pod(api: &Api<Pod>, cache: &Cache<Pod>, pod: &Pod) -> Result<(), kube::Error> {
+pub async fn delete_pod(api: &Api<Pod>, cache: &Store<Pod>, pod: &Pod) -> Result<(), kube::Error> {
     let uid = Preconditions {
         uid: pod.uid(),
         resource_version: None,
@@ -186,7 +186,7 @@ mod tests {
             )
             .await
             .unwrap();
-        let cache = Cache::default();
+        let cache = Store::default();
         let claimed = async |of: &ReplicaSet| {
             claim_objects(
                 &client,

@@ -2,10 +2,8 @@
 //! counts that Deployments rely on.
 
 use super::ControllerContext;
-use super::cache::{NamespacedName, namespaced_name};
 use super::events::object_reference;
 use super::pods::{is_active, is_ready, selector_matches, time_until_available};
-use super::queue::{ReconcileResult, WorkQueue};
 use super::{ownership, write};
 use futures::future::join_all;
 use jiff::Timestamp;
@@ -15,12 +13,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{ObjectMeta, PostParams};
 use kube::core::Status;
 use kube::{Api, ResourceExt};
+use reconcile::runner::{KeySender, ReconcileResult};
+use reconcile::store::{NamespacedName, namespaced_name};
 use std::sync::Arc;
 use std::time::Duration;
 
 mod deletion_order;
 
-pub(super) fn enqueue_changes(shared: &ControllerContext, queue: WorkQueue) {
+pub(super) fn enqueue_changes(shared: &ControllerContext, queue: KeySender<NamespacedName>) {
     let q = queue.clone();
     shared.sets.on_change(move |old, new| {
         q.add(namespaced_name(
@@ -59,7 +59,9 @@ async fn claim_pods(shared: &ControllerContext, rs: &ReplicaSet) -> Result<(), k
     let Some(spec) = rs.spec.as_ref() else {
         return Ok(());
     };
-    let mut pods = shared.pods.list(&rs.namespace().unwrap_or_default());
+    let mut pods = shared
+        .pods
+        .list_namespace(&rs.namespace().unwrap_or_default());
     pods.retain(|p| is_active(p));
     ownership::claim_objects(&shared.client, rs, &shared.pods, pods, |pod: &Pod| {
         selector_matches(&spec.selector, &pod.metadata)

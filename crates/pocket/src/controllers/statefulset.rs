@@ -4,9 +4,7 @@
 //! and this file reads and writes.
 
 use super::ControllerContext;
-use super::cache::{NamespacedName, namespaced_name};
 use super::events::object_reference;
-use super::queue::{ReconcileResult, WorkQueue};
 use super::{ownership, write};
 use futures::future::join_all;
 use history::{RevisionPair, RevisionStep};
@@ -15,6 +13,8 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, ResourceExt};
 use plan::{Action, ReconcileInput};
+use reconcile::runner::{KeySender, ReconcileResult};
+use reconcile::store::{NamespacedName, namespaced_name};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ const COMPONENT: &str = "statefulset-controller";
 /// Limit per reconcile; each name collision takes one try.
 const MAX_TRIES: usize = 10;
 
-pub(super) fn enqueue_changes(shared: &ControllerContext, queue: WorkQueue) {
+pub(super) fn enqueue_changes(shared: &ControllerContext, queue: KeySender<NamespacedName>) {
     let q = queue.clone();
     shared.stateful.on_change(move |old, new| {
         q.add(namespaced_name(

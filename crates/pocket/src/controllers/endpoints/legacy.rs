@@ -7,8 +7,8 @@ use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use kube::api::{DeleteParams, ObjectMeta, PostParams, Preconditions};
 use kube::{Api, ResourceExt};
 
-use super::super::cache::NamespacedName;
 use super::super::{ControllerContext, write};
+use reconcile::store::NamespacedName;
 
 /// Label by which Kubernetes marks the Endpoints that its controller manages.
 const MANAGED_BY: (&str, &str) = ("endpoints.kubernetes.io/managed-by", "endpoint-controller");

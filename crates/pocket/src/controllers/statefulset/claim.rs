@@ -20,7 +20,7 @@ pub(super) async fn claim_pods_and_revisions(
         &shared.client,
         set,
         &shared.pods,
-        shared.pods.list(&namespace),
+        shared.pods.list_namespace(&namespace),
         |pod: &Pod| {
             selector_matches(&spec.selector, &pod.metadata) && model::ordinal(set, pod).is_some()
         },
@@ -28,7 +28,7 @@ pub(super) async fn claim_pods_and_revisions(
     .await?;
     // A revision never stops matching: its labels come from its template, which contains the
     // selector's labels.
-    let revisions = shared.revisions.list(&namespace);
+    let revisions = shared.revisions.list_namespace(&namespace);
     ownership::claim_objects(
         &shared.client,
         set,
