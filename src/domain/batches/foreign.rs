@@ -58,6 +58,25 @@ pub fn find_foreign_change(
     if !has_wanted_template(live, manifest) || moved_on {
         return Some(describe_template_change(&live.metadata, &spec.template));
     }
+    if let Some(change) = find_changed_setting(live, latch) {
+        return Some(change);
+    }
+    let paused = spec.paused.unwrap_or(false);
+    (paused != latch.written.is_paused()).then(|| {
+        describe_change(
+            &live.metadata,
+            &["spec", "paused"],
+            if paused {
+                "it was paused"
+            } else {
+                "it was resumed"
+            },
+        )
+    })
+}
+
+/// A field of the latch that is not as it was written last, except `paused`.
+fn find_changed_setting(live: &Deployment, latch: &Latch) -> Option<String> {
     let own = DeploymentSettings::from_deployment(live);
     let rolling = latch.written.rolling_update();
     let told =
@@ -106,18 +125,7 @@ pub fn find_foreign_change(
             );
         }
     }
-    let paused = spec.paused.unwrap_or(false);
-    (paused != latch.written.is_paused()).then(|| {
-        describe_change(
-            &live.metadata,
-            &["spec", "paused"],
-            if paused {
-                "it was paused"
-            } else {
-                "it was resumed"
-            },
-        )
-    })
+    None
 }
 
 /// Latest writer other than graylane and the cluster's own controllers, and when it wrote.

@@ -160,29 +160,28 @@ pub fn measure_progress(seen: Option<&DeploymentSeen>, goal: &Goal) -> Progress 
         None if is_new => told.phase = BatchPhase::Surging,
         None => {}
         Some(l) if l.mode == RolloutMode::Native => told.phase = BatchPhase::Surging,
-        Some(l) => match l.written.phase {
-            LatchPhase::Surge => {
-                (told.phase, told.done) = (BatchPhase::Surging, count(l.written.from))
-            }
-            LatchPhase::Retire => {
-                (told.phase, told.done) = (BatchPhase::Retiring, count(l.written.from))
-            }
-            LatchPhase::Hold => {
-                let exact = is_new && seen.wanted_pods() == replicas && ready >= seen.new.wanted;
-                let at = if exact {
-                    seen.new.wanted
-                } else {
-                    l.written.to.min(seen.new.wanted.saturating_sub(1))
-                };
-                (told.phase, told.done) = (BatchPhase::Done, count(at));
-            }
-        },
+        Some(latch) => {
+            let exact = is_new && seen.wanted_pods() == replicas && ready >= seen.new.wanted;
+            let (phase, at) = reached_by_latch(&latch.written, seen.new.wanted, exact);
+            (told.phase, told.done) = (phase, count(at));
+        }
     }
     // The last batch is done only when the user's own settings are restored.
     if told.phase != BatchPhase::Done || latched {
         told.done = told.done.min(all.len().saturating_sub(1));
     }
     told
+}
+
+/// Phase of the current batch behind the latch, and how many new pods are reached for certain.
+/// `exact` means that a hold shows exactly `wanted` new pods, all of them ready.
+fn reached_by_latch(written: &LatchStep, wanted: u32, exact: bool) -> (BatchPhase, u32) {
+    match written.phase {
+        LatchPhase::Surge => (BatchPhase::Surging, written.from),
+        LatchPhase::Retire => (BatchPhase::Retiring, written.from),
+        LatchPhase::Hold if exact => (BatchPhase::Done, wanted),
+        LatchPhase::Hold => (BatchPhase::Done, written.to.min(wanted.saturating_sub(1))),
+    }
 }
 
 fn next_unlatched(seen: &DeploymentSeen, goal: &Goal) -> RolloutAction {

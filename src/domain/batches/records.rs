@@ -93,6 +93,26 @@ pub(super) fn has_ended<W, O>(live: &ObjectMeta, latch: &Latch<W, O>) -> bool {
     RolloutId::from_meta(live).is_some_and(is)
 }
 
+fn describe_other_release<W, O>(other: &Latch<W, O>) -> String {
+    format!(
+        "it is half-way in release {} (task {}): finish or abort that one, or see `graylane rescue`",
+        Clean::from_untrusted(&other.release),
+        Clean::from_untrusted(&other.task)
+    )
+}
+
+fn describe_recreation(live: &ObjectMeta) -> String {
+    let at = live
+        .creation_timestamp
+        .as_ref()
+        .map(|t| format!(" at {}", t.0))
+        .unwrap_or_default();
+    format!(
+        "somebody else deleted and recreated it{at}{}",
+        describe_last_writer(live)
+    )
+}
+
 /// `, last written by NAME at TIME`, as far as the server knows.
 fn describe_last_writer(live: &ObjectMeta) -> String {
     match last_foreign_writer(live) {
@@ -122,17 +142,7 @@ impl<M> Goal<'_, M> {
         let takes =
             |r: &RolloutRecord| matches!(r.state, RolloutState::Takes | RolloutState::Restores);
         let takes = self.records.kept.is_some_and(takes);
-        let again = || {
-            let at = live
-                .creation_timestamp
-                .as_ref()
-                .map(|t| format!(" at {}", t.0))
-                .unwrap_or_default();
-            format!(
-                "somebody else deleted and recreated it{at}{}",
-                describe_last_writer(live)
-            )
-        };
+        let again = || describe_recreation(live);
         let (latch, hand) = match (Latch::<W, O>::from_meta(live), kept) {
             (Ok(Some(latch)), _) if latch.release_uid == self.release_uid => {
                 (latch, made_again.then(again))
@@ -141,11 +151,7 @@ impl<M> Goal<'_, M> {
                 if self.records.is_under_way(&other.release_uid)
                     || (kept.is_none() && !is_stale(&other)) =>
             {
-                return Err(RolloutAction::Stop(format!(
-                    "it is half-way in release {} (task {}): finish or abort that one, or see `graylane rescue`",
-                    Clean::from_untrusted(&other.release),
-                    Clean::from_untrusted(&other.task)
-                )));
+                return Err(RolloutAction::Stop(describe_other_release(&other)));
             }
             (Err(unreadable), None) => {
                 return Err(RolloutAction::Stop(unreadable.to_string()));

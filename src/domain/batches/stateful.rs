@@ -135,6 +135,18 @@ fn find_active_rollout(
     )
 }
 
+/// How many new pods are reached for certain.
+///
+/// A pod that is not Ready for a while does not undo finished batches: those before the current one
+/// were done when it began. If the replicas have changed, only the Ready pods count.
+fn reached_pods(in_hand: u32, ready: u32, exact: bool, as_written: bool) -> u32 {
+    match (exact, as_written) {
+        (true, true) => in_hand,
+        (false, true) => in_hand.saturating_sub(1),
+        (_, false) => ready,
+    }
+}
+
 /// Progress of a StatefulSet in the rollout of this manifest.
 pub fn measure_progress(seen: Option<&StatefulSeen>, goal: &Goal<StatefulSet>) -> Progress {
     let Some(seen) = seen else {
@@ -174,19 +186,14 @@ pub fn measure_progress(seen: Option<&StatefulSeen>, goal: &Goal<StatefulSet>) -
         None if is_new => told.phase = BatchPhase::Surging,
         None => {}
         Some(latch) => {
-            let exact = is_new
-                && seen.is_observed()
-                && SlotTable::from_observed(seen, latch.written.partition)
-                    .is_all_new(own.min_ready());
-            // A pod that is not Ready for a while does not undo finished batches: those before the
-            // current one were done when it began. If the replicas have changed, only the Ready
-            // pods count.
+            let table = SlotTable::from_observed(seen, latch.written.partition);
+            let exact = is_new && seen.is_observed() && table.is_all_new(own.min_ready());
+            let as_written = latch.written.replicas == seen.replicas();
             let in_hand = seen.replicas().saturating_sub(latch.written.partition);
-            told.done = match (exact, latch.written.replicas == seen.replicas()) {
-                _ if !is_new => 0,
-                (true, true) => count(in_hand),
-                (false, true) => count(in_hand.saturating_sub(1)),
-                (_, false) => count(ready),
+            told.done = if is_new {
+                count(reached_pods(in_hand, ready, exact, as_written))
+            } else {
+                0
             };
             told.phase = if exact {
                 BatchPhase::Done
@@ -352,6 +359,20 @@ fn take_over(
     )
 }
 
+fn write_partition(
+    seen: &StatefulSeen,
+    latch: &StatefulLatch,
+    partition: u32,
+    words: &'static str,
+) -> RolloutAction {
+    let written = PartitionStep {
+        partition,
+        replicas: seen.replicas(),
+    };
+    let patch = patch::write_step(&seen.live, latch, written, seen.new.hash.clone());
+    patch_or_wait(patch, words)
+}
+
 /// The next step of a rollout that nobody has disturbed.
 fn next_step(
     seen: &StatefulSeen,
@@ -359,32 +380,17 @@ fn next_step(
     goal: &Goal<StatefulSet>,
 ) -> RolloutAction {
     let replicas = seen.replicas();
-    let write = |partition, words| {
-        let written = PartitionStep {
-            partition,
-            replicas,
-        };
-        patch_or_wait(
-            patch::write_step(&seen.live, latch, written, seen.new.hash.clone()),
-            words,
-        )
-    };
+    let write = |partition, words| write_partition(seen, latch, partition, words);
     let (at, min_ready) = (latch.written.partition, latch.after.min_ready());
     let table = SlotTable::from_observed(seen, at);
-    let (reached, wanted) = (
-        table.lowest_reached(),
-        wanted_partition(&latch.after, goal, replicas),
-    );
+    let reached = table.lowest_reached();
+    let wanted = wanted_partition(&latch.after, goal, replicas);
     if goal.hold {
-        let open = table.has_old_pods() && reached > at;
-        return if open {
-            write(
-                reached,
-                "held: it stops after the pod that is being replaced",
-            )
-        } else {
-            RolloutAction::Held
-        };
+        if table.has_old_pods() && reached > at {
+            let words = "held: it stops after the pod that is being replaced";
+            return write(reached, words);
+        }
+        return RolloutAction::Held;
     }
     // The recorded revision reveals foreign changes that leave all fields of the manifest alone,
     // such as `kubectl rollout restart`.
@@ -412,20 +418,23 @@ fn next_step(
         let (why, again) = seen.describe_waiting(replicas.saturating_sub(at), min_ready);
         return RolloutAction::Wait(why, again);
     }
-    let all = compute_targets(
-        goal.batches,
-        replicas.saturating_sub(latch.after.partition()),
-    );
     if wanted < at {
-        write(wanted, "the next pods, one after the other")
-    } else if goal.upto >= all.len() && at.min(replicas) <= latch.after.partition().min(replicas) {
-        patch_or_wait(
-            patch::finish_rollout(&seen.live, latch),
-            "done: your own settings are restored",
-        )
-    } else {
-        RolloutAction::Held
+        return write(wanted, "the next pods, one after the other");
     }
+    if !is_last_batch(latch, goal, replicas) {
+        return RolloutAction::Held;
+    }
+    patch_or_wait(
+        patch::finish_rollout(&seen.live, latch),
+        "done: your own settings are restored",
+    )
+}
+
+/// Whether the partition stands where the last batch leaves it, and that batch is allowed.
+fn is_last_batch(latch: &StatefulLatch, goal: &Goal<StatefulSet>, replicas: u32) -> bool {
+    let own = latch.after.partition();
+    let all = compute_targets(goal.batches, replicas.saturating_sub(own));
+    goal.upto >= all.len() && latch.written.partition.min(replicas) <= own.min(replicas)
 }
 
 #[cfg(test)]

@@ -83,38 +83,40 @@ pub fn check_lane_open<'a>(
         }
     }
     let windows: Vec<&str> = under_way()
-        .filter(|r| {
-            r.spec.app == app
-                && tasks(r)
-                    .iter()
-                    .any(|t| t.kind == TaskKind::Deploy && is_in(t, &own))
-        })
+        .filter(|r| r.spec.app == app && deploys_to(r, &own))
         .filter_map(|r| r.spec.window.as_deref())
         .collect();
-    for release in under_way().filter(|r| {
-        r.spec
-            .window
-            .as_deref()
-            .is_some_and(|w| windows.contains(&w))
-    }) {
-        let Some(theirs) = environment(&release.spec.app) else {
-            continue;
-        };
-        let late = tasks(release)
-            .iter()
-            .any(|t| t.kind == TaskKind::Deploy && is_in(t, &theirs) && !t.phase.is_passed());
-        // A release without tasks has not begun: what it will deploy is not known yet.
-        if late || tasks(release).is_empty() || is_aborting(release) {
-            let app = release.spec.app.clone();
-            return Err(if is_aborting(release) {
-                let release = name(release).to_owned();
-                LaneNotOpen::WindowAborts { release, app }
-            } else {
-                LaneNotOpen::WindowWaits(app)
-            });
-        }
+    let in_window = |r: &&&Release| {
+        let window = r.spec.window.as_deref();
+        window.is_some_and(|w| windows.contains(&w))
+    };
+    let closes = |r: &&Release| closes_window(r, &environment(&r.spec.app)?);
+    under_way()
+        .filter(in_window)
+        .find_map(closes)
+        .map_or(Ok(()), Err)
+}
+
+/// Whether the release has a task that deploys to an environment.
+fn deploys_to(release: &Release, environment: &str) -> bool {
+    let mut tasks = tasks(release).iter();
+    tasks.any(|t| t.kind == TaskKind::Deploy && is_in(t, environment))
+}
+
+/// Why a release of a window keeps the window's lane closed. `environment` is that of the lane in
+/// the release's App.
+fn closes_window(release: &Release, environment: &str) -> Option<LaneNotOpen> {
+    let app = release.spec.app.clone();
+    if is_aborting(release) {
+        let release = name(release).to_owned();
+        return Some(LaneNotOpen::WindowAborts { release, app });
     }
-    Ok(())
+    let late = |t: &TaskStatus| {
+        t.kind == TaskKind::Deploy && is_in(t, environment) && !t.phase.is_passed()
+    };
+    // A release without tasks has not begun: what it will deploy is not known yet.
+    let waits = tasks(release).is_empty() || tasks(release).iter().any(late);
+    waits.then_some(LaneNotOpen::WindowWaits(app))
 }
 
 /// Whether a release is changing an environment right now.
