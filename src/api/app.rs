@@ -353,6 +353,24 @@ impl InventoryItem {
             .unwrap_or(("", &self.api_version));
         ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &self.kind))
     }
+
+    /// Same object, whichever uid it has.
+    #[must_use]
+    pub fn without_uid(&self) -> Self {
+        self.with_uid("")
+    }
+
+    /// Same object with this uid.
+    #[must_use]
+    pub fn with_uid(&self, uid: &str) -> Self {
+        Self {
+            api_version: self.api_version.clone(),
+            kind: self.kind.clone(),
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+            uid: uid.to_owned(),
+        }
+    }
 }
 
 pub(super) fn any_map(_: &mut SchemaGenerator) -> Schema {

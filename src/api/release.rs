@@ -67,7 +67,7 @@ pub const MAX_RETRIES: u32 = 10_000;
 
 /// What people asked for. Every field is a level, not an event, so repeating a request has no
 /// effect.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Control {
     /// Hold the release: no new step; running batches keep their pods.
@@ -96,8 +96,15 @@ pub struct Control {
     pub last: Option<Wish>,
 }
 
+impl Control {
+    /// How far people have let a task go: for a deploy the last batch, for a proceed task 1.
+    pub fn allowed_level(&self, task: &str) -> u32 {
+        self.allow.get(task).copied().unwrap_or(0)
+    }
+}
+
 /// One request of a person, for the history.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Wish {
     /// Person who made the request.
@@ -309,10 +316,18 @@ impl TaskPhase {
     pub const fn is_passed(self) -> bool {
         matches!(self, Self::Succeeded | Self::Skipped)
     }
+
+    /// Whether the attempt is over, well or not.
+    pub const fn is_over(self) -> bool {
+        matches!(
+            self,
+            Self::Succeeded | Self::Failed | Self::Skipped | Self::Aborted
+        )
+    }
 }
 
 /// One batch of a deploy.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BatchStatus {
     /// Number of the batch, from 1.

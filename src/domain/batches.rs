@@ -55,6 +55,18 @@ pub fn compute_targets(amounts: &[Amount], replicas: u32) -> Vec<u32> {
     targets
 }
 
+/// Number of new pods of several workloads after each batch, together.
+pub fn sum_targets(amounts: &[Amount], replicas: impl IntoIterator<Item = u32>) -> Vec<u32> {
+    let mut sums = vec![0_u32; amounts.len()];
+    for replicas in replicas {
+        let targets = compute_targets(amounts, replicas);
+        for (sum, target) in sums.iter_mut().zip(targets) {
+            *sum = sum.saturating_add(target);
+        }
+    }
+    sums
+}
+
 /// Last batch that a rollout may reach, given its pause policy and what people have allowed so far
 /// (`level`); 0 only when there are no batches.
 pub fn last_allowed_batch(pause: PausePolicy, level: u32, batches: usize) -> usize {

@@ -20,15 +20,19 @@ mod forecast;
 mod gate;
 mod object_error;
 mod objects;
+mod outcome;
 mod plan;
 mod plan_error;
+mod proceed;
 mod proposal;
-mod reconciliation;
 mod records;
+mod reducer;
 mod release_diff;
+mod task;
 mod task_error;
 mod timers;
 mod verify;
+mod view;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -68,6 +72,8 @@ pub use release_diff::{
     ReleaseDiffLine, ReleaseDiffLineKind, ValueChange, compare_release,
 };
 pub use timers::Timers;
+
+use reducer::Reducer;
 
 /// Namespace and name.
 pub type NamespacedName = (String, String);
@@ -270,6 +276,25 @@ pub enum ReleaseStep {
 }
 
 impl ReleaseStep {
+    /// Creates an object that was not there.
+    fn create(object: Value, by: Account) -> Self {
+        Self::Apply {
+            object,
+            seen: None,
+            force: false,
+            by,
+        }
+    }
+
+    fn patch(workload: &InventoryItem, patch: Value, why: &'static str, by: Account) -> Self {
+        Self::Patch {
+            workload: workload.clone(),
+            patch,
+            why,
+            by,
+        }
+    }
+
     fn delete_pod(workload: &InventoryItem, pod: PodSeen, why: String, by: Account) -> Self {
         let PodSeen {
             name, uid, version, ..
@@ -304,26 +329,25 @@ pub struct Decision {
 
 /// Decides what a Release does next.
 pub fn decide_steps(observed: &Observed) -> Decision {
-    let mut run = reconciliation::Reconciliation::new(observed);
-    if run.status.phase.is_final() {
-        return run.into_decision();
+    let mut reducer = Reducer::from_observed(observed);
+    if reducer.status.phase.is_final() {
+        return reducer.into_decision();
     }
-    run.record_wish();
-    if run.status.tasks.is_empty() {
-        if !run.begin_release() {
-            return run.into_decision();
+    reducer.record_wish();
+    if reducer.status.tasks.is_empty() {
+        if !plan::begin_release(&mut reducer) {
+            return reducer.into_decision();
         }
-    } else if run.status.revision.is_none() {
-        run.freeze_late();
+    } else if reducer.status.revision.is_none() {
+        plan::freeze_late(&mut reducer);
     }
-    let aborting =
-        observed.release.spec.control.abort || run.status.phase == ReleasePhase::Aborting;
-    if aborting {
-        abort::decide_abort(&mut run);
+    let control = &observed.release.spec.control;
+    if control.abort || reducer.status.phase == ReleasePhase::Aborting {
+        reducer.undo_tasks();
     } else {
-        run.run_tasks();
+        reducer.run_tasks();
     }
-    run.into_decision()
+    reducer.into_decision()
 }
 
 #[cfg(test)]

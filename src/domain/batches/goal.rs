@@ -119,6 +119,11 @@ impl<M> Goal<'_, M> {
         }
     }
 
+    /// Same goal for a workload of which this is recorded.
+    pub fn with_records<'a>(&'a self, records: Records<'a>) -> Goal<'a, M> {
+        Goal { records, ..*self }
+    }
+
     /// Initial latch of a rollout: `have` is the live template, `wanted` that of the manifest.
     pub(super) fn initial_latch<W, O>(
         &self,

@@ -6,84 +6,79 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 
 use super::{
-    proposal::bound_images,
-    reconciliation::{Flow, Reconciliation},
-    task_error::TaskError,
-    timers::TimerKind,
+    Observed, outcome::TaskOutcome, proposal::bound_images, task_error::TaskError,
+    timers::TimerKind, view::TaskView,
 };
 use crate::{
     api::{
-        Approval, ApprovalMode, ApprovalSpec, ApprovalTask, Decision, Release, ReleaseStatus,
-        TaskPhase, TaskStatus,
+        Approval, ApprovalMode, ApprovalSpec, ApprovalTask, Decision, HistoryEntry, Release,
+        ReleaseStatus, TaskPhase, TaskStatus,
     },
     domain::text::Clean,
 };
 
-pub(super) fn reconcile_approval(
-    run: &mut Reconciliation,
-    index: usize,
-    task: &ApprovalTask,
-) -> Flow {
-    run.start_task(index);
-    if run.status.tasks[index].phase == TaskPhase::Failed {
-        return Flow::Stay;
+pub(super) fn decide_approval(view: &TaskView, task: &ApprovalTask) -> TaskOutcome {
+    let mut outcome = TaskOutcome::unchanged(view).started();
+    match digest_shown(view) {
+        Ok(digest) => outcome.status.digest = Some(digest),
+        Err(error) => return outcome.failed(error),
     }
-    match count_decisions(run, index, task) {
-        Ok(flow) => flow,
-        Err(error) => {
-            run.fail_task(index, error);
-            Flow::Stay
-        }
-    }
-}
-
-fn count_decisions(
-    run: &mut Reconciliation,
-    index: usize,
-    task: &ApprovalTask,
-) -> Result<Flow, TaskError> {
-    let name = run.status.tasks[index].name.clone();
-    let digest = run
-        .observed
-        .rendered
-        .digest_proposal(run.app()?, run.spec(), &run.status, Some(&name))
-        .map_err(TaskError::Proposal)?;
-    run.status.tasks[index].digest = Some(digest);
-    let told = run.status.tasks[index].clone();
     let (said, passed_over) = weigh_decisions(
-        run.observed.approvals,
-        run.observed.release,
-        &run.status,
-        &told,
+        view.observed.approvals,
+        view.observed.release,
+        view.release,
+        &outcome.status,
         task,
     );
-    record_decisions(run, &told.name, &said);
-    if let Some((by, no)) = said
-        .iter()
-        .find(|(_, a)| a.spec.decision == Decision::Refuse)
-    {
-        return Err(TaskError::DecidedAgainst {
-            by: Clean::from_untrusted(by),
-            comment: no.spec.comment.as_deref().map(Clean::from_untrusted),
-        });
+    let outcome = record_decisions(view, outcome, &said);
+    if let Some(error) = find_refusal(&said) {
+        return outcome.failed(error);
     }
-    let needed = needed_approvals(task, &run.spec().requester)?;
+    let needed = match needed_approvals(task, &view.spec().requester) {
+        Ok(needed) => needed,
+        Err(error) => return outcome.failed(error),
+    };
     if said.len() >= needed {
-        run.set_phase(index, TaskPhase::Succeeded, None);
-        return Ok(Flow::Next);
+        return outcome.succeeded(None);
     }
-    let left = i64::from(task.timeout_seconds) - run.seconds_lasted(index, TimerKind::Task);
+    let lasted = view
+        .with_task(&outcome.status)
+        .seconds_lasted(TimerKind::Task);
+    let left = i64::from(task.timeout_seconds) - lasted;
     if left <= 0 {
-        return Err(TaskError::ApprovalTimeout {
+        return outcome.failed(TaskError::ApprovalTimeout {
             seconds: task.timeout_seconds,
             given: said.len(),
             needed,
         });
     }
-    run.requeue_after(SignedDuration::from_secs(left));
     let words = describe_waiting(task, said.len(), needed, &passed_over);
-    run.set_phase(index, TaskPhase::Waiting, Some(words));
-    Ok(Flow::Stay)
+    outcome
+        .waiting(words)
+        .requeued_after(SignedDuration::from_secs(left))
+}
+
+/// Digest of the objects that an approval of this task lets through.
+fn digest_shown(view: &TaskView) -> Result<String, TaskError> {
+    let Observed { rendered, .. } = view.observed;
+    rendered
+        .digest_proposal(
+            view.app()?,
+            view.spec(),
+            view.release,
+            Some(&view.task.name),
+        )
+        .map_err(TaskError::Proposal)
+}
+
+fn find_refusal(said: &BTreeMap<&str, &Approval>) -> Option<TaskError> {
+    let (by, no) = said
+        .iter()
+        .find(|(_, a)| a.spec.decision == Decision::Refuse)?;
+    Some(TaskError::DecidedAgainst {
+        by: Clean::from_untrusted(by),
+        comment: no.spec.comment.as_deref().map(Clean::from_untrusted),
+    })
 }
 
 fn describe_waiting(
@@ -214,7 +209,10 @@ pub(super) fn needed_approvals(task: &ApprovalTask, requester: &str) -> Result<u
 
 /// Approver and action of a decision as the history has them, and whether the history has it
 /// already.
-fn history_entry(approval: &Approval, status: &ReleaseStatus) -> (String, String, bool) {
+fn history_entry<'h>(
+    approval: &Approval,
+    history: impl IntoIterator<Item = &'h HistoryEntry>,
+) -> (String, String, bool) {
     let word = if approval.spec.decision == Decision::Pass {
         "approved"
     } else {
@@ -228,9 +226,8 @@ fn history_entry(approval: &Approval, status: &ReleaseStatus) -> (String, String
     };
     let by = Clean::from_untrusted(&approval.spec.approver).to_string();
     let task = Some(approval.spec.task.as_str());
-    let known = status
-        .history
-        .iter()
+    let known = history
+        .into_iter()
         .any(|h| h.by == by && h.action == action && h.task.as_deref() == task);
     (by, action, known)
 }
@@ -260,19 +257,23 @@ pub fn has_uncounted_decision(release: &Release, approvals: &[Approval]) -> bool
     approvals
         .iter()
         .filter(own)
-        .any(|a| waits(a) && !history_entry(a, status).2)
+        .any(|a| waits(a) && !history_entry(a, &status.history).2)
 }
 
-fn record_decisions(run: &mut Reconciliation, task: &str, said: &BTreeMap<&str, &Approval>) {
+/// Adds the decisions to the history that it does not have yet.
+fn record_decisions(
+    view: &TaskView,
+    mut outcome: TaskOutcome,
+    said: &BTreeMap<&str, &Approval>,
+) -> TaskOutcome {
     for approval in said.values() {
-        let (by, action, known) = history_entry(approval, &run.status);
-        if !known {
-            let comment = approval
-                .spec
-                .comment
-                .as_deref()
-                .map(|c| Clean::from_untrusted(c).to_string());
-            run.add_history(&by, action, Some(task), comment);
+        let known = view.release.history.iter().chain(&outcome.history);
+        let (by, action, is_known) = history_entry(approval, known);
+        if !is_known {
+            let comment = approval.spec.comment.as_deref();
+            let comment = comment.map(|c| Clean::from_untrusted(c).to_string());
+            outcome = outcome.with_history(&by, action, comment);
         }
     }
+    outcome
 }

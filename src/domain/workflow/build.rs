@@ -7,14 +7,15 @@ use kube::Resource;
 use serde_json::{Value, json};
 
 use super::{
-    ReleaseStep,
+    JobSeen, ReleaseStep,
     objects::short_name,
-    reconciliation::{Flow, Reconciliation},
+    outcome::{BuiltImage, TaskOutcome},
     task_error::{JobError, TaskError},
     timers::TimerKind,
+    view::TaskView,
 };
 use crate::{
-    api::{BuildTask, ImageSource, TaskPhase, label},
+    api::{BuildTask, ImageSource, ReleaseSpec, TaskPhase, TaskStatus, label},
     domain::{
         account::check_not_own_object,
         template::{self, Context},
@@ -22,164 +23,177 @@ use crate::{
     },
 };
 
-pub(super) fn reconcile_build(run: &mut Reconciliation, index: usize, task: &BuildTask) -> Flow {
-    if let Some(existing) = run.spec().images.get(&task.image) {
-        let words = format!(
-            "uses the existing image {}",
-            Clean::from_untrusted(existing)
-        );
-        run.set_phase(index, TaskPhase::Succeeded, Some(words));
-        return Flow::Next;
+pub(super) fn decide_build(view: &TaskView, task: &BuildTask) -> TaskOutcome {
+    let outcome = TaskOutcome::unchanged(view);
+    if let Some(existing) = existing_image(view.spec(), task) {
+        let existing = Clean::from_untrusted(existing);
+        return outcome.succeeded(Some(format!("uses the existing image {existing}")));
     }
-    run.start_task(index);
-    match run_build(run, index, task) {
-        Ok(flow) => flow,
-        Err(why) => {
-            run.fail_task(index, why);
-            Flow::Stay
-        }
-    }
-}
-
-fn run_build(run: &mut Reconciliation, index: usize, task: &BuildTask) -> Result<Flow, TaskError> {
-    let told = run.status.tasks[index].clone();
-    let app = run.app()?;
-    let source = app
-        .spec
-        .images
-        .get(&task.image)
-        .ok_or_else(|| TaskError::NoImage(task.image.clone()))?;
-    let tag = task
-        .tag
-        .replace("${DATETIME}", &format_datetime(told.started_at.as_deref()));
-    let image = format!("{}:{tag}", source.repository);
-    let job = short_name(
-        &format!("{}-{}-{}", run.name(), told.name, told.attempt),
-        63,
-    );
-    run.status.tasks[index].job = Some(job.clone());
-    if let Some(seen) = run.observed.jobs.get(&job) {
-        if seen.succeeded {
-            let digest = seen.digest.clone();
-            take_image(run, task, &image, digest);
-            run.set_phase(index, TaskPhase::Succeeded, Some(format!("built {image}")));
-            return Ok(Flow::Next);
-        }
-        if let Some(why) = &seen.failed {
-            let reason = Clean::from_untrusted(why);
-            return Err(TaskError::JobFailed { job, reason });
-        }
-    }
-    let left = i64::from(task.timeout_seconds) - run.seconds_spent(index, TimerKind::Task);
-    if left <= 0 {
-        return Err(TaskError::JobTimeout {
-            job,
-            seconds: task.timeout_seconds,
-        });
-    }
-    run.requeue_after(SignedDuration::from_secs(left));
-    if let Some(trouble) = run.observed.trouble {
-        if trouble.permanent {
-            return Err(run.step_error(trouble));
-        }
-        run.set_phase(index, TaskPhase::Running, Some(trouble.message.clone()));
-    } else {
-        let how = run.observed.jobs.get(&job).and_then(|j| j.message.clone());
-        let words = how.map_or_else(
-            || format!("builds {image}"),
-            |how| format!("builds {image}: {how}"),
-        );
-        run.set_phase(index, TaskPhase::Running, Some(words));
-    }
-    if !run.observed.jobs.contains_key(&job) {
-        let build = build_values(source, image, tag);
-        let object = render_job(run, task, &told.name, &job, build)?;
-        run.steps.push(ReleaseStep::CreateJob(object));
-    }
-    Ok(Flow::Stay)
-}
-
-/// What the Job's template reads as `.Build`.
-fn build_values(source: &ImageSource, image: String, tag: String) -> BTreeMap<String, String> {
-    let (context, dockerfile) = (source.context.clone(), source.dockerfile.clone());
-    BTreeMap::from([
-        ("image".to_owned(), image),
-        ("tag".to_owned(), tag),
-        ("context".to_owned(), context.unwrap_or_default()),
-        ("dockerfile".to_owned(), dockerfile.unwrap_or_default()),
-    ])
-}
-
-/// Takes the built image for the release. It deploys exactly what was built, even if the tag moves
-/// later.
-fn take_image(run: &mut Reconciliation, task: &BuildTask, image: &str, digest: Option<String>) {
-    let pinned = digest
-        .as_ref()
-        .map_or_else(|| image.to_owned(), |digest| format!("{image}@{digest}"));
-    run.status.images.insert(task.image.clone(), pinned);
-    let mut bound = run.status.images.clone();
-    bound.extend(run.status.digests.clone());
-    if let Some(digest) = digest {
-        bound.insert(task.image.clone(), digest);
-    }
-    run.status.digests = bound;
-}
-
-/// Renders the Job, whose name is always the same for one attempt.
-fn render_job(
-    run: &Reconciliation,
-    task: &BuildTask,
-    name: &str,
-    job: &str,
-    build: BTreeMap<String, String>,
-) -> Result<Value, JobError> {
-    let namespace = run
-        .observed
-        .release
-        .metadata
-        .namespace
-        .clone()
-        .unwrap_or_default();
-    let context = Context {
-        app: run.spec().app.clone(),
-        namespace: namespace.clone(),
-        images: run.status.images.clone(),
-        build,
-        ..Context::default()
+    let mut outcome = outcome.started();
+    let build = match PlannedBuild::from_task(view, &outcome.status, task) {
+        Ok(build) => build,
+        Err(why) => return outcome.failed(why),
     };
-    let objects = template::render_manifests(&format!("{name}/job"), &task.job, &context)
+    outcome.status.job = Some(build.job.clone());
+    let job = view.observed.jobs.get(&build.job);
+    match job {
+        Some(job) if job.succeeded => return build.take_image(outcome, job),
+        Some(JobSeen {
+            failed: Some(why), ..
+        }) => {
+            let (job, reason) = (build.job, Clean::from_untrusted(why));
+            return outcome.failed(TaskError::JobFailed { job, reason });
+        }
+        _ => {}
+    }
+    let spent = view
+        .with_task(&outcome.status)
+        .seconds_spent(TimerKind::Task);
+    let left = i64::from(task.timeout_seconds) - spent;
+    if left <= 0 {
+        let (job, seconds) = (build.job, task.timeout_seconds);
+        return outcome.failed(TaskError::JobTimeout { job, seconds });
+    }
+    let outcome = outcome.requeued_after(SignedDuration::from_secs(left));
+    let words = match view.observed.trouble {
+        Some(trouble) if trouble.permanent => return outcome.failed(view.step_error(trouble)),
+        Some(trouble) => trouble.message.clone(),
+        None => build.describe_progress(job),
+    };
+    let outcome = outcome.in_phase(TaskPhase::Running, Some(words));
+    if job.is_some() {
+        return outcome;
+    }
+    match build.render_job(view) {
+        Ok(object) => outcome.with_steps([ReleaseStep::CreateJob(object)]),
+        Err(why) => outcome.failed(why),
+    }
+}
+
+/// Image that the release names instead of building it.
+pub(super) fn existing_image<'a>(spec: &'a ReleaseSpec, task: &BuildTask) -> Option<&'a str> {
+    spec.images.get(&task.image).map(String::as_str)
+}
+
+/// What one attempt of a build task makes.
+struct PlannedBuild<'a> {
+    task: &'a BuildTask,
+    source: &'a ImageSource,
+    /// Name of the task.
+    name: &'a str,
+    /// Name of the Job; always the same for one attempt.
+    job: String,
+    tag: String,
+    /// Reference of the image.
+    image: String,
+}
+
+impl<'a> PlannedBuild<'a> {
+    /// Plans the Job of a task that has started.
+    fn from_task(
+        view: &TaskView<'a>,
+        started: &TaskStatus,
+        task: &'a BuildTask,
+    ) -> Result<Self, TaskError> {
+        let source = view.app()?.spec.images.get(&task.image);
+        let source = source.ok_or_else(|| TaskError::NoImage(task.image.clone()))?;
+        let time = format_datetime(started.started_at.as_deref());
+        let tag = task.tag.replace("${DATETIME}", &time);
+        let TaskStatus { name, attempt, .. } = view.task;
+        Ok(Self {
+            task,
+            source,
+            name,
+            job: short_name(&format!("{}-{name}-{attempt}", view.release_name()), 63),
+            image: format!("{}:{tag}", source.repository),
+            tag,
+        })
+    }
+
+    fn take_image(self, mut outcome: TaskOutcome, job: &JobSeen) -> TaskOutcome {
+        let words = format!("built {}", self.image);
+        outcome.built = Some(BuiltImage {
+            name: self.task.image.clone(),
+            reference: self.image,
+            digest: job.digest.clone(),
+        });
+        outcome.succeeded(Some(words))
+    }
+
+    fn describe_progress(&self, job: Option<&JobSeen>) -> String {
+        match job.and_then(|j| j.message.as_ref()) {
+            Some(how) => format!("builds {}: {how}", self.image),
+            None => format!("builds {}", self.image),
+        }
+    }
+
+    /// What the Job's template reads as `.Build`.
+    fn values(&self) -> BTreeMap<String, String> {
+        let ImageSource {
+            context,
+            dockerfile,
+            ..
+        } = self.source;
+        BTreeMap::from([
+            ("image".to_owned(), self.image.clone()),
+            ("tag".to_owned(), self.tag.clone()),
+            ("context".to_owned(), context.clone().unwrap_or_default()),
+            (
+                "dockerfile".to_owned(),
+                dockerfile.clone().unwrap_or_default(),
+            ),
+        ])
+    }
+
+    fn render_job(&self, view: &TaskView) -> Result<Value, JobError> {
+        let (release, app) = (view.observed.release, &view.spec().app);
+        let namespace = release.metadata.namespace.clone().unwrap_or_default();
+        let context = Context {
+            app: app.clone(),
+            namespace: namespace.clone(),
+            images: view.release.images.clone(),
+            build: self.values(),
+            ..Context::default()
+        };
+        let mut object = render_only_job(self.name, &self.task.job, &context)?;
+        object["metadata"]["name"] = self.job.as_str().into();
+        object["metadata"]["namespace"] = namespace.into();
+        object["metadata"]["labels"][label::APP] = app.as_str().into();
+        object["metadata"]["annotations"][label::RELEASE] = view.release_name().into();
+        object["metadata"]["annotations"][label::CREATED_BY] = view.release_uid().into();
+        // The Job is garbage-collected with its release. `blockOwnerDeletion` stays off: it would
+        // require a right on the release's finalizers.
+        let owner = json!(release.owner_ref(&()));
+        match object["metadata"]["ownerReferences"].as_array_mut() {
+            Some(owners) => owners.push(owner),
+            None => object["metadata"]["ownerReferences"] = json!([owner]),
+        }
+        Ok(object)
+    }
+}
+
+/// Renders a task's template, which must make exactly one Job.
+fn render_only_job(task: &str, template: &str, context: &Context) -> Result<Value, JobError> {
+    let objects = template::render_manifests(&format!("{task}/job"), template, context)
         .map_err(JobError::Template)?;
     let [object] = objects.as_slice() else {
         return Err(JobError::Count {
-            task: name.to_owned(),
+            task: task.to_owned(),
             count: objects.len(),
         });
     };
     if object["kind"] != "Job" || object["apiVersion"] != "batch/v1" {
         return Err(JobError::Kind {
-            task: name.to_owned(),
+            task: task.to_owned(),
             api_version: object["apiVersion"].to_string(),
             kind: object["kind"].to_string(),
         });
     }
     check_not_own_object(object, "").map_err(|source| JobError::Own {
-        task: name.to_owned(),
+        task: task.to_owned(),
         source,
     })?;
-    let mut object = object.clone();
-    object["metadata"]["name"] = job.into();
-    object["metadata"]["namespace"] = namespace.into();
-    object["metadata"]["labels"][label::APP] = run.spec().app.as_str().into();
-    object["metadata"]["annotations"][label::RELEASE] = run.name().into();
-    object["metadata"]["annotations"][label::CREATED_BY] = run.uid().into();
-    // The Job is garbage-collected with its release. `blockOwnerDeletion` stays off: it would
-    // require a right on the release's finalizers.
-    let owner = json!(run.observed.release.owner_ref(&()));
-    match object["metadata"]["ownerReferences"].as_array_mut() {
-        Some(owners) => owners.push(owner),
-        None => object["metadata"]["ownerReferences"] = json!([owner]),
-    }
-    Ok(object)
+    Ok(object.clone())
 }
 
 /// Timestamp as `yyyyMMddHHmmss`, in UTC.

@@ -1,120 +1,63 @@
 //! Tears down an environment: routes first, then the drain, then exactly the inventory.
 
+use std::borrow::Cow;
+
 use super::{
+    ReleaseStep,
     environment::{
         LEFT_ALONE_PREFIX, RETRY_INTERVAL, check_drained, delete_items, describe_left_alone,
-        describe_lock, describe_unreachable, describe_unreadable, environment_status,
+        describe_unreachable, describe_unreadable, environment_status, find_obstacle_in_view,
         removed_environment, set_status,
     },
-    gate,
+    outcome::TaskOutcome,
     plan_error::PlanError,
-    reconciliation::{Flow, Reconciliation},
     task_error::TaskError,
     timers::TimerKind,
+    view::TaskView,
 };
 use crate::{
     api::{CleanUpTask, Environment, EnvironmentState, EnvironmentStatus, TaskPhase},
     domain::revision::FrozenApp,
 };
 
-pub(super) fn reconcile_clean_up(
-    run: &mut Reconciliation,
-    index: usize,
-    task: &CleanUpTask,
-) -> Flow {
-    match run_clean_up(run, index, task) {
-        Ok(flow) => flow,
-        Err(why) => {
-            run.fail_task(index, why);
-            Flow::Stay
-        }
-    }
-}
-
-fn run_clean_up(
-    run: &mut Reconciliation,
-    index: usize,
-    task: &CleanUpTask,
-) -> Result<Flow, TaskError> {
-    let app = run.app()?;
+pub(super) fn decide_clean_up(view: &TaskView, task: &CleanUpTask) -> TaskOutcome {
+    let outcome = TaskOutcome::unchanged(view);
+    let app = match view.app() {
+        Ok(app) => app,
+        Err(why) => return outcome.failed(why),
+    };
     let name = task.environment.as_str();
-    let begun = run.status.tasks[index].started_at.is_some();
-    let left;
     let environment = match app.spec.environment(name) {
-        Some(environment) => environment,
+        Some(environment) => Cow::Borrowed(environment),
         // The App was frozen only after this task had removed the environment.
-        None if begun && task.remove_environment => {
-            run.set_phase(index, TaskPhase::Succeeded, None);
-            return Ok(Flow::Next);
-        }
-        None if begun || app.left_behind(name).is_some() => {
-            left = removed_environment(run, app, name);
-            &left
+        None if view.has_begun() && task.remove_environment => return outcome.succeeded(None),
+        None if view.has_begun() || app.left_behind(name).is_some() => {
+            Cow::Owned(removed_environment(view, app, name))
         }
         None => {
-            let (app, environment) = (run.spec().app.clone(), name.to_owned());
-            return Err(PlanError::NoEnvironment { app, environment }.into());
+            let (app, environment) = (view.spec().app.clone(), name.to_owned());
+            return outcome.failed(PlanError::NoEnvironment { app, environment });
         }
     };
-    if is_held_up(run, index, app, environment) {
-        return Ok(Flow::Stay);
+    if let Some(why) = describe_unreachable(view, app, name) {
+        return outcome.going_on(why).requeued_after(RETRY_INTERVAL);
     }
-    if !begun {
-        run.start_task(index);
+    if let Some(obstacle) = find_obstacle_in_view(view, &environment) {
+        return outcome.held_up_by(&obstacle);
     }
-    let told = match empty_environment(run, index, app, environment)? {
-        Emptied::Working => return Ok(Flow::Stay),
-        Emptied::Done(told) => told,
-    };
-    if task.remove_environment && app.still_has(name) {
-        run.steps
-            .push(super::ReleaseStep::RemoveEnvironment(name.into()));
-        run.set_phase(
-            index,
-            TaskPhase::Running,
-            Some("the environment itself is removed".into()),
-        );
-        return Ok(Flow::Stay);
+    let outcome = outcome.started();
+    let status = outcome.status.clone();
+    let view = &view.with_task(&status);
+    match empty_environment(view, outcome, app, &environment) {
+        (outcome, Emptied::Working) => outcome,
+        (outcome, Emptied::Done(_)) if task.remove_environment && app.still_has(name) => {
+            let words = "the environment itself is removed".to_owned();
+            outcome
+                .in_phase(TaskPhase::Running, Some(words))
+                .with_steps([ReleaseStep::RemoveEnvironment(name.into())])
+        }
+        (outcome, Emptied::Done(told)) => outcome.succeeded(told),
     }
-    run.set_phase(index, TaskPhase::Succeeded, told);
-    Ok(Flow::Next)
-}
-
-/// Whether the clean-up may not go on now; then the task's phase says why.
-fn is_held_up(
-    run: &mut Reconciliation,
-    index: usize,
-    app: &FrozenApp,
-    environment: &Environment,
-) -> bool {
-    let name = environment.name.as_str();
-    let begun = run.status.tasks[index].started_at.is_some();
-    if let Some(why) = describe_unreachable(run, app, name) {
-        run.set_phase(
-            index,
-            if begun {
-                TaskPhase::Running
-            } else {
-                TaskPhase::Pending
-            },
-            Some(why),
-        );
-        run.requeue_after(RETRY_INTERVAL);
-        return true;
-    }
-    if let Some(why) = describe_lock(environment) {
-        run.set_phase(index, TaskPhase::Waiting, Some(why));
-        return true;
-    }
-    let (app, uid, others) = (&run.spec().app, run.uid(), run.observed.others);
-    if let Some(holder) = gate::find_holder(app, name, uid, others).filter(|_| !begun) {
-        let why = format!(
-            "{name} is in use by release {holder}: this one continues when that one has ended"
-        );
-        run.set_phase(index, TaskPhase::Pending, Some(why));
-        return true;
-    }
-    false
 }
 
 /// How far the objects of an environment are taken away.
@@ -126,77 +69,84 @@ enum Emptied {
 }
 
 fn empty_environment(
-    run: &mut Reconciliation,
-    index: usize,
+    view: &TaskView,
+    outcome: TaskOutcome,
     app: &FrozenApp,
     environment: &Environment,
-) -> Result<Emptied, TaskError> {
+) -> (TaskOutcome, Emptied) {
     let name = environment.name.as_str();
     let before = environment_status(app, name);
     let inventory = before.inventory.clone();
     if before.state == EnvironmentState::Cleaned && inventory.is_empty() {
-        let told = run.status.tasks[index].message.clone();
+        let told = view.task.message.clone();
         let told = told.filter(|m| m.starts_with(LEFT_ALONE_PREFIX));
-        return Ok(Emptied::Done(told));
+        return (outcome, Emptied::Done(told));
     }
-    if let Some(why) = delete_inventory(run, index, app, environment, before) {
+    let (outcome, left) = delete_inventory(view, outcome, app, environment, before);
+    if let Some(why) = left {
         let most = i64::from(environment.rollout.timeout_seconds)
             + i64::from(environment.rollout.drain_seconds);
-        if run.seconds_spent(index, TimerKind::Task) > most {
-            return Err(TaskError::CleanUpTimeout {
+        if view.seconds_spent(TimerKind::Task) > most {
+            // What was decided to go still goes.
+            let late = TaskError::CleanUpTimeout {
                 seconds: most,
                 waits: why,
-            });
+            };
+            return (outcome.failed(late), Emptied::Working);
         }
-        let again = if describe_unreadable(run, &inventory).is_some() {
+        let again = if describe_unreadable(view, &inventory).is_some() {
             RETRY_INTERVAL
         } else {
             jiff::SignedDuration::from_secs(most)
         };
-        run.requeue_after(again);
-        run.set_phase(index, TaskPhase::Running, Some(why));
-        return Ok(Emptied::Working);
+        let outcome = outcome.in_phase(TaskPhase::Running, Some(why));
+        return (outcome.requeued_after(again), Emptied::Working);
     }
     let cleaned = EnvironmentStatus {
         state: EnvironmentState::Cleaned,
-        release: Some(run.name().into()),
+        release: Some(view.release_name().into()),
         ..EnvironmentStatus::default()
     };
-    let told = describe_left_alone(run, name, &inventory);
-    if !set_status(run, app, name, cleaned) {
-        let words = told.unwrap_or_else(|| "nothing is left of it".into());
-        run.set_phase(index, TaskPhase::Running, Some(words));
-        return Ok(Emptied::Working);
+    let told = describe_left_alone(view, name, &inventory);
+    match set_status(view, app, name, cleaned) {
+        Some(step) => {
+            let words = told.unwrap_or_else(|| "nothing is left of it".into());
+            let outcome = outcome.in_phase(TaskPhase::Running, Some(words));
+            (outcome.with_steps([step]), Emptied::Working)
+        }
+        None => (outcome, Emptied::Done(told)),
     }
-    Ok(Emptied::Done(told))
 }
 
-/// Deletes the objects once the routes to them are drained. Returns what is waited for.
+/// Deletes the objects once the routes to them are drained. Also returns what is waited for.
 fn delete_inventory(
-    run: &mut Reconciliation,
-    index: usize,
+    view: &TaskView,
+    outcome: TaskOutcome,
     app: &FrozenApp,
     environment: &Environment,
     before: EnvironmentStatus,
-) -> Option<String> {
+) -> (TaskOutcome, Option<String>) {
     let name = environment.name.as_str();
     let inventory = before.inventory.clone();
-    let left = match check_drained(run, index, environment, &inventory) {
-        Err(drains) => {
-            let working = EnvironmentStatus {
-                state: EnvironmentState::Deploying,
-                message: None,
-                release: Some(run.name().into()),
-                ..before
-            };
-            set_status(run, app, name, working);
-            Some(drains.to_string())
-        }
+    let drain = check_drained(view, environment, &inventory);
+    let outcome = outcome.with_drain(&drain);
+    let (outcome, left) = if let Some(drains) = drain.pending {
+        let working = EnvironmentStatus {
+            state: EnvironmentState::Deploying,
+            message: None,
+            release: Some(view.release_name().into()),
+            ..before
+        };
+        let step = set_status(view, app, name, working);
+        (outcome.with_steps(step), Some(drains.to_string()))
+    } else {
+        let deletion = delete_items(view, name, &inventory);
         // Only what is known to be gone counts as gone.
-        Ok(()) => {
-            delete_items(run, name, &inventory).or_else(|| describe_unreadable(run, &inventory))
-        }
+        let left = deletion
+            .left
+            .or_else(|| describe_unreadable(view, &inventory));
+        (outcome.with_steps(deletion.steps), left)
     };
-    let trouble = run.observed.trouble.map(|t| t.message.clone());
-    left.map(|left| trouble.unwrap_or(left))
+    let trouble = view.observed.trouble.map(|t| t.message.clone());
+    (outcome, left.map(|left| trouble.unwrap_or(left)))
 }

@@ -5,112 +5,107 @@ mod missing;
 mod report;
 mod workloads;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::ControlFlow};
 
 use serde_json::Value;
 
+use self::{report::DeployProgress, workloads::WorkloadsOutcome};
 use super::{
     ObjectSeen, ReleaseStep,
     build::format_datetime,
     environment::{
-        RETRY_INTERVAL, describe_lock, describe_unreachable, describe_unreadable,
-        environment_status, set_status,
+        RETRY_INTERVAL, describe_unreachable, describe_unreadable, environment_status,
+        find_obstacle_in_view, set_status,
     },
-    gate,
     objects::{object_key, render_placed_objects, set_annotation},
+    outcome::TaskOutcome,
     plan_error::PlanError,
-    reconciliation::{Flow, Reconciliation},
     task_error::TaskError,
+    view::TaskView,
 };
 use crate::{
-    api::{Environment, EnvironmentState, EnvironmentStatus, TaskPhase, label},
+    api::{
+        Control, Environment, EnvironmentState, EnvironmentStatus, InventoryItem, TaskPhase, label,
+    },
     domain::{
         account::Account,
-        batches::{Manifest, RolloutId, is_batched, template::short_digest},
+        batches::{self, Manifest, RolloutId, is_batched, template::short_digest},
         owner::explain_refusal,
         revision::FrozenApp,
         text::Clean,
     },
 };
 
-/// One pass of a deploy task. `held` means that somebody paused the release, or that the task has
-/// failed: nothing goes on, but an open latch is closed.
-pub(super) fn reconcile_deploy(run: &mut Reconciliation, index: usize, held: bool) -> Flow {
-    let before = run.steps.len();
-    let looked = Deploy::new(run, index).and_then(|deploy| match deploy {
-        Some(deploy) => deploy.reconcile_objects(run, held),
-        None => Ok(Flow::Stay),
-    });
-    match looked {
-        Ok(flow) => flow,
-        Err(error) if held => {
-            // What somebody has done since the failure may have made its message wrong.
-            if run.status.tasks[index].phase == TaskPhase::Failed {
-                fail_deploy(run, index, &error);
-            }
-            Flow::Stay
-        }
-        Err(error) => {
-            // A failing pass takes no steps: what they would create is in no inventory yet.
-            run.steps.truncate(before);
-            fail_deploy(run, index, &error);
-            Flow::Stay
-        }
+/// One pass of a deploy task. Held, nothing goes on, but an open latch is closed.
+pub(super) fn decide_deploy(view: &TaskView) -> TaskOutcome {
+    let outcome = TaskOutcome::unchanged(view);
+    let deploy = match Deploy::from_task(view) {
+        Ok(deploy) => deploy,
+        Err(error) => return fail_deploy(view, outcome, &error),
+    };
+    if let Some(why) = deploy.describe_hidden(view) {
+        return deploy.wait_for_cluster(view, outcome, why);
     }
+    let outcome = match deploy.begin_deploy(view, outcome) {
+        Ok(ControlFlow::Continue(begun)) => begun,
+        Ok(ControlFlow::Break(waits)) => return waits,
+        Err(error) => return fail_deploy(view, TaskOutcome::unchanged(view), &error),
+    };
+    let status = outcome.status.clone();
+    deploy.roll_out(&view.with_task(&status), outcome)
 }
 
 /// Whether this task has moved some workload away from its old version.
-pub(super) fn is_half_way(run: &Reconciliation, index: usize) -> bool {
-    let task = &run.status.tasks[index].name;
-    let begun = run.status.tasks[index].started_at.is_some();
-    let name = run.status.tasks[index]
-        .environment
-        .as_deref()
-        .unwrap_or_default();
-    if begun
-        && run
-            .app()
-            .is_ok_and(|app| describe_unreachable(run, app, name).is_some())
-    {
+pub(super) fn is_half_way(view: &TaskView) -> bool {
+    let is_away = |app| describe_unreachable(view, app, view.environment()).is_some();
+    if view.has_begun() && view.app().is_ok_and(|app| is_away(app)) {
         return true;
     }
-    if run.status.tasks[index]
-        .rollouts
-        .iter()
-        .any(|r| run.workload(&r.workload).is_none())
-    {
+    let mut rollouts = view.task.rollouts.iter();
+    if rollouts.any(|r| view.workload(&r.workload).is_none()) {
         return true;
     }
-    run.observed.workloads.iter().any(|(item, seen)| {
-        let known = run.known_records(index, item);
-        let latched = seen
-            .mark_of(run.uid(), &known.as_records())
-            .is_some_and(|m| m.task == *task);
+    let (uid, task) = (view.release_uid(), &view.task.name);
+    view.observed.workloads.iter().any(|(item, seen)| {
+        let known = view.known_records(item);
+        let mark = seen.mark_of(uid, &known.as_records());
         let by = RolloutId::from_meta(seen.meta());
-        latched || by.is_some_and(|by| by.release_uid == run.uid() && by.task == *task)
+        mark.is_some_and(|m| m.task == *task)
+            || by.is_some_and(|by| by.release_uid == uid && by.task == *task)
     })
 }
 
-fn fail_deploy(run: &mut Reconciliation, index: usize, error: &TaskError) {
-    let name = run.status.tasks[index]
-        .environment
-        .clone()
-        .unwrap_or_default();
-    let begun = run.status.tasks[index].started_at.is_some();
-    run.fail_task(index, error);
-    if let (Ok(app), true) = (run.app(), begun) {
-        let message = Some(error.to_string());
+/// The last batch of so many that people let a deploy to an environment go to.
+pub(super) fn allowed_batch(
+    environment: &Environment,
+    control: &Control,
+    task: &str,
+    batches: usize,
+) -> usize {
+    let level = control.allowed_level(task);
+    batches::last_allowed_batch(environment.rollout.pause, level, batches)
+}
+
+/// Outcome of a deploy that cannot go on. `outcome` has what was noted before, and no steps.
+fn fail_deploy(view: &TaskView, outcome: TaskOutcome, error: &TaskError) -> TaskOutcome {
+    // What somebody has done since a failure may have made its message wrong.
+    if view.held && outcome.status.phase != TaskPhase::Failed {
+        return outcome;
+    }
+    let name = view.environment();
+    let begun = outcome.status.started_at.is_some();
+    let step = view.app().ok().filter(|_| begun).and_then(|app| {
         let status = EnvironmentStatus {
             state: EnvironmentState::Error,
-            message,
-            ..environment_status(app, &name)
+            message: Some(error.to_string()),
+            ..environment_status(app, name)
         };
-        set_status(run, app, &name, status);
-    }
+        set_status(view, app, name, status)
+    });
+    outcome.failed(error).with_steps(step)
 }
 
 struct Deploy<'a> {
-    index: usize,
     app: &'a FrozenApp,
     environment: &'a Environment,
     objects: Vec<Value>,
@@ -124,196 +119,206 @@ enum ApplyPhase {
     LaneService,
 }
 
+/// What is applied in one phase.
+struct AppliedObjects {
+    steps: Vec<ReleaseStep>,
+    waits: Vec<String>,
+    /// All are as they should be.
+    done: bool,
+}
+
 impl<'a> Deploy<'a> {
-    fn new(run: &mut Reconciliation<'a>, index: usize) -> Result<Option<Self>, TaskError> {
-        let name = run.status.tasks[index]
-            .environment
-            .clone()
-            .unwrap_or_default();
-        let app = run.app()?;
+    fn from_task(view: &TaskView<'a>) -> Result<Self, TaskError> {
+        let (app, name) = (view.app()?, view.environment());
         let environment = app
             .spec
-            .environment(&name)
+            .environment(name)
             .ok_or_else(|| PlanError::NoEnvironment {
-                app: run.spec().app.clone(),
-                environment: name.clone(),
+                app: view.spec().app.clone(),
+                environment: name.to_owned(),
             })?;
-        let shared = run.status.variables.get(&name).cloned().unwrap_or_default();
-        let objects = render_placed_objects(app, environment, &shared, &run.status.images)
+        let shared = view
+            .release
+            .variables
+            .get(name)
+            .cloned()
+            .unwrap_or_default();
+        let objects = render_placed_objects(app, environment, &shared, &view.release.images)
             .map_err(TaskError::Objects)?;
-        Ok(Some(Self {
-            index,
+        Ok(Self {
             app,
             environment,
             objects,
-        }))
+        })
     }
 
-    fn reconcile_objects(&self, run: &mut Reconciliation, held: bool) -> Result<Flow, TaskError> {
-        let index = self.index;
-        if let Some(why) = describe_unreachable(run, self.app, &self.environment.name) {
-            if !held {
-                self.wait_for_cluster(run, why);
-            }
-            return Ok(Flow::Stay);
-        }
-        // An object that cannot be read cannot be applied correctly; an open latch is still closed.
+    fn allowed_batch(&self, view: &TaskView, batches: usize) -> usize {
+        let control = &view.spec().control;
+        allowed_batch(self.environment, control, &view.task.name, batches)
+    }
+
+    /// Why objects cannot be seen now. An object that cannot be read cannot be applied correctly; an
+    /// open latch is still closed.
+    fn describe_hidden(&self, view: &TaskView) -> Option<String> {
         let items: Vec<_> = self.objects.iter().map(object_key).collect();
-        if let Some(why) = describe_unreadable(run, &items).filter(|_| !held) {
-            self.wait_for_cluster(run, why);
-            return Ok(Flow::Stay);
-        }
-        let lock = describe_lock(self.environment);
-        if run.status.tasks[index].started_at.is_none()
-            && !self.begin_deploy(run, held, lock.clone())?
-        {
-            return Ok(Flow::Stay);
-        }
-        // Somebody may have taken over one of them since.
-        self.check_ownership(run)?;
-        if let Some(trouble) = run.observed.trouble.filter(|t| t.permanent && !held) {
-            return Err(run.step_error(trouble));
-        }
-        let task = &run.status.tasks[index];
-        if task.phase == TaskPhase::Waiting && lock.is_none() {
-            run.restart_batch(index);
-        }
-        let hold = held || lock.is_some();
-        let noted = environment_status(self.app, &self.environment.name);
-        let finished = noted.state == EnvironmentState::Running
-            && noted.release.as_deref() == Some(run.name())
-            && noted.version == run.status.tasks[index].new_version;
-        if !hold && !finished {
-            report::note_inventory(self, run, EnvironmentState::Deploying);
-        }
-        let mut waits = vec![];
-        let first_done = self.apply_phase(run, ApplyPhase::First, hold, &mut waits);
-        let looked = workloads::reconcile_workloads(self, run, hold)?;
-        let failed = run.status.tasks[index].phase == TaskPhase::Failed;
-        if let Some(why) = looked.stops.first().filter(|_| !held || failed) {
-            return Err(TaskError::Workload(why.clone()));
-        }
-        if held {
-            return Ok(Flow::Stay);
-        }
-        if let Some(lock) = lock {
-            run.set_phase(index, TaskPhase::Waiting, Some(lock));
-            return Ok(Flow::Stay);
-        }
-        waits.extend(looked.waits);
-        if first_done
-            && looked.all_done
-            && self.apply_phase(run, ApplyPhase::LaneService, hold, &mut waits)
-        {
-            if report::note_inventory(self, run, EnvironmentState::Running) {
-                run.set_phase(index, TaskPhase::Succeeded, None);
-                return Ok(Flow::Next);
-            }
-            waits.push("everything is up".into());
-        }
-        report::report_progress(self, run, waits, looked.acting)
+        describe_unreachable(view, self.app, &self.environment.name)
+            .or_else(|| describe_unreadable(view, &items).filter(|_| !view.held))
     }
 
     /// Reports that objects cannot be seen now; that time does not count against a batch.
-    fn wait_for_cluster(&self, run: &mut Reconciliation, why: String) {
-        let begun = run.status.tasks[self.index].started_at.is_some();
-        let phase = if begun {
-            TaskPhase::Running
-        } else {
-            TaskPhase::Pending
-        };
-        run.set_phase(self.index, phase, Some(why));
-        run.restart_batch(self.index);
-        run.requeue_after(RETRY_INTERVAL);
-    }
-
-    /// Applies the objects of one phase; true when all are as they should be.
-    fn apply_phase(
-        &self,
-        run: &mut Reconciliation,
-        phase: ApplyPhase,
-        hold: bool,
-        waits: &mut Vec<String>,
-    ) -> bool {
-        let lane = self.environment.lane.is_some();
-        let mut done = true;
-        for object in &self.objects {
-            let item = object_key(object);
-            let own = match item.kind.as_str() {
-                _ if is_batched(&item) => continue,
-                "Service" if lane => ApplyPhase::LaneService,
-                _ => ApplyPhase::First,
-            };
-            if own == phase {
-                done &= self.ensure_applied(run, object, hold, waits);
-            }
+    fn wait_for_cluster(&self, view: &TaskView, outcome: TaskOutcome, why: String) -> TaskOutcome {
+        if view.held {
+            return outcome;
         }
-        done
+        outcome
+            .going_on(why)
+            .with_restarted_batch()
+            .requeued_after(RETRY_INTERVAL)
     }
 
-    /// Begins the task; false when it may not begin yet.
+    /// Begins the task, unless it has begun; or says what it waits for.
     fn begin_deploy(
         &self,
-        run: &mut Reconciliation,
-        held: bool,
-        lock: Option<String>,
-    ) -> Result<bool, TaskError> {
-        let index = self.index;
-        if held {
-            return Ok(false);
+        view: &TaskView,
+        outcome: TaskOutcome,
+    ) -> Result<ControlFlow<TaskOutcome, TaskOutcome>, TaskError> {
+        if view.has_begun() {
+            // Somebody may have taken over one of the objects since.
+            self.check_ownership(view)?;
+            return Ok(ControlFlow::Continue(outcome));
         }
-        if let Some(lock) = lock {
-            run.set_phase(index, TaskPhase::Waiting, Some(lock));
-            return Ok(false);
+        if view.held {
+            return Ok(ControlFlow::Break(outcome));
         }
-        let name = &self.environment.name;
-        if let Some(holder) =
-            gate::find_holder(&run.spec().app, name, run.uid(), run.observed.others)
-        {
-            let why = format!(
-                "{name} is in use by release {holder}: this one continues when that one has ended"
-            );
-            run.set_phase(index, TaskPhase::Pending, Some(why));
-            return Ok(false);
+        if let Some(obstacle) = find_obstacle_in_view(view, self.environment) {
+            return Ok(ControlFlow::Break(outcome.held_up_by(&obstacle)));
         }
-        self.check_ownership(run)?;
-        run.start_task(index);
-        let before = environment_status(self.app, name);
-        let number = run
-            .name()
-            .rsplit('-')
-            .next()
-            .and_then(|n| n.parse::<u64>().ok());
-        let number = number.unwrap_or_else(|| {
-            u64::from_str_radix(&short_digest(&run.name().into())[..8], 16).unwrap_or(0)
-        });
-        let images = run.status.images.clone();
-        let task = &mut run.status.tasks[index];
-        task.new_version = Some(format!(
-            "{}-{:03}",
-            format_datetime(task.started_at.as_deref()),
-            number % 1000
+        self.check_ownership(view)?;
+        let mut outcome = outcome.started();
+        let before = environment_status(self.app, &self.environment.name);
+        let task = &mut outcome.status;
+        task.new_version = Some(version_name(
+            task.started_at.as_deref(),
+            view.release_name(),
         ));
-        task.new_images = images;
+        task.new_images.clone_from(&view.release.images);
         task.old_images = before.images;
         task.old_version = before.version;
-        let message = self.preview_warnings(run);
-        run.set_phase(index, TaskPhase::Running, message);
-        Ok(true)
+        let message = self.preview_warnings(view);
+        Ok(ControlFlow::Continue(
+            outcome.in_phase(TaskPhase::Running, message),
+        ))
+    }
+
+    /// One pass over the objects of a task that has begun.
+    fn roll_out(&self, view: &TaskView, outcome: TaskOutcome) -> TaskOutcome {
+        let held = view.held;
+        if let Some(trouble) = view.observed.trouble.filter(|t| t.permanent && !held) {
+            return fail_deploy(view, outcome, &view.step_error(trouble));
+        }
+        let obstacle = find_obstacle_in_view(view, self.environment);
+        let hold = held || obstacle.is_some();
+        let outcome = if outcome.status.phase == TaskPhase::Waiting && obstacle.is_none() {
+            outcome.with_restarted_batch()
+        } else {
+            outcome
+        };
+        let status = outcome.status.clone();
+        let looked = match workloads::decide_workloads(self, &view.with_task(&status), hold) {
+            Ok(looked) => looked,
+            Err(error) => return fail_deploy(view, outcome, &error.into()),
+        };
+        let outcome = looked.note_in(outcome);
+        let failed = outcome.status.phase == TaskPhase::Failed;
+        if let Some(why) = looked.stops.first().filter(|_| !held || failed) {
+            return fail_deploy(view, outcome, &TaskError::Workload(why.clone()));
+        }
+        if held {
+            return outcome.with_steps(looked.steps);
+        }
+        if let Some(obstacle) = obstacle {
+            return outcome.held_up_by(&obstacle).with_steps(looked.steps);
+        }
+        self.finish_pass(view, outcome, looked)
+    }
+
+    /// Applies what goes around the workloads, and says how far the deploy is.
+    fn finish_pass(
+        &self,
+        view: &TaskView,
+        outcome: TaskOutcome,
+        looked: WorkloadsOutcome,
+    ) -> TaskOutcome {
+        let noted = environment_status(self.app, &self.environment.name);
+        let finished = noted.state == EnvironmentState::Running
+            && noted.release.as_deref() == Some(view.release_name())
+            && noted.version == view.task.new_version;
+        let noting = (!finished)
+            .then(|| report::note_inventory(self, view, EnvironmentState::Deploying))
+            .flatten();
+        let mut first = self.apply_phase(view, ApplyPhase::First);
+        let mut steps: Vec<ReleaseStep> = noting.into_iter().chain(first.steps).collect();
+        steps.extend(looked.steps);
+        let mut waits = std::mem::take(&mut first.waits);
+        waits.extend(looked.waits);
+        if first.done && looked.all_done {
+            let last = self.apply_phase(view, ApplyPhase::LaneService);
+            steps.extend(last.steps);
+            waits.extend(last.waits);
+            if last.done {
+                let Some(step) = report::note_inventory(self, view, EnvironmentState::Running)
+                else {
+                    return outcome.succeeded(None).with_steps(steps);
+                };
+                steps.push(step);
+                waits.push("everything is up".into());
+            }
+        }
+        let progress = DeployProgress {
+            steps,
+            waits,
+            acting: looked.acting,
+        };
+        report::report_progress(self, view, outcome, progress)
+    }
+
+    /// Applies the objects of one phase.
+    fn apply_phase(&self, view: &TaskView, phase: ApplyPhase) -> AppliedObjects {
+        let mut applied = AppliedObjects {
+            steps: vec![],
+            waits: vec![],
+            done: true,
+        };
+        for object in &self.objects {
+            if self.apply_phase_of(&object_key(object)) == Some(phase) {
+                self.ensure_applied(view, object, &mut applied);
+            }
+        }
+        applied
+    }
+
+    /// Phase in which an object is applied; `None` for a workload.
+    fn apply_phase_of(&self, item: &InventoryItem) -> Option<ApplyPhase> {
+        let lane = self.environment.lane.is_some();
+        match item.kind.as_str() {
+            _ if is_batched(item) => None,
+            "Service" if lane => Some(ApplyPhase::LaneService),
+            _ => Some(ApplyPhase::First),
+        }
     }
 
     /// Checks that every object to be written belongs to this environment or does not exist yet;
     /// `Err` names those that do not.
-    fn check_ownership(&self, run: &Reconciliation) -> Result<(), TaskError> {
+    fn check_ownership(&self, view: &TaskView) -> Result<(), TaskError> {
         let environment = &self.environment.name;
-        let me = run.acting_owner(environment);
+        let me = view.acting_owner(environment);
         let told = |object: &Value| {
             let item = object_key(object);
             // A terminating object is waited for.
-            let seen = run.observed.objects.get(&item).filter(|s| !s.terminating)?;
+            let seen = view.object(&item).filter(|s| !s.terminating)?;
             explain_refusal(
                 &item,
-                &run.classify_owner(environment, &item, seen),
+                &view.classify_owner(environment, &item, seen),
                 &seen.marks,
                 &me,
             )
@@ -327,12 +332,12 @@ impl<'a> Deploy<'a> {
     }
 
     /// Warnings that are shown before the rollout.
-    fn preview_warnings(&self, run: &Reconciliation) -> Option<String> {
+    fn preview_warnings(&self, view: &TaskView) -> Option<String> {
         let mut told = vec![];
         for (object, seen) in self
             .objects
             .iter()
-            .filter_map(|o| Some((o, run.workload(&object_key(o))?)))
+            .filter_map(|o| Some((o, view.workload(&object_key(o))?)))
         {
             let meta = seen.meta();
             let gitops = meta
@@ -361,52 +366,53 @@ impl<'a> Deploy<'a> {
         (!told.is_empty()).then(|| told.join("; "))
     }
 
-    /// Applies an object that differs from its manifest or does not exist; true when it is as it
-    /// should be.
-    fn ensure_applied(
-        &self,
-        run: &mut Reconciliation,
-        object: &Value,
-        hold: bool,
-        waits: &mut Vec<String>,
-    ) -> bool {
+    /// Applies an object that differs from its manifest or does not exist.
+    fn ensure_applied(&self, view: &TaskView, object: &Value, applied: &mut AppliedObjects) {
         let item = object_key(object);
-        let seen = run.observed.objects.get(&item);
+        let seen = view.object(&item);
         if seen.is_some_and(|s| !s.terminating && s.applied.as_deref() == applied_digest(object)) {
-            return true;
+            return;
         }
+        applied.done = false;
+        let InventoryItem { kind, name, .. } = &item;
         if seen.is_some_and(|s| s.terminating) {
-            waits.push(format!(
-                "waits until the old {} {} is gone",
-                item.kind, item.name
-            ));
-        } else if !hold {
-            waits.push(format!("applies {} {}", item.kind, item.name));
-            let version = seen.map(|s| s.version.clone());
-            let object = with_release_marks(run, object, seen);
-            let by = Account::for_object(self.environment, &item);
-            run.steps.push(ReleaseStep::Apply {
-                object,
-                seen: version,
-                force: run.may_take_over(self.index),
-                by,
-            });
+            let why = format!("waits until the old {kind} {name} is gone");
+            applied.waits.push(why);
+            return;
         }
-        false
+        applied.waits.push(format!("applies {kind} {name}"));
+        applied.steps.push(ReleaseStep::Apply {
+            object: with_release_marks(view, object, seen),
+            seen: seen.map(|s| s.version.clone()),
+            force: view.may_take_over(),
+            by: Account::for_object(self.environment, &item),
+        });
     }
+}
+
+/// Name of a version: when its deploy began, and the number in its release's name.
+fn version_name(started_at: Option<&str>, release: &str) -> String {
+    let number = release
+        .rsplit('-')
+        .next()
+        .and_then(|n| n.parse::<u64>().ok());
+    let number = number.unwrap_or_else(|| {
+        u64::from_str_radix(&short_digest(&release.into())[..8], 16).unwrap_or(0)
+    });
+    format!("{}-{:03}", format_datetime(started_at), number % 1000)
 }
 
 /// The object with the release's marks; an existing object keeps the annotation that says who
 /// created it.
-fn with_release_marks(run: &Reconciliation, object: &Value, seen: Option<&ObjectSeen>) -> Value {
+fn with_release_marks(view: &TaskView, object: &Value, seen: Option<&ObjectSeen>) -> Value {
     let mut object = object.clone();
-    set_annotation(&mut object, label::RELEASE, run.name());
+    set_annotation(&mut object, label::RELEASE, view.release_name());
     // Not part of the digest: objects applied by older versions of graylane need no new apply for
     // it.
-    let home = run.observed.release.metadata.namespace.as_deref();
+    let home = view.observed.release.metadata.namespace.as_deref();
     home.into_iter()
         .for_each(|home| set_annotation(&mut object, label::HOME, home));
-    let maker = seen.map_or(Some(run.uid()), |s| s.created_by.as_deref());
+    let maker = seen.map_or(Some(view.release_uid()), |s| s.created_by.as_deref());
     maker
         .into_iter()
         .for_each(|uid| set_annotation(&mut object, label::CREATED_BY, uid));

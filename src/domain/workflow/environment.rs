@@ -2,9 +2,12 @@
 
 use jiff::SignedDuration;
 
-use super::{ObjectSeen, ReleaseStep, reconciliation::Reconciliation, timers::TimerKind};
+use super::{ObjectSeen, Observed, ReleaseStep, gate, timers::TimerKind, view::TaskView};
 use crate::{
-    api::{App, Environment, EnvironmentStatus, InventoryItem, label},
+    api::{
+        App, Environment, EnvironmentLock, EnvironmentStatus, InventoryItem, Release, TaskPhase,
+        TaskStatus, label,
+    },
     domain::{
         owner::{Ownership, describe_item},
         text::Clean,
@@ -23,9 +26,9 @@ pub(super) fn environment_status(app: &App, environment: &str) -> EnvironmentSta
 
 /// An environment that the App no longer has, although its status still lists objects: it is torn
 /// down like any other.
-pub(super) fn removed_environment(run: &Reconciliation, app: &App, name: &str) -> Environment {
+pub(super) fn removed_environment(view: &TaskView, app: &App, name: &str) -> Environment {
     let tag = |item: &InventoryItem| {
-        run.workload(item)?
+        view.workload(item)?
             .pod_labels()?
             .get(label::SERVICE_TAG)
             .cloned()
@@ -44,7 +47,7 @@ pub(super) const RETRY_INTERVAL: SignedDuration = SignedDuration::from_secs(5);
 /// Why nothing is known of the environment now: its context, or one where it still has objects, is
 /// unreachable.
 pub(super) fn describe_unreachable(
-    run: &Reconciliation,
+    view: &TaskView,
     app: &App,
     environment: &str,
 ) -> Option<String> {
@@ -60,7 +63,7 @@ pub(super) fn describe_unreachable(
     let contexts = own.into_iter().chain(held).collect::<Vec<_>>();
     let (context, why) = contexts
         .iter()
-        .find_map(|c| run.observed.away.get_key_value(c))?;
+        .find_map(|c| view.observed.away.get_key_value(c))?;
     Some(format!(
         "waits for context {}: {}",
         Clean::from_untrusted(context),
@@ -70,16 +73,12 @@ pub(super) fn describe_unreachable(
 
 /// Which of these objects the server refuses to show, and why. Whether it exists is not known.
 pub(super) fn describe_unreadable<'i>(
-    run: &Reconciliation,
+    view: &TaskView,
     items: impl IntoIterator<Item = &'i InventoryItem>,
 ) -> Option<String> {
-    let plain = |item: &InventoryItem| InventoryItem {
-        uid: String::new(),
-        ..item.clone()
-    };
     let (item, why) = items
         .into_iter()
-        .find_map(|i| run.observed.unseen.get_key_value(&plain(i)))?;
+        .find_map(|i| view.observed.unseen.get_key_value(&i.without_uid()))?;
     Some(format!(
         "{} {} cannot be read: {}",
         item.kind,
@@ -88,58 +87,105 @@ pub(super) fn describe_unreadable<'i>(
     ))
 }
 
-/// Sets the environment's status in the App; true when it is set already.
+/// Step that sets the environment's status in the App; `None` when it is set already.
 pub(super) fn set_status(
-    run: &mut Reconciliation,
+    view: &TaskView,
     app: &App,
     environment: &str,
     mut wanted: EnvironmentStatus,
-) -> bool {
+) -> Option<ReleaseStep> {
     let before = environment_status(app, environment);
     wanted.changed_at = if wanted.state == before.state {
         before.changed_at.clone()
     } else {
-        Some(run.format_now())
+        Some(view.observed.format_now())
     };
-    if wanted == before {
-        return true;
-    }
-    run.steps.push(ReleaseStep::SetEnvironment {
+    (wanted != before).then(|| ReleaseStep::SetEnvironment {
         environment: environment.into(),
         status: Box::new(wanted),
-    });
-    false
+    })
 }
 
-/// Says who locked the environment, if it is locked.
-pub(super) fn describe_lock(environment: &Environment) -> Option<String> {
-    let lock = environment.lock.as_ref()?;
-    let (by, reason) = (
-        Clean::from_untrusted(&lock.by),
-        Clean::from_untrusted(&lock.reason),
-    );
-    let reason = if reason.is_empty() {
-        String::new()
-    } else {
-        format!(": {reason}")
-    };
-    Some(format!("{} is locked by {by}{reason}", environment.name))
+/// What keeps a task from changing an environment now.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Obstacle {
+    /// Somebody has locked it.
+    #[error(
+        "{environment} is locked by {by}{}",
+        .reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default()
+    )]
+    Locked {
+        environment: String,
+        by: Clean,
+        reason: Option<Clean>,
+    },
+    /// Another release has begun to change it.
+    #[error(
+        "{environment} is in use by release {holder}: this one continues when that one has ended"
+    )]
+    InUse { environment: String, holder: String },
+}
+
+impl Obstacle {
+    /// Phase of the task that it holds up.
+    pub fn phase(&self) -> TaskPhase {
+        match self {
+            Self::Locked { .. } => TaskPhase::Waiting,
+            Self::InUse { .. } => TaskPhase::Pending,
+        }
+    }
+}
+
+/// What keeps a task of a release from changing this environment, with this lock. A task that has
+/// begun holds the environment itself.
+pub(super) fn find_obstacle(
+    release: &Release,
+    task: &TaskStatus,
+    (environment, lock): (&str, Option<&EnvironmentLock>),
+    others: &[&Release],
+) -> Option<Obstacle> {
+    let environment = environment.to_owned();
+    if let Some(lock) = lock {
+        return Some(Obstacle::Locked {
+            environment,
+            by: Clean::from_untrusted(&lock.by),
+            reason: Some(Clean::from_untrusted(&lock.reason)).filter(|why| !why.is_empty()),
+        });
+    }
+    if task.started_at.is_some() {
+        return None;
+    }
+    let uid = release.metadata.uid.as_deref().unwrap_or_default();
+    let holder = gate::find_holder(&release.spec.app, &environment, uid, others)?.to_owned();
+    Some(Obstacle::InUse {
+        environment,
+        holder,
+    })
+}
+
+/// What keeps the task in view from changing its environment.
+pub(super) fn find_obstacle_in_view(
+    view: &TaskView,
+    environment: &Environment,
+) -> Option<Obstacle> {
+    let place = (environment.name.as_str(), environment.lock.as_ref());
+    let Observed {
+        release, others, ..
+    } = view.observed;
+    find_obstacle(release, view.task, place, others)
 }
 
 /// The object behind an inventory item, if it is still the same one: an object of the same name
 /// that somebody else created does not count.
 pub(super) fn find_owned_object<'a>(
-    run: &Reconciliation<'a>,
+    view: &TaskView<'a>,
     environment: &str,
     item: &InventoryItem,
 ) -> Option<&'a ObjectSeen> {
-    let seen = run.observed.objects.get(&InventoryItem {
-        uid: String::new(),
-        ..item.clone()
-    })?;
+    let seen = view.object(item)?;
     // Without a uid, the object was applied but its uid was never recorded.
     let same = item.uid.is_empty() || item.uid == seen.uid;
-    (same && run.classify_owner(environment, item, seen) == Ownership::Ours).then_some(seen)
+    (same && view.classify_owner(environment, item, seen) == Ownership::Ours).then_some(seen)
 }
 
 /// First words of the message of [`describe_left_alone`].
@@ -147,25 +193,22 @@ pub(super) const LEFT_ALONE_PREFIX: &str = "left alone";
 
 /// Names the existing objects among these that now belong to somebody else; they are left alone.
 pub(super) fn describe_left_alone(
-    run: &Reconciliation,
+    view: &TaskView,
     environment: &str,
     items: &[InventoryItem],
 ) -> Option<String> {
     let told = |item: &InventoryItem| {
-        let seen = run.observed.objects.get(&InventoryItem {
-            uid: String::new(),
-            ..item.clone()
-        })?;
+        let seen = view.object(item)?;
         if seen.uid != item.uid {
             return None;
         }
-        Some(match run.classify_owner(environment, item, seen) {
+        Some(match view.classify_owner(environment, item, seen) {
             Ownership::Ours => return None,
             Ownership::Theirs(owner) => {
                 format!(
                     "{}, which belongs to {}",
                     describe_item(item),
-                    owner.describe_owner(run.observed.release.metadata.namespace.as_deref())
+                    owner.describe_owner(view.observed.release.metadata.namespace.as_deref())
                 )
             }
             Ownership::Managed(maker) => {
@@ -198,82 +241,96 @@ pub(super) enum DrainPending {
     Requests { seconds: u32 },
 }
 
+/// How far the drain of an environment is.
+pub(super) struct DrainCheck {
+    /// When the routes were closed.
+    pub since: Option<String>,
+    /// What is waited for; `None` when the drain is over.
+    pub pending: Option<DrainPending>,
+    /// When to reconcile again at the latest.
+    pub requeue: Option<SignedDuration>,
+}
+
 /// Whether the routes to these Services have been closed for as long as the drain requires. A
 /// baseline has no lane routes to close.
 pub(super) fn check_drained(
-    run: &mut Reconciliation,
-    index: usize,
+    view: &TaskView,
     environment: &Environment,
     inventory: &[InventoryItem],
-) -> Result<(), DrainPending> {
+) -> DrainCheck {
+    let since = view.task.drain_since.clone();
+    let (routes, seconds) = (&view.observed.routes, environment.rollout.drain_seconds);
+    let drained = DrainCheck {
+        since: since.clone(),
+        pending: None,
+        requeue: None,
+    };
     if environment.lane.is_none() || inventory.is_empty() {
-        return Ok(());
+        return drained;
     }
-    let service = |i: &&InventoryItem| i.kind == "Service" && i.api_version == "v1";
-    let routed = inventory.iter().filter(service).find(|i| {
-        run.observed
-            .routes
-            .backends
-            .contains(&(i.namespace.clone(), i.name.clone()))
-    });
-    if let Some(service) = routed {
-        run.status.tasks[index].drain_since = None;
-        // The reason why a route stays is known a little later.
-        run.requeue_after(RETRY_INTERVAL);
-        let why = run
-            .observed
-            .routes
-            .troubles
-            .get(&(service.namespace.clone(), service.name.clone()));
-        return Err(DrainPending::Routes {
-            service: service.name.clone(),
-            trouble: why.cloned(),
-        });
+    let mut services = inventory
+        .iter()
+        .filter(|i| i.kind == "Service" && i.api_version == "v1")
+        .map(|i| (i.namespace.clone(), i.name.clone()));
+    if let Some(service) = services.find(|service| routes.backends.contains(service)) {
+        let trouble = routes.troubles.get(&service).cloned();
+        let (_, service) = service;
+        return DrainCheck {
+            since: None,
+            pending: Some(DrainPending::Routes { service, trouble }),
+            // The reason why a route stays is known a little later.
+            requeue: Some(RETRY_INTERVAL),
+        };
     }
-    if run.observed.routes.pending && run.status.tasks[index].drain_since.is_none() {
-        return Err(DrainPending::Gateways);
+    if routes.pending && since.is_none() {
+        return DrainCheck {
+            pending: Some(DrainPending::Gateways),
+            ..drained
+        };
     }
-    let at = run.format_now();
-    run.status.tasks[index].drain_since.get_or_insert(at);
-    let left =
-        i64::from(environment.rollout.drain_seconds) - run.seconds_watched(index, TimerKind::Drain);
-    if left > 0 {
-        run.requeue_after(SignedDuration::from_secs(left));
-        return Err(DrainPending::Requests {
-            seconds: environment.rollout.drain_seconds,
-        });
+    // A drain that begins now has no timer yet.
+    let left = i64::from(seconds) - view.seconds_watched(TimerKind::Drain);
+    let waits = left > 0;
+    DrainCheck {
+        since: since.or_else(|| Some(view.observed.format_now())),
+        pending: waits.then_some(DrainPending::Requests { seconds }),
+        requeue: waits.then(|| SignedDuration::from_secs(left)),
     }
-    Ok(())
 }
 
-/// Deletes what still exists of these items; says what remains.
+/// What is left to delete of some objects.
+pub(super) struct Deletion {
+    /// Deletes those that are not being deleted yet.
+    pub steps: Vec<ReleaseStep>,
+    /// What still exists; `None` when nothing does.
+    pub left: Option<String>,
+}
+
+/// Deletes what still exists of these items.
 pub(super) fn delete_items(
-    run: &mut Reconciliation,
+    view: &TaskView,
     environment: &str,
     items: &[InventoryItem],
-) -> Option<String> {
-    let mut left = vec![];
+) -> Deletion {
+    let (mut steps, mut left) = (vec![], vec![]);
     for item in items.iter().rev() {
-        let Some(seen) = find_owned_object(run, environment, item) else {
+        let Some(seen) = find_owned_object(view, environment, item) else {
             continue;
         };
         left.push(format!("{} {}", item.kind, item.name));
         if !seen.terminating {
-            let by = run.account(environment, item);
-            run.steps.push(ReleaseStep::Delete {
-                item: InventoryItem {
-                    uid: seen.uid.clone(),
-                    ..item.clone()
-                },
-                by,
+            steps.push(ReleaseStep::Delete {
+                item: item.with_uid(&seen.uid),
+                by: view.account(environment, item),
             });
         }
     }
-    let pods = run.observed.pods.get(environment).copied().unwrap_or(0);
-    match (left.is_empty(), pods) {
+    let pods = view.observed.pods.get(environment).copied().unwrap_or(0);
+    let left = match (left.is_empty(), pods) {
         (true, 0) => None,
         (true, 1) => Some("1 pod is still ending".into()),
         (true, n) => Some(format!("{n} pods are still ending")),
         (false, _) => Some(format!("deletes {}", left.join(", "))),
-    }
+    };
+    Deletion { steps, left }
 }

@@ -1,22 +1,23 @@
 //! Everything a release does next until it asks somebody again: what a confirmation dialog shows
 //! before a person answers.
 //!
-//! It follows the same rules as the engine ([`super::deploy`], [`super::approval`]): the tasks of
-//! the same stage, the same batches of the same sizes, the same pause policy. `tests/forecast.rs`
-//! compares both step by step.
+//! It asks the same functions as the engine: [`build::existing_image`], [`approval::count_given`],
+//! [`proceed::is_let_through`], [`find_obstacle`], [`deploy::allowed_batch`] and those of
+//! [`batches`]. `tests/forecast.rs` compares both step by step.
 
 use std::collections::BTreeMap;
 
 use super::{
-    approval, gate,
+    approval, build, deploy,
+    environment::{Obstacle, find_obstacle},
     object_error::RenderError,
     objects::{object_key, render_placed_objects},
-    plan,
+    plan, proceed,
     proposal::expected_images,
 };
 use crate::{
     api::{
-        Amount, App, Approval, ApprovalTask, BatchPhase, Environment, InventoryItem, Release,
+        App, Approval, ApprovalTask, BatchPhase, Environment, InventoryItem, Release,
         ReleaseStatus, TaskPhase, TaskSpec, TaskStatus, label,
     },
     domain::{
@@ -277,10 +278,10 @@ fn forecast_task(
     let task = told.name.clone();
     match kind {
         TaskSpec::Build(t) => {
-            steps.push(match spec.images.get(&t.image) {
+            steps.push(match build::existing_image(spec, t) {
                 Some(image) => ForecastStep::UseImage {
                     task,
-                    image: image.clone(),
+                    image: image.to_owned(),
                 },
                 None => ForecastStep::Build {
                     task,
@@ -291,7 +292,7 @@ fn forecast_task(
         }
         TaskSpec::Approval(t) => forecast_approval(known, told, t, current),
         TaskSpec::Proceed(t) => {
-            let open = spec.control.allow.get(&task).is_some_and(|l| *l >= 1);
+            let open = proceed::is_let_through(&spec.control, &task);
             (!open).then(|| ForecastStop::Proceed {
                 task,
                 prompt: t.prompt.clone(),
@@ -355,29 +356,22 @@ fn enter_environment(
     steps: &mut Vec<ForecastStep>,
 ) -> Option<ForecastStop> {
     let task = told.name.clone();
-    if known
-        .app
-        .spec
-        .environment(environment)
-        .is_some_and(|e| e.lock.is_some())
-    {
-        return Some(ForecastStop::Locked {
-            task,
-            environment: environment.into(),
-        });
+    let lock = known.app.spec.environment(environment);
+    let lock = lock.and_then(|e| e.lock.as_ref());
+    match find_obstacle(known.release, told, (environment, lock), known.others)? {
+        Obstacle::Locked { environment, .. } => Some(ForecastStop::Locked { task, environment }),
+        Obstacle::InUse {
+            environment,
+            holder,
+        } => {
+            steps.push(ForecastStep::Wait {
+                task,
+                environment,
+                holder,
+            });
+            None
+        }
     }
-    let uid = known.release.metadata.uid.as_deref().unwrap_or_default();
-    if told.started_at.is_none()
-        && let Some(holder) =
-            gate::find_holder(&known.release.spec.app, environment, uid, known.others)
-    {
-        steps.push(ForecastStep::Wait {
-            task,
-            environment: environment.into(),
-            holder: holder.into(),
-        });
-    }
-    None
 }
 
 fn forecast_deploy(
@@ -414,10 +408,8 @@ fn forecast_deploy(
         told.batches.iter().map(|b| b.target).collect()
     } else {
         let sizes: Vec<u32> = there().map(|w| w.size).collect();
-        sum_targets(
-            &batches::plan_batches(&found.rollout.batches, &sizes),
-            &workloads,
-        )
+        let amounts = batches::plan_batches(&found.rollout.batches, &sizes);
+        batches::sum_targets(&amounts, workloads.iter().map(|w| w.size))
     };
     if !begun && !workloads.is_empty() && workloads.iter().all(|w| w.same) {
         let environment = environment.to_owned();
@@ -444,9 +436,8 @@ fn forecast_batches(
         .iter()
         .take_while(|b| b.phase == BatchPhase::Done)
         .count();
-    let allow = &known.release.spec.control.allow;
-    let level = allow.get(&told.name).copied().unwrap_or(0);
-    let allowed = batches::last_allowed_batch(environment.rollout.pause, level, targets.len());
+    let control = &known.release.spec.control;
+    let allowed = deploy::allowed_batch(environment, control, &told.name, targets.len());
     let reached = |n: usize| {
         n.checked_sub(1)
             .and_then(|i| targets.get(i))
@@ -529,16 +520,5 @@ fn forecast_workloads<'a>(
         .iter()
         .filter(|o| is_batched(&object_key(o)))
         .map(rolled)
-        .collect()
-}
-
-/// New pods of all workloads after each batch.
-fn sum_targets(amounts: &[Amount], all: &[ForecastWorkload]) -> Vec<u32> {
-    let each: Vec<Vec<u32>> = all
-        .iter()
-        .map(|w| batches::compute_targets(amounts, w.size))
-        .collect();
-    (0..amounts.len())
-        .map(|i| each.iter().fold(0, |sum: u32, t| sum.saturating_add(t[i])))
         .collect()
 }

@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::SignedDuration;
 
 use super::{
-    build::format_datetime, plan_error::PlanError, reconciliation::Reconciliation,
-    task_error::TaskError,
+    build::format_datetime, outcome::release_entry, plan_error::PlanError, reducer::Reducer,
+    task_error::TaskError, view::TaskView,
 };
 use crate::{
     api::{
-        App, CleanUpTask, Environment, ReleasePhase, ReleaseSpec, ReleaseStatus, Task, TaskKind,
-        TaskPhase, TaskSpec, TaskStatus, VariableGroup,
+        App, CleanUpTask, Environment, HistoryEntry, ReleasePhase, ReleaseSpec, ReleaseStatus,
+        Task, TaskKind, TaskPhase, TaskSpec, TaskStatus, VariableGroup,
     },
     domain::{
         template::{self, Context},
@@ -21,6 +21,8 @@ use crate::{
     },
 };
 
+/// Time until a release that cannot begin is looked at again.
+const PLAN_INTERVAL: SignedDuration = SignedDuration::from_secs(10);
 /// Name of the only task of a teardown.
 const TEARDOWN: &str = "teardown";
 
@@ -201,91 +203,83 @@ impl ReleasePlan {
     }
 }
 
-impl Reconciliation<'_> {
-    /// Begins the release with its tasks as they are now; false when there is nothing to run.
-    pub fn begin_release(&mut self) -> bool {
-        let at = self.format_now();
-        let planned = self
-            .app()
-            .map_err(|unknown| vec![unknown.into()])
-            .and_then(|app| {
-                plan_release(app, self.spec(), |name| self.observed.groups.get(name), &at)
-            })
-            .map_err(|all| join_lines(&all));
-        match planned {
-            Ok(plan) => {
-                self.status.started_at = Some(at);
-                self.status.revision = self
-                    .observed
-                    .app
-                    .ok()
-                    .map(|app| app.revision().name().to_owned());
-                self.status.tasks = plan.tasks;
-                self.status.phase = ReleasePhase::Running;
-                self.status.images = plan.images;
-                self.status.variables = plan.variables;
-                self.add_history("engine", "begin", None, None);
-                true
-            }
-            // Aborted before it had anything to run.
-            Err(why) if self.spec().control.abort => {
-                self.finish(ReleasePhase::Aborted, Some(why));
-                false
-            }
-            Err(why) => {
-                self.status.phase = ReleasePhase::Failed;
-                self.status.message = Some(why);
-                self.requeue_after(SignedDuration::from_secs(10));
-                false
-            }
+/// Begins a release with its tasks as they are now; false when there is nothing to run.
+pub(super) fn begin_release(reducer: &mut Reducer) -> bool {
+    let observed = reducer.observed;
+    let (spec, at) = (&observed.release.spec, observed.format_now());
+    let planned = observed
+        .app
+        .map_err(|unknown| vec![unknown.clone().into()])
+        .and_then(|app| {
+            let plan = plan_release(app, spec, |name| observed.groups.get(name), &at)?;
+            Ok((app, plan))
+        });
+    match planned {
+        Ok((app, plan)) => {
+            reducer.status.started_at = Some(at);
+            reducer.status.revision = Some(app.revision().name().to_owned());
+            reducer.status.tasks = plan.tasks;
+            reducer.status.phase = ReleasePhase::Running;
+            reducer.status.images = plan.images;
+            reducer.status.variables = plan.variables;
+            reducer.add_history("begin", None);
+            true
+        }
+        // Aborted before it had anything to run.
+        Err(all) if spec.control.abort => {
+            reducer.finish(ReleasePhase::Aborted, Some(join_lines(&all)));
+            false
+        }
+        Err(all) => {
+            reducer.status.phase = ReleasePhase::Failed;
+            reducer.status.message = Some(join_lines(&all));
+            reducer.requeue_after(PLAN_INTERVAL);
+            false
         }
     }
+}
 
-    /// Freezes the App for a release that began before revisions existed, as the App is now. Its
-    /// approvals were not bound to objects, so they are asked for again, unless a deploy is
-    /// half-way.
-    pub fn freeze_late(&mut self) {
-        let Ok(app) = self.app() else { return };
-        self.status.revision = Some(app.revision().name().to_owned());
-        let words = "began before releases were frozen: from now on it uses the App as it is now";
-        self.add_history("engine", "freeze", None, Some(words.into()));
-        let tasks = &self.status.tasks;
-        let deploys = |t: &&TaskStatus| t.kind == TaskKind::Deploy && !t.phase.is_passed();
-        let half_way = tasks.iter().filter(deploys).any(|t| t.started_at.is_some());
-        let Some(last) = tasks
-            .iter()
-            .rposition(|t| deploys(&t))
-            .filter(|_| !half_way)
-        else {
-            return;
-        };
-        let asked =
-            |t: &&mut TaskStatus| t.kind == TaskKind::Approval && t.phase == TaskPhase::Succeeded;
-        let mut again = vec![];
-        for task in self.status.tasks[..last].iter_mut().filter(asked) {
-            (task.phase, task.message) = (TaskPhase::Pending, None);
-            (task.started_at, task.finished_at) = (None, None);
-            again.push(task.name.clone());
-        }
-        for task in again {
-            let words = "the approval named no objects: it must be given again";
-            self.add_history("engine", "asked again", Some(&task), Some(words.into()));
-        }
+/// Freezes the App for a release that began before revisions existed, as the App is now. Its
+/// approvals were not bound to objects, so they are asked for again, unless a deploy is half-way.
+pub(super) fn freeze_late(reducer: &mut Reducer) {
+    let Ok(app) = reducer.observed.app else {
+        return;
+    };
+    reducer.status.revision = Some(app.revision().name().to_owned());
+    let words = "began before releases were frozen: from now on it uses the App as it is now";
+    reducer.add_history("freeze", Some(words.into()));
+    let tasks = &mut reducer.status.tasks;
+    let deploys = |t: &&TaskStatus| t.kind == TaskKind::Deploy && !t.phase.is_passed();
+    let half_way = tasks.iter().filter(deploys).any(|t| t.started_at.is_some());
+    let last = tasks.iter().rposition(|t| deploys(&t));
+    let Some(last) = last.filter(|_| !half_way) else {
+        return;
+    };
+    let asked =
+        |t: &&mut TaskStatus| t.kind == TaskKind::Approval && t.phase == TaskPhase::Succeeded;
+    for task in tasks[..last].iter_mut().filter(asked) {
+        (task.phase, task.message) = (TaskPhase::Pending, None);
+        (task.started_at, task.finished_at) = (None, None);
+        let words = "the approval named no objects: it must be given again";
+        reducer.status.history.push(HistoryEntry {
+            task: Some(task.name.clone()),
+            ..release_entry(reducer.observed, "asked again", Some(words.into()))
+        });
     }
+}
 
-    /// Spec of one of the release's tasks. For a release that began before it was frozen, the App
-    /// may have changed.
-    pub fn task_spec(&self, index: usize) -> Result<Task, TaskError> {
-        let told = &self.status.tasks[index];
-        let found = task_specs(self.app()?, self.spec())?
-            .into_iter()
-            .find(|t| t.name == told.name);
-        let changed = || TaskError::WorkflowChanged(told.name.clone());
-        let task = found.ok_or_else(changed)?;
-        let kind = task.spec().ok_or_else(changed)?;
-        let same = kind.kind() == told.kind && environment_of(kind) == told.environment.as_deref();
-        if same { Ok(task) } else { Err(changed()) }
-    }
+/// Spec of one of the release's tasks. For a release that began before it was frozen, the App may
+/// have changed.
+pub(super) fn find_task_spec(view: &TaskView) -> Result<Task, TaskError> {
+    let told = view.task;
+    let found = task_specs(view.app()?, view.spec())?
+        .into_iter()
+        .find(|t| t.name == told.name);
+    let changed = || TaskError::WorkflowChanged(told.name.clone());
+    let task = found.ok_or_else(changed)?;
+    let kind = task.spec().ok_or_else(changed)?;
+    let same = kind.kind() == told.kind && environment_of(kind) == told.environment.as_deref();
+    if same { Ok(task) } else { Err(changed()) }
 }
 
 pub(super) fn task_specs(app: &App, spec: &ReleaseSpec) -> Result<Vec<Task>, PlanError> {

@@ -3,51 +3,68 @@
 use jiff::SignedDuration;
 
 use super::{
-    ReleaseStep,
-    reconciliation::{Flow, Reconciliation},
-    timers::TimerKind,
+    ClosedLane, ProbesSeen, ReleaseStep, outcome::TaskOutcome, timers::TimerKind, view::TaskView,
 };
 use crate::{
-    api::{TaskPhase, VerifyTask},
+    api::{ProbeResult, TaskPhase, VerifyTask},
     domain::text::Clean,
 };
 
 /// Seconds between two rounds of probes.
 const PROBE_INTERVAL_SECONDS: u64 = 1;
 
-pub(super) fn reconcile_verify(run: &mut Reconciliation, index: usize, task: &VerifyTask) -> Flow {
+pub(super) fn decide_verify(view: &TaskView, task: &VerifyTask) -> TaskOutcome {
     // Requests for a closed lane go to the baseline: probes would pass without testing the new
     // version.
-    let closed = run.observed.routes.closed.get(&task.lane_group);
-    if let Some(closed) = closed.filter(|c| c.waits && run.status.tasks[index].started_at.is_none())
-    {
-        run.set_phase(index, TaskPhase::Pending, Some(closed.why.clone()));
-        return Flow::Stay;
+    let closed = view.observed.routes.closed.get(&task.lane_group);
+    if let Some(closed) = closed.filter(|c| c.waits && !view.has_begun()) {
+        return TaskOutcome::unchanged(view).in_phase(TaskPhase::Pending, Some(closed.why.clone()));
     }
-    run.start_task(index);
-    let told = run.status.tasks[index].clone();
-    let mine = run
+    let mut outcome = TaskOutcome::unchanged(view).started();
+    // Results from before this attempt began, or before the engine started, prove nothing.
+    let probes = view
         .observed
         .probes
-        .filter(|p| p.task == told.name && p.attempt == told.attempt);
-    // Results from before this attempt began, or before the engine started, prove nothing.
-    let last = mine.and_then(|p| p.last.as_ref());
-    let words = match (closed, last) {
-        (Some(closed), _) => closed.why.clone(),
-        (None, Some((_, Ok(results))))
-            if !results.is_empty() && results.iter().all(|r| r.passed) =>
-        {
-            run.status.tasks[index].probes.clone_from(results);
-            run.set_phase(index, TaskPhase::Succeeded, None);
-            return Flow::Next;
+        .filter(|p| p.task == view.task.name && p.attempt == view.task.attempt);
+    let results = probes
+        .and_then(|p| p.last.as_ref())
+        .and_then(|(_, results)| results.as_ref().ok());
+    if let Some(results) = results.filter(|_| closed.is_none()) {
+        outcome.status.probes.clone_from(results);
+        if have_all_passed(results) {
+            return outcome.succeeded(None);
         }
+    }
+    let words = describe_probes(closed, probes);
+    let spent = view
+        .with_task(&outcome.status)
+        .seconds_spent(TimerKind::Task);
+    let left = i64::from(task.timeout_seconds) - spent;
+    if left <= 0 {
+        let seconds = task.timeout_seconds;
+        return outcome.failed(format!("not as expected within {seconds} s: {words}"));
+    }
+    let next_round = left.min(PROBE_INTERVAL_SECONDS.cast_signed());
+    outcome
+        .in_phase(TaskPhase::Running, Some(words))
+        .requeued_after(SignedDuration::from_secs(next_round))
+        .with_steps(next_probes(view, task, closed, probes))
+}
+
+fn have_all_passed(results: &[ProbeResult]) -> bool {
+    !results.is_empty() && results.iter().all(|r| r.passed)
+}
+
+/// What is waited for.
+fn describe_probes(closed: Option<&ClosedLane>, probes: Option<&ProbesSeen>) -> String {
+    match (closed, probes.and_then(|p| p.last.as_ref())) {
+        (Some(closed), _) => closed.why.clone(),
         (None, Some((_, Ok(results)))) => {
             let wrong = results.iter().find(|r| !r.passed);
             let why = wrong
                 .and_then(|r| r.message.as_deref())
                 .unwrap_or("no probe was sent");
             let path = wrong.map_or("", |r| r.probe.path.as_str());
-            run.status.tasks[index].probes.clone_from(results);
             format!(
                 "{}: {}",
                 Clean::from_untrusted(path),
@@ -56,27 +73,23 @@ pub(super) fn reconcile_verify(run: &mut Reconciliation, index: usize, task: &Ve
         }
         (None, Some((_, Err(failure)))) => failure.to_string(),
         (None, None) => "probes are on their way".to_owned(),
-    };
-    let left = i64::from(task.timeout_seconds) - run.seconds_spent(index, TimerKind::Task);
-    if left <= 0 {
-        run.fail_task(
-            index,
-            format!("not as expected within {} s: {words}", task.timeout_seconds),
-        );
-        return Flow::Stay;
     }
-    run.set_phase(index, TaskPhase::Running, Some(words));
-    run.requeue_after(SignedDuration::from_secs(
-        left.min(PROBE_INTERVAL_SECONDS.cast_signed()),
-    ));
+}
+
+/// The next round of probes, unless one is under way or has just ended.
+fn next_probes(
+    view: &TaskView,
+    task: &VerifyTask,
+    closed: Option<&ClosedLane>,
+    probes: Option<&ProbesSeen>,
+) -> Option<ReleaseStep> {
+    let last = probes.and_then(|p| p.last.as_ref());
     let rested = last.is_none_or(|(ago, _)| ago.as_secs() >= PROBE_INTERVAL_SECONDS);
-    if rested && closed.is_none() && !mine.is_some_and(|p| p.running) {
-        run.steps.push(ReleaseStep::RunProbes {
-            task: told.name,
-            attempt: told.attempt,
-            group: task.lane_group.clone(),
-            probes: task.probes.clone(),
-        });
-    }
-    Flow::Stay
+    let running = probes.is_some_and(|p| p.running);
+    (rested && closed.is_none() && !running).then(|| ReleaseStep::RunProbes {
+        task: view.task.name.clone(),
+        attempt: view.task.attempt,
+        group: task.lane_group.clone(),
+        probes: task.probes.clone(),
+    })
 }

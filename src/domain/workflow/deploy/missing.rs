@@ -2,14 +2,17 @@
 //! old version runs beside them, so the whole workload is not simply created with the new version.
 //! The task stops and says so, and then does what a person asks for.
 
-use super::{Deploy, workloads::WorkloadRollout};
+use super::{
+    Deploy,
+    workloads::{WorkloadMove, WorkloadRollout},
+};
 use crate::{
-    api::{Amount, InventoryItem, RolloutRecord, RolloutState},
+    api::{Amount, InventoryItem, RolloutState},
     domain::{
         account::Account,
         batches::{self, WorkloadSeen, restore_object},
         owner::is_same,
-        workflow::{ReleaseStep, environment::environment_status, reconciliation::Reconciliation},
+        workflow::{ReleaseStep, environment::environment_status, view::TaskView},
     },
 };
 
@@ -17,116 +20,89 @@ const GONE_TEXT: &str = "it is gone";
 const SEEN_AT_TEXT: &str = "noticed at ";
 
 /// When it was first seen to be missing: from the task's message, or now.
-fn first_seen_missing(run: &Reconciliation, index: usize, item: &InventoryItem) -> String {
-    let told = run.status.tasks[index]
-        .message
-        .as_deref()
-        .unwrap_or_default();
+fn first_seen_missing(view: &TaskView, item: &InventoryItem) -> String {
+    let told = view.task.message.as_deref().unwrap_or_default();
     let of_it = told.strip_prefix(&format!("{} {}: {GONE_TEXT}", item.kind, item.name));
     let at = of_it
         .and_then(|rest| rest.split_once(SEEN_AT_TEXT))
         .and_then(|(_, rest)| rest.split_once(". "));
-    at.map_or_else(|| run.format_now(), |(at, _)| at.to_owned())
+    at.map_or_else(|| view.observed.format_now(), |(at, _)| at.to_owned())
 }
 
-/// What to do about a missing workload.
-pub(super) enum MissingAction {
-    /// Create it: it never existed, or somebody has asked for it.
-    Create,
-    /// Recreate it with its old version; the batches start over.
-    Recreate(Box<ReleaseStep>),
-    /// Stop with this message.
-    Stop(String),
-}
-
-/// Decides about a workload that does not exist. `lets_through` says whether all of the given
-/// number of batches are allowed.
-pub(super) fn handle_missing(
+/// Decides about a workload that does not exist: it is created when it never existed, or when
+/// somebody has asked for it; it is recreated with its old version, and the batches start over; or
+/// the task stops.
+pub(super) fn create_missing(
     deploy: &Deploy,
-    run: &mut Reconciliation,
+    view: &TaskView,
     rolled: &WorkloadRollout,
-    lets_through: &dyn Fn(usize) -> bool,
-) -> MissingAction {
+) -> WorkloadMove {
     let WorkloadRollout { item, object, .. } = rolled;
-    let attempt = run.status.tasks[deploy.index].attempt;
-    let at = first_seen_missing(run, deploy.index, item);
-    let Some(record) = run.find_record(deploy.index, item).cloned() else {
-        return handle_unrecorded(deploy, run, rolled, lets_through);
-    };
-    let again = |run: &mut Reconciliation| {
-        let object = restore_object(object, &record.latch)?;
-        let workload = crate::api::InventoryItem {
-            uid: String::new(),
-            ..item.clone()
-        };
-        let latch = record.latch.clone();
-        run.keep_record(
-            deploy.index,
-            RolloutRecord {
-                workload,
-                attempt,
-                state: RolloutState::Restores,
-                latch,
-            },
-        );
-        let by = Account::for_object(deploy.environment, item);
-        Some(MissingAction::Recreate(Box::new(ReleaseStep::Apply {
-            object,
-            seen: None,
-            force: false,
-            by,
-        })))
+    let attempt = view.task.attempt;
+    let Some(record) = view.find_record(item) else {
+        return create_unrecorded(deploy, view, rolled);
     };
     match record.state {
-        RolloutState::Gone if attempt > record.attempt => return MissingAction::Create,
+        RolloutState::Gone if attempt > record.attempt => return create_new(deploy, rolled),
         RolloutState::Restores => {}
         _ if attempt > record.attempt => {}
-        _ => return MissingAction::Stop(describe_midway(run, &at)),
+        _ => {
+            let at = first_seen_missing(view, item);
+            return WorkloadMove::stops(describe_midway(view, &at));
+        }
     }
-    again(run).unwrap_or_else(|| {
-        MissingAction::Stop(
-            "it is gone, and its record cannot be read: apply it by hand, and retry".into(),
+    let Some(object) = restore_object(object, &record.latch) else {
+        let why = "it is gone, and its record cannot be read: apply it by hand, and retry";
+        return WorkloadMove::stops(why.into());
+    };
+    let InventoryItem { kind, name, .. } = item;
+    WorkloadMove {
+        begins_anew: true,
+        record: Some(view.record_rollout(item, "", RolloutState::Restores, &record.latch)),
+        ..WorkloadMove::takes(
+            ReleaseStep::create(object, Account::for_object(deploy.environment, item)),
+            format!("recreates {kind} {name} with its old version"),
         )
-    })
+    }
+}
+
+fn create_new(deploy: &Deploy, rolled: &WorkloadRollout) -> WorkloadMove {
+    let WorkloadRollout { item, object, .. } = rolled;
+    let by = Account::for_object(deploy.environment, item);
+    let step = ReleaseStep::create(object.clone(), by);
+    WorkloadMove::takes(step, format!("makes {} {}", item.kind, item.name))
 }
 
 /// Decides about a missing workload of which no rollout has begun.
-fn handle_unrecorded(
-    deploy: &Deploy,
-    run: &mut Reconciliation,
-    WorkloadRollout { item, manifest, .. }: &WorkloadRollout,
-    lets_through: &dyn Fn(usize) -> bool,
-) -> MissingAction {
-    let attempt = run.status.tasks[deploy.index].attempt;
-    let (retry, abort, at) = (
-        run.command("retry"),
-        run.command("abort"),
-        first_seen_missing(run, deploy.index, item),
-    );
+fn create_unrecorded(deploy: &Deploy, view: &TaskView, rolled: &WorkloadRollout) -> WorkloadMove {
+    let WorkloadRollout { item, manifest, .. } = rolled;
     let plan: &[Amount] = &deploy.environment.rollout.batches;
     let was = environment_status(deploy.app, &deploy.environment.name).inventory;
     let was = was
         .into_iter()
         .find(|i| !i.uid.is_empty() && is_same(i, item));
+    // Nobody is asked about batches that are all allowed.
     let gates = batches::plan_batches(plan, &[manifest.rollout_size(None)]).len();
-    let Some(was) = was.filter(|_| !lets_through(gates)) else {
-        return MissingAction::Create;
+    let all_allowed = deploy.allowed_batch(view, gates) == gates;
+    let Some(was) = was.filter(|_| !all_allowed) else {
+        return create_new(deploy, rolled);
     };
-    let record = RolloutRecord {
-        workload: was,
-        attempt,
-        state: RolloutState::Gone,
-        latch: String::new(),
-    };
-    run.keep_record(deploy.index, record);
-    MissingAction::Stop(format!(
-        "{GONE_TEXT}, and no release deleted it: {SEEN_AT_TEXT}{at}. Kubernetes does not say by whom (its audit log \
-        does). Without old pods there can be no batches: `{retry}` creates it with all pods of the new version at once, `{abort}` ends the release"
-    ))
+    let (retry, abort, at) = (
+        view.command("retry"),
+        view.command("abort"),
+        first_seen_missing(view, item),
+    );
+    WorkloadMove {
+        record: Some(view.record_rollout(&was, &was.uid, RolloutState::Gone, "")),
+        ..WorkloadMove::stops(format!(
+            "{GONE_TEXT}, and no release deleted it: {SEEN_AT_TEXT}{at}. Kubernetes does not say by whom (its audit log \
+            does). Without old pods there can be no batches: `{retry}` creates it with all pods of the new version at once, `{abort}` ends the release"
+        ))
+    }
 }
 
-fn describe_midway(run: &Reconciliation, at: &str) -> String {
-    let (retry, abort) = (run.command("retry"), run.command("abort"));
+fn describe_midway(view: &TaskView, at: &str) -> String {
+    let (retry, abort) = (view.command("retry"), view.command("abort"));
     format!(
         "{GONE_TEXT} in the middle of its rollout: {SEEN_AT_TEXT}{at}. Kubernetes does not say by whom (its audit \
         log does). The batches stop here: `{retry}` recreates it with its old version and starts the batches over, `{abort}` recreates it with its old version and ends the release"
@@ -134,31 +110,25 @@ fn describe_midway(run: &Reconciliation, at: &str) -> String {
 }
 
 /// Message about a missing workload while the rollout is held, if it was in progress.
-pub(super) fn describe_missing(
-    run: &Reconciliation,
-    index: usize,
-    item: &InventoryItem,
-) -> Option<String> {
-    let record = run
-        .find_record(index, item)
+pub(super) fn describe_missing(view: &TaskView, item: &InventoryItem) -> Option<String> {
+    let record = view
+        .find_record(item)
         .filter(|r| r.state != RolloutState::Gone)?;
-    let asked =
-        run.status.tasks[index].attempt > record.attempt || record.state == RolloutState::Restores;
-    (!asked).then(|| describe_midway(run, &first_seen_missing(run, index, item)))
+    let asked = view.task.attempt > record.attempt || record.state == RolloutState::Restores;
+    (!asked).then(|| describe_midway(view, &first_seen_missing(view, item)))
 }
 
 /// Message about a workload that is being deleted while its rollout is in progress.
 pub(super) fn describe_terminating(
-    run: &Reconciliation,
-    index: usize,
+    view: &TaskView,
     rolled: &WorkloadRollout,
     seen: Option<&WorkloadSeen>,
 ) -> Option<String> {
-    let known = run.known_records(index, &rolled.item);
-    let own = run
-        .find_record(index, &rolled.item)
+    let known = view.known_records(&rolled.item);
+    let own = view
+        .find_record(&rolled.item)
         .is_some_and(|r| r.state != RolloutState::Gone);
-    if !own || known.is_asked_anew(run.status.tasks[index].attempt) {
+    if !own || known.is_asked_anew(view.task.attempt) {
         return None;
     }
     let since = seen
@@ -168,7 +138,7 @@ pub(super) fn describe_terminating(
         "it is being deleted{} in the middle of its rollout. The batches stop here: once it is gone, `{}` recreates \
         it with its old version and starts the batches over, `{}` recreates it and ends the release",
         since.unwrap_or_default(),
-        run.command("retry"),
-        run.command("abort")
+        view.command("retry"),
+        view.command("abort")
     ))
 }

@@ -1,67 +1,83 @@
 //! Status of a deploy: its batches, its message, and what the environment holds.
 
 use jiff::SignedDuration;
+use serde_json::Value;
 
-use super::{Deploy, workloads::BatchProgress};
+use super::{
+    Deploy,
+    workloads::{BatchProgress, WorkloadRollout},
+};
 use crate::{
     api::{BatchPhase, BatchStatus, EnvironmentState, EnvironmentStatus, InventoryItem, TaskPhase},
     domain::{
         batches,
         workflow::{
+            ReleaseStep,
             environment::{describe_unreadable, environment_status, find_owned_object, set_status},
             objects::object_key,
-            reconciliation::{Flow, Reconciliation},
+            outcome::TaskOutcome,
             task_error::TaskError,
             timers::TimerKind,
+            view::TaskView,
         },
     },
 };
 
-/// Records what each batch is to reach and how far it is.
-pub(super) fn note_batches(
-    run: &mut Reconciliation,
-    index: usize,
-    told: &BatchProgress,
-    hold: bool,
-) {
-    let at = run.format_now();
-    let name = run.status.tasks[index].name.clone();
+/// What a pass notes of the batches.
+pub(super) struct NotedBatches {
+    batches: Vec<BatchStatus>,
+    /// Entries of the history: what is done, and how many pods are new.
+    finished: Vec<(String, String)>,
+}
+
+impl NotedBatches {
+    /// These batches; none when they start over.
+    pub(super) fn unless_begun_anew(mut self, begins_anew: bool) -> Self {
+        if begins_anew {
+            self.batches.clear();
+        }
+        self
+    }
+
+    pub(super) fn note_in(&self, mut outcome: TaskOutcome) -> TaskOutcome {
+        outcome.status.batches.clone_from(&self.batches);
+        let finished = self.finished.iter().cloned();
+        finished.fold(outcome, |outcome, (action, message)| {
+            outcome.with_engine_history(action, Some(message))
+        })
+    }
+}
+
+/// What each batch is to reach and how far it is.
+pub(super) fn note_batches(view: &TaskView, looked: &BatchProgress, hold: bool) -> NotedBatches {
+    let at = view.observed.format_now();
     let BatchProgress {
-        all,
         amounts,
         progress,
         done,
         upto,
-    } = told;
+        ..
+    } = looked;
     let (done, upto) = (*done, *upto);
-    let target = |r: &super::workloads::WorkloadRollout| {
-        batches::compute_targets(amounts, r.manifest.rollout_size(run.workload(&r.item)))
-    };
-    let targets: Vec<Vec<u32>> = all.iter().map(target).collect();
-    let sum = |i: usize| {
-        targets
-            .iter()
-            .fold(0, |sum: u32, t| sum.saturating_add(t[i]))
-    };
-    let list = &mut run.status.tasks[index].batches;
-    reset_batches(list, amounts.len());
+    let targets = sum_targets(view, looked);
+    let mut batches = view.task.batches.clone();
+    reset_batches(&mut batches, amounts.len());
     // All latches are off and the batches are no longer known: keep what was recorded.
-    let whole = list.len() == amounts.len();
+    let whole = batches.len() == amounts.len();
     let done = if whole {
         done
     } else if done == amounts.len() {
-        list.len()
+        batches.len()
     } else {
         0
     };
-    let phase = progress
-        .iter()
-        .map(|p| p.phase)
-        .find(|p| matches!(p, BatchPhase::Surging | BatchPhase::Retiring));
-    let mut finished = vec![];
-    for (i, batch) in list.iter_mut().enumerate() {
+    let mut phases = progress.iter().map(|p| p.phase);
+    let phase = phases.find(|p| matches!(p, BatchPhase::Surging | BatchPhase::Retiring));
+    let (mut finished, n) = (vec![], batches.len());
+    for (i, batch) in batches.iter_mut().enumerate() {
         if whole {
-            (batch.number, batch.target) = (u32::try_from(i + 1).unwrap_or(u32::MAX), sum(i));
+            batch.number = u32::try_from(i + 1).unwrap_or(u32::MAX);
+            batch.target = targets[i];
         }
         if batch.phase == BatchPhase::Done {
             continue;
@@ -70,22 +86,22 @@ pub(super) fn note_batches(
             batch.phase = BatchPhase::Done;
             batch.started_at.get_or_insert_with(|| at.clone());
             batch.finished_at = Some(at.clone());
-            finished.push((batch.number, batch.target));
+            let BatchStatus { number, target, .. } = batch;
+            let pods = if *target == 1 { "pod" } else { "pods" };
+            let action = format!("batch {number} of {n} done");
+            finished.push((action, format!("{target} new {pods}")));
         } else if i == done && upto > done && !hold {
             batch.started_at.get_or_insert_with(|| at.clone());
             batch.phase = phase.unwrap_or(BatchPhase::Surging);
         }
     }
-    let n = list.len();
-    for (number, target) in finished {
-        let pods = if target == 1 { "pod" } else { "pods" };
-        run.add_history(
-            "engine",
-            format!("batch {number} of {n} done"),
-            Some(&name),
-            Some(format!("{target} new {pods}")),
-        );
-    }
+    NotedBatches { batches, finished }
+}
+
+/// New pods of all workloads after each batch.
+fn sum_targets(view: &TaskView, looked: &BatchProgress) -> Vec<u32> {
+    let size = |r: &WorkloadRollout| r.manifest.rollout_size(view.workload(&r.item));
+    batches::sum_targets(looked.amounts, looked.all.iter().map(size))
 }
 
 /// Begins a new list of batches, unless the batches of this rollout have begun.
@@ -98,99 +114,106 @@ fn reset_batches(list: &mut Vec<BatchStatus>, count: usize) {
     }
 }
 
-/// Sets the task's phase and message; `Err` when the batch took too long.
+/// What a pass over the objects of a deploy does and waits for.
+pub(super) struct DeployProgress {
+    pub(super) steps: Vec<ReleaseStep>,
+    pub(super) waits: Vec<String>,
+    /// A batch is in progress.
+    pub(super) acting: bool,
+}
+
+/// Outcome of a pass that goes on or waits; a batch that takes too long fails.
 pub(super) fn report_progress(
     deploy: &Deploy,
-    run: &mut Reconciliation,
-    waits: Vec<String>,
-    acting: bool,
-) -> Result<Flow, TaskError> {
-    let task = &run.status.tasks[deploy.index];
-    let n = task.batches.len();
-    let current = task
-        .batches
-        .iter()
-        .position(|b| b.phase != BatchPhase::Done);
-    let trouble = run.observed.trouble.map(|t| t.message.clone());
+    view: &TaskView,
+    outcome: TaskOutcome,
+    progress: DeployProgress,
+) -> TaskOutcome {
+    let DeployProgress {
+        steps,
+        waits,
+        acting,
+    } = progress;
+    let batches = &outcome.status.batches;
+    let n = batches.len();
+    let current = batches.iter().position(|b| b.phase != BatchPhase::Done);
     if let (Some(i), true, true) = (current, waits.is_empty(), !acting) {
-        let done = i.checked_sub(1).map_or(0, |i| task.batches[i].target);
-        let total = task.batches.last().map_or(0, |b| b.target);
+        let done = i.checked_sub(1).map_or(0, |i| batches[i].target);
+        let total = batches.last().map_or(0, |b| b.target);
         let words = format!(
             "batch {i} of {n} done, {done} of {total} pods new; batch {} waits to proceed",
             i + 1
         );
-        run.set_phase(deploy.index, TaskPhase::Waiting, Some(words));
-        return Ok(Flow::Stay);
+        return outcome.waiting(words).with_steps(steps);
     }
-    let mut words = trouble.unwrap_or_else(|| waits.join("; "));
-    if let Some(i) = current {
-        let begun = task.batches[i].started_at.is_some();
+    let trouble = view.observed.trouble.map(|t| t.message.clone());
+    let words = trouble.unwrap_or_else(|| waits.join("; "));
+    let Some(i) = current else {
+        let outcome = outcome.in_phase(TaskPhase::Running, Some(words));
+        return outcome.with_steps(steps);
+    };
+    let mut outcome = outcome;
+    if outcome.status.batches[i].started_at.is_some() {
         let most = i64::from(deploy.environment.rollout.timeout_seconds);
-        if begun {
-            let spent = run.seconds_spent(deploy.index, TimerKind::Batch(i));
-            if spent >= most {
-                return Err(TaskError::BatchTimeout {
-                    batch: i + 1,
-                    of: n,
-                    seconds: most,
-                    waits: words,
-                });
-            }
-            run.requeue_after(SignedDuration::from_secs(most - spent));
+        let spent = view.with_task(&outcome.status);
+        let spent = spent.seconds_spent(TimerKind::Batch(i));
+        if spent >= most {
+            let late = TaskError::BatchTimeout {
+                batch: i + 1,
+                of: n,
+                seconds: most,
+                waits: words,
+            };
+            return super::fail_deploy(view, outcome, &late);
         }
-        if n > 1 {
-            words = format!("batch {} of {n}: {words}", i + 1);
-        }
+        outcome = outcome.requeued_after(SignedDuration::from_secs(most - spent));
     }
-    run.set_phase(deploy.index, TaskPhase::Running, Some(words));
-    Ok(Flow::Stay)
+    let words = if n > 1 {
+        format!("batch {} of {n}: {words}", i + 1)
+    } else {
+        words
+    };
+    outcome
+        .in_phase(TaskPhase::Running, Some(words))
+        .with_steps(steps)
 }
 
-/// Sets the environment's state and inventory; true when the App's status has them already. An
-/// object is in the inventory before it is created, so that no crash leaves an unknown object
-/// behind.
+/// Step that sets the environment's state and inventory; `None` when the App's status has them
+/// already. An object is in the inventory before it is created, so that no crash leaves an unknown
+/// object behind.
 pub(super) fn note_inventory(
     deploy: &Deploy,
-    run: &mut Reconciliation,
+    view: &TaskView,
     state: EnvironmentState,
-) -> bool {
+) -> Option<ReleaseStep> {
     let name = &deploy.environment.name;
     let before = environment_status(deploy.app, name);
-    let task = &run.status.tasks[deploy.index];
-    let mut inventory = vec![];
-    for object in &deploy.objects {
+    let with_live_uid = |object: &Value| {
         let item = object_key(object);
-        let uid = run
-            .observed
-            .objects
-            .get(&item)
-            .map(|s| s.uid.clone())
-            .unwrap_or_default();
-        inventory.push(InventoryItem { uid, ..item });
-    }
+        let uid = view.object(&item).map(|s| &*s.uid).unwrap_or_default();
+        item.with_uid(uid)
+    };
+    let mut inventory: Vec<InventoryItem> = deploy.objects.iter().map(with_live_uid).collect();
     // Objects of an earlier deploy that the manifests no longer name stay until the clean-up.
     for item in &before.inventory {
-        let named = |i: &InventoryItem| InventoryItem {
-            uid: String::new(),
-            ..i.clone()
-        };
-        let there = find_owned_object(run, name, item).is_some()
-            || describe_unreadable(run, [item]).is_some();
-        if !inventory.iter().any(|i| named(i) == named(item)) && there {
+        let there = find_owned_object(view, name, item).is_some()
+            || describe_unreadable(view, [item]).is_some();
+        let mut noted = inventory.iter();
+        if !noted.any(|i| i.without_uid() == item.without_uid()) && there {
             inventory.push(item.clone());
         }
     }
     let mut status = EnvironmentStatus {
         state,
         message: None,
-        release: Some(run.name().into()),
+        release: Some(view.release_name().into()),
         inventory,
         service_account_name: deploy.environment.service_account_name.clone(),
         ..before
     };
     if state == EnvironmentState::Running {
-        status.images.clone_from(&task.new_images);
-        status.version.clone_from(&task.new_version);
+        status.images.clone_from(&view.task.new_images);
+        status.version.clone_from(&view.task.new_version);
     }
-    set_status(run, deploy.app, name, status)
+    set_status(view, deploy.app, name, status)
 }

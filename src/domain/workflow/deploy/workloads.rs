@@ -5,27 +5,49 @@ use jiff::SignedDuration;
 use serde_json::Value;
 
 use super::{
-    Deploy,
-    missing::{self, MissingAction},
-    report, with_release_marks,
+    Deploy, missing,
+    report::{self, NotedBatches},
+    with_release_marks,
 };
 use crate::{
-    api::{Amount, InventoryItem},
+    api::{Amount, InventoryItem, RolloutRecord, TaskStatus},
     domain::{
         account::Account,
         batches::{
             self, Goal, Manifest, ManifestError, Progress, Records, RolloutAction, is_batched,
         },
-        workflow::{ReleaseStep, objects::object_key, reconciliation::Reconciliation},
+        workflow::{
+            ReleaseStep, objects::object_key, outcome::TaskOutcome, records::merge_records,
+            view::TaskView,
+        },
     },
 };
 
-/// Combined result of all workloads.
+/// Outcome of all workloads together.
 pub(super) struct WorkloadsOutcome {
+    /// Steps to take; none when one of the workloads cannot go on.
+    pub(super) steps: Vec<ReleaseStep>,
+    /// What is waited for.
     pub(super) waits: Vec<String>,
+    /// Why workloads cannot go on.
     pub(super) stops: Vec<String>,
+    /// A batch is in progress.
     pub(super) acting: bool,
     pub(super) all_done: bool,
+    requeue: Option<SignedDuration>,
+    rollouts: Vec<RolloutRecord>,
+    batches: NotedBatches,
+}
+
+impl WorkloadsOutcome {
+    /// Outcome of the task with what is noted of its workloads, whether they can go on or not.
+    pub(super) fn note_in(&self, mut outcome: TaskOutcome) -> TaskOutcome {
+        outcome.status.rollouts.clone_from(&self.rollouts);
+        let outcome = self.batches.note_in(outcome);
+        self.requeue
+            .into_iter()
+            .fold(outcome, TaskOutcome::requeued_after)
+    }
 }
 
 /// One workload: its name, the object to create, and its manifest.
@@ -45,74 +67,48 @@ pub(super) struct BatchProgress<'a> {
     pub(super) upto: usize,
 }
 
-pub(super) fn reconcile_workloads(
+/// Decides about all workloads of a deploy. `hold`: an open latch is closed, and nothing else.
+pub(super) fn decide_workloads(
     deploy: &Deploy,
-    run: &mut Reconciliation,
+    view: &TaskView,
     hold: bool,
 ) -> Result<WorkloadsOutcome, ManifestError> {
-    let all = collect_workloads(deploy, run)?;
-    let rollout = &deploy.environment.rollout;
-    for WorkloadRollout { item, .. } in &all {
-        if let Some(seen) = run.workload(item) {
-            run.keep_as_seen(deploy.index, item, seen);
-        }
-    }
-    let amounts = ongoing_batches(run, deploy.index, &all).unwrap_or_else(|| {
-        let size =
-            |r: &WorkloadRollout| Some(r.manifest.rollout_size(Some(run.workload(&r.item)?)));
-        batches::plan_batches(
-            &rollout.batches,
-            &all.iter().filter_map(size).collect::<Vec<_>>(),
-        )
-    });
-    let task = run.status.tasks[deploy.index].clone();
-    let allow = &run.spec().control.allow;
-    let level = allow.get(&task.name).copied().unwrap_or(0);
-    let allowed_of = |all: usize| batches::last_allowed_batch(rollout.pause, level, all);
-    let allowed = allowed_of(amounts.len());
-    let (release, release_uid) = (run.name(), run.uid());
-    let plan = Goal {
+    let all = collect_workloads(deploy, view)?;
+    let seen = |r: &WorkloadRollout| view.record_seen(&r.item, view.workload(&r.item)?);
+    let rollouts = merge_records(view.task.rollouts.clone(), all.iter().filter_map(seen));
+    let recorded = TaskStatus {
+        rollouts,
+        ..view.task.clone()
+    };
+    let view = &view.with_task(&recorded);
+    let amounts = fixed_batches(deploy, view, &all);
+    let goal = Goal {
         manifest: &(),
-        release,
-        release_uid,
-        task: &task.name,
-        attempt: task.attempt,
+        release: view.release_name(),
+        release_uid: view.release_uid(),
+        task: &view.task.name,
+        attempt: view.task.attempt,
         batches: &amounts,
         upto: 0,
         hold,
-        surge: rollout.max_surge,
+        surge: deploy.environment.rollout.max_surge,
         records: Records::default(),
     };
     let progress = |r: &WorkloadRollout| {
-        let known = run.known_records(deploy.index, &r.item);
-        Goal {
-            records: known.as_records(),
-            ..plan.with_manifest(&r.manifest)
-        }
-        .progress(run.workload(&r.item))
+        let known = view.known_records(&r.item);
+        let goal = goal.with_records(known.as_records());
+        goal.with_manifest(&r.manifest)
+            .progress(view.workload(&r.item))
     };
     let progress: Vec<Progress> = all.iter().map(progress).collect();
-    let done = progress
+    let done = progress.iter().map(|p| p.done).min();
+    let done = done.unwrap_or(amounts.len());
+    let upto = (done + 1).min(deploy.allowed_batch(view, amounts.len()));
+    let goal = Goal { upto, ..goal };
+    let moves: Vec<WorkloadMove> = all
         .iter()
-        .map(|p| p.done)
-        .min()
-        .unwrap_or(amounts.len());
-    let upto = (done + 1).min(allowed);
-    let mut pass = WorkloadsPass::new(deploy, all.len() == 1, upto > done);
-    for rolled in &all {
-        if pass.await_termination(run, rolled) {
-            continue;
-        }
-        let known = run.known_records(deploy.index, &rolled.item);
-        let next = (Goal {
-            upto,
-            records: known.as_records(),
-            ..plan.with_manifest(&rolled.manifest)
-        })
-        .next_action(run.workload(&rolled.item));
-        pass.take_action(run, rolled, next, &|all| allowed_of(all) == all);
-    }
-    let (looked, begins_anew) = pass.finish(run);
+        .map(|rolled| WorkloadMove::decide(deploy, view, rolled, &goal))
+        .collect();
     let batches = BatchProgress {
         all: &all,
         amounts: &amounts,
@@ -120,183 +116,182 @@ pub(super) fn reconcile_workloads(
         done,
         upto,
     };
-    report::note_batches(run, deploy.index, &batches, hold);
-    if begins_anew {
+    let batches = report::note_batches(view, &batches, hold);
+    Ok(combine_moves(view, &all, moves, batches, upto > done))
+}
+
+fn combine_moves(
+    view: &TaskView,
+    all: &[WorkloadRollout],
+    moves: Vec<WorkloadMove>,
+    batches: NotedBatches,
+    acting: bool,
+) -> WorkloadsOutcome {
+    // Messages need not name the only workload.
+    let named = |item: &InventoryItem, why: &String| match all {
+        [_] => why.clone(),
+        _ => format!("{}: {why}", item.name),
+    };
+    let told = |(r, m): (&WorkloadRollout, &WorkloadMove)| Some(named(&r.item, m.wait.as_ref()?));
+    let stopped = |(r, m): (&WorkloadRollout, &WorkloadMove)| {
+        let InventoryItem { kind, name, .. } = &r.item;
+        m.stop.as_ref().map(|why| format!("{kind} {name}: {why}"))
+    };
+    let waits = all.iter().zip(&moves).filter_map(told).collect();
+    let stops: Vec<String> = all.iter().zip(&moves).filter_map(stopped).collect();
+    let records = moves.iter().filter_map(|m| m.record.clone());
+    let begins_anew = moves.iter().any(|m| m.begins_anew);
+    let may_act = stops.is_empty();
+    WorkloadsOutcome {
+        waits,
+        stops,
+        acting,
+        all_done: moves.iter().all(|m| m.done),
+        requeue: moves.iter().filter_map(|m| m.requeue).min(),
+        rollouts: merge_records(view.task.rollouts.clone(), records),
         // The targets are known only when it exists again.
-        run.status.tasks[deploy.index].batches.clear();
+        batches: batches.unless_begun_anew(begins_anew),
+        steps: moves
+            .into_iter()
+            .filter_map(|m| m.step.filter(|_| may_act))
+            .collect(),
     }
-    Ok(looked)
 }
 
 fn collect_workloads(
     deploy: &Deploy,
-    run: &Reconciliation,
+    view: &TaskView,
 ) -> Result<Vec<WorkloadRollout>, ManifestError> {
     let objects = deploy.objects.iter().filter(|o| is_batched(&object_key(o)));
     objects
         .map(|object| {
-            let seen = run.observed.objects.get(&object_key(object));
-            let object = with_release_marks(run, object, seen);
+            let item = object_key(object);
+            let object = with_release_marks(view, object, view.object(&item));
             Ok(WorkloadRollout {
-                item: object_key(&object),
                 manifest: Manifest::from_object(&object)?,
+                item,
                 object,
             })
         })
         .collect()
 }
 
-/// One pass over the workloads: what each does next, and what is told about it.
-struct WorkloadsPass<'d, 'a> {
-    deploy: &'d Deploy<'a>,
-    /// There is only one workload, so messages need not name it.
-    single: bool,
-    looked: WorkloadsOutcome,
-    again: Option<SignedDuration>,
-    steps: Vec<ReleaseStep>,
-    begins_anew: bool,
+/// What one workload does next.
+#[derive(Default)]
+pub(super) struct WorkloadMove {
+    /// What is waited for.
+    pub(super) wait: Option<String>,
+    /// Why it cannot go on.
+    pub(super) stop: Option<String>,
+    pub(super) step: Option<ReleaseStep>,
+    /// What is recorded before the step is taken.
+    pub(super) record: Option<RolloutRecord>,
+    /// The batches start over.
+    pub(super) begins_anew: bool,
+    /// When it may change by itself.
+    pub(super) requeue: Option<SignedDuration>,
+    /// It is as the manifest wants it.
+    pub(super) done: bool,
 }
 
-impl<'d, 'a> WorkloadsPass<'d, 'a> {
-    fn new(deploy: &'d Deploy<'a>, single: bool, acting: bool) -> Self {
+impl WorkloadMove {
+    fn waits(why: impl Into<String>) -> Self {
         Self {
-            deploy,
-            single,
-            looked: WorkloadsOutcome {
-                waits: vec![],
-                stops: vec![],
-                acting,
-                all_done: true,
-            },
-            again: None,
-            steps: vec![],
-            begins_anew: false,
+            wait: Some(why.into()),
+            ..Self::default()
         }
     }
 
-    fn add_wait(&mut self, item: &InventoryItem, why: String) {
-        self.looked.waits.push(if self.single {
-            why
-        } else {
-            format!("{}: {why}", item.name)
-        });
+    pub(super) fn stops(why: String) -> Self {
+        Self {
+            stop: Some(why),
+            ..Self::default()
+        }
     }
 
-    fn add_stop(&mut self, InventoryItem { kind, name, .. }: &InventoryItem, why: &str) {
-        self.looked.stops.push(format!("{kind} {name}: {why}"));
+    pub(super) fn takes(step: ReleaseStep, why: impl Into<String>) -> Self {
+        Self {
+            step: Some(step),
+            ..Self::waits(why)
+        }
     }
 
-    /// Whether the workload is being deleted; then it is waited for.
-    fn await_termination(&mut self, run: &Reconciliation, rolled: &WorkloadRollout) -> bool {
+    fn decide(deploy: &Deploy, view: &TaskView, rolled: &WorkloadRollout, goal: &Goal<()>) -> Self {
         let item = &rolled.item;
-        let object = run.observed.objects.get(item);
-        if !object.is_some_and(|o| o.terminating) {
-            return false;
+        let seen = view.workload(item);
+        if view.object(item).is_some_and(|o| o.terminating) {
+            let InventoryItem { kind, name, .. } = item;
+            return Self {
+                stop: missing::describe_terminating(view, rolled, seen),
+                ..Self::waits(format!("waits until the old {kind} {name} is gone"))
+            };
         }
-        let seen = run.workload(item);
-        if let Some(why) = missing::describe_terminating(run, self.deploy.index, rolled, seen) {
-            self.add_stop(item, &why);
-        }
-        let InventoryItem { kind, name, .. } = item;
-        self.add_wait(item, format!("waits until the old {kind} {name} is gone"));
-        self.looked.all_done = false;
-        true
+        let known = view.known_records(item);
+        let goal = goal.with_records(known.as_records());
+        let action = goal.with_manifest(&rolled.manifest).next_action(seen);
+        Self::from_action(deploy, view, rolled, action)
     }
 
-    fn take_action(
-        &mut self,
-        run: &mut Reconciliation,
+    fn from_action(
+        deploy: &Deploy,
+        view: &TaskView,
         rolled: &WorkloadRollout,
-        next: RolloutAction,
-        lets_through: &dyn Fn(usize) -> bool,
-    ) {
-        let WorkloadRollout { item, object, .. } = rolled;
+        action: RolloutAction,
+    ) -> Self {
+        let item = &rolled.item;
         let InventoryItem { kind, name, .. } = item;
-        let index = self.deploy.index;
-        let by = Account::for_object(self.deploy.environment, item);
-        let seen = run.workload(item);
-        self.looked.all_done &= next == RolloutAction::Done;
-        match next {
-            RolloutAction::Create => {
-                match missing::handle_missing(self.deploy, run, rolled, lets_through) {
-                    MissingAction::Create => {
-                        self.add_wait(item, format!("makes {kind} {name}"));
-                        self.steps.push(ReleaseStep::Apply {
-                            object: object.clone(),
-                            seen: None,
-                            force: false,
-                            by,
-                        });
-                    }
-                    MissingAction::Recreate(step) => {
-                        self.begins_anew = true;
-                        let words = format!("recreates {kind} {name} with its old version");
-                        self.add_wait(item, words);
-                        self.steps.push(*step);
-                    }
-                    MissingAction::Stop(why) => self.add_stop(item, &why),
-                }
-            }
-            RolloutAction::Patch(patch, why) => {
-                run.keep_as_written(index, item, seen, &patch);
-                self.add_wait(item, why.into());
-                self.add_patch(item, patch, why, by);
-            }
+        let by = Account::for_object(deploy.environment, item);
+        let seen = view.workload(item);
+        match action {
+            RolloutAction::Create => missing::create_missing(deploy, view, rolled),
+            RolloutAction::Patch(patch, why) => Self {
+                record: view.record_patch(item, seen, &patch),
+                ..Self::takes(ReleaseStep::patch(item, patch, why, by), why)
+            },
             RolloutAction::Restore(patch, latch) => {
-                self.begins_anew = true;
-                run.keep_as_restored(index, item, seen, latch);
-                let words = format!("brings {kind} {name} back with its old version");
-                self.add_wait(item, words);
-                let why = "back with its old version: none of its pods ran any more";
-                self.add_patch(item, patch, why, by);
+                let words = "back with its old version: none of its pods ran any more";
+                let step = ReleaseStep::patch(item, patch, words, by);
+                Self {
+                    record: Some(view.record_restored(item, seen, latch)),
+                    begins_anew: true,
+                    ..Self::takes(
+                        step,
+                        format!("brings {kind} {name} back with its old version"),
+                    )
+                }
             }
             RolloutAction::Delete(pod, why) => {
-                self.add_wait(item, why.clone());
-                self.steps
-                    .push(ReleaseStep::delete_pod(item, *pod, why, by));
+                Self::takes(ReleaseStep::delete_pod(item, *pod, why.clone(), by), why)
             }
-            RolloutAction::Wait(why, look) => {
-                self.add_wait(item, why);
-                self.again = self.again.into_iter().chain(look).min();
-            }
-            RolloutAction::Stop(why) => self.add_stop(item, &why),
-            RolloutAction::Held if seen.is_none() => {
-                if let Some(why) = missing::describe_missing(run, index, item) {
-                    self.add_stop(item, &why);
-                }
-            }
-            RolloutAction::Held | RolloutAction::Done => {}
+            RolloutAction::Wait(why, requeue) => Self {
+                requeue,
+                ..Self::waits(why)
+            },
+            RolloutAction::Stop(why) => Self::stops(why),
+            RolloutAction::Held if seen.is_none() => Self {
+                stop: missing::describe_missing(view, item),
+                ..Self::default()
+            },
+            RolloutAction::Held => Self::default(),
+            RolloutAction::Done => Self {
+                done: true,
+                ..Self::default()
+            },
         }
-    }
-
-    fn add_patch(&mut self, item: &InventoryItem, patch: Value, why: &'static str, by: Account) {
-        self.steps.push(ReleaseStep::Patch {
-            workload: item.clone(),
-            patch,
-            why,
-            by,
-        });
-    }
-
-    /// Takes the steps, unless one of the workloads cannot go on: then none does.
-    fn finish(self, run: &mut Reconciliation) -> (WorkloadsOutcome, bool) {
-        if self.looked.stops.is_empty() {
-            run.steps.extend(self.steps);
-        }
-        self.again.into_iter().for_each(|a| run.requeue_after(a));
-        (self.looked, self.begins_anew)
     }
 }
 
-/// The batches of a rollout in progress.
-fn ongoing_batches(
-    run: &Reconciliation,
-    index: usize,
-    all: &[WorkloadRollout],
-) -> Option<Vec<Amount>> {
+/// The batches of a rollout in progress, which are fixed, or else those of the plan.
+fn fixed_batches(deploy: &Deploy, view: &TaskView, all: &[WorkloadRollout]) -> Vec<Amount> {
     let mark = |r: &WorkloadRollout| {
-        run.workload(&r.item)?
-            .mark_of(run.uid(), &run.known_records(index, &r.item).as_records())
+        let known = view.known_records(&r.item);
+        view.workload(&r.item)?
+            .mark_of(view.release_uid(), &known.as_records())
     };
-    all.iter().find_map(mark).map(|m| m.batches)
+    if let Some(mark) = all.iter().find_map(mark) {
+        return mark.batches;
+    }
+    let size = |r: &WorkloadRollout| Some(r.manifest.rollout_size(Some(view.workload(&r.item)?)));
+    let sizes: Vec<u32> = all.iter().filter_map(size).collect();
+    batches::plan_batches(&deploy.environment.rollout.batches, &sizes)
 }
