@@ -91,6 +91,17 @@ impl Hop {
         self.status >= 500 || self.status == 0 && (self.pod.is_none() || self.error.is_some())
     }
 
+    /// Whether this report takes the place of an earlier one: it is of the same request, and knows
+    /// more.
+    pub fn replaces(&self, earlier: &Self) -> bool {
+        self.amends && self.trace == earlier.trace && self.span == earlier.span
+    }
+
+    /// Whether it is the first report of its request, by which the request is counted.
+    pub const fn is_first_report(&self) -> bool {
+        !self.amends
+    }
+
     /// Whether another report of this hop says the same.
     pub fn is_same_report(&self, other: &Self) -> bool {
         *self

@@ -129,7 +129,7 @@ impl Signals {
         }
         (self.seen, self.dropped) = (world.hops_seen, world.hops_dropped);
         self.since.get_or_insert(now);
-        for hop in fresh.iter().filter(|hop| !hop.amends) {
+        for hop in fresh.iter().filter(|hop| hop.is_first_report()) {
             self.add_request(
                 &hop.app,
                 Version::from_hop(hop, world),

@@ -298,7 +298,7 @@ impl World {
     pub fn hops_of_trace(&self, trace: &str) -> Vec<Arc<Hop>> {
         let mut hops: Vec<Arc<Hop>> = vec![];
         for hop in self.hops.iter().filter(|h| h.trace == trace) {
-            match hops.iter_mut().find(|h| hop.amends && h.span == hop.span) {
+            match hops.iter_mut().find(|earlier| hop.replaces(earlier)) {
                 Some(before) => before.clone_from(hop),
                 None => hops.push(hop.clone()),
             }

@@ -85,7 +85,7 @@ impl Chains {
         let trace = self.traces.entry(hop.trace.clone()).or_default();
         let id = hop.trace.clone();
         match trace.hops.iter().position(|h| h.span == hop.span) {
-            Some(before) if hop.amends => trace.hops[before] = hop,
+            Some(before) if hop.replaces(&trace.hops[before]) => trace.hops[before] = hop,
             None if trace.hops.len() < MAX_HOPS_PER_TRACE => trace.hops.push(hop),
             Some(_) | None => return,
         }

@@ -13,7 +13,8 @@ pub(super) fn drop_repeated<'a>(
     told: impl IntoIterator<Item = &'a Arc<Hop>>,
     now: Timestamp,
 ) {
-    let is_old = |hop: &Arc<Hop>| !hop.amends && now.duration_since(hop.time) > TRACE_RETENTION;
+    let is_old =
+        |hop: &Arc<Hop>| hop.is_first_report() && now.duration_since(hop.time) > TRACE_RETENTION;
     if hops.iter().any(is_old) {
         let told: HashSet<_> = told
             .into_iter()
