@@ -173,7 +173,7 @@ fn seen_at_version(lane: &Lane) -> SeenObject {
     SeenObject {
         uid: lane.uid().unwrap_or_default(),
         version: lane.resource_version(),
-        fingerprint: None,
+        state: None,
     }
 }
 
@@ -182,7 +182,7 @@ fn seen_by_uid(lane: &Lane) -> SeenObject {
     SeenObject {
         uid: lane.uid().unwrap_or_default(),
         version: None,
-        fingerprint: None,
+        state: None,
     }
 }
 

@@ -84,7 +84,7 @@ async fn send_lock(session: &session::Session, mut intent: Intent, output: Forma
         *seen = Some(SeenObject {
             uid: found.uid().unwrap_or_default(),
             version: None,
-            fingerprint: None,
+            state: None,
         });
     }
     session.perform(intent, output).await.map(drop)

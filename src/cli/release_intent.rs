@@ -171,7 +171,7 @@ pub(super) async fn send_intent(global: &Global, command: ReleaseIntentCommand) 
     let seen = SeenObject {
         uid: release.uid().unwrap_or_default(),
         version: None,
-        fingerprint: None,
+        state: None,
     };
     let intent = Intent::Release {
         name: args.name,

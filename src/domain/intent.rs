@@ -7,7 +7,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde_json::Value;
 
 use super::{apps::Setting, edit::EditableKind, release_intents::expected_status};
-use crate::api::{Control, Decision, EnvironmentLock, LaneSpec, ProbeSpec, Release};
+use crate::api::{
+    BatchStatus, Control, Decision, EnvironmentLock, LaneSpec, ProbeSpec, Release, ReleasePhase,
+    TaskPhase, TaskStatus,
+};
 
 /// Version of the object that the person saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,25 +19,52 @@ pub struct SeenObject {
     pub uid: String,
     /// `metadata.resourceVersion`. `None` accepts any version.
     pub version: Option<String>,
-    /// [`state_fingerprint`] of a Release, whose status changes too often to compare resource versions.
-    /// `None` accepts any state.
-    pub fingerprint: Option<String>,
+    /// State of a Release, whose status changes too often to compare resource versions. `None`
+    /// accepts any state.
+    pub state: Option<Box<ReleaseState>>,
 }
 
-/// Fingerprint of the state that an intent about a Release depends on: the expected status and what
-/// people have asked for. Not every write changes it.
-pub fn state_fingerprint(release: &Release) -> String {
-    let status = expected_status(release);
-    let tasks: Vec<_> = status
-        .tasks
-        .iter()
-        .map(|t| (&t.name, t.phase, t.attempt, &t.batches))
-        .collect();
-    let control = Control {
-        last: None,
-        ..release.spec.control.clone()
-    };
-    format!("{:?} {:?} {tasks:?} {control:?}", status.phase, status.task)
+/// State that an intent about a Release depends on: the expected status and what people have asked
+/// for. Not every write changes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReleaseState {
+    phase: ReleasePhase,
+    /// Name of the current task.
+    task: Option<String>,
+    tasks: Vec<TaskState>,
+    /// Without the last request, which is only for the history.
+    control: Control,
+}
+
+/// State of one task of a [`ReleaseState`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct TaskState {
+    name: String,
+    phase: TaskPhase,
+    attempt: u32,
+    batches: Vec<BatchStatus>,
+}
+
+impl ReleaseState {
+    /// State of a release now.
+    pub fn from_release(release: &Release) -> Self {
+        let status = expected_status(release);
+        let state = |task: TaskStatus| TaskState {
+            name: task.name,
+            phase: task.phase,
+            attempt: task.attempt,
+            batches: task.batches,
+        };
+        Self {
+            phase: status.phase,
+            task: status.task,
+            tasks: status.tasks.into_iter().map(state).collect(),
+            control: Control {
+                last: None,
+                ..release.spec.control.clone()
+            },
+        }
+    }
 }
 
 /// What a person asks for.

@@ -2,14 +2,19 @@
 //! versions, effects, the equivalent kubectl command), and is sent exactly as shown. If its objects
 //! change meanwhile, the question becomes stale: the dialog says so and can no longer be confirmed.
 
-use kube::ResourceExt;
 use tui_input::Input;
 
 use super::{form::Remark, keymap::Action, own_commands::PreparedCommand};
-use crate::domain::{
-    command_line::CommandLine,
-    intent::{Intent, SeenObject, state_fingerprint},
-    world::World,
+use crate::{
+    api::{
+        AppSpec, AppTemplateSpec, Environment, EnvironmentStatus, LaneGroupSpec, LaneSpec,
+        VariableGroupSpec,
+    },
+    domain::{
+        command_line::CommandLine,
+        intent::{Intent, ReleaseState, SeenObject},
+        world::World,
+    },
 };
 
 mod apps;
@@ -118,9 +123,28 @@ pub struct ObservedObject {
     /// `metadata.resourceVersion`.
     pub version: String,
     /// The part of the object that the intent depends on; changes elsewhere do not matter.
-    pub meaning: String,
+    pub basis: IntentBasis,
     /// Only the spec matters, not what is running.
     pub spec_only: bool,
+}
+
+/// The part of an object that an intent depends on.
+#[derive(Clone, Debug, PartialEq)]
+pub enum IntentBasis {
+    /// State of a release.
+    Release(Box<ReleaseState>),
+    /// A lane.
+    Lane(Box<LaneSpec>),
+    /// A template of Apps.
+    AppTemplate(Box<AppTemplateSpec>),
+    /// A lane group.
+    LaneGroup(Box<LaneGroupSpec>),
+    /// A variable group.
+    VariableGroup(Box<VariableGroupSpec>),
+    /// A whole App.
+    App(Box<AppSpec>),
+    /// One environment of an App, and what runs there if that matters.
+    Environment(Option<Box<Environment>>, Option<Box<EnvironmentStatus>>),
 }
 
 impl ObservedObject {
@@ -131,61 +155,40 @@ impl ObservedObject {
         name: &str,
         part: Option<&str>,
     ) -> Option<Self> {
-        let (uid, version, meaning) = match resource {
-            "releases" => {
+        let (metadata, basis) = match (resource, part) {
+            ("releases", _) => {
                 let release = world.releases.get(name)?;
-                (
-                    release.uid(),
-                    release.resource_version(),
-                    state_fingerprint(release),
-                )
+                let state = ReleaseState::from_release(release);
+                (&release.metadata, IntentBasis::Release(Box::new(state)))
             }
-            "lanes" => {
+            ("lanes", _) => {
                 let lane = world.lanes.get(name)?;
-                (
-                    lane.uid(),
-                    lane.resource_version(),
-                    format!("{:?}", lane.spec),
-                )
+                (&lane.metadata, IntentBasis::Lane(boxed(&lane.spec)))
             }
-            "apptemplates" => {
+            ("apptemplates", _) => {
                 let template = world.templates.get(name)?;
-                (
-                    template.uid(),
-                    template.resource_version(),
-                    format!("{:?}", template.spec),
-                )
+                let basis = IntentBasis::AppTemplate(boxed(&template.spec));
+                (&template.metadata, basis)
             }
-            "lanegroups" => {
+            ("lanegroups", _) => {
                 let group = world.groups.get(name)?;
-                (
-                    group.uid(),
-                    group.resource_version(),
-                    format!("{:?}", group.spec),
-                )
+                (&group.metadata, IntentBasis::LaneGroup(boxed(&group.spec)))
             }
-            "variablegroups" => {
+            ("variablegroups", _) => {
                 let group = world.variables.get(name)?;
-                (
-                    group.uid(),
-                    group.resource_version(),
-                    format!("{:?}", group.spec),
-                )
+                let basis = IntentBasis::VariableGroup(boxed(&group.spec));
+                (&group.metadata, basis)
             }
-            "apps" if part.is_none() => {
+            ("apps", None) => {
                 let app = world.apps.get(name)?;
-                (app.uid(), app.resource_version(), format!("{:?}", app.spec))
+                (&app.metadata, IntentBasis::App(boxed(&app.spec)))
             }
-            "apps" => {
+            ("apps", Some(part)) => {
                 let app = world.apps.get(name)?;
-                let part = part.unwrap_or_default();
                 let spec = app.spec.environment(part);
                 let status = app.status.as_ref().and_then(|s| s.environments.get(part));
-                (
-                    app.uid(),
-                    app.resource_version(),
-                    format!("{spec:?} {status:?}"),
-                )
+                let basis = IntentBasis::Environment(spec.map(boxed), status.map(boxed));
+                (&app.metadata, basis)
             }
             _ => return None,
         };
@@ -193,9 +196,9 @@ impl ObservedObject {
             resource: resource.into(),
             name: name.into(),
             part: part.map(str::to_owned),
-            uid: uid.unwrap_or_default(),
-            version: version.unwrap_or_default(),
-            meaning,
+            uid: metadata.uid.clone().unwrap_or_default(),
+            version: metadata.resource_version.clone().unwrap_or_default(),
+            basis,
             spec_only: false,
         })
     }
@@ -205,7 +208,7 @@ impl ObservedObject {
         let spec = world.apps.get(app)?.spec.environment(environment);
         let shown = Self::from_world(world, "apps", app, Some(environment))?;
         Some(Self {
-            meaning: format!("{spec:?}"),
+            basis: IntentBasis::Environment(spec.map(boxed), None),
             spec_only: true,
             ..shown
         })
@@ -221,20 +224,24 @@ impl ObservedObject {
 
     /// The precondition for the intent.
     pub fn to_seen(&self) -> SeenObject {
-        if self.resource == "releases" {
+        if let IntentBasis::Release(state) = &self.basis {
             return SeenObject {
                 uid: self.uid.clone(),
                 version: None,
-                fingerprint: Some(self.meaning.clone()),
+                state: Some(state.clone()),
             };
         }
         let version = Some(self.version.clone()).filter(|v| !v.is_empty());
         SeenObject {
             uid: self.uid.clone(),
             version,
-            fingerprint: None,
+            state: None,
         }
     }
+}
+
+fn boxed<T: Clone>(part: &T) -> Box<T> {
+    Box::new(part.clone())
 }
 
 impl Question {
@@ -359,7 +366,7 @@ impl Question {
                 Some(now) if now.uid != shown.uid => {
                     self.stale = Some(format!("{kind} {} was deleted and recreated", shown.name));
                 }
-                Some(now) if now.meaning != shown.meaning => {
+                Some(now) if now.basis != shown.basis => {
                     self.stale = Some(format!(
                         "{kind} {} has changed since this was asked",
                         shown.name

@@ -13,7 +13,7 @@ use graylane::{
         perform::{Outcome, PerformError, perform_intent},
     },
     domain::{
-        intent::{Intent, ReleaseIntent, SeenObject, state_fingerprint},
+        intent::{Intent, ReleaseIntent, ReleaseState, SeenObject},
         lanes::text,
         revision::Revision,
     },
@@ -147,6 +147,11 @@ fn waiting() -> Value {
         {"name": "gate", "kind": "approval", "phase": "Waiting", "attempt": 1},
         {"name": "prod", "kind": "deploy", "phase": "Failed", "attempt": 2, "batches": [
             {"number": 1, "target": 1, "phase": "Done"}, {"number": 2, "target": 4, "phase": "Pending"}]}]})
+}
+
+/// State of a release that an intent about it depends on.
+fn read_state(release: &Release) -> Box<ReleaseState> {
+    Box::new(ReleaseState::from_release(release))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -337,7 +342,7 @@ async fn a_wish_depends_on_where_the_release_stands_not_on_every_write() {
     let seen = SeenObject {
         uid: release.uid().unwrap(),
         version: None,
-        fingerprint: Some(state_fingerprint(&release)),
+        state: Some(read_state(&release)),
     };
     let allow = |seen: &SeenObject| Intent::Release {
         name: "a-1".into(),
@@ -356,7 +361,7 @@ async fn a_wish_depends_on_where_the_release_stands_not_on_every_write() {
     let lost = f.wish("bob", allow(&seen)).await.unwrap_err();
     assert!(matches!(lost, PerformError::Stale { .. }), "{lost}");
     let seen = SeenObject {
-        fingerprint: Some(state_fingerprint(&f.release("a-1").await)),
+        state: Some(read_state(&f.release("a-1").await)),
         ..seen
     };
     told["tasks"][1]["batches"][1]["phase"] = json!("Done");
@@ -524,7 +529,7 @@ async fn a_lane_is_never_saved_with_errors_nor_over_somebody_elses_change() {
     let seen = SeenObject {
         uid: lane.uid().unwrap(),
         version: lane.resource_version(),
-        fingerprint: None,
+        state: None,
     };
     f.wish("ann", set(Some(seen.clone()), "parameter group == red"))
         .await
@@ -559,7 +564,7 @@ async fn a_lane_is_never_saved_with_errors_nor_over_somebody_elses_change() {
     let namesake = Some(SeenObject {
         uid: "another".into(),
         version: None,
-        fingerprint: None,
+        state: None,
     });
     let lost = f
         .wish(

@@ -77,7 +77,7 @@ pub(super) async fn create_apps(session: &Session, args: CreateArgs) -> Result<(
     let seen = SeenObject {
         uid: found.uid().unwrap_or_default(),
         version: found.resource_version(),
-        fingerprint: None,
+        state: None,
     };
     let intent = Intent::CreateApps {
         template: template.clone(),

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     api::{self, App, Control, EnvironmentLock, Release, ReleasePhase, Wish},
     domain::{
-        intent::{ReleaseIntent, SeenObject, state_fingerprint},
+        intent::{ReleaseIntent, ReleaseState, SeenObject},
         release_intents,
     },
 };
@@ -40,8 +40,8 @@ pub(super) async fn apply_wish(
             found.ok_or_else(|| PerformError::refused_with(format!("there is no {what}")))?;
         check_unchanged(&what, seen, &release)?;
         if seen
-            .and_then(|s| s.fingerprint.as_ref())
-            .is_some_and(|m| *m != state_fingerprint(&release))
+            .and_then(|s| s.state.as_ref())
+            .is_some_and(|state| **state != ReleaseState::from_release(&release))
         {
             return Err(PerformError::Stale {
                 what,

@@ -73,7 +73,7 @@ fn new_question(
     );
     let seen = shown.as_ref().map(|s| {
         let mut seen = s.to_seen();
-        seen.fingerprint = seen.fingerprint.filter(|_| firm);
+        seen.state = seen.state.filter(|_| firm);
         seen
     });
     let intent = Intent::Release {

@@ -82,7 +82,7 @@ async fn all_apps_are_made_or_none_and_what_was_seen_is_what_is_made() {
     let seen = SeenObject {
         uid: template.uid().unwrap(),
         version: template.resource_version(),
-        fingerprint: None,
+        state: None,
     };
     let templates: Api<AppTemplate> = Api::namespaced(f.client.clone(), NS);
     let patch = Patch::Merge(json!({"spec": {"description": "another"}}));

@@ -5,7 +5,7 @@ use graylane::{
     api::{Approval, Decision, Lane, LaneSpec},
     cluster::perform::{Outcome, PerformError, perform_intent},
     domain::{
-        intent::{Intent, ReleaseIntent, SeenObject, state_fingerprint},
+        intent::{Intent, ReleaseIntent, SeenObject},
         lanes::text,
     },
 };
@@ -13,7 +13,7 @@ use kube::{Api, Client, ResourceExt, api::ListParams};
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Fixture, NS, fixture, waiting};
+use super::{Fixture, NS, fixture, read_state, waiting};
 
 type Told = Result<Outcome, PerformError>;
 
@@ -145,7 +145,7 @@ async fn of_two_who_let_a_batch_go_one_does_and_the_other_is_told_by_whom() {
             let seen = SeenObject {
                 uid: seen.uid().unwrap(),
                 version: None,
-                fingerprint: firm.then(|| state_fingerprint(&seen)),
+                state: firm.then(|| read_state(&seen)),
             };
             let allow = || {
                 about(
@@ -190,14 +190,14 @@ async fn of_one_who_lets_a_batch_go_and_one_who_rolls_back_nobody_is_overrun() {
     let gate = async |n: usize| {
         let name = release(&f, n).await;
         let seen = f.release(&name).await;
-        let seen = |fingerprint| {
+        let seen = |state| {
             Some(SeenObject {
                 uid: seen.uid().unwrap(),
                 version: None,
-                fingerprint,
+                state,
             })
         };
-        let now = state_fingerprint(&f.release(&name).await);
+        let now = read_state(&f.release(&name).await);
         let allow = about(
             &name,
             seen(Some(now)),
@@ -353,7 +353,7 @@ async fn of_one_who_edits_a_lane_and_one_who_deletes_it_one_wins() {
         let seen = Some(SeenObject {
             uid: lane.uid().unwrap(),
             version: lane.resource_version(),
-            fingerprint: None,
+            state: None,
         });
         let edit = set(seen.clone(), "red");
         let delete = Intent::DeleteLane {
