@@ -143,7 +143,7 @@ where
     }
 }
 
-fn describe_listing<T: Resource<DynamicType = ()>>(session: &Session) -> String {
+pub(super) fn describe_listing<T: Resource<DynamicType = ()>>(session: &Session) -> String {
     format!(
         "listing {} in namespace {}",
         T::plural(&()),

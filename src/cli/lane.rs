@@ -4,7 +4,7 @@ mod explain;
 
 use clap::{Args, Subcommand};
 use color_eyre::eyre::{Result, bail};
-use kube::{Api, ResourceExt, core::ObjectMeta};
+use kube::{Api, ResourceExt};
 
 use super::{
     Global, get,
@@ -13,10 +13,10 @@ use super::{
 };
 use crate::{
     api::{App, Lane, LaneGroup, LaneSpec, OnLoss},
-    cluster::gateways,
+    cluster::perform::{self, LaneFindings},
     domain::{
         intent::{Intent, SeenObject},
-        lanes::{self, Problem, Severity, text},
+        lanes::{Severity, text},
         world::World,
     },
 };
@@ -205,35 +205,21 @@ async fn save_lane(session: &Session, args: SetArgs) -> Result<()> {
         .map_err(session::api_error(format!("reading lane {}", args.name)))?;
     let groups: Vec<LaneGroup> = get::list_objects(session).await?;
     let spec = merge_spec(&args, old.as_ref().map(|l| &l.spec), &groups)?;
-    let before: Vec<Lane> = get::list_objects(session).await?;
-    let mut after: Vec<Lane> = before
-        .iter()
-        .filter(|l| l.name_any() != args.name)
-        .cloned()
-        .collect();
-    let metadata = ObjectMeta {
-        name: Some(args.name.clone()),
-        ..ObjectMeta::default()
-    };
-    after.push(Lane {
-        metadata,
-        spec: spec.clone(),
-        status: None,
-    });
-    let group = match groups.into_iter().find(|g| g.name_any() == spec.group) {
-        Some(group) => Some(gateways::with_live_gateway(&session.client, group).await),
-        None => None,
-    };
-    let mut problems =
-        lanes::find_new_problems(&spec.group, group.as_ref(), &before, &after, &args.name);
-    if let (Some(group), Some(lane)) = (&group, after.last()) {
-        // This only adds a warning: a user who may not list Apps can still set lanes.
-        match get::list_objects(session).await {
-            Ok(apps) => problems.extend(remote_cluster_problems(session, &apps, group, lane)),
-            Err(why) => {
-                say!("warning: whether this lane leads to another cluster cannot be checked: {why}")
-            }
-        }
+    let away = |context: &str| session.clusters.normalize_context(Some(context)).is_some();
+    let LaneFindings {
+        problems,
+        unchecked,
+    } = perform::check_lane(
+        &session.client,
+        &session.namespace,
+        &args.name,
+        &spec,
+        Some(&away),
+    )
+    .await?;
+    if let Some(why) = unchecked {
+        let why = get::describe_listing::<App>(session) + ": " + &why;
+        say!("warning: whether this lane leads to another cluster cannot be checked: {why}");
     }
     let (errors, warnings): (Vec<_>, Vec<_>) =
         problems.iter().partition(|p| p.severity == Severity::Error);
@@ -251,18 +237,6 @@ async fn save_lane(session: &Session, args: SetArgs) -> Result<()> {
         spec,
     };
     session.perform(intent, args.output).await.map(drop)
-}
-
-/// Problems with versions of a lane that run in remote clusters, which lanes cannot reach.
-pub(super) fn remote_cluster_problems(
-    session: &Session,
-    apps: &[App],
-    group: &LaneGroup,
-    lane: &Lane,
-) -> Vec<Problem> {
-    let app_of = |name: &str| apps.iter().find(|a| a.name_any() == name);
-    let away = |context: &str| session.clusters.normalize_context(Some(context)).is_some();
-    lanes::check_remote_versions(group, lane, &app_of, &away)
 }
 
 /// The old spec with the options of the command line applied.
@@ -326,6 +300,7 @@ fn merge_spec(args: &SetArgs, old: Option<&LaneSpec>, groups: &[LaneGroup]) -> R
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use kube::core::ObjectMeta;
 
     use super::*;
 

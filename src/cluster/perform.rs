@@ -13,6 +13,8 @@ mod release;
 mod start;
 
 pub use edit::{check_edit, read_editable};
+pub use lane::{LaneFindings, check_lane};
+
 use kube::{Client, ResourceExt};
 use serde::Serialize;
 

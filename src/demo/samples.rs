@@ -64,7 +64,7 @@ mod tests {
         api::{App, AppTemplate, Lane, LaneGroup, TaskSpec, VariableGroup},
         domain::{
             apps::{ExistingObjects, make_apps},
-            lanes,
+            lanes::LaneCheck,
         },
     };
 
@@ -148,6 +148,9 @@ mod tests {
     fn the_lane_has_no_problems() {
         let groups: Vec<LaneGroup> = all("LaneGroup");
         let found: Vec<Lane> = all("Lane");
-        assert_eq!(lanes::check_lanes("mse-demo", groups.first(), &found), []);
+        assert_eq!(
+            LaneCheck::without_apps("mse-demo", groups.first()).find_problems(&found),
+            []
+        );
     }
 }

@@ -30,7 +30,9 @@ mod unmatchable;
 use std::fmt;
 
 pub use chain_requests::{ChainRequests, ChainRequestsError, build_chain_requests};
-pub use check::{check_lanes, find_new_problems};
+#[cfg(test)]
+use check::check_lanes;
+pub use check::{LaneCheck, replace_lane};
 pub use colour::{
     ColouredRule, MAX_MATCHES, MAX_RULES, TagAction, build_coloured_rules, group_problems,
 };
@@ -43,7 +45,6 @@ pub use explain::{
 pub use foreign_routes::{describe_preceding_routes, find_foreign_routes};
 pub use gateway_features::{GatewayFeatures, METHOD_MATCHING, QUERY_PARAM_MATCHING};
 pub use lane_request::build_lane_request;
-pub use remote_versions::check_remote_versions;
 pub use request_pair::{RequestPair, RequestPairError, build_request_pair};
 
 /// Severity of a problem.

@@ -19,7 +19,7 @@ use crate::{
         label,
     },
     domain::{
-        lanes::{Problem, check_lanes, check_remote_versions, find_foreign_routes},
+        lanes::{LaneCheck, Problem, find_foreign_routes},
         routes::{
             ANSWER_TIME, RouteInputs, RoutePlan, carry_since, describe_gateway,
             internal_gateway_name, observe_gateway, plan_routes, route_status,
@@ -173,14 +173,13 @@ fn find_lane_problems(
     lanes: &[Lane],
     apps: &[Arc<App>],
 ) -> Vec<Problem> {
-    let name = group.name_any();
-    let mut problems = check_lanes(&name, Some(group), lanes);
-    let app_of = |name: &str| apps.iter().find(|a| a.name_any() == name).map(|a| &**a);
-    let away = |context: &str| options.clusters.normalize_context(Some(context)).is_some();
-    for lane in lanes.iter().filter(|l| l.spec.group == name) {
-        problems.extend(check_remote_versions(group, lane, &app_of, &away));
-    }
-    problems
+    let check = LaneCheck {
+        name: &group.name_any(),
+        group: Some(group),
+        app_of: &|name| apps.iter().find(|a| a.name_any() == name).map(|a| &**a),
+        away: &|context| options.clusters.normalize_context(Some(context)).is_some(),
+    };
+    check.find_problems(lanes)
 }
 
 /// Messages of the routes. While a baseline is coming, only of those that a gateway has answered.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     api::{Lane, LaneSpec},
     domain::{
-        lanes::{self, Problem, text::format_condition},
+        lanes::{self, LaneCheck, Problem, text::format_condition},
         request::{self, RequestParts},
         world::World,
     },
@@ -35,33 +35,25 @@ pub fn describe_rule(spec: &LaneSpec) -> String {
     }
 }
 
+/// All lanes of the world.
+fn all_lanes(world: &World) -> Vec<Lane> {
+    world.lanes.values().map(|lane| (**lane).clone()).collect()
+}
+
 /// All lanes of the world, with one of them changed, added or (`None`) removed.
 pub fn lanes_with(world: &World, name: &str, spec: Option<&LaneSpec>) -> Vec<Lane> {
-    let others = world
-        .lanes
-        .iter()
-        .filter(|(n, _)| n.as_str() != name)
-        .map(|(_, lane)| (**lane).clone());
-    let mut all: Vec<Lane> = others.collect();
-    all.extend(spec.map(|spec| Lane::new(name, spec.clone())));
-    all
+    lanes::replace_lane(&all_lanes(world), name, spec)
 }
 
 /// Problems of a lane with this spec, and problems that it causes in other lanes.
 pub fn check_lane(world: &World, name: &str, spec: &LaneSpec) -> Vec<Problem> {
-    let after = lanes_with(world, name, Some(spec));
-    let before: Vec<Lane> = world.lanes.values().map(|l| (**l).clone()).collect();
-    let group = world.groups.get(&spec.group).map(Arc::as_ref);
-    let mut problems = lanes::find_new_problems(&spec.group, group, &before, &after, name);
-    let app_of = |app: &str| world.apps.get(app).map(Arc::as_ref);
-    let away = |context: &str| world.contexts.contains_key(context);
-    let own = after
-        .last()
-        .filter(|l| l.metadata.name.as_deref() == Some(name));
-    if let (Some(group), Some(lane)) = (group, own) {
-        problems.extend(lanes::check_remote_versions(group, lane, &app_of, &away));
-    }
-    problems
+    let check = LaneCheck {
+        name: &spec.group,
+        group: world.groups.get(&spec.group).map(Arc::as_ref),
+        app_of: &|app| world.apps.get(app).map(Arc::as_ref),
+        away: &|context| world.contexts.contains_key(context),
+    };
+    check.find_new_problems(&all_lanes(world), name, spec)
 }
 
 /// The newest different requests at the entry of a group.
@@ -98,7 +90,7 @@ pub fn describe_moves(
     name: &str,
     spec: Option<&LaneSpec>,
 ) -> Vec<String> {
-    let before: Vec<Lane> = world.lanes.values().map(|l| (**l).clone()).collect();
+    let before = all_lanes(world);
     let after = lanes_with(world, name, spec);
     let recent = recent_requests(world, group);
     let lane = |l: &Option<String>| {

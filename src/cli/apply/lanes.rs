@@ -9,26 +9,26 @@ use serde::de::DeserializeOwned;
 use super::files::ManifestObject;
 use crate::{
     api::{self, App, Lane, LaneGroup},
-    cli::{get, lane, session::Session},
+    cli::{get, session::Session},
     cluster::{error, gateways},
-    domain::lanes::{self, GatewayFeatures, Problem, Severity},
+    domain::lanes::{self, GatewayFeatures, LaneCheck, Problem, Severity},
 };
 
 /// Findings, each with file and line.
 #[derive(Debug, Default)]
-pub(super) struct LaneCheck {
+pub(super) struct FileFindings {
     pub(super) problems: Vec<String>,
     pub(super) warnings: Vec<String>,
 }
 
 /// Checks the lanes as they will be once all files are applied.
-pub(super) async fn check_lanes(session: &Session, objects: &[ManifestObject]) -> LaneCheck {
+pub(super) async fn check_lanes(session: &Session, objects: &[ManifestObject]) -> FileFindings {
     let (groups, lanes) = (
         parse_home_objects::<LaneGroup>(session, objects, "LaneGroup"),
         parse_home_objects::<Lane>(session, objects, "Lane"),
     );
     if groups.is_empty() && lanes.is_empty() {
-        return LaneCheck::default();
+        return FileFindings::default();
     }
     let (live, before) = match (
         get::try_list_objects::<LaneGroup>(session).await,
@@ -37,14 +37,14 @@ pub(super) async fn check_lanes(session: &Session, objects: &[ManifestObject]) -
         (Ok(live), Ok(before)) => (live, before),
         // A cluster without our definitions gets them from these files, or the dry run reports it.
         (Err(e), _) | (_, Err(e)) if error::status_code(&e) == Some(404) => {
-            return LaneCheck::default();
+            return FileFindings::default();
         }
         (Err(e), _) | (_, Err(e)) => {
             let why = error::describe_error(&e);
             let warning = format!(
                 "lanes were not checked beside those that are there, which cannot be listed: {why}"
             );
-            return LaneCheck {
+            return FileFindings {
                 problems: vec![],
                 warnings: vec![warning],
             };
@@ -70,9 +70,15 @@ pub(super) async fn check_lanes(session: &Session, objects: &[ManifestObject]) -
         group.status = there.and_then(|g| g.status.clone());
         group.metadata.namespace = Some(session.namespace.clone());
         let group = gateways::with_live_gateway(&session.client, group).await;
-        let old = lanes::check_lanes(&name, there, &before);
-        problems.extend(lane_problems(&group, &old, &lanes, &after));
-        warnings.extend(remote_warnings(session, &apps, &group, &lanes));
+        let old = LaneCheck::without_apps(&name, there).find_problems(&before);
+        let check = LaneCheck {
+            name: &name,
+            group: Some(&group),
+            app_of: &|app| apps.iter().find(|a| a.name_any() == app),
+            away: &|context| session.clusters.normalize_context(Some(context)).is_some(),
+        };
+        problems.extend(lane_problems(&check, &old, &lanes, &after));
+        warnings.extend(remote_warnings(&check, &lanes));
         if let (Some((object, _)), Some(means)) = (ours, GatewayFeatures::from_group(&group)) {
             let wrong = lanes::group_problems(&group, &means);
             problems.extend(wrong.iter().map(|w| {
@@ -84,7 +90,7 @@ pub(super) async fn check_lanes(session: &Session, objects: &[ManifestObject]) -
             }));
         }
     }
-    LaneCheck { problems, warnings }
+    FileFindings { problems, warnings }
 }
 
 /// Names of the groups that files contain, or whose lanes they contain.
@@ -102,13 +108,14 @@ fn changed_groups(
 /// Errors of a group's lanes, with their place in a file; those that were there before are left
 /// out.
 fn lane_problems(
-    group: &LaneGroup,
+    check: &LaneCheck,
     old: &[Problem],
     lanes: &[(&ManifestObject, Lane)],
     after: &[Lane],
 ) -> Vec<String> {
     let mut problems = vec![];
-    for problem in lanes::check_lanes(&group.name_any(), Some(group), after)
+    for problem in check
+        .find_problems(after)
         .iter()
         .filter(|p| p.severity == Severity::Error)
     {
@@ -131,16 +138,10 @@ fn lane_problems(
     problems
 }
 
-fn remote_warnings(
-    session: &Session,
-    apps: &[App],
-    group: &LaneGroup,
-    lanes: &[(&ManifestObject, Lane)],
-) -> Vec<String> {
-    let name = group.name_any();
+fn remote_warnings(check: &LaneCheck, lanes: &[(&ManifestObject, Lane)]) -> Vec<String> {
     let mut warnings = vec![];
-    for (object, lane) in lanes.iter().filter(|(_, lane)| lane.spec.group == name) {
-        for warning in lane::remote_cluster_problems(session, apps, group, lane) {
+    for (object, lane) in lanes.iter().filter(|(_, l)| l.spec.group == check.name) {
+        for warning in check.find_remote_versions(lane) {
             let place = object.source_location(&format!("spec.{}", warning.place));
             warnings.push(format!(
                 "{place}: {}: {}",

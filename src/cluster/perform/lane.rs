@@ -2,7 +2,7 @@
 //! invalid lane.
 
 use kube::{
-    ResourceExt,
+    Api, Client, ResourceExt,
     api::{DeleteParams, ListParams, PostParams, Preconditions},
     core::ObjectMeta,
 };
@@ -12,11 +12,11 @@ use super::{
     is_conflict,
 };
 use crate::{
-    api::{self, Lane, LaneGroup, LaneSpec},
+    api::{self, App, Lane, LaneGroup, LaneSpec},
     cluster::{error, gateways},
     domain::{
         intent::SeenObject,
-        lanes::{self, Severity},
+        lanes::{LaneCheck, Problem, Severity},
     },
 };
 
@@ -194,51 +194,75 @@ async fn edit_lane(
     })
 }
 
-/// Refuses a lane with errors, validated together with the other lanes of its group.
-#[tracing::instrument(level = "debug", skip_all, fields(lane = name))]
-/// Checks a lane among those of its group.
+/// Refuses a lane with errors.
 pub(super) async fn validate_lane(
     at: &PerformContext<'_>,
     name: &str,
     spec: &LaneSpec,
 ) -> Result<()> {
-    let before = at
-        .namespaced_api::<Lane>()
+    let found = check_lane(at.client, at.namespace, name, spec, None).await?;
+    let errors = found.problems.iter();
+    let errors: Vec<String> = errors
+        .filter(|p| p.severity == Severity::Error)
+        .map(ToString::to_string)
+        .collect();
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(PerformError::refused_with(errors.join("; ")))
+    }
+}
+
+/// What is found when a lane is checked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LaneFindings {
+    /// Problems of the lane, and those that it causes in other lanes: one that fills up the route
+    /// leaves no room for the lanes after it.
+    pub problems: Vec<Problem>,
+    /// Why it is not known whether the lane leads to another cluster.
+    pub unchecked: Option<String>,
+}
+
+/// Checks a lane beside the others of its group as they are now, and writes nothing. `away` tells
+/// other clusters' contexts; without it, where Apps run is not checked.
+#[tracing::instrument(level = "debug", skip_all, fields(lane = name))]
+pub async fn check_lane(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    spec: &LaneSpec,
+    away: Option<&(dyn Fn(&str) -> bool + Sync)>,
+) -> Result<LaneFindings> {
+    let lanes = Api::<Lane>::namespaced(client.clone(), namespace)
         .list(&ListParams::default())
         .await
         .map_err(api_error("listing lanes"))?
         .items;
-    let mut all: Vec<Lane> = before
-        .iter()
-        .filter(|l| l.name_any() != name)
-        .cloned()
-        .collect();
-    let metadata = ObjectMeta {
-        name: Some(name.into()),
-        ..ObjectMeta::default()
-    };
-    all.push(Lane {
-        metadata,
-        spec: spec.clone(),
-        status: None,
-    });
-    let group = at
-        .namespaced_api::<LaneGroup>()
+    let group = Api::<LaneGroup>::namespaced(client.clone(), namespace)
         .get_opt(&spec.group)
         .await
         .map_err(api_error(format!("lane group {}", spec.group)))?;
     let group = match group {
-        Some(group) => Some(gateways::with_live_gateway(at.client, group).await),
+        Some(group) => Some(gateways::with_live_gateway(client, group).await),
         None => None,
     };
-    // Includes the effect on others: a lane that fills up the route leaves no room for the lanes
-    // after it.
-    let problems = lanes::find_new_problems(&spec.group, group.as_ref(), &before, &all, name);
-    let mine = problems.iter().filter(|p| p.severity == Severity::Error);
-    let told: Vec<String> = mine.map(ToString::to_string).collect();
-    if told.is_empty() {
-        Ok(())
-    } else {
-        Err(PerformError::refused_with(told.join("; ")))
+    let (mut apps, mut unchecked) = (vec![], None);
+    if away.is_some() && group.is_some() {
+        // This only adds a warning: a user who may not list Apps can still set lanes.
+        let api = Api::<App>::namespaced(client.clone(), namespace);
+        match api.list(&ListParams::default()).await {
+            Ok(all) => apps = all.items,
+            Err(why) => unchecked = Some(error::describe_error(&why)),
+        }
     }
+    let check = LaneCheck {
+        name: &spec.group,
+        group: group.as_ref(),
+        app_of: &|app| apps.iter().find(|a| a.name_any() == app),
+        away: &|context| away.is_some_and(|away| away(context)),
+    };
+    Ok(LaneFindings {
+        problems: check.find_new_problems(&lanes, name, spec),
+        unchecked,
+    })
 }

@@ -8,11 +8,12 @@ use super::{
     gateway_match::expand_conditions,
     inexpressible::Inexpressible,
     percent_to_basis_points,
+    remote_versions::check_remote_versions,
     text::format_condition,
     unmatchable,
 };
 use crate::{
-    api::{Condition, ConditionOn, Lane, LaneGroup, LaneMode, Operator},
+    api::{App, Condition, ConditionOn, Lane, LaneGroup, LaneMode, LaneSpec, Operator},
     domain::request::is_under_prefix,
 };
 
@@ -20,9 +21,73 @@ use crate::{
 /// of problems.
 const MAX_REPORTED_PAIRS: usize = 100;
 
-/// All problems of the lanes of the group called `group_name`; `group` is `None` if it does not
-/// exist. Disabled lanes are checked on their own, not against others.
-pub fn check_lanes(group_name: &str, group: Option<&LaneGroup>, lanes: &[Lane]) -> Vec<Problem> {
+/// What the lanes of a group are checked against: by the cockpit, the command line and the engine
+/// alike.
+#[derive(Clone, Copy)]
+pub struct LaneCheck<'a> {
+    /// Name of the lane group.
+    pub name: &'a str,
+    /// The group; `None` if it does not exist.
+    pub group: Option<&'a LaneGroup>,
+    /// Apps, as far as they are known.
+    pub app_of: &'a dyn Fn(&str) -> Option<&'a App>,
+    /// Whether a context is another cluster.
+    pub away: &'a dyn Fn(&str) -> bool,
+}
+
+impl<'a> LaneCheck<'a> {
+    /// A check that knows no Apps.
+    pub fn without_apps(name: &'a str, group: Option<&'a LaneGroup>) -> Self {
+        Self {
+            name,
+            group,
+            app_of: &|_| None,
+            away: &|_| false,
+        }
+    }
+
+    /// All problems of the group's lanes. Disabled lanes are checked on their own, not against
+    /// others.
+    pub fn find_problems(&self, lanes: &[Lane]) -> Vec<Problem> {
+        let mut problems = check_lanes(self.name, self.group, lanes);
+        for lane in lanes.iter().filter(|l| l.spec.group == self.name) {
+            problems.extend(self.find_remote_versions(lane));
+        }
+        problems
+    }
+
+    /// Problems of a lane that gets this spec, and those that it causes in other lanes. `lanes` are
+    /// all that there are.
+    pub fn find_new_problems(&self, lanes: &[Lane], name: &str, spec: &LaneSpec) -> Vec<Problem> {
+        let old = self.find_problems(lanes);
+        self.find_problems(&replace_lane(lanes, name, Some(spec)))
+            .into_iter()
+            .filter(|p| p.lane == name || !old.contains(p))
+            .collect()
+    }
+
+    /// Versions of a lane that run in another cluster, which no lane reaches.
+    pub fn find_remote_versions(&self, lane: &Lane) -> Vec<Problem> {
+        self.group.map_or_else(Vec::new, |group| {
+            check_remote_versions(group, lane, self.app_of, self.away)
+        })
+    }
+}
+
+/// These lanes, with one of them changed, added or (`None`) removed.
+pub fn replace_lane(lanes: &[Lane], name: &str, spec: Option<&LaneSpec>) -> Vec<Lane> {
+    let others = lanes.iter().filter(|l| lane_name(l) != name).cloned();
+    others
+        .chain(spec.map(|spec| Lane::new(name, spec.clone())))
+        .collect()
+}
+
+/// Problems of the lanes of the group called `group_name`, apart from where Apps run.
+pub(super) fn check_lanes(
+    group_name: &str,
+    group: Option<&LaneGroup>,
+    lanes: &[Lane],
+) -> Vec<Problem> {
     let mut problems = vec![];
     for lane in lanes.iter().filter(|l| l.spec.group == group_name) {
         let mut add = |severity, place: &str, text: String| {
@@ -56,22 +121,6 @@ pub fn check_lanes(group_name: &str, group: Option<&LaneGroup>, lanes: &[Lane]) 
         check_gateway(group, lanes, &mut problems);
     }
     problems
-}
-
-/// Problems of the lane called `own` after a change, and problems of other lanes that the change
-/// introduces.
-pub fn find_new_problems(
-    group: &str,
-    of: Option<&LaneGroup>,
-    before: &[Lane],
-    after: &[Lane],
-    own: &str,
-) -> Vec<Problem> {
-    let old = check_lanes(group, of, before);
-    check_lanes(group, of, after)
-        .into_iter()
-        .filter(|p| p.lane == own || !old.contains(p))
-        .collect()
 }
 
 /// Checks what the entry's gateway cannot do, and which other routes come first there.

@@ -8,7 +8,7 @@ use crate::api::{App, Environment, Lane, LaneGroup};
 
 /// Reports the Apps of the group whose version for this lane is in another cluster; `away` says
 /// whether a context is another cluster.
-pub fn check_remote_versions<'a>(
+pub(super) fn check_remote_versions<'a>(
     group: &LaneGroup,
     lane: &Lane,
     app_of: &dyn Fn(&str) -> Option<&'a App>,
