@@ -25,6 +25,7 @@ mod pocket_fuzz;
 mod pocket_serve;
 mod pocket_workloads;
 mod power_cut;
+mod recipes;
 mod sample;
 mod serve;
 mod shim;

@@ -1,0 +1,62 @@
+//! What CONTRIBUTING says of adding something, compared with the source: the files that its recipe names are those that
+//! name a neighbour of the new thing.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use super::layers;
+
+/// Row of a recipe in CONTRIBUTING: the words between backticks.
+fn recipe(what: &str) -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("CONTRIBUTING.md")).unwrap();
+    let start = format!("| {what} |");
+    let row = text.lines().find(|line| line.starts_with(&start));
+    let row = row.unwrap_or_else(|| panic!("CONTRIBUTING has no recipe {what:?}"));
+    row.split('`')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Sources that name one of these, apart from tests and made-up data.
+fn files_that_name(words: &[&str]) -> BTreeSet<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = vec![];
+    layers::sources(&root.join("src"), &mut found);
+    let named = found.iter().filter(|file| {
+        let code = fs::read_to_string(file).unwrap();
+        let code = code.split("#[cfg(test)]").next().unwrap_or_default();
+        words.iter().any(|word| code.contains(word))
+    });
+    named
+        .map(|file| {
+            file.strip_prefix(root)
+                .unwrap()
+                .to_string_lossy()
+                .into_owned()
+        })
+        .filter(|file| !file.contains("/tests") && !file.ends_with("fixture.rs"))
+        .collect()
+}
+
+#[test]
+fn a_new_kind_of_task_touches_the_files_that_its_recipe_names() {
+    let words = recipe("a kind of task");
+    let named: BTreeSet<String> = words.into_iter().filter(|w| w.ends_with(".rs")).collect();
+    // A probe has no special place in any rule: whoever names it asks what each kind is.
+    let mut touched = files_that_name(&["TaskKind::Verify", "TaskSpec::Verify"]);
+    touched.insert("src/engine/act.rs".into());
+    touched.insert("tests/parts/recipes.rs".into());
+    assert_eq!(named, touched);
+    let own = files_that_name(&["&VerifyTask)"]);
+    let own: Vec<_> = own
+        .iter()
+        .filter(|f| f.starts_with("src/domain/"))
+        .collect();
+    assert_eq!(
+        own,
+        ["src/domain/workflow/verify.rs"],
+        "its function is in one file"
+    );
+}
