@@ -6,6 +6,12 @@
 //! written before the steps are taken: if the Release has changed meanwhile, the write conflicts
 //! and no step is taken.
 //!
+//! Each kind of task is one function in a file of its own, from a `TaskView` (the release, its App,
+//! approvals, workloads and the clock, none of which changes meanwhile) to a `TaskOutcome` (the
+//! task's status, steps, and when to look again). `Reducer` folds the outcomes into the next status.
+//! A failure is an outcome like any other, decided before steps are made. The questions of the
+//! cockpit foretell a release by the same functions ([`forecast_release`]).
+//!
 //! Tasks run one after another, each when the one before has passed. This guarantees that nothing
 //! is deployed without the approval before it, and nothing is cleaned up before production is done.
 //! An approval cannot be skipped, and neither can a deploy that is half-way.
