@@ -53,7 +53,7 @@ fn next(world: &World) -> World {
     let mut next = world.clone();
     let pods = Arc::make_mut(&mut next.pods);
     if let Some(mut pod) = pods.first_entry() {
-        pod.get_mut().restarts += 1;
+        Arc::make_mut(pod.get_mut()).restarts += 1;
     }
     next.revision += 1;
     next

@@ -10,7 +10,7 @@ use graylane::{
         join::{JoinContext, Joiner},
         pods::PodIndex,
         span::{Emitter, Side, Source, Span, Tag, TagKeys},
-        world::{LaneGroups, ObjectKey, Pod},
+        world::{LaneGroups, ObjectKey, Pod, pods_by_key},
     },
 };
 use jiff::{SignedDuration, Timestamp};
@@ -94,7 +94,7 @@ fn known() -> (PodIndex, LaneGroups) {
         ..LaneGroupSpec::default()
     };
     (
-        PodIndex::from_pods(&pods),
+        PodIndex::from_pods(&pods_by_key(pods)),
         BTreeMap::from([("g".to_owned(), Arc::new(LaneGroup::new("g", spec)))]),
     )
 }

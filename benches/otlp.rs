@@ -12,7 +12,7 @@ use graylane::{
     api::{LaneGroup, LaneGroupSpec},
     domain::{
         pods::PodIndex,
-        world::{ObjectKey, Pod},
+        world::{ObjectKey, Pod, pods_by_key},
     },
     otlp::{
         decode::{AttributeKeys, Decoder},
@@ -132,7 +132,7 @@ fn pods() -> PodIndex {
         address: Some(format!("10.0.{}.{}", n / 250, n % 250)),
         ..Pod::default()
     };
-    PodIndex::from_pods(&(0..10_000).map(pod).collect::<Vec<_>>())
+    PodIndex::from_pods(&pods_by_key((0..10_000).map(pod)))
 }
 
 /// From the bytes of a request to lines.

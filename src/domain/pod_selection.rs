@@ -110,13 +110,14 @@ impl PodSelection {
     /// The pods that it chooses, by name.
     pub fn select_pods<'a>(&self, world: &'a World) -> Vec<&'a Pod> {
         if let Some(key) = &self.pod {
-            return world.pods.get(key).into_iter().collect();
+            return world.pods.get(key).map(|pod| &**pod).into_iter().collect();
         }
         let wanted = |own: &Option<String>, of: &Option<String>| own.is_none() || own == of;
         let mut templates = BTreeMap::new();
         world
             .pods
             .values()
+            .map(|pod| &**pod)
             .filter(|pod| wanted(&self.app, &pod.app))
             .filter(|pod| wanted(&self.environment, &pod.environment))
             .filter(|pod| self.has_version(world, pod, &mut templates))
@@ -267,7 +268,7 @@ mod tests {
     use super::*;
     use crate::{
         api::{Release, ReleaseStatus, TaskStatus},
-        domain::text::Clean,
+        domain::{text::Clean, world::pods_by_key},
     };
 
     fn pod(app: &str, environment: &str, hash: &str, end: &str, tag: Option<&str>) -> Pod {
@@ -309,7 +310,7 @@ mod tests {
             ..ReleaseStatus::default()
         });
         World {
-            pods: Arc::new(pods.into_iter().map(|p| (p.key.clone(), p)).collect()),
+            pods: Arc::new(pods_by_key(pods)),
             releases: Arc::new([("a-1".to_owned(), Arc::new(release))].into()),
             ..World::default()
         }

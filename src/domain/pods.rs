@@ -1,13 +1,16 @@
 //! Index of pods by what a span may know of them: IP address, uid, or name. Deleted pods are
 //! remembered for a minute, because spans about them arrive later.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
     span::Emitter,
-    world::{ObjectKey, Pod},
+    world::{ObjectKey, Pod, Pods},
 };
 
 /// How long a deleted pod is remembered.
@@ -18,41 +21,41 @@ const MAX_GONE: usize = 4096;
 /// Pods of Apps, current and recently deleted.
 #[derive(Clone, Debug, Default)]
 pub struct PodIndex {
-    live: BTreeMap<ObjectKey, Pod>,
-    by_address: HashMap<String, Vec<ObjectKey>>,
-    by_uid: HashMap<String, ObjectKey>,
-    gone: VecDeque<(Timestamp, Pod)>,
+    live: Pods,
+    by_address: HashMap<String, Vec<Arc<ObjectKey>>>,
+    by_uid: HashMap<String, Arc<ObjectKey>>,
+    gone: VecDeque<(Timestamp, Arc<Pod>)>,
 }
 
 impl PodIndex {
     /// Creates an index of these pods, without deleted ones.
-    pub fn from_pods<'a>(pods: impl IntoIterator<Item = &'a Pod>) -> Self {
+    pub fn from_pods(pods: &Pods) -> Self {
         let mut index = Self::default();
-        pods.into_iter().for_each(|pod| index.insert(pod.clone()));
+        pods.iter().for_each(|(key, pod)| index.insert(key, pod));
         index
     }
 
     /// Adds or replaces a pod.
-    fn insert(&mut self, pod: Pod) {
-        self.remove_pod(&pod.key);
+    fn insert(&mut self, key: &Arc<ObjectKey>, pod: &Arc<Pod>) {
+        self.remove_pod(key);
         if let Some(address) = &pod.address {
             self.by_address
                 .entry(address.clone())
                 .or_default()
-                .push(pod.key.clone());
+                .push(Arc::clone(key));
         }
         if let Some(uid) = &pod.uid {
-            self.by_uid.insert(uid.clone(), pod.key.clone());
+            self.by_uid.insert(uid.clone(), Arc::clone(key));
         }
-        self.live.insert(pod.key.clone(), pod);
+        self.live.insert(Arc::clone(key), Arc::clone(pod));
     }
 
-    fn remove_pod(&mut self, key: &ObjectKey) -> Option<Pod> {
+    fn remove_pod(&mut self, key: &ObjectKey) -> Option<Arc<Pod>> {
         let old = self.live.remove(key)?;
         if let Some(address) = &old.address
             && let Some(keys) = self.by_address.get_mut(address)
         {
-            keys.retain(|k| k != key);
+            keys.retain(|k| **k != *key);
             if keys.is_empty() {
                 self.by_address.remove(address);
             }
@@ -64,8 +67,8 @@ impl PodIndex {
     }
 
     /// Updates the index to the current pods, and remembers deleted ones.
-    pub fn update_pods(&mut self, pods: &BTreeMap<ObjectKey, Pod>, now: Timestamp) {
-        let lost: Vec<ObjectKey> = self
+    pub fn update_pods(&mut self, pods: &Pods, now: Timestamp) {
+        let lost: Vec<Arc<ObjectKey>> = self
             .live
             .keys()
             .filter(|key| !pods.contains_key(*key))
@@ -77,19 +80,19 @@ impl PodIndex {
         }
         for (key, pod) in pods {
             match self.live.get(key) {
-                Some(known) if known == pod => continue,
+                Some(known) if Arc::ptr_eq(known, pod) || known == pod => continue,
                 // Created again under its name, as by a StatefulSet, or at another address.
                 Some(known)
                     if known.uid != pod.uid
                         || known.address.is_some() && known.address != pod.address =>
                 {
-                    self.gone.push_back((now, known.clone()));
+                    self.gone.push_back((now, Arc::clone(known)));
                 }
                 _ => {}
             }
-            self.insert(pod.clone());
+            self.insert(key, pod);
         }
-        let is_old = |(at, _): &(Timestamp, Pod)| now.duration_since(*at) > GONE_RETENTION;
+        let is_old = |(at, _): &(Timestamp, Arc<Pod>)| now.duration_since(*at) > GONE_RETENTION;
         while self.gone.len() > MAX_GONE || self.gone.front().is_some_and(is_old) {
             self.gone.pop_front();
         }
@@ -102,12 +105,13 @@ impl PodIndex {
             .get(address)
             .into_iter()
             .flatten()
-            .filter_map(|key| self.live.get(key));
+            .filter_map(|key| self.live.get(key))
+            .map(|pod| &**pod);
         let gone = || {
             self.gone
                 .iter()
                 .rev()
-                .map(|(_, pod)| pod)
+                .map(|(_, pod)| &**pod)
                 .filter(|p| p.address.as_deref() == Some(address))
         };
         // Addresses are reused: a pod that was created after the request did not answer it.
@@ -131,12 +135,13 @@ impl PodIndex {
                 self.gone
                     .iter()
                     .rev()
-                    .map(|(_, pod)| pod)
+                    .map(|(_, pod)| &**pod)
                     .find(|p| p.uid.as_deref() == Some(uid))
             };
             self.by_uid
                 .get(uid)
                 .and_then(|key| self.live.get(key))
+                .map(|pod| &**pod)
                 .or_else(gone)
         };
         let by_name = || {
@@ -150,8 +155,9 @@ impl PodIndex {
                 .as_deref()
                 .and_then(|n| self.live.get(&ObjectKey::in_context(None, n, name)));
             exact
-                .or_else(|| self.live.values().find(fits))
-                .or_else(|| self.gone.iter().rev().map(|(_, pod)| pod).find(fits))
+                .map(|pod| &**pod)
+                .or_else(|| self.live.values().map(|pod| &**pod).find(fits))
+                .or_else(|| self.gone.iter().rev().map(|(_, pod)| &**pod).find(fits))
         };
         by_uid()
             .or_else(by_name)
@@ -168,6 +174,7 @@ fn add_clock_tolerance(time: Timestamp) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::world::pods_by_key;
 
     fn pod(name: &str, uid: &str, address: &str, born: &str) -> Pod {
         let key = ObjectKey::in_context(None, "demo", name);
@@ -185,8 +192,8 @@ mod tests {
         format!("2026-01-01T00:{text}Z").parse().unwrap()
     }
 
-    fn map(pods: &[Pod]) -> BTreeMap<ObjectKey, Pod> {
-        pods.iter().map(|p| (p.key.clone(), p.clone())).collect()
+    fn map(pods: &[Pod]) -> Pods {
+        pods_by_key(pods.iter().cloned())
     }
 
     fn named(pod: Option<&Pod>) -> Option<&str> {
@@ -195,10 +202,10 @@ mod tests {
 
     #[test]
     fn a_pod_is_known_by_address_uid_and_name() {
-        let index = PodIndex::from_pods(&[
+        let index = PodIndex::from_pods(&map(&[
             pod("a", "u1", "10.0.0.1", "00:00"),
             pod("b", "u2", "10.0.0.2", "00:00"),
-        ]);
+        ]));
         assert_eq!(
             named(index.find_by_address("10.0.0.2", time("01:00"))),
             Some("b")
@@ -282,7 +289,7 @@ mod tests {
                 .and_then(|p| p.uid.as_deref()),
             Some("u2")
         );
-        index.update_pods(&BTreeMap::new(), time("00:40"));
+        index.update_pods(&Pods::new(), time("00:40"));
         assert!(index.live.is_empty() && index.by_address.is_empty() && index.by_uid.is_empty());
     }
 }

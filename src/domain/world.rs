@@ -5,6 +5,7 @@
 //! Text from outside is converted to `Clean` first.
 
 mod link;
+mod pods;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -18,6 +19,7 @@ use super::{
 };
 use crate::api::{App, AppTemplate, Approval, Lane, LaneGroup, Release, VariableGroup};
 pub use link::{ApiUsage, Link, LinkTrouble, WatchGap};
+pub use pods::{PodChange, Pods, pod_changes, pods_by_key};
 
 /// Namespace and name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -98,7 +100,7 @@ pub struct World {
     /// StatefulSets of Apps.
     pub stateful: Arc<BTreeMap<ObjectKey, Workload>>,
     /// Pods of Apps.
-    pub pods: Arc<BTreeMap<ObjectKey, Pod>>,
+    pub pods: Arc<Pods>,
     /// HTTPRoutes of lane groups.
     pub routes: Arc<BTreeMap<ObjectKey, Route>>,
     /// Kubernetes Events, newest last, bounded.
@@ -332,7 +334,8 @@ impl World {
         app: &'a str,
         environment: &'a str,
     ) -> impl Iterator<Item = &'a Pod> + 'a {
-        self.pods.values().filter(move |p| {
+        let all = self.pods.values().map(|p| &**p);
+        all.filter(move |p| {
             p.app.as_deref() == Some(app) && p.environment.as_deref() == Some(environment)
         })
     }

@@ -14,7 +14,7 @@ use crate::{
         chain::{Chain, Chains, Verdict},
         signals::Signals,
         text::format_duration,
-        world::{Link, ObjectKey, Pod, World},
+        world::{Link, ObjectKey, Pod, Pods, World, pod_changes},
     },
 };
 
@@ -41,8 +41,8 @@ pub struct Facts {
     pub active: Vec<String>,
     /// The newest release in progress of each App that has one.
     pub turns: HashMap<String, AppTurn>,
-    /// Pod keys by App and environment.
-    pub pods: HashMap<String, BTreeMap<String, Vec<ObjectKey>>>,
+    /// Pod keys by App and environment, in ascending order.
+    pub pods: HashMap<String, BTreeMap<String, Vec<Arc<ObjectKey>>>>,
     /// Chains, newest first.
     pub chains: Arc<Vec<Arc<Chain>>>,
     /// Short App names: the full name without the prefix that all Apps of its lane group share.
@@ -102,14 +102,8 @@ impl Facts {
         if first || !Arc::ptr_eq(&last.releases, &world.releases) {
             self.index_releases(world);
         }
-        if first || !Arc::ptr_eq(&last.pods, &world.pods) {
-            self.pods.clear();
-            for (key, pod) in world.pods.iter() {
-                if let (Some(app), Some(environment)) = (&pod.app, &pod.environment) {
-                    let of = self.pods.entry(app.clone()).or_default();
-                    of.entry(environment.clone()).or_default().push(key.clone());
-                }
-            }
+        if !Arc::ptr_eq(&last.pods, &world.pods) {
+            self.index_pods(&last.pods, &world.pods);
         }
         if first
             || !Arc::ptr_eq(&last.groups, &world.groups)
@@ -140,6 +134,42 @@ impl Facts {
     pub fn advance_clock(&mut self, now: Timestamp) {
         if let Some(world) = self.seen.clone().filter(|w| w.link == Link::Live) {
             self.refresh(&world, now);
+        }
+    }
+
+    /// Brings the index of pods up to date. It costs as much as there are changes, and little for
+    /// each pod that is the same.
+    fn index_pods(&mut self, before: &Pods, after: &Pods) {
+        for change in pod_changes(before, after) {
+            let places = [change.before, change.after].map(place_of_pod);
+            if places[0] == places[1] {
+                continue;
+            }
+            if let Some((app, environment)) = places[0] {
+                self.remove_pod(app, environment, change.key);
+            }
+            if let Some((app, environment)) = places[1] {
+                let of_app = self.pods.entry(app.to_owned()).or_default();
+                let keys = of_app.entry(environment.to_owned()).or_default();
+                if let Err(at) = keys.binary_search(change.key) {
+                    keys.insert(at, Arc::clone(change.key));
+                }
+            }
+        }
+    }
+
+    fn remove_pod(&mut self, app: &str, environment: &str, key: &Arc<ObjectKey>) {
+        let Some(of_app) = self.pods.get_mut(app) else {
+            return;
+        };
+        if let Some(keys) = of_app.get_mut(environment) {
+            keys.retain(|own| own != key);
+            if keys.is_empty() {
+                of_app.remove(environment);
+            }
+        }
+        if of_app.is_empty() {
+            self.pods.remove(app);
         }
     }
 
@@ -187,7 +217,7 @@ impl Facts {
     }
 
     /// Pod keys of an environment, by name.
-    pub fn pods_of(&self, app: &str, environment: &str) -> &[ObjectKey] {
+    pub fn pods_of(&self, app: &str, environment: &str) -> &[Arc<ObjectKey>] {
         self.pods
             .get(app)
             .and_then(|of| of.get(environment))
@@ -292,6 +322,13 @@ pub fn environment_pods<'a>(
         .pods_of(app, environment)
         .iter()
         .filter_map(|key| world.pods.get(key))
+        .map(|pod| &**pod)
+}
+
+/// App and environment of a pod, if it has both.
+fn place_of_pod(pod: Option<&Arc<Pod>>) -> Option<(&str, &str)> {
+    let pod = pod?;
+    Some((pod.app.as_deref()?, pod.environment.as_deref()?))
 }
 
 fn short_names(world: &World) -> HashMap<String, String> {
@@ -325,4 +362,44 @@ fn short_names(world: &World) -> HashMap<String, String> {
         }
     }
     short
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::world::pods_by_key;
+
+    /// A world with these pods: for each its number, its App and its environment.
+    fn world(pods: &BTreeMap<u8, (u8, u8)>) -> World {
+        let pod = |(n, (app, environment)): (&u8, &(u8, u8))| Pod {
+            key: ObjectKey::in_context(None, "n", &n.to_string()),
+            // Some pods are of no App.
+            app: (*app > 0).then(|| format!("a{app}")),
+            environment: Some(format!("e{environment}")),
+            ..Pod::default()
+        };
+        World {
+            pods: Arc::new(pods_by_key(pods.iter().map(pod))),
+            ..World::default()
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_index_of_pods_is_the_same_whatever_was_before(
+            worlds in prop::collection::vec(prop::collection::btree_map(0u8..12, (0u8..3, 0u8..2), 0..12), 1..5),
+        ) {
+            let (mut facts, now) = (Facts::default(), Timestamp::UNIX_EPOCH);
+            for pods in worlds {
+                facts.refresh(&world(&pods), now);
+                let mut fresh = Facts::default();
+                fresh.refresh(&world(&pods), now);
+                prop_assert_eq!(&facts.pods, &fresh.pods);
+                let known: usize = fresh.pods.values().flat_map(|of| of.values()).map(Vec::len).sum();
+                prop_assert_eq!(known, pods.values().filter(|(app, _)| *app > 0).count());
+            }
+        }
+    }
 }

@@ -18,7 +18,7 @@ use crate::{
         hop::Hop,
         lanes::text,
         text::Clean,
-        world::{EngineHolder, Event, Link, ObjectKey, Pod, Workload, World},
+        world::{EngineHolder, Event, Link, ObjectKey, Pod, Pods, Workload, World, pods_by_key},
     },
 };
 
@@ -454,11 +454,9 @@ fn add_pods(world: &mut Pods, app: &str, side: &PodSet<'_>) {
             born: Some(seconds_ago(if ready { 3000 + i64::from(i) * 7 } else { 3 })),
             ..Pod::default()
         };
-        world.insert(pod.key.clone(), pod);
+        world.extend(pods_by_key([pod]));
     }
 }
-
-type Pods = BTreeMap<ObjectKey, Pod>;
 
 fn demo_workload(
     app: &str,

@@ -121,6 +121,7 @@ fn set_production(world: &mut World, apps: &[(&str, usize)]) {
             .values_mut()
             .filter(|p| p.app.as_deref() == Some(*app) && p.environment.as_deref() == Some("prod"));
         for (n, pod) in own.enumerate() {
+            let pod = Arc::make_mut(pod);
             let (hash, version) = if n < *new {
                 (new_hash, tag)
             } else {

@@ -405,12 +405,12 @@ fn lines(model: &mut Model, effects: &[Effect], lines: &[&str]) {
 
 /// Lines of a log, each with a time.
 fn log_lines(model: &mut Model, effects: &[Effect], lines: &[(&str, i64, &str)]) {
-    let pods: Vec<ObjectKey> = model.world.pods.keys().cloned().collect();
+    let pods: Vec<Arc<ObjectKey>> = model.world.pods.keys().cloned().collect();
     let event = |(pod, second, text): &(&str, i64, &str)| {
         let key = pods.iter().find(|key| key.name.contains(pod));
         let time = fixture::now().checked_add(jiff::SignedDuration::from_secs(*second));
         LogEvent::Line(LogLine {
-            pod: Arc::new(key.expect("such a pod").clone()),
+            pod: Arc::clone(key.expect("such a pod")),
             time: time.ok(),
             text: Clean::from(*text),
         })
@@ -477,7 +477,7 @@ fn logs_of_app(keys: &str) -> Model {
         .collect();
     log_lines(&mut model, &effects, &lines);
     let gone = model.world.pods.keys().next().expect("a pod").clone();
-    let answer = Answer::Log(vec![LogEvent::Gone(Arc::new(gone)), LogEvent::LeftOut(3)]);
+    let answer = Answer::Log(vec![LogEvent::Gone(gone), LogEvent::LeftOut(3)]);
     update(&mut model, Msg::Answer(tickets(&effects)[0], answer));
     press(&mut model, keys);
     model
@@ -606,8 +606,8 @@ fn evented() -> World {
         .pods
         .keys()
         .find(|k| k.name.contains("a-prod"))
-        .expect("a pod")
-        .clone();
+        .expect("a pod");
+    let pod = ObjectKey::clone(pod);
     let event = |seconds: i64, object: ObjectKey, reason: &str, message: &str, count| Event {
         time: fixture::now()
             .checked_sub(jiff::SignedDuration::from_secs(seconds))

@@ -15,7 +15,7 @@ use graylane::{
         text::Clean,
         world::{
             ApiUsage, EngineHolder, Link, LinkTrouble, ObjectKey, Pod, WatchGap, Workload,
-            WorkloadKind, World,
+            WorkloadKind, World, pods_by_key,
         },
     },
     ui::fixture,
@@ -388,7 +388,8 @@ pub fn stateful(batch: u32) -> World {
     (set.kind, set.revision, set.left_alone, set.ready) = (WorkloadKind::StatefulSet, new, 1, 3);
     let pods = Arc::make_mut(&mut world.pods);
     let old = |p: &Pod| p.app.as_deref() == Some(A) && p.environment.as_deref() == Some("prod");
-    let mut moved: Vec<Pod> = pods.values().filter(|p| old(p)).cloned().collect();
+    let all = pods.values().filter(|p| old(p));
+    let mut moved: Vec<Pod> = all.map(|p| Pod::clone(p)).collect();
     pods.retain(|_, p| !old(p));
     // Old ones have the lower places.
     moved.sort_by_key(|p| p.hash.as_deref() == Some("84b5cf"));
@@ -403,7 +404,7 @@ pub fn stateful(batch: u32) -> World {
         pod.key.name = format!("spring-cloud-a-prod-{place}");
         pod.owner = Some("spring-cloud-a-prod".into());
         pod.hash = pod.hash.map(|h| format!("spring-cloud-a-prod-{h}"));
-        pods.insert(pod.key.clone(), pod);
+        pods.extend(pods_by_key([pod]));
     }
     world.stateful = Arc::new([(set.key.clone(), set)].into());
     let manifest = fixture::MANIFEST.replace("kind: Deployment", PROD_IS_A_SET);
@@ -452,6 +453,7 @@ pub fn stateful_held() -> World {
     for pod in
         pods.filter(|p| p.state.as_str() == "ContainerCreating" && p.app.as_deref() == Some(A))
     {
+        let pod = Arc::make_mut(pod);
         (pod.ready, pod.state) = (true, Clean::from("Running"));
     }
     world

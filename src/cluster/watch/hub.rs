@@ -27,7 +27,7 @@ use crate::{
         pods::PodIndex,
         rights::Rights,
         text::Clean,
-        world::{HopSourceSeen, Link, ObjectKey, Pod, World},
+        world::{HopSourceSeen, Link, Pods, World},
     },
 };
 use links::{ServerState, SourceState, record_failure};
@@ -60,7 +60,7 @@ pub(super) struct Hub {
     hop_sources: Arc<Vec<HopSourceSeen>>,
     joiner: Joiner,
     pod_index: PodIndex,
-    indexed: Arc<BTreeMap<ObjectKey, Pod>>,
+    indexed: Arc<Pods>,
     revision: u64,
     rights: Arc<Rights>,
 }

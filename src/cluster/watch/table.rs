@@ -1,7 +1,7 @@
 //! The rows of one kind. A new list replaces the old one when it is complete, so that nothing
 //! flickers meanwhile.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Borrow, collections::BTreeMap, sync::Arc};
 
 /// Rows by key, shared with published worlds.
 pub(super) struct Table<K, V> {
@@ -59,7 +59,10 @@ impl<K: Ord + Clone, V: Clone + PartialEq> Table<K, V> {
         changed
     }
 
-    pub(super) fn remove_row(&mut self, key: &K) -> bool {
+    pub(super) fn remove_row<Q: Ord + ?Sized>(&mut self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+    {
         self.rows.contains_key(key) && Arc::make_mut(&mut self.rows).remove(key).is_some()
     }
 

@@ -36,7 +36,8 @@ fn build_step(
     world: &World,
 ) -> ChainStep {
     let at = |p: &&Pod| p.address.as_deref() == Some(&*link.address);
-    let pod = world.pods.values().filter(at).min_by_key(|p| p.terminating);
+    let pods = world.pods.values().map(|p| &**p);
+    let pod = pods.filter(at).min_by_key(|p| p.terminating);
     let app = pod
         .and_then(|p| p.app.clone())
         .unwrap_or_else(|| app_for_letter(link.letter, group, world));

@@ -10,7 +10,7 @@ use crate::{
         signals::{Signals, Window},
         span::Source,
         text::Clean,
-        world::{ObjectKey, Pod, Route, World},
+        world::{ObjectKey, Pod, Route, World, pods_by_key},
     },
 };
 
@@ -57,17 +57,14 @@ fn world() -> World {
             name: format!("{app}-gray"),
         };
         let (app, tag, ready) = (Some(app.to_owned()), Some("gray".to_owned()), true);
-        (
-            key.clone(),
-            Pod {
-                key,
-                app,
-                tag,
-                ready,
-                address: Some("10.0.0.9".into()),
-                ..Pod::default()
-            },
-        )
+        Pod {
+            key,
+            app,
+            tag,
+            ready,
+            address: Some("10.0.0.9".into()),
+            ..Pod::default()
+        }
     };
     let route = |app: &str| {
         let key = ObjectKey {
@@ -86,7 +83,7 @@ fn world() -> World {
     World {
         groups: Arc::new(BTreeMap::from([("g".into(), Arc::new(group))])),
         lanes: Arc::new(BTreeMap::from([("l".into(), Arc::new(lane))])),
-        pods: Arc::new(BTreeMap::from(["a", "c"].map(pod))),
+        pods: Arc::new(pods_by_key(["a", "c"].map(pod))),
         routes: Arc::new(BTreeMap::from(["a", "b", "c"].map(route))),
         ..World::default()
     }
@@ -425,7 +422,7 @@ fn chains_are_judged_once_and_bounded() {
         ready: true,
         ..Pod::default()
     };
-    Arc::make_mut(&mut world.pods).insert(key, pod);
+    Arc::make_mut(&mut world.pods).insert(Arc::new(key), Arc::new(pod));
     world.hops = Arc::new(vec![hop("c", "3", Some("2"), GRAY, GRAY)]);
     world.hops_seen = 3;
     assert!(chains.follow_world(&world, now));

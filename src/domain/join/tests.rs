@@ -9,7 +9,7 @@ use crate::{
         access_log::AccessLogReader,
         chain::{Chains, Verdict, assemble_chains},
         span::{Emitter, TagKeys},
-        world::{ObjectKey, Pod, World},
+        world::{ObjectKey, Pod, World, pods_by_key},
     },
 };
 
@@ -31,32 +31,25 @@ fn world() -> World {
         rewrite: None,
     }];
     let pod = |(app, end, gray): (&str, u8, bool)| {
-        let key = ObjectKey::in_context(
-            None,
-            "demo",
-            &format!("{app}-{}", if gray { "gray" } else { "prod" }),
-        );
-        let pod = Pod {
-            key: key.clone(),
+        let name = format!("{app}-{}", if gray { "gray" } else { "prod" });
+        Pod {
+            key: ObjectKey::in_context(None, "demo", &name),
             app: Some(app.into()),
             tag: gray.then(|| "gray".into()),
             uid: Some(format!("uid-{app}")),
             address: Some(format!("127.0.0.{end}")),
             ready: true,
             ..Pod::default()
-        };
-        (key, pod)
+        }
     };
     World {
         groups: Arc::new(BTreeMap::from([(
             "g".into(),
             Arc::new(LaneGroup::new("g", spec)),
         )])),
-        pods: Arc::new(
-            [("a", 11, true), ("b", 12, false), ("c", 13, true)]
-                .map(pod)
-                .into(),
-        ),
+        pods: Arc::new(pods_by_key(
+            [("a", 11, true), ("b", 12, false), ("c", 13, true)].map(pod),
+        )),
         ..World::default()
     }
 }
@@ -101,7 +94,7 @@ fn join_slowly(spans: impl IntoIterator<Item = (Span, i64)>) -> Vec<Hop> {
 
 fn settle(joiner: &mut Joiner, at: Timestamp) -> Vec<Hop> {
     let world = world();
-    let pods = PodIndex::from_pods(world.pods.values());
+    let pods = PodIndex::from_pods(&world.pods);
     let hops = joiner.settle_traces(
         at,
         JoinContext {
@@ -806,19 +799,15 @@ fn seen_by_all(lost: usize) -> Vec<Span> {
 fn open_world() -> World {
     let mut world = world();
     for (app, end) in [("a", 21), ("c", 23)] {
-        let mut pod = world
-            .pods
-            .values()
-            .find(|p| p.app.as_deref() == Some(app))
-            .unwrap()
-            .clone();
+        let found = world.pods.values().find(|p| p.app.as_deref() == Some(app));
+        let mut pod = Pod::clone(found.unwrap());
         pod.key.name = format!("{app}-prod");
         (pod.tag, pod.uid, pod.address) = (
             None,
             Some(format!("uid-{app}2")),
             Some(format!("127.0.0.{end}")),
         );
-        Arc::make_mut(&mut world.pods).insert(pod.key.clone(), pod);
+        Arc::make_mut(&mut world.pods).extend(pods_by_key([pod]));
     }
     let spec = LaneSpec {
         group: "g".into(),
@@ -845,7 +834,7 @@ proptest! {
         silent in prop::collection::vec(any::<bool>(), 12),
     ) {
         let mut world = open_world();
-        let pods = PodIndex::from_pods(world.pods.values());
+        let pods = PodIndex::from_pods(&world.pods);
         let (mut joiner, mut chains, mut at) = (Joiner::default(), Chains::new(10), now());
         let mut look = |joiner: &mut Joiner, at: Timestamp| {
             let hops = joiner.settle_traces(at, JoinContext { pods: &pods, groups: &world.groups });

@@ -3,7 +3,11 @@ use std::time::Duration;
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::domain::{hop::Hop, span::Source, world::Pod};
+use crate::domain::{
+    hop::Hop,
+    span::Source,
+    world::{Pod, pods_by_key},
+};
 
 const NOW: i64 = 1_795_467_805;
 
@@ -189,21 +193,14 @@ fn hop(pod: &str, status: u16, source: Option<Source>) -> Hop {
 }
 
 fn world(hops: Vec<Hop>) -> World {
-    let pod = |name: &str, hash: &str| {
-        let key = ObjectKey {
-            namespace: "demo".into(),
-            name: name.into(),
-        };
-        let pod = Pod {
-            key: key.clone(),
-            environment: Some("prod".into()),
-            hash: Some(hash.into()),
-            ..Pod::default()
-        };
-        (key, pod)
+    let pod = |name: &str, hash: &str| Pod {
+        key: ObjectKey::in_context(None, "demo", name),
+        environment: Some("prod".into()),
+        hash: Some(hash.into()),
+        ..Pod::default()
     };
     World {
-        pods: std::sync::Arc::new([pod("p-old", "old"), pod("p-new", "new")].into()),
+        pods: std::sync::Arc::new(pods_by_key([pod("p-old", "old"), pod("p-new", "new")])),
         hops_seen: hops.len() as u64,
         hops: std::sync::Arc::new(hops.into_iter().map(Into::into).collect()),
         ..World::default()

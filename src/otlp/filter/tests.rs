@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::domain::{
     span::Tag,
-    world::{ObjectKey, Pod},
+    world::{ObjectKey, Pod, pods_by_key},
 };
 
 const BASE: &str = "10.0.0.1";
@@ -21,7 +21,8 @@ fn pods() -> PodIndex {
         tag: tag.map(Into::into),
         ..Pod::default()
     };
-    PodIndex::from_pods(&[pod("base", BASE, None), pod("gray", GRAY, Some("gray"))])
+    let both = [pod("base", BASE, None), pod("gray", GRAY, Some("gray"))];
+    PodIndex::from_pods(&pods_by_key(both))
 }
 
 fn span(trace: &str, id: &str, parent: &str, side: Side, peer: &str) -> Span {

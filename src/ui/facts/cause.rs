@@ -48,7 +48,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::domain::world::{Event, ObjectKey, Pod, Workload};
+    use crate::domain::world::{Event, ObjectKey, Pod, Workload, pods_by_key};
 
     #[test]
     fn what_will_not_get_well_by_waiting_is_told_and_a_pod_on_its_way_is_not() {
@@ -62,21 +62,15 @@ mod tests {
                 replicas: 2,
                 ..workload
             };
-            let pods = pod.map(|p| {
-                let key = ObjectKey::in_context(None, "demo", "p");
-                (
-                    key.clone(),
-                    Pod {
-                        key,
-                        app: app.clone(),
-                        environment: environment.clone(),
-                        ..p
-                    },
-                )
+            let pods = pod.map(|p| Pod {
+                key: ObjectKey::in_context(None, "demo", "p"),
+                app: app.clone(),
+                environment: environment.clone(),
+                ..p
             });
             let world = World {
                 stateful: Arc::new([(key.clone(), workload)].into()),
-                pods: Arc::new(pods.into_iter().collect()),
+                pods: Arc::new(pods_by_key(pods)),
                 events: Arc::new(event.into_iter().collect()),
                 ..World::default()
             };

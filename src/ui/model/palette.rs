@@ -385,7 +385,7 @@ fn list_objects(model: &Model) -> Vec<(String, PaletteItem)> {
     all.extend(list_windows(model));
     for (key, pod) in world.pods.iter() {
         if let (Some(app), Some(environment)) = (&pod.app, &pod.environment) {
-            let goal = PaletteItem::Pod(app.clone(), environment.clone(), key.clone());
+            let goal = PaletteItem::Pod(app.clone(), environment.clone(), (**key).clone());
             all.push((format!("pod {}", key.name), goal));
         }
     }

@@ -252,6 +252,7 @@ impl Model {
     /// The selected pod; without a choice the first one.
     pub fn selected_pod(&self) -> Option<&Pod> {
         let chosen = self.pod.as_ref().and_then(|key| self.world.pods.get(key));
+        let chosen = chosen.map(|pod| &**pod);
         chosen.or_else(|| self.visible_pods().first().copied())
     }
 

@@ -110,7 +110,8 @@ pub(super) fn open_events(model: &mut Model) -> Vec<Effect> {
     ) {
         (true, Some(pod), ..) => vec![pod.key.clone()],
         (_, _, Some(app), Some(environment)) => {
-            let pods = model.facts.pods_of(app, &environment.name).iter().cloned();
+            let pods = model.facts.pods_of(app, &environment.name);
+            let pods = pods.iter().map(|key| (**key).clone());
             let workloads = model
                 .world
                 .workloads_of(app, &environment.name)
@@ -162,7 +163,8 @@ pub(super) fn open_variables(model: &mut Model) -> Vec<Effect> {
 pub(super) fn selected_chain_pod(model: &Model) -> Option<&ObjectKey> {
     let steps = &model.selected_chain()?.steps;
     let name = steps.iter().rev().find_map(|step| step.pod.as_ref())?;
-    model.world.pods.keys().find(|key| key.name == *name)
+    let mut all = model.world.pods.keys().map(|key| &**key);
+    all.find(|key| key.name == *name)
 }
 
 /// The selected object, as kubectl names it.

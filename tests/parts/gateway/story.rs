@@ -11,7 +11,7 @@ use graylane::{
     api::{LaneGroupStatus, ProbeSpec, Served},
     domain::{
         chain::Verdict,
-        world::{ObjectKey, Pod, Route, World},
+        world::{ObjectKey, Pod, Route, World, pods_by_key},
     },
     probe::{self, ProbeVerdict, Probed},
     sample::{Config, serve},
@@ -68,16 +68,13 @@ fn world(rig: &Rig, entry: SocketAddr) -> World {
             name: format!("{app}-gray"),
         };
         let (app, tag) = (Some(app.to_owned()), Some("gray".to_owned()));
-        (
-            key.clone(),
-            Pod {
-                key,
-                app,
-                tag,
-                ready: true,
-                ..Pod::default()
-            },
-        )
+        Pod {
+            key,
+            app,
+            tag,
+            ready: true,
+            ..Pod::default()
+        }
     };
     let route = |app: &str| {
         let key = ObjectKey {
@@ -96,7 +93,7 @@ fn world(rig: &Rig, entry: SocketAddr) -> World {
     World {
         groups: Arc::new(BTreeMap::from([("demo".into(), Arc::new(group))])),
         lanes: Arc::new(BTreeMap::from([("gray".into(), Arc::new(lane))])),
-        pods: Arc::new(BTreeMap::from([APPS[0], APPS[2]].map(pod))),
+        pods: Arc::new(pods_by_key([APPS[0], APPS[2]].map(pod))),
         routes: Arc::new(BTreeMap::from(APPS.map(route))),
         ..World::default()
     }

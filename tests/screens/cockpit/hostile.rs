@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use graylane::{
     domain::{
         text::Clean,
-        world::{Link, LinkTrouble, ObjectKey, World},
+        world::{Link, LinkTrouble, ObjectKey, Pod, World, pods_by_key},
     },
     ui::fixture,
 };
@@ -96,14 +96,14 @@ pub fn world() -> World {
             .for_each(|a| a.app = named(&a.app));
     }
     let pods = world.pods.values().map(|pod| {
-        let mut pod = pod.clone();
+        let mut pod = Pod::clone(pod);
         pod.key.name = evil(&pod.key.name);
         pod.app = pod.app.as_ref().map(named);
         pod.state = Clean::from(evil("Running"));
         pod.message = Some(Clean::from(evil("message")));
-        (pod.key.clone(), pod)
+        pod
     });
-    let pods = pods.collect();
+    let pods = pods_by_key(pods);
     let workloads = world.deployments.values().map(|w| {
         let mut w = w.clone();
         w.app = w.app.as_ref().map(named);

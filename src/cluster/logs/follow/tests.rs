@@ -1,7 +1,7 @@
 //! Logs without a cluster: each request is answered by the next part of a script.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{HashMap, VecDeque},
     pin::Pin,
     sync::{Arc, Mutex},
 };
@@ -13,7 +13,10 @@ use tokio::sync::watch;
 use super::*;
 use crate::{
     cluster::logs::{OpenLog, RawLines, read_logs},
-    domain::{pod_selection::PodSelection, world::Pod},
+    domain::{
+        pod_selection::PodSelection,
+        world::{Pod, pods_by_key},
+    },
 };
 
 /// One answer to a request for a log.
@@ -77,20 +80,15 @@ impl OpenLog for Script {
 }
 
 fn world(pods: &[&str]) -> World {
-    let pod = |name: &&str| {
-        let key = ObjectKey::in_context(None, "demo", name);
-        let pod = Pod {
-            key: key.clone(),
-            app: Some("shop".into()),
-            uid: Some(format!("uid of {name}")),
-            containers: vec![Clean::from("app"), Clean::from("proxy")],
-            ..Pod::default()
-        };
-        (key, pod)
+    let pod = |name: &&str| Pod {
+        key: ObjectKey::in_context(None, "demo", name),
+        app: Some("shop".into()),
+        uid: Some(format!("uid of {name}")),
+        containers: vec![Clean::from("app"), Clean::from("proxy")],
+        ..Pod::default()
     };
-    let pods: BTreeMap<ObjectKey, Pod> = pods.iter().map(pod).collect();
     World {
-        pods: Arc::new(pods),
+        pods: Arc::new(pods_by_key(pods.iter().map(pod))),
         ..World::default()
     }
 }

@@ -156,7 +156,7 @@ pub(super) fn differ(objects: &[Value], world: &World) -> Vec<String> {
         .pods
         .values()
         .filter(|p| demo(&p.key.namespace))
-        .map(|p| (p.key.name.as_str(), p));
+        .map(|p| (p.key.name.as_str(), &**p));
     compare("pod", mine("Pod"), rows.collect(), PODS, &mut out);
     let rows = world
         .deployments
