@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod error;
 pub mod gateways;
 pub mod install;
+pub mod lean_pod;
 pub mod lease;
 pub mod logs;
 pub mod meter;

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use futures::{StreamExt, future};
+use futures::{Stream, StreamExt, future};
 use k8s_openapi::api::{batch::v1::Job, core::v1::Service, discovery::v1::EndpointSlice};
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -276,33 +276,42 @@ impl WatchStarter<'_> {
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
+        self.store_events(resilient_watch(api, config).modify(trim), concerns)
+    }
+
+    /// Stores the objects of a watch.
+    fn store_events<K>(
+        &self,
+        events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
+        concerns: fn(&K) -> Vec<ChangeKey>,
+    ) -> OptionalStore<K>
+    where
+        K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+    {
         let (unknown, absent) = watch::channel(false);
         let (store, writer) = reflector::store();
         let wake = Arc::clone(self.wake);
-        let stream = resilient_watch(api, config)
-            .modify(trim)
-            .reflect(writer)
-            .for_each(move |event| {
-                let told = kind_is_absent(&event);
-                let news = told.is_some_and(|absent| unknown.send_replace(absent) != absent);
-                if news {
-                    wake.add([ChangeKey::All]);
+        let stream = events.reflect(writer).for_each(move |event| {
+            let told = kind_is_absent(&event);
+            let news = told.is_some_and(|absent| unknown.send_replace(absent) != absent);
+            if news {
+                wake.add([ChangeKey::All]);
+            }
+            match event {
+                Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
+                Ok(watcher::Event::Apply(object) | watcher::Event::Delete(object)) => {
+                    wake.add(concerns(&object))
                 }
-                match event {
-                    Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
-                    Ok(watcher::Event::Apply(object) | watcher::Event::Delete(object)) => {
-                        wake.add(concerns(&object))
-                    }
-                    Ok(watcher::Event::InitDone) => wake.add([ChangeKey::All]),
-                    // It was reported already that the kind is missing.
-                    Err(_) if told == Some(true) && !news => {}
-                    Err(why) => {
-                        let (kind, why) = (K::plural(&()), error::describe_watch_error(&why));
-                        tracing::warn!(why, "the engine's watch of {kind}");
-                    }
+                Ok(watcher::Event::InitDone) => wake.add([ChangeKey::All]),
+                // It was reported already that the kind is missing.
+                Err(_) if told == Some(true) && !news => {}
+                Err(why) => {
+                    let (kind, why) = (K::plural(&()), error::describe_watch_error(&why));
+                    tracing::warn!(why, "the engine's watch of {kind}");
                 }
-                future::ready(())
-            });
+            }
+            future::ready(())
+        });
         let stop = self.stop.clone();
         self.tasks
             .spawn(async move { stop.run_until_cancelled(stream).await });
@@ -369,12 +378,7 @@ impl Cache {
                     )
                     .store,
                 pods: w
-                    .watch_trimmed(
-                        Api::all(client.clone()),
-                        all(),
-                        trim::trim_pod,
-                        keys_for_pod,
-                    )
+                    .store_events(trim::watch_pods(Api::all(client.clone())), keys_for_pod)
                     .store,
                 ready: Readiness::default(),
             },

@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use futures::{StreamExt, future};
+use futures::{Stream, StreamExt, future};
 use kube::{
     Api, Client,
     runtime::{
@@ -153,7 +153,12 @@ impl RemoteClusters {
                     trim::drop_managed_fields,
                     keys_for_replica_set,
                 ),
-                pods: self.watch_kind(&client, at, &wrong, trim::trim_pod, keys_for_pod),
+                pods: self.store_events(
+                    trim::watch_pods(Api::namespaced(client, namespace)),
+                    at,
+                    &wrong,
+                    keys_for_pod,
+                ),
                 ready: Readiness::default(),
             },
             wrong,
@@ -164,9 +169,24 @@ impl RemoteClusters {
     fn watch_kind<K>(
         &self,
         client: &Client,
-        (context, namespace, stop): (&str, &str, &CancellationToken),
+        at: (&str, &str, &CancellationToken),
         wrong: &Arc<Mutex<BTreeMap<String, String>>>,
         trim: fn(&mut K),
+        concerns: fn(&K) -> Vec<ChangeKey>,
+    ) -> Store<K>
+    where
+        K: Namespaced,
+    {
+        let api = Api::<K>::namespaced(client.clone(), at.1);
+        let events = resilient_watch(api, watcher::Config::default()).modify(trim);
+        self.store_events(events, at, wrong, concerns)
+    }
+
+    fn store_events<K>(
+        &self,
+        events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
+        (context, namespace, stop): (&str, &str, &CancellationToken),
+        wrong: &Arc<Mutex<BTreeMap<String, String>>>,
         concerns: fn(&K) -> Vec<ChangeKey>,
     ) -> Store<K>
     where
@@ -192,11 +212,7 @@ impl RemoteClusters {
             ),
             key => key,
         };
-        let api = Api::<K>::namespaced(client.clone(), namespace);
-        let stream = resilient_watch(api, watcher::Config::default())
-            .modify(trim)
-            .reflect(writer);
-        let stream = stream.for_each(move |event| {
+        let stream = events.reflect(writer).for_each(move |event| {
             let mut wrong = wrong.lock().unwrap_or_else(PoisonError::into_inner);
             match event {
                 Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}

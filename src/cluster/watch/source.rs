@@ -43,6 +43,7 @@ use crate::{
     api::{App, AppTemplate, Approval, Lane, LaneGroup, Release, VariableGroup, label},
     cluster::{
         error,
+        lean_pod::LeanPod,
         lease::ENGINE_LEASE,
         meter::{Meter, jitter},
     },
@@ -221,7 +222,7 @@ pub(super) async fn run_watch(client: Client, to: Reporter, stop: CancellationTo
                 watch_objects(Api::namespaced(client, &namespace), ours(), &to, row).await;
             }
             SourceKind::Pod => {
-                let row = |p: core::Pod| Some(Row::Pod(rows::pod_row(&p)));
+                let row = |LeanPod(p)| Some(Row::Pod(rows::pod_row(&p)));
                 watch_objects(Api::namespaced(client, &namespace), ours(), &to, row).await;
             }
             SourceKind::Route => {
