@@ -6,7 +6,6 @@ use clap::Args;
 use color_eyre::eyre::{Result, WrapErr};
 use futures::FutureExt;
 use kube::Client;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -16,17 +15,15 @@ use super::{
 };
 use crate::{
     api::{ProbeHop, ProbeResult, ProbeSpec, SpanLog},
-    cluster::{
-        self,
-        agent::Agent,
-        clusters::Clusters,
-        install,
-        trace::{SpanInlet, TraceFetcher},
-    },
-    domain::{text::Clean, workflow::ProbeFailure, world::World},
+    cluster::{self, agent::Agent, clusters::Clusters, install},
+    domain::{text::Clean, workflow::ProbeFailure},
     engine::{self, HopReport, Options, Prober, Telemetry},
-    probe::{self, HopFeed, Probed, Via},
+    probe::{self, Probed, Via},
 };
+
+mod probe_feed;
+
+use probe_feed::ProbeFeed;
 
 #[derive(Debug, Args)]
 pub struct EngineArgs {
@@ -79,12 +76,14 @@ pub(super) async fn run_engine(global: &Global, args: EngineArgs) -> Result<()> 
         tracing::info!("http://{address} answers /healthz, /readyz and /metrics");
         tokio::spawn(serving);
     }
-    let (worlds, inlet) =
-        cluster::watch::spawn_with_inlet(clusters.clone(), session.namespace.clone(), stop.clone());
-    let feed = new_feed(&clusters, worlds.clone(), inlet);
+    let namespace = session.namespace.clone();
+    let mut feed = ProbeFeed::on_demand(clusters.clone(), namespace.clone(), stop.clone());
     let mut report = HopReport::default();
     let identity = engine::new_identity();
     if let Some(hops) = hops {
+        let (worlds, inlet) =
+            cluster::watch::spawn_with_inlet(clusters.clone(), namespace, stop.clone());
+        feed = ProbeFeed::in_worlds(&clusters, worlds.clone(), inlet);
         if let Some(namespace) = args.write_spans {
             let log = SpanLog {
                 namespace,
@@ -116,9 +115,7 @@ pub(super) async fn run_engine(global: &Global, args: EngineArgs) -> Result<()> 
 /// Runs an engine with its own view of the cluster until `stop`.
 pub(super) async fn run_engine_until(client: Client, namespace: String, stop: CancellationToken) {
     let clusters = Clusters::from_client(client, Agent::Engine);
-    let (worlds, inlet) =
-        cluster::watch::spawn_with_inlet(clusters.clone(), namespace.clone(), stop.clone());
-    let feed = new_feed(&clusters, worlds, inlet);
+    let feed = ProbeFeed::on_demand(clusters.clone(), namespace.clone(), stop.clone());
     let told = EngineReporting {
         identity: engine::new_identity(),
         telemetry: Telemetry::default(),
@@ -137,7 +134,7 @@ struct EngineReporting {
 async fn run_reconcilers(
     clusters: Clusters,
     namespace: String,
-    feed: HopFeed,
+    feed: ProbeFeed,
     told: EngineReporting,
     stop: CancellationToken,
 ) {
@@ -165,18 +162,11 @@ async fn run_reconcilers(
     .await;
 }
 
-/// Where the probes of workflows look for their hops.
-fn new_feed(clusters: &Clusters, worlds: watch::Receiver<World>, inlet: SpanInlet) -> HopFeed {
-    HopFeed::new(
-        worlds,
-        TraceFetcher::new(clusters.home_client().clone(), inlet),
-    )
-}
-
-fn build_prober(feed: HopFeed) -> Prober {
+fn build_prober(feed: ProbeFeed) -> Prober {
     Arc::new(move |group, spec| {
         let feed = feed.clone();
         async move {
+            let feed = feed.open().await;
             let probed = probe::send_probes(&spec, &group, &feed, &Via::Entry)
                 .await
                 .map_err(|e| ProbeFailure(Clean::from(e.to_string())))?;
