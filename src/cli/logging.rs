@@ -25,8 +25,9 @@ use tracing_subscriber::{
 
 /// Lines that may wait for the disk; further lines are dropped.
 const MAX_BUFFERED_LINES: usize = 4096;
-/// The filter unless the user sets one: what others log of their connections is noise.
-const DEFAULT_FILTER: &str = "info,kube=warn,hyper=warn";
+/// The filter unless the user sets one: what others log of their connections is noise, as is a
+/// warning for each client of a server that is not verified, which the kubeconfig asks for.
+const DEFAULT_FILTER: &str = "info,kube=warn,kube_client::client::tls=error,hyper=warn";
 /// The environment variable with a filter, in the syntax of `RUST_LOG`.
 const FILTER_VARIABLE: &str = "GRAYLANE_LOG";
 
@@ -147,7 +148,7 @@ fn build_filter(option: Option<&str>) -> Result<EnvFilter> {
 /// A single level is graylane's own; libraries stay at what the default shows of them.
 fn with_quiet_libraries(level: &str) -> String {
     if level.parse::<tracing::Level>().is_ok() {
-        format!("warn,graylane={level}")
+        format!("warn,kube_client::client::tls=error,graylane={level}")
     } else {
         level.to_owned()
     }
