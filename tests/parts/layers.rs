@@ -72,7 +72,7 @@ fn layer(src: &Path, file: &Path) -> String {
 }
 
 /// Code without comments and without what only tests see.
-fn code(text: &str) -> String {
+pub fn code(text: &str) -> String {
     let text = text
         .split("#[cfg(test)]\nmod tests {")
         .next()

@@ -25,8 +25,7 @@ fn files_that_name(words: &[&str]) -> BTreeSet<String> {
     let mut found = vec![];
     layers::sources(&root.join("src"), &mut found);
     let named = found.iter().filter(|file| {
-        let code = fs::read_to_string(file).unwrap();
-        let code = code.split("#[cfg(test)]").next().unwrap_or_default();
+        let code = layers::code(&fs::read_to_string(file).unwrap());
         words.iter().any(|word| code.contains(word))
     });
     named
