@@ -19,7 +19,6 @@ mod probes;
 mod prune;
 mod reconcile;
 mod remote_clusters;
-mod resilient_watch;
 mod revisions;
 mod serve;
 mod state_ages;
@@ -104,7 +103,7 @@ async fn run_as_leader(options: &Options, stop: &CancellationToken) {
     let tasks = TaskTracker::new();
     let cache = cache::Cache::start_watches(options, &wake, &tasks, stop);
     if stop
-        .run_until_cancelled(cache.wait_until_ready())
+        .run_until_cancelled(cache.wait_until_synced())
         .await
         .is_some()
     {
@@ -123,5 +122,5 @@ async fn run_as_leader(options: &Options, stop: &CancellationToken) {
     tasks.wait().await;
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "pocket"))]
 mod tests;

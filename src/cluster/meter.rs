@@ -151,13 +151,6 @@ impl Meter {
     }
 }
 
-/// Randomises a pause (0.75 to 1.25 times), so that many clients that were cut off at once do not
-/// reconnect at once.
-pub fn jitter(pause: Duration) -> Duration {
-    let random = uuid::Uuid::new_v4().as_bytes()[0];
-    pause.mul_f64(0.75 + f64::from(random) / 512.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

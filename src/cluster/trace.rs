@@ -17,6 +17,7 @@ use std::{
 };
 
 use kube::{Client, api::LogParams};
+use reconcile::backoff::jitter;
 use tokio::sync::{
     Notify,
     mpsc::{self, error::TrySendError},
@@ -24,11 +25,7 @@ use tokio::sync::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    clusters::Clusters,
-    error, logs,
-    meter::{Meter, jitter},
-};
+use super::{clusters::Clusters, error, logs, meter::Meter};
 use crate::{
     api::{AccessLog, HopSource},
     domain::{

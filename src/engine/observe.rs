@@ -12,7 +12,7 @@ use std::{
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use k8s_openapi::{api::batch::v1::Job, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use kube::{Api, ResourceExt, runtime::reflector::ObjectRef};
+use kube::{Api, ResourceExt};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::{
@@ -101,9 +101,9 @@ pub(super) async fn gather_facts(
         .await;
     seen.read_others(options, asked).await?;
     let pods = count_pods(release, &wanted, &home, &seen.places);
-    let mut approvals = cache.approvals.state();
+    let mut approvals = cache.approvals.list();
     approvals.retain(|a| a.spec.release == name);
-    let jobs = cache.jobs.state();
+    let jobs = cache.jobs.list();
     let jobs = jobs
         .iter()
         .filter(|j| j.annotations().get(label::CREATED_BY) == Some(&uid));
@@ -254,7 +254,7 @@ fn count_pods(
     let own: BTreeSet<&str> = wanted.keys().map(|i| i.namespace.as_str()).collect();
     let afar: Vec<_> = places
         .values()
-        .flat_map(|p| p.workloads.pods.state())
+        .flat_map(|p| p.workloads.pods.list())
         .collect();
     let near = home
         .pods
@@ -287,7 +287,7 @@ async fn read_for_new_release(
     let Some(app) = apps.get_opt(&release.spec.app).await? else {
         return Ok((Err(no_app(options, release)), BTreeMap::new()));
     };
-    cache.apps.remember_write(app.clone());
+    cache.apps.record_write(&app);
     let api: Api<VariableGroup> = Api::namespaced(options.client.clone(), &options.namespace);
     let mut groups = BTreeMap::new();
     for name in group_names(&app, &release.spec) {
@@ -305,10 +305,7 @@ async fn read_frozen_app(
     cache: &Cache,
     release: &Release,
 ) -> kube::Result<Result<FrozenApp, FrozenAppError>> {
-    let Some(app) = cache
-        .apps
-        .get(&ObjectRef::new(&release.spec.app).within(&options.namespace))
-    else {
+    let Some(app) = cache.apps.get_named(&options.namespace, &release.spec.app) else {
         return Ok(Err(no_app(options, release)));
     };
     let Some(name) = release.status.as_ref().and_then(|s| s.revision.as_ref()) else {
@@ -323,7 +320,7 @@ async fn read_frozen_app(
             let app = FrozenApp::for_new_release(&app);
             cache
                 .revisions
-                .ensure_revision(options, &app, &cache.releases.state())
+                .ensure_revision(options, &app, &cache.releases.list())
                 .await?;
             Ok(app)
         }
@@ -427,7 +424,7 @@ fn find_claims(
     if unmarked.is_empty() {
         return BTreeMap::new();
     }
-    let mut others = cache.apps.state();
+    let mut others = cache.apps.list();
     others.retain(|app| app.name_any() != own);
     let found = |(item, seen): (&InventoryItem, &ObjectSeen)| {
         Some((
@@ -451,7 +448,7 @@ fn find_rollout_records(
     if nobodys.is_empty() {
         return BTreeMap::new();
     }
-    let mut releases = cache.releases.state();
+    let mut releases = cache.releases.list();
     releases.sort_by_key(|r| r.creation_timestamp().map(|t| t.0));
     let mut found = BTreeMap::new();
     for record in releases
@@ -492,7 +489,7 @@ fn to_object_seen(meta: &ObjectMeta) -> ObjectSeen {
 fn observe_routes(cache: &Cache, app: &str, closed: BTreeMap<String, ClosedLane>) -> RoutesSeen {
     let groups: BTreeMap<_, _> = cache
         .groups
-        .state()
+        .list()
         .into_iter()
         .map(|g| (g.name_any(), g))
         .collect();
@@ -501,7 +498,7 @@ fn observe_routes(cache: &Cache, app: &str, closed: BTreeMap<String, ClosedLane>
     // Lanes do not control routes of others.
     for route in cache
         .routes
-        .state()
+        .list()
         .iter()
         .filter(|r| r.labels().contains_key(label::LANE_GROUP))
     {
@@ -574,15 +571,15 @@ fn find_closed_lanes(
     if !app.spec.environments.iter().any(brought) {
         return BTreeMap::new();
     }
-    let apps = cache.apps.state();
+    let apps = cache.apps.list();
     let app_of = |name: &str| apps.iter().find(|a| a.name_any() == name).map(|a| &**a);
-    let releases = cache.releases.state();
+    let releases = cache.releases.list();
     let releases: Vec<&Release> = releases.iter().map(|r| &**r).collect();
-    let mut routed = cache.groups.state();
+    let mut routed = cache.groups.list();
     // Where services route themselves there is no route to wait for.
     routed.retain(|g| g.spec.mode != LaneMode::Agent && g.spec.apps.iter().any(|a| a.app == name));
     let mut all = BTreeMap::new();
-    for lane in cache.lanes.state() {
+    for lane in cache.lanes.list() {
         let (group, tag) = (&lane.spec.group, &lane.spec.tag);
         let up = app.spec.environment_of_lane(tag).is_some_and(brought);
         if !lane.spec.enabled || !up || !routed.iter().any(|g| g.name_any() == *group) {

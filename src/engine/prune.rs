@@ -14,7 +14,6 @@ use kube::{
     Api, Resource, ResourceExt,
     api::{DeleteParams, Preconditions},
     core::NamespaceResourceScope,
-    runtime::reflector::ObjectRef,
 };
 use serde::de::DeserializeOwned;
 
@@ -60,7 +59,7 @@ pub(super) async fn prune_releases(
     options: &Options,
     cache: &Cache,
 ) -> Result<PruneOutcome, PruneError> {
-    let releases = cache.releases.state();
+    let releases = cache.releases.list();
     let dependents = Dependents::collect_unowned(options, cache, &releases);
     let over = releases_to_prune(cache, &releases);
     let mut more = over.len() > MAX_PER_PASS;
@@ -92,7 +91,7 @@ fn releases_to_prune(
 ) -> Vec<(Arc<Release>, prune::PruneReason)> {
     let apps: BTreeMap<String, Arc<App>> = cache
         .apps
-        .state()
+        .list()
         .into_iter()
         .map(|a| (a.name_any(), a))
         .collect();
@@ -138,13 +137,13 @@ fn workload_exists(cache: &Cache, apps: &BTreeMap<String, Arc<App>>, item: &Inve
         cache
             .workloads
             .stateful
-            .get(&ObjectRef::new(&item.name).within(namespace))
+            .get_named(namespace, &item.name)
             .map(|s| s.uid())
     } else {
         cache
             .workloads
             .deployments
-            .get(&ObjectRef::new(&item.name).within(namespace))
+            .get_named(namespace, &item.name)
             .map(|d| d.uid())
     };
     uid.is_some_and(|uid| item.uid.is_empty() || uid.as_ref() == Some(&item.uid))
@@ -204,8 +203,8 @@ impl Dependent {
 
 impl Dependents {
     fn collect_unowned(options: &Options, cache: &Cache, releases: &[Arc<Release>]) -> Self {
-        let approvals = cache.approvals.state().into_iter().map(Dependent::Approval);
-        let mut jobs = cache.jobs.state();
+        let approvals = cache.approvals.list().into_iter().map(Dependent::Approval);
+        let mut jobs = cache.jobs.list();
         jobs.retain(|j| j.namespace().as_deref() == Some(&options.namespace));
         let mut by_uid: BTreeMap<String, Vec<Dependent>> = BTreeMap::new();
         for dependent in approvals.chain(jobs.into_iter().map(Dependent::Job)) {

@@ -2,18 +2,23 @@
 //! are due; reconciling too often does no harm. Jobs only wait for jobs that share something with
 //! them, so slow reads and writes of one App do not hold up another App.
 
+mod job;
+mod memory;
 mod schedule;
-mod work_queue;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::BTreeSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
-use kube::{Api, ResourceExt, api::PostParams, runtime::reflector::ObjectRef};
+use kube::{Api, ResourceExt, api::PostParams};
+use reconcile::{
+    backoff::BackoffRange,
+    queue::{Outcome, WorkQueue},
+};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -27,13 +32,12 @@ use super::{
     prune,
 };
 use crate::{
-    api::{App, LaneGroup, Release, ReleasePhase, ReleaseStatus},
+    api::{App, Release, ReleasePhase, ReleaseStatus},
     cluster::error,
-    domain::workflow::{
-        Decision, NamespacedName, ProposalCache, StepFailure, Timers, decide_steps,
-    },
+    domain::workflow::{Decision, StepFailure, decide_steps},
 };
-use work_queue::{Job, JobScope, WorkQueue};
+use job::{Job, JobScope};
+use memory::{Memory, StepBackoff};
 
 /// Maximum number of concurrent jobs; most of the time they wait for the API.
 const MAX_CONCURRENT_JOBS: usize = 16;
@@ -45,17 +49,24 @@ const COALESCE_DELAY: Duration = Duration::from_millis(5);
 const RESYNC_INTERVAL: Duration = Duration::from_secs(30);
 /// Longest time between passes for a release that waits for a person.
 const WAITING_RESYNC_INTERVAL: Duration = Duration::from_secs(300);
-/// Back-off after a failed step: the first pause, doubled up to the second.
-const STEP_BACKOFF_RANGE: (Duration, Duration) =
-    (Duration::from_millis(500), Duration::from_secs(20));
+/// Back-off after a failed step, or a lane group that was refused.
+const STEP_BACKOFF: BackoffRange = BackoffRange {
+    first: Duration::from_millis(500),
+    max: Duration::from_secs(20),
+};
 /// Pause before pruning after a change, and between passes when many releases are pruned, so that
 /// pruning does not delay running releases.
 const PRUNE_DELAY: Duration = Duration::from_secs(2);
-/// Back-off if pruning is refused: the first pause, doubled up to the second.
-const PRUNE_BACKOFF_RANGE: (Duration, Duration) =
-    (Duration::from_secs(30), Duration::from_secs(3600));
-/// Maximum back-off for a release that cannot be observed.
-const MAX_OBSERVE_BACKOFF: Duration = Duration::from_secs(5);
+/// Back-off if pruning is refused.
+const PRUNE_BACKOFF: BackoffRange = BackoffRange {
+    first: Duration::from_secs(30),
+    max: Duration::from_secs(3600),
+};
+/// Back-off for a release that cannot be observed.
+const OBSERVE_BACKOFF: BackoffRange = BackoffRange {
+    first: Duration::from_millis(500),
+    max: Duration::from_secs(5),
+};
 /// A refusal that lasts beyond a back-off of this length counts as permanent.
 const FORBIDDEN_AFTER: Duration = Duration::from_secs(4);
 
@@ -65,65 +76,6 @@ pub(super) struct Reconciler {
     probes: Probes,
     wake: Arc<ChangeQueue>,
     memory: Mutex<Memory>,
-}
-
-/// What is known from earlier passes.
-struct Memory {
-    /// By release UID: failure of the last try.
-    troubles: HashMap<String, StepBackoff>,
-    /// Start of the engine's monotonic clock, and time of the last pass.
-    began: Instant,
-    last: Instant,
-    /// By release UID: what has started when, on that clock.
-    timers: HashMap<String, Timers>,
-    /// By release UID: rendered objects that its approval lets through.
-    rendered: HashMap<String, Arc<ProposalCache>>,
-    /// When each release (by UID) and each lane group is due although nothing has changed.
-    due: HashMap<String, Instant>,
-    groups_due: HashMap<String, Instant>,
-    /// Back-off of a group after a failure.
-    groups_wrong: HashMap<String, Duration>,
-    /// By release UID: back-off after it could not be observed.
-    blind: HashMap<String, Duration>,
-    /// By release UID: namespaces of remote clusters that it uses.
-    places: HashMap<String, BTreeSet<String>>,
-    /// Workloads that a release rolls out, and their App.
-    rolled: HashMap<NamespacedName, String>,
-    /// When pruning is due although nothing has changed, and its back-off after a failure.
-    prune_due: Instant,
-    prune_wrong: Option<Duration>,
-}
-
-/// Failure of the last try of a release's steps.
-#[derive(Clone)]
-struct StepBackoff {
-    trouble: StepFailure,
-    /// When to try again, and how long that is after the failed try.
-    at: Instant,
-    pause: Duration,
-    /// Requested retries at the time of the failure: a person's retry request ends the back-off.
-    retries: BTreeMap<String, u32>,
-}
-
-impl Memory {
-    /// Memory of an engine whose clock starts `now`.
-    fn starting_at(now: Instant) -> Self {
-        Self {
-            troubles: HashMap::new(),
-            began: now,
-            last: now,
-            timers: HashMap::new(),
-            rendered: HashMap::new(),
-            due: HashMap::new(),
-            groups_due: HashMap::new(),
-            groups_wrong: HashMap::new(),
-            blind: HashMap::new(),
-            places: HashMap::new(),
-            rolled: HashMap::new(),
-            prune_due: now,
-            prune_wrong: None,
-        }
-    }
 }
 
 impl Reconciler {
@@ -151,6 +103,7 @@ impl Reconciler {
 
     pub(super) async fn run_loop(self, stop: &CancellationToken) {
         let mut queue = WorkQueue::default();
+        queue.add_at(Job::Prune, Instant::now());
         let mut busy = FuturesUnordered::new();
         loop {
             let next = self.schedule_jobs(&mut queue);
@@ -164,7 +117,12 @@ impl Reconciler {
             }
             tokio::select! {
                 () = stop.cancelled() => return,
-                Some(job) = busy.next() => queue.mark_done(&job),
+                Some((job, outcome)) = busy.next() => {
+                    let pause = queue.finish(&job, outcome, Instant::now());
+                    if let (Job::Prune, Some(pause)) = (job, pause) {
+                        tracing::warn!("pruning is tried again in {} s", pause.as_secs());
+                    }
+                }
                 () = self.wake.wait_for_change() => sleep(COALESCE_DELAY).await,
                 () = sleep_until(next) => {}
             }
@@ -172,41 +130,47 @@ impl Reconciler {
     }
 
     /// Runs one job, with a timeout.
-    async fn run_job(&self, job: Job, load: JobScope) -> Job {
+    async fn run_job(&self, job: Job, load: JobScope) -> (Job, Outcome) {
         let began = Instant::now();
         let look = async {
             match &job {
                 Job::Adopted => {
-                    adopted::label_adopted_pods(&self.options, &self.cache, &load.changed).await
+                    adopted::label_adopted_pods(&self.options, &self.cache, &load.changed).await;
+                    Outcome::Done
                 }
                 Job::Group(name) => self.reconcile_group(name).await,
-                Job::App(app) => self.reconcile_app(app, &load.releases).await,
+                Job::App(app) => {
+                    self.reconcile_app(app, &load.releases).await;
+                    Outcome::Done
+                }
                 Job::Prune => self.prune_releases().await,
             }
         };
-        if timeout(JOB_TIMEOUT, look).await.is_err() {
+        let outcome = timeout(JOB_TIMEOUT, look).await.unwrap_or_else(|_| {
             tracing::warn!(
                 ?job,
                 "the API has not answered for {} s: tried again",
                 JOB_TIMEOUT.as_secs()
             );
-            let again = Instant::now() + MAX_OBSERVE_BACKOFF;
-            let mut memory = self.lock_memory();
             match &job {
-                Job::Adopted => {}
-                Job::Group(name) => drop(memory.groups_due.insert(name.clone(), again)),
-                Job::Prune => memory.prune_due = again,
-                Job::App(_) => memory
-                    .due
-                    .extend(load.releases.iter().map(|uid| (uid.clone(), again))),
+                Job::Adopted => Outcome::Done,
+                Job::Group(_) | Job::Prune => Outcome::RequeueAfter(OBSERVE_BACKOFF.max),
+                Job::App(_) => {
+                    let again = Instant::now() + OBSERVE_BACKOFF.max;
+                    let mut memory = self.lock_memory();
+                    for uid in &load.releases {
+                        memory.release(uid).due = Some(again);
+                    }
+                    Outcome::Done
+                }
             }
-        }
+        });
         self.report_pass(began.elapsed());
-        job
+        (job, outcome)
     }
 
     fn report_pass(&self, took: Duration) {
-        let phases = self.cache.releases.state();
+        let phases = self.cache.releases.list();
         let phases = phases
             .iter()
             .map(|r| r.status.as_ref().map(|s| s.phase).unwrap_or_default());
@@ -214,62 +178,35 @@ impl Reconciler {
     }
 
     #[tracing::instrument(level = "debug", skip_all, fields(group = name))]
-    async fn reconcile_group(&self, name: &str) {
-        let key = ObjectRef::<LaneGroup>::new(name).within(&self.options.namespace);
-        let Some(group) = self.cache.groups.get(&key) else {
-            return;
+    async fn reconcile_group(&self, name: &str) -> Outcome {
+        let Some(group) = self.cache.groups.get_named(&self.options.namespace, name) else {
+            return Outcome::Done;
         };
         let looked = lanes::reconcile_lane_group(&self.options, &self.cache, &group).await;
         if let Err(why) = &looked {
             tracing::warn!(group = name, "lanes: {}", error::describe_error(why));
         }
-        let mut memory = self.lock_memory();
-        let again = match looked {
+        match looked {
             Ok(GroupOutcome {
                 again,
                 refused: false,
-            }) => {
-                memory.groups_wrong.remove(name);
-                again.unwrap_or(RESYNC_INTERVAL).min(RESYNC_INTERVAL)
-            }
+            }) => Outcome::RequeueAfter(again.unwrap_or(RESYNC_INTERVAL).min(RESYNC_INTERVAL)),
             // When somebody fixes it, a watch event triggers the next pass.
-            _ => {
-                let pause = memory
-                    .groups_wrong
-                    .get(name)
-                    .map_or(STEP_BACKOFF_RANGE.0, |p| (*p * 2).min(STEP_BACKOFF_RANGE.1));
-                memory.groups_wrong.insert(name.to_owned(), pause);
-                pause
-            }
-        };
-        memory
-            .groups_due
-            .insert(name.to_owned(), Instant::now() + again);
+            _ => Outcome::Failed(STEP_BACKOFF),
+        }
     }
 
     /// Deletes some of the finished releases that no App keeps.
     #[tracing::instrument(level = "debug", skip_all)]
-    async fn prune_releases(&self) {
-        let pruned = prune::prune_releases(&self.options, &self.cache).await;
-        let mut memory = self.lock_memory();
-        let again = match pruned {
-            Ok(prune::PruneOutcome { more }) => {
-                memory.prune_wrong = None;
-                if more { PRUNE_DELAY } else { RESYNC_INTERVAL }
-            }
+    async fn prune_releases(&self) -> Outcome {
+        match prune::prune_releases(&self.options, &self.cache).await {
+            Ok(prune::PruneOutcome { more: true }) => Outcome::RequeueAfter(PRUNE_DELAY),
+            Ok(prune::PruneOutcome { more: false }) => Outcome::RequeueAfter(RESYNC_INTERVAL),
             Err(why) => {
-                let pause = memory.prune_wrong.map_or(PRUNE_BACKOFF_RANGE.0, |p| {
-                    (p * 2).min(PRUNE_BACKOFF_RANGE.1)
-                });
-                tracing::warn!(
-                    "finished releases are not pruned (tried again in {} s): {why}",
-                    pause.as_secs()
-                );
-                memory.prune_wrong = Some(pause);
-                pause
+                tracing::warn!("finished releases are not pruned: {why}");
+                Outcome::Failed(PRUNE_BACKOFF)
             }
-        };
-        memory.prune_due = Instant::now() + again;
+        }
     }
 
     /// Reconciles these releases of an App.
@@ -291,14 +228,14 @@ impl Reconciler {
                 .filter(|r| r.uid() != release.uid())
                 .collect();
             let again = self.reconcile_release(release, &others).await;
-            self.lock_memory().due.insert(uid.clone(), again);
+            self.lock_memory().release(&uid).due = Some(again);
             done.insert(uid);
         }
     }
 
     /// Releases that are not over, oldest first: the oldest gets an environment first.
     fn active_releases(&self) -> Vec<Arc<Release>> {
-        let mut active = self.cache.releases.state();
+        let mut active = self.cache.releases.list();
         active.retain(|r| !r.status.as_ref().is_some_and(|s| s.phase.is_final()));
         active.sort_by_key(|r| (r.creation_timestamp().map(|t| t.0), r.name_any()));
         active
@@ -310,10 +247,10 @@ impl Reconciler {
         let retries = &release.spec.control.retry;
         let wrong = self
             .lock_memory()
-            .troubles
-            .get(&uid)
-            .filter(|w| w.retries == *retries)
-            .cloned();
+            .release(&uid)
+            .trouble
+            .clone()
+            .filter(|w| w.retries == *retries);
         let told = wrong.as_ref().map(|w| &w.trouble);
         let decision = match self.observe_and_decide(release, others, told).await {
             // Watches of different kinds are not ordered. Do not fail because of an App that was
@@ -329,7 +266,7 @@ impl Reconciler {
             Ok(decision) => decision,
             Err(why) => return Instant::now() + self.report_unobservable(release, &why).await,
         };
-        self.lock_memory().blind.remove(&uid);
+        self.lock_memory().release(&uid).unobserved = 0;
         let look_again = decision.look_again.and_then(|d| Duration::try_from(d).ok());
         let rests = matches!(
             decision.status.phase,
@@ -344,14 +281,14 @@ impl Reconciler {
         match self.write_status(release, &decision).await {
             Ok(true) => {}
             // Somebody else wrote in between: the watch triggers another pass.
-            Ok(false) => return Instant::now() + STEP_BACKOFF_RANGE.0,
+            Ok(false) => return Instant::now() + STEP_BACKOFF.first,
             Err(why) => {
                 tracing::warn!(
                     release = release.name_any(),
                     "status: {}",
                     error::describe_error(&why)
                 );
-                return Instant::now() + STEP_BACKOFF_RANGE.0;
+                return Instant::now() + STEP_BACKOFF.first;
             }
         }
         if let Some(wrong) = wrong.as_ref().filter(|w| w.at > Instant::now()) {
@@ -362,12 +299,12 @@ impl Reconciler {
             act::execute_steps(&self.options, &self.cache, &self.probes, release, steps).await;
         match taken {
             Ok(()) => {
-                if self.lock_memory().troubles.remove(&uid).is_some() {
+                if self.lock_memory().release(&uid).trouble.take().is_some() {
                     next = next.min(Instant::now() + COALESCE_DELAY);
                 }
                 // Changes of objects without a watch trigger no pass.
                 if !steps.is_empty() {
-                    next = next.min(Instant::now() + STEP_BACKOFF_RANGE.0);
+                    next = next.min(Instant::now() + STEP_BACKOFF.first);
                 }
                 next
             }
@@ -387,20 +324,16 @@ impl Reconciler {
             refused,
         } = failed;
         tracing::warn!(release = release.name_any(), "{}", trouble.message);
-        let pause = before.map_or(STEP_BACKOFF_RANGE.0, |w| {
-            (w.pause * 2).min(STEP_BACKOFF_RANGE.1)
-        });
+        let pause = before.map_or(STEP_BACKOFF.first, |w| (w.pause * 2).min(STEP_BACKOFF.max));
         trouble.permanent |= refused && pause > FORBIDDEN_AFTER;
         let at = Instant::now() + wait.map_or(pause, |wait| wait.max(pause));
-        self.lock_memory().troubles.insert(
-            release.uid().unwrap_or_default(),
-            StepBackoff {
-                trouble,
-                at,
-                pause,
-                retries: release.spec.control.retry.clone(),
-            },
-        );
+        let uid = release.uid().unwrap_or_default();
+        self.lock_memory().release(&uid).trouble = Some(StepBackoff {
+            trouble,
+            at,
+            pause,
+            retries: release.spec.control.retry.clone(),
+        });
     }
 
     /// Reports a failure to observe if it lasts. Returns the back-off.
@@ -409,10 +342,12 @@ impl Reconciler {
         let words = format!("cannot be read: {}", error::describe_error(why));
         tracing::warn!(release = release.name_any(), "{words}");
         let uid = release.uid().unwrap_or_default();
-        let before = self.lock_memory().blind.get(&uid).copied();
-        let pause = before.map_or(STEP_BACKOFF_RANGE.0, |p| (p * 2).min(MAX_OBSERVE_BACKOFF));
-        self.lock_memory().blind.insert(uid, pause);
-        if before.is_some() {
+        let before = {
+            let mut memory = self.lock_memory();
+            let failures = &mut memory.release(&uid).unobserved;
+            std::mem::replace(failures, failures.saturating_add(1))
+        };
+        if before > 0 {
             let status = release.status.clone().unwrap_or_default();
             let decision = Decision {
                 status: ReleaseStatus {
@@ -424,7 +359,7 @@ impl Reconciler {
             // If reads fail, this write may fail too.
             let _ = self.write_status(release, &decision).await;
         }
-        pause
+        OBSERVE_BACKOFF.pause(before)
     }
 
     #[tracing::instrument(level = "debug", skip_all)]
@@ -439,16 +374,13 @@ impl Reconciler {
         let now = Timestamp::now();
         let (mut timers, rendered, clock) = {
             let mut memory = self.lock_memory();
-            memory.rolled.extend(
-                facts
-                    .rolled_workloads()
-                    .map(|name| (name.clone(), release.spec.app.clone())),
-            );
-            let rendered = Arc::clone(memory.rendered.entry(uid.clone()).or_default());
+            let clock = memory.began.elapsed();
+            let known = memory.release(&uid);
+            known.rolled = facts.rolled_workloads().cloned().collect();
             (
-                memory.timers.remove(&uid).unwrap_or_default(),
-                rendered,
-                memory.began.elapsed(),
+                std::mem::take(&mut known.timers),
+                Arc::clone(&known.rendered),
+                clock,
             )
         };
         timers.track_status(
@@ -471,12 +403,13 @@ impl Reconciler {
             // The revision must exist before a release names it.
             self.cache
                 .revisions
-                .ensure_revision(&self.options, app, &self.cache.releases.state())
+                .ensure_revision(&self.options, app, &self.cache.releases.list())
                 .await?;
         }
         let mut memory = self.lock_memory();
-        memory.timers.insert(uid.clone(), timers);
-        memory.places.insert(uid, facts.into_remote_namespaces());
+        let known = memory.release(&uid);
+        known.timers = timers;
+        known.places = facts.into_remote_namespaces();
         Ok(decision)
     }
 
@@ -490,9 +423,9 @@ impl Reconciler {
         let known = self
             .cache
             .apps
-            .get(&ObjectRef::new(&release.spec.app).within(&self.options.namespace));
+            .get_named(&self.options.namespace, &release.spec.app);
         let moved_on = known.is_none_or(|k| k.resource_version() != app.resource_version());
-        self.cache.apps.remember_write(app);
+        self.cache.apps.record_write(&app);
         moved_on
     }
 
@@ -512,7 +445,7 @@ impl Reconciler {
             .await
         {
             Ok(written) => {
-                self.cache.releases.remember_write(written);
+                self.cache.releases.record_write(&written);
                 Ok(true)
             }
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(false),
@@ -527,7 +460,7 @@ fn is_new_failure(release: &Release, decision: &Decision) -> bool {
         && release.status.as_ref() != Some(&decision.status)
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "pocket"))]
 mod tests {
     use kube::core::Status;
     use serde_json::json;
@@ -569,7 +502,7 @@ mod tests {
         }
         assert!(
             pauses[0] < pauses[1]
-                && looker.report_unobservable(&release, &why).await <= MAX_OBSERVE_BACKOFF
+                && looker.report_unobservable(&release, &why).await <= OBSERVE_BACKOFF.max
         );
     }
 }

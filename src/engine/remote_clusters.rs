@@ -10,14 +10,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use futures::{Stream, StreamExt, future};
-use kube::{
-    Api, Client,
-    runtime::{
-        WatchStreamExt,
-        reflector::{self, Store},
-        watcher,
-    },
+use futures::Stream;
+use kube::{Api, Client, runtime::watcher};
+use reconcile::{
+    store::{Store, StoreEvent},
+    watch::resilient_watch,
 };
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
@@ -26,9 +23,8 @@ use tokio_util::{
 
 use super::{
     Options,
-    cache::{Namespaced, WriteThroughStore},
+    cache::{Namespaced, keep_whole},
     change_queue::{ChangeKey, ChangeQueue, keys_for_pod, keys_for_replica_set, keys_for_workload},
-    resilient_watch::resilient_watch,
     trim,
     workloads::{Readiness, Workloads},
 };
@@ -132,29 +128,24 @@ impl RemoteClusters {
         let at = (context, namespace, &stop);
         RemoteNamespace {
             workloads: Workloads {
-                deployments: WriteThroughStore::new(self.watch_kind(
+                deployments: self.watch_kind(
+                    Store::with_trim(keep_whole),
                     &client,
                     at,
                     &wrong,
-                    |_| {},
                     keys_for_workload,
-                )),
-                stateful: WriteThroughStore::new(self.watch_kind(
-                    &client,
-                    at,
-                    &wrong,
-                    |_| {},
-                    keys_for_workload,
-                )),
-                sets: self.watch_kind(
-                    &client,
-                    at,
-                    &wrong,
-                    trim::drop_managed_fields,
-                    keys_for_replica_set,
                 ),
-                pods: self.store_events(
-                    trim::watch_pods(Api::namespaced(client, namespace)),
+                stateful: self.watch_kind(
+                    Store::with_trim(keep_whole),
+                    &client,
+                    at,
+                    &wrong,
+                    keys_for_workload,
+                ),
+                sets: self.watch_kind(Store::default(), &client, at, &wrong, keys_for_replica_set),
+                pods: self.follow_events(
+                    Store::default(),
+                    trim::watch_pods(Api::namespaced(client.clone(), namespace)),
                     at,
                     &wrong,
                     keys_for_pod,
@@ -168,22 +159,23 @@ impl RemoteClusters {
 
     fn watch_kind<K>(
         &self,
+        store: Store<K>,
         client: &Client,
         at: (&str, &str, &CancellationToken),
         wrong: &Arc<Mutex<BTreeMap<String, String>>>,
-        trim: fn(&mut K),
         concerns: fn(&K) -> Vec<ChangeKey>,
     ) -> Store<K>
     where
         K: Namespaced,
     {
         let api = Api::<K>::namespaced(client.clone(), at.1);
-        let events = resilient_watch(api, watcher::Config::default()).modify(trim);
-        self.store_events(events, at, wrong, concerns)
+        let events = resilient_watch(api, watcher::Config::default());
+        self.follow_events(store, events, at, wrong, concerns)
     }
 
-    fn store_events<K>(
+    fn follow_events<K>(
         &self,
+        store: Store<K>,
         events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
         (context, namespace, stop): (&str, &str, &CancellationToken),
         wrong: &Arc<Mutex<BTreeMap<String, String>>>,
@@ -198,7 +190,6 @@ impl RemoteClusters {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(kind.clone(), unknown);
-        let (store, writer) = reflector::store();
         let (wake, wrong, context) = (
             Arc::clone(&self.wake),
             Arc::clone(wrong),
@@ -212,31 +203,29 @@ impl RemoteClusters {
             ),
             key => key,
         };
-        let stream = events.reflect(writer).for_each(move |event| {
+        store.on_event(move |event| {
             let mut wrong = wrong.lock().unwrap_or_else(PoisonError::into_inner);
             match event {
-                Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
-                Ok(watcher::Event::Apply(object) | watcher::Event::Delete(object)) => {
+                StoreEvent::Changed(change) => {
                     wrong.remove(&kind);
-                    wake.add(concerns(&object).into_iter().map(&named));
+                    let keys = change.object().into_iter().flat_map(|o| concerns(o));
+                    wake.add(keys.map(&named));
                 }
-                Ok(watcher::Event::InitDone) => {
+                StoreEvent::Listed(_) | StoreEvent::Absent(_) => {
                     wrong.remove(&kind);
                     wake.add([ChangeKey::All]);
                 }
-                Err(why) => {
-                    let words = error::describe_watch_error(&why);
+                StoreEvent::Broken(why) => {
+                    let words = error::describe_watch_error(why);
                     tracing::warn!(kind, why = words, "the engine's watch in another cluster");
                     if wrong.insert(kind.clone(), words).is_none() {
                         wake.add([ChangeKey::All]);
                     }
                 }
             }
-            future::ready(())
         });
-        let stop = stop.clone();
         self.tasks
-            .spawn(async move { stop.run_until_cancelled(stream).await });
+            .spawn(store.clone().run_events(events, stop.clone()));
         store
     }
 }

@@ -101,7 +101,7 @@ impl Rig {
             &TaskTracker::new(),
             &stop,
         );
-        cache.wait_until_ready().await;
+        cache.wait_until_synced().await;
         Self {
             options,
             cache,
@@ -148,7 +148,7 @@ impl Rig {
 
     /// Reconciles the existing lane group once.
     pub(super) async fn look(&self) -> lanes::GroupOutcome {
-        let group = self.cache.groups.state().pop().unwrap();
+        let group = self.cache.groups.list().pop().unwrap();
         lanes::reconcile_lane_group(&self.options, &self.cache, &group)
             .await
             .unwrap_or_else(|e| panic!("{e}"))
@@ -188,7 +188,7 @@ async fn what_a_release_stands_on_is_its_own_and_what_is_barred_is_told() {
             .unwrap();
     }
     rig.shown("both pods", |c| {
-        c.workloads.pods.state().len() == 2 && !c.apps.state().is_empty()
+        c.workloads.pods.list().len() == 2 && !c.apps.list().is_empty()
     })
     .await;
     let release = Release::new(
@@ -252,9 +252,9 @@ async fn who_wrote_it_is_held_of_workloads_and_of_nothing_that_piles_up() {
     let deployment: Deployment = serde_json::from_value(deployment).unwrap();
     rig.api().create(&params, &deployment).await.unwrap();
     rig.shown("them", |c| {
-        !c.apps.state().is_empty()
-            && !c.releases.state().is_empty()
-            && !c.workloads.deployments.state().is_empty()
+        !c.apps.list().is_empty()
+            && !c.releases.list().is_empty()
+            && !c.workloads.deployments.list().is_empty()
     })
     .await;
     fn writers<K: Resource>(all: &[Arc<K>]) -> usize {
@@ -263,20 +263,20 @@ async fn who_wrote_it_is_held_of_workloads_and_of_nothing_that_piles_up() {
             .map(Vec::len)
             .sum()
     }
-    let held = |c: &Cache| (writers(&c.apps.state()), writers(&c.releases.state()));
+    let held = |c: &Cache| (writers(&c.apps.list()), writers(&c.releases.list()));
     assert_eq!(
         (writers(&[Arc::new(written.clone())]), held(&rig.cache)),
         (1, (0, 0))
     );
-    assert_eq!(writers(&rig.cache.workloads.deployments.state()), 1);
+    assert_eq!(writers(&rig.cache.workloads.deployments.list()), 1);
     // The server's answer to our own write counts until the watch delivers it.
     let mut newer = (written, app);
     newer.0.metadata.resource_version = Some("1000000".into());
     newer.1.metadata.resource_version = Some("1000000".into());
-    rig.cache.releases.remember_write(newer.0);
-    rig.cache.apps.remember_write(newer.1);
+    rig.cache.releases.record_write(&newer.0);
+    rig.cache.apps.record_write(&newer.1);
     assert_eq!(
-        rig.cache.releases.state()[0].resource_version().as_deref(),
+        rig.cache.releases.list()[0].resource_version().as_deref(),
         Some("1000000")
     );
     assert_eq!(held(&rig.cache), (0, 0));
@@ -371,7 +371,7 @@ async fn a_release_begins_with_the_app_and_the_groups_as_they_are_and_keeps_both
     rig.patch::<App>("a", "eve", evil).await;
     rig.shown("the edit", |c| {
         c.apps
-            .state()
+            .list()
             .iter()
             .any(|a| a.spec.workflow.stages[0].tasks.len() == 1)
     })

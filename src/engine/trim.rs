@@ -4,17 +4,13 @@
 use futures::{Stream, TryStreamExt};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
-    Api, Resource,
+    Api,
     runtime::watcher::{self, Event},
 };
 
-use super::resilient_watch::resilient_watch;
-use crate::cluster::lean_pod::LeanPod;
+use reconcile::watch::resilient_watch;
 
-/// Managed fields are only read of workloads and routes.
-pub(super) fn drop_managed_fields(object: &mut impl Resource) {
-    object.meta_mut().managed_fields = None;
-}
+use crate::cluster::lean_pod::LeanPod;
 
 /// Watches pods, of which only identity and status are read, not the spec.
 pub(super) fn watch_pods(

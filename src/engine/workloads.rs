@@ -15,13 +15,12 @@ use kube::{
     Api, Client, Resource,
     api::{Patch, PatchParams},
     core::NamespaceResourceScope,
-    runtime::reflector::{ObjectRef, Store},
 };
+use reconcile::store::Store;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::cache::WriteThroughStore;
 use crate::{
     api::{FIELD_MANAGER, InventoryItem},
     domain::{
@@ -33,8 +32,8 @@ use crate::{
 /// Watched kinds that make up workloads. Unlabelled ones too, because an App may take over running
 /// workloads, which are rolled out and not replaced.
 pub(super) struct Workloads {
-    pub(super) deployments: WriteThroughStore<Deployment>,
-    pub(super) stateful: WriteThroughStore<StatefulSet>,
+    pub(super) deployments: Store<Deployment>,
+    pub(super) stateful: Store<StatefulSet>,
     pub(super) sets: Store<ReplicaSet>,
     pub(super) pods: Store<Pod>,
     pub(super) ready: Readiness,
@@ -92,31 +91,30 @@ impl Readiness {
 
 impl Workloads {
     pub(super) fn take_snapshot(&self) -> WorkloadSnapshot<'_> {
-        let pods = self.pods.state();
+        let pods = self.pods.list();
         self.ready.forget_gone_pods(&pods);
         WorkloadSnapshot {
             of: self,
-            sets: self.sets.state(),
+            sets: self.sets.list(),
             pods,
         }
     }
 
     /// Makes our own write count at once.
-    pub(super) fn remember_write(&self, written: WrittenWorkload) {
+    pub(super) fn record_write(&self, written: WrittenWorkload) {
         match written {
-            WrittenWorkload::Deployment(d) => self.deployments.remember_write(d),
-            WrittenWorkload::StatefulSet(s) => self.stateful.remember_write(s),
+            WrittenWorkload::Deployment(d) => self.deployments.record_write(&d),
+            WrittenWorkload::StatefulSet(s) => self.stateful.record_write(&s),
         }
     }
 
     /// Waits until every kind has been listed once.
-    pub(super) async fn wait_until_ready(&self) {
-        // A dropped writer means that the engine is stopping, and nobody waits for this either.
-        let _ = tokio::join!(
-            self.deployments.wait_until_ready(),
-            self.stateful.wait_until_ready(),
-            self.sets.wait_until_ready(),
-            self.pods.wait_until_ready(),
+    pub(super) async fn wait_until_synced(&self) {
+        tokio::join!(
+            self.deployments.wait_until_synced(),
+            self.stateful.wait_until_synced(),
+            self.sets.wait_until_synced(),
+            self.pods.wait_until_synced(),
         );
     }
 }
@@ -131,16 +129,10 @@ impl WorkloadSnapshot<'_> {
         let pods = || self.pods.iter().map(|p| &**p);
         let ready = |pod: &Pod| self.of.ready.ready_duration(pod);
         Some(if item.kind == "StatefulSet" {
-            let live = self
-                .of
-                .stateful
-                .get(&ObjectRef::new(&item.name).within(namespace))?;
+            let live = self.of.stateful.get_named(namespace, &item.name)?;
             WorkloadSeen::StatefulSet(Box::new(observe_stateful_set(&live, pods(), &ready)))
         } else {
-            let live = self
-                .of
-                .deployments
-                .get(&ObjectRef::new(&item.name).within(namespace))?;
+            let live = self.of.deployments.get_named(namespace, &item.name)?;
             WorkloadSeen::Deployment(Box::new(observe_deployment(
                 &live,
                 self.sets.iter().map(|s| &**s),

@@ -1,8 +1,8 @@
 //! Follows the cluster: builds a new table at each change, and writes statuses.
 
-use std::{fmt::Debug, hash::Hash, net::IpAddr, pin::pin, sync::Arc, time::Duration};
+use std::{fmt::Debug, net::IpAddr, sync::Arc, time::Duration};
 
-use futures::{FutureExt, StreamExt};
+use futures::FutureExt;
 use k8s_openapi::{
     api::{
         core::v1::{Pod, Service},
@@ -13,16 +13,12 @@ use k8s_openapi::{
 use kube::{
     Api, Client, CustomResourceExt, Resource, ResourceExt,
     api::{Patch, PatchParams},
-    runtime::{
-        WatchStreamExt, conditions,
-        reflector::{self, Store},
-        wait::await_condition,
-        watcher,
-    },
+    runtime::{conditions, wait::await_condition, watcher},
 };
+use reconcile::store::{Store, StoreEvent};
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
-use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Gateway, HopSink, Limits, Objects, status};
 use crate::{
@@ -107,7 +103,7 @@ async fn follow_cluster(
     let stores = ObjectStores::watch(client, &changed);
     // An incomplete view is wrong: nothing is served before all stores are ready.
     tokio::select! {
-        ready = stores.wait_until_ready() => ready?,
+        () = stores.wait_until_synced() => {}
         () = stop.cancelled() => return Ok(()),
     }
     let mut gateway = Gateway::new(node, Limits::default(), hops);
@@ -148,82 +144,66 @@ struct ObjectStores {
     pods: Store<Pod>,
     groups: Store<LaneGroup>,
     lanes: Store<Lane>,
-    _tasks: Vec<AbortOnDropHandle<()>>,
+    _ends: DropGuard,
 }
 
 impl ObjectStores {
     fn watch(client: &Client, changed: &Arc<Notify>) -> Self {
-        let mut tasks = vec![];
+        let stop = CancellationToken::new();
         Self {
-            classes: watch_objects(client, changed, &mut tasks),
-            gateways: watch_objects(client, changed, &mut tasks),
-            routes: watch_objects(client, changed, &mut tasks),
-            services: watch_objects(client, changed, &mut tasks),
-            slices: watch_objects(client, changed, &mut tasks),
-            pods: watch_objects(client, changed, &mut tasks),
-            groups: watch_objects(client, changed, &mut tasks),
-            lanes: watch_objects(client, changed, &mut tasks),
-            _tasks: tasks,
+            classes: watch_objects(client, changed, &stop),
+            gateways: watch_objects(client, changed, &stop),
+            routes: watch_objects(client, changed, &stop),
+            services: watch_objects(client, changed, &stop),
+            slices: watch_objects(client, changed, &stop),
+            pods: watch_objects(client, changed, &stop),
+            groups: watch_objects(client, changed, &stop),
+            lanes: watch_objects(client, changed, &stop),
+            _ends: stop.drop_guard(),
         }
     }
 
-    async fn wait_until_ready(&self) -> Result<(), GatewayError> {
-        tokio::try_join!(
-            self.classes.wait_until_ready(),
-            self.gateways.wait_until_ready(),
-            self.routes.wait_until_ready(),
-            self.services.wait_until_ready(),
-            self.slices.wait_until_ready(),
-            self.pods.wait_until_ready(),
-            self.groups.wait_until_ready(),
-            self.lanes.wait_until_ready(),
-        )
-        .map(drop)
-        .map_err(|_| GatewayError {
-            what: "watching".into(),
-            why: "a watch ended".into(),
-        })
+    async fn wait_until_synced(&self) {
+        tokio::join!(
+            self.classes.wait_until_synced(),
+            self.gateways.wait_until_synced(),
+            self.routes.wait_until_synced(),
+            self.services.wait_until_synced(),
+            self.slices.wait_until_synced(),
+            self.pods.wait_until_synced(),
+            self.groups.wait_until_synced(),
+            self.lanes.wait_until_synced(),
+        );
     }
 
     fn read_objects(&self) -> Objects {
         Objects {
-            classes: self.classes.state(),
-            gateways: self.gateways.state(),
-            routes: self.routes.state(),
-            services: self.services.state(),
-            slices: self.slices.state(),
-            pods: self.pods.state(),
-            groups: self.groups.state(),
-            lanes: self.lanes.state(),
+            classes: self.classes.list(),
+            gateways: self.gateways.list(),
+            routes: self.routes.list(),
+            services: self.services.list(),
+            slices: self.slices.list(),
+            pods: self.pods.list(),
+            groups: self.groups.list(),
+            lanes: self.lanes.list(),
         }
     }
 }
 
 /// Keeps a store of all objects of a kind, and signals every change.
-fn watch_objects<K>(
-    client: &Client,
-    changed: &Arc<Notify>,
-    tasks: &mut Vec<AbortOnDropHandle<()>>,
-) -> Store<K>
+fn watch_objects<K>(client: &Client, changed: &Arc<Notify>, stop: &CancellationToken) -> Store<K>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-    K::DynamicType: Eq + Hash + Clone,
 {
-    let (store, writer) = reflector::store();
-    let api: Api<K> = Api::all(client.clone());
+    let store = Store::with_trim(|_| {});
     let changed = changed.clone();
-    let stream = watcher(api, watcher::Config::default())
-        .default_backoff()
-        .reflect(writer);
-    let task = async move {
-        let mut stream = pin!(stream);
-        while let Some(event) = stream.next().await {
-            match event {
-                Ok(_) => changed.notify_one(),
-                Err(e) => tracing::warn!("watching {}: {e}", K::plural(&())),
-            }
+    store.on_event(move |event| match event {
+        StoreEvent::Broken(why) => tracing::warn!("watching {}: {why}", K::plural(&())),
+        StoreEvent::Changed(_) | StoreEvent::Listed(_) | StoreEvent::Absent(_) => {
+            changed.notify_one();
         }
-    };
-    tasks.push(AbortOnDropHandle::new(tokio::spawn(task)));
+    });
+    let (api, config) = (Api::all(client.clone()), watcher::Config::default());
+    tokio::spawn(store.clone().run_watch(api, config, stop.clone()));
     store
 }

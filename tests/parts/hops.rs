@@ -4,7 +4,7 @@ use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use futures::{FutureExt, future::BoxFuture};
 use graylane::{
-    api::{LaneGroup, LaneGroupSpec},
+    api::{LaneGroup, LaneGroupSpec, gateway_api::LANE_GATEWAY},
     cluster::{install, watch},
     domain::hop::Hop,
     embedded,
@@ -72,6 +72,12 @@ async fn hops_reach_the_world_once_each_and_cleaned() {
     let groups: Api<LaneGroup> = Api::namespaced(client.clone(), "demo");
     groups
         .patch("shop", &params, &Patch::Apply(&group))
+        .await
+        .unwrap();
+    // As the engine tells it: the lane gateway serves the group.
+    let status = json!({"status": {"gateway": {"class": "lane", "controller": LANE_GATEWAY}}});
+    groups
+        .patch_status("shop", &PatchParams::default(), &Patch::Merge(&status))
         .await
         .unwrap();
     embedded::write_hop(&log, &hop(0));

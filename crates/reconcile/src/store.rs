@@ -12,7 +12,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use kube::{
     Api, Resource, ResourceExt,
     api::ObjectMeta,
@@ -42,6 +42,13 @@ pub struct ObjectChange<K> {
     pub old: Option<Arc<K>>,
     /// The object after.
     pub new: Option<Arc<K>>,
+}
+
+impl<K> ObjectChange<K> {
+    /// The object after the change, or before it if it is gone.
+    pub fn object(&self) -> Option<&Arc<K>> {
+        self.new.as_ref().or(self.old.as_ref())
+    }
 }
 
 /// What a watch has changed in a store.
@@ -79,6 +86,9 @@ struct Inner<K> {
     listeners: Mutex<Vec<Listener<K>>>,
     /// Drops what nobody reads, of watched objects and of own writes.
     trim: fn(&mut K),
+    /// Whether the kind may be missing. Of other kinds, that the server says so is an error: it does
+    /// until it has read its definitions.
+    optional: bool,
     synced: watch::Sender<bool>,
     absent: watch::Sender<bool>,
 }
@@ -107,6 +117,15 @@ fn version_number<K: Resource>(object: &K) -> Option<u64> {
 impl<K> Store<K> {
     /// A store that applies `trim` to each object first.
     pub fn with_trim(trim: fn(&mut K)) -> Self {
+        Self::new(trim, false)
+    }
+
+    /// A store of a kind that a cluster may not have (yet). It is empty then.
+    pub fn optional(trim: fn(&mut K)) -> Self {
+        Self::new(trim, true)
+    }
+
+    fn new(trim: fn(&mut K), optional: bool) -> Self {
         Self(Arc::new(Inner {
             state: Mutex::new(State {
                 objects: BTreeMap::new(),
@@ -115,6 +134,7 @@ impl<K> Store<K> {
             }),
             listeners: Mutex::default(),
             trim,
+            optional,
             synced: watch::Sender::new(false),
             absent: watch::Sender::new(false),
         }))
@@ -154,7 +174,7 @@ impl<K> Store<K> {
         listeners.iter().for_each(|listener| listener(event));
     }
 
-    /// Whether the server does not have the kind. Then there are no objects.
+    /// Whether the server does not have an optional kind.
     pub fn is_absent(&self) -> bool {
         *self.0.absent.borrow()
     }
@@ -181,8 +201,13 @@ impl<K> Store<K> {
 
 impl<K> Store<K>
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
 {
+    /// The object of this name; the namespace of a cluster-wide object is empty.
+    pub fn get_named(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
+        self.get(&(namespace.to_owned(), name.to_owned()))
+    }
+
     /// The object of this name.
     pub fn get(&self, key: &NamespacedName) -> Option<Arc<K>> {
         let state = self.lock_state();
@@ -243,8 +268,19 @@ where
     }
 
     /// Watches the objects that `selection` matches until `stop` is cancelled.
-    pub async fn run_watch(self, api: Api<K>, selection: watcher::Config, stop: CancellationToken) {
-        let events = resilient_watch(api, selection);
+    pub async fn run_watch(self, api: Api<K>, selection: watcher::Config, stop: CancellationToken)
+    where
+        K: Debug + DeserializeOwned,
+    {
+        self.run_events(resilient_watch(api, selection), stop).await;
+    }
+
+    /// Takes the events of a watch until `stop` is cancelled.
+    pub async fn run_events(
+        self,
+        events: impl Stream<Item = watcher::Result<Event<K>>> + Send,
+        stop: CancellationToken,
+    ) {
         let mut events = std::pin::pin!(events);
         let mut listed: BTreeMap<NamespacedName, Arc<K>> = BTreeMap::new();
         loop {
@@ -272,22 +308,22 @@ where
 
     fn note_error(&self, error: &watcher::Error) {
         // Said once: a kind that is missing is asked for again and again.
-        if is_missing(error) && self.set_absent(true) == Some(true) {
+        if self.0.optional && is_missing(error) && !self.set_absent(true) {
             return;
         }
         self.notify_listeners(&StoreEvent::Broken(error));
     }
 
-    /// Notes whether the server has the kind. Returns `Some(true)` if it was known to be missing.
-    fn set_absent(&self, absent: bool) -> Option<bool> {
-        let before = self.0.absent.send_replace(absent);
-        if before != absent {
+    /// Notes whether the server has the kind. Returns whether that is news.
+    fn set_absent(&self, absent: bool) -> bool {
+        let is_news = self.0.absent.send_replace(absent) != absent;
+        if is_news {
             if absent {
                 self.lock_state().objects.clear();
             }
             self.notify_listeners(&StoreEvent::Absent(absent));
         }
-        (before && absent).then_some(true)
+        is_news
     }
 
     fn replace(&self, mut listed: BTreeMap<NamespacedName, Arc<K>>) {
@@ -487,7 +523,7 @@ mod tests {
             let status = Status::failure("no", "No").with_code(code);
             watcher::Error::InitialListFailed(kube::Error::Api(Box::new(status)))
         };
-        let store = Store::<ConfigMap>::default();
+        let store = Store::<ConfigMap>::optional(|_| {});
         let told = Arc::new(Mutex::new(vec![]));
         let heard = told.clone();
         store.on_event(move |event| {
@@ -498,15 +534,17 @@ mod tests {
                 StoreEvent::Changed(_) => "changed".into(),
             });
         });
+        store.apply(object("a", "1", 1));
         for code in [403, 500, 404, 404] {
             store.note_error(&refused(code));
         }
-        assert!(store.is_absent());
+        assert!(store.is_absent() && store.list().is_empty());
         store.replace(listed(&[object("a", "1", 1)]));
         assert!(!store.is_absent());
         assert_eq!(
             *told.lock().unwrap(),
             [
+                "changed",
                 "broken",
                 "broken",
                 "absent true",
@@ -515,6 +553,11 @@ mod tests {
                 "listed"
             ]
         );
+        // Of a kind that must be there it is an error, and what is known stays.
+        let store = Store::<ConfigMap>::default();
+        store.apply(object("a", "1", 1));
+        store.note_error(&refused(404));
+        assert!(!store.is_absent() && store.list().len() == 1);
     }
 
     #[test]

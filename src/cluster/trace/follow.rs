@@ -8,13 +8,11 @@ use std::{
 use futures::TryStreamExt;
 use jiff::Timestamp;
 use kube::{Client, api::LogParams};
+use reconcile::backoff::jitter;
 
 use super::Outbox;
 use crate::{
-    cluster::{
-        error, logs,
-        meter::{Meter, jitter},
-    },
+    cluster::{error, logs, meter::Meter},
     domain::{access_log::AccessLogReader, hop::Hop, span::Span, text::Clean},
 };
 

@@ -4,14 +4,12 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
+use reconcile::backoff::jitter;
 use tokio::sync::watch;
 
 use super::{HopUpdate, Outbox};
 use crate::{
-    cluster::{
-        meter::jitter,
-        trace_stores::{StoreError, TraceStoreClient},
-    },
+    cluster::trace_stores::{StoreError, TraceStoreClient},
     domain::{hop_logs::GroupTraceStore, world::World},
 };
 

@@ -20,7 +20,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::StreamExt;
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, Deployment, StatefulSet},
     coordination::v1::Lease,
@@ -29,24 +28,17 @@ use k8s_openapi::api::{
 use kube::{
     Api, Client, Resource,
     core::{ApiResource, DynamicObject},
-    runtime::watcher::{self, Event as Seen, watcher},
+    runtime::watcher::{self, Event as Seen},
 };
+use reconcile::{backoff::jitter, watch::RestartingWatch};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    backoff::WatchBackoff,
-    rows::{self, Row},
-};
+use super::rows::{self, Row};
 use crate::{
     api::{App, AppTemplate, Approval, Lane, LaneGroup, Release, VariableGroup, label},
-    cluster::{
-        error,
-        lean_pod::LeanPod,
-        lease::ENGINE_LEASE,
-        meter::{Meter, jitter},
-    },
+    cluster::{error, lean_pod::LeanPod, lease::ENGINE_LEASE, meter::Meter},
     domain::{
         revision::Revision,
         rights::Rights,
@@ -275,40 +267,30 @@ async fn watch_objects<K>(
 {
     let context = to.id.context.as_deref();
     let send = |change| to.out.send(HubMessage::From(to.id.clone(), change));
-    let mut pauses = WatchBackoff::with_max(BACKOFF_MOST);
+    let mut watch = RestartingWatch::new(api, config, BACKOFF_MOST);
     let mut expired = false;
     // Whether rows are shown, and how often the watch was refused since it was healthy: a user who
     // may list but not watch gets a list from time to time.
     let (mut shown, mut refused) = (to.shown, 0);
     loop {
-        let mut events = std::pin::pin!(watcher(api.clone(), config.clone()));
-        let failed = loop {
-            let Some(event) = events.next().await else {
-                break None;
-            };
-            let change = match event {
-                Ok(event) => {
-                    match &event {
-                        Seen::InitDone => {
-                            pauses.note_listed();
-                            shown = true;
-                        }
-                        Seen::Apply(_) => expired = false,
-                        _ => {}
-                    }
-                    to_change(event, context, &row)
+        let error = match watch.next_event().await {
+            Err(error) => error,
+            Ok(event) => {
+                match &event {
+                    Seen::InitDone => shown = true,
+                    Seen::Apply(_) => expired = false,
+                    _ => {}
                 }
-                Err(error) => break Some(error),
-            };
-            if let Some(change) = change
-                && send(change).await.is_err()
-            {
-                return;
+                if let Some(change) = to_change(event, context, &row)
+                    && send(change).await.is_err()
+                {
+                    return;
+                }
+                continue;
             }
         };
-        let Some(error) = failed else { continue };
         let lost = to_source_failure(&error);
-        if pauses.was_healthy() {
+        if watch.was_healthy() {
             refused = 0;
         }
         // An expired resource version is no fault: list again at once, but not repeatedly without a
@@ -335,7 +317,7 @@ async fn watch_objects<K>(
         if send(change).await.is_err() {
             return;
         }
-        let pause = pauses.next_pause();
+        let pause = watch.next_pause();
         to.meter
             .sleep_or_retry(if absent { jitter(ABSENT_PAUSE) } else { pause })
             .await;

@@ -20,7 +20,7 @@ fn ports(cache: &Cache) -> BTreeMap<String, Option<i32>> {
     };
     cache
         .routes
-        .state()
+        .list()
         .iter()
         .map(|r| (r.name_any(), first(r)))
         .collect()
@@ -45,7 +45,7 @@ async fn a_foreign_hand_at_one_route_holds_up_no_other_and_is_named() {
         .await
         .unwrap();
     rig.shown("a lane", |c| {
-        !c.groups.state().is_empty() && !c.lanes.state().is_empty()
+        !c.groups.list().is_empty() && !c.lanes.list().is_empty()
     })
     .await;
     assert!(!rig.look().await.refused);
@@ -60,7 +60,7 @@ async fn a_foreign_hand_at_one_route_holds_up_no_other_and_is_named() {
         .await;
     rig.patch::<LaneGroup>("g", "test", json!({"spec": group(81)}))
         .await;
-    let by = |c: &Cache| c.groups.state().iter().all(|g| g.spec.apps[0].port == 81);
+    let by = |c: &Cache| c.groups.list().iter().all(|g| g.spec.apps[0].port == 81);
     rig.shown("the change", |c| by(c) && ports(c)[&theirs] == Some(9))
         .await;
     assert!(rig.look().await.refused);

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
-use kube::{ResourceExt, runtime::reflector::ObjectRef};
+use kube::ResourceExt;
 
 use crate::{
     api::{App, EnvironmentState, LaneApp, LaneGroup, label},
@@ -41,7 +41,7 @@ pub(super) fn apps_without_baseline<'a>(group: &'a LaneGroup, apps: &[Arc<App>])
 /// Reports Services of baselines that also select gray pods, which untagged requests may reach.
 pub(super) fn find_mixed_services(cache: &Cache, group: &LaneGroup) -> Vec<String> {
     let home = group.namespace().unwrap_or_default();
-    let slices = cache.slices.state();
+    let slices = cache.slices.list();
     let of_baseline = |app: &LaneApp| {
         let own = |s: &&Arc<EndpointSlice>| {
             s.namespace().as_deref() == Some(&home)
@@ -51,10 +51,7 @@ pub(super) fn find_mixed_services(cache: &Cache, group: &LaneGroup) -> Vec<Strin
         let gray = pods
             .filter_map(|e| e.target_ref.as_ref()?.name.clone())
             .find_map(|pod| {
-                let pod = cache
-                    .workloads
-                    .pods
-                    .get(&ObjectRef::new(&pod).within(&home))?;
+                let pod = cache.workloads.pods.get_named(&home, &pod)?;
                 Some((
                     pod.name_any(),
                     pod.labels().get(label::SERVICE_TAG)?.clone(),
@@ -91,8 +88,8 @@ pub(super) fn observe_version(
         let environment = a.spec.environment_of_lane(tag)?;
         a.status.as_ref()?.environments.get(&environment.name)
     });
-    let there = cache.services.get(&ObjectRef::new(&service).within(&home));
-    let slices = cache.slices.state();
+    let there = cache.services.get_named(&home, &service);
+    let slices = cache.slices.list();
     let own = slices.iter().filter(|s| {
         s.namespace().as_deref() == Some(&home)
             && s.labels().get(SERVICE_NAME_LABEL) == Some(&service)
@@ -110,7 +107,7 @@ pub(super) fn observe_version(
             return true;
         };
         let name = target.name.as_deref().unwrap_or_default();
-        let pod = pods.get(&ObjectRef::new(name).within(&home));
+        let pod = pods.get_named(&home, name);
         let conditions = pod
             .as_ref()
             .and_then(|p| p.status.as_ref()?.conditions.as_deref())

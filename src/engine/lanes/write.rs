@@ -4,10 +4,7 @@
 use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
 
 use jiff::Timestamp;
-use kube::{
-    Api, Resource, ResourceExt, api::DeleteParams, core::NamespaceResourceScope,
-    runtime::reflector::ObjectRef,
-};
+use kube::{Api, Resource, ResourceExt, api::DeleteParams, core::NamespaceResourceScope};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -50,8 +47,10 @@ pub(super) async fn write_routes(
             continue;
         }
         object["metadata"]["annotations"][label::APPLIED] = Value::from(digest);
-        let namesake = ObjectRef::new(&route.name_any()).within(&options.namespace);
-        let namesake = cache.routes.get(&namesake).filter(|_| there.is_none());
+        let namesake = cache
+            .routes
+            .get_named(&options.namespace, &route.name_any())
+            .filter(|_| there.is_none());
         if let Some(whose) = namesake.map(|r| describe_namesake_owner(&r)) {
             let why = format!(
                 "it exists and is not ours, but {whose}: rename that one, or the lane group"
@@ -166,9 +165,7 @@ pub(super) async fn write_gateway(
     mut wanted: Gateway,
 ) -> kube::Result<Option<String>> {
     let name = wanted.name_any();
-    let there = cache
-        .gateways
-        .get(&ObjectRef::new(&name).within(&options.namespace));
+    let there = cache.gateways.get_named(&options.namespace, &name);
     let ours = |g: &Gateway| g.labels().get(label::LANE_GROUP) == Some(&group.name_any());
     if there.as_ref().is_some_and(|g| !ours(g)) {
         return Ok(Some(format!(

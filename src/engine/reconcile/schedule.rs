@@ -8,9 +8,12 @@ use std::{
 use kube::ResourceExt;
 use tokio::time::Instant;
 
+use reconcile::queue::WorkQueue;
+
 use super::{
-    Memory, PRUNE_DELAY, RESYNC_INTERVAL, Reconciler,
-    work_queue::{Job, JobScope, WorkQueue},
+    PRUNE_DELAY, RESYNC_INTERVAL, Reconciler,
+    job::{Job, JobScope},
+    memory::Memory,
 };
 use crate::{
     api::{LaneGroup, Release},
@@ -32,15 +35,15 @@ impl Triggers {
         self.changed.contains(&key)
     }
 
-    fn affects_release(&self, release: &Release, due: Option<&Instant>) -> bool {
-        due.is_none_or(|at| *at <= self.now)
+    fn affects_release(&self, release: &Release, due: Option<Instant>) -> bool {
+        due.is_none_or(|at| at <= self.now)
             || self.has_key(ChangeKey::All)
             || self.apps.contains(&release.spec.app)
             || self.has_key(ChangeKey::Release(release.name_any()))
             || self.has_key(ChangeKey::Uid(release.uid().unwrap_or_default()))
     }
 
-    fn affects_group(&self, group: &LaneGroup, due: Option<&Instant>) -> bool {
+    fn affects_group(&self, group: &LaneGroup) -> bool {
         let serves = |service: &String| {
             let rest = |own: &str| {
                 service
@@ -49,8 +52,7 @@ impl Triggers {
             };
             group.spec.apps.iter().any(|a| rest(a.service()))
         };
-        due.is_none_or(|at| *at <= self.now)
-            || self.has_key(ChangeKey::All)
+        self.has_key(ChangeKey::All)
             || self.has_key(ChangeKey::Group(group.name_any()))
             || self.has_key(ChangeKey::Routes(group.name_any()))
             || self.has_key(ChangeKey::Class)
@@ -69,12 +71,12 @@ impl Triggers {
 }
 
 impl Triggers {
-    /// `releases` provide the windows of Apps; `rolled` finds the App that rolls out a workload.
+    /// `releases` provide the windows of Apps; `rolled` finds the Apps that roll out a workload.
     fn from_changes<'a>(
         changed: BTreeSet<ChangeKey>,
         releases: impl Iterator<Item = &'a Release> + Clone,
         groups: &[std::sync::Arc<LaneGroup>],
-        rolled: impl Fn(&NamespacedName) -> Option<String>,
+        rolled: impl Fn(&NamespacedName) -> Vec<String>,
     ) -> Self {
         let mut apps = HashSet::new();
         for key in &changed {
@@ -115,96 +117,63 @@ impl Triggers {
 impl Reconciler {
     /// Queues everything that has changed or is due. Returns when the next pass is due although
     /// nothing changes.
-    pub(super) fn schedule_jobs(&self, queue: &mut WorkQueue) -> Instant {
+    pub(super) fn schedule_jobs(&self, queue: &mut WorkQueue<Job, JobScope>) -> Instant {
         let now = Instant::now();
         let changed = self.wake.take_all();
-        let all = self.cache.releases.state();
-        let groups = self.cache.groups.state();
+        let all = self.cache.releases.list();
+        let groups = self.cache.groups.list();
         let active = self.active_releases();
         let mut memory = self.lock_memory();
-        if now.duration_since(memory.last) > 2 * RESYNC_INTERVAL {
-            // This process was suspended.
-            let clock = now.duration_since(memory.began);
-            memory
-                .timers
-                .values_mut()
-                .for_each(|timers| timers.skip_gap(clock));
-        }
-        memory.last = now;
+        memory.note_pass(now, 2 * RESYNC_INTERVAL);
         if !changed.is_empty() {
-            queue.add(
-                Job::Adopted,
-                JobScope {
-                    changed: changed.clone(),
-                    ..JobScope::default()
-                },
-            );
+            let scope = JobScope {
+                changed: changed.clone(),
+                ..JobScope::default()
+            };
+            queue.add(Job::Adopted, scope);
         }
-        if memory.prune_wrong.is_none()
-            && (changed.contains(&ChangeKey::History) || changed.contains(&ChangeKey::All))
-        {
-            memory.prune_due = memory.prune_due.min(now + PRUNE_DELAY);
+        let may_prune = changed.contains(&ChangeKey::History) || changed.contains(&ChangeKey::All);
+        if may_prune && !queue.has_failed(&Job::Prune) {
+            queue.add_at(Job::Prune, now + PRUNE_DELAY);
         }
-        if memory.prune_due <= now {
-            memory.prune_due = now + RESYNC_INTERVAL;
-            queue.add(Job::Prune, JobScope::default());
-        }
-        let rolled = |name: &NamespacedName| memory.rolled.get(name).cloned();
+        queue.add_due(now);
+        let rolled = |name: &NamespacedName| {
+            let uids: HashSet<&str> = memory.find_rollouts(name).collect();
+            let of = active.iter().filter(|r| {
+                r.metadata
+                    .uid
+                    .as_deref()
+                    .is_some_and(|uid| uids.contains(uid))
+            });
+            of.map(|r| r.spec.app.clone()).collect()
+        };
         let concerned = Triggers::from_changes(changed, all.iter().map(|r| &**r), &groups, rolled);
+        for group in groups.iter().filter(|group| concerned.affects_group(group)) {
+            queue.add(Job::Group(group.name_any()), JobScope::default());
+        }
         // Until that pass is over, which sets the next due time.
         let later = Instant::now() + RESYNC_INTERVAL;
-        for group in &groups {
-            let name = group.name_any();
-            if concerned.affects_group(group, memory.groups_due.get(&name)) {
-                memory.groups_due.insert(name.clone(), later);
-                queue.add(Job::Group(name), JobScope::default());
-            }
-        }
         queue_apps(queue, &mut memory, &concerned, &active, later);
-        self.forget_finished(&mut memory, &active, &groups);
-        let next = memory
-            .due
-            .values()
-            .chain(memory.groups_due.values())
-            .min()
-            .copied();
-        next.unwrap_or(later).min(later).min(memory.prune_due)
+        self.forget_finished(&mut memory, &active);
+        let due = [memory.next_due(), queue.next_due()];
+        due.into_iter().flatten().fold(later, Instant::min)
     }
 
-    /// Drops what is remembered of releases that are over and of deleted lane groups.
-    fn forget_finished(
-        &self,
-        memory: &mut Memory,
-        active: &[Arc<Release>],
-        groups: &[Arc<LaneGroup>],
-    ) {
-        if memory.due.len() > active.len() {
-            let uids: HashSet<String> = active.iter().filter_map(|r| r.uid()).collect();
-            memory.due.retain(|uid, _| uids.contains(uid));
-            memory.troubles.retain(|uid, _| uids.contains(uid));
-            memory.blind.retain(|uid, _| uids.contains(uid));
-            memory.timers.retain(|uid, _| uids.contains(uid));
-            memory.rendered.retain(|uid, _| uids.contains(uid));
-            memory.places.retain(|uid, _| uids.contains(uid));
+    /// Drops what is remembered of releases that are over.
+    fn forget_finished(&self, memory: &mut Memory, active: &[Arc<Release>]) {
+        let uids: HashSet<String> = active.iter().filter_map(|r| r.uid()).collect();
+        if memory.forget_finished(&uids) {
             self.cache
                 .remote_clusters
-                .retain_watched(|name| memory.places.values().any(|of| of.contains(name)));
+                .retain_watched(|name| memory.uses_place(name));
             self.probes.retain_releases(|uid| uids.contains(uid));
-        }
-        if memory.groups_due.len() > groups.len() {
-            memory
-                .groups_due
-                .retain(|name, _| groups.iter().any(|g| g.name_any() == *name));
-            memory
-                .groups_wrong
-                .retain(|name, _| groups.iter().any(|g| g.name_any() == *name));
         }
     }
 }
 
 /// Queues the Apps of the releases that are concerned, in order of creation as far as possible.
 fn queue_apps(
-    queue: &mut WorkQueue,
+    queue: &mut WorkQueue<Job, JobScope>,
     memory: &mut Memory,
     concerned: &Triggers,
     active: &[Arc<Release>],
@@ -214,8 +183,8 @@ fn queue_apps(
     let mut order = vec![];
     for release in active {
         let uid = release.uid().unwrap_or_default();
-        if concerned.affects_release(release, memory.due.get(&uid)) {
-            memory.due.insert(uid.clone(), later);
+        if concerned.affects_release(release, memory.due_at(&uid)) {
+            memory.release(&uid).due = Some(later);
             if !wanted.contains_key(release.spec.app.as_str()) {
                 order.push(release.spec.app.as_str());
             }
@@ -234,7 +203,7 @@ fn queue_apps(
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "pocket"))]
 mod tests {
     use serde_json::json;
 
@@ -263,10 +232,10 @@ mod tests {
                 now,
             };
             [
-                c.affects_release(&a, Some(&later)),
-                c.affects_release(&b, Some(&later)),
-                c.affects_group(&g, Some(&later)),
-                c.affects_group(&h, Some(&later)),
+                c.affects_release(&a, Some(later)),
+                c.affects_release(&b, Some(later)),
+                c.affects_group(&g),
+                c.affects_group(&h),
             ]
         };
         assert_eq!(whom(&[], &[], &[]), [false; 4]);
@@ -308,10 +277,7 @@ mod tests {
             mates: HashSet::new(),
             now,
         };
-        assert!(
-            due.affects_release(&a, Some(&now))
-                && due.affects_release(&a, None)
-                && due.affects_group(&g, None)
-        );
+        assert!(due.affects_release(&a, Some(now)) && due.affects_release(&a, None));
+        assert!(!due.affects_release(&a, Some(later)));
     }
 }

@@ -33,12 +33,12 @@ async fn seed(rig: &Rig, limit: u32, releases: u32) {
     rig.shown("all of it", |c| {
         let final_ones = c
             .releases
-            .state()
+            .list()
             .iter()
             .filter(|r| r.status.as_ref().is_some_and(|s| s.phase.is_final()))
             .count();
-        (final_ones, c.approvals.state().len(), c.jobs.state().len()) == (all, all, all)
-            && !c.apps.state().is_empty()
+        (final_ones, c.approvals.list().len(), c.jobs.list().len()) == (all, all, all)
+            && !c.apps.list().is_empty()
     })
     .await;
 }
@@ -97,7 +97,7 @@ where
 
 /// Waits until the caches show this many releases after a deletion.
 async fn left(rig: &Rig, releases: usize) {
-    rig.shown("what is left", |c| c.releases.state().len() == releases)
+    rig.shown("what is left", |c| c.releases.list().len() == releases)
         .await;
 }
 
@@ -123,7 +123,7 @@ async fn many_go_some_at_each_look_with_what_is_theirs_and_the_newest_stay() {
         .create(&PostParams::default(), &own)
         .await
         .unwrap();
-    rig.shown("that job", |c| c.jobs.state().len() == 41).await;
+    rig.shown("that job", |c| c.jobs.list().len() == 41).await;
     assert!(
         prune::prune_releases(&rig.options, &rig.cache)
             .await
@@ -179,19 +179,18 @@ async fn who_was_quicker_is_no_trouble_and_what_changed_is_looked_at_again() {
         .await
         .unwrap();
     rig.shown("the change", |c| {
-        c.releases.state().iter().all(|r| r.name_any() != "a-1")
+        c.releases.list().iter().all(|r| r.name_any() != "a-1")
     })
     .await;
     rig.shown("what is left", |c| {
-        c.releases.state().iter().all(|r| r.name_any() != "a-3")
+        c.releases.list().iter().all(|r| r.name_any() != "a-3")
     })
     .await;
     // Then it is deleted, and so is what another person's deletion left behind.
     prune::prune_releases(&rig.options, &rig.cache)
         .await
         .unwrap();
-    rig.shown("the end", |c| c.releases.state().len() <= 2)
-        .await;
+    rig.shown("the end", |c| c.releases.list().len() <= 2).await;
     prune::prune_releases(&rig.options, &rig.cache)
         .await
         .unwrap();

@@ -1,0 +1,109 @@
+//! What the engine knows from earlier passes and nobody else needs: it is lost when the engine ends.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::domain::workflow::{NamespacedName, ProposalCache, StepFailure, Timers};
+
+pub(super) struct Memory {
+    /// Start of the engine's monotonic clock, and time of the last pass.
+    pub(super) began: Instant,
+    pub(super) last: Instant,
+    /// By UID.
+    releases: HashMap<String, ReleaseMemory>,
+}
+
+/// What is known of a release that is not over.
+#[derive(Default)]
+pub(super) struct ReleaseMemory {
+    /// When it is due although nothing has changed; `None` before its first pass.
+    pub(super) due: Option<Instant>,
+    /// Failure of the last try of its steps.
+    pub(super) trouble: Option<StepBackoff>,
+    /// What has started when, on the engine's clock.
+    pub(super) timers: Timers,
+    /// Rendered objects that its approval lets through.
+    pub(super) rendered: Arc<ProposalCache>,
+    /// How often in a row it could not be observed.
+    pub(super) unobserved: u32,
+    /// Namespaces of remote clusters that it uses.
+    pub(super) places: BTreeSet<String>,
+    /// Workloads that it rolls out.
+    pub(super) rolled: HashSet<NamespacedName>,
+}
+
+/// Failure of the last try of a release's steps.
+#[derive(Clone)]
+pub(super) struct StepBackoff {
+    pub(super) trouble: StepFailure,
+    /// When to try again, and how long that is after the failed try.
+    pub(super) at: Instant,
+    pub(super) pause: Duration,
+    /// Requested retries at the time of the failure: a person's retry request ends the back-off.
+    pub(super) retries: BTreeMap<String, u32>,
+}
+
+impl Memory {
+    /// Memory of an engine whose clock starts `now`.
+    pub(super) fn starting_at(now: Instant) -> Self {
+        Self {
+            began: now,
+            last: now,
+            releases: HashMap::new(),
+        }
+    }
+
+    /// What is known of a release.
+    pub(super) fn release(&mut self, uid: &str) -> &mut ReleaseMemory {
+        self.releases.entry(uid.to_owned()).or_default()
+    }
+
+    /// Notes a pass. After a suspension of this process, times of releases do not count it.
+    pub(super) fn note_pass(&mut self, now: Instant, suspended_after: Duration) {
+        if now.duration_since(self.last) > suspended_after {
+            let clock = now.duration_since(self.began);
+            for release in self.releases.values_mut() {
+                release.timers.skip_gap(clock);
+            }
+        }
+        self.last = now;
+    }
+
+    /// When a release is due although nothing has changed; `None` before its first pass.
+    pub(super) fn due_at(&self, uid: &str) -> Option<Instant> {
+        self.releases.get(uid)?.due
+    }
+
+    /// When the first release is due.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.releases.values().filter_map(|r| r.due).min()
+    }
+
+    /// UIDs of the releases that roll out a workload.
+    pub(super) fn find_rollouts<'a>(
+        &'a self,
+        workload: &'a NamespacedName,
+    ) -> impl Iterator<Item = &'a str> {
+        self.releases
+            .iter()
+            .filter(move |(_, release)| release.rolled.contains(workload))
+            .map(|(uid, _)| uid.as_str())
+    }
+
+    /// Whether a release uses a namespace of a remote cluster.
+    pub(super) fn uses_place(&self, name: &str) -> bool {
+        self.releases.values().any(|r| r.places.contains(name))
+    }
+
+    /// Forgets releases that are over. Returns whether there were any.
+    pub(super) fn forget_finished(&mut self, active: &HashSet<String>) -> bool {
+        let before = self.releases.len();
+        self.releases.retain(|uid, _| active.contains(uid));
+        self.releases.len() < before
+    }
+}
