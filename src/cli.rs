@@ -16,8 +16,10 @@ mod adopt;
 mod app;
 mod apply;
 mod args;
+#[cfg(feature = "cockpit")]
 mod cockpit;
 mod completions;
+#[cfg(feature = "pocket")]
 mod demo;
 mod doctor;
 mod engine;
@@ -26,6 +28,7 @@ mod hop_collector;
 mod init;
 mod install;
 mod intent_parser;
+#[cfg(feature = "cockpit")]
 mod keys;
 mod lane;
 mod lock;
@@ -35,6 +38,7 @@ mod malloc_arenas;
 mod man;
 mod namespace_ref;
 mod output;
+#[cfg(feature = "pocket")]
 mod pocket;
 mod probe;
 mod proposal;
@@ -42,8 +46,10 @@ mod release;
 mod release_intent;
 mod render;
 mod rescue;
+#[cfg(feature = "pocket")]
 mod sample;
 mod session;
+mod shutdown;
 mod signals;
 mod teardown;
 mod trace;
@@ -56,6 +62,7 @@ use std::{
     process::ExitCode,
 };
 
+#[cfg(feature = "pocket")]
 use ::pocket::{InternalCommand, inherited::InheritedLimits};
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use color_eyre::eyre::{Report, Result};
@@ -81,6 +88,7 @@ pub fn main() -> ExitCode {
     if parsed.as_ref().is_ok_and(Cli::runs_for_long) {
         malloc_arenas::limit_arenas();
     }
+    #[cfg(feature = "pocket")]
     InheritedLimits::change_process();
     if let Ok(program) = std::env::current_exe() {
         transport::detach_plugins(program);
@@ -91,6 +99,7 @@ pub fn main() -> ExitCode {
     };
     // Fails only when hooks are installed already, which is fine.
     let _ = color_eyre::install();
+    #[cfg(feature = "pocket")]
     hide_caught_panics();
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
@@ -118,7 +127,10 @@ fn run_internal_command(
     if first == plugin::NAME {
         return Some(plugin::main(args));
     }
-    InternalCommand::from_name(first).map(|command| command.run(args))
+    #[cfg(feature = "pocket")]
+    return InternalCommand::from_name(first).map(|command| command.run(args));
+    #[cfg(not(feature = "pocket"))]
+    None
 }
 
 /// Prints help, or what is wrong with the command line.
@@ -136,6 +148,7 @@ fn print_usage(told: &clap::Error) -> ExitCode {
 }
 
 /// The store catches panics of its database and tells of them itself.
+#[cfg(feature = "pocket")]
 fn hide_caught_panics() {
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
@@ -154,7 +167,13 @@ async fn dispatch_command(cli: Cli) -> Result<()> {
     };
     let global = cli.global;
     match cli.command {
+        #[cfg(feature = "cockpit")]
         None => cockpit::open_cockpit(&global).await,
+        #[cfg(not(feature = "cockpit"))]
+        None => Err(session::usage_error(
+            "this build of graylane has no cockpit; name a command (`graylane help` lists them)",
+        )),
+        #[cfg(feature = "pocket")]
         Some(Command::Demo(args)) => demo::run_demo(&global, args).await,
         Some(Command::Engine(args)) => engine::run_engine(&global, args).await,
         Some(Command::Doctor(args)) => doctor::check_cluster(&global, args).await,
@@ -176,10 +195,12 @@ async fn dispatch_command(cli: Cli) -> Result<()> {
                 .await
                 .map(drop)
         }
+        #[cfg(feature = "pocket")]
         Some(Command::Pocket(args)) => pocket::run_pocket_command(&global, args).await,
         Some(Command::Probe(args)) => probe::send_and_print(&global, args).await,
         Some(Command::Signals(args)) => signals::watch_signals(&global, args).await,
         Some(Command::Trace(args)) => trace::trace_requests(&global, args).await,
+        #[cfg(feature = "pocket")]
         Some(Command::Sample(args)) => sample::run_sample(args).await,
         Some(Command::Lane(args)) => lane::run_lane_command(&global, args).await,
         Some(Command::Teardown(args)) => teardown::tear_down_environment(&global, args).await,
@@ -187,6 +208,7 @@ async fn dispatch_command(cli: Cli) -> Result<()> {
         Some(Command::Lock(args)) => lock::lock_environment(&global, args).await,
         Some(Command::Unlock(args)) => lock::unlock_environment(&global, args).await,
         Some(Command::Logs(args)) => logs::print_logs(&global, args).await,
+        #[cfg(feature = "cockpit")]
         Some(Command::Keys(args)) => keys::print_keys(&global, &args),
         Some(Command::Man(args)) => man::write_pages(&args, Cli::command()),
         Some(Command::Completions(args)) => {
@@ -229,12 +251,15 @@ mod tests {
     #[test]
     fn a_cause_is_told_once() {
         let io = || std::io::Error::other("No such device (os error 6)");
-        let said =
-            Report::new(crate::ui::terminal::CockpitError::Terminal(io())).wrap_err("the cockpit");
-        assert_eq!(
-            format_error_chain(&said),
-            "the cockpit: the cockpit needs a terminal: No such device (os error 6)"
-        );
+        #[cfg(feature = "cockpit")]
+        {
+            let said = Report::new(crate::ui::terminal::CockpitError::Terminal(io()))
+                .wrap_err("the cockpit");
+            assert_eq!(
+                format_error_chain(&said),
+                "the cockpit: the cockpit needs a terminal: No such device (os error 6)"
+            );
+        }
         let plain = Report::new(io()).wrap_err("reading a");
         assert_eq!(
             format_error_chain(&plain),

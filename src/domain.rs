@@ -12,6 +12,7 @@ pub mod describe;
 pub mod diff;
 mod digest;
 pub mod edit;
+pub mod facts;
 pub mod hop;
 pub mod hop_logs;
 pub mod hop_settings;

@@ -64,14 +64,19 @@ pub mod api;
 pub mod cli;
 pub mod cluster;
 pub mod config;
+#[cfg(feature = "pocket")]
 pub mod demo;
 pub mod domain;
+#[cfg(feature = "pocket")]
 pub mod embedded;
 pub mod engine;
+#[cfg(feature = "pocket")]
 pub mod gateway;
 pub mod otlp;
 pub mod probe;
+#[cfg(feature = "pocket")]
 pub mod sample;
+#[cfg(feature = "cockpit")]
 pub mod ui;
 
 #[cfg(test)]

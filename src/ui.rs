@@ -5,8 +5,9 @@
 //! never blocks on I/O. Objects are selected by name, never by row index. The cockpit sends intents
 //! and never holds an API client.
 
+use crate::domain::facts;
+
 pub mod effect;
-pub mod facts;
 #[doc(hidden)]
 pub mod fixture;
 pub mod form;

@@ -421,7 +421,7 @@ fn confirm_adoption(args: &AdoptArgs, question: &str) -> Result<bool> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "pocket"))]
 mod tests {
     use std::{
         fmt::Debug,

@@ -4,11 +4,16 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+#[cfg(feature = "cockpit")]
+use super::keys;
 use super::{
-    adopt, app, apply, completions, demo, doctor, engine, get, init, install, keys, lane, lock,
-    logging::LogOptions, logs, man, pocket, probe, release, release_intent, render, rescue, sample,
-    signals, teardown, trace, variables, via::ViaArg,
+    adopt, app, apply, completions, doctor, engine, get, init, install, lane, lock,
+    logging::LogOptions, logs, man, probe, release, release_intent, render, rescue, signals,
+    teardown, trace, variables, via::ViaArg,
 };
+#[cfg(feature = "pocket")]
+use super::{demo, pocket, sample};
+#[cfg(feature = "cockpit")]
 use crate::ui::theme::Depth;
 
 /// A terminal cockpit for end-to-end gray releases.
@@ -31,22 +36,21 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// Whether the command runs until it is ended.
     /// `demo`, `engine` and `pocket serve` log also without `--log`.
     pub(super) fn logs_by_itself(&self) -> bool {
         match &self.command {
-            Some(Command::Demo(_) | Command::Engine(_)) => true,
+            Some(Command::Engine(_)) => true,
+            #[cfg(feature = "pocket")]
+            Some(Command::Demo(_)) => true,
+            #[cfg(feature = "pocket")]
             Some(Command::Pocket(args)) => args.is_serve(),
             None | Some(_) => false,
         }
     }
 
+    /// Whether the command runs until it is ended.
     pub(super) fn runs_for_long(&self) -> bool {
-        match &self.command {
-            None | Some(Command::Demo(_) | Command::Engine(_)) => true,
-            Some(Command::Pocket(args)) => args.is_serve(),
-            Some(_) => false,
-        }
+        self.command.is_none() || self.logs_by_itself()
     }
 }
 
@@ -77,6 +81,7 @@ pub struct Global {
     /// or proxy=NAMESPACE/SERVICE:PORT [default: entry]
     #[arg(long, global = true, value_name = "WAY")]
     pub via: Option<ViaArg>,
+    #[cfg(feature = "cockpit")]
     #[command(flatten)]
     pub look: CockpitOptions,
     #[command(flatten)]
@@ -84,6 +89,7 @@ pub struct Global {
 }
 
 /// How the cockpit looks and behaves.
+#[cfg(feature = "cockpit")]
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Cockpit options")]
 pub struct CockpitOptions {
@@ -108,6 +114,7 @@ pub struct CockpitOptions {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Start here: a cockpit on an embedded cluster with a sample workspace
+    #[cfg(feature = "pocket")]
     Demo(demo::DemoArgs),
     /// Carry out the releases of the cluster that is named, without a screen
     Engine(engine::EngineArgs),
@@ -138,6 +145,7 @@ pub enum Command {
     /// Show requests as they come, each with the chain it took
     Trace(trace::TraceArgs),
     /// Run a sample service
+    #[cfg(feature = "pocket")]
     #[command(hide = true)]
     Sample(sample::SampleArgs),
     /// Show, set, enable, disable, delete and explain lanes
@@ -164,8 +172,10 @@ pub enum Command {
     /// Show a pod's log
     Logs(logs::LogsArgs),
     /// Run the embedded cluster by itself, or print its kubeconfig
+    #[cfg(feature = "pocket")]
     Pocket(pocket::PocketArgs),
     /// Print the cockpit's keys
+    #[cfg(feature = "cockpit")]
     Keys(keys::KeysArgs),
     /// Print a manual page, or write those of all commands to a folder
     Man(man::ManArgs),

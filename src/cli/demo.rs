@@ -11,7 +11,7 @@ use kube::Api;
 use super::{
     Global, engine,
     logging::{self, LogTarget},
-    output, pocket,
+    output, pocket, shutdown,
 };
 use crate::{
     cluster::{
@@ -48,7 +48,7 @@ pub(super) async fn run_demo(global: &Global, args: DemoArgs) -> Result<()> {
     }
     let dir = state::open(&dir)?;
     state::make_private(&dir)?;
-    let ended = pocket::shutdown_signal()?;
+    let ended = shutdown::shutdown_signal()?;
     let _log = logging::start_logging(&global.logging, LogTarget::Folder(&dir))?;
     let started = Demo::start(&dir, |client, stop| {
         engine::run_engine_until(client, seed::NAMESPACE.into(), stop)

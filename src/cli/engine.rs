@@ -5,13 +5,12 @@ use std::{net::SocketAddr, sync::Arc};
 use clap::Args;
 use color_eyre::eyre::{Result, WrapErr};
 use futures::FutureExt;
-use kube::Client;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Global, hop_collector,
     logging::{self, LogTarget},
-    pocket, session,
+    session, shutdown,
 };
 use crate::{
     api::{ProbeHop, ProbeResult, ProbeSpec, SpanLog},
@@ -48,7 +47,7 @@ pub struct EngineArgs {
 
 pub(super) async fn run_engine(global: &Global, args: EngineArgs) -> Result<()> {
     let session = session::open_for(global, &session::load_config(global)?, Agent::Engine).await?;
-    let ended = pocket::shutdown_signal()?;
+    let ended = shutdown::shutdown_signal()?;
     let _log = logging::start_logging(&global.logging, LogTarget::Stderr)?;
     if !args.no_install {
         install::apply_definitions(&session.client).await?;
@@ -113,7 +112,12 @@ pub(super) async fn run_engine(global: &Global, args: EngineArgs) -> Result<()> 
 }
 
 /// Runs an engine with its own view of the cluster until `stop`.
-pub(super) async fn run_engine_until(client: Client, namespace: String, stop: CancellationToken) {
+#[cfg(feature = "pocket")]
+pub(super) async fn run_engine_until(
+    client: kube::Client,
+    namespace: String,
+    stop: CancellationToken,
+) {
     let clusters = Clusters::from_client(client, Agent::Engine);
     let feed = ProbeFeed::on_demand(clusters.clone(), namespace.clone(), stop.clone());
     let told = EngineReporting {

@@ -10,10 +10,8 @@ use std::{
 use clap::{Args, ValueEnum};
 use color_eyre::eyre::{Result, WrapErr, eyre};
 use tracing::Subscriber;
-use tracing_appender::{
-    non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard},
-    rolling::{Builder, Rotation},
-};
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_appender::rolling::{Builder, Rotation};
 use tracing_subscriber::{
     EnvFilter, Layer,
     filter::LevelFilter,
@@ -64,6 +62,10 @@ pub(super) enum LogTarget<'a> {
     /// What a container prints is its log.
     Stderr,
     /// Daily files in `logs` under this folder, five kept.
+    #[cfg_attr(
+        not(feature = "pocket"),
+        expect(dead_code, reason = "only these commands do")
+    )]
     Folder(&'a Path),
 }
 

@@ -235,7 +235,7 @@ async fn has_pod(session: &Session, place: &NamespaceRef, pod: &str) -> kube::Re
     Ok(pods.get_metadata_opt(pod).await?.is_some())
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "pocket"))]
 mod tests {
     use kube::api::PostParams;
     use serde_json::json;

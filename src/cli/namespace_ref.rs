@@ -82,7 +82,7 @@ pub(super) async fn all_namespaces(session: &Session) -> Result<Vec<NamespaceRef
     Ok([home].into_iter().chain(others).collect())
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "pocket"))]
 mod tests {
     use super::*;
     use crate::cli::session::tests::on_refusal;

@@ -5,13 +5,12 @@ use std::path::{Path, PathBuf};
 use ::pocket::orphans::{MARK_VARIABLE, NO_MARK};
 use clap::{Args, Subcommand};
 use color_eyre::eyre::{Result, WrapErr, bail};
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
     Global,
     logging::{self, LogTarget},
     output::{self, Format, Table},
-    session,
+    session, shutdown,
 };
 use crate::{
     cluster::{
@@ -83,7 +82,7 @@ pub(super) async fn run_pocket_command(global: &Global, args: PocketArgs) -> Res
                 }
                 started => started?,
             };
-            let ended = shutdown_signal();
+            let ended = shutdown::shutdown_signal();
             say!("KUBECONFIG={}", connect::kubeconfig_path(&dir).display());
             output::print("ready\n")?;
             ended?.await;
@@ -148,18 +147,4 @@ pub(super) fn state_dir(global: &Global) -> Result<PathBuf> {
         ));
     }
     Ok(session::load_config(global)?.state_folder()?)
-}
-
-/// A future that completes on SIGTERM or SIGINT.
-pub(super) fn shutdown_signal() -> Result<impl Future<Output = ()>> {
-    let (mut term, mut int) = (
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-    );
-    Ok(async move {
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
-        }
-    })
 }

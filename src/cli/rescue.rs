@@ -483,5 +483,5 @@ fn kubectl_patch(
         .json_option("-p", &patch)
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "pocket"))]
 mod tests;

@@ -57,10 +57,13 @@ pub(super) fn load_config(global: &Global) -> Result<Config> {
         .clone()
         .or_else(|| env("GRAYLANE_USER")?.into_string().ok())
         .or(config.user);
-    config.theme = global.look.theme.clone().or(config.theme);
-    config.ascii |= global.look.ascii;
-    config.read_only |= global.look.read_only;
-    config.mouse |= global.look.mouse;
+    #[cfg(feature = "cockpit")]
+    {
+        config.theme = global.look.theme.clone().or(config.theme);
+        config.ascii |= global.look.ascii;
+        config.read_only |= global.look.read_only;
+        config.mouse |= global.look.mouse;
+    }
     // A state folder on the command line overrides a context in the file, and vice versa.
     config.context = if global.state.is_some() {
         None
@@ -165,7 +168,7 @@ pub(super) fn api_error(what: impl std::fmt::Display) -> impl FnOnce(kube::Error
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "pocket"))]
 pub(super) mod tests {
     use super::*;
     use crate::{cluster::install, embedded};

@@ -19,6 +19,7 @@ use crate::{
     api::App,
     domain::{
         command_line::CommandLine,
+        facts::Facts,
         signals::{
             Comparison, MIN_REQUESTS, Signals, Version, Window, WindowStats, compare_versions,
         },
@@ -26,7 +27,6 @@ use crate::{
         versions::VersionAge,
         world::World,
     },
-    ui::facts::Facts,
 };
 
 /// Signals are kept for this long.
@@ -290,7 +290,7 @@ fn report_table(told: &SignalReport, wide: bool) -> Table {
     table
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "cockpit"))]
 mod tests {
     use super::*;
     use crate::ui::fixture;

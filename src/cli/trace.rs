@@ -21,10 +21,10 @@ use crate::{
     cluster::trace::SpanInlet,
     domain::{
         chain::{Chain, ChainStep},
+        facts::{self, Facts},
         text,
         world::World,
     },
-    ui::facts::{self, Facts},
 };
 
 /// Default length: enough to read kept hops and some new ones.
@@ -276,7 +276,7 @@ fn chain_to_json(facts: &Facts, chain: &Chain) -> Value {
     })
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "cockpit"))]
 mod tests {
     use super::*;
     use crate::ui::fixture;

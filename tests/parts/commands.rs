@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path};
 
-use crate::layers::all_sources;
+use crate::layers::{all_sources, without_tests};
 
 /// Code of templates, not of commands, stands between these backticks.
 const TEMPLATES: &str = "src/domain/template";
@@ -156,10 +156,7 @@ fn no_name_is_put_into_a_command_by_format() {
             continue;
         }
         let text = fs::read_to_string(&file).unwrap();
-        let code = text
-            .split("#[cfg(test)]\nmod tests {")
-            .next()
-            .unwrap_or_default();
+        let code = without_tests(&text);
         wrong.extend(
             literals(code)
                 .iter()

@@ -71,13 +71,21 @@ fn layer(src: &Path, file: &Path) -> String {
         .to_owned()
 }
 
+/// A source without its unit tests.
+pub fn without_tests(text: &str) -> &str {
+    let marks = [
+        "#[cfg(test)]\nmod tests {",
+        "#[cfg(all(test, feature = \"cockpit\"))]\nmod tests {",
+        "#[cfg(all(test, feature = \"pocket\"))]\nmod tests {",
+    ];
+    let begin = marks.iter().filter_map(|mark| text.find(mark)).min();
+    &text[..begin.unwrap_or(text.len())]
+}
+
 /// Code without comments and without what only tests see.
-pub fn code(text: &str) -> String {
-    let text = text
-        .split("#[cfg(test)]\nmod tests {")
-        .next()
-        .unwrap_or_default();
-    text.lines()
+fn code(text: &str) -> String {
+    without_tests(text)
+        .lines()
         .map(|l| l.split("//").next().unwrap_or_default())
         .collect::<Vec<_>>()
         .join("\n")

@@ -195,7 +195,7 @@ async fn describe_next_release<'a>(
     ))
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "pocket"))]
 mod tests {
     use serde_json::{Value, json};
 

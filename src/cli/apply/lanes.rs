@@ -194,7 +194,7 @@ pub(super) fn parse_home_objects<'a, T: DeserializeOwned>(
         .collect()
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "pocket"))]
 mod tests {
     use super::*;
     use crate::cli::{

@@ -136,7 +136,7 @@ async fn merge_groups(
         .collect()
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "pocket"))]
 mod tests {
     use k8s_openapi::api::core::v1::Service;
     use kube::{Api, api::PostParams};

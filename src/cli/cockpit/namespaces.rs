@@ -9,8 +9,8 @@ use crate::{
         error,
         namespaces::{NamespaceContents, list_namespaces},
     },
-    domain::text::Clean,
-    ui::{Answer, Fault, effect::NamespaceChoice, facts::release_state},
+    domain::{facts::release_state, text::Clean},
+    ui::{Answer, Fault, effect::NamespaceChoice},
 };
 
 /// The namespaces, those where a release waits first, then those with Apps.

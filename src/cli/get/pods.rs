@@ -139,7 +139,7 @@ async fn count_workload_pods(
         }))
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "pocket"))]
 mod tests {
     use serde_json::json;
 
