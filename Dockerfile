@@ -19,7 +19,7 @@ COPY benches benches
 COPY examples examples
 COPY samples samples
 COPY themes themes
-RUN cargo build --release --locked --bin graylane
+RUN cargo build --release --locked --bin graylane --no-default-features
 
 # glibc, CA certificates, /etc/passwd with a user who is not root; no shell, no package manager.
 FROM ${BASE}
