@@ -284,6 +284,21 @@ pub(super) async fn watch_rights<F: Future<Output = bool>>(
     }
 }
 
+/// Reports once who we are, and no rights: none of them counts as missing then.
+pub(super) async fn tell_user<F: Future<Output = bool>>(
+    clusters: Clusters,
+    tell: impl Fn(Rights) -> F,
+) {
+    if let Ok(name) = current_user(clusters.home_client()).await {
+        let who = Some(Clean::from_untrusted(&name));
+        tell(Rights {
+            who,
+            ..Rights::default()
+        })
+        .await;
+    }
+}
+
 /// The namespaces of the environments besides ours, each with its context (`None`: home).
 fn environment_namespaces(clusters: &Clusters, world: &World) -> BTreeSet<NamespaceRef> {
     let environments = world.apps.values().flat_map(|a| &a.spec.environments);

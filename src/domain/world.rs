@@ -119,6 +119,54 @@ pub struct World {
     pub rights: Arc<Rights>,
 }
 
+/// All namespaces of a cluster that have resources of graylane, each with a world of its own.
+#[derive(Clone, Debug, Default)]
+pub struct Worlds {
+    /// What they share: the connection and what cannot be read. It has no objects.
+    pub cluster: World,
+    /// Worlds by namespace.
+    pub by_namespace: BTreeMap<String, Arc<World>>,
+}
+
+/// What the cockpit shows: one namespace, or all of them at once.
+#[derive(Clone, Debug)]
+pub enum ShownWorlds {
+    /// One namespace.
+    One(Box<World>),
+    /// All namespaces.
+    All(Worlds),
+}
+
+impl Default for ShownWorlds {
+    fn default() -> Self {
+        World::default().into()
+    }
+}
+
+impl From<World> for ShownWorlds {
+    fn from(world: World) -> Self {
+        Self::One(Box::new(world))
+    }
+}
+
+impl ShownWorlds {
+    /// The world with the state of the connection.
+    pub const fn cluster(&self) -> &World {
+        match self {
+            Self::One(world) => world,
+            Self::All(worlds) => &worlds.cluster,
+        }
+    }
+
+    /// The same for changing it.
+    pub const fn cluster_mut(&mut self) -> &mut World {
+        match self {
+            Self::One(world) => world,
+            Self::All(worlds) => &mut worlds.cluster,
+        }
+    }
+}
+
 /// One source of hops.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HopSourceSeen {

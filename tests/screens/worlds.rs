@@ -616,7 +616,7 @@ pub fn forbidden() -> World {
     let gap = |resource, namespace: &str| WatchGap {
         context: None,
         resource,
-        namespace: namespace.into(),
+        namespace: Some(namespace.into()),
         trouble: LinkTrouble::Forbidden,
         since: ago(60),
         why: Clean::from(why),

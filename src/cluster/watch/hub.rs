@@ -13,8 +13,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::source::{
-    self, HubMessage, Reporter, SourceChange, SourceFailure, SourceId, SourceKind,
+use super::{
+    shared::{SharedWatches, Subscription},
+    source::{self, HubMessage, Reporter, SourceChange, SourceFailure, SourceId, SourceKind},
 };
 use crate::{
     cluster::{
@@ -33,7 +34,7 @@ use crate::{
 use links::{ServerState, SourceState, record_failure};
 use tables::Tables;
 
-mod links;
+pub(super) mod links;
 mod repeated;
 mod tables;
 
@@ -45,7 +46,10 @@ pub(crate) const HOPS: usize = 2000;
 pub(super) struct Hub {
     clusters: Clusters,
     namespace: String,
+    /// Watches of all namespaces of the home cluster, where this hub is of one among them.
+    shared: Option<SharedWatches>,
     place: Clean,
+    me: Option<Clean>,
     messages: mpsc::Sender<HubMessage>,
     out: watch::Sender<World>,
     stop: CancellationToken,
@@ -68,18 +72,25 @@ pub(super) struct Hub {
 impl Hub {
     pub(super) fn new(
         clusters: Clusters,
+        shared: Option<SharedWatches>,
         messages: mpsc::Sender<HubMessage>,
         out: watch::Sender<World>,
         stop: CancellationToken,
     ) -> Self {
-        let (namespace, place) = (
-            out.borrow().namespace.clone(),
-            out.borrow().cluster_name.clone(),
-        );
+        let (namespace, place, me) = {
+            let first = out.borrow();
+            (
+                first.namespace.clone(),
+                first.cluster_name.clone(),
+                first.me.clone(),
+            )
+        };
         Self {
             clusters,
             namespace,
+            shared,
             place,
+            me,
             messages,
             out,
             stop,
@@ -167,9 +178,23 @@ impl Hub {
         true
     }
 
+    /// A log may tell of several namespaces. Where each of them has a hub, only what was asked of
+    /// the namespaces of our own Apps is ours.
+    fn is_own_hop(&self, hop: &Hop) -> bool {
+        let watched = |kind| SourceId {
+            context: None,
+            kind,
+            namespace: hop.namespace.clone(),
+        };
+        self.shared.is_none()
+            || hop.namespace.is_empty()
+            || self.sources.contains_key(&watched(SourceKind::Pod))
+    }
+
     fn add_hops(&mut self, hops: impl IntoIterator<Item = Arc<Hop>>) {
         let before = self.hops.len();
-        self.hops.extend(hops);
+        let own: Vec<_> = hops.into_iter().filter(|h| self.is_own_hop(h)).collect();
+        self.hops.extend(own);
         self.hops_seen += (self.hops.len() - before) as u64;
         self.hops.drain(..self.hops.len().saturating_sub(HOPS));
     }
@@ -206,6 +231,15 @@ impl Hub {
                 ..SourceState::default()
             },
         );
+        if let Some(shared) = self.shared.as_ref().filter(|_| id.context.is_none()) {
+            shared.subscribe(Subscription {
+                hub: self.namespace.clone(),
+                id,
+                out: self.messages.clone(),
+                stop,
+            });
+            return;
+        }
         let client = self.clusters.client_for(id.context.as_deref());
         let meter = Arc::clone(self.clusters.meter());
         let to = Reporter {
@@ -220,15 +254,15 @@ impl Hub {
     /// Starts to probe the server of a cluster.
     fn start_probe(&mut self, context: Option<String>) {
         let stop = self.stop.child_token();
-        let client = self.clusters.client_for(context.as_deref());
-        let meter = Arc::clone(self.clusters.meter());
-        tokio::spawn(source::probe_server(
-            client,
-            context.clone(),
-            self.messages.clone(),
-            meter,
-            stop.clone(),
-        ));
+        if context.is_some() || self.shared.is_none() {
+            tokio::spawn(source::probe_server(
+                self.clusters.client_for(context.as_deref()),
+                context.clone(),
+                self.messages.clone(),
+                Arc::clone(self.clusters.meter()),
+                stop.clone(),
+            ));
+        }
         self.servers.insert(
             context,
             ServerState {
@@ -416,7 +450,7 @@ impl Hub {
         };
         let t = &self.tables;
         self.out.send_replace(World {
-            me: None,
+            me: self.me.clone(),
             revision: self.revision,
             cluster_name: self.place.clone(),
             link,

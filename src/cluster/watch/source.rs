@@ -27,7 +27,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Client, Resource,
-    core::{ApiResource, DynamicObject},
+    core::{ApiResource, DynamicObject, NamespaceResourceScope},
     runtime::watcher::{self, Event as Seen},
 };
 use reconcile::{backoff::jitter, watch::RestartingWatch};
@@ -79,6 +79,32 @@ impl SourceKind {
         Self::Engine,
         Self::Route,
     ];
+    /// All kinds.
+    pub(super) const ALL: [Self; 14] = [
+        Self::App,
+        Self::Template,
+        Self::Variables,
+        Self::Release,
+        Self::Revision,
+        Self::Approval,
+        Self::Group,
+        Self::Lane,
+        Self::Deployment,
+        Self::Stateful,
+        Self::Pod,
+        Self::Route,
+        Self::Event,
+        Self::Engine,
+    ];
+    /// Kinds of which a namespace has at least one object when graylane is used in it.
+    pub(super) const MARKING: [Self; 6] = [
+        Self::App,
+        Self::Template,
+        Self::Variables,
+        Self::Release,
+        Self::Group,
+        Self::Lane,
+    ];
     /// In every namespace of an environment, in its context.
     pub(super) const EVERYWHERE: [Self; 4] =
         [Self::Deployment, Self::Stateful, Self::Pod, Self::Event];
@@ -123,6 +149,7 @@ pub(super) struct SourceId {
     /// `None` is home.
     pub(super) context: Option<String>,
     pub(super) kind: SourceKind,
+    /// Empty for all namespaces at once.
     pub(super) namespace: String,
 }
 
@@ -151,6 +178,7 @@ pub(super) struct SourceFailure {
     pub(super) why: String,
 }
 
+#[derive(Clone, Debug)]
 pub(super) enum SourceChange {
     Begin,
     Listed(ObjectKey, Box<Row>),
@@ -198,7 +226,7 @@ pub(super) async fn run_watch(client: Client, to: Reporter, stop: CancellationTo
                     Some(Row::Revision(Arc::new(Revision::from_object(&r).ok()?)))
                 };
                 watch_objects(
-                    Api::namespaced(client, &namespace),
+                    api_in(client, &namespace),
                     plain().labels(label::REVISION_OF),
                     &to,
                     row,
@@ -207,33 +235,53 @@ pub(super) async fn run_watch(client: Client, to: Reporter, stop: CancellationTo
             }
             SourceKind::Deployment => {
                 let row = |d: Deployment| Some(Row::Deployment(rows::deployment_row(&d)));
-                watch_objects(Api::namespaced(client, &namespace), ours(), &to, row).await;
+                watch_objects(api_in(client, &namespace), ours(), &to, row).await;
             }
             SourceKind::Stateful => {
                 let row = |s: StatefulSet| Some(Row::Stateful(rows::stateful_set_row(&s)));
-                watch_objects(Api::namespaced(client, &namespace), ours(), &to, row).await;
+                watch_objects(api_in(client, &namespace), ours(), &to, row).await;
             }
             SourceKind::Pod => {
                 let row = |LeanPod(p)| Some(Row::Pod(rows::pod_row(&p)));
-                watch_objects(Api::namespaced(client, &namespace), ours(), &to, row).await;
+                watch_objects(api_in(client, &namespace), ours(), &to, row).await;
             }
             SourceKind::Route => {
-                let api = Api::namespaced_with(client, &namespace, &http_routes());
+                let api = dynamic_api_in(client, &namespace, &http_routes());
                 let row = |r: DynamicObject| Some(Row::Route(rows::route_row(&r)));
                 watch_objects(api, plain().labels(label::LANE_GROUP), &to, row).await;
             }
             SourceKind::Event => {
                 let row = |e: core::Event| Some(Row::Event(rows::event_row(&e)));
-                watch_objects(Api::namespaced(client, &namespace), plain(), &to, row).await;
+                watch_objects(api_in(client, &namespace), plain(), &to, row).await;
             }
             SourceKind::Engine => {
                 let config = plain().fields(&format!("metadata.name={ENGINE_LEASE}"));
                 let row = |l: Lease| rows::engine_row(&l).map(Row::Engine);
-                watch_objects(Api::namespaced(client, &namespace), config, &to, row).await;
+                watch_objects(api_in(client, &namespace), config, &to, row).await;
             }
         }
     };
     stop.run_until_cancelled(task).await;
+}
+
+/// The API of a kind in a namespace; an empty one means all namespaces.
+fn api_in<K>(client: Client, namespace: &str) -> Api<K>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+{
+    if namespace.is_empty() {
+        Api::all(client)
+    } else {
+        Api::namespaced(client, namespace)
+    }
+}
+
+fn dynamic_api_in(client: Client, namespace: &str, resource: &ApiResource) -> Api<DynamicObject> {
+    if namespace.is_empty() {
+        Api::all_with(client, resource)
+    } else {
+        Api::namespaced_with(client, namespace, resource)
+    }
 }
 
 fn http_routes() -> ApiResource {
@@ -250,7 +298,7 @@ async fn watch_home<T>(client: Client, to: &Reporter, row: fn(Arc<T>) -> Row)
 where
     T: Resource<DynamicType = ()> + DeserializeOwned,
 {
-    let api = Api::namespaced_with(client, &to.id.namespace, &ApiResource::erase::<T>(&()));
+    let api = dynamic_api_in(client, &to.id.namespace, &ApiResource::erase::<T>(&()));
     watch_objects(api, watcher::Config::default(), to, |object| {
         rows::own_resource_row(object, row)
     })

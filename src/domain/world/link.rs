@@ -110,8 +110,8 @@ pub struct WatchGap {
     pub context: Option<String>,
     /// Plural with its group, as in RBAC: `pods`, `deployments.apps`.
     pub resource: &'static str,
-    /// Namespace of the watch.
-    pub namespace: String,
+    /// Namespace of the watch; `None` where all of them are watched at once.
+    pub namespace: Option<String>,
     /// [`LinkTrouble::Forbidden`] or [`LinkTrouble::Missing`].
     pub trouble: LinkTrouble,
     /// Since when it cannot be watched.
@@ -129,10 +129,11 @@ impl WatchGap {
             .map_or_else(String::new, |c| format!(" of {c}"));
         match self.trouble {
             LinkTrouble::Missing => format!("not installed: {}{place}", self.resource),
-            _ => format!(
-                "not permitted: list {} in {}{place}",
-                self.resource, self.namespace
-            ),
+            _ => {
+                let namespace = self.namespace.as_deref().unwrap_or("all namespaces");
+                let resource = self.resource;
+                format!("not permitted: list {resource} in {namespace}{place}")
+            }
         }
     }
 }

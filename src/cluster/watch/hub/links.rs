@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    super::source::{SourceFailure, SourceKind},
+    super::source::{SourceFailure, SourceId, SourceKind},
     Hub,
 };
 use crate::domain::{
@@ -16,22 +16,22 @@ use crate::domain::{
 };
 
 #[derive(Default)]
-pub(super) struct SourceState {
-    pub(super) listed: bool,
+pub(in super::super) struct SourceState {
+    pub(in super::super) listed: bool,
     /// Whether rows of it are shown, from this watch or an earlier one.
-    pub(super) shown: bool,
-    pub(super) broken: Option<(Timestamp, SourceFailure)>,
+    pub(in super::super) shown: bool,
+    pub(in super::super) broken: Option<(Timestamp, SourceFailure)>,
     /// Set when nothing can be read, although the server answers.
-    pub(super) barred: Option<(Timestamp, SourceFailure)>,
-    pub(super) stop: CancellationToken,
+    pub(in super::super) barred: Option<(Timestamp, SourceFailure)>,
+    pub(in super::super) stop: CancellationToken,
 }
 
 /// A cluster, by its context; `None` is home.
 #[derive(Default)]
-pub(super) struct ServerState {
-    pub(super) lost: Option<(Timestamp, SourceFailure)>,
+pub(in super::super) struct ServerState {
+    pub(in super::super) lost: Option<(Timestamp, SourceFailure)>,
     /// Set when the server answers again: earlier rows are stale until everything is listed again.
-    pub(super) anew: Option<(Timestamp, SourceFailure)>,
+    pub(in super::super) anew: Option<(Timestamp, SourceFailure)>,
     pub(super) was_live: bool,
     pub(super) stop: CancellationToken,
 }
@@ -42,20 +42,49 @@ impl Hub {
         let Some(server) = self.servers.get_mut(context) else {
             return Link::Connecting;
         };
-        let own = || {
-            self.sources
-                .iter()
-                .filter(|(id, _)| id.context == *context)
-                .map(|(_, state)| state)
-        };
-        let all_listed = own().all(|s| s.listed);
-        if all_listed {
-            server.anew = None;
+        let own = self.sources.iter();
+        let own = own.filter(|(id, _)| id.context == *context);
+        server.judge_link(own.map(|(_, state)| state))
+    }
+
+    pub(super) fn collect_gaps(&self) -> Arc<Vec<WatchGap>> {
+        let shared = self.shared.is_some();
+        let mut gaps: Vec<WatchGap> = self
+            .sources
+            .iter()
+            .filter_map(|(id, state)| {
+                let mut gap = describe_gap(id, state)?;
+                gap.namespace = gap.namespace.filter(|_| !(shared && id.context.is_none()));
+                Some(gap)
+            })
+            .collect();
+        // One watch of all namespaces may stand for several of ours.
+        gaps.dedup_by(|a, b| {
+            (&a.context, a.resource, &a.namespace) == (&b.context, b.resource, &b.namespace)
+        });
+        let old = &self.out.borrow().gaps;
+        if **old == gaps {
+            Arc::clone(old)
+        } else {
+            Arc::new(gaps)
         }
-        let broken = own()
+    }
+}
+
+impl ServerState {
+    /// The state of the connection, from the watches of this cluster.
+    pub(in super::super) fn judge_link<'a>(
+        &'a mut self,
+        own: impl Iterator<Item = &'a SourceState> + Clone,
+    ) -> Link {
+        let all_listed = own.clone().all(|s| s.listed);
+        if all_listed {
+            self.anew = None;
+        }
+        let broken = own
             .filter_map(|s| s.broken.as_ref())
-            .chain(&server.lost)
-            .chain(&server.anew);
+            .chain(&self.lost)
+            .chain(&self.anew);
         let since = broken.clone().map(|(since, _)| *since).min();
         // Show the most informative one: refused credentials also break watches and connections.
         if let (Some(since), Some((_, lost))) = (
@@ -68,43 +97,31 @@ impl Hub {
                 why: Clean::from_untrusted(&lost.why),
             };
         }
-        server.was_live |= all_listed;
-        if server.was_live {
+        self.was_live |= all_listed;
+        if self.was_live {
             Link::Live
         } else {
             Link::Connecting
         }
     }
+}
 
-    pub(super) fn collect_gaps(&self) -> Arc<Vec<WatchGap>> {
-        let told = self
-            .sources
-            .iter()
-            .filter(|(id, _)| !(id.kind == SourceKind::Route || id.kind == SourceKind::Engine));
-        let gaps: Vec<WatchGap> = told
-            .filter_map(|(id, state)| {
-                let (since, lost) = state.barred.as_ref()?;
-                Some(WatchGap {
-                    context: id.context.clone(),
-                    resource: id.kind.resource(),
-                    namespace: id.namespace.clone(),
-                    trouble: lost.trouble,
-                    since: *since,
-                    why: Clean::from_untrusted(&lost.why),
-                })
-            })
-            .collect();
-        let old = &self.out.borrow().gaps;
-        if **old == gaps {
-            Arc::clone(old)
-        } else {
-            Arc::new(gaps)
-        }
-    }
+/// What a watch cannot read, where that is worth telling.
+pub(in super::super) fn describe_gap(id: &SourceId, state: &SourceState) -> Option<WatchGap> {
+    let (since, lost) = state.barred.as_ref()?;
+    let told = !matches!(id.kind, SourceKind::Route | SourceKind::Engine);
+    told.then(|| WatchGap {
+        context: id.context.clone(),
+        resource: id.kind.resource(),
+        namespace: Some(id.namespace.clone()).filter(|name| !name.is_empty()),
+        trouble: lost.trouble,
+        since: *since,
+        why: Clean::from_untrusted(&lost.why),
+    })
 }
 
 /// Records a failure and returns whether it is new. The start time of an earlier failure stays.
-pub(super) fn record_failure(
+pub(in super::super) fn record_failure(
     place: &mut Option<(Timestamp, SourceFailure)>,
     lost: SourceFailure,
 ) -> bool {
