@@ -165,6 +165,11 @@ async fn dispatch_command(cli: Cli) -> Result<()> {
     } else {
         logging::start_logging(&cli.global.logging, LogTarget::Off)?
     };
+    if cli.global.all_namespaces && !cli.takes_all_namespaces() {
+        let words = "this command is about one namespace: name it with -n; -A is for the cockpit, \
+            `get`, `release list` and `lane get`";
+        return Err(session::usage_error(words));
+    }
     let global = cli.global;
     match cli.command {
         #[cfg(feature = "cockpit")]

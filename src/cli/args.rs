@@ -48,6 +48,18 @@ impl Cli {
         }
     }
 
+    /// Whether the command can show all namespaces at once.
+    pub(super) const fn takes_all_namespaces(&self) -> bool {
+        match &self.command {
+            None | Some(Command::Get(_)) => true,
+            #[cfg(feature = "pocket")]
+            Some(Command::Demo(_)) => true,
+            Some(Command::Release(args)) => args.is_list(),
+            Some(Command::Lane(args)) => args.is_list(),
+            Some(_) => false,
+        }
+    }
+
     /// Whether the command runs until it is ended.
     pub(super) fn runs_for_long(&self) -> bool {
         self.command.is_none() || self.logs_by_itself()
@@ -71,6 +83,9 @@ pub struct Global {
     /// The namespace of graylane's resources [default: the context's]
     #[arg(long, short, global = true, value_name = "NAME")]
     pub namespace: Option<String>,
+    /// All namespaces at once, for the cockpit and for `get`, `release list` and `lane get`
+    #[arg(long, short = 'A', global = true, conflicts_with = "namespace")]
+    pub all_namespaces: bool,
     /// Who acts, in approvals and histories [default: $GRAYLANE_USER, else you]
     #[arg(long, global = true, value_name = "NAME")]
     pub user: Option<String>,

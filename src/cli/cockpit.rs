@@ -27,14 +27,14 @@ use crate::{
         intent::Intent,
         lanes::ChainRequests,
         text::Clean,
-        world::{Link, World},
+        world::{Link, ShownWorlds},
     },
     probe::{self, HopFeed, Probed, Via},
     ui::{
         Answer, EffectHandler, Fault, IntentOutcome, Options, Query,
         effect::{
             Foreground, ForegroundCommand, ObjectRef, ProbeOutcome as Shown, Returned,
-            place_of_context,
+            ShownNamespace, place_of_context,
         },
         options::RequestedOptions,
         terminal::run_cockpit,
@@ -83,6 +83,7 @@ pub(super) async fn open_cockpit(global: &Global) -> Result<()> {
         by,
         global.kubeconfig.clone(),
         RequestedNamespace {
+            all: global.all_namespaces,
             name: config.namespace.clone(),
             // What the command line says holds; the configuration gives way to the last choice.
             fixed: global.namespace.is_some(),
@@ -115,7 +116,10 @@ pub(super) async fn run_with_demo(global: &Global, dir: &Path, demo: &Demo) -> R
         Some(config.user_name()),
         global.kubeconfig.clone(),
         // A demo begins where its apps are.
-        RequestedNamespace::default(),
+        RequestedNamespace {
+            all: global.all_namespaces,
+            ..RequestedNamespace::default()
+        },
     );
     show_cockpit(global, &config, seat, std::future::pending()).await
 }
@@ -125,13 +129,13 @@ pub(super) async fn run_with_demo(global: &Global, dir: &Path, demo: &Demo) -> R
 async fn wait_until_unusable(
     source: ClusterSource,
     connected: Connected,
-    mut worlds: watch::Receiver<World>,
+    mut worlds: watch::Receiver<ShownWorlds>,
 ) -> ConnectError {
-    let began = worlds.borrow().cluster_name.clone();
+    let began = worlds.borrow().cluster().cluster_name.clone();
     // `wait_for` returns a read lock on the world, which must not be held while waiting.
     let seen = async {
         worlds
-            .wait_for(|w| w.link == Link::Live || w.cluster_name != began)
+            .wait_for(|w| w.cluster().link == Link::Live || w.cluster().cluster_name != began)
             .await
             .is_ok()
     };
@@ -214,10 +218,15 @@ struct ClusterEffects {
 }
 
 impl EffectHandler for ClusterEffects {
-    fn perform_intent(&self, intent: Intent) -> BoxFuture<'static, Result<IntentOutcome, Fault>> {
+    fn perform_intent(
+        &self,
+        namespace: String,
+        intent: Intent,
+    ) -> BoxFuture<'static, Result<IntentOutcome, Fault>> {
         if let Intent::Probe { group, probe } = intent {
             let here = self.seat.active_cluster();
-            let way = here.map(|here| (self.hop_feed(&here), self.via_entry(&here)));
+            let way =
+                here.and_then(|here| Some((hop_feed(&here, &namespace)?, self.via_entry(&here))));
             return async move {
                 let Some((feed, via)) = way else {
                     return Err(not_connected());
@@ -245,12 +254,11 @@ impl EffectHandler for ClusterEffects {
             let Some(here) = here else {
                 return Err(not_connected());
             };
-            let (client, namespace, by) = (
+            let (client, by) = (
                 here.clusters.home_client().clone(),
-                &here.namespace,
                 here.acting_user().await?,
             );
-            let done = perform::perform_intent(&client, namespace, &by, intent)
+            let done = perform::perform_intent(&client, &namespace, &by, intent)
                 .await
                 .map_err(|e| to_fault(&e))?;
             let releases = done.release_names().map(str::to_owned).collect();
@@ -280,9 +288,12 @@ impl EffectHandler for ClusterEffects {
             (Query::Save { path, text }, _) => stream::once(save::save_text(path, text)).boxed(),
             (Query::RunCommand(argv), _) => own_command::run_command(argv),
             (_, None) => stream::iter([Answer::Failed(not_connected())]).boxed(),
-            (Query::Logs(request), Some(here)) => {
+            (Query::Logs { namespace, request }, Some(here)) => {
+                let Some((worlds, _)) = here.feed_of(&namespace) else {
+                    return stream::iter([Answer::Failed(not_connected())]).boxed();
+                };
                 let opener = Arc::new(here.clusters.clone());
-                logs::follow_logs(opener, self.seat.worlds(), request)
+                logs::follow_logs(opener, worlds, request)
                     .ready_chunks(LINES_AT_ONCE)
                     .map(Answer::Log)
                     .boxed()
@@ -301,7 +312,9 @@ impl EffectHandler for ClusterEffects {
             (Query::PortForward { pod, port }, Some(here)) => {
                 forward::forward_port(here.source(), &pod, port)
             }
-            (Query::Comparison(asked), Some(here)) => self.compare_answers(asked, &here),
+            (Query::Comparison { namespace, asked }, Some(here)) => {
+                self.compare_answers(&namespace, asked, &here)
+            }
             (Query::Yaml(object), Some(here)) => stream::once(read_yaml(object, here))
                 .flat_map(stream::iter)
                 .boxed(),
@@ -333,10 +346,16 @@ impl EffectHandler for ClusterEffects {
         }
     }
 
-    fn fetch_trace(&self, group: &str, trace: &str) {
-        let group = self.seat.worlds().borrow().groups.get(group).cloned();
-        if let (Some(here), Some(group)) = (self.seat.active_cluster(), group) {
-            here.fetch_trace(group, trace.to_owned());
+    fn fetch_trace(&self, namespace: &str, group: &str, trace: &str) {
+        let Some(here) = self.seat.active_cluster() else {
+            return;
+        };
+        let Some((worlds, inlet)) = here.feed_of(namespace) else {
+            return;
+        };
+        let group = worlds.borrow().groups.get(group).cloned();
+        if let Some(group) = group {
+            here.fetch_trace(inlet, group, trace.to_owned());
         }
     }
 
@@ -344,8 +363,8 @@ impl EffectHandler for ClusterEffects {
         self.seat.switch_context(name);
     }
 
-    fn switch_namespace(&self, name: &str) {
-        self.seat.switch_namespace(name);
+    fn switch_namespace(&self, namespace: &ShownNamespace) {
+        self.seat.switch_namespace(namespace);
     }
 }
 
@@ -353,10 +372,14 @@ impl ClusterEffects {
     /// Sends a request to gray and to base; the answer is the comparison.
     fn compare_answers(
         &self,
+        namespace: &str,
         asked: Arc<ChainRequests>,
         here: &ActiveCluster,
     ) -> BoxStream<'static, Answer> {
-        let (feed, via) = (self.hop_feed(here), self.via_entry(here));
+        let Some(feed) = hop_feed(here, namespace) else {
+            return stream::iter([Answer::Failed(not_connected())]).boxed();
+        };
+        let via = self.via_entry(here);
         let answer = async move {
             let ignored = Ignored::default();
             match probe::compare_pair(&asked.pair, &asked.group, &feed, &via, &ignored).await {
@@ -367,16 +390,17 @@ impl ClusterEffects {
         stream::once(answer).boxed()
     }
 
-    /// Where the hops of probes are looked for.
-    fn hop_feed(&self, here: &ActiveCluster) -> HopFeed {
-        HopFeed::new(self.seat.worlds(), here.trace_fetcher())
-    }
-
     /// How probes reach the entry.
     fn via_entry(&self, here: &ActiveCluster) -> Via {
         let way = self.via.clone();
         way.map_or(Via::Entry, |way| way.into_via(here.clusters.home_client()))
     }
+}
+
+/// Where the hops of probes are looked for; `None` where the namespace is not watched.
+fn hop_feed(here: &ActiveCluster, namespace: &str) -> Option<HopFeed> {
+    let (worlds, inlet) = here.feed_of(namespace)?;
+    Some(HopFeed::new(worlds, here.trace_fetcher(inlet)))
 }
 
 fn not_connected() -> Fault {

@@ -62,51 +62,59 @@ pub enum Kind {
 }
 
 pub(super) async fn print_objects(global: &Global, args: GetArgs) -> Result<()> {
+    // Environments are named within each App anyway.
+    let is_one = args.kind != Kind::Environments;
+    if let (Some(name), true) = (&args.name, global.all_namespaces && is_one) {
+        let words = format!("{name} is in one namespace: -n says which; -A lists all");
+        return Err(session::usage_error(words));
+    }
     let session = session::open(global).await?;
     let now = Timestamp::now();
     let name = args.name.as_deref();
     let format = args.output;
     let text = match args.kind {
         Kind::Apps => {
-            format_objects::<App>(&session, name, format, |items, wide| {
+            format_objects::<App>(&session, name, format, |items, _, wide| {
                 tables::apps_table(items, wide, now)
             })
             .await?
         }
         Kind::Apptemplates => {
             let apps: Vec<App> = list_objects(&session).await?;
-            format_objects::<AppTemplate>(&session, name, format, |items, _| {
+            format_objects::<AppTemplate>(&session, name, format, |items, namespace, _| {
+                let apps = tables::select_namespace(&apps, namespace);
                 tables::templates_table(items, &apps, now)
             })
             .await?
         }
         Kind::Variablegroups => {
             let apps: Vec<App> = list_objects(&session).await?;
-            format_objects::<VariableGroup>(&session, name, format, |items, wide| {
+            format_objects::<VariableGroup>(&session, name, format, |items, namespace, wide| {
+                let apps = tables::select_namespace(&apps, namespace);
                 tables::variable_groups_table(items, &apps, wide, now)
             })
             .await?
         }
         Kind::Releases => {
-            format_objects::<Release>(&session, name, format, |items, wide| {
+            format_objects::<Release>(&session, name, format, |items, _, wide| {
                 tables::releases_table(items, wide, now)
             })
             .await?
         }
         Kind::Lanes => {
-            format_objects::<Lane>(&session, name, format, |items, wide| {
+            format_objects::<Lane>(&session, name, format, |items, _, wide| {
                 tables::lanes_table(items, wide, now)
             })
             .await?
         }
         Kind::Lanegroups => {
-            format_objects::<LaneGroup>(&session, name, format, |items, wide| {
+            format_objects::<LaneGroup>(&session, name, format, |items, _, wide| {
                 tables::lane_groups_table(items, wide, now)
             })
             .await?
         }
         Kind::Approvals => {
-            format_objects::<Approval>(&session, name, format, |items, _| {
+            format_objects::<Approval>(&session, name, format, |items, _, _| {
                 tables::approvals_table(items, now)
             })
             .await?
@@ -144,11 +152,12 @@ where
 }
 
 pub(super) fn describe_listing<T: Resource<DynamicType = ()>>(session: &Session) -> String {
-    format!(
-        "listing {} in namespace {}",
-        T::plural(&()),
-        session.namespace
-    )
+    let plural = T::plural(&());
+    if session.lists_all {
+        format!("listing {plural} in all namespaces (-n NAME lists those of one)")
+    } else {
+        format!("listing {plural} in namespace {}", session.namespace)
+    }
 }
 
 pub(super) async fn try_list_objects<T>(session: &Session) -> kube::Result<Vec<T>>
@@ -158,10 +167,15 @@ where
         + DeserializeOwned
         + std::fmt::Debug,
 {
-    let api: Api<T> = Api::namespaced(session.client.clone(), &session.namespace);
+    let api: Api<T> = if session.lists_all {
+        Api::all(session.client.clone())
+    } else {
+        Api::namespaced(session.client.clone(), &session.namespace)
+    };
     let mut items = api.list(&ListParams::default()).await?.items;
     items.sort_by_key(|i| {
         (
+            i.namespace(),
             i.meta().creation_timestamp.as_ref().map(|t| t.0),
             i.name_any(),
         )
@@ -252,7 +266,7 @@ async fn format_objects<T>(
     session: &Session,
     name: Option<&str>,
     format: Format,
-    table: impl FnOnce(&[T], bool) -> Table,
+    table: impl Fn(&[T], &str, bool) -> Table,
 ) -> Result<String>
 where
     T: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
@@ -271,17 +285,39 @@ where
     match format {
         Format::Json | Format::Yaml if name.is_some() => output::format_value(&items[0], format),
         Format::Json | Format::Yaml => output::format_list(&items, format),
-        Format::Name => Ok(items.iter().map(|i| i.name_any() + "\n").collect()),
-        Format::Table | Format::Wide => Ok(render_table(
-            &table(&items, format == Format::Wide),
-            &session.namespace,
-        )),
+        Format::Name => Ok(list_names(session, &items)),
+        Format::Table | Format::Wide => {
+            let of = |items: &[T], namespace: &str| table(items, namespace, format == Format::Wide);
+            Ok(render_table(
+                &tables::by_namespace(session, &items, of),
+                session,
+            ))
+        }
     }
 }
 
-fn render_table(table: &Table, namespace: &str) -> String {
+/// Names, one a line; of all namespaces as `NAMESPACE/NAME`.
+pub(super) fn list_names(session: &Session, items: &[impl ResourceExt]) -> String {
+    items
+        .iter()
+        .map(|i| qualify_name(session, i, &i.name_any()) + "\n")
+        .collect()
+}
+
+fn qualify_name(session: &Session, object: &impl ResourceExt, name: &str) -> String {
+    match object.namespace().filter(|_| session.lists_all) {
+        Some(namespace) => format!("{namespace}/{name}"),
+        None => name.to_owned(),
+    }
+}
+
+fn render_table(table: &Table, session: &Session) -> String {
     if table.is_empty() {
-        say!("Nothing in namespace {namespace}.");
+        if session.lists_all {
+            say!("Nothing in any namespace.");
+        } else {
+            say!("Nothing in namespace {}.", session.namespace);
+        }
         return String::new();
     }
     table.render()
@@ -334,20 +370,39 @@ async fn format_environments(
             output::format_value(&found[0].to_json()?, format)
         }
         Format::Json | Format::Yaml => {
-            let items = found
-                .iter()
-                .map(tables::EnvironmentRow::to_json)
-                .collect::<Result<Vec<_>>>()?;
+            let to_json = |row: &tables::EnvironmentRow<'_>| {
+                let mut value = row.to_json()?;
+                if let (Some(fields), true) = (value.as_object_mut(), session.lists_all) {
+                    let namespace = row.app.namespace().unwrap_or_default();
+                    fields.insert("namespace".into(), namespace.into());
+                }
+                Ok(value)
+            };
+            let items = found.iter().map(to_json).collect::<Result<Vec<_>>>()?;
             output::format_list(&items, format)
         }
         Format::Name => Ok(found
             .iter()
-            .map(|r| format!("{}/{}\n", r.app.name_any(), r.environment.name))
+            .map(|r| {
+                let name = format!("{}/{}", r.app.name_any(), r.environment.name);
+                qualify_name(session, r.app, &name) + "\n"
+            })
             .collect()),
-        Format::Table | Format::Wide => Ok(render_table(
-            &tables::environments_table(&found, format == Format::Wide, now),
-            &session.namespace,
-        )),
+        Format::Table | Format::Wide => {
+            let table =
+                |found: &[_]| tables::environments_table(found, format == Format::Wide, now);
+            let mut all = Table::new(&[]);
+            if session.lists_all {
+                for own in found.chunk_by(|a, b| a.app.namespace() == b.app.namespace()) {
+                    let namespace = own.first().and_then(|row| row.app.namespace());
+                    let namespace = namespace.unwrap_or_default();
+                    all.append(table(own).with_first_column("NAMESPACE", &namespace));
+                }
+            } else {
+                all = table(&found);
+            }
+            Ok(render_table(&all, session))
+        }
     }
 }
 

@@ -113,6 +113,12 @@ enum Loss {
     Close,
 }
 
+impl LaneArgs {
+    pub(super) const fn is_list(&self) -> bool {
+        matches!(self.command, LaneCommand::Get(_))
+    }
+}
+
 pub(super) async fn run_lane_command(global: &Global, args: LaneArgs) -> Result<()> {
     match args.command {
         LaneCommand::Set(args) => save_lane(&session::open(global).await?, *args).await,

@@ -58,6 +58,10 @@ struct ListArgs {
 }
 
 impl ReleaseArgs {
+    pub(super) const fn is_list(&self) -> bool {
+        matches!(self.command, ReleaseCommand::List(_))
+    }
+
     /// The intent of this command; only `start` has one.
     pub(super) fn into_intent(self) -> Result<Intent> {
         match self.command {
@@ -94,9 +98,12 @@ pub(super) async fn run_release_command(global: &Global, args: ReleaseArgs) -> R
                         .for_each(|r| r.metadata.managed_fields = None);
                     output::format_list(&releases, args.output)?
                 }
-                Format::Name => releases.iter().map(|r| r.name_any() + "\n").collect(),
+                Format::Name => get::list_names(&session, &releases),
                 Format::Table | Format::Wide => {
-                    get::tables::releases_table(&releases, wide, Timestamp::now()).render()
+                    let of = |items: &[Release], _: &str| {
+                        get::tables::releases_table(items, wide, Timestamp::now())
+                    };
+                    get::tables::by_namespace(&session, &releases, of).render()
                 }
             })
         }

@@ -38,6 +38,8 @@ pub(super) struct Session {
     /// This cluster, and the remote clusters that environments name.
     pub(super) clusters: Clusters,
     pub(super) namespace: String,
+    /// Whether lists are of all namespaces.
+    pub(super) lists_all: bool,
     /// The acting user.
     pub(super) by: String,
 }
@@ -116,6 +118,7 @@ pub(super) async fn open_for(global: &Global, config: &Config, agent: Agent) -> 
         client: connected.client,
         clusters: connected.clusters,
         namespace: connected.namespace,
+        lists_all: global.all_namespaces,
         by,
     })
 }
@@ -216,6 +219,7 @@ pub(super) mod tests {
             client,
             clusters,
             namespace: "demo".into(),
+            lists_all: false,
             by: "me".into(),
         }
     }

@@ -96,6 +96,17 @@ impl CommandLine {
         self.option(name, text)
     }
 
+    /// Names the namespace, unless the command does already.
+    #[must_use]
+    pub fn in_namespace(self, namespace: &str) -> Self {
+        let words = self.0.as_deref().unwrap_or_default();
+        if words.iter().any(|w| w == "-n" || w == "--namespace") {
+            self
+        } else {
+            self.option("-n", namespace)
+        }
+    }
+
     /// The command as one line; `None` when it cannot be quoted safely.
     pub fn to_shell_line(&self) -> Option<String> {
         self.0.as_ref().map(|words| words.join(" "))

@@ -29,6 +29,25 @@ impl Table {
         );
     }
 
+    /// Puts a column with the same cell in every row before the others.
+    #[must_use]
+    pub fn with_first_column(mut self, head: &'static str, cell: &str) -> Self {
+        self.head.insert(0, head);
+        let cell = Clean::from_untrusted(cell).into_string();
+        for row in &mut self.rows {
+            row.insert(0, cell.clone());
+        }
+        self
+    }
+
+    /// Adds the rows of another table with the same columns.
+    pub fn append(&mut self, more: Self) {
+        if self.head.is_empty() {
+            self.head = more.head;
+        }
+        self.rows.extend(more.rows);
+    }
+
     /// Whether it has no rows.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()

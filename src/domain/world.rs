@@ -134,7 +134,7 @@ pub enum ShownWorlds {
     /// One namespace.
     One(Box<World>),
     /// All namespaces.
-    All(Worlds),
+    All(Box<Worlds>),
 }
 
 impl Default for ShownWorlds {

@@ -28,8 +28,8 @@ pub struct Ticket(pub u64);
 /// Work to be done outside the pure update function.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// Carry out an intent; answered by `Msg::Settled`.
-    Perform(Ticket, Intent),
+    /// Carry out an intent in the namespace that it was made for; answered by `Msg::Settled`.
+    Perform(Ticket, String, Intent),
     /// Read something; answered by any number of `Msg::Answer`.
     Query(Ticket, Query),
     /// Cancel a query: nobody reads its answers any more.
@@ -38,10 +38,12 @@ pub enum Effect {
     Reconnect,
     /// Show another cluster, by the name of a [`ClusterChoice`].
     SwitchCluster(String),
-    /// Show another namespace of the same cluster.
-    SwitchNamespace(String),
+    /// Show another namespace of the same cluster, or all of them.
+    SwitchNamespace(ShownNamespace),
     /// Fetch a whole trace from the stores that a lane group names; it arrives with a later world.
     FetchTrace {
+        /// Namespace of the lane group.
+        namespace: String,
         /// Lane group whose trace stores are asked.
         group: String,
         /// Trace id.
@@ -127,7 +129,12 @@ impl DescribeTarget {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Query {
     /// Logs of pods; but for a run before the last restart they are followed.
-    Logs(LogRequest),
+    Logs {
+        /// Namespace of the Apps whose pods they are.
+        namespace: String,
+        /// Which logs.
+        request: LogRequest,
+    },
     /// The current state of an object, as YAML.
     Yaml(ObjectRef),
     /// The clusters that can be shown.
@@ -135,7 +142,12 @@ pub enum Query {
     /// The namespaces of the cluster that can be shown.
     Namespaces,
     /// Both answers to a request, compared: it is sent to the baseline and to gray.
-    Comparison(Arc<ChainRequests>),
+    Comparison {
+        /// Namespace of the lane group.
+        namespace: String,
+        /// Both requests.
+        asked: Arc<ChainRequests>,
+    },
     /// Objects as a person reads them, with their events.
     Describe(DescribeTarget),
     /// One of graylane's own objects, to be edited.
@@ -178,7 +190,7 @@ pub struct ClusterChoice {
     /// Whether this is kubectl's current context.
     pub current: bool,
     /// Namespace of it that was chosen before, which is shown instead.
-    pub chosen: Option<String>,
+    pub chosen: Option<ShownNamespace>,
 }
 
 impl ClusterChoice {
@@ -186,7 +198,7 @@ impl ClusterChoice {
     pub fn shown_place(&self) -> String {
         self.chosen.as_ref().map_or_else(
             || self.place.clone(),
-            |namespace| place_of_namespace(&self.place, namespace),
+            |namespace| namespace.place_in(&self.place),
         )
     }
 }
@@ -218,6 +230,28 @@ pub fn context_of_place(place: &str) -> Option<&str> {
 /// What separates a cluster from a namespace in the header.
 const NAMESPACE_OF: &str = ", namespace ";
 
+/// What the header shows after a cluster of which all namespaces are shown.
+const ALL_OF: &str = ", all namespaces";
+
+/// What of a cluster is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ShownNamespace {
+    /// One namespace.
+    One(String),
+    /// All of them at once.
+    All,
+}
+
+impl ShownNamespace {
+    /// What the header shows for it.
+    pub fn place_in(&self, cluster: &str) -> String {
+        match self {
+            Self::One(namespace) => place_of_namespace(cluster, namespace),
+            Self::All => [cluster, ALL_OF].concat(),
+        }
+    }
+}
+
 /// What the header shows for a chosen namespace of a cluster.
 pub fn place_of_namespace(cluster: &str, namespace: &str) -> String {
     format!("{cluster}{NAMESPACE_OF}{namespace}")
@@ -225,6 +259,9 @@ pub fn place_of_namespace(cluster: &str, namespace: &str) -> String {
 
 /// The cluster of what the header shows.
 pub fn cluster_of_place(place: &str) -> &str {
+    if let Some(cluster) = place.strip_suffix(ALL_OF) {
+        return cluster;
+    }
     place
         .rsplit_once(NAMESPACE_OF)
         .map_or(place, |(cluster, _)| cluster)

@@ -26,11 +26,12 @@ use crate::{
     domain::{
         chain::{Chain, ChainGroup, GroupKey},
         edit::EditableKind,
-        world::{ObjectKey, World},
+        world::{Link, ObjectKey, World, Worlds},
     },
 };
 
 mod log;
+mod namespaces;
 mod palette;
 mod prompt;
 mod rows;
@@ -39,9 +40,10 @@ mod text;
 
 pub(crate) use log::LogLook;
 pub use log::{LogBuffer, LogTarget};
+pub use namespaces::{NamespaceScope, NamespaceView};
 pub use palette::{Palette, PaletteItem};
 pub use prompt::{Prompt, PromptKind};
-pub use rows::matches_filter;
+pub use rows::{AppRow, LaneRow, matches_filter};
 pub use sort::{SortColumn, SortOrder, SortableList};
 pub use text::{AnswerComparison, ProbeRun, ProbeSlot, ProbeTrace, Source, Text};
 pub(crate) use text::{style_described_line, style_yaml_line};
@@ -53,6 +55,8 @@ pub enum Msg {
     Input(Event),
     /// The current world.
     World(Arc<World>),
+    /// The current worlds of all namespaces.
+    Worlds(Arc<Worlds>),
     /// The outcome of an intent.
     Settled(Ticket, Result<IntentOutcome, Fault>),
     /// Part of an answer to a query.
@@ -150,6 +154,8 @@ pub struct Pending {
     pub words: String,
     /// Name of the release, App or lane concerned.
     pub about: String,
+    /// Its namespace.
+    pub namespace: String,
     /// Time when it was sent.
     pub since: Timestamp,
     /// Id of the probe group, for a probe: results of one group are shown together.
@@ -162,10 +168,11 @@ pub struct Pending {
 
 impl Pending {
     /// Something that was sent now, by itself.
-    pub fn new(words: impl Into<String>, about: impl Into<String>, now: Timestamp) -> Self {
+    pub fn new(words: impl Into<String>, about: &ObjectKey, now: Timestamp) -> Self {
         Self {
             words: words.into(),
-            about: about.into(),
+            about: about.name.clone(),
+            namespace: about.namespace.clone(),
             since: now,
             probe: None,
             run: None,
@@ -255,10 +262,16 @@ const MAX_NOTICES: usize = 200;
 pub struct Model {
     /// Appearance and key bindings.
     pub options: Options,
-    /// The latest world.
+    /// The latest world, of the current namespace.
     pub world: Arc<World>,
     /// Data derived from the world.
     pub facts: Facts,
+    /// Whether all namespaces are shown at once.
+    pub shows_all: bool,
+    /// The namespaces beside the current one, where all are shown.
+    pub others: BTreeMap<String, Arc<NamespaceView>>,
+    /// State of the connection when it was last told.
+    pub link: Link,
     /// Current time.
     pub now: Timestamp,
     /// The engine's last Lease renewal by the engine's clock, and when it was first seen by ours.
@@ -295,8 +308,8 @@ pub struct Model {
     pub group: Option<Arc<GroupKey>>,
     /// Key of the group whose requests are shown.
     pub inside: Option<Arc<GroupKey>>,
-    /// Names of the marked Apps.
-    pub marked: BTreeSet<String>,
+    /// The marked Apps.
+    pub marked: BTreeSet<ObjectKey>,
     /// Filters by pane.
     pub filters: BTreeMap<Pane, String>,
     /// Orders of lists, where another than the default was chosen.
@@ -341,6 +354,9 @@ impl Model {
             read_only: options.read_only,
             world: Arc::default(),
             facts: Facts::default(),
+            shows_all: false,
+            others: BTreeMap::new(),
+            link: Link::default(),
             now,
             heard: (None, now),
             beat: 0,
@@ -444,6 +460,15 @@ impl Model {
         held.filter(own).or_else(|| self.facts.active_of(app))
     }
 
+    /// The same for an App of any namespace: a release is chosen in the current one only.
+    pub fn release_in<'a>(&'a self, scope: NamespaceScope<'a>, app: &str) -> Option<&'a String> {
+        if scope.name() == self.world.namespace {
+            self.release_of(app)
+        } else {
+            scope.facts.active_of(app)
+        }
+    }
+
     /// Whether the shown release is an older one that was chosen.
     pub fn is_release_pinned(&self) -> bool {
         let Some((name, release)) = self.selected_release() else {
@@ -511,9 +536,11 @@ impl Model {
             .as_ref()
             .and_then(|name| self.world.lanes.get_key_value(name));
         named.or_else(|| {
-            self.visible_lanes()
-                .first()
-                .and_then(|name| self.world.lanes.get_key_value(*name))
+            let here = self.world.namespace.as_str();
+            let rows = self.visible_lanes().into_iter();
+            let mut rows = rows.map(|row| (row.scope.name(), row.name));
+            let first = rows.find(|(namespace, _)| *namespace == here);
+            first.and_then(|(_, name)| self.world.lanes.get_key_value(name))
         })
     }
 
@@ -552,26 +579,26 @@ impl Model {
     /// Whether something moves on the screen without input, so that ticks are needed four times a
     /// second.
     pub fn is_busy(&self) -> bool {
-        let turning = |name: &String| {
-            self.world
-                .releases
-                .get(name)
-                .is_some_and(|r| super::facts::release_state(r).is_busy())
-        };
-        !self.pending.is_empty() || self.facts.active.iter().any(turning) || self.is_loading()
+        let mut turns = self.scopes().flat_map(|s| {
+            let releases = s.facts.active.iter();
+            releases.filter_map(move |name| s.world.releases.get(name))
+        });
+        let turning = turns.any(|r| super::facts::release_state(r).is_busy());
+        !self.pending.is_empty() || turning || self.is_loading()
     }
 
     fn is_loading(&self) -> bool {
-        self.world.link == crate::domain::world::Link::Connecting
+        self.world.link == Link::Connecting
             || self
                 .overlays
                 .iter()
                 .any(|o| matches!(o, Overlay::Text(t) if t.loading))
     }
 
-    /// The pending intent that concerns this object.
-    pub fn pending_about(&self, name: &str) -> Option<&Pending> {
-        self.pending.values().find(|p| p.about == name)
+    /// The pending intent that concerns this object of a namespace.
+    pub fn pending_about(&self, namespace: &str, name: &str) -> Option<&Pending> {
+        let mut all = self.pending.values();
+        all.find(|p| p.about == name && p.namespace == namespace)
     }
 
     /// Shows another cluster. Everything about the old one leaves the screen, including open

@@ -4,7 +4,7 @@
 
 use tui_input::Input;
 
-use super::{form::Remark, keymap::Action, own_commands::PreparedCommand};
+use super::{form::Remark, keymap::Action, model::Model, own_commands::PreparedCommand};
 use crate::{
     api::{
         AppSpec, AppTemplateSpec, Environment, EnvironmentStatus, LaneGroupSpec, LaneSpec,
@@ -45,6 +45,8 @@ pub struct Question {
     pub title: String,
     /// Label of the button: `Let it go`.
     pub verb: String,
+    /// Namespace that the question is about, and the only one that its intent acts in.
+    pub namespace: String,
     /// Intent that is sent on yes; none where one of the user's own commands is run.
     pub intent: Option<Intent>,
     /// The user's own command that is run on yes.
@@ -88,6 +90,8 @@ pub struct Question {
 /// An intent, and what is told while it is pending.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlannedIntent {
+    /// Namespace that it acts in.
+    pub namespace: String,
     /// Intent that is sent.
     pub intent: Intent,
     /// Name of the object concerned.
@@ -114,6 +118,8 @@ pub enum Focus {
 pub struct ObservedObject {
     /// Plural name of the resource.
     pub resource: String,
+    /// Namespace of the object.
+    pub namespace: String,
     /// Name of the object.
     pub name: String,
     /// Environment, when only one environment of an App matters.
@@ -194,6 +200,7 @@ impl ObservedObject {
         };
         Some(Self {
             resource: resource.into(),
+            namespace: world.namespace.clone(),
             name: name.into(),
             part: part.map(str::to_owned),
             uid: metadata.uid.clone().unwrap_or_default(),
@@ -260,6 +267,7 @@ impl Question {
         Self {
             title,
             verb: verb.into(),
+            namespace: String::new(),
             intent: None,
             own_command: None,
             further: vec![],
@@ -280,6 +288,19 @@ impl Question {
             about: String::new(),
             draft: None,
         }
+    }
+
+    /// Binds the question to the current namespace, and names that where several are shown.
+    #[must_use]
+    pub fn in_namespace_of(mut self, model: &Model) -> Self {
+        self.namespace.clone_from(&model.world.namespace);
+        if model.shows_all {
+            let name = self.namespace.as_str();
+            let commands = std::mem::take(&mut self.kubectl).into_iter();
+            self.kubectl = commands.map(|line| line.in_namespace(name)).collect();
+            self.facts.insert(0, ("namespace".into(), name.to_owned()));
+        }
+        self
     }
 
     fn add_fact(&mut self, label: &str, words: impl Into<String>) {
@@ -352,14 +373,15 @@ impl Question {
         }
     }
 
-    /// Compares the objects with the current world. Changes that do not affect the intent are
-    /// adopted; any other change makes the question stale for good.
-    pub fn check_stale(&mut self, world: &World) {
+    /// Compares the objects with the current worlds, each with that of its namespace. Changes that
+    /// do not affect the intent are adopted; any other change makes the question stale for good.
+    pub fn check_stale(&mut self, model: &Model) {
         if self.stale.is_some() {
             return;
         }
         for shown in &mut self.objects {
-            let now = shown.observe_again(world);
+            let scope = model.scope_of(&shown.namespace);
+            let now = scope.and_then(|scope| shown.observe_again(scope.world));
             let kind = shown.resource.trim_end_matches('s').to_owned();
             match now {
                 None => self.stale = Some(format!("{kind} {} is gone", shown.name)),
@@ -390,7 +412,8 @@ impl Question {
     /// Adopts facts and warnings from the same question built again. When the effects differ, the
     /// question becomes stale: what a yes does must not change while it is on the screen.
     pub fn refresh_from(&mut self, now: Self) {
-        if self.stale.is_some() || self.title != now.title || self.about != now.about {
+        let of = |q: &Self| (q.title.clone(), q.about.clone(), q.namespace.clone());
+        if self.stale.is_some() || of(self) != of(&now) {
             return;
         }
         if self.happens != now.happens {
@@ -406,8 +429,9 @@ impl Question {
             .comment
             .map(|c| c.value().trim().to_owned())
             .filter(|c| !c.is_empty());
-        let (about, sent) = (self.about, self.sent);
+        let (about, sent, namespace) = (self.about, self.sent, self.namespace);
         let first = self.intent.map(|intent| PlannedIntent {
+            namespace,
             intent,
             about,
             sent,

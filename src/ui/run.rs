@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     effect::{
         Answer, Effect, Fault, Foreground, ForegroundCommand, IntentOutcome, Query, Returned,
-        Ticket,
+        ShownNamespace, Ticket,
     },
     model::{Model, Msg},
     update, view,
@@ -26,7 +26,7 @@ use super::{
 use crate::domain::{
     intent::Intent,
     text::Clean,
-    world::{Link, LinkTrouble, World},
+    world::{Link, LinkTrouble, ShownWorlds},
 };
 
 mod pacer;
@@ -66,9 +66,13 @@ pub trait PacedBackend: Backend {
 /// Carries out the effects of the cockpit. Requests and answers are plain data; the cockpit holds
 /// no API client.
 pub trait EffectHandler: Send + Sync + 'static {
-    /// Carries out an intent; probe results come back in [`IntentOutcome::probes`]. The work
-    /// continues when the cockpit is closed.
-    fn perform_intent(&self, intent: Intent) -> BoxFuture<'static, Result<IntentOutcome, Fault>>;
+    /// Carries out an intent in a namespace; probe results come back in [`IntentOutcome::probes`].
+    /// The work continues when the cockpit is closed.
+    fn perform_intent(
+        &self,
+        namespace: String,
+        intent: Intent,
+    ) -> BoxFuture<'static, Result<IntentOutcome, Fault>>;
 
     /// Answers a query. The stream is dropped when its answers are no longer needed.
     fn run_query(&self, ask: Query) -> BoxStream<'static, Answer>;
@@ -94,8 +98,8 @@ pub trait EffectHandler: Send + Sync + 'static {
 
     /// Fetches a whole trace of a lane group from the trace stores of that group. The hops found
     /// arrive with later worlds.
-    fn fetch_trace(&self, group: &str, trace: &str) {
-        let _ = (group, trace);
+    fn fetch_trace(&self, namespace: &str, group: &str, trace: &str) {
+        let _ = (namespace, group, trace);
     }
 
     /// Switches to another cluster; all later calls concern that one. Worlds carry its name.
@@ -103,9 +107,9 @@ pub trait EffectHandler: Send + Sync + 'static {
         let _ = name;
     }
 
-    /// Shows another namespace of the same cluster from now on.
-    fn switch_namespace(&self, name: &str) {
-        let _ = name;
+    /// Shows another namespace of the same cluster from now on, or all of them.
+    fn switch_namespace(&self, namespace: &ShownNamespace) {
+        let _ = namespace;
     }
 }
 
@@ -148,7 +152,7 @@ pub struct Ports<I, H> {
     /// Terminal events.
     pub input: I,
     /// Current world.
-    pub worlds: watch::Receiver<World>,
+    pub worlds: watch::Receiver<ShownWorlds>,
     /// Carries out the effects.
     pub outside: Arc<dyn EffectHandler>,
     /// Control of the terminal.
@@ -230,13 +234,13 @@ where
                 Some(Err(_)) | None => break Ended::NoInput,
             },
             changed = worlds.changed(), if watching => match changed {
-                Ok(()) => Msg::World(Arc::new(worlds.borrow_and_update().clone())),
+                Ok(()) => shown_message(worlds.borrow_and_update().clone()),
                 // The watches ended: keep the last world, but mark it as stale.
                 Err(_) => {
                     watching = false;
                     let why = Clean::from("the watch of the cluster has ended");
                     let link = Link::Stale { since: clock(), trouble: LinkTrouble::Offline, why };
-                    Msg::World(Arc::new(World { link, ..(*model.world).clone() }))
+                    shown_message(mark_stale(worlds.borrow().clone(), &link))
                 }
             },
             Some(msg) = inbox.recv() => msg,
@@ -263,6 +267,24 @@ where
     Ok(ended)
 }
 
+fn shown_message(shown: ShownWorlds) -> Msg {
+    match shown {
+        ShownWorlds::One(world) => Msg::World(Arc::from(world)),
+        ShownWorlds::All(worlds) => Msg::Worlds(Arc::from(worlds)),
+    }
+}
+
+/// The same worlds, out of date.
+fn mark_stale(mut shown: ShownWorlds, link: &Link) -> ShownWorlds {
+    shown.cluster_mut().link = link.clone();
+    if let ShownWorlds::All(worlds) = &mut shown {
+        for world in worlds.by_namespace.values_mut() {
+            Arc::make_mut(world).link = link.clone();
+        }
+    }
+    shown
+}
+
 /// Carries out what an update asks for; returns whether to quit.
 async fn apply_effects<B, H>(
     wishes: Vec<Effect>,
@@ -283,7 +305,11 @@ where
             Effect::Reconnect => effects.outside.reconnect(),
             Effect::SwitchCluster(name) => effects.outside.switch_cluster(&name),
             Effect::SwitchNamespace(name) => effects.outside.switch_namespace(&name),
-            Effect::FetchTrace { group, trace } => effects.outside.fetch_trace(&group, &trace),
+            Effect::FetchTrace {
+                namespace,
+                group,
+                trace,
+            } => effects.outside.fetch_trace(&namespace, &group, &trace),
             Effect::Copy(text) => host.copy_text(&text).map_err(|e| failed(&e))?,
             Effect::Suspend => {
                 terminal.backend_mut().await_answers().await;
@@ -296,7 +322,9 @@ where
                 terminal.clear().map_err(|e| failed(&e))?;
                 effects.send(Msg::Returned(ticket, returned));
             }
-            Effect::Perform(ticket, intent) => effects.start_intent(ticket, intent),
+            Effect::Perform(ticket, namespace, intent) => {
+                effects.start_intent(ticket, namespace, intent);
+            }
             Effect::Query(ticket, ask) => effects.start_query(ticket, ask),
             Effect::CancelQuery(ticket) => effects.cancel_query(ticket),
         }
@@ -356,12 +384,13 @@ impl RunningEffects {
                     FrameCause::Time
                 }
             }
-            Msg::World(_) | Msg::Tick(_) => FrameCause::Time,
+            Msg::World(_) | Msg::Worlds(_) | Msg::Tick(_) => FrameCause::Time,
         }
     }
 
-    fn start_intent(&mut self, ticket: Ticket, intent: Intent) {
-        let (work, out) = (self.outside.perform_intent(intent), self.out.clone());
+    fn start_intent(&mut self, ticket: Ticket, namespace: String, intent: Intent) {
+        let work = self.outside.perform_intent(namespace, intent);
+        let out = self.out.clone();
         self.performing.spawn(async move {
             let outcome = work.await;
             // After the cockpit has closed there is no receiver; the intent was still carried out.

@@ -38,7 +38,7 @@ use super::{
     options::Options,
     run::{EffectHandler, PacedBackend, Ports, RunError, TerminalControl, run_loop},
 };
-use crate::domain::world::World;
+use crate::domain::world::ShownWorlds;
 
 mod foreground;
 mod frame_backend;
@@ -207,7 +207,7 @@ pub enum CockpitError {
 /// Runs the cockpit on this process's terminal until the user quits or `stop` is cancelled.
 pub async fn run_cockpit(
     options: Options,
-    worlds: watch::Receiver<World>,
+    worlds: watch::Receiver<ShownWorlds>,
     outside: Arc<dyn EffectHandler>,
     stop: CancellationToken,
 ) -> Result<(), CockpitError> {

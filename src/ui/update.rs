@@ -11,7 +11,7 @@ use super::{
 };
 use crate::domain::{
     text::format_age,
-    world::{LinkTrouble, World},
+    world::{Link, LinkTrouble, World},
 };
 
 mod act;
@@ -49,11 +49,7 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
             effects
         }
         // A late world of a cluster that is no longer shown.
-        Msg::World(world)
-            if !world.cluster_name.is_empty() && *world.cluster_name != *model.options.place =>
-        {
-            vec![]
-        }
+        Msg::World(world) if !is_shown(model, &world) => vec![],
         Msg::World(world) => {
             let gone = |app: &String| !world.apps.contains_key(app);
             let row = model
@@ -61,14 +57,17 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
                 .as_ref()
                 .filter(|app| gone(app))
                 .and_then(|_| model.row_position(Pane::Apps).1);
-            model.facts.refresh(&world, model.now);
-            let before = std::mem::replace(&mut model.world, world);
-            let renewed = model.world.engine.as_ref().and_then(|e| e.renewed);
-            if model.heard.0 != renewed {
-                model.heard = (renewed, model.now);
-            }
-            report_link(model, &before);
+            let link = world.link.clone();
+            model.take_world(world);
+            report_link(model, link);
             model.repair_selection(row);
+            recheck_overlays(model);
+            vec![]
+        }
+        Msg::Worlds(worlds) if !is_shown(model, &worlds.cluster) => vec![],
+        Msg::Worlds(worlds) => {
+            model.take_worlds(&worlds);
+            report_link(model, worlds.cluster.link.clone());
             recheck_overlays(model);
             vec![]
         }
@@ -77,7 +76,7 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
         Msg::Returned(ticket, returned) => answer::handle_returned(model, ticket, returned),
         Msg::Tick(now) => {
             model.now = now;
-            model.facts.advance_clock(now);
+            model.advance_clock(now);
             model.beat = model.beat.wrapping_add(1);
             vec![]
         }
@@ -94,10 +93,15 @@ fn preview_theme(model: &mut Model) {
     }
 }
 
+/// Whether a world is of what the header names.
+fn is_shown(model: &Model, world: &World) -> bool {
+    world.cluster_name.is_empty() || *world.cluster_name == *model.options.place
+}
+
 /// Reports a new connection problem once, in full: the header has no room for it.
-fn report_link(model: &mut Model, before: &World) {
-    let (was, is) = (before.link.stale_since(), model.world.link.stale_since());
-    match (was, is) {
+fn report_link(model: &mut Model, link: Link) {
+    let before = std::mem::replace(&mut model.link, link.clone());
+    match (before.stale_since(), link.stale_since()) {
         // The text of an authorization error says what to do, so a new text counts as news; other
         // texts vary.
         (was, Some((_, trouble, why)))
@@ -128,7 +132,7 @@ fn recheck_overlays(model: &mut Model) {
     for overlay in &mut overlays {
         match overlay {
             Overlay::Confirm(asked) => {
-                asked.check_stale(&model.world);
+                asked.check_stale(model);
                 let fresh = asked
                     .again
                     .and_then(|action| question::build_question(model, action).ok());

@@ -104,7 +104,7 @@ fn plan_panes(model: &Model, area: Rect) -> Result<ScreenPlan, String> {
             .max(lanes::needed_width(model))
             .max(gap::needed_width(model)),
         height: &|pane, width| match pane {
-            Pane::Apps => model.world.apps.len() + 3,
+            Pane::Apps => model.scopes().map(|s| s.world.apps.len()).sum::<usize>() + 3,
             Pane::Environments => environments::needed_height(model, width),
             Pane::Lanes => lanes::needed_height(model, width),
             Pane::Rollout => rollout::needed_height(model, width),
@@ -176,7 +176,7 @@ const fn has_head(inner: Rect, rows: usize) -> bool {
 
 /// Even on a tiny screen leaks and the most urgent release are shown.
 fn draw_too_small(canvas: &mut Canvas<'_>, model: &Model, area: Rect, words: &str) {
-    let traffic = &model.facts.figures.traffic;
+    let traffic = model.shown_traffic();
     let mut lines = vec![RichText::styled(Role::Warn, words)];
     if traffic.leaks > 0 {
         lines.push(RichText::styled(

@@ -282,7 +282,7 @@ fn tickets(effects: &[Effect]) -> Vec<graylane::ui::Ticket> {
     effects
         .iter()
         .filter_map(|e| {
-            if let Effect::Perform(t, _) | Effect::Query(t, _) = e {
+            if let Effect::Perform(t, ..) | Effect::Query(t, _) = e {
                 Some(*t)
             } else {
                 None
@@ -427,7 +427,10 @@ fn logs() -> Model {
 fn logs_after(keys: &str) -> Model {
     let mut model = after(keys);
     let effects = press(&mut model, "L");
-    assert!(matches!(&effects[..], [Effect::Query(_, Query::Logs(_))]));
+    assert!(matches!(
+        &effects[..],
+        [Effect::Query(_, Query::Logs { .. })]
+    ));
     let all: Vec<String> = (0..60)
         .map(|n| match n {
             57 => "21:03:12 WARN slow answer of spring-cloud-b: 812 ms".into(),

@@ -325,7 +325,11 @@ fn a_click_reaches_what_is_shown() {
 struct Broken;
 
 impl EffectHandler for Broken {
-    fn perform_intent(&self, _: Intent) -> BoxFuture<'static, Result<IntentOutcome, Fault>> {
+    fn perform_intent(
+        &self,
+        _: String,
+        _: Intent,
+    ) -> BoxFuture<'static, Result<IntentOutcome, Fault>> {
         panic!("the outside is broken");
     }
 
@@ -338,7 +342,7 @@ impl EffectHandler for Broken {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "runs in the terminal of another test"]
 async fn a_cockpit_whose_outside_panics() {
-    let (_worlds, seen) = tokio::sync::watch::channel(fixture::world());
+    let (_worlds, seen) = tokio::sync::watch::channel(fixture::world().into());
     let options = Options {
         mouse: true,
         ..fixture::options()

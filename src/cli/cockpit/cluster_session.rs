@@ -19,14 +19,15 @@ use crate::{
         connect::{self, ClusterSource, ConnectError, Connected},
         error, rights,
         trace::{SpanInlet, TraceFetcher},
+        watch::{AllWorlds, NamespaceFeed},
     },
     domain::{
         text::Clean,
-        world::{Link, LinkTrouble, World},
+        world::{Link, LinkTrouble, ShownWorlds, World, Worlds},
     },
     ui::{
         Fault,
-        effect::{ClusterChoice, cluster_of_place, place_of_namespace},
+        effect::{ClusterChoice, ShownNamespace, cluster_of_place},
     },
 };
 
@@ -39,18 +40,16 @@ pub(super) struct HomeCluster {
     pub(super) source: Option<ClusterSource>,
     pub(super) connected: Connected,
     /// Worlds from a watch that runs already, if any.
-    pub(super) worlds: Option<WorldFeed>,
+    pub(super) worlds: Option<NamespaceFeed>,
 }
 
 /// The cluster that intents go to.
 #[derive(Clone)]
 pub(super) struct ActiveCluster {
     pub(super) clusters: Clusters,
-    pub(super) namespace: String,
     /// The acting user, once known.
     by: Arc<OnceCell<String>>,
-    /// Adds spans to the worlds.
-    inlet: SpanInlet,
+    worlds: SessionWorlds,
     place: String,
     /// `None` for the demo of this process.
     source: Option<ClusterSource>,
@@ -63,9 +62,18 @@ impl ActiveCluster {
         self.source.as_ref()
     }
 
+    /// The worlds of a namespace, and the inlet of spans into them; `None` where nothing of it is
+    /// watched.
+    pub(super) fn feed_of(&self, namespace: &str) -> Option<NamespaceFeed> {
+        match &self.worlds {
+            SessionWorlds::One(name, feed) => (name == namespace).then(|| feed.clone()),
+            SessionWorlds::All(all) => all.feed_of(namespace),
+        }
+    }
+
     /// Reads a trace from the stores of a lane group and adds its spans to the worlds.
-    pub(super) fn fetch_trace(&self, group: Arc<LaneGroup>, trace: String) {
-        let (fetcher, stop) = (self.trace_fetcher(), self.stop.clone());
+    pub(super) fn fetch_trace(&self, inlet: SpanInlet, group: Arc<LaneGroup>, trace: String) {
+        let (fetcher, stop) = (self.trace_fetcher(inlet), self.stop.clone());
         tokio::spawn(async move {
             let fetching = fetcher.fetch_until_complete(&group, &trace);
             stop.run_until_cancelled(fetching).await
@@ -73,8 +81,8 @@ impl ActiveCluster {
     }
 
     /// Asks this cluster's trace stores; what they return appears in its worlds.
-    pub(super) fn trace_fetcher(&self) -> TraceFetcher {
-        TraceFetcher::new(self.clusters.home_client().clone(), self.inlet.clone())
+    pub(super) fn trace_fetcher(&self, inlet: SpanInlet) -> TraceFetcher {
+        TraceFetcher::new(self.clusters.home_client().clone(), inlet)
     }
 
     /// The acting user, as the server knows it.
@@ -92,9 +100,20 @@ impl ActiveCluster {
     }
 }
 
+/// What is watched of a cluster.
+#[derive(Clone)]
+enum SessionWorlds {
+    /// One namespace.
+    One(String, NamespaceFeed),
+    /// All of them.
+    All(AllWorlds),
+}
+
 /// Which namespace to show of a cluster.
 #[derive(Default)]
 pub(super) struct RequestedNamespace {
+    /// All of them at once, whatever else is said.
+    pub(super) all: bool,
     /// Named on the command line or in the configuration; takes precedence over that of a context.
     pub(super) name: Option<String>,
     /// Takes precedence over what was chosen before, too.
@@ -104,8 +123,11 @@ pub(super) struct RequestedNamespace {
 }
 
 impl RequestedNamespace {
-    /// The namespace that was chosen before for a cluster, unless another one was named.
-    fn chosen_before(&self, cluster: &str) -> Option<String> {
+    /// What was chosen before of a cluster, unless something else was named.
+    fn chosen_before(&self, cluster: &str) -> Option<ShownNamespace> {
+        if self.all {
+            return Some(ShownNamespace::All);
+        }
         let known = self.remembered.find(cluster);
         known.filter(|_| !self.fixed)
     }
@@ -118,7 +140,7 @@ pub(super) struct ClusterSession {
     kubeconfig: Option<PathBuf>,
     namespace: RequestedNamespace,
     here: Mutex<Option<ActiveCluster>>,
-    out: watch::Sender<World>,
+    out: watch::Sender<ShownWorlds>,
 }
 
 impl ClusterSession {
@@ -148,7 +170,7 @@ impl ClusterSession {
             .clone()
     }
 
-    pub(super) fn worlds(&self) -> watch::Receiver<World> {
+    pub(super) fn worlds(&self) -> watch::Receiver<ShownWorlds> {
         self.out.subscribe()
     }
 
@@ -217,10 +239,8 @@ impl ClusterSession {
             Ok(connected) => self.activate_chosen(connected, place, Some(source), None, None),
             Err(why) => {
                 let chosen = self.namespace.chosen_before(&place);
-                let place = chosen.map_or_else(
-                    || place.clone(),
-                    |namespace| place_of_namespace(&place, &namespace),
-                );
+                let place =
+                    chosen.map_or_else(|| place.clone(), |namespace| namespace.place_in(&place));
                 self.stop_watching();
                 let why = Clean::from_untrusted(&why.to_string().replace('\n', "; "));
                 let link = Link::Stale {
@@ -228,11 +248,12 @@ impl ClusterSession {
                     trouble: LinkTrouble::Unauthorized,
                     why,
                 };
-                self.out.send_replace(World {
+                let unusable = World {
                     cluster_name: Clean::from_untrusted(&place),
                     link,
                     ..World::default()
-                });
+                };
+                self.out.send_replace(unusable.into());
             }
         }
     }
@@ -249,80 +270,87 @@ impl ClusterSession {
         connected: Connected,
         place: String,
         source: Option<ClusterSource>,
-        worlds: Option<WorldFeed>,
+        worlds: Option<NamespaceFeed>,
         by: Option<String>,
     ) {
         match self.namespace.chosen_before(&place) {
-            Some(namespace) => {
+            Some(chosen) => {
                 // A running watch is of the cluster's own namespace.
-                let worlds = worlds.filter(|_| namespace == connected.namespace);
-                let place = place_of_namespace(&place, &namespace);
-                let connected = Connected {
-                    namespace,
-                    ..connected
-                };
-                self.activate_cluster(connected, place, source, worlds, by);
+                let own = ShownNamespace::One(connected.namespace.clone());
+                let worlds = worlds.filter(|_| chosen == own);
+                let place = chosen.place_in(&place);
+                self.activate_cluster(connected.clusters, chosen, place, source, worlds, by);
             }
-            None => self.activate_cluster(connected, place, source, worlds, by),
+            None => {
+                let own = ShownNamespace::One(connected.namespace);
+                self.activate_cluster(connected.clusters, own, place, source, worlds, by);
+            }
         }
     }
 
-    /// Shows another namespace of the same cluster, and remembers it for the next start.
-    pub(super) fn switch_namespace(&self, namespace: &str) {
+    /// Shows another namespace of the same cluster, or all of them, and remembers that for the next
+    /// start.
+    pub(super) fn switch_namespace(&self, namespace: &ShownNamespace) {
         let Some(here) = self.active_cluster() else {
             return;
         };
         let cluster = cluster_of_place(&here.place).to_owned();
         self.namespace.remembered.remember(&cluster, namespace);
         let home = cluster == self.home.place;
+        let own = ShownNamespace::One(self.home.connected.namespace.clone());
         let worlds = self.home.worlds.clone();
-        let worlds = worlds.filter(|_| home && namespace == self.home.connected.namespace);
+        let worlds = worlds.filter(|_| home && *namespace == own);
         let source = here.source.clone();
-        let connected = Connected {
-            client: here.clusters.home_client().clone(),
-            clusters: here.clusters,
-            namespace: namespace.to_owned(),
-            name: cluster.clone(),
-        };
-        let place = place_of_namespace(&cluster, namespace);
+        let place = namespace.place_in(&cluster);
         let by = self.by.clone().filter(|_| home);
-        self.activate_cluster(connected, place, source, worlds, by);
+        self.activate_cluster(here.clusters, namespace.clone(), place, source, worlds, by);
     }
 
     fn activate_cluster(
         &self,
-        connected: Connected,
+        clusters: Clusters,
+        namespace: ShownNamespace,
         place: String,
         source: Option<ClusterSource>,
-        worlds: Option<WorldFeed>,
+        worlds: Option<NamespaceFeed>,
         by: Option<String>,
     ) {
         self.stop_watching();
         let stop = CancellationToken::new();
-        let (clusters, namespace) = (connected.clusters, connected.namespace);
         let named = WorldLabel {
             place: Clean::from_untrusted(&place),
             me: by.as_deref().map(Clean::from_untrusted),
         };
-        self.out.send_replace(named.label_world(World {
-            namespace: namespace.clone(),
-            ..World::default()
-        }));
-        let (worlds, inlet) = worlds.unwrap_or_else(|| {
-            cluster::watch::spawn_with_inlet(clusters.clone(), namespace.clone(), stop.clone())
-        });
-        tokio::spawn(forward_worlds(
-            worlds,
-            self.out.clone(),
-            named,
-            stop.clone(),
-        ));
+        let (out, until) = (self.out.clone(), stop.clone());
+        let worlds = match namespace {
+            ShownNamespace::One(namespace) => {
+                let first = named.label_world(World {
+                    namespace: namespace.clone(),
+                    ..World::default()
+                });
+                self.out.send_replace(first.into());
+                let feed = worlds.unwrap_or_else(|| {
+                    let (of, stop) = (namespace.clone(), stop.clone());
+                    cluster::watch::spawn_with_inlet(clusters.clone(), of, stop)
+                });
+                let label = move |world: &World| named.label_world(world.clone()).into();
+                tokio::spawn(forward_worlds(feed.0.clone(), out, label, until));
+                SessionWorlds::One(namespace, feed)
+            }
+            ShownNamespace::All => {
+                let first = named.label_world(World::default());
+                let all = cluster::watch::spawn_all(clusters.clone(), first, stop.clone());
+                let shown = |worlds: &Worlds| ShownWorlds::All(Box::new(worlds.clone()));
+                self.out.send_replace(shown(&all.worlds.borrow()));
+                tokio::spawn(forward_worlds(all.worlds.clone(), out, shown, until));
+                SessionWorlds::All(all)
+            }
+        };
         let by = Arc::new(OnceCell::new_with(by));
         let here = ActiveCluster {
             clusters,
-            namespace,
             by,
-            inlet,
+            worlds,
             place,
             source,
             stop,
@@ -343,9 +371,6 @@ impl ClusterSession {
     }
 }
 
-/// Worlds, and the inlet through which spans get into them.
-type WorldFeed = (watch::Receiver<World>, SpanInlet);
-
 /// How a world is labelled.
 struct WorldLabel {
     place: Clean,
@@ -363,21 +388,22 @@ impl WorldLabel {
     }
 }
 
-/// Forwards worlds under the name of their cluster until another one is selected.
-async fn forward_worlds(
-    mut worlds: watch::Receiver<World>,
-    out: watch::Sender<World>,
-    named: WorldLabel,
+/// Forwards worlds, under the name of their cluster, until another one is selected.
+async fn forward_worlds<W: Send + Sync>(
+    mut worlds: watch::Receiver<W>,
+    out: watch::Sender<ShownWorlds>,
+    label: impl Fn(&W) -> ShownWorlds + Send,
     stop: CancellationToken,
 ) {
     worlds.mark_changed();
     while let Some(Ok(())) = stop.run_until_cancelled(worlds.changed()).await {
-        let world = named.label_world(worlds.borrow_and_update().clone());
+        let shown = label(&worlds.borrow_and_update());
         out.send_if_modified(|old| {
             // Another cluster was selected meanwhile: its worlds take precedence.
-            let ours = old.cluster_name == named.place && !stop.is_cancelled();
+            let same = old.cluster().cluster_name == shown.cluster().cluster_name;
+            let ours = same && !stop.is_cancelled();
             if ours {
-                *old = world;
+                *old = shown;
             }
             ours
         });

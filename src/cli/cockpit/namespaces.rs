@@ -10,7 +10,10 @@ use crate::{
         namespaces::{NamespaceContents, list_namespaces},
     },
     domain::{facts::release_state, text::Clean},
-    ui::{Answer, Fault, effect::NamespaceChoice},
+    ui::{
+        Answer, Fault,
+        effect::{NamespaceChoice, ShownNamespace},
+    },
 };
 
 /// The namespaces, those where a release waits first, then those with Apps.
@@ -55,6 +58,9 @@ fn to_choice(name: &str, contents: &NamespaceContents) -> NamespaceChoice {
     }
 }
 
+/// Written instead of a namespace for all of them; it is no name of one.
+const ALL: &str = "*";
+
 /// The namespace that was last chosen for each cluster, in a file of the state folder.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RememberedNamespaces {
@@ -68,14 +74,22 @@ impl RememberedNamespaces {
     }
 
     /// The namespace last chosen for a cluster, by its name on the screen.
-    pub(super) fn find(&self, place: &str) -> Option<String> {
-        self.read().remove(place)
+    pub(super) fn find(&self, place: &str) -> Option<ShownNamespace> {
+        let known = self.read().remove(place)?;
+        Some(match known == ALL {
+            true => ShownNamespace::All,
+            false => ShownNamespace::One(known),
+        })
     }
 
     /// Remembers a choice. A failure is logged: the choice holds all the same.
-    pub(super) fn remember(&self, place: &str, namespace: &str) {
+    pub(super) fn remember(&self, place: &str, namespace: &ShownNamespace) {
         let mut all = self.read();
-        all.insert(place.into(), namespace.into());
+        let written = match namespace {
+            ShownNamespace::One(name) => name,
+            ShownNamespace::All => ALL,
+        };
+        all.insert(place.into(), written.into());
         if let Err(why) = self.write(&all) {
             tracing::warn!(%why, "the namespace is not remembered");
         }
@@ -111,19 +125,22 @@ mod tests {
         let file = dir.path().join("graylane/namespaces.json");
         let remembered = || RememberedNamespaces::in_file(Some(file.clone()));
         assert_eq!(remembered().find("context eu"), None);
-        remembered().remember("context eu", "shop");
-        remembered().remember("context us", "pay");
-        remembered().remember("context eu", "cart");
-        assert_eq!(remembered().find("context eu").as_deref(), Some("cart"));
-        assert_eq!(remembered().find("context us").as_deref(), Some("pay"));
+        let one = |name: &str| ShownNamespace::One(name.into());
+        remembered().remember("context eu", &one("shop"));
+        remembered().remember("context us", &one("pay"));
+        remembered().remember("context eu", &one("cart"));
+        assert_eq!(remembered().find("context eu"), Some(one("cart")));
+        assert_eq!(remembered().find("context us"), Some(one("pay")));
+        remembered().remember("context us", &ShownNamespace::All);
+        assert_eq!(remembered().find("context us"), Some(ShownNamespace::All));
         std::fs::write(&file, "{").unwrap();
         assert_eq!(remembered().find("context eu"), None);
-        remembered().remember("context eu", "shop");
-        assert_eq!(remembered().find("context eu").as_deref(), Some("shop"));
+        remembered().remember("context eu", &one("shop"));
+        assert_eq!(remembered().find("context eu"), Some(one("shop")));
         assert_eq!(
             std::fs::read_dir(file.parent().unwrap()).unwrap().count(),
             1
         );
-        RememberedNamespaces::default().remember("context eu", "shop");
+        RememberedNamespaces::default().remember("context eu", &one("shop"));
     }
 }

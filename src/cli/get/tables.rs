@@ -13,7 +13,10 @@ use crate::{
         App, AppTemplate, Approval, Decision, Environment, EnvironmentStatus, Lane, LaneGroup,
         LaneSpec, Release, RouteStatus, Served, VariableGroup,
     },
-    cli::output::{Table, format_age},
+    cli::{
+        output::{Table, format_age},
+        session::Session,
+    },
     domain::{apps, lanes::text, prune, text::truncate, variables},
 };
 
@@ -44,6 +47,37 @@ impl EnvironmentRow<'_> {
             "replicas": replicas,
         }))
     }
+}
+
+/// The table of objects; of all namespaces it is made for each of them alone, as equal names of two
+/// namespaces have nothing to do with each other.
+pub(in crate::cli) fn by_namespace<T: ResourceExt + Clone>(
+    session: &Session,
+    items: &[T],
+    table: impl Fn(&[T], &str) -> Table,
+) -> Table {
+    if !session.lists_all {
+        return table(items, &session.namespace);
+    }
+    let mut split: BTreeMap<String, Vec<T>> = BTreeMap::new();
+    for item in items {
+        let namespace = item.namespace().unwrap_or_default();
+        split.entry(namespace).or_default().push(item.clone());
+    }
+    let mut all = Table::new(&[]);
+    for (namespace, items) in &split {
+        let own = table(items, namespace).with_first_column("NAMESPACE", namespace);
+        all.append(own);
+    }
+    all
+}
+
+/// Those of a namespace.
+pub(super) fn select_namespace<T: ResourceExt + Clone>(items: &[T], namespace: &str) -> Vec<T> {
+    let own = items
+        .iter()
+        .filter(|item| item.namespace().is_none_or(|name| name == namespace));
+    own.cloned().collect()
 }
 
 fn creation_time(meta: &ObjectMeta) -> Option<Timestamp> {

@@ -10,8 +10,15 @@ use crate::ui::{
 
 /// Starts a release of the marked Apps, or of the selected one.
 pub fn start_form(model: &Model) -> Result<Form, String> {
+    let here = &model.world.namespace;
+    if let Some(away) = model.marked.iter().find(|key| key.namespace != *here) {
+        return Err(format!(
+            "a window is of one namespace: {here} is selected, and {} of {} is marked too",
+            away.name, away.namespace
+        ));
+    }
     let apps: Vec<String> = match model.marked.is_empty() {
-        false => model.marked.iter().cloned().collect(),
+        false => model.marked.iter().map(|key| key.name.clone()).collect(),
         true => model.app.iter().cloned().collect(),
     };
     let first = apps

@@ -8,11 +8,11 @@ use nucleo_matcher::{
 };
 use tui_input::Input;
 
-use super::{Model, Pane};
+use super::{Model, NamespaceScope, Pane};
 use crate::{
-    domain::world::ObjectKey,
+    domain::{text::format_count, world::ObjectKey},
     ui::{
-        effect::{ClusterChoice, NamespaceChoice, ObjectRef, Ticket},
+        effect::{ClusterChoice, NamespaceChoice, ObjectRef, ShownNamespace, Ticket},
         keymap::{Action, Danger},
         options::Options,
         own_commands::OwnCommand,
@@ -51,8 +51,10 @@ pub enum PaletteItem {
     Forward(ObjectKey, u16),
     /// End a port forward.
     EndForward(Ticket),
-    /// Show another namespace of the same cluster.
-    Namespace(String),
+    /// Show another namespace of the same cluster, or all of them.
+    Namespace(ShownNamespace),
+    /// Go to something of a namespace, where all are shown.
+    Within(String, Box<PaletteItem>),
     /// Use this theme.
     Theme(Box<Theme>),
 }
@@ -89,6 +91,9 @@ const MAIN_TITLE: &str = "Do or go to";
 
 /// Prefix of a namespace that is typed in the palette.
 const NAMESPACE_PREFIX: &str = "ns ";
+
+/// What is typed instead of a namespace for all of them.
+const ALL_NAMESPACES: &str = "all";
 
 impl Palette {
     /// A palette of all actions available now and all objects.
@@ -153,10 +158,14 @@ impl Palette {
     }
 
     /// A palette of namespaces, filled by the answer to a query.
-    pub fn for_namespaces(ticket: Ticket, shown: &str) -> Self {
+    pub fn for_namespaces(ticket: Ticket, shown: &ShownNamespace) -> Self {
+        let shown = match shown {
+            ShownNamespace::One(name) => format!("{name} is"),
+            ShownNamespace::All => "all are".into(),
+        };
         Self {
             title: "Show another namespace",
-            none: format!("reading the namespaces; {shown} is shown now"),
+            none: format!("reading the namespaces; {shown} shown now"),
             ..Self::for_contexts(ticket)
         }
     }
@@ -199,16 +208,18 @@ impl Palette {
     }
 
     /// Fills the palette with namespaces; the one on the screen is selected first.
-    pub fn set_namespaces(&mut self, choices: Vec<NamespaceChoice>, shown: &str) {
+    pub fn set_namespaces(&mut self, choices: Vec<NamespaceChoice>, shown: &ShownNamespace) {
         self.none = "no namespace has these letters".into();
-        let at = choices.iter().position(|c| *c.name == *shown);
-        self.all = choices
-            .into_iter()
-            .map(|c| {
-                let words = describe_namespace(&c, *c.name == *shown);
-                (words, PaletteItem::Namespace(c.name.into_string()))
-            })
-            .collect();
+        let is_shown = |c: &NamespaceChoice| *shown == ShownNamespace::One(c.name.to_string());
+        let one = choices.iter().position(is_shown).map(|at| at + 1);
+        let at = one.filter(|_| *shown != ShownNamespace::All);
+        let all = describe_all_namespaces(&choices, *shown == ShownNamespace::All);
+        self.all = vec![(all, PaletteItem::Namespace(ShownNamespace::All))];
+        self.all.extend(choices.into_iter().map(|c| {
+            let words = describe_namespace(&c, is_shown(&c));
+            let namespace = ShownNamespace::One(c.name.into_string());
+            (words, PaletteItem::Namespace(namespace))
+        }));
         self.update_matches();
         if self.input.value().is_empty() {
             self.at = at.unwrap_or(0);
@@ -245,8 +256,13 @@ impl Palette {
             && self.title == MAIN_TITLE
             && is_namespace_name(name)
         {
-            let words = format!("ns {name}  show namespace {name}");
-            self.all.push((words, PaletteItem::Namespace(name.into())));
+            let (words, namespace) = if name == ALL_NAMESPACES {
+                ("ns all  show all namespaces".into(), ShownNamespace::All)
+            } else {
+                let words = format!("ns {name}  show namespace {name}");
+                (words, ShownNamespace::One(name.into()))
+            };
+            self.all.push((words, PaletteItem::Namespace(namespace)));
             self.literal = true;
             self.found = vec![self.all.len() - 1];
             return;
@@ -328,6 +344,22 @@ fn describe_namespace(choice: &NamespaceChoice, shown: bool) -> String {
     format!("{}  {}", choice.name, parts.join(", "))
 }
 
+fn describe_all_namespaces(choices: &[NamespaceChoice], shown: bool) -> String {
+    let apps = choices.iter().map(|c| c.apps).sum();
+    let waiting: usize = choices.iter().map(|c| c.waiting.len()).sum();
+    let mut parts = vec![];
+    if shown {
+        parts.push("shown now".to_owned());
+    }
+    parts.push(format_count(apps, "app"));
+    match waiting {
+        0 => {}
+        1 => parts.push("1 release waits".into()),
+        many => parts.push(format!("{many} releases wait")),
+    }
+    format!("all namespaces  {}", parts.join(", "))
+}
+
 /// The user's own commands of the pane, each with what it runs, or why it cannot.
 fn list_own_commands(model: &Model) -> Vec<(String, PaletteItem)> {
     let contexts = model.active_contexts();
@@ -341,10 +373,35 @@ fn list_own_commands(model: &Model) -> Vec<(String, PaletteItem)> {
         .collect()
 }
 
-/// All objects that one can go to.
+/// All objects that one can go to, of all namespaces that are shown.
 fn list_objects(model: &Model) -> Vec<(String, PaletteItem)> {
+    if !model.shows_all {
+        return list_objects_of(model.current_scope());
+    }
+    let of = |scope: NamespaceScope<'_>| {
+        let namespace = scope.name().to_owned();
+        let named = move |(text, item): (String, PaletteItem)| {
+            let (head, rest) = text.split_once("  ").unwrap_or((&text, ""));
+            let gap = if rest.is_empty() { "" } else { ", " };
+            let text = format!("{head}  in {namespace}{gap}{rest}");
+            let item = match item {
+                // It names its namespace by itself.
+                PaletteItem::Object(_) => item,
+                item => PaletteItem::Within(namespace.clone(), Box::new(item)),
+            };
+            (text, item)
+        };
+        list_objects_of(scope)
+            .into_iter()
+            .map(named)
+            .collect::<Vec<_>>()
+    };
+    model.scopes().flat_map(of).collect()
+}
+
+fn list_objects_of(scope: NamespaceScope<'_>) -> Vec<(String, PaletteItem)> {
     let mut all = vec![];
-    let world = &model.world;
+    let world = scope.world;
     for name in world.apps.keys() {
         all.push((format!("app {name}"), PaletteItem::App(name.clone())));
     }
@@ -375,14 +432,14 @@ fn list_objects(model: &Model) -> Vec<(String, PaletteItem)> {
             PaletteItem::Object(ObjectRef::own_resource(plural, &world.namespace, name)),
         ));
     }
-    all.extend(list_releases(model));
+    all.extend(list_releases(scope));
     for (app, found) in world.apps.iter() {
         for environment in &found.spec.environments {
             let goal = PaletteItem::Environment(app.clone(), environment.name.clone());
             all.push((format!("environment {app} {}", environment.name), goal));
         }
     }
-    all.extend(list_windows(model));
+    all.extend(list_windows(scope));
     for (key, pod) in world.pods.iter() {
         if let (Some(app), Some(environment)) = (&pod.app, &pod.environment) {
             let goal = PaletteItem::Pod(app.clone(), environment.clone(), (**key).clone());
@@ -393,13 +450,14 @@ fn list_objects(model: &Model) -> Vec<(String, PaletteItem)> {
 }
 
 /// Releases in progress come first: they may need somebody to act.
-fn list_releases(model: &Model) -> Vec<(String, PaletteItem)> {
-    let (mut all, world) = (vec![], &model.world);
-    let active = model.facts.active.iter();
+fn list_releases(scope: NamespaceScope<'_>) -> Vec<(String, PaletteItem)> {
+    let NamespaceScope { world, facts } = scope;
+    let mut all = vec![];
+    let active = facts.active.iter();
     let over = world
         .releases
         .keys()
-        .filter(|name| !model.facts.active.contains(name));
+        .filter(|name| !facts.active.contains(name));
     for name in active.chain(over) {
         if let Some(release) = world.releases.get(name) {
             all.push((
@@ -411,8 +469,9 @@ fn list_releases(model: &Model) -> Vec<(String, PaletteItem)> {
     all
 }
 
-fn list_windows(model: &Model) -> Vec<(String, PaletteItem)> {
-    let (mut all, world) = (vec![], &model.world);
+fn list_windows(scope: NamespaceScope<'_>) -> Vec<(String, PaletteItem)> {
+    let NamespaceScope { world, facts } = scope;
+    let mut all = vec![];
     let mut windows: BTreeMap<&str, Vec<(&String, &String)>> = BTreeMap::new();
     for (name, release) in world.releases.iter() {
         if let Some(window) = &release.spec.window {
@@ -425,7 +484,7 @@ fn list_windows(model: &Model) -> Vec<(String, PaletteItem)> {
     for (window, releases) in windows {
         // Go to the most urgent release of the window.
         let first = releases.iter().min_by_key(|(name, _)| {
-            let at = model.facts.active.iter().position(|active| active == *name);
+            let at = facts.active.iter().position(|active| active == *name);
             at.unwrap_or(usize::MAX)
         });
         let names: Vec<&str> = releases.iter().map(|(name, _)| name.as_str()).collect();
@@ -442,12 +501,16 @@ impl Model {
     /// Goes to an object; `false` when it no longer exists.
     #[must_use]
     pub fn go_to(&mut self, goal: &PaletteItem) -> bool {
+        if let PaletteItem::Within(namespace, goal) = goal {
+            return self.visit_namespace(namespace) && self.go_to(goal);
+        }
         let world = &self.world;
         let there = match goal {
             PaletteItem::Act(_)
             | PaletteItem::OwnCommand(_)
             | PaletteItem::Theme(_)
             | PaletteItem::Namespace(_)
+            | PaletteItem::Within(..)
             | PaletteItem::Cluster(_)
             | PaletteItem::Object(_) => true,
             PaletteItem::Shell(..) | PaletteItem::Forward(..) | PaletteItem::EndForward(_) => true,
@@ -474,6 +537,7 @@ impl Model {
             | PaletteItem::OwnCommand(_)
             | PaletteItem::Theme(_)
             | PaletteItem::Namespace(_)
+            | PaletteItem::Within(..)
             | PaletteItem::Cluster(_)
             | PaletteItem::Object(_) => {}
             PaletteItem::Shell(..) | PaletteItem::Forward(..) | PaletteItem::EndForward(_) => {}

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Model, Pane, SortableList};
+use super::{Model, NamespaceScope, Pane, SortableList};
 use crate::{
-    api::{Environment, TaskStatus},
+    api::{Environment, Lane, TaskStatus},
     domain::{
         chain::{Chain, ChainFault, ChainGroup},
         world::Pod,
@@ -21,29 +21,50 @@ pub fn matches_filter(filter: &str, text: &str) -> bool {
     part.is_empty() || text.to_lowercase().contains(&part.to_lowercase()) == wanted
 }
 
+/// A row of the Apps pane.
+#[derive(Clone, Copy, Debug)]
+pub struct AppRow<'a> {
+    /// Namespace of the App.
+    pub scope: NamespaceScope<'a>,
+    /// Name of the App.
+    pub name: &'a String,
+}
+
+/// A row of the Lanes pane.
+#[derive(Clone, Copy, Debug)]
+pub struct LaneRow<'a> {
+    /// Namespace of the lane.
+    pub scope: NamespaceScope<'a>,
+    /// Name of the lane.
+    pub name: &'a String,
+    /// The lane.
+    pub lane: &'a Lane,
+}
+
 impl Model {
     /// Filter of a pane; empty when there is none.
     pub fn pane_filter(&self, pane: Pane) -> &str {
         self.filters.get(&pane).map_or("", String::as_str)
     }
 
-    /// Names of the Apps that pass the filter, sorted.
-    pub fn visible_apps(&self) -> Vec<&String> {
+    /// The Apps that pass the filter, sorted; of all namespaces that are shown.
+    pub fn visible_apps(&self) -> Vec<AppRow<'_>> {
         let filter = self.pane_filter(Pane::Apps);
-        if filter.is_empty() {
-            return self.sort_apps(self.world.apps.keys());
-        }
-        let passes = |name: &&String| {
-            let turn = self
-                .facts
-                .active_of(name)
-                .and_then(|r| self.world.releases.get(r));
+        let passes = |row: &AppRow<'_>| {
+            let AppRow { scope, name } = row;
+            let turn = scope.facts.active_of(name);
+            let turn = turn.and_then(|r| scope.world.releases.get(r));
             let word = turn
                 .map(|r| facts::release_state(r).state_label())
                 .unwrap_or_default();
+            let name = self.qualified_name(scope.name(), name);
             matches_filter(filter, &format!("{name} {word}"))
         };
-        self.sort_apps(self.world.apps.keys().filter(passes))
+        let all = self.scopes().flat_map(|scope| {
+            let names = scope.world.apps.keys();
+            names.map(move |name| AppRow { scope, name })
+        });
+        self.sort_apps(all.filter(|row| filter.is_empty() || passes(row)))
     }
 
     /// Environments of the selected App that pass the filter, sorted; by promotion order without a choice.
@@ -109,27 +130,34 @@ impl Model {
         chosen.or_else(at).or_else(|| self.release_tasks().first())
     }
 
-    /// Names of the lanes that pass the filter, sorted; without a choice in the order of evaluation:
-    /// group, priority, name.
-    pub fn visible_lanes(&self) -> Vec<&String> {
+    /// The lanes that pass the filter, sorted; without a choice by namespace and there in the order
+    /// of evaluation: group, priority, name.
+    pub fn visible_lanes(&self) -> Vec<LaneRow<'_>> {
         let filter = self.pane_filter(Pane::Lanes);
-        let passes = |(name, lane): &(&String, &Arc<crate::api::Lane>)| {
-            filter.is_empty()
-                || matches_filter(
-                    filter,
-                    &format!(
-                        "{name} {} {}",
-                        lane.spec.tag,
-                        rule::describe_rule(&lane.spec)
-                    ),
-                )
+        let passes = |row: &LaneRow<'_>| {
+            let (name, spec) = (
+                self.qualified_name(row.scope.name(), row.name),
+                &row.lane.spec,
+            );
+            let words = format!("{name} {} {}", spec.tag, rule::describe_rule(spec));
+            matches_filter(filter, &words)
         };
-        let mut all: Vec<_> = self.world.lanes.iter().filter(passes).collect();
-        all.sort_by(|(a, x), (b, y)| {
-            (&x.spec.group, x.spec.priority, a).cmp(&(&y.spec.group, y.spec.priority, b))
+        let all = self.scopes().flat_map(|scope| {
+            let lanes = scope.world.lanes.iter();
+            lanes.map(move |(name, lane)| LaneRow { scope, name, lane })
+        });
+        let all = all.filter(|row| filter.is_empty() || passes(row));
+        let mut all: Vec<LaneRow<'_>> = all.collect();
+        all.sort_by(|a, b| {
+            let order = |row: &LaneRow<'_>| (row.lane.spec.priority, row.name.clone());
+            let place =
+                |row: &LaneRow<'_>| (row.scope.name().to_owned(), row.lane.spec.group.clone());
+            place(a)
+                .cmp(&place(b))
+                .then_with(|| order(a).cmp(&order(b)))
         });
         self.sort_lanes(&mut all);
-        all.into_iter().map(|(name, _)| name).collect()
+        all
     }
 
     /// Chains that pass the filter, sorted; the newest first without a choice.
@@ -174,8 +202,8 @@ impl Model {
             (rows.len(), rows.iter().position(is))
         }
         match pane {
-            Pane::Apps => position_in(&self.visible_apps(), |name| {
-                Some(*name) == self.app.as_ref()
+            Pane::Apps => position_in(&self.visible_apps(), |row| {
+                Some(row.name) == self.app.as_ref() && row.scope.name() == self.world.namespace
             }),
             Pane::Environments if self.drilled => {
                 let pods = self.visible_pods();
@@ -194,7 +222,9 @@ impl Model {
             }
             Pane::Lanes => {
                 let own = self.selected_lane().map(|(name, _)| name.clone());
-                position_in(&self.visible_lanes(), |name| Some(*name) == own.as_ref())
+                position_in(&self.visible_lanes(), |row| {
+                    Some(row.name) == own.as_ref() && row.scope.name() == self.world.namespace
+                })
             }
             Pane::Trace if self.is_grouped() => {
                 let groups = self.visible_groups();
@@ -213,8 +243,12 @@ impl Model {
     pub fn select_row(&mut self, row: usize) {
         match self.pane {
             Pane::Apps => {
-                let name = self.visible_apps().get(row).map(|n| (*n).clone());
-                self.select_app(name);
+                let rows = self.visible_apps();
+                let key = rows.get(row).map(|row| row.scope.key_of(row.name));
+                if let Some(key) = key {
+                    self.enter_namespace(&key.namespace);
+                    self.select_app(Some(key.name));
+                }
             }
             Pane::Environments if self.drilled => {
                 self.pod = self.visible_pods().get(row).map(|p| p.key.clone())
@@ -224,7 +258,14 @@ impl Model {
                 self.pod = None;
             }
             Pane::Rollout => self.task = self.release_tasks().get(row).map(|t| t.name.clone()),
-            Pane::Lanes => self.lane = self.visible_lanes().get(row).map(|n| (*n).clone()),
+            Pane::Lanes => {
+                let rows = self.visible_lanes();
+                let key = rows.get(row).map(|row| row.scope.key_of(row.name));
+                if let Some(key) = key {
+                    self.visit_namespace(&key.namespace);
+                    self.lane = Some(key.name);
+                }
+            }
             Pane::Trace if self.is_grouped() => {
                 self.group = self.visible_groups().get(row).map(|g| Arc::clone(&g.key))
             }
@@ -264,15 +305,27 @@ impl Model {
             .as_ref()
             .is_none_or(|name| !self.world.apps.contains_key(name));
         if gone {
-            let rows = self.visible_apps();
+            let (here, mut rows) = (self.world.namespace.clone(), self.visible_apps());
+            // What is open is about this namespace: nothing may lead it to another one.
+            if !self.overlays.is_empty() {
+                rows.retain(|row| row.scope.name() == here);
+            }
             let row = row.unwrap_or(0).min(rows.len().saturating_sub(1));
-            let next = rows.get(row).map(|name| (*name).clone());
+            let next = rows.get(row).map(|row| row.scope.key_of(row.name));
             // A filter may hide every App that is left.
-            let next = next.or_else(|| self.world.apps.keys().next().cloned());
-            self.select_app(next);
+            let hidden = || self.world.apps.keys().next();
+            let next = next.or_else(|| hidden().map(|name| self.current_scope().key_of(name)));
+            if let Some(key) = &next {
+                self.enter_namespace(&key.namespace);
+            }
+            self.select_app(next.map(|key| key.name));
         }
-        self.marked
-            .retain(|name| self.world.apps.contains_key(name));
+        let mut marked = std::mem::take(&mut self.marked);
+        marked.retain(|key| {
+            let scope = self.scope_of(&key.namespace);
+            scope.is_some_and(|s| s.world.apps.contains_key(&key.name))
+        });
+        self.marked = marked;
         if self.drilled
             && self
                 .pod

@@ -2,9 +2,9 @@
 
 use std::{cmp::Ordering, sync::Arc};
 
-use super::{Model, Pane};
+use super::{AppRow, LaneRow, Model, Pane};
 use crate::{
-    api::{Environment, Lane},
+    api::Environment,
     domain::{
         chain::{Chain, ChainGroup},
         world::Pod,
@@ -222,28 +222,28 @@ impl Model {
         self.sort_orders.insert(list, order);
     }
 
-    /// Sorts Apps, which come in by name. Those without a release in progress come last.
+    /// Sorts Apps, which come in by namespace and name. Those without a release in progress come
+    /// last.
     pub(super) fn sort_apps<'a>(
         &'a self,
-        rows: impl Iterator<Item = &'a String>,
-    ) -> Vec<&'a String> {
+        rows: impl Iterator<Item = AppRow<'a>>,
+    ) -> Vec<AppRow<'a>> {
         let order = self.sort_order(SortableList::Apps);
         if order.column == SortColumn::Name {
             let mut rows: Vec<_> = rows.collect();
-            order.sort_rows(&mut rows, |a, b| a.cmp(b));
+            order.sort_rows(&mut rows, |a, b| a.name.cmp(b.name));
             return rows;
         }
-        let (mut active, idle): (Vec<_>, Vec<_>) =
-            rows.partition(|app| self.facts.turns.contains_key(*app));
-        let turn = |app: &String| self.facts.turns.get(app);
-        let spec = |app: &String| {
-            let release = self.world.releases.get(self.facts.active_of(app)?)?;
-            Some(&release.spec)
+        let turn = |row: &AppRow<'a>| row.scope.facts.turns.get(row.name);
+        let (mut active, idle): (Vec<_>, Vec<_>) = rows.partition(|row| turn(row).is_some());
+        let spec = |row: &AppRow<'a>| {
+            let release = row.scope.facts.active_of(row.name)?;
+            Some(&row.scope.world.releases.get(release)?.spec)
         };
         order.sort_rows(&mut active, |a, b| match order.column {
             SortColumn::Stage => spec(a).map(|s| &s.stage).cmp(&spec(b).map(|s| &s.stage)),
             SortColumn::Requester => {
-                let by = |app| spec(app).map(|s| &s.requester);
+                let by = |row| spec(row).map(|s| &s.requester);
                 by(a).cmp(&by(b))
             }
             // The youngest was created last.
@@ -287,11 +287,13 @@ impl Model {
     }
 
     /// Sorts lanes, which come in by group and priority.
-    pub(super) fn sort_lanes(&self, rows: &mut [(&String, &Arc<Lane>)]) {
+    pub(super) fn sort_lanes(&self, rows: &mut [LaneRow<'_>]) {
         let order = self.sort_order(SortableList::Lanes);
         match order.column {
-            SortColumn::Name => order.sort_rows(rows, |a, b| a.0.cmp(b.0)),
-            SortColumn::Lane => order.sort_rows(rows, |a, b| a.1.spec.tag.cmp(&b.1.spec.tag)),
+            SortColumn::Name => order.sort_rows(rows, |a, b| a.name.cmp(b.name)),
+            SortColumn::Lane => {
+                order.sort_rows(rows, |a, b| a.lane.spec.tag.cmp(&b.lane.spec.tag));
+            }
             _ => order.keep_rows(rows),
         }
     }

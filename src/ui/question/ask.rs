@@ -31,6 +31,10 @@ pub fn build_question(model: &Model, action: Action) -> Result<Question, String>
 
 /// The question about the selection alone.
 pub(super) fn build_single_question(model: &Model, action: Action) -> Result<Question, String> {
+    ask_about_selection(model, action).map(|question| question.in_namespace_of(model))
+}
+
+fn ask_about_selection(model: &Model, action: Action) -> Result<Question, String> {
     match action {
         Action::Approve | Action::Refuse => {
             release::ask_to_decide(model, action == Action::Approve)

@@ -21,11 +21,14 @@ pub(super) fn ask_about_marked(model: &Model, action: Action) -> Result<Question
     let (mut asked, mut refused) = (vec![], vec![]);
     let mut single = model.clone();
     (single.release, single.task) = (None, None);
-    for app in &model.marked {
-        single.app = Some(app.clone());
+    for key in &model.marked {
+        // Each in its own namespace.
+        let there = single.enter_namespace(&key.namespace);
+        single.app = Some(key.name.clone()).filter(|_| there);
+        let app = model.qualified_name(&key.namespace, &key.name);
         match build_single_question(&single, action) {
             Ok(question) => asked.push(question),
-            Err(why) => refused.push((app.clone(), why)),
+            Err(why) => refused.push((app, why)),
         }
     }
     let all = model.marked.len();
@@ -43,16 +46,18 @@ pub(super) fn ask_about_marked(model: &Model, action: Action) -> Result<Question
     };
     let mut question = begin_question(action, all, &refused, intent);
     (question.about, question.sent) = (first.about.clone(), first.sent.clone());
-    add_part(&mut question, first);
+    question.namespace.clone_from(&first.namespace);
+    add_part(model, &mut question, first);
     for part in parts {
         question
             .further
             .extend(part.intent.clone().map(|intent| PlannedIntent {
+                namespace: part.namespace.clone(),
                 intent,
                 about: part.about.clone(),
                 sent: part.sent.clone(),
             }));
-        add_part(&mut question, part);
+        add_part(model, &mut question, part);
     }
     for (app, why) in refused {
         // Most reasons name the release.
@@ -100,8 +105,8 @@ fn begin_question(
 }
 
 /// Adds what one release's question says, under the name of the release.
-fn add_part(question: &mut Question, part: Question) {
-    let name = part.about;
+fn add_part(model: &Model, question: &mut Question, part: Question) {
+    let name = model.qualified_name(&part.namespace, &part.about);
     let named = |words: String| {
         if words.contains(&name) {
             words

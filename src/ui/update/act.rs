@@ -6,9 +6,9 @@ use super::{
     diff, edit, forward, input::set_filter, list, logs, open, own_command, probe, reading,
     release_diff, traces,
 };
-use crate::domain::apps;
+use crate::domain::{apps, world::ObjectKey};
 use crate::ui::{
-    effect::{Effect, Query, cluster_of_place, place_of_namespace},
+    effect::{Effect, Query, ShownNamespace, cluster_of_place},
     facts,
     form::{self, Submitted},
     keymap::{Action, Danger},
@@ -188,9 +188,9 @@ fn makes_sense(model: &Model, action: Action) -> bool {
     let is = |test: fn(facts::ReleaseState<'_>) -> bool| {
         if question::is_about_marked(model, action) {
             let marked = model.marked.iter();
-            let releases = marked.filter_map(|app| {
-                let name = model.facts.release_of(app)?;
-                model.world.releases.get(name)
+            let releases = marked.filter_map(|key| {
+                let scope = model.scope_of(&key.namespace)?;
+                scope.world.releases.get(scope.facts.release_of(&key.name)?)
             });
             releases.map(|r| facts::release_state(r)).any(test)
         } else {
@@ -318,7 +318,10 @@ fn open_lock(model: &mut Model) -> Vec<Effect> {
     match (held, model.app.clone()) {
         (Some(environment), Some(app)) => {
             match question::ask_to_lock(model, &app, &environment, None) {
-                Ok(question) => push_overlay(model, Overlay::Confirm(Box::new(question))),
+                Ok(question) => {
+                    let question = question.in_namespace_of(model);
+                    push_overlay(model, Overlay::Confirm(Box::new(question)))
+                }
                 Err(why) => report_refusal(model, why),
             }
         }
@@ -336,18 +339,31 @@ fn open_contexts(model: &mut Model) -> Vec<Effect> {
 
 fn open_namespaces(model: &mut Model) -> Vec<Effect> {
     let ticket = model.next_ticket();
-    let palette = Palette::for_namespaces(ticket, &model.world.namespace);
+    let palette = Palette::for_namespaces(ticket, &shown_namespace(model));
     model.overlays.push(Overlay::Palette(Box::new(palette)));
     vec![Effect::Query(ticket, Query::Namespaces)]
 }
 
-/// Shows a namespace of the cluster that is shown.
-fn switch_namespace(model: &mut Model, namespace: String) -> Vec<Effect> {
-    if namespace == model.world.namespace {
-        return report_refusal(model, format!("namespace {namespace} is shown already"));
+/// What of the cluster is shown now.
+pub(super) fn shown_namespace(model: &Model) -> ShownNamespace {
+    if model.shows_all {
+        ShownNamespace::All
+    } else {
+        ShownNamespace::One(model.world.namespace.clone())
+    }
+}
+
+/// Shows a namespace of the cluster that is shown, or all of them.
+fn switch_namespace(model: &mut Model, namespace: ShownNamespace) -> Vec<Effect> {
+    if namespace == shown_namespace(model) {
+        let words = match namespace {
+            ShownNamespace::One(name) => format!("namespace {name} is shown already"),
+            ShownNamespace::All => "all namespaces are shown already".to_owned(),
+        };
+        return report_refusal(model, words);
     }
     let cluster = cluster_of_place(&model.options.place);
-    let place = place_of_namespace(cluster, &namespace);
+    let place = namespace.place_in(cluster);
     let mut effects = model.switch_cluster(&place);
     effects.push(Effect::SwitchNamespace(namespace));
     effects
@@ -365,7 +381,10 @@ fn keep_theme(model: &mut Model, theme: Theme) -> Vec<Effect> {
 }
 
 fn toggle_mark(model: &mut Model) -> Vec<Effect> {
-    if let Some(app) = model.app.clone()
+    if let Some(app) = model
+        .app
+        .as_ref()
+        .map(|app| model.current_scope().key_of(app))
         && !model.marked.remove(&app)
     {
         model.marked.insert(app);
@@ -559,6 +578,7 @@ fn submit_open_form(model: &mut Model) -> Vec<Effect> {
     match submitted {
         Ok(Submitted::Ask(question)) => {
             model.overlays.push(Overlay::Form(open));
+            let question = Box::new(question.in_namespace_of(model));
             push_overlay(model, Overlay::Confirm(question))
         }
         Ok(Submitted::Send(intent)) => probe::send_custom_probe(model, *intent),
@@ -641,13 +661,17 @@ fn send_intent(model: &mut Model) -> Vec<Effect> {
     model.marked.clear();
     let effects = all.into_iter().map(|planned| {
         let ticket = model.next_ticket();
+        let about = ObjectKey {
+            namespace: planned.namespace.clone(),
+            name: planned.about,
+        };
         let pending = Pending {
             run,
             draft: draft.clone(),
-            ..Pending::new(planned.sent, planned.about, model.now)
+            ..Pending::new(planned.sent, &about, model.now)
         };
         model.pending.insert(ticket, pending);
-        Effect::Perform(ticket, planned.intent)
+        Effect::Perform(ticket, planned.namespace, planned.intent)
     });
     effects.collect()
 }
@@ -658,6 +682,10 @@ fn look_again(model: &mut Model) -> Vec<Effect> {
         return vec![];
     };
     match question.again {
+        Some(_) if !model.visit_namespace(&question.namespace) => {
+            let words = format!("namespace {} holds nothing any more", question.namespace);
+            report_refusal(model, words)
+        }
         Some(action) => open_question(model, action),
         // The form below still holds the user's input.
         None => vec![],

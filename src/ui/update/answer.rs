@@ -1,7 +1,7 @@
 //! Handles outcomes of intents and answers to queries.
 
-use super::{edit, forward, logs};
-use crate::domain::{log::LogEvent, text::Clean};
+use super::{act::shown_namespace, edit, forward, logs};
+use crate::domain::{log::LogEvent, text::Clean, world::ObjectKey};
 use crate::ui::{
     effect::{Answer, Effect, Fault, IntentOutcome, Query, Returned, Ticket, cluster_of_place},
     model::{Level, Model, Overlay, Source, Text, style_described_line, style_yaml_line},
@@ -24,23 +24,32 @@ pub(super) fn handle_settled(
         Ok(done) => Ok(done.text.to_string()),
         Err(fault) => Err(fault.text.to_string()),
     };
-    let effects = report_outcome(model, pending.draft, outcome);
+    let about = ObjectKey {
+        namespace: pending.namespace,
+        name: pending.about,
+    };
+    let effects = report_outcome(model, &about.namespace, pending.draft, outcome);
     if let Some(id) = pending.run {
-        end_part_of_run(model, id, &pending.about, told);
+        end_part_of_run(model, id, &about, told);
     }
     effects
 }
 
 /// Notes what came of one intent of a run. After the last one all of them are told.
-fn end_part_of_run(model: &mut Model, id: u64, about: &str, outcome: Result<String, String>) {
-    let app = model.world.releases.get(about).map(|r| r.spec.app.clone());
+fn end_part_of_run(model: &mut Model, id: u64, about: &ObjectKey, outcome: Result<String, String>) {
+    let scope = model.scope_of(&about.namespace);
+    let app = scope.and_then(|scope| {
+        let release = scope.world.releases.get(&about.name)?;
+        Some(scope.key_of(&release.spec.app))
+    });
+    let name = model.qualified_name(&about.namespace, &about.name);
     let Some(run) = model.runs.get_mut(&id) else {
         return;
     };
     match outcome {
         Ok(text) => run.done.push(text),
         Err(why) => {
-            run.failed.push(format!("{about}: {why}"));
+            run.failed.push(format!("{name}: {why}"));
             // What failed can be tried again.
             model.marked.extend(app);
         }
@@ -66,6 +75,7 @@ fn end_part_of_run(model: &mut Model, id: u64, about: &str, outcome: Result<Stri
 
 fn report_outcome(
     model: &mut Model,
+    namespace: &str,
     draft: Option<String>,
     outcome: Result<IntentOutcome, Fault>,
 ) -> Vec<Effect> {
@@ -76,9 +86,11 @@ fn report_outcome(
                 let ticket = model.next_ticket();
                 discard = vec![Effect::Query(ticket, Query::Discard(path))];
             }
-            model.add_notice(Level::Good, &*done.text, vec![]);
+            let words = name_namespace(model, namespace, &done.text);
+            model.add_notice(Level::Good, words, vec![]);
             // When releases were created, follow the newest one instead of the chosen one.
             if model.release.is_some()
+                && model.world.namespace == namespace
                 && done
                     .releases
                     .iter()
@@ -90,10 +102,20 @@ fn report_outcome(
         Err(mut fault) => {
             let kept = draft.map(|path| format!("the text is kept in {path}"));
             fault.detail.extend(kept.map(Clean::from));
+            fault.text = Clean::from(name_namespace(model, namespace, &fault.text));
             report_fault(model, &fault);
         }
     }
     discard
+}
+
+/// What is told of a namespace, with its name where several are shown.
+fn name_namespace(model: &Model, namespace: &str, words: &str) -> String {
+    if model.shows_all && !namespace.is_empty() {
+        format!("{namespace}: {words}")
+    } else {
+        words.to_owned()
+    }
 }
 
 fn report_fault(model: &mut Model, fault: &Fault) {
@@ -204,7 +226,7 @@ fn is_for_palette(model: &Model, ticket: Ticket) -> bool {
 
 fn fill_palette(model: &mut Model, ticket: Ticket, answer: Answer) {
     let shown = model.options.place.clone();
-    let namespace = model.world.namespace.clone();
+    let namespace = shown_namespace(model);
     let palette = model.overlays.iter_mut().find_map(|o| match o {
         Overlay::Palette(palette) if palette.ticket == Some(ticket) => Some(palette),
         _ => None,

@@ -55,7 +55,9 @@ pub(super) fn compare_answers(model: &mut Model) -> Vec<Effect> {
     );
     (text.ticket, text.loading) = (Some(ticket), true);
     model.overlays.push(Overlay::Text(Box::new(text)));
-    vec![Effect::Query(ticket, Query::Comparison(asked))]
+    let namespace = model.world.namespace.clone();
+    let query = Query::Comparison { namespace, asked };
+    vec![Effect::Query(ticket, query)]
 }
 
 /// The comparison in the topmost text; a form may lie over it.

@@ -35,7 +35,7 @@ pub(in crate::ui) fn editable_object(model: &Model) -> Option<(EditableKind, Obj
 
 fn wait_for(model: &mut Model, words: &str, edit: PendingEdit) -> Ticket {
     let ticket = model.next_ticket();
-    let pending = Pending::new(words, &edit.object.key.name, model.now);
+    let pending = Pending::new(words, &edit.object.key, model.now);
     model.pending.insert(ticket, pending);
     model.edits.insert(ticket, edit);
     ticket
@@ -100,10 +100,20 @@ pub(super) fn ask_to_save(model: &mut Model, ticket: Ticket, checked: CheckedEdi
         return vec![];
     };
     let path = checked.path.clone();
+    let kept = format!("the text is kept in {path}");
+    // Another namespace may have been entered while the text was checked.
+    let namespace = &edit.object.key.namespace;
+    if !model.visit_namespace(namespace) {
+        let why = format!("namespace {namespace} is not shown any more: nothing was saved");
+        model.add_notice(Level::Warn, why, vec![kept]);
+        return vec![];
+    }
     match question::ask_to_save_edit(model, edit.kind, &edit.object.key, checked) {
-        Ok(question) => model.overlays.push(Overlay::Confirm(Box::new(question))),
+        Ok(question) => {
+            let question = Box::new(question.in_namespace_of(model));
+            model.overlays.push(Overlay::Confirm(question));
+        }
         Err(why) => {
-            let kept = format!("the text is kept in {path}");
             model.add_notice(Level::Warn, why, vec![kept]);
         }
     }

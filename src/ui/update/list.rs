@@ -1,9 +1,12 @@
 //! Sorting the rows of a list, scrolling them sideways, and marking them.
 
-use crate::ui::{
-    effect::Effect,
-    model::{Level, Model},
-    view,
+use crate::{
+    domain::world::ObjectKey,
+    ui::{
+        effect::Effect,
+        model::{Level, Model},
+        view,
+    },
 };
 
 /// Columns that one key press scrolls by.
@@ -46,7 +49,8 @@ pub(super) fn scroll_rows(model: &mut Model, right: bool) -> Vec<Effect> {
 
 /// Marks every App that the list shows; where all of them are marked, none.
 pub(super) fn mark_all(model: &mut Model) -> Vec<Effect> {
-    let shown: Vec<String> = model.visible_apps().into_iter().cloned().collect();
+    let rows = model.visible_apps().into_iter();
+    let shown: Vec<ObjectKey> = rows.map(|row| row.scope.key_of(row.name)).collect();
     if shown.iter().all(|app| model.marked.contains(app)) {
         shown.iter().for_each(|app| {
             model.marked.remove(app);

@@ -141,7 +141,9 @@ fn request_log(model: &mut Model, target: LogTarget) -> (Text, Effect) {
         wrap: !model.unwrapped,
         ..Text::new(target.title(), Source::Logs(Box::new(target)))
     };
-    (text, Effect::Query(ticket, Query::Logs(request)))
+    let namespace = model.world.namespace.clone();
+    let query = Query::Logs { namespace, request };
+    (text, Effect::Query(ticket, query))
 }
 
 /// Short name of a pod in the open log.

@@ -17,7 +17,8 @@ pub fn suggest_probes(model: &Model, group: &str) -> (Option<ProbeSpec>, ProbeSp
     let lane = model
         .visible_lanes()
         .into_iter()
-        .filter_map(|name| world.lanes.get(name))
+        .filter(|row| row.scope.name() == world.namespace)
+        .filter_map(|row| world.lanes.get(row.name))
         .filter(|l| l.spec.group == group)
         .min_by_key(|l| (!l.spec.enabled, l.spec.priority));
     let path = probe_path(model, group, lane.map(|l| &l.spec));
@@ -114,11 +115,12 @@ fn send_probes(model: &mut Model, group: &str, sent: Vec<(String, ProbeSpec)>) -
         let ticket = model.next_ticket();
         let pending = Pending {
             probe: Some(id),
-            ..Pending::new("probing", label, model.now)
+            ..Pending::new("probing", &model.current_scope().key_of(&label), model.now)
         };
         model.pending.insert(ticket, pending);
         effects.push(Effect::Perform(
             ticket,
+            model.world.namespace.clone(),
             Intent::Probe {
                 group: group.into(),
                 probe,

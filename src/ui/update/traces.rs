@@ -78,6 +78,7 @@ fn fetch_trace(model: &Model, group: &str, trace: &str) -> Option<Effect> {
     let hops = &model.world.groups.get(group)?.spec.hops;
     let names_store = hops.iter().any(|source| source.access_log.is_none());
     (names_store && !trace.is_empty()).then(|| Effect::FetchTrace {
+        namespace: model.world.namespace.clone(),
         group: group.to_owned(),
         trace: trace.to_owned(),
     })

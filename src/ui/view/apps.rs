@@ -6,6 +6,8 @@
 //! ▌ spring-cloud-a   ●   ●   ●   ◐   ◆ batch 2/3?
 //! ```
 
+use std::collections::BTreeSet;
+
 use ratatui::layout::Rect;
 
 use super::{
@@ -16,7 +18,7 @@ use super::{
 use crate::ui::{
     facts::release_state,
     keymap::{Action, KeyContext},
-    model::{Model, Pane},
+    model::{AppRow, Model, NamespaceScope, Pane},
     theme::Role,
     widget::{Canvas, RichText, shorten_distinct},
 };
@@ -58,15 +60,19 @@ pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focu
         let Some(app) = apps.get(i) else {
             return vec![];
         };
-        let row = app_row(model, app, &table);
+        let row = app_row(model, *app, &table);
         vec![room.show_row(table.wide.join_row(i, row))]
     });
 }
 
 /// Columns of the list.
 struct AppColumns<'a> {
+    /// Width of the namespaces, where they have a column.
+    namespace: usize,
     /// Width of the names.
     name: usize,
+    /// Names that are told with their namespace, because it has no column.
+    qualified: BTreeSet<&'a str>,
     environments: Vec<&'a str>,
     /// Width of each environment.
     cells: Vec<usize>,
@@ -76,20 +82,27 @@ struct AppColumns<'a> {
 }
 
 impl<'a> AppColumns<'a> {
-    fn fit_width(model: &'a Model, apps: &'a [&'a String], width: usize) -> Self {
+    fn fit_width(model: &'a Model, apps: &'a [AppRow<'a>], width: usize) -> Self {
         let environments = environment_columns(model);
-        let widths = name_widths(model);
-        let (name, cells) = column_widths(widths, &environments, width);
-        let used = name + 1 + cells.iter().sum::<usize>();
+        let namespace = namespace_width(model, &environments, width);
+        let qualified = match (model.shows_all, namespace) {
+            (true, 0) => model.ambiguous_apps(),
+            _ => BTreeSet::new(),
+        };
+        let widths = name_widths(model, &qualified);
+        let (name, cells) = column_widths(widths, &environments, width.saturating_sub(namespace));
+        let used = namespace + name + 1 + cells.iter().sum::<usize>();
         let state = columns::measure_rows(apps.len(), RELEASE_WIDTH - 2, |i| {
             apps.get(i)
-                .map_or(0, |app| release_cell(model, app).width())
+                .map_or(0, |app| release_cell(model, *app).width())
         });
         let whole = name == widths.0;
         let room = width.saturating_sub(used + state);
         let wide = wide_columns(model, apps, if whole { room } else { 0 });
         Self {
+            namespace,
             name,
+            qualified,
             environments,
             cells,
             state: if wide.is_empty() { 0 } else { state },
@@ -98,11 +111,21 @@ impl<'a> AppColumns<'a> {
     }
 
     fn width(&self) -> usize {
-        self.name + 1 + self.cells.iter().sum::<usize>() + self.state + self.wide.width()
+        let cells = self.cells.iter().sum::<usize>();
+        self.namespace + self.name + 1 + cells + self.state + self.wide.width()
     }
 
     fn head_line(&self) -> RichText {
-        let mut head = RichText::new().add_column(Role::Muted, "APP", self.name + 1);
+        let mut head = RichText::new();
+        if self.namespace > 0 {
+            let title = if self.namespace > "NAMESPACE".len() {
+                "NAMESPACE"
+            } else {
+                "NS"
+            };
+            head = head.add_column(Role::Muted, title, self.namespace);
+        }
+        head = head.add_column(Role::Muted, "APP", self.name + 1);
         let most = self.cells.iter().max().map_or(0, |cell| cell - 1);
         for (column, cell) in shorten_distinct(&self.environments, most)
             .iter()
@@ -117,10 +140,11 @@ impl<'a> AppColumns<'a> {
 }
 
 /// What else is told of the release that each App shows.
-fn wide_columns<'a>(model: &'a Model, apps: &'a [&'a String], room: usize) -> WideColumns<'a> {
+fn wide_columns<'a>(model: &'a Model, apps: &'a [AppRow<'a>], room: usize) -> WideColumns<'a> {
     let release = move |i: usize| {
-        let name = model.release_of(apps.get(i)?)?;
-        model.world.releases.get_key_value(name)
+        let row = apps.get(i)?;
+        let name = model.release_in(row.scope, row.name)?;
+        row.scope.world.releases.get_key_value(name)
     };
     let cell = move |role, text: &'a dyn Fn(&'a String, &'a Release) -> String| {
         move |i| {
@@ -159,7 +183,7 @@ pub(super) fn full_width(model: &Model) -> usize {
     let table = AppColumns::fit_width(model, &apps, columns::FULL_WIDTH);
     let state = columns::measure_rows(apps.len(), 0, |i| {
         apps.get(i)
-            .map_or(0, |app| release_cell(model, app).width())
+            .map_or(0, |app| release_cell(model, *app).width())
     });
     table.width() + if table.wide.is_empty() { state } else { 0 }
 }
@@ -168,20 +192,49 @@ pub(super) fn full_width(model: &Model) -> usize {
 const RELEASE_WIDTH: usize = 12;
 
 /// Widths of the longest full name and of the longest short name.
-fn name_widths(model: &Model) -> (usize, usize) {
-    let apps = &model.world.apps;
-    let longest = |name: &dyn Fn(&str) -> usize| {
-        apps.keys()
-            .take(200)
-            .map(|a| name(a))
-            .max()
-            .unwrap_or(8)
-            .max(3)
+fn name_widths(model: &Model, qualified: &BTreeSet<&str>) -> (usize, usize) {
+    let all = || {
+        let of = |scope: NamespaceScope<'_>| {
+            let before = scope.name().chars().count() + 1;
+            let names = scope.world.apps.keys();
+            let of_name = names.map(move |name| {
+                let before = if qualified.contains(name.as_str()) {
+                    before
+                } else {
+                    0
+                };
+                let short = scope.facts.short_name(name).chars().count();
+                (before + name.chars().count(), before + short)
+            });
+            of_name.collect::<Vec<_>>()
+        };
+        model.scopes().flat_map(of).take(200)
     };
+    let longest = |widths: Option<usize>| widths.unwrap_or(8).max(3);
     (
-        longest(&|a| a.chars().count()),
-        longest(&|a| labels::short_app_name(model, a).chars().count()),
+        longest(all().map(|(full, _)| full).max()),
+        longest(all().map(|(_, short)| short).max()),
     )
+}
+
+/// Longest namespace that the column shows whole.
+const NAMESPACE_WIDTH: usize = 20;
+
+/// Width of the column of namespaces, which has room before the names are cut; 0 where it has none.
+fn namespace_width(model: &Model, environments: &[&str], width: usize) -> usize {
+    if !model.shows_all {
+        return 0;
+    }
+    let names = model.scopes().filter(|scope| !scope.world.apps.is_empty());
+    let longest = names.map(|scope| scope.name().chars().count()).max();
+    let column = longest.unwrap_or(0).clamp(2, NAMESPACE_WIDTH) + 1;
+    let (_, short) = name_widths(model, &BTreeSet::new());
+    let cells: usize = environments
+        .iter()
+        .map(|e| e.chars().count().clamp(3, 4) + 1)
+        .sum();
+    let fits = column + short.max(8) + 1 + cells + RELEASE_WIDTH <= width;
+    if fits { column } else { 0 }
 }
 
 /// Widths of the name column and of each environment column. App names are shortened before
@@ -219,12 +272,13 @@ fn column_widths(
 
 /// Width at which nothing is cut.
 pub(super) fn needed_width(model: &Model) -> usize {
-    let (full, _) = name_widths(model);
+    let (full, _) = name_widths(model, &BTreeSet::new());
+    let namespace = namespace_width(model, &[], usize::MAX);
     let cells: usize = environment_columns(model)
         .iter()
         .map(|e| e.chars().count().clamp(3, 9) + 1)
         .sum();
-    full + cells + 1 + RELEASE_WIDTH + 3
+    namespace + full + cells + 1 + RELEASE_WIDTH + 3
 }
 
 /// Environments of the selected App; most Apps of a workspace have the same ones.
@@ -243,26 +297,35 @@ fn environment_columns(model: &Model) -> Vec<&str> {
     .unwrap_or_default()
 }
 
-fn app_row(model: &Model, name: &str, table: &AppColumns<'_>) -> RichText {
-    let width = table.name;
+fn app_row(model: &Model, row: AppRow<'_>, table: &AppColumns<'_>) -> RichText {
+    let (AppRow { scope, name }, width) = (row, table.name);
     let glyphs = &model.options.glyphs;
-    let mark = if model.marked.contains(name) {
+    let mark = if model.marked.contains(&scope.key_of(name)) {
         glyphs.mark
     } else {
         " "
     };
     let mut line = RichText::new();
-    let shown = if name.chars().count() > width {
-        labels::short_app_name(model, name)
+    if table.namespace > 0 {
+        let shown = truncate_middle(scope.name(), table.namespace - 1);
+        line = line.add_column(Role::Muted, shown, table.namespace);
+    }
+    let before = match table.qualified.contains(name.as_str()) {
+        true => format!("{}/", scope.name()),
+        false => String::new(),
+    };
+    let shown = if before.chars().count() + name.chars().count() > width {
+        scope.facts.short_name(name)
     } else {
         name
     };
     // App names of one workspace differ at the end.
-    let shown = truncate_middle(shown, width);
+    let shown = format!("{before}{shown}");
+    let shown = truncate_middle(&shown, width);
     line = line
         .add_column(Role::Text, shown, width)
         .add(Role::Key, mark);
-    let app = model.world.apps.get(name);
+    let app = scope.world.apps.get(name);
     for (column, cell) in table.environments.iter().zip(&table.cells) {
         let found = app.and_then(|a| a.spec.environment(column));
         let status = app
@@ -289,20 +352,21 @@ fn app_row(model: &Model, name: &str, table: &AppColumns<'_>) -> RichText {
         }
     }
     let at = line.width() + table.state;
-    line.join(release_cell(model, name)).pad_to(at)
+    line.join(release_cell(model, row)).pad_to(at)
 }
 
 /// State of the release that an App shows.
-fn release_cell(model: &Model, name: &str) -> RichText {
+fn release_cell(model: &Model, row: AppRow<'_>) -> RichText {
+    let AppRow { scope, name } = row;
     let (line, glyphs) = (RichText::new(), &model.options.glyphs);
-    if let Some(pending) = model.pending_about(name) {
+    if let Some(pending) = model.pending_about(scope.name(), name) {
         return line
             .add(Role::Busy, glyphs.spinner_frame(model.beat))
             .add(Role::Muted, format!(" {}", pending.words));
     }
     match model
-        .release_of(name)
-        .and_then(|r| model.world.releases.get(r))
+        .release_in(scope, name)
+        .and_then(|r| scope.world.releases.get(r))
     {
         Some(release) => {
             let now = release_state(release);
@@ -314,7 +378,7 @@ fn release_cell(model: &Model, name: &str) -> RichText {
 }
 
 fn pane_facts(model: &Model, rows: usize) -> RichText {
-    let all = model.world.apps.len();
+    let all = model.scopes().map(|s| s.world.apps.len()).sum::<usize>();
     let mut line = RichText::new();
     if !model.marked.is_empty() {
         line.push(Role::Accent, format!("{} marked ", model.marked.len()));
@@ -350,8 +414,12 @@ pub(super) fn pane_key(model: &Model, pane: Pane) -> String {
 
 /// Title of a pane: key, name, filter.
 pub(super) fn pane_title(model: &Model, pane: Pane) -> RichText {
-    let line = RichText::styled(Role::Key, pane_key(model, pane))
+    let mut line = RichText::styled(Role::Key, pane_key(model, pane))
         .add(Role::Title, format!(" {}", pane.title()));
+    // The lists show the rows of all namespaces, the others those of the current one.
+    if model.shows_all && !matches!(pane, Pane::Apps | Pane::Lanes) {
+        line.push(Role::Muted, format!(" {}", model.world.namespace));
+    }
     match model.pane_filter(pane) {
         "" => line,
         filter => line.add(Role::Warn, format!(" /{filter}")),
@@ -362,9 +430,13 @@ pub(super) fn pane_title(model: &Model, pane: Pane) -> RichText {
 pub(super) fn draw_empty(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
     let filtered = !model.pane_filter(Pane::Apps).is_empty();
     if model.world.find_gap(&["apps.graylane.dev"]).is_some() {
+        if model.shows_all {
+            first_steps::draw_steps(canvas, area, &first_steps::one_namespace(model));
+        }
         return;
     }
-    let steps = if filtered && !model.world.apps.is_empty() {
+    let no_apps = model.scopes().all(|scope| scope.world.apps.is_empty());
+    let steps = if filtered && !no_apps {
         let key = model
             .options
             .keymap

@@ -4,16 +4,21 @@ use super::labels;
 use crate::{
     api::Served,
     domain::{chain::ChainStep, versions::VersionAge},
-    ui::{glyph::Glyphs, model::Model, theme::Role, widget::RichText},
+    ui::{facts::Facts, glyph::Glyphs, model::Model, theme::Role, widget::RichText},
 };
 
 /// One hop: the App, and the side that served it.
-pub(super) fn hop_label(model: &Model, app: &str, served: Option<Served>) -> (Role, String) {
-    let (role, sign) = labels::served_sign(&model.options.glyphs, served);
+pub(super) fn hop_label(
+    glyphs: &Glyphs,
+    facts: &Facts,
+    app: &str,
+    served: Option<Served>,
+) -> (Role, String) {
+    let (role, sign) = labels::served_sign(glyphs, served);
     let name = if app.is_empty() {
         "?"
     } else {
-        labels::short_app_name(model, app)
+        facts.short_name(app)
     };
     (role, format!("{name}{sign}"))
 }

@@ -74,6 +74,16 @@ fn step_lines(step: &Step, width: usize) -> Vec<RichText> {
     }
 }
 
+/// What to do who may not look at all namespaces.
+pub(super) fn one_namespace(model: &Model) -> Vec<Step> {
+    let key = model.options.keymap.key_anywhere(Action::Namespaces);
+    vec![
+        Step::Reason("you may not see all namespaces at once; one you may:".into()),
+        Step::Command(CommandLine::graylane("-n NAME")),
+        Step::Key(key, "here lists those that you may see".into()),
+    ]
+}
+
 /// The Apps pane without Apps.
 pub(super) fn without_apps(model: &Model) -> Vec<Step> {
     let namespace = &model.world.namespace;
@@ -97,9 +107,12 @@ pub(super) fn without_apps(model: &Model) -> Vec<Step> {
             steps
         }
         Link::Live => {
-            let mut steps = vec![Step::Reason(format!(
-                "no Apps in namespace {namespace} yet"
-            ))];
+            let place = if model.shows_all {
+                "any namespace".to_owned()
+            } else {
+                format!("namespace {namespace}")
+            };
+            let mut steps = vec![Step::Reason(format!("no Apps in {place} yet"))];
             if !model.world.templates.is_empty() && may(model, Action::NewApps) {
                 let key = model.options.keymap.key_anywhere(Action::NewApps);
                 steps.push(Step::Key(key, "makes Apps from a template".into()));

@@ -5,14 +5,15 @@ use ratatui::layout::Rect;
 
 use super::labels;
 use crate::{
+    api::Release,
     domain::{
         text::{format_age, truncate},
-        world::Link,
+        world::{Link, World},
     },
     ui::{
         facts::{ReleaseState, count_versions, find_stall_cause, release_state},
         keymap::{Action, KeyContext},
-        model::{Model, Pane},
+        model::{Model, NamespaceScope, Pane},
         rights::missing_right,
         theme::Role,
         widget::{Canvas, PointerTarget, RichText, columns_of_line},
@@ -199,30 +200,16 @@ fn join_parts(parts: Vec<RichText>, room: usize) -> RichText {
 pub(super) fn release_headline(model: &Model, room: usize) -> RichText {
     let glyphs = &model.options.glyphs;
     let mut line = RichText::new();
-    // One release per App: the one that all panes show, or the active one when that has ended.
-    let meant = |app: &str| {
-        model
-            .release_of(app)
-            .filter(|name| model.facts.active.contains(name))
-    };
-    let active: Vec<_> = model
-        .facts
-        .active
-        .iter()
-        .filter_map(|name| model.world.releases.get(name).map(|r| (name, r)))
-        .filter(|(name, release)| meant(&release.spec.app).is_none_or(|meant| meant == *name))
-        .collect();
+    let active = active_releases(model);
     if active.is_empty() {
-        let words = if model.world.apps.is_empty() {
+        let no_apps = model.scopes().all(|scope| scope.world.apps.is_empty());
+        let words = if no_apps {
             "no apps yet"
         } else {
             "nothing is being released"
         };
         let start = model.options.keymap.key_anywhere(Action::Start);
-        let rest = if model.read_only
-            || missing_right(model, Action::Start).is_some()
-            || model.world.apps.is_empty()
-        {
+        let rest = if model.read_only || missing_right(model, Action::Start).is_some() || no_apps {
             String::new()
         } else {
             format!("   {start} starts a release")
@@ -236,14 +223,14 @@ pub(super) fn release_headline(model: &Model, room: usize) -> RichText {
             format!("   +{left} more")
         }
     };
-    for (i, (_, release)) in active.iter().enumerate() {
+    for (i, (scope, release)) in active.iter().enumerate() {
         let left = active.len() - i;
         let tail = if left > 1 {
             more(left - 1, false).len()
         } else {
             0
         };
-        let whole = release_summary(model, release, false);
+        let whole = release_summary(model, *scope, release, false);
         let gap = if i == 0 { 0 } else { 3 };
         let fits = line.width() + gap + whole.width() + tail <= room;
         if i > 0 && !fits {
@@ -257,14 +244,43 @@ pub(super) fn release_headline(model: &Model, room: usize) -> RichText {
         line = line.join(if fits {
             whole
         } else {
-            release_summary(model, release, true)
+            release_summary(model, *scope, release, true)
         });
     }
     line
 }
 
+/// The releases in progress of all namespaces that are shown, those that need a person first. One of
+/// each App: the one that all panes show, or the active one when that has ended.
+fn active_releases(model: &Model) -> Vec<(NamespaceScope<'_>, &Release)> {
+    let mut all = vec![];
+    for scope in model.scopes() {
+        let facts = scope.facts;
+        let meant = |app: &str| {
+            let shown = model.release_in(scope, app);
+            shown.filter(|name| facts.active.contains(name))
+        };
+        let found = facts.active.iter().filter_map(|name| {
+            let release = &**scope.world.releases.get(name)?;
+            let is_meant = meant(&release.spec.app).is_none_or(|meant| meant == name);
+            is_meant.then_some((scope, release))
+        });
+        all.extend(found);
+    }
+    // Each namespace has its own in that order.
+    if model.shows_all {
+        all.sort_by_key(|(_, release)| release_state(release).urgency());
+    }
+    all
+}
+
 /// One release in a few words; `brief` omits its stage.
-fn release_summary(model: &Model, release: &crate::api::Release, brief: bool) -> RichText {
+fn release_summary(
+    model: &Model,
+    scope: NamespaceScope<'_>,
+    release: &Release,
+    brief: bool,
+) -> RichText {
     let glyphs = &model.options.glyphs;
     let now = release_state(release);
     let (role, sign) = labels::release_sign(glyphs, model.beat, now);
@@ -274,8 +290,10 @@ fn release_summary(model: &Model, release: &crate::api::Release, brief: bool) ->
     } else {
         &release.spec.stage
     };
-    let app = labels::short_app_name(model, &release.spec.app);
-    part.push(Role::Title, app);
+    if model.shows_all {
+        part.push(Role::Muted, format!("{}/", scope.name()));
+    }
+    part.push(Role::Title, scope.facts.short_name(&release.spec.app));
     part.push(
         Role::Muted,
         if brief {
@@ -288,13 +306,13 @@ fn release_summary(model: &Model, release: &crate::api::Release, brief: bool) ->
         && task.kind == crate::api::TaskKind::Deploy
         && let Some(environment) = &task.environment
     {
-        let workloads: Vec<_> = model
+        let workloads: Vec<_> = scope
             .world
             .workloads_of(&release.spec.app, environment)
             .collect();
         let pods = crate::ui::facts::environment_pods(
-            &model.facts,
-            &model.world,
+            scope.facts,
+            scope.world,
             &release.spec.app,
             environment,
         );
@@ -316,18 +334,23 @@ fn release_summary(model: &Model, release: &crate::api::Release, brief: bool) ->
             .as_deref()
             .filter(|_| task.kind == crate::api::TaskKind::Deploy && !brief)
         && let Some(why) =
-            find_stall_cause(&model.facts, &model.world, &release.spec.app, environment)
+            find_stall_cause(scope.facts, scope.world, &release.spec.app, environment)
     {
         part.push(
             Role::Warn,
             format!(" {} {}", glyphs.warn, truncate(why, CAUSE_WIDTH)),
         );
     }
-    part.join(who_must_act(model, release, now))
+    part.join(who_must_act(model, scope.world, release, now))
 }
 
 /// Who must act, and the key for it.
-fn who_must_act(model: &Model, release: &crate::api::Release, now: ReleaseState<'_>) -> RichText {
+fn who_must_act(
+    model: &Model,
+    world: &World,
+    release: &Release,
+    now: ReleaseState<'_>,
+) -> RichText {
     let key = |action: Action| {
         let key = model
             .options
@@ -338,12 +361,12 @@ fn who_must_act(model: &Model, release: &crate::api::Release, now: ReleaseState<
     };
     match now {
         ReleaseState::Approve(task) => {
-            let app = model.world.apps.get(&release.spec.app);
+            let app = world.apps.get(&release.spec.app);
             let stage = app.and_then(|a| a.spec.stage(&release.spec.stage));
             let found = stage
                 .and_then(|s| s.tasks.iter().find(|t| t.name == task.name))
                 .and_then(|t| t.approval.as_ref());
-            let me = model.world.acting_user();
+            let me = world.acting_user();
             let named =
                 found.is_none_or(|a| a.approvers.is_empty() || a.approvers.iter().any(|a| a == me));
             let own =
@@ -370,7 +393,7 @@ fn who_must_act(model: &Model, release: &crate::api::Release, now: ReleaseState<
 /// Whether tagged requests go where they should. Leaks are shown most prominently.
 fn traffic_summary(model: &Model, room: usize, brief: bool) -> RichText {
     let glyphs = &model.options.glyphs;
-    let traffic = &model.facts.figures.traffic;
+    let traffic = model.shown_traffic();
     if traffic.leaks > 0 || traffic.failed > 0 {
         let words = match (traffic.leaks, traffic.failed) {
             (0, n) => format!(" {} {n} FAILED ", glyphs.bad),

@@ -7,12 +7,12 @@ use super::{
     apps::pane_title,
     chain,
     columns::{self, ListRoom},
-    first_steps, labels,
+    first_steps,
 };
 use crate::{
-    api::{Lane, LaneGroup, LaneGroupStatus, LaneMode, LaneSpec, gateway_api::LANE_GATEWAY},
+    api::{LaneGroup, LaneGroupStatus, LaneMode, gateway_api::LANE_GATEWAY},
     ui::{
-        model::{Model, Pane},
+        model::{LaneRow, Model, Pane},
         rule,
         theme::Role,
         widget::{Canvas, RichText, join_by_rank},
@@ -62,10 +62,7 @@ pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focu
     let width = usize::from(body.width.saturating_sub(2));
     let room = ListRoom::of_list(model, Pane::Lanes, width, || full_width(model));
     // Three lines per lane where that fits, because the reasons explain why a chain is not gray.
-    let lines = |name: &&String| {
-        let found = model.world.lanes.get(*name);
-        found.map_or(0, |lane| lane_rows(model, name, lane, 3, room.width).len())
-    };
+    let lines = |row: &LaneRow<'_>| lane_rows(model, *row, 3, room.width).len();
     let wanted = if usize::from(body.height) >= rows * 3 {
         lanes.iter().map(lines).max().unwrap_or(2)
     } else {
@@ -73,13 +70,10 @@ pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focu
     };
     let each = if wanted > 2 { 3 } else { 2 };
     canvas.draw_list(body, rows, selected, focused, each, |i, _| {
-        let Some((name, lane)) = lanes
-            .get(i)
-            .and_then(|n| model.world.lanes.get_key_value(*n))
-        else {
+        let Some(row) = lanes.get(i) else {
             return vec![];
         };
-        let lines = lane_rows(model, name, lane, usize::from(each), room.width);
+        let lines = lane_rows(model, *row, usize::from(each), room.width);
         lines.into_iter().map(|line| room.show_row(line)).collect()
     });
 }
@@ -88,10 +82,8 @@ pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focu
 pub(super) fn full_width(model: &Model) -> usize {
     let lanes = model.visible_lanes();
     columns::measure_rows(lanes.len(), 0, |i| {
-        let found = lanes
-            .get(i)
-            .and_then(|name| model.world.lanes.get_key_value(*name));
-        let lines = found.map(|(name, lane)| lane_rows(model, name, lane, 3, columns::FULL_WIDTH));
+        let found = lanes.get(i);
+        let lines = found.map(|row| lane_rows(model, *row, 3, columns::FULL_WIDTH));
         let widths = lines.into_iter().flatten().map(|line| line.width());
         widths.max().unwrap_or(0)
     })
@@ -126,23 +118,27 @@ fn draw_group(canvas: &mut Canvas<'_>, model: &Model, group: &LaneGroup, text: R
 
 /// Width at which no lane's rule is cut.
 pub(super) fn needed_width(model: &Model) -> usize {
-    let rows = model
-        .world
-        .lanes
-        .iter()
+    let rows = all_lanes(model)
         .take(50)
-        .map(|(name, lane)| lane_rows(model, name, lane, 3, usize::MAX));
+        .map(|row| lane_rows(model, row, 3, usize::MAX));
     rows.flatten().map(|row| row.width()).max().unwrap_or(0) + 4
 }
 
 /// Number of lines needed, with the frame.
 pub(super) fn needed_height(model: &Model, width: u16) -> usize {
-    let (lanes, width) = (&model.world.lanes, usize::from(width).saturating_sub(4));
-    let lines = lanes
-        .iter()
+    let width = usize::from(width).saturating_sub(4);
+    let lines = all_lanes(model)
         .take(50)
-        .map(|(name, lane)| lane_rows(model, name, lane, 3, width).len());
-    lines.max().unwrap_or(1) * lanes.len().max(1) + 3
+        .map(|row| lane_rows(model, row, 3, width).len());
+    lines.max().unwrap_or(1) * all_lanes(model).count().max(1) + 3
+}
+
+/// All lanes, whatever the filter is.
+fn all_lanes(model: &Model) -> impl Iterator<Item = LaneRow<'_>> {
+    model.scopes().flat_map(|scope| {
+        let lanes = scope.world.lanes.iter();
+        lanes.map(move |(name, lane)| LaneRow { scope, name, lane })
+    })
 }
 
 /// Summary of a lane group: `gateway edge · mesh · ✓ 4 routes taken`.
@@ -218,18 +214,18 @@ fn route_state(model: &Model, status: &LaneGroupStatus) -> RichText {
     }
 }
 
-fn lane_rows(model: &Model, name: &str, lane: &Lane, each: usize, width: usize) -> Vec<RichText> {
+fn lane_rows(model: &Model, row: LaneRow<'_>, each: usize, width: usize) -> Vec<RichText> {
     let glyphs = &model.options.glyphs;
-    let spec = &lane.spec;
-    let mut lines = vec![lane_head(model, name, spec, width)];
+    let lane = row.lane;
+    let mut lines = vec![lane_head(model, row, width)];
 
     let status = lane.status.clone().unwrap_or_default();
     let mut apps = RichText::styled(Role::Text, "  ");
     let mut reasons = vec![];
     for app in &status.apps {
-        let (role, hop) = chain::hop_label(model, &app.app, Some(app.served));
+        let (role, hop) = chain::hop_label(glyphs, row.scope.facts, &app.app, Some(app.served));
         apps = apps.add(role, format!("{hop} "));
-        let short = labels::short_app_name(model, &app.app);
+        let short = row.scope.facts.short_name(&app.app);
         if app.served == crate::api::Served::Base {
             reasons.push((short, app.reason.as_str()));
         }
@@ -272,9 +268,10 @@ fn lane_rows(model: &Model, name: &str, lane: &Lane, each: usize, width: usize) 
 }
 
 /// Name, tag and rule of a lane.
-fn lane_head(model: &Model, name: &str, spec: &LaneSpec, width: usize) -> RichText {
+fn lane_head(model: &Model, row: LaneRow<'_>, width: usize) -> RichText {
     let glyphs = &model.options.glyphs;
-    let (role, sign) = match (model.pending_about(name), spec.enabled) {
+    let (namespace, name, spec) = (row.scope.name(), row.name, &row.lane.spec);
+    let (role, sign) = match (model.pending_about(namespace, name), spec.enabled) {
         (Some(_), _) => (Role::Busy, glyphs.spinner_frame(model.beat)),
         (None, true) => (Role::Lane, glyphs.full),
         (None, false) => (Role::Muted, glyphs.empty),
@@ -284,11 +281,12 @@ fn lane_head(model: &Model, name: &str, spec: &LaneSpec, width: usize) -> RichTe
     } else {
         Role::Muted
     };
-    let mut first = vec![(
-        0,
-        RichText::styled(role, format!("{sign} ")).add(title, name),
-    )];
-    if spec.tag != name {
+    let mut head = RichText::styled(role, format!("{sign} "));
+    if model.shows_all {
+        head.push(Role::Muted, format!("{namespace}/"));
+    }
+    let mut first = vec![(0, head.add(title, name))];
+    if spec.tag != *name {
         first.push((
             1,
             RichText::styled(Role::Muted, " tag ").add(Role::Lane, &spec.tag),

@@ -319,7 +319,7 @@ pub(super) fn task_detail(model: &Model, release: &Release, task: &TaskStatus) -
         let hops = probe
             .chain
             .iter()
-            .map(|h| chain::hop_label(model, &h.app, Some(h.served)));
+            .map(|h| chain::hop_label(&model.options.glyphs, &model.facts, &h.app, Some(h.served)));
         let chain = chain::join_hops(&model.options.glyphs, hops).plain_text();
         let word = if probe.passed { "right" } else { "wrong" };
         let message = probe

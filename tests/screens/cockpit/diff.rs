@@ -20,7 +20,7 @@ use crate::{
 #[track_caller]
 fn asked(effects: &[Effect]) -> (Ticket, Arc<ChainRequests>) {
     match effects {
-        [Effect::Query(ticket, Query::Comparison(asked))] => (*ticket, Arc::clone(asked)),
+        [Effect::Query(ticket, Query::Comparison { asked, .. })] => (*ticket, Arc::clone(asked)),
         other => panic!("{other:?}"),
     }
 }

@@ -85,7 +85,8 @@ fn yes_writes_what_was_shown_and_removes_the_text() {
     let mut model = after("4");
     asked(&mut model);
     let effects = press(&mut model, "<tab><enter>");
-    let [Effect::Perform(ticket, Intent::EditObject { before, after, .. })] = &effects[..] else {
+    let [Effect::Perform(ticket, _, Intent::EditObject { before, after, .. })] = &effects[..]
+    else {
         panic!("{effects:?}");
     };
     assert_eq!((before, after), (&lane(10), &lane(5)));
@@ -101,7 +102,7 @@ fn a_write_that_fails_tells_where_the_text_is() {
     let mut model = after("4");
     asked(&mut model);
     let effects = press(&mut model, "<tab><enter>");
-    let [Effect::Perform(ticket, _)] = &effects[..] else {
+    let [Effect::Perform(ticket, ..)] = &effects[..] else {
         panic!("{effects:?}");
     };
     let done = update(

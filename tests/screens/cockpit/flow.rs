@@ -21,7 +21,7 @@ use graylane::{
         intent::Intent,
         log::{LogEvent, LogLine},
         text::Clean,
-        world::{Link, LinkTrouble, ObjectKey, World},
+        world::{Link, LinkTrouble, ObjectKey, ShownWorlds, World},
     },
     ui::{
         Answer, EffectHandler, Fault, IntentOutcome, Model, Query,
@@ -140,7 +140,11 @@ impl Drop for Dropped {
 struct Held(Arc<Hands>);
 
 impl EffectHandler for Held {
-    fn perform_intent(&self, intent: Intent) -> BoxFuture<'static, Result<IntentOutcome, Fault>> {
+    fn perform_intent(
+        &self,
+        _: String,
+        intent: Intent,
+    ) -> BoxFuture<'static, Result<IntentOutcome, Fault>> {
         let hands = self.0.clone();
         async move {
             hands.done.lock().expect("no reader panics").push(intent);
@@ -215,7 +219,7 @@ type Input = Pin<Box<dyn Stream<Item = io::Result<Event>>>>;
 /// A cockpit that runs, and everything that it hangs on.
 struct Rig {
     events: mpsc::UnboundedSender<Event>,
-    worlds: Option<watch::Sender<World>>,
+    worlds: Option<watch::Sender<ShownWorlds>>,
     seen: watch::Receiver<Seen>,
     stop: CancellationToken,
     hands: Arc<Hands>,
@@ -269,7 +273,7 @@ where
     let input: Input = Box::pin(stream::unfold(input, |mut input| async move {
         input.recv().await.map(|event| (Ok(event), input))
     }));
-    let (sender, worlds) = watch::channel(world);
+    let (sender, worlds) = watch::channel(world.into());
     let (seen, screen) = watch::channel(Seen::default());
     let mut terminal = Terminal::new(Screen {
         inner: TestBackend::new(100, 30),
@@ -318,7 +322,7 @@ async fn a_storm_draws_no_more_frames_than_the_cap() {
             rig.worlds
                 .as_ref()
                 .expect("kept")
-                .send_modify(|world| world.revision += 1);
+                .send_modify(|shown| shown.cluster_mut().revision += 1);
             sleep(Duration::from_millis(2)).await;
         }
         let frames = rig.drawn().0 - before;
@@ -431,8 +435,8 @@ async fn a_lost_connection_is_shown_and_healed() {
         rig.see("● live").await;
         let worlds = rig.worlds.take().expect("kept");
         let why = Clean::from("connection refused");
-        worlds.send_modify(|world| {
-            world.link = Link::Stale {
+        worlds.send_modify(|shown| {
+            shown.cluster_mut().link = Link::Stale {
                 since: clock(),
                 trouble: LinkTrouble::Offline,
                 why,

@@ -18,7 +18,7 @@ fn apps(model: &Model) -> Vec<&str> {
     model
         .visible_apps()
         .into_iter()
-        .map(String::as_str)
+        .map(|row| row.name.as_str())
         .collect()
 }
 

@@ -9,7 +9,7 @@ fn asked(effects: &[Effect], before: Option<Ticket>) -> (Ticket, String, bool) {
     let (dropped, asked) = effects.split_at(usize::from(before.is_some()));
     assert_eq!(dropped, before.map(Effect::CancelQuery).as_slice());
     match asked {
-        [Effect::Query(ticket, Query::Logs(request))] => {
+        [Effect::Query(ticket, Query::Logs { request, .. })] => {
             let container = request.container.clone().expect("a container");
             (*ticket, container, request.previous)
         }

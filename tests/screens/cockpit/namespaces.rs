@@ -4,7 +4,7 @@ use graylane::{
     domain::{text::Clean, world::World},
     ui::{
         Effect, Model, Msg,
-        effect::{cluster_of_place, place_of_namespace},
+        effect::{ShownNamespace, cluster_of_place, place_of_namespace},
         fixture, update,
     },
 };
@@ -16,7 +16,7 @@ use crate::{
 
 fn switched_to(effects: &[Effect]) -> Option<&str> {
     effects.iter().find_map(|effect| match effect {
-        Effect::SwitchNamespace(name) => Some(name.as_str()),
+        Effect::SwitchNamespace(ShownNamespace::One(name)) => Some(name.as_str()),
         _ => None,
     })
 }

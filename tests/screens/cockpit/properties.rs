@@ -281,7 +281,7 @@ fn selected(model: &Model) -> Checked {
         model
             .marked
             .iter()
-            .all(|name| world.apps.contains_key(name))
+            .all(|key| world.apps.contains_key(&key.name))
     );
     for pane in Pane::ALL {
         if let (rows, Some(at)) = model.row_position(pane) {
@@ -379,13 +379,13 @@ fn run(ops: &[Op], start: usize, look: u8) -> Checked {
             let depth = model.overlays.len();
             let effects = update(&mut model, msg);
             for effect in &effects {
-                if let Effect::Perform(_, intent) = effect
+                if let Effect::Perform(_, _, intent) = effect
                     && is_write(intent)
                 {
                     prop_assert!(!read_only, "{intent:?} was sent when read-only");
                     asked(before.as_ref(), action, fresh, intent)?;
                 }
-                if let Effect::Perform(ticket, _) | Effect::Query(ticket, _) = effect {
+                if let Effect::Perform(ticket, ..) | Effect::Query(ticket, _) = effect {
                     tickets.push(*ticket);
                 }
             }

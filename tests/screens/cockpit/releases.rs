@@ -49,7 +49,7 @@ fn shown(model: &mut Model) -> String {
 fn after_an_abort_the_next_release_is_taken_up() {
     let mut model = fixture::model();
     let sent = press(&mut model, "3A<ctrl-y>");
-    let [Effect::Perform(ticket, _)] = sent.as_slice() else {
+    let [Effect::Perform(ticket, ..)] = sent.as_slice() else {
         panic!("{sent:?}")
     };
     let done = IntentOutcome {

@@ -27,7 +27,7 @@ fn with_store(model: &mut Model) {
 
 fn fetched(effects: &[Effect]) -> Vec<String> {
     let trace = |effect: &Effect| match effect {
-        Effect::FetchTrace { group, trace } if group == "mse-demo" => trace.clone(),
+        Effect::FetchTrace { group, trace, .. } if group == "mse-demo" => trace.clone(),
         other => panic!("{other:?}"),
     };
     effects.iter().map(trace).collect()

@@ -63,7 +63,7 @@ fn a_comment_typed_at_once_is_a_comment() {
         "it is seen as it is typed"
     );
     let sent = key(&mut model, KeyCode::Char('y'), KeyModifiers::CONTROL, 120);
-    let [Effect::Perform(_, graylane::domain::intent::Intent::Release { comment, .. })] =
+    let [Effect::Perform(_, _, graylane::domain::intent::Intent::Release { comment, .. })] =
         sent.as_slice()
     else {
         panic!("{sent:?}");

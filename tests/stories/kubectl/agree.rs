@@ -358,7 +358,7 @@ impl Rig {
                 "kubectl has {question}:\n{drawn}"
             );
             let effects = press(&mut model, "prod<enter>");
-            let [Effect::Perform(ticket, intent)] = effects.as_slice() else {
+            let [Effect::Perform(ticket, _, intent)] = effects.as_slice() else {
                 panic!("{effects:?}")
             };
             let (ticket, intent) = (*ticket, intent.clone());

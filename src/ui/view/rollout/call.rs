@@ -26,7 +26,7 @@ pub(super) fn call_to_action(
 ) -> Vec<RichText> {
     let glyphs = &model.options.glyphs;
     let name = release.metadata.name.as_deref().unwrap_or_default();
-    if let Some(pending) = model.pending_about(name) {
+    if let Some(pending) = model.pending_about(&model.world.namespace, name) {
         let line = RichText::styled(Role::Busy, glyphs.spinner_frame(model.beat))
             .add(Role::Text, format!(" {}", pending.words));
         return vec![line];
