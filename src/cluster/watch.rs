@@ -21,7 +21,6 @@ use tokio_util::sync::CancellationToken;
 use super::{clusters::Clusters, trace::SpanInlet};
 use crate::domain::{
     hop_logs::{self, HopLog},
-    text::Clean,
     world::{HopSourceSeen, World},
 };
 use shared::SharedWatches;
@@ -75,7 +74,7 @@ fn spawn_hub(
             })
             .collect();
         if !is_followed {
-            sources.push(not_followed());
+            sources.push(HopSourceSeen::not_followed(MAX_FOLLOWED));
         }
         // A lost report does not matter: the next one follows within seconds.
         let _ = to.try_send(source::HubMessage::HopSources(sources));
@@ -106,16 +105,4 @@ fn spawn_hub(
     let shared = shared.map(|(watches, _)| watches);
     tokio::spawn(hub::Hub::new(clusters, shared, messages, out, stop).run(inbox, hops));
     (worlds, inlet)
-}
-
-/// Says on the screen why no requests of a namespace are seen.
-fn not_followed() -> HopSourceSeen {
-    let words = format!(
-        "requests are followed in {MAX_FOLLOWED} namespaces at once, and this is one more: show it alone (-n NAME)"
-    );
-    HopSourceSeen {
-        name: "not followed".into(),
-        pods: 0,
-        problem: Some(Clean::from(words)),
-    }
 }

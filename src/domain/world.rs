@@ -178,6 +178,24 @@ pub struct HopSourceSeen {
     pub problem: Option<Clean>,
 }
 
+impl HopSourceSeen {
+    /// Says that a namespace is not followed, where all are shown and there are more than `most`.
+    pub fn not_followed(most: usize) -> Self {
+        let words = format!(
+            "requests are followed in {most} namespaces at once, and this is one more: show it alone (-n NAME)"
+        );
+        Self {
+            problem: Some(Clean::from(words)),
+            ..Self::default()
+        }
+    }
+
+    /// Why nothing of the namespace is followed.
+    pub fn why_not_followed(&self) -> Option<&Clean> {
+        self.problem.as_ref().filter(|_| self.name.is_empty())
+    }
+}
+
 /// The holder of the engine's Lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineHolder {

@@ -295,10 +295,10 @@ impl Question {
     pub fn in_namespace_of(mut self, model: &Model) -> Self {
         self.namespace.clone_from(&model.world.namespace);
         if model.shows_all {
-            let name = self.namespace.as_str();
             let commands = std::mem::take(&mut self.kubectl).into_iter();
-            self.kubectl = commands.map(|line| line.in_namespace(name)).collect();
-            self.facts.insert(0, ("namespace".into(), name.to_owned()));
+            self.kubectl = commands.map(|line| model.place_command(line)).collect();
+            self.facts
+                .insert(0, ("namespace".into(), self.namespace.clone()));
         }
         self
     }

@@ -1,5 +1,6 @@
 //! The cockpit's promises, over anything that may happen to it.
 
+mod all_namespaces;
 mod bytes;
 mod cut;
 mod diff;

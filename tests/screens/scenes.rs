@@ -9,11 +9,13 @@ use graylane::{
         edit::CheckedEdit,
         log::{LogEvent, LogLine},
         text::Clean,
-        world::{Event, ObjectKey, World},
+        world::{Event, ObjectKey, World, Worlds},
     },
     ui::{
         Answer, Effect, Fault, IntentOutcome, Model, Msg, Query,
-        effect::{ClusterChoice, Foreground, NamespaceChoice, ProbeOutcome, Returned},
+        effect::{
+            ClusterChoice, Foreground, NamespaceChoice, ProbeOutcome, Returned, ShownNamespace,
+        },
         fixture,
         model::{Level, Pane},
         own_commands::OwnCommands,
@@ -101,6 +103,13 @@ scenes! {
     contexts_choice Top choosing();
     contexts_switched Whole switched();
     namespaces_choice Top namespaces();
+    all_namespaces Whole with_all("");
+    all_namespaces_zoomed Panes with_all("z");
+    all_namespaces_lanes Panes with_all("4j");
+    all_namespaces_palette Top with_all(":app");
+    all_namespaces_refused Whole showing(worlds::all_namespaces_refused(), "");
+    question_approve_namespace Top with_all("a");
+    question_pause_namespaces Top with_all("Ms");
     themes_choice Whole after("<ctrl-t><down>");
     namespaces_typed Top after(":ns pay");
     no_engine Header after_in(World { engine: None, ..fixture::world() }, "");
@@ -227,6 +236,20 @@ fn after_in(world: World, keys: &str) -> Model {
     let mut model = fixture::model_of(world);
     press(&mut model, keys);
     model
+}
+
+fn showing(worlds: Worlds, keys: &str) -> Model {
+    let mut model = Model::new(fixture::options(), fixture::now());
+    model.options.place = ShownNamespace::All.place_in(&model.options.place);
+    model.size = (120, 36);
+    update(&mut model, Msg::Worlds(Arc::new(worlds)));
+    press(&mut model, keys);
+    model
+}
+
+/// All namespaces at once.
+pub fn with_all(keys: &str) -> Model {
+    showing(worlds::all_namespaces(), keys)
 }
 
 /// The commands.toml that the documentation shows.

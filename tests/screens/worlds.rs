@@ -15,7 +15,7 @@ use graylane::{
         text::Clean,
         world::{
             ApiUsage, EngineHolder, Link, LinkTrouble, ObjectKey, Pod, WatchGap, Workload,
-            WorkloadKind, World, pods_by_key,
+            WorkloadKind, World, Worlds, pods_by_key,
         },
     },
     ui::fixture,
@@ -674,5 +674,55 @@ pub fn stale() -> World {
             why,
         },
         ..fixture::world()
+    }
+}
+
+/// Three namespaces at once. `demo` and `shop` have Apps and releases of the same names.
+pub fn all_namespaces() -> Worlds {
+    let with_user = |mut world: World, namespace: &str| {
+        world.namespace = namespace.into();
+        world.cluster_name = Clean::default();
+        (namespace.to_owned(), Arc::new(world))
+    };
+    let mut payments = quiet();
+    let apps = Arc::make_mut(&mut payments.apps);
+    apps.retain(|name, _| name == A);
+    let ledger = apps.remove(A).expect("it is there");
+    apps.insert("ledger".into(), ledger);
+    payments.releases = Arc::default();
+    payments.pods = Arc::default();
+    payments.lanes = Arc::default();
+    Worlds {
+        cluster: World {
+            link: Link::Live,
+            ..World::default()
+        },
+        by_namespace: [
+            with_user(fixture::world(), "demo"),
+            with_user(payments, "payments"),
+            with_user(two_approvals(), "shop"),
+        ]
+        .into(),
+    }
+}
+
+/// Nobody may list Apps in all namespaces.
+pub fn all_namespaces_refused() -> Worlds {
+    let why = "apps.graylane.dev is forbidden: User \"mia\" cannot list resource \"apps\" at the cluster scope";
+    let gap = WatchGap {
+        context: None,
+        resource: "apps.graylane.dev",
+        namespace: None,
+        trouble: LinkTrouble::Forbidden,
+        since: ago(60),
+        why: Clean::from(why),
+    };
+    Worlds {
+        cluster: World {
+            link: Link::Live,
+            gaps: vec![gap].into(),
+            ..World::default()
+        },
+        ..Worlds::default()
     }
 }

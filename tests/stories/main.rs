@@ -10,6 +10,7 @@ mod screen;
 mod support;
 
 mod adopt;
+mod all_namespaces;
 mod bad;
 mod connect;
 mod hops;

@@ -19,12 +19,12 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 /// A pocket's API on a port, with the sample workspace and no engine.
-struct Fixture {
-    client: Client,
-    dir: Arc<tempfile::TempDir>,
+pub struct Fixture {
+    pub client: Client,
+    pub dir: Arc<tempfile::TempDir>,
 }
 
-async fn fixture() -> Fixture {
+pub async fn fixture() -> Fixture {
     let dir = Arc::new(tempfile::tempdir().unwrap());
     let server = graylane::embedded::open_api(dir.path()).unwrap();
     let client = server.client();
@@ -68,19 +68,19 @@ impl Fixture {
         program::run(program::command(self.dir.path(), by), args).await
     }
 
-    async fn ok(&self, args: &[&str]) -> String {
+    pub async fn ok(&self, args: &[&str]) -> String {
         let output = self.run(args).await;
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(0), "{args:?}: {told}");
         String::from_utf8(output.stdout).unwrap()
     }
 
-    async fn json(&self, args: &[&str]) -> Value {
+    pub async fn json(&self, args: &[&str]) -> Value {
         serde_json::from_str(&self.ok(&[args, &["-o", "json"]].concat()).await).unwrap()
     }
 
     /// What stderr says of a refusal; stdout stays empty.
-    async fn refused(&self, code: i32, args: &[&str]) -> String {
+    pub async fn refused(&self, code: i32, args: &[&str]) -> String {
         let output = self.run(args).await;
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(code), "{args:?}: {told}");

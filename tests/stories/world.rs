@@ -11,7 +11,7 @@ use std::{
 use graylane::{
     api::{App, label},
     cluster::{install, watch},
-    domain::world::{Link, World},
+    domain::world::{Link, World, Worlds},
 };
 use kube::{
     Api, Client,
@@ -234,4 +234,166 @@ async fn any_object_is_shown_as_yaml_by_its_resource_name() {
             .unwrap()
             .is_none()
     );
+}
+
+/// Worlds of all namespaces, on the same server.
+struct AllFixture {
+    one: Fixture,
+    all: watch::AllWorlds,
+    _stop: DropGuard,
+}
+
+impl AllFixture {
+    async fn start() -> Self {
+        let one = fixture().await;
+        let stop = CancellationToken::new();
+        let all = watch::spawn_all(one.client.clone().into(), World::default(), stop.clone());
+        Self {
+            one,
+            all,
+            _stop: stop.drop_guard(),
+        }
+    }
+
+    async fn until(&mut self, what: &str, fact: impl Fn(&Worlds) -> bool) -> Worlds {
+        let seen = self.all.worlds.wait_for(|worlds| fact(worlds));
+        let found = tokio::time::timeout(Duration::from_secs(60), seen).await;
+        found
+            .unwrap_or_else(|_| panic!("never: {what}"))
+            .expect("the hubs live")
+            .clone()
+    }
+}
+
+fn release() -> Value {
+    json!({"apiVersion": "graylane.dev/v1alpha1", "kind": "Release", "metadata": {"name": "a-1"},
+        "spec": {"app": "a", "stage": "production", "requester": "mia"}})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_namespace_has_a_world_of_its_own_where_all_are_watched() {
+    use k8s_openapi::api::core::v1::Pod;
+    let mut f = AllFixture::start().await;
+    for name in ["pay", "shop", "far", "empty"] {
+        namespace(&f.one.client, name).await;
+    }
+    let live = |w: &Worlds| w.cluster.link == Link::Live;
+    let worlds = f.until("live", live).await;
+    assert!(worlds.by_namespace.is_empty(), "nothing of graylane yet");
+
+    // An App of the same name in both; one of them runs in a third namespace.
+    f.one
+        .create::<App>("pay", app(json!([{"name": "prod", "namespace": "pay"}])))
+        .await;
+    f.one.create::<Pod>("far", pod("p")).await;
+    f.one.create::<Pod>("pay", pod("p")).await;
+    f.one
+        .create::<App>("shop", app(json!([{"name": "prod", "namespace": "far"}])))
+        .await;
+    let pods = |worlds: &Worlds, namespace: &str| -> Vec<String> {
+        let world = worlds.by_namespace.get(namespace);
+        let keys = world.map(|w| w.pods.keys().map(|k| format!("{}/{}", k.namespace, k.name)));
+        keys.into_iter().flatten().collect()
+    };
+    let worlds = f
+        .until("each with its pod", |w| {
+            pods(w, "pay") == ["pay/p"] && pods(w, "shop") == ["far/p"]
+        })
+        .await;
+    assert_eq!(
+        worlds.by_namespace.keys().collect::<Vec<_>>(),
+        ["pay", "shop"]
+    );
+    assert_eq!(worlds.by_namespace["shop"].namespace, "shop");
+
+    // A change of one is none of the other.
+    let patch = json!({"spec": {"repository": "changed"}});
+    f.one
+        .api::<App>("shop")
+        .patch("a", &PatchParams::default(), &Patch::Merge(&patch))
+        .await
+        .unwrap();
+    let repository = |w: &Worlds, namespace: &str| {
+        let app = w.by_namespace[namespace].apps["a"].clone();
+        app.spec.repository.clone().unwrap_or_default()
+    };
+    let changed = f
+        .until("changed", |w| repository(w, "shop") == "changed")
+        .await;
+    assert_ne!(repository(&changed, "pay"), "changed");
+    let apps = |worlds: &Worlds| worlds.by_namespace["pay"].apps.clone();
+    assert!(Arc::ptr_eq(&apps(&worlds), &apps(&changed)));
+
+    // The environment moves to a namespace whose pods were seen before.
+    let moved = json!({"spec": {"environments": [{"name": "prod", "namespace": "pay"}]}});
+    f.one
+        .api::<App>("shop")
+        .patch("a", &PatchParams::default(), &Patch::Merge(&moved))
+        .await
+        .unwrap();
+    f.until("the pod of the other namespace", |w| {
+        pods(w, "shop") == ["pay/p"]
+    })
+    .await;
+    f.one
+        .api::<App>("shop")
+        .delete("a", &DeleteParams::default())
+        .await
+        .unwrap();
+    f.until("shop is gone", |w| !w.by_namespace.contains_key("shop"))
+        .await;
+}
+
+/// By keys, down to the objects: of two releases of one name the chosen one is paused, and the other stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_action_lands_in_the_namespace_of_the_selected_row() {
+    use graylane::{
+        api::Release,
+        cluster::perform::perform_intent,
+        ui::{Effect, Model, Msg, fixture as screen_fixture, update},
+    };
+    let mut f = AllFixture::start().await;
+    for name in ["pay", "shop"] {
+        namespace(&f.one.client, name).await;
+        f.one
+            .create::<App>(name, app(json!([{"name": "prod", "namespace": name}])))
+            .await;
+        f.one.create::<Release>(name, release()).await;
+        let running = json!({"status": {"phase": "Running"}});
+        f.one
+            .api::<Release>(name)
+            .patch_status("a-1", &PatchParams::default(), &Patch::Merge(&running))
+            .await
+            .unwrap();
+    }
+    let is_running = |w: &Worlds, namespace: &str| {
+        let world = w.by_namespace.get(namespace);
+        let release = world.and_then(|w| w.releases.get("a-1"));
+        release.is_some_and(|r| r.status.is_some()) && world.is_some_and(|w| !w.apps.is_empty())
+    };
+    let worlds = f
+        .until("both run", |w| {
+            is_running(w, "pay") && is_running(w, "shop")
+        })
+        .await;
+    let mut model = Model::new(screen_fixture::options(), jiff::Timestamp::now());
+    model.size = (120, 36);
+    update(&mut model, Msg::Worlds(Arc::new(worlds)));
+    let row = model
+        .visible_apps()
+        .iter()
+        .position(|row| row.scope.name() == "shop");
+    model.select_row(row.expect("it is listed"));
+    let effects = crate::screen::press(&mut model, "s<ctrl-y>");
+    let [Effect::Perform(_, namespace, intent)] = effects.as_slice() else {
+        panic!("{effects:?} {:?}", model.notices.front());
+    };
+    perform_intent(&f.one.client, namespace, "mia", intent.clone())
+        .await
+        .unwrap();
+    let paused = async |namespace: &str| {
+        let release = f.one.api::<Release>(namespace).get("a-1").await.unwrap();
+        release.spec.control.paused
+    };
+    assert!(paused("shop").await && !paused("pay").await);
 }

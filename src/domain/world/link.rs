@@ -130,9 +130,11 @@ impl WatchGap {
         match self.trouble {
             LinkTrouble::Missing => format!("not installed: {}{place}", self.resource),
             _ => {
-                let namespace = self.namespace.as_deref().unwrap_or("all namespaces");
                 let resource = self.resource;
-                format!("not permitted: list {resource} in {namespace}{place}")
+                match &self.namespace {
+                    Some(name) => format!("not permitted: list {resource} in {name}{place}"),
+                    None => format!("not permitted: list {resource} in all namespaces{place}"),
+                }
             }
         }
     }

@@ -112,7 +112,7 @@ actions! {
     Back "back" Safe "back" "Close, clear, or go back";
     ReadOnly "read-only" Safe "" "Turn all keys that change something off or on";
     Contexts "contexts" Safe "" "Show another cluster: a context of kubectl's files";
-    Namespaces "ns" Safe "" "Show another namespace; `ns NAME` in the palette shows that one";
+    Namespaces "ns" Safe "" "Show another namespace, or all; `ns NAME` and `ns all` in the palette do so";
     Reconnect "reconnect" Safe "" "Try the connection again now, with new credentials where they were refused";
     StopTheLine "stop-the-line" Dangerous "" "Stop the line: pause every running release";
     Themes "themes" Safe "" "Try another colour theme";

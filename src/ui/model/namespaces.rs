@@ -9,7 +9,10 @@ use jiff::Timestamp;
 
 use super::{Model, Pane};
 use crate::{
-    domain::world::{ObjectKey, World, Worlds},
+    domain::{
+        command_line::CommandLine,
+        world::{ObjectKey, World, Worlds},
+    },
     ui::facts::{Facts, Traffic},
 };
 
@@ -87,6 +90,15 @@ impl Model {
         }
     }
 
+    /// A command as it is shown: with the current namespace, where several are shown.
+    pub fn place_command(&self, line: CommandLine) -> CommandLine {
+        if self.shows_all {
+            line.in_namespace(&self.world.namespace)
+        } else {
+            line
+        }
+    }
+
     /// Makes a namespace current; `false` when it is not shown. Selections within the one before are
     /// forgotten.
     pub fn enter_namespace(&mut self, namespace: &str) -> bool {
@@ -129,10 +141,8 @@ impl Model {
     /// Takes the newest worlds of all namespaces. Only those that have changed are looked at.
     pub fn take_worlds(&mut self, worlds: &Worlds) {
         self.shows_all = true;
-        let (row, current) = (
-            self.row_position(Pane::Apps).1,
-            self.world.namespace.clone(),
-        );
+        let current = self.world.namespace.clone();
+        let row = self.row_of_lost_app(worlds);
         for (name, world) in &worlds.by_namespace {
             if *name == current {
                 if !Arc::ptr_eq(&self.world, world) {
@@ -155,6 +165,18 @@ impl Model {
             self.leave_gone_namespace(&current, worlds);
         }
         self.repair_selection(row);
+    }
+
+    /// Row of the selected App, where these worlds have it no more.
+    fn row_of_lost_app(&self, worlds: &Worlds) -> Option<usize> {
+        let app = self.app.as_ref()?;
+        let world = worlds.by_namespace.get(&self.world.namespace);
+        let stays = world.is_some_and(|world| world.apps.contains_key(app));
+        if stays {
+            None
+        } else {
+            self.row_position(Pane::Apps).1
+        }
     }
 
     /// The current namespace holds nothing any more, or none was current yet.

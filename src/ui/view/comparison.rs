@@ -61,6 +61,7 @@ fn command_lines(model: &Model, asked: &ChainRequests) -> Vec<RichText> {
     let key = model.key_for(KeyContext::Text, Action::LeaveOut);
     let head = format!("The same without this screen ({key} leaves out what may differ)");
     lines.push(RichText::styled(Role::Accent, head));
+    let command = model.place_command(command);
     let parts = command.wrap_lines(width).into_iter();
     lines.extend(parts.map(|part| RichText::styled(Role::Muted, format!("  {part}"))));
     lines

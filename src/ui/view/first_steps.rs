@@ -78,7 +78,7 @@ fn step_lines(step: &Step, width: usize) -> Vec<RichText> {
 pub(super) fn one_namespace(model: &Model) -> Vec<Step> {
     let key = model.options.keymap.key_anywhere(Action::Namespaces);
     vec![
-        Step::Reason("you may not see all namespaces at once; one you may:".into()),
+        Step::Reason("you may not list Apps in all namespaces; look at one:".into()),
         Step::Command(CommandLine::graylane("-n NAME")),
         Step::Key(key, "here lists those that you may see".into()),
     ]
@@ -137,7 +137,7 @@ pub(super) fn without_environments(model: &Model) -> Vec<Step> {
         Some(app) if model.world.apps.contains_key(app) => vec![
             Step::Reason(format!("{app} has no environments")),
             Step::Hint("add one to spec.environments of its file, then".into()),
-            Step::Command(CommandLine::graylane("apply -f FILE")),
+            Step::Command(model.place_command(CommandLine::graylane("apply -f FILE"))),
         ],
         _ => vec![Step::Hint(
             "the environments of an App are shown here".into(),
@@ -159,7 +159,7 @@ pub(super) fn without_releases(model: &Model) -> Vec<Step> {
         return vec![
             reason,
             Step::Hint("it has no stage: add one to spec.workflow of its file, then".into()),
-            Step::Command(CommandLine::graylane("apply -f FILE")),
+            Step::Command(model.place_command(CommandLine::graylane("apply -f FILE"))),
         ];
     };
     if !may(model, Action::Start) {
@@ -173,7 +173,7 @@ pub(super) fn without_releases(model: &Model) -> Vec<Step> {
     vec![
         reason,
         Step::Key(key, "in Apps starts one, and so does".into()),
-        Step::Command(start.option("--stage", &stage.name)),
+        Step::Command(model.place_command(start.option("--stage", &stage.name))),
     ]
 }
 
@@ -187,7 +187,7 @@ pub(super) fn without_lanes(model: &Model) -> Vec<Step> {
             CommandLine::graylane("init").fixed_args("app/NAME --lane-group NAME --gateway NAME");
         return vec![
             Step::Reason("no lane group, so no lanes".into()),
-            Step::Command(init),
+            Step::Command(model.place_command(init)),
             Step::Hint("writes one for an App and the Gateway of its entry".into()),
         ];
     };

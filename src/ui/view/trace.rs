@@ -31,6 +31,10 @@ use crate::{
 /// Says why no requests are seen, and which command tells more.
 fn explain_silence(model: &Model) -> Vec<String> {
     let world = &model.world;
+    let mut sources = world.hop_sources.iter();
+    if let Some(why) = sources.find_map(|source| source.why_not_followed()) {
+        return vec![why.to_string()];
+    }
     let others = world
         .groups
         .iter()
@@ -52,6 +56,7 @@ fn explain_silence(model: &Model) -> Vec<String> {
         .filter_map(|s| Some(format!("{}: {}", s.name, s.problem.as_ref()?)));
     let mut words: Vec<String> = ill.collect();
     let doctor = CommandLine::graylane("doctor").option("--trace", name);
+    let doctor = model.place_command(doctor);
     words.push(match words.is_empty() {
         true => format!("no requests seen yet; {doctor} says what could report them"),
         false => format!("{doctor} says what is missing"),

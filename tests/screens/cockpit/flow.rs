@@ -449,7 +449,7 @@ async fn a_lost_connection_is_shown_and_healed() {
             seen.text
         );
         rig.see("STALE for 20s").await;
-        worlds.send_modify(|world| world.link = Link::Live);
+        worlds.send_modify(|shown| shown.cluster_mut().link = Link::Live);
         let seen = rig.see("● live").await;
         assert!(!seen.text.contains("STALE"));
         // Whoever watched the cluster is gone without a word: what is shown is not current either.
