@@ -108,7 +108,6 @@ scenes! {
     all_namespaces_lanes Panes with_all("4j");
     all_namespaces_palette Top with_all(":app");
     all_namespaces_refused Whole showing(worlds::all_namespaces_refused(), "");
-    question_approve_namespace Top with_all("a");
     question_pause_namespaces Top with_all("Ms");
     themes_choice Whole after("<ctrl-t><down>");
     namespaces_typed Top after(":ns pay");

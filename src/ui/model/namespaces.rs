@@ -92,7 +92,8 @@ impl Model {
 
     /// A command as it is shown: with the current namespace, where several are shown.
     pub fn place_command(&self, line: CommandLine) -> CommandLine {
-        if self.shows_all {
+        // Without any namespace there is none to name.
+        if self.shows_all && !self.world.namespace.is_empty() {
             line.in_namespace(&self.world.namespace)
         } else {
             line

@@ -417,8 +417,9 @@ pub(super) fn pane_title(model: &Model, pane: Pane) -> RichText {
     let mut line = RichText::styled(Role::Key, pane_key(model, pane))
         .add(Role::Title, format!(" {}", pane.title()));
     // The lists show the rows of all namespaces, the others those of the current one.
-    if model.shows_all && !matches!(pane, Pane::Apps | Pane::Lanes) {
-        line.push(Role::Muted, format!(" {}", model.world.namespace));
+    let namespace = &model.world.namespace;
+    if model.shows_all && !namespace.is_empty() && !matches!(pane, Pane::Apps | Pane::Lanes) {
+        line.push(Role::Muted, format!(" {namespace}"));
     }
     match model.pane_filter(pane) {
         "" => line,

@@ -78,7 +78,7 @@ fn step_lines(step: &Step, width: usize) -> Vec<RichText> {
 pub(super) fn one_namespace(model: &Model) -> Vec<Step> {
     let key = model.options.keymap.key_anywhere(Action::Namespaces);
     vec![
-        Step::Reason("you may not list Apps in all namespaces; look at one:".into()),
+        Step::Reason("you may not see all namespaces at once; one you may:".into()),
         Step::Command(CommandLine::graylane("-n NAME")),
         Step::Key(key, "here lists those that you may see".into()),
     ]
