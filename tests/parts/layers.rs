@@ -83,7 +83,7 @@ pub fn without_tests(text: &str) -> &str {
 }
 
 /// Code without comments and without what only tests see.
-fn code(text: &str) -> String {
+pub fn code(text: &str) -> String {
     without_tests(text)
         .lines()
         .map(|l| l.split("//").next().unwrap_or_default())

@@ -306,7 +306,7 @@ fn a_terminal_too_small_says_so() {
 #[test]
 fn a_click_reaches_what_is_shown() {
     let mut pty = fixed_world();
-    let screen = pty.see("4 Lanes");
+    let screen = pty.see("│ spring-cloud-b");
     assert!(pty.reports_mouse());
     let lines = || screen.lines().enumerate();
     let (y, _) = lines()

@@ -51,11 +51,11 @@ fn select(model: &mut Model, namespace: &str, app: &str) {
 }
 
 fn sent(effects: &[Effect]) -> Vec<(&str, &Intent)> {
-    let one = |effect| match effect {
-        &Effect::Perform(_, ref namespace, ref intent) => Some((namespace.as_str(), intent)),
+    let perform = effects.iter().filter_map(|effect| match effect {
+        Effect::Perform(_, namespace, intent) => Some((namespace.as_str(), intent)),
         _ => None,
-    };
-    effects.iter().filter_map(one).collect()
+    });
+    perform.collect()
 }
 
 #[test]
