@@ -14,44 +14,56 @@ use super::text::{Clean, display_width};
 /// Displayed instead of a command that cannot be quoted; to a shell it is a comment.
 const NOT_SHOWN: &str = "# not shown as a command: a name in it cannot be quoted safely";
 
-/// A command and its quoted arguments; `None` when one of them cannot be quoted safely.
+/// A command and its arguments, to be shown and to be run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CommandLine(Option<Vec<String>>);
+pub struct CommandLine {
+    /// The arguments as the program gets them; `None` when one would be taken for an option.
+    argv: Option<Vec<String>>,
+    /// The quoted arguments; `None` when one of them cannot be quoted safely.
+    quoted: Option<Vec<String>>,
+}
 
 impl CommandLine {
     /// `graylane` with fixed arguments, separated by spaces.
     pub fn graylane(words: &'static str) -> Self {
-        Self(Some(vec!["graylane".into()])).fixed_args(words)
+        Self::empty().push("graylane").fixed_args(words)
     }
 
     /// `kubectl` with fixed arguments, separated by spaces.
     pub fn kubectl(words: &'static str) -> Self {
-        Self(Some(vec!["kubectl".into()])).fixed_args(words)
+        Self::empty().push("kubectl").fixed_args(words)
     }
 
     /// A program and its arguments as a user wrote them; a leading `-` is meant.
     pub fn from_words(words: &[String]) -> Self {
+        let line = Self::empty();
         words
             .iter()
-            .fold(Self(Some(vec![])), |line, word| line.push(quote_word(word)))
+            .fold(line, |line, word| line.push_pair(word, quote_word(word)))
+    }
+
+    const fn empty() -> Self {
+        Self {
+            argv: Some(vec![]),
+            quoted: Some(vec![]),
+        }
     }
 
     /// Adds fixed arguments, separated by spaces and not quoted.
     #[must_use]
     pub fn fixed_args(self, words: &'static str) -> Self {
-        words
-            .split_whitespace()
-            .fold(self, |line, word| line.push(Some(word.to_owned())))
+        words.split_whitespace().fold(self, Self::push)
     }
 
     /// Adds untrusted text as one argument.
     #[must_use]
-    pub fn arg(self, text: impl AsRef<str>) -> Self {
-        // A leading `-` would make it an option.
-        let word = Some(text.as_ref())
-            .filter(|t| !t.starts_with('-'))
-            .and_then(quote_word);
-        self.push(word)
+    pub fn arg(mut self, text: impl AsRef<str>) -> Self {
+        let text = text.as_ref();
+        if text.starts_with('-') {
+            // It would be an option.
+            (self.argv, self.quoted) = (None, None);
+        }
+        self.push_pair(text, quote_word(text))
     }
 
     /// Adds each text as one argument.
@@ -64,9 +76,12 @@ impl CommandLine {
     #[must_use]
     pub fn option(self, name: &'static str, value: impl AsRef<str>) -> Self {
         let value = value.as_ref();
-        match quote_word(value) {
-            Some(word) if value.starts_with('-') => self.push(Some(format!("{name}={word}"))),
-            word => self.push(Some(name.to_owned())).push(word),
+        let quoted = quote_word(value);
+        if value.starts_with('-') {
+            let quoted = quoted.map(|word| format!("{name}={word}"));
+            self.push_pair(&format!("{name}={value}"), quoted)
+        } else {
+            self.push(name).push_pair(value, quoted)
         }
     }
 
@@ -99,7 +114,7 @@ impl CommandLine {
     /// Names the namespace, unless the command does already.
     #[must_use]
     pub fn in_namespace(self, namespace: &str) -> Self {
-        let words = self.0.as_deref().unwrap_or_default();
+        let words = self.quoted.as_deref().unwrap_or_default();
         if words.iter().any(|w| w == "-n" || w == "--namespace") {
             self
         } else {
@@ -107,15 +122,21 @@ impl CommandLine {
         }
     }
 
+    /// The program and its arguments, each as it is; `None` when an argument would be taken for an
+    /// option.
+    pub fn to_argv(&self) -> Option<&[String]> {
+        self.argv.as_deref()
+    }
+
     /// The command as one line; `None` when it cannot be quoted safely.
     pub fn to_shell_line(&self) -> Option<String> {
-        self.0.as_ref().map(|words| words.join(" "))
+        self.quoted.as_ref().map(|words| words.join(" "))
     }
 
     /// The command wrapped to lines of at most `most` columns. Every line but the last ends with a
     /// backslash, so that a shell reads them as one command.
     pub fn wrap_lines(&self, most: usize) -> Vec<String> {
-        let Some(words) = &self.0 else {
+        let Some(words) = &self.quoted else {
             return vec![NOT_SHOWN.into()];
         };
         let most = most.saturating_sub(2).max(1);
@@ -138,9 +159,18 @@ impl CommandLine {
         lines
     }
 
-    fn push(mut self, word: Option<String>) -> Self {
-        match (&mut self.0, word) {
-            (Some(words), Some(word)) => words.push(word),
+    /// Adds a word that needs no quotes.
+    fn push(self, word: &str) -> Self {
+        self.push_pair(word, Some(word.to_owned()))
+    }
+
+    /// Adds an argument, and how it is quoted.
+    fn push_pair(mut self, word: &str, quoted: Option<String>) -> Self {
+        if let Some(argv) = &mut self.argv {
+            argv.push(word.to_owned());
+        }
+        match (&mut self.quoted, quoted) {
+            (Some(words), Some(quoted)) => words.push(quoted),
             (words, _) => *words = None,
         }
         self
@@ -243,6 +273,19 @@ mod tests {
                 .to_shell_line(),
             None
         );
+    }
+
+    /// What cannot be shown can still be run, but for what would be an option.
+    #[test]
+    fn a_program_gets_each_argument_as_it_is() {
+        let argv = |line: CommandLine| line.to_argv().map(|argv| argv.join("|"));
+        let line = CommandLine::kubectl("exec -it")
+            .arg("a b'\n")
+            .option("-c", "-x");
+        assert_eq!(argv(line).as_deref(), Some("kubectl|exec|-it|a b'\n|-c=-x"));
+        assert_eq!(argv(CommandLine::kubectl("exec").arg("--force")), None);
+        let own = ["ls".to_owned(), "-l".to_owned()];
+        assert_eq!(CommandLine::from_words(&own).to_argv(), Some(&own[..]));
     }
 
     #[test]

@@ -26,8 +26,8 @@ use crate::{
 /// Runs the person's own editor: `$VISUAL`, else `$EDITOR`, else vi. Each may have arguments.
 const EDITOR_SCRIPT: &str = r#"exec ${VISUAL:-${EDITOR:-vi}} "$1""#;
 
-/// Waits where kubectl or the shell failed, so that what they said can be read.
-const WAIT_AFTER_FAILURE: &str = r#"
+/// Runs a command, given as arguments, and waits where it failed, so that what it said can be read.
+const RUN_AND_WAIT: &str = r#""$@"
 code=$?
 case $code in 1|126|127) printf '\nended with code %s; Enter goes back ' "$code"; read -r _;; esac
 exit "$code""#;
@@ -122,16 +122,26 @@ pub(super) fn prepare_shell(
     container: &str,
 ) -> Result<ForegroundCommand, Fault> {
     let place = kubectl_place(source, pod, "shell")?;
-    let line = exec_command(&place, &pod.name, container)
-        .to_shell_line()
-        .ok_or_else(|| Fault::new("a name in the command cannot be quoted safely"))?;
+    run_and_wait("the shell", &exec_command(&place, &pod.name, container))
+}
+
+/// A command that gets the terminal, each argument as it is.
+fn run_and_wait(name: &str, line: &CommandLine) -> Result<ForegroundCommand, Fault> {
+    let argv = argv_of(line)?.iter().cloned();
+    let wrapper = ["-c", RUN_AND_WAIT, "sh"].map(String::from);
     Ok(ForegroundCommand {
-        name: "the shell".into(),
+        name: name.into(),
         program: "sh".into(),
-        args: vec!["-c".into(), [&*line, WAIT_AFTER_FAILURE].concat()],
-        shown: Some(line),
+        args: wrapper.into_iter().chain(argv).collect(),
+        shown: line.to_shell_line(),
         file: None,
     })
+}
+
+/// The program and the arguments of a command to run.
+pub(super) fn argv_of(line: &CommandLine) -> Result<&[String], Fault> {
+    line.to_argv()
+        .ok_or_else(|| Fault::new("a name in the command would be read as an option"))
 }
 
 /// One of the user's own commands, with each argument as it is.
@@ -144,11 +154,6 @@ pub(super) fn prepare_own_command(command: &PreparedCommand) -> ForegroundComman
         shown: CommandLine::from_words(&command.argv).to_shell_line(),
         file: None,
     }
-}
-
-/// The line as a script that its program takes over.
-pub(super) fn run_alone(line: &str) -> String {
-    ["exec", line].join(" ")
 }
 
 /// What came of it.
@@ -208,6 +213,20 @@ mod tests {
             "{}",
             failed.text
         );
+    }
+
+    #[test]
+    fn a_command_gets_its_arguments_as_they_are() {
+        let words = ["printf", "%s|", "a b", "$(id)'\"", "\n", "-x"].map(String::from);
+        let command = run_and_wait("it", &CommandLine::from_words(&words)).unwrap();
+        let run = std::process::Command::new(&command.program)
+            .args(&command.args)
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8_lossy(&run.stdout), "a b|$(id)'\"|\n|-x|");
+        assert_eq!(command.shown, None, "a line break cannot be shown");
+        let option = CommandLine::kubectl("exec").arg("--force");
+        assert!(run_and_wait("it", &option).is_err());
     }
 
     #[test]

@@ -93,12 +93,13 @@ fn start_kubectl(
     port: u16,
 ) -> Result<Running, Fault> {
     let place = foreground::kubectl_place(source, pod, "port forward")?;
-    let line = port_forward_command(&place, &pod.name, port)
-        .to_shell_line()
-        .ok_or_else(|| Fault::new("a name in the command cannot be quoted safely"))?;
+    let line = port_forward_command(&place, &pod.name, port);
+    let (program, args) = foreground::argv_of(&line)?
+        .split_first()
+        .ok_or_else(|| Fault::new("there is no command"))?;
     let failed = |why: std::io::Error| Fault::new(&format!("kubectl could not be run: {why}"));
-    let mut child = Command::new("sh")
-        .args(["-c", &foreground::run_alone(&line)])
+    let mut child = Command::new(program)
+        .args(args)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
