@@ -21,8 +21,9 @@ use super::{
 use crate::{
     cluster::{error, logs},
     domain::{
-        log::{LogEvent, LogRequest},
+        log::{ContainerChoice, LogEvent, LogLine, LogRequest},
         pod_selection::{PodSelection, PodVersion},
+        text::format_count,
         world::{ObjectKey, World},
     },
 };
@@ -43,13 +44,17 @@ pub struct LogsArgs {
     /// All pods of this version: base, a lane's tag, or new or old while a release is rolled out
     #[arg(long, value_name = "VERSION", group = "which")]
     version: Option<String>,
-    /// Which container [default: the first one]
-    #[arg(long, short)]
-    container: Option<String>,
+    /// Only this container; can be repeated [default: all containers of each pod]
+    #[arg(long, short, value_name = "NAME")]
+    container: Vec<String>,
+    /// All containers of each pod, as without --container; of several, each line is led by pod and
+    /// container
+    #[arg(long, conflicts_with = "container")]
+    all_containers: bool,
     /// Keep printing new lines, also of pods that come later
     #[arg(long, short)]
     follow: bool,
-    /// The log of the run before the last restart
+    /// The log of the run before the last restart; of several pods, of those that have one
     #[arg(long, short, conflicts_with = "follow")]
     previous: bool,
     /// Only the last lines of each pod
@@ -89,16 +94,36 @@ async fn print_pod_log(session: &Session, path: &str, args: &LogsArgs) -> Result
     };
     let context = session.clusters.normalize_context(place.context.as_deref());
     let key = ObjectKey::in_context(context, &place.namespace, pod);
-    let request = args.request_for(PodSelection::of_pod(key));
+    let mut request = args.request_for(PodSelection::of_pod(key));
+    if request.containers == ContainerChoice::All {
+        request.containers = find_containers(session, &place, pod).await;
+    }
+    let printer = LogPrinter {
+        what: path,
+        label: None,
+        is_one_log: !matches!(&request.containers, ContainerChoice::Named(names) if names.len() > 1),
+        timestamps: args.timestamps,
+    };
     // The log of one pod ends with the pod, whatever else happens.
     let (_sender, worlds) = watch::channel(World::default());
     if args.follow {
         let events = logs::follow_logs(Arc::new(session.clusters.clone()), worlds, request);
-        return print_events(events, path, |_| None, args).await;
+        return printer.print_events(events).await;
     }
     let world = worlds.borrow().clone();
     let events = logs::read_logs(&session.clusters, &world, &request).await;
-    print_events(events, path, |_| None, args).await
+    printer.print_events(events).await
+}
+
+/// The containers of a pod. Where the pod cannot be read the server decides, or says why not.
+async fn find_containers(session: &Session, place: &NamespaceRef, pod: &str) -> ContainerChoice {
+    let pods: Api<Pod> = Api::namespaced(place.client(session), &place.namespace);
+    let spec = pods.get(pod).await.ok().and_then(|pod| pod.spec);
+    let names = spec.into_iter().flat_map(|spec| spec.containers);
+    match names.map(|container| container.name).collect::<Vec<_>>() {
+        none if none.is_empty() => ContainerChoice::First,
+        names => ContainerChoice::Named(names),
+    }
 }
 
 async fn print_selected_logs(session: &Session, args: &LogsArgs) -> Result<()> {
@@ -117,23 +142,32 @@ async fn print_selected_logs(session: &Session, args: &LogsArgs) -> Result<()> {
     let request = args.request_for(selection.clone());
     let label = |key: &ObjectKey| {
         let world = worlds.borrow();
-        Some(selection.label_pod(&world, key, str::to_owned))
+        selection.label_pod(&world, key, str::to_owned)
     };
     let what = selection.to_string();
+    let printer = LogPrinter {
+        what: &what,
+        label: Some(&label),
+        is_one_log: false,
+        timestamps: args.timestamps,
+    };
     if args.follow {
         let opener = Arc::new(session.clusters.clone());
         let events = logs::follow_logs(opener, watched.worlds.clone(), request);
-        return print_events(events, &what, label, args).await;
+        return printer.print_events(events).await;
     }
     let events = logs::read_logs(&session.clusters, &world, &request).await;
-    print_events(events, &what, label, args).await
+    printer.print_events(events).await
 }
 
 impl LogsArgs {
     fn request_for(&self, selection: PodSelection) -> LogRequest {
         LogRequest {
             selection,
-            container: self.container.clone(),
+            containers: match self.container.as_slice() {
+                [] => ContainerChoice::All,
+                names => ContainerChoice::Named(names.to_vec()),
+            },
             since: self.since,
             tail: self.tail,
             previous: self.previous,
@@ -141,44 +175,78 @@ impl LogsArgs {
     }
 }
 
-/// Prints lines as they come, and what is to be known of them on stderr.
-async fn print_events(
-    events: impl Stream<Item = LogEvent>,
-    what: &str,
-    label: impl Fn(&ObjectKey) -> Option<String>,
-    args: &LogsArgs,
-) -> Result<()> {
-    let mut events = pin!(events);
-    let (mut lines, mut failed) = (0_u64, None);
-    while let Some(event) = events.next().await {
-        match event {
-            LogEvent::Line(line) => {
-                lines += 1;
-                let time = line.time.filter(|_| args.timestamps);
-                let time = time.map(|t| format!("{t} ")).unwrap_or_default();
-                let label = label(&line.pod)
-                    .map(|l| format!("{l} "))
-                    .unwrap_or_default();
-                output::print(&format!("{label}{time}{}\n", line.text))?;
+/// Prints logs.
+struct LogPrinter<'a> {
+    /// What was asked for.
+    what: &'a str,
+    /// Names the pods, where several were chosen.
+    label: Option<PodLabel<'a>>,
+    /// It is one log, which ends with its first failure.
+    is_one_log: bool,
+    timestamps: bool,
+}
+
+/// Names a pod among several.
+type PodLabel<'a> = &'a dyn Fn(&ObjectKey) -> String;
+
+impl LogPrinter<'_> {
+    /// Prints lines as they come, and what is to be known of them on stderr.
+    async fn print_events(&self, events: impl Stream<Item = LogEvent>) -> Result<()> {
+        let what = self.what;
+        let mut events = pin!(events);
+        let (mut lines, mut failed, mut never_restarted) = (0_u64, None, 0);
+        while let Some(event) = events.next().await {
+            match event {
+                LogEvent::Line(line) => {
+                    lines += 1;
+                    output::print(&format_line(&line, self.label, self.timestamps))?;
+                }
+                LogEvent::Came(pod) => say!("{}: a new pod", pod.name),
+                LogEvent::Gone(pod) if self.label.is_some() => {
+                    say!("{}: this pod is gone", pod.name);
+                }
+                LogEvent::Gone(_) => {}
+                LogEvent::Failed(_, why) if self.is_one_log => bail!("logs of {what}: {why}"),
+                LogEvent::Failed(pod, why) => {
+                    say!("warning: logs of {}: {why}", pod.name);
+                    failed = Some(why);
+                }
+                LogEvent::LeftOut(0) => {}
+                LogEvent::LeftOut(logs) => say!(
+                    "warning: {logs} more logs are not read; --environment, --version or \
+                     --container chooses fewer"
+                ),
+                LogEvent::NoRunBefore(_) => never_restarted += 1,
             }
-            LogEvent::Came(pod) => say!("{}: a new pod", pod.name),
-            LogEvent::Gone(pod) if label(&pod).is_some() => say!("{}: this pod is gone", pod.name),
-            LogEvent::Gone(_) => {}
-            LogEvent::Failed(pod, why) if label(&pod).is_some() => {
-                say!("warning: logs of {}: {why}", pod.name);
-                failed = Some(why);
-            }
-            LogEvent::Failed(_, why) => bail!("logs of {what}: {why}"),
-            LogEvent::LeftOut(0) => {}
-            LogEvent::LeftOut(pods) => say!(
-                "warning: {pods} more pods are not read; --environment or --version chooses fewer"
-            ),
         }
+        match failed {
+            Some(why) if lines == 0 => bail!("logs of {what}: {why}"),
+            _ if never_restarted > 0 && lines == 0 => {
+                bail!("no container of {what} was restarted")
+            }
+            _ => {}
+        }
+        if never_restarted > 0 {
+            let containers = format_count(never_restarted, "container");
+            say!("{containers} of {what} never restarted");
+        }
+        Ok(())
     }
-    match failed {
-        Some(why) if lines == 0 => bail!("logs of {what}: {why}"),
-        _ => Ok(()),
-    }
+}
+
+/// A line, led by its pod where several were chosen, and by pod and container where several of it
+/// are read.
+fn format_line(line: &LogLine, label: Option<PodLabel<'_>>, timestamps: bool) -> String {
+    let pod = match (label, &line.container) {
+        (Some(label), _) => Some(label(&line.pod)),
+        (None, Some(_)) => Some(line.pod.name.clone()),
+        (None, None) => None,
+    };
+    let container = line.container.as_deref().map(str::to_owned);
+    let time = line.time.filter(|_| timestamps).map(|t| t.to_string());
+    let lead = [pod, container, time].into_iter().flatten();
+    let lead: String = lead.map(|part| part + " ").collect();
+    format!("{lead}{}\n", line.text)
 }
 
 /// Where the pod runs: the home namespace, or the only environment that has it. If none has it, the
@@ -261,15 +329,45 @@ mod tests {
             (chosen.version.as_deref(), chosen.since),
             (Some("new"), Some(300))
         );
+        let containers = |line: &str| {
+            let request = read(line).map(|args| args.request_for(PodSelection::default()));
+            request.map(|request| request.containers).unwrap()
+        };
+        assert_eq!(containers("db-0"), ContainerChoice::All);
+        assert_eq!(containers("db-0 --all-containers"), ContainerChoice::All);
+        let named = ContainerChoice::Named(vec!["app".into(), "proxy".into()]);
+        assert_eq!(containers("db-0 -c app --container proxy"), named);
         for wrong in [
             "",
             "-f",
             "db-0 --app shop",
             "--app shop -f -p",
             "db-0 --since soon",
+            "db-0 -c app --all-containers",
         ] {
             assert!(read(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_line_tells_what_tells_it_apart() {
+        let key = Arc::new(ObjectKey::in_context(None, "demo", "db-0"));
+        let line = LogLine::parse_line(&key, "2026-01-02T03:04:05Z hello");
+        let by_container = LogLine {
+            container: Some("proxy".into()),
+            ..line.clone()
+        };
+        let label = |_: &ObjectKey| "db/0".to_owned();
+        assert_eq!(format_line(&line, None, false), "hello\n");
+        assert_eq!(format_line(&line, Some(&label), false), "db/0 hello\n");
+        assert_eq!(
+            format_line(&by_container, None, false),
+            "db-0 proxy hello\n"
+        );
+        assert_eq!(
+            format_line(&by_container, Some(&label), true),
+            "db/0 proxy 2026-01-02T03:04:05Z hello\n"
+        );
     }
 
     #[test]

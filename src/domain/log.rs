@@ -77,13 +77,25 @@ impl fmt::Display for LogRange {
     }
 }
 
+/// Which containers of a pod are read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ContainerChoice {
+    /// The first one.
+    #[default]
+    First,
+    /// All of them, but those that run before the others (init containers).
+    All,
+    /// Those of these names.
+    Named(Vec<String>),
+}
+
 /// The logs to read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogRequest {
     /// Pods whose logs are read.
     pub selection: PodSelection,
-    /// Container; `None` is each pod's first one.
-    pub container: Option<String>,
+    /// Containers of each pod whose logs are read.
+    pub containers: ContainerChoice,
     /// Only lines of the last so many seconds.
     pub since: Option<u32>,
     /// Only so many lines from the end of each log.
@@ -97,6 +109,8 @@ pub struct LogRequest {
 pub struct LogLine {
     /// Pod that wrote it.
     pub pod: Arc<ObjectKey>,
+    /// Container that wrote it, where several of the pod are read.
+    pub container: Option<Arc<str>>,
     /// Time at which the cluster received it.
     pub time: Option<Timestamp>,
     /// The line.
@@ -111,6 +125,7 @@ impl LogLine {
         let (time, text) = parsed.map_or((None, line), |(time, text)| (Some(time), text));
         Self {
             pod: Arc::clone(pod),
+            container: None,
             time,
             text: Clean::from_untrusted(text),
         }
@@ -128,8 +143,10 @@ pub enum LogEvent {
     Gone(Arc<ObjectKey>),
     /// A log cannot be read now; it is tried again.
     Failed(Arc<ObjectKey>, Clean),
-    /// So many of the selected pods are not read, because there are too many.
+    /// So many of the selected logs are not read, because there are too many.
     LeftOut(usize),
+    /// One of several logs has no run before its last restart.
+    NoRunBefore(Arc<ObjectKey>),
 }
 
 #[cfg(test)]

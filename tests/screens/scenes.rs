@@ -433,6 +433,7 @@ fn log_lines(model: &mut Model, effects: &[Effect], lines: &[(&str, i64, &str)])
         let time = fixture::now().checked_add(jiff::SignedDuration::from_secs(*second));
         LogEvent::Line(LogLine {
             pod: Arc::clone(key.expect("such a pod")),
+            container: None,
             time: time.ok(),
             text: Clean::from(*text),
         })

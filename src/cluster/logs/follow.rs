@@ -17,7 +17,7 @@ use super::OpenLog;
 use crate::{
     cluster::error,
     domain::{
-        log::{LogEvent, LogLine, LogRequest, MAX_STREAMS},
+        log::{ContainerChoice, LogEvent, LogLine, LogRequest, MAX_STREAMS},
         text::Clean,
         world::{ObjectKey, World},
     },
@@ -56,14 +56,17 @@ pub fn follow_logs(
     })
 }
 
+/// A pod, and the container of it whose log is read.
+type LogKey = (ObjectKey, Option<String>);
+
 /// The logs that are followed now.
 struct Followers {
     opener: Arc<dyn OpenLog>,
     worlds: watch::Receiver<World>,
     request: Arc<LogRequest>,
     out: mpsc::Sender<LogEvent>,
-    running: BTreeMap<ObjectKey, AbortHandle>,
-    tasks: JoinSet<ObjectKey>,
+    running: BTreeMap<LogKey, AbortHandle>,
+    tasks: JoinSet<LogKey>,
     left_out: usize,
 }
 
@@ -104,8 +107,8 @@ impl Followers {
             let world = self.worlds.borrow_and_update();
             let chosen = find_pods(&world, &self.request);
             // What was chosen only for a while is not read any more; what is gone ends by itself.
-            self.running.retain(|key, task| {
-                let keep = !world.pods.contains_key(key) || chosen.iter().any(|p| *p.key == *key);
+            self.running.retain(|log, task| {
+                let keep = !world.pods.contains_key(&log.0) || chosen.iter().any(|p| p.is_log(log));
                 if !keep {
                     task.abort();
                 }
@@ -116,11 +119,12 @@ impl Followers {
         if self.request.previous && later {
             return true;
         }
-        chosen.retain(|pod| !self.running.contains_key(&*pod.key));
+        chosen.retain(|pod| !self.running.contains_key(&pod.log_key()));
         let room = MAX_STREAMS.saturating_sub(self.running.len());
         let left_out = chosen.len().saturating_sub(room);
         for pod in chosen.into_iter().take(room) {
             if later
+                && pod.is_first
                 && self
                     .out
                     .send(LogEvent::Came(Arc::clone(&pod.key)))
@@ -129,7 +133,7 @@ impl Followers {
             {
                 return false;
             }
-            let key = (*pod.key).clone();
+            let key = pod.log_key();
             let follower = Follower {
                 whole: later,
                 opener: Arc::clone(&self.opener),
@@ -152,38 +156,104 @@ impl Followers {
     }
 }
 
-/// A pod whose log is read.
+/// A container whose log is read.
 #[derive(Clone, Debug)]
 pub(super) struct ChosenPod {
     pub(super) key: Arc<ObjectKey>,
     pub(super) uid: Option<String>,
     pub(super) container: Option<String>,
+    /// Name of the container, where several of the pod are read.
+    shown: Option<Arc<str>>,
+    /// The first one of its pod, which tells when the pod comes and goes.
+    is_first: bool,
+    /// One of several logs: what it has not got is no failure of all.
+    is_one_of_many: bool,
 }
 
-/// The chosen pods that have the container. A pod that is named is tried even when it is unknown.
+impl ChosenPod {
+    fn log_key(&self) -> LogKey {
+        ((*self.key).clone(), self.container.clone())
+    }
+
+    fn is_log(&self, (pod, container): &LogKey) -> bool {
+        *self.key == *pod && self.container == *container
+    }
+
+    pub(super) fn parse_line(&self, line: &str) -> LogLine {
+        LogLine {
+            container: self.shown.clone(),
+            ..LogLine::parse_line(&self.key, line)
+        }
+    }
+
+    pub(super) fn failed(&self, why: &str) -> LogEvent {
+        let why = match &self.shown {
+            Some(container) => Clean::from_untrusted(&format!("container {container}: {why}")),
+            None => Clean::from_untrusted(why),
+        };
+        LogEvent::Failed(Arc::clone(&self.key), why)
+    }
+
+    /// What it means that the log cannot be opened.
+    pub(super) fn refused(&self, why: &kube::Error) -> LogEvent {
+        // The server has no reason of its own for it.
+        let has_no_run_before = matches!(why, kube::Error::Api(status)
+            if status.code == 400 && status.message.starts_with("previous terminated container"));
+        if has_no_run_before && self.is_one_of_many {
+            return LogEvent::NoRunBefore(Arc::clone(&self.key));
+        }
+        self.failed(&error::describe_error(why))
+    }
+}
+
+/// The chosen containers of the chosen pods. A pod that is named is tried even when it is unknown.
 pub(super) fn find_pods(world: &World, request: &LogRequest) -> Vec<ChosenPod> {
     let mut found: Vec<ChosenPod> = vec![];
+    let is_one_pod = request.selection.is_one_pod();
     for pod in request.selection.select_pods(world) {
-        let container = match &request.container {
-            Some(name) if pod.containers.iter().any(|c| **c == **name) => Some(name.clone()),
-            Some(_) if !request.selection.is_one_pod() => continue,
-            Some(name) => Some(name.clone()),
-            None => pod.containers.first().map(ToString::to_string),
+        let has = |name: &String| pod.containers.iter().any(|c| **c == **name);
+        let all = || pod.containers.iter().map(ToString::to_string);
+        let containers: Vec<Option<String>> = match &request.containers {
+            ContainerChoice::First => vec![all().next()],
+            ContainerChoice::All => all().map(Some).collect(),
+            ContainerChoice::Named(names) => names
+                .iter()
+                .filter(|name| is_one_pod || has(name))
+                .map(|name| Some(name.clone()))
+                .collect(),
         };
-        found.push(ChosenPod {
-            key: Arc::new(pod.key.clone()),
-            uid: pod.uid.clone(),
-            container,
-        });
+        add_containers(&mut found, &pod.key, pod.uid.as_ref(), containers);
     }
     if let (Some(key), true) = (&request.selection.pod, found.is_empty()) {
-        found.push(ChosenPod {
-            key: Arc::new(key.clone()),
-            uid: None,
-            container: request.container.clone(),
-        });
+        let containers = match &request.containers {
+            ContainerChoice::Named(names) => names.iter().cloned().map(Some).collect(),
+            ContainerChoice::First | ContainerChoice::All => vec![None],
+        };
+        add_containers(&mut found, key, None, containers);
+    }
+    let is_one_of_many = found.len() > 1;
+    for pod in &mut found {
+        pod.is_one_of_many = is_one_of_many;
     }
     found
+}
+
+fn add_containers(
+    found: &mut Vec<ChosenPod>,
+    key: &ObjectKey,
+    uid: Option<&String>,
+    containers: Vec<Option<String>>,
+) {
+    let (key, are_several) = (Arc::new(key.clone()), containers.len() > 1);
+    let logs = containers.into_iter().enumerate();
+    found.extend(logs.map(|(i, container)| ChosenPod {
+        key: Arc::clone(&key),
+        uid: uid.cloned(),
+        shown: container.as_deref().filter(|_| are_several).map(Arc::from),
+        container,
+        is_first: i == 0,
+        is_one_of_many: false,
+    }));
 }
 
 /// `tailLines` and the like of a first request.
@@ -198,7 +268,7 @@ pub(super) fn first_params(request: &LogRequest, container: Option<String>) -> L
     }
 }
 
-/// Follows the log of one pod through restarts of its container, until the pod is gone.
+/// Follows the log of one container through its restarts, until its pod is gone.
 struct Follower {
     pod: ChosenPod,
     /// The pod came later: all of its log is new.
@@ -212,7 +282,7 @@ struct Follower {
 impl Follower {
     async fn run(self) {
         let (mut last, mut pause) = (None, PAUSE_FIRST);
-        let mut said: Option<Clean> = None;
+        let mut said: Option<LogEvent> = None;
         let mut failures = 0;
         loop {
             let before = last;
@@ -228,8 +298,7 @@ impl Follower {
             let news = failed.filter(|why| said.as_ref() != Some(why) && !self.is_gone());
             if let Some(why) = news {
                 said = Some(why.clone());
-                self.send(LogEvent::Failed(Arc::clone(&self.pod.key), why))
-                    .await;
+                self.send(why).await;
             }
             if over {
                 break;
@@ -237,13 +306,13 @@ impl Follower {
             self.wait_or_gone(pause).await;
             pause = (pause * 2).min(PAUSE_MOST);
         }
-        if !self.request.previous {
+        if !self.request.previous && self.pod.is_first {
             self.send(LogEvent::Gone(Arc::clone(&self.pod.key))).await;
         }
     }
 
     /// Reads until the log ends; returns why it could not be read.
-    async fn read_log(&self, last: &mut Option<Timestamp>) -> Option<Clean> {
+    async fn read_log(&self, last: &mut Option<Timestamp>) -> Option<LogEvent> {
         let mut params = first_params(&self.request, self.pod.container.clone());
         params.follow = !self.request.previous;
         if self.whole || last.is_some() {
@@ -252,7 +321,7 @@ impl Follower {
         }
         let mut lines = match self.opener.open_log(&self.pod.key, params).await {
             Ok(lines) => lines,
-            Err(why) => return Some(Clean::from_untrusted(&error::describe_error(&why))),
+            Err(why) => return Some(self.pod.refused(&why)),
         };
         // The server counts whole seconds, so lines of the last one come again.
         let known = *last;
@@ -263,8 +332,8 @@ impl Follower {
                 () = &mut over => return None,
             };
             let line = match line {
-                Ok(line) => LogLine::parse_line(&self.pod.key, &line),
-                Err(why) => return Some(Clean::from_untrusted(&why.to_string())),
+                Ok(line) => self.pod.parse_line(&line),
+                Err(why) => return Some(self.pod.failed(&why.to_string())),
             };
             if known.is_some() && line.time <= known {
                 continue;

@@ -1,20 +1,14 @@
 //! Reads the logs of several pods to their ends, as one log in the order of time.
 
-use std::sync::Arc;
-
 use futures::{Stream, StreamExt, future::join_all, stream, stream::BoxStream};
 
 use super::{
     OpenLog,
     follow::{ChosenPod, find_pods, first_params},
 };
-use crate::{
-    cluster::error,
-    domain::{
-        log::{LogEvent, LogLine, LogRequest, MAX_STREAMS},
-        text::Clean,
-        world::World,
-    },
+use crate::domain::{
+    log::{LogEvent, LogLine, LogRequest, MAX_STREAMS},
+    world::World,
 };
 
 /// One log, and its first line that was not handed on yet.
@@ -29,7 +23,7 @@ impl Head {
     async fn advance(&mut self) -> Option<LogEvent> {
         match self.lines.next().await {
             Some(Ok(line)) => {
-                let mut line = LogLine::parse_line(&self.pod.key, &line);
+                let mut line = self.pod.parse_line(&line);
                 // A line without a time follows the one before it.
                 line.time = line.time.or(self.first.as_ref().and_then(|l| l.time));
                 self.first = Some(line);
@@ -44,12 +38,6 @@ impl Head {
                 None
             }
         }
-    }
-}
-
-impl ChosenPod {
-    fn failed(&self, why: &str) -> LogEvent {
-        LogEvent::Failed(Arc::clone(&self.key), Clean::from_untrusted(why))
     }
 }
 
@@ -82,7 +70,7 @@ pub async fn read_logs(
                 early.extend(head.advance().await);
                 heads.push(head);
             }
-            Err(why) => early.push(pod.failed(&error::describe_error(&why))),
+            Err(why) => early.push(pod.refused(&why)),
         }
     }
     let lines = stream::unfold(heads, |mut heads| async move {

@@ -120,6 +120,8 @@ pub struct LogBuffer {
     label_width: usize,
     /// Number of chosen pods whose logs are not read.
     pub(crate) left_out: usize,
+    /// Number of chosen pods that have no run before their last restart.
+    pub(crate) without_run_before: usize,
 }
 
 impl LogBuffer {
@@ -144,8 +146,12 @@ impl LogBuffer {
                     let words = format!("the log cannot be read: {why}");
                     (pod, None, Role::Bad, words)
                 }
-                LogEvent::LeftOut(pods) => {
-                    self.left_out = pods;
+                LogEvent::LeftOut(logs) => {
+                    self.left_out = logs;
+                    continue;
+                }
+                LogEvent::NoRunBefore(_) => {
+                    self.without_run_before += 1;
                     continue;
                 }
             };
@@ -295,6 +301,7 @@ mod tests {
     fn line(name: &str, second: i64, text: &str) -> LogEvent {
         LogEvent::Line(LogLine {
             pod: pod(name),
+            container: None,
             time: Timestamp::from_second(second).ok(),
             text: Clean::from(text),
         })

@@ -228,9 +228,10 @@ fn makes_sense(model: &Model, action: Action) -> bool {
         Action::Logs => logs::selected_pods(model).is_some(),
         Action::Lock | Action::Events | Action::Variables => model.selected_environment().is_some(),
         Action::Teardown => !model.drilled && question::build_question(model, action).is_ok(),
-        Action::Follow | Action::Since | Action::Timestamps => logs::top_log(model).is_some(),
+        Action::Follow | Action::Since | Action::Timestamps | Action::PreviousRun => {
+            logs::top_log(model).is_some()
+        }
         Action::NextContainer => logs::top_log(model).is_some_and(|log| log.containers.len() > 1),
-        Action::PreviousRun => logs::top_log(model).is_some_and(|log| log.selection.is_one_pod()),
         Action::NextScope => logs::top_log(model).is_some_and(|log| log.scopes.len() > 1),
         Action::NextMatch | Action::PreviousMatch => {
             matches!(model.overlays.last(), Some(Overlay::Text(t)) if !t.search.is_empty())

@@ -2,7 +2,11 @@
 
 use super::open::selected_chain_pod;
 use crate::{
-    domain::{log::LogRequest, pod_selection::PodSelection, world::ObjectKey},
+    domain::{
+        log::{ContainerChoice, LogRequest},
+        pod_selection::PodSelection,
+        world::ObjectKey,
+    },
     ui::{
         effect::{Effect, Query},
         keymap::{Action, KeyContext},
@@ -128,7 +132,12 @@ fn request_log(model: &mut Model, target: LogTarget) -> (Text, Effect) {
     let pods = target.selection.select_pods(&model.world).len();
     let request = LogRequest {
         selection: target.selection.clone(),
-        container: target.container.clone(),
+        containers: target
+            .container
+            .clone()
+            .map_or(ContainerChoice::First, |name| {
+                ContainerChoice::Named(vec![name])
+            }),
         since: target.range.since_seconds(),
         tail: Some(target.range.tail_lines(pods)),
         previous: target.previous,

@@ -111,6 +111,10 @@ fn text_facts(text: &Text) -> Vec<RichText> {
         let words = format!("{} more pods not read", text.log.left_out);
         add(Role::Warn, words);
     }
+    if text.log.without_run_before > 0 {
+        let pods = format_count(text.log.without_run_before, "pod");
+        add(Role::Muted, format!("{pods} never restarted"));
+    }
     if text.dropped > 0 {
         add(Role::Warn, format!("{} older lines dropped", text.dropped));
     }

@@ -168,6 +168,7 @@ impl EffectHandler for Held {
         let lines = stream::unfold((0, alive), move |(n, alive)| {
             let line = LogLine {
                 pod: Arc::clone(&pod),
+                container: None,
                 time: None,
                 text: Clean::from(format!("log line {n}")),
             };

@@ -1,6 +1,9 @@
 //! Logs of several containers, and of the run before the last restart.
 
-use graylane::ui::{Effect, Model, Query, Ticket, model::Overlay};
+use graylane::{
+    domain::log::ContainerChoice,
+    ui::{Effect, Model, Query, Ticket, model::Overlay},
+};
 
 use crate::{scenes::after, screen::press};
 
@@ -10,7 +13,10 @@ fn asked(effects: &[Effect], before: Option<Ticket>) -> (Ticket, String, bool) {
     assert_eq!(dropped, before.map(Effect::CancelQuery).as_slice());
     match asked {
         [Effect::Query(ticket, Query::Logs { request, .. })] => {
-            let container = request.container.clone().expect("a container");
+            let container = match &request.containers {
+                ContainerChoice::Named(names) => names.join(" "),
+                other => format!("{other:?}"),
+            };
             (*ticket, container, request.previous)
         }
         other => panic!("{other:?}"),
@@ -47,4 +53,19 @@ fn every_container_and_the_run_before_can_be_read() {
     assert_eq!((container.as_str(), previous), ("app", true));
     press(&mut model, "<esc>");
     assert!(model.overlays.is_empty());
+}
+
+/// Of many pods, too: which of them were restarted is not known beforehand.
+#[test]
+fn the_runs_before_of_all_pods_can_be_read() {
+    let mut model = after("");
+    let (first, containers, previous) = asked(&press(&mut model, "L"), None);
+    assert_eq!((containers.as_str(), previous), ("First", false));
+    let (_, containers, previous) = asked(&press(&mut model, "p"), Some(first));
+    assert_eq!((containers.as_str(), previous), ("First", true));
+    assert!(
+        title(&model).ends_with(", the run before"),
+        "{}",
+        title(&model)
+    );
 }

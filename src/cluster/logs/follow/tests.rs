@@ -27,6 +27,8 @@ enum Part {
     /// Lines, then nothing for good.
     Stays(Vec<&'static str>),
     Refused(&'static str),
+    /// The server finds the request wrong.
+    Invalid(&'static str),
 }
 
 /// Answers by pod, and what was asked.
@@ -73,6 +75,11 @@ impl OpenLog for Script {
             Some(Part::Ends(all)) => Ok(lines(all).boxed()),
             Some(Part::Stays(all)) => Ok(lines(all).chain(stream::pending()).boxed()),
             Some(Part::Refused(why)) => Err(kube::Error::Service(why.into())),
+            Some(Part::Invalid(why)) => Err(kube::Error::Api(
+                kube::core::Status::failure(why, "BadRequest")
+                    .with_code(400)
+                    .boxed(),
+            )),
             None => Ok(stream::pending().boxed()),
         };
         async move { opened }.boxed()
@@ -108,6 +115,7 @@ fn told(event: &LogEvent) -> String {
         LogEvent::Gone(pod) => format!("- {}", pod.name),
         LogEvent::Failed(pod, why) => format!("! {} {why}", pod.name),
         LogEvent::LeftOut(pods) => format!("left out {pods}"),
+        LogEvent::NoRunBefore(pod) => format!("{} has no run before", pod.name),
     }
 }
 
@@ -236,8 +244,8 @@ async fn logs_that_are_read_to_their_ends_are_one_in_the_order_of_time() {
 #[test]
 fn a_container_is_that_of_the_pods_that_have_it() {
     let world = world(&["a"]);
-    let of = |container: Option<&str>| LogRequest {
-        container: container.map(Into::into),
+    let of = |containers: ContainerChoice| LogRequest {
+        containers,
         ..request()
     };
     let found = |request: &LogRequest| {
@@ -246,7 +254,61 @@ fn a_container_is_that_of_the_pods_that_have_it() {
             .map(|p| p.container.unwrap_or_default())
             .collect::<Vec<_>>()
     };
-    assert_eq!(found(&of(None)), ["app"]);
-    assert_eq!(found(&of(Some("proxy"))), ["proxy"]);
-    assert!(found(&of(Some("other"))).is_empty());
+    let named = |names: &[&str]| {
+        ContainerChoice::Named(names.iter().map(|name| (*name).to_owned()).collect())
+    };
+    assert_eq!(found(&of(ContainerChoice::First)), ["app"]);
+    assert_eq!(found(&of(ContainerChoice::All)), ["app", "proxy"]);
+    assert_eq!(found(&of(named(&["proxy"]))), ["proxy"]);
+    assert!(found(&of(named(&["other"]))).is_empty());
+}
+
+/// Lines tell their container where there are several, and a pod comes and goes once.
+#[tokio::test]
+async fn several_containers_of_a_pod_are_read_at_once() {
+    let script = Script::new(&[("a", &[Part::Ends(vec![T1]), Part::Ends(vec![T2])])]);
+    let request = LogRequest {
+        containers: ContainerChoice::All,
+        ..request()
+    };
+    let events: Vec<LogEvent> = read_logs(&*script, &world(&["a"]), &request)
+        .await
+        .collect()
+        .await;
+    let by = events.iter().map(|event| match event {
+        LogEvent::Line(line) => line.container.as_deref().unwrap_or("-").to_owned(),
+        other => told(other),
+    });
+    assert_eq!(by.collect::<Vec<_>>(), ["app", "proxy"]);
+    let asked = script.asked();
+    let asked: Vec<_> = asked.iter().map(|(_, p)| p.container.as_deref()).collect();
+    assert_eq!(asked, [Some("app"), Some("proxy")]);
+}
+
+/// Of many pods few were restarted: that the others have no run before is no failure.
+#[tokio::test]
+async fn of_many_pods_the_runs_before_are_read_where_there_are_any() {
+    const NONE: &str = "previous terminated container \"app\" in pod \"a\" not found";
+    let script = Script::new(&[
+        ("a", &[Part::Invalid(NONE)]),
+        ("b", &[Part::Ends(vec![T2])]),
+    ]);
+    let request = LogRequest {
+        previous: true,
+        ..request()
+    };
+    let world = world(&["a", "b"]);
+    let events = read_logs(&*script, &world, &request).await;
+    let all: Vec<String> = events.map(|event| told(&event)).collect().await;
+    assert_eq!(all, ["a has no run before", "b two"]);
+
+    let alone = Script::new(&[("a", &[Part::Invalid(NONE)])]);
+    let one = LogRequest {
+        selection: PodSelection::of_pod(ObjectKey::in_context(None, "demo", "a")),
+        previous: true,
+        ..LogRequest::default()
+    };
+    let events = read_logs(&*alone, &world, &one).await;
+    let all: Vec<String> = events.map(|event| told(&event)).collect().await;
+    assert!(all[0].starts_with("! a "), "{all:?}");
 }
