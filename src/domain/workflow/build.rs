@@ -23,6 +23,9 @@ use crate::{
     },
 };
 
+/// In a tag: the time at which the build begins.
+pub(super) const BUILD_TIME: &str = "${DATETIME}";
+
 pub(super) fn decide_build(view: &TaskView, task: &BuildTask) -> TaskOutcome {
     let outcome = TaskOutcome::unchanged(view);
     if let Some(existing) = existing_image(view.spec(), task) {
@@ -98,7 +101,7 @@ impl<'a> PlannedBuild<'a> {
         let source = view.app()?.spec.images.get(&task.image);
         let source = source.ok_or_else(|| TaskError::NoImage(task.image.clone()))?;
         let time = format_datetime(started.started_at.as_deref());
-        let tag = task.tag.replace("${DATETIME}", &time);
+        let tag = task.tag.replace(BUILD_TIME, &time);
         let TaskStatus { name, attempt, .. } = view.task;
         Ok(Self {
             task,

@@ -6,8 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::SignedDuration;
 
 use super::{
-    build::format_datetime, outcome::release_entry, plan_error::PlanError, reducer::Reducer,
-    task_error::TaskError, view::TaskView,
+    build::{BUILD_TIME, format_datetime},
+    outcome::release_entry,
+    plan_error::PlanError,
+    reducer::Reducer,
+    task_error::TaskError,
+    view::TaskView,
 };
 use crate::{
     api::{
@@ -110,7 +114,7 @@ pub fn resolve_variables<'g>(
     let mut to_be = choose_images(app, spec, &specs);
     for build in specs.iter().filter_map(|t| t.build.as_ref()) {
         if let Some(source) = images.get(&build.image) {
-            let tag = build.tag.replace("${DATETIME}", &format_datetime(Some(at)));
+            let tag = build.tag.replace(BUILD_TIME, &format_datetime(Some(at)));
             to_be
                 .entry(build.image.clone())
                 .or_insert_with(|| format!("{}:{tag}", source.repository));

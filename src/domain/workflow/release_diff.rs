@@ -20,6 +20,7 @@ use self::{
     secrets::{SecretTexts, hidden_text, mask_secrets},
 };
 use super::{
+    build::BUILD_TIME,
     objects::object_key,
     proposal::{ProposalError, expected_images, object_to_yaml, render_proposal},
 };
@@ -279,10 +280,17 @@ pub fn compare_release<'r>(
     let status = release.status.clone().unwrap_or_default();
     let proposal = render_proposal(app, &release.spec, &status, None)?;
     let references = expected_images(app, &release.spec, &status);
-    let images = read_images(&references, &status);
+    let described: BTreeMap<String, String> = references
+        .iter()
+        .map(|(name, reference)| (name.clone(), describe_tag(reference)))
+        .collect();
+    let images = read_images(&described, &status);
     let others = releases.filter(|r| r.metadata.name != release.metadata.name);
     let environments = proposal.environments.into_iter();
-    let environments = environments.map(|(name, objects)| {
+    let environments = environments.map(|(name, mut objects)| {
+        objects.iter_mut().for_each(|object| {
+            describe_tags(object, &references);
+        });
         let (against, old) = find_old(app, &status, &name, others.clone(), &revision_of);
         let environment = app.spec.environment(&name);
         let values = environment.map_or_else(Values::new, |e| read_values(e, &status));
@@ -297,6 +305,36 @@ pub fn compare_release<'r>(
         app: release.spec.app.clone(),
         environments: environments.collect(),
     })
+}
+
+/// A reference as it is shown: a tag that the build sets is not known before.
+fn describe_tag(reference: &str) -> String {
+    match reference.strip_suffix(BUILD_TIME) {
+        Some(name) if name.ends_with(':') => format!("{name}(tag set when built)"),
+        _ => reference.replace(BUILD_TIME, "(time of the build)"),
+    }
+}
+
+/// Describes the tags that builds set, wherever an object names these images.
+fn describe_tags(object: &mut Value, references: &BTreeMap<String, String>) {
+    match object {
+        Value::Object(fields) => {
+            for field in fields.values_mut() {
+                describe_tags(field, references);
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                describe_tags(item, references);
+            }
+        }
+        Value::String(text) if text.contains(BUILD_TIME) => {
+            for reference in references.values() {
+                *text = text.replace(reference.as_str(), &describe_tag(reference));
+            }
+        }
+        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// The images of a release with their digests.

@@ -13,9 +13,21 @@ const HIDDEN: &str = "(secret)";
 const CHANGED: &str = "(secret, changed)";
 /// Shorter values are only taken for secret when they are the whole of one.
 const MIN_PART: usize = 4;
+/// Shorter secret values are not looked for in other texts: `web` or `demo` would be found in many.
+const MIN_SECRET: usize = 6;
 
-/// Replaces the values of Secrets on both sides; what differs still does. Keys stay.
+/// Replaces the values of Secrets on both sides, also where a template writes them into another
+/// object; what differs still does. Keys stay.
 pub(in crate::domain::workflow) fn mask_secrets(old: &mut [Value], new: &mut [Value]) {
+    let secrets = SecretTexts::from_objects(old.iter().chain(new.iter()));
+    for object in new.iter_mut().filter(|object| !is_secret(object)) {
+        let key = object_key(object);
+        let before = old.iter().find(|o| is_same(&object_key(o), &key));
+        secrets.hide_in(object, before);
+    }
+    for object in old.iter_mut().filter(|object| !is_secret(object)) {
+        secrets.hide_in(object, None);
+    }
     for object in new.iter_mut().filter(|object| is_secret(object)) {
         let key = object_key(object);
         let before = old.iter().find(|o| is_same(&object_key(o), &key));
@@ -69,12 +81,67 @@ impl SecretTexts {
                     if let Ok(decoded) = String::from_utf8(decoded) {
                         texts.insert(decoded);
                     }
+                    texts.insert(STANDARD.encode(&text));
                     texts.insert(text);
                 }
             }
         }
         texts.remove("");
         Self(texts)
+    }
+
+    /// Replaces what Secrets hold in the texts of an object. A text that differed from that of
+    /// `before` for its secrets alone still does.
+    fn hide_in(&self, value: &mut Value, before: Option<&Value>) {
+        match value {
+            Value::Object(fields) => {
+                for (key, field) in fields {
+                    self.hide_in(field, before.and_then(|b| b.get(key)));
+                }
+            }
+            Value::Array(items) => {
+                for (i, item) in items.iter_mut().enumerate() {
+                    self.hide_in(item, before.and_then(|b| b.get(i)));
+                }
+            }
+            Value::String(text) => {
+                let before = before.and_then(Value::as_str);
+                if let Some(hidden) = self.hide_in_text(text, before) {
+                    *text = hidden;
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
+    /// The text without secrets; `None` when it has none.
+    fn hide_in_text(&self, text: &str, before: Option<&str>) -> Option<String> {
+        let replace = |text: &str, hidden: &str| {
+            let mut shown = text.to_owned();
+            for secret in self.longest_first() {
+                shown = shown.replace(secret, hidden);
+            }
+            shown
+        };
+        let shown = replace(text, HIDDEN);
+        if shown == text {
+            return None;
+        }
+        let is_hidden_change =
+            before.is_some_and(|before| before != text && replace(before, HIDDEN) == shown);
+        Some(if is_hidden_change {
+            replace(text, CHANGED)
+        } else {
+            shown
+        })
+    }
+
+    /// Texts that are looked for in others. One may be a part of another.
+    fn longest_first(&self) -> Vec<&str> {
+        let long = self.0.iter().map(String::as_str);
+        let mut long: Vec<&str> = long.filter(|text| text.len() >= MIN_SECRET).collect();
+        long.sort_by_key(|text| std::cmp::Reverse(text.len()));
+        long
     }
 
     /// Whether a value of a template went into a Secret.
@@ -86,7 +153,9 @@ impl SecretTexts {
             leaf => {
                 let text = text_of(leaf);
                 let is_part = |secret: &String| {
-                    *secret == text || text.len() >= MIN_PART && secret.contains(&text)
+                    *secret == text
+                        || text.len() >= MIN_PART && secret.contains(&text)
+                        || secret.len() >= MIN_SECRET && text.contains(secret.as_str())
                 };
                 !text.is_empty() && self.0.iter().any(is_part)
             }

@@ -331,6 +331,79 @@ fn no_secret_is_shown_and_a_changed_one_is_told() {
     }
 }
 
+/// A template writes the secret into another kind of object, too, as it is, as a part of a text, and
+/// encoded.
+#[test]
+fn a_secret_is_hidden_wherever_it_is_written() {
+    const CONFIG: &str = "\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: config}
+data: {url: \"db://ann:{{ .Values.password }}@db\", user: {{ .Values.user }}, plain: {{ .Values.password }}}
+";
+    let values = |password: &str| json!({"replicas": 1, "password": password, "user": "ann", "token": "b2xkdG9rZW4="});
+    let (old, new) = (
+        side(&[WEB, LOGIN, CONFIG], "web:1", values("hunter2old")),
+        side(&[WEB, LOGIN, CONFIG], "web:1", values("hunter2new")),
+    );
+    let before = finished("web-1", &old, "prod", "2026-01-01T00:00:00Z");
+    let release = release_of("web-2", &new, vec![deploy("prod", "web:1")]);
+    let known = compare(
+        &new,
+        &release,
+        EnvironmentState::Running,
+        &[(&old, &before)],
+    );
+    let config = known
+        .objects
+        .iter()
+        .find(|o| o.object.contains("ConfigMap"));
+    let config = &config.unwrap().diff;
+    assert!(!config.contains("hunter2"), "{config}");
+    for line in [
+        "-  url: db://ann:(secret)@db",
+        "+  url: db://ann:(secret, changed)@db",
+        "+  plain: (secret, changed)",
+    ] {
+        assert!(config.contains(line), "{line} is not in {config}");
+    }
+    let first = compare(&new, &release, EnvironmentState::New, &[]);
+    let told = format!("{first:?}");
+    assert!(!told.contains("hunter2"), "{told}");
+    assert!(
+        told.contains("user: ann"),
+        "too short to be looked for: {told}"
+    );
+}
+
+/// Of an image that is not built yet the tag is not known.
+#[test]
+fn a_tag_that_the_build_sets_is_told_as_such() {
+    let old = side(&[WEB], "web:1", json!({"replicas": 1}));
+    let new = side(&[WEB], "web:${DATETIME}", json!({"replicas": 1}));
+    let before = finished("web-1", &old, "prod", "2026-01-01T00:00:00Z");
+    let release = release_of("web-2", &new, vec![deploy("prod", "web:${DATETIME}")]);
+    let known = compare(
+        &new,
+        &release,
+        EnvironmentState::Running,
+        &[(&old, &before)],
+    );
+    assert_eq!(
+        known.summary().lines().next(),
+        Some("backend: web:1 → web:(tag set when built), 1 object (+1 -1 lines)")
+    );
+    assert!(
+        known.objects[0]
+            .diff
+            .contains("+  image: web:(tag set when built)")
+    );
+    assert_eq!(
+        describe_tag("web:v2-${DATETIME}"),
+        "web:v2-(time of the build)"
+    );
+}
+
 #[test]
 fn the_text_is_a_unified_diff_with_the_rest_as_comments() {
     let old = side(&[WEB, CACHE], "web:1", json!({"replicas": 1}));
