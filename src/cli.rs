@@ -37,6 +37,7 @@ mod logs;
 mod malloc_arenas;
 mod man;
 mod namespace_ref;
+mod new_app_args;
 mod output;
 #[cfg(feature = "pocket")]
 mod pocket;

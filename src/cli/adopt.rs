@@ -20,6 +20,7 @@ use kube::{Api, ResourceExt, api::PostParams};
 
 use super::{
     Global, get,
+    new_app_args::NewAppArgs,
     output::{self, Format},
     session::{self, Session, api_error, usage_error},
     variables::{self, Groups},
@@ -41,28 +42,11 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub struct AdoptArgs {
-    /// deployment/NAME; for an App that exists, any KIND/NAME that its manifests make
+    /// deployment/NAME; for an App that exists, any KIND/NAME that its manifests make, or with
+    /// --add-gray the Deployment to put a gray version beside
     workload: String,
-    /// The environment to make of it
-    #[arg(long, short, value_name = "NAME", default_value = "prod")]
-    environment: String,
-    /// The Service that its callers use [default: the one that selects its pods]
-    #[arg(long, value_name = "NAME")]
-    service: Option<String>,
-    /// The App's name [default: the Deployment's, without the environment at its end]
-    #[arg(long, value_name = "NAME")]
-    app: Option<String>,
-    /// Add a gray version beside it, and gray tasks to the workflow; also for an App that exists
-    #[arg(long)]
-    add_gray: bool,
-    /// The gray environment's name, and its lane tag
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "gray",
-        requires = "add_gray"
-    )]
-    gray: String,
+    #[command(flatten)]
+    new: NewAppArgs,
     /// Print the App as YAML, write nothing
     #[arg(long)]
     print: bool,
@@ -79,26 +63,27 @@ pub(super) async fn adopt_workload(global: &Global, args: AdoptArgs) -> Result<(
             args.workload
         ))
     };
-    if kind != "deployment" && (args.app.is_none() || args.add_gray) {
+    if kind != "deployment" && (args.new.app.is_none() || args.new.add_gray) {
         return Err(only());
     }
     let session = session::open(global).await?;
     let app = args
+        .new
         .app
         .clone()
-        .unwrap_or_else(|| adopt::default_app_name(name, &args.environment));
+        .unwrap_or_else(|| adopt::default_app_name(name, &args.new.environment));
     let apps: Api<App> = Api::namespaced(session.client.clone(), &session.namespace);
     let there = apps
         .get_opt(&app)
         .await
         .map_err(api_error(format!("reading App {app}")))?;
-    if let Some(there) = there.as_ref().filter(|_| !args.add_gray) {
+    if let Some(there) = there.as_ref().filter(|_| !args.new.add_gray) {
         return claim::adopt_object(&session, &args, there, &kind, name).await;
     }
     if kind != "deployment" {
         return Err(only());
     }
-    let found = find::find_workload(&session, name, args.service.as_deref()).await?;
+    let found = find::find_workload(&session, name, args.new.service.as_deref()).await?;
     if let Some(there) = there {
         return add_gray_version(&session, &args, there, &found, name).await;
     }
@@ -108,15 +93,15 @@ pub(super) async fn adopt_workload(global: &Global, args: AdoptArgs) -> Result<(
         &Owner {
             home: Some(session.namespace.clone()),
             app: app.clone(),
-            environment: args.environment.clone(),
+            environment: args.new.environment.clone(),
         },
     )
     .await?;
-    let mut adoption = adopt::adopt_workload(&found, &app, &args.environment)?;
+    let mut adoption = adopt::adopt_workload(&found, &app, &args.new.environment)?;
     adoption.notes.extend(adopt::note_other_services(&found));
     let mut object = App::new(&app, adoption.spec.clone());
     object.metadata.namespace = Some(session.namespace.clone());
-    if args.add_gray {
+    if args.new.add_gray {
         adoption.spec = with_gray(&object, &args, &adoption.images, &found, &Groups::new())?;
         object.spec = adoption.spec.clone();
     }
@@ -128,7 +113,7 @@ pub(super) async fn adopt_workload(global: &Global, args: AdoptArgs) -> Result<(
     if !confirm_adoption(&args, &format!("Adopt {}?", labelled))? {
         bail!("nothing was written");
     }
-    write_adoption(&session, &apps, object, &adoption, &args.environment).await?;
+    write_adoption(&session, &apps, object, &adoption, &args.new.environment).await?;
     let next = CommandLine::graylane("release start")
         .arg(&app)
         .fixed_args("--stage production");
@@ -170,8 +155,8 @@ async fn add_gray_version(
     found: &adopt::FoundWorkload,
     name: &str,
 ) -> Result<()> {
-    let images = images_of(&app, &args.environment);
-    let environment = get::find_environment(&app, &args.environment)?;
+    let images = images_of(&app, &args.new.environment);
+    let environment = get::find_environment(&app, &args.new.environment)?;
     let groups = variables::list_groups(session).await?;
     let shared = resolve_group_values(&app, environment, &groups)?;
     let objects = render_objects(&app, environment, &shared, &images)
@@ -183,7 +168,7 @@ async fn add_gray_version(
         bail!(
             "app {} makes no Deployment {name} in {}: it is another app's",
             app.name_any(),
-            args.environment
+            args.new.environment
         );
     }
     let spec = with_gray(&app, args, &images, found, &groups)?;
@@ -214,7 +199,7 @@ async fn add_gray_version(
         .fixed_args("--stage …");
     output::print(&format!(
         "app {name} has a {} version; next: `{next}`\n",
-        args.gray
+        args.new.gray
     ))
 }
 
@@ -254,9 +239,9 @@ fn with_gray(
     groups: &Groups,
 ) -> Result<AppSpec> {
     let gray = GrayVersion {
-        beside: &args.environment,
-        environment: &args.gray,
-        tag: &args.gray,
+        beside: &args.new.environment,
+        environment: &args.new.gray,
+        tag: &args.new.gray,
     };
     let spec = adopt::add_gray(&app.spec, &gray)?;
     let mut with = app.clone();
@@ -267,16 +252,16 @@ fn with_gray(
         render_objects(&with, &environment, &shared, images)
             .map_err(|all| color_eyre::Report::msg(join_lines(&all)))
     };
-    let mut old =
-        objects(&args.environment).wrap_err_with(|| format!("rendering {}", args.environment))?;
+    let mut old = objects(&args.new.environment)
+        .wrap_err_with(|| format!("rendering {}", args.new.environment))?;
     old.extend(found.others.iter().cloned());
-    let new = objects(&args.gray).wrap_err_with(|| format!("rendering {}", args.gray))?;
+    let new = objects(&args.new.gray).wrap_err_with(|| format!("rendering {}", args.new.gray))?;
     let problems = adopt::find_overlaps(&old, &new, &gray);
     if !problems.is_empty() {
         bail!(
             "{} would not be separate from {}\n{}",
-            args.gray,
-            args.environment,
+            args.new.gray,
+            args.new.environment,
             problems.join("\n")
         );
     }

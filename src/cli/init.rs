@@ -18,7 +18,9 @@ use serde_json::Value;
 use super::{
     Global,
     adopt::{find_workload, images_of, parse_kind_and_name, resolve_group_values},
-    get, output,
+    get,
+    new_app_args::NewAppArgs,
+    output,
     session::{self, api_error, usage_error},
     variables,
 };
@@ -49,29 +51,11 @@ pub struct InitArgs {
         conflicts_with = "source"
     )]
     file: Option<PathBuf>,
-    /// The App's name [default: the Deployment's, without the environment at its end]
-    #[arg(long, value_name = "NAME")]
-    app: Option<String>,
-    /// The environment that is made
-    #[arg(long, short, value_name = "NAME", default_value = "prod")]
-    environment: String,
+    #[command(flatten)]
+    new: NewAppArgs,
     /// The Deployment, where several are rendered
     #[arg(long, value_name = "NAME")]
     deployment: Option<String>,
-    /// The Service that its callers use [default: the one that selects its pods]
-    #[arg(long, value_name = "NAME")]
-    service: Option<String>,
-    /// Also a gray version beside it, and the gray tasks of the workflow
-    #[arg(long)]
-    add_gray: bool,
-    /// The gray environment's name, and its lane tag
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "gray",
-        requires = "add_gray"
-    )]
-    gray: String,
     /// Also a LaneGroup of this name with the App in it, and a Lane to its gray version
     #[arg(long, value_name = "NAME", requires = "gateway")]
     lane_group: Option<String>,
@@ -92,12 +76,6 @@ pub struct InitArgs {
     to: Option<PathBuf>,
 }
 
-impl InitArgs {
-    fn gray(&self) -> Option<&str> {
-        self.add_gray.then_some(self.gray.as_str())
-    }
-}
-
 pub(super) async fn write_first_app(global: &Global, args: InitArgs) -> Result<()> {
     if let Some(name) = args.source.as_deref().and_then(|s| s.strip_prefix("app/")) {
         return write_lane_group(global, &args, name).await;
@@ -108,7 +86,7 @@ pub(super) async fn write_first_app(global: &Global, args: InitArgs) -> Result<(
         None => (read_rendered(global, &args).await?, false),
     };
     let mut text = init::write_app(&app);
-    for document in lane_objects(&args, &app, args.gray())? {
+    for document in lane_objects(&args, &app, args.new.gray())? {
         text.push_str("---\n");
         text.push_str(&document);
     }
@@ -136,14 +114,15 @@ async fn write_lane_group(global: &Global, args: &InitArgs, name: &str) -> Resul
     let Some(app) = app else {
         bail!("there is no App {name} in namespace {}", session.namespace);
     };
-    let environment = get::find_environment(&app, &args.environment)?;
+    let environment = get::find_environment(&app, &args.new.environment)?;
     let groups = variables::list_groups(&session).await?;
     let shared = resolve_group_values(&app, environment, &groups)?;
-    let images = images_of(&app, &args.environment);
+    let images = images_of(&app, &args.new.environment);
     let objects = render_objects(&app, environment, &shared, &images);
     let objects = objects.map_err(|all| color_eyre::Report::msg(join_lines(&all)))?;
     let named = |o: &&Value| {
-        args.service
+        args.new
+            .service
             .as_ref()
             .is_none_or(|s| o["metadata"]["name"] == *s)
     };
@@ -181,16 +160,17 @@ fn names_deployment(source: &str) -> bool {
 async fn read_running(global: &Global, args: &InitArgs, workload: &str) -> Result<NewApp> {
     let (_, name) = parse_kind_and_name(workload)?;
     let session = session::open(global).await?;
-    let found = find_workload(&session, name, args.service.as_deref()).await?;
+    let found = find_workload(&session, name, args.new.service.as_deref()).await?;
     let app = args
+        .new
         .app
         .clone()
-        .unwrap_or_else(|| adopt::default_app_name(name, &args.environment));
-    let adoption = adopt::adopt_workload(&found, &app, &args.environment)?;
+        .unwrap_or_else(|| adopt::default_app_name(name, &args.new.environment));
+    let adoption = adopt::adopt_workload(&found, &app, &args.new.environment)?;
     let mut spec = adoption.spec;
-    if let Some(gray) = args.gray() {
+    if let Some(gray) = args.new.gray() {
         let version = GrayVersion {
-            beside: &args.environment,
+            beside: &args.new.environment,
             environment: gray,
             tag: gray,
         };
@@ -223,15 +203,15 @@ async fn read_rendered(global: &Global, args: &InitArgs) -> Result<NewApp> {
     let objects = read.map_err(|all| color_eyre::Report::msg(join_lines(&all)))?;
     let wanted = Wanted {
         deployment: args.deployment.as_deref(),
-        service: args.service.as_deref(),
+        service: args.new.service.as_deref(),
         namespace: &namespace,
     };
     let objects = objects.into_iter().map(|d| d.value).collect();
     let selected = init::select_objects(objects, &wanted).wrap_err_with(|| label.clone())?;
     let app = init::build_app(
-        args.app.as_deref(),
-        &args.environment,
-        args.gray(),
+        args.new.app.as_deref(),
+        &args.new.environment,
+        args.new.gray(),
         selected,
     );
     app.wrap_err(label)

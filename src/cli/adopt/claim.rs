@@ -102,7 +102,7 @@ pub(super) async fn adopt_object(
     kind: &str,
     name: &str,
 ) -> Result<()> {
-    let environment = get::find_environment(app, &args.environment)?;
+    let environment = get::find_environment(app, &args.new.environment)?;
     let groups = variables::list_groups(session).await?;
     let group_of = |name: &str| groups.get(name);
     let is_named = |i: &InventoryItem| i.kind.to_lowercase() == kind && i.name == name;
@@ -115,10 +115,10 @@ pub(super) async fn adopt_object(
             "App {app_name} exists already and makes no {kind} {name} in {}: --app names another one, --add-gray \
             adds a \
              gray version to it",
-            args.environment
+            args.new.environment
         );
     };
-    let me = Owner::for_environment(app, &args.environment);
+    let me = Owner::for_environment(app, &args.new.environment);
     let (context, _) = world::split_context(&item.namespace);
     let client = session.clusters.client_for(context);
     let what = describe_item(&item);

@@ -49,7 +49,7 @@ pub(super) async fn render_folder(
     let why = if folder.is_dir() {
         "there is neither a Chart.yaml nor a kustomization.yaml in it; rendered YAML is read with -f"
     } else {
-        "this is no folder; write deployment/NAME for what runs in the cluster, or -f FILE for rendered YAML"
+        "this is not a folder; write deployment/NAME for what runs in the cluster, or -f FILE for rendered YAML"
     };
     Err(usage_error(format!("{place}: {why}")))
 }
@@ -60,7 +60,7 @@ fn helm_line(folder: &Path, args: &InitArgs, namespace: &str) -> Result<Vec<OsSt
         .canonicalize()
         .wrap_err_with(|| folder.display().to_string())?;
     let own = whole.file_name().map(OsString::from);
-    let name = args.app.clone().map(OsString::from).or(own);
+    let name = args.new.app.clone().map(OsString::from).or(own);
     let mut line: Vec<OsString> = vec![
         "template".into(),
         name.unwrap_or_else(|| "app".into()),
