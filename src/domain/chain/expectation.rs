@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::{
-    api::{Lane, LaneGroup, OnLoss, Served},
+    api::{Lane, LaneGroup, OnLoss, ReleasePhase, Served, TaskKind, TaskPhase, TaskStatus},
     domain::world::World,
 };
 
@@ -90,11 +90,40 @@ fn side_of_lanes(on: &[&Lane], app: &str, tag: &str, strict: bool, world: &World
             let reason = format!("{app} has no ready {tag} pod any more");
             expect(Served::Base, reason, None)
         }
+        // Routes go first, and the lane says so a moment later; that is not a leak either.
+        Some(_) if is_taken_down(world, app, tag) => {
+            let reason = format!("the {tag} version of {app} is being taken down");
+            expect(Served::Base, reason, None)
+        }
         Some(status) => {
             let since = status.since.and_then(|s| s.parse().ok());
             expect(Served::Gray, status.reason, since)
         }
     }
+}
+
+/// Whether a release is removing the version of an app that has this tag: by its clean-up, or
+/// because it is rolled back.
+fn is_taken_down(world: &World, app: &str, tag: &str) -> bool {
+    let Some(spec) = world.apps.get(app).map(|app| &app.spec) else {
+        return false;
+    };
+    let has_tag = |task: &TaskStatus| {
+        let environment = task.environment.as_deref();
+        let environment = environment.and_then(|name| spec.environment(name));
+        environment.is_some_and(|e| e.lane.as_deref() == Some(tag))
+    };
+    let own = world.releases.values().filter(|r| r.spec.app == app);
+    own.filter_map(|release| release.status.as_ref())
+        .any(|status| {
+            let is_aborting = status.phase == ReleasePhase::Aborting;
+            let removes = |task: &TaskStatus| match task.kind {
+                TaskKind::CleanUp => task.phase == TaskPhase::Running,
+                TaskKind::Deploy => is_aborting,
+                _ => false,
+            };
+            !status.phase.is_final() && status.tasks.iter().any(|t| removes(t) && has_tag(t))
+        })
 }
 
 /// Lane group of a hop: the one that it names, or else the first that has the app.

@@ -2,10 +2,14 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::*;
 use crate::{
-    api::{Lane, LaneApp, LaneAppStatus, LaneGroup, LaneGroupSpec, LaneSpec, LaneStatus},
+    api::{
+        App, Lane, LaneApp, LaneAppStatus, LaneGroup, LaneGroupSpec, LaneSpec, LaneStatus, Release,
+        ReleasePhase, ReleaseSpec, ReleaseStatus, TaskKind, TaskPhase, TaskStatus,
+    },
     domain::{
         signals::{Signals, Window},
         span::Source,
@@ -287,6 +291,59 @@ fn a_tag_that_nobody_told_is_no_data_and_never_lost() {
     assert_eq!(
         told(&[unknown("b", "1", None, None)], &world()).0,
         [Verdict::Ok]
+    );
+}
+
+/// A clean-up takes the routes away before the lane says so.
+#[test]
+fn what_is_being_taken_down_leaks_nothing() {
+    let spec = json!({"manifests": [], "environments": [
+        {"name": "early", "namespace": "n", "lane": "gray"}, {"name": "prod", "namespace": "n"}]});
+    let app = App::new("a", serde_json::from_value(spec).unwrap());
+    let during = |phase: ReleasePhase, kind: TaskKind, environment: &str| {
+        let task = TaskStatus {
+            kind,
+            phase: TaskPhase::Running,
+            environment: Some(environment.into()),
+            ..TaskStatus::default()
+        };
+        let spec = ReleaseSpec {
+            app: "a".into(),
+            ..ReleaseSpec::default()
+        };
+        let mut release = Release::new("a-1", spec);
+        release.status = Some(ReleaseStatus {
+            phase,
+            tasks: vec![task],
+            ..ReleaseStatus::default()
+        });
+        let world = World {
+            apps: Arc::new([("a".to_owned(), Arc::new(app.clone()))].into()),
+            releases: Arc::new([("a-1".to_owned(), Arc::new(release))].into()),
+            ..world()
+        };
+        told(&[hop("a", "1", None, GRAY, None)], &world).0
+    };
+    use ReleasePhase as P;
+    assert_eq!(
+        during(P::Running, TaskKind::CleanUp, "early"),
+        [Verdict::FellBack]
+    );
+    assert_eq!(
+        during(P::Aborting, TaskKind::Deploy, "early"),
+        [Verdict::FellBack]
+    );
+    assert_eq!(
+        during(P::Running, TaskKind::CleanUp, "prod"),
+        [Verdict::LeakDown]
+    );
+    assert_eq!(
+        during(P::Running, TaskKind::Deploy, "early"),
+        [Verdict::LeakDown]
+    );
+    assert_eq!(
+        during(P::Succeeded, TaskKind::CleanUp, "early"),
+        [Verdict::LeakDown]
     );
 }
 
