@@ -16,7 +16,8 @@ const FIRST_PIECE: usize = 2048;
 const PIECE_TIME: Duration = Duration::from_millis(120);
 /// A delay beyond the quickest answer that is more than chance.
 const NOTABLE_DELAY: Duration = Duration::from_millis(60);
-/// How long the first frame waits for the first answer, which tells whether there are any.
+/// How long what follows the first frame waits for the first answer, which tells whether there are
+/// any.
 const FIRST_ANSWER: Duration = Duration::from_millis(300);
 /// Longest rest between two frames that only time asked for.
 const MOST_REST: Duration = Duration::from_secs(1);
@@ -73,7 +74,8 @@ impl Line {
     /// Bytes that can be written now.
     pub(super) fn room(&self, now: Instant) -> usize {
         let room = if !self.answers && now < self.first_answer {
-            0
+            // The first frame waits for nobody: it is sent while the answer is under way.
+            (-self.backlog_at(now)).max(0.0) as usize
         } else if !self.answers {
             (SILENT_BURST - self.backlog_at(now)).max(0.0) as usize
         } else if self.flights.is_empty() {
@@ -288,7 +290,7 @@ mod tests {
         #[test]
         fn any_silent_terminal_is_taken_for_a_slow_one(wishes in prop::collection::vec(1..9_000usize, 1..40)) {
             let begun = Instant::now();
-            let (mut line, mut now, mut sent) = (Line::new(begun), begun + FIRST_ANSWER, 0);
+            let (mut line, mut now, mut sent) = (Line::new(begun), begun, 0);
             for wish in wishes {
                 let mut room = line.room(now);
                 while room == 0 {
@@ -303,6 +305,21 @@ mod tests {
                 prop_assert!(sent as f64 <= most + 1.0, "{sent} of {most}");
             }
         }
+    }
+
+    /// The first frame is sent at once, whether or not the terminal will answer; the next one waits
+    /// for a moment.
+    #[test]
+    fn the_first_frame_waits_for_no_answer() {
+        let begun = Instant::now();
+        let mut line = Line::new(begun);
+        line.note_sent(0, begun);
+        let first = line.room(begun);
+        assert!(first >= FIRST_PIECE, "{first}");
+        line.note_sent(first, begun);
+        assert_eq!(line.room(begun), 0);
+        assert_eq!(line.next_change(begun), Some(begun + FIRST_ANSWER));
+        assert!(line.room(begun + FIRST_ANSWER) > 0);
     }
 
     /// A terminal that stops to answer stops nothing, and one that begins to is listened to.
