@@ -133,7 +133,9 @@ impl ApiServer {
                 Some(address) if !used.contains(&address) => return Ok(address),
                 Some(_) => {}
                 None if wrapped => {
-                    return Err(ApiError::internal("no address is free for another Service"));
+                    return Err(ApiError::internal(
+                        "failed to allocate a serviceIP: range is full",
+                    ));
                 }
                 None => {
                     wrapped = true;

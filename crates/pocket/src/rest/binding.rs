@@ -14,7 +14,10 @@ impl ApiServer {
         let name = call.name()?;
         let body = decode::parse_body(call)?;
         if !matches!(body["kind"].as_str(), None | Some("Binding")) {
-            return Err(ApiError::bad_request("the body is no Binding"));
+            let got = body["kind"].as_str().unwrap_or_default();
+            return Err(ApiError::bad_request(format!(
+                "the kind in the data ({got}) does not match the expected kind (Binding)"
+            )));
         }
         let node = body["target"]["name"].as_str().unwrap_or_default();
         if node.is_empty() {

@@ -59,7 +59,7 @@ pub(super) fn parse_tree(call: &Call) -> Result<(Tree, StrictFindings)> {
     match call.content_type.as_str() {
         "" | "application/json" => serde_json::from_slice(&call.body)
             .map(plain)
-            .map_err(|e| ApiError::bad_request(format!("the body is no JSON: {e}"))),
+            .map_err(|e| unrecognized(call, &e.to_string())),
         "application/yaml" | "application/apply-patch+yaml" => parse_yaml(&call.body),
         protobuf::MEDIA_TYPE => protobuf::decode_object(&call.body)
             .map(Tree::from)
@@ -70,9 +70,7 @@ pub(super) fn parse_tree(call: &Call) -> Result<(Tree, StrictFindings)> {
                     "UnsupportedMediaType",
                     e.to_string(),
                 ),
-                other => {
-                    ApiError::bad_request(format!("the body is no Kubernetes protobuf: {other}"))
-                }
+                other => unrecognized(call, &other.to_string()),
             }),
         _ => Err(ApiError::unsupported_media_type(&[
             "application/json",
@@ -82,16 +80,23 @@ pub(super) fn parse_tree(call: &Call) -> Result<(Tree, StrictFindings)> {
     }
 }
 
+fn unrecognized(call: &Call, why: &str) -> ApiError {
+    let kind = &call.resource.kind;
+    ApiError::bad_request(format!(
+        "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: {why}"
+    ))
+}
+
 pub(super) fn parse_yaml(body: &[u8]) -> Result<(Tree, StrictFindings)> {
     // JSON is also YAML, and is parsed much faster as JSON.
     if let Ok(tree) = serde_json::from_slice(body) {
         return Ok((tree, Vec::new()));
     }
     let text = std::str::from_utf8(body)
-        .map_err(|e| ApiError::bad_request(format!("the body is no UTF-8: {e}")))?;
+        .map_err(|e| ApiError::bad_request(format!("error converting YAML to JSON: yaml: {e}")))?;
     let (value, doubled) = first_with_duplicates(text).map_err(|(line, column, why)| {
         ApiError::bad_request(format!(
-            "the body is no YAML: line {line}, column {column}: {why}"
+            "error converting YAML to JSON: yaml: line {line}, column {column}: {why}"
         ))
     })?;
     let strict = doubled.iter().map(|d| {

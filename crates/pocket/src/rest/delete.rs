@@ -41,7 +41,7 @@ impl DeleteOptions {
         } else {
             let body = decode::parse_body(call)?;
             serde_json::from_value(body)
-                .map_err(|e| ApiError::bad_request(format!("no DeleteOptions: {e}")))?
+                .map_err(|e| ApiError::bad_request(format!("DeleteOptions in version \"v1\" cannot be handled as a DeleteOptions: json: {e}")))?
         };
         if let Some(grace) = call.query.parse_number("gracePeriodSeconds")? {
             options.grace_period_seconds = Some(grace);

@@ -22,7 +22,7 @@ impl Patch {
     pub(super) fn from_call(call: &Call) -> Result<(Patch, Vec<(&'static str, String)>)> {
         let body = || -> Result<_> {
             let tree: Tree = serde_json::from_slice(&call.body)
-                .map_err(|e| ApiError::bad_request(format!("the patch is no JSON: {e}")))?;
+                .map_err(|e| ApiError::bad_request(format!("error decoding patch: {e}")))?;
             Ok(decode::collect_duplicates(tree))
         };
         let known = |(value, twice), kind: fn(Value) -> Patch| Ok((kind(value), twice));
@@ -55,7 +55,9 @@ impl Patch {
     pub(super) fn apply_to(&self, resource: &Resource, target: &Value) -> Result<Value> {
         match self {
             Patch::Merge(body) if body.is_object() => Ok(patch::apply_merge_patch(target, body)),
-            Patch::Merge(_) => Err(ApiError::bad_request("the patch is malformed: no object")),
+            Patch::Merge(_) => Err(ApiError::bad_request(
+                "error decoding patch: it must be an object",
+            )),
             Patch::Json(body) => patch::apply_json_patch(target, body).map_err(to_api_error),
             Patch::Strategic(body) => {
                 patch::apply_strategic_patch(target, body, &resource.lists).map_err(to_api_error)

@@ -118,13 +118,19 @@ impl ApiServer {
                     let shown = convert::from_stored(&call.resource, &old.value);
                     let scale = next(&build_scale(&shown, paths))?;
                     if scale["kind"] != "Scale" {
-                        return Err(ApiError::bad_request("the body is no Scale"));
+                        let got = scale["kind"].as_str().unwrap_or_default();
+                        return Err(ApiError::bad_request(format!(
+                            "the kind in the data ({got}) does not match the expected kind (Scale)"
+                        )));
                     }
                     // A missing value is 0, the zero value of the Go type.
                     let replicas = match &scale["spec"]["replicas"] {
                         Value::Null => 0,
                         n => n.as_i64().ok_or_else(|| {
-                            ApiError::bad_request("spec.replicas of a Scale is a whole number")
+                            ApiError::bad_request(
+                                "Scale in version \"v1\" cannot be handled as a Scale: json: cannot unmarshal \
+                                 spec.replicas into Go struct field ScaleSpec.spec.replicas of type int32",
+                            )
                         })?,
                     };
                     if replicas < 0 {
