@@ -90,7 +90,7 @@ pub enum ConnectError {
         why: String,
     },
     /// There are no valid credentials.
-    #[error("no valid credentials for {name}: {why}\nLog in outside, as for kubectl")]
+    #[error("no valid credentials for {name}: {why}\nLog in as for kubectl")]
     Credentials {
         /// Name of the cluster.
         name: String,
@@ -246,12 +246,14 @@ fn read_context(file: Option<&Path>, context: Option<&str>) -> Result<KubeContex
         Some(name) => {
             let names: Vec<&str> = all.iter().map(|c| c.name.as_str()).collect();
             wrong(format!(
-                "there is no context {name}; there are: {}",
+                "context {name} does not exist; there are: {}",
                 names.join(", ")
             ))
         }
         None => wrong(
-            "no current context; name one with --context, or kubectl config use-context".into(),
+            "current-context is not set; name a context with --context, or by kubectl config \
+             use-context"
+                .into(),
         ),
     })
 }

@@ -42,12 +42,17 @@ pub(super) fn prepare_config(
         place,
         why: why.to_string(),
     };
-    let here = || format!("context {name}");
-    let entry = kubeconfig
-        .contexts
-        .get(name)
-        .ok_or_else(|| wrong(here(), &"there is no such context"))?;
-    let missing = || wrong(here(), &format!("there is no cluster {:?}", entry.cluster));
+    let entry = kubeconfig.contexts.get(name).ok_or_else(|| {
+        let why = match name {
+            "" => "current-context is not set; name a context with --context".to_owned(),
+            name => format!("context {name:?} does not exist"),
+        };
+        wrong("kubeconfig".into(), &why)
+    })?;
+    let missing = || {
+        let why = format!("cluster {:?} does not exist", entry.cluster);
+        wrong(format!("context {name}"), &why)
+    };
     let cluster = kubeconfig
         .clusters
         .get(&entry.cluster)

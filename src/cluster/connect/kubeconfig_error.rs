@@ -7,23 +7,23 @@ use super::credentials::PLUGIN_VERSIONS;
 /// An address cannot be used. The address is not repeated, because it may hold a password.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AddressError {
-    #[error("there is a control character in the address, perhaps a line break")]
+    #[error("the address contains a control character, perhaps a line break")]
     ControlCharacter,
-    #[error("the scheme {0}:// is neither http:// nor https://")]
+    #[error("the scheme {0}:// is not supported: use http:// or https://")]
     Scheme(String),
-    #[error("this is neither a URL nor host:port")]
+    #[error("it is neither a URL nor host:port")]
     NoUrl,
-    #[error("a proxy's address begins with one of {}", .0.join(", "))]
+    #[error("a proxy's address must begin with one of {}", .0.join(", "))]
     ProxyScheme(&'static [&'static str]),
-    #[error("a user name for a socks5 proxy has 1 to 255 bytes, its password at most 255")]
+    #[error("the user name for a SOCKS5 proxy must have 1 to 255 bytes, the password at most 255")]
     SocksLogin,
-    #[error("its port is above 65535")]
+    #[error("the port is above 65535")]
     PortRange,
-    #[error("its port is no number")]
+    #[error("the port is not a number")]
     Port,
-    #[error("there is white space in its host")]
+    #[error("the host contains white space")]
     WhiteSpace,
-    #[error("an IPv6 address stands in brackets")]
+    #[error("an IPv6 address must be in brackets, as in [::1]:6443")]
     Ipv6,
     #[error(transparent)]
     Uri(#[from] http::uri::InvalidUri),
@@ -49,11 +49,11 @@ pub(super) struct NamedFileError {
 /// A certificate or key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PemError {
-    #[error("both {0} and {0}-data; one of them")]
+    #[error("{0} and {0}-data are both set; only one is allowed")]
     Twice(&'static str),
     #[error(transparent)]
     File(#[from] NamedFileError),
-    #[error("certificate-authority: there is no certificate in it")]
+    #[error("certificate-authority: it contains no certificate")]
     NoAuthority,
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -62,20 +62,20 @@ pub(super) enum PemError {
 /// A client's certificate and key cannot be used together.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::cluster) enum IdentityError {
-    #[error("client-certificate: there is no certificate in it")]
+    #[error("client-certificate: it contains no certificate")]
     NoCertificate,
-    #[error("client-key: there is no private key in it")]
+    #[error("client-key: it contains no private key")]
     NoKey,
-    #[error("client-key: a key of this kind cannot be used")]
+    #[error("client-key: this kind of key is not supported")]
     KeyKind,
-    #[error("client-key is not the key of client-certificate")]
+    #[error("client-key does not match client-certificate")]
     Mismatch,
 }
 
 /// A kubeconfig's cluster cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ServerError {
-    #[error("there is no server: `server` is the address of its API, as in https://HOST:6443")]
+    #[error("server is missing: it is the address of the API server, as in https://HOST:6443")]
     NoServer,
     #[error("server: {0}")]
     Address(#[source] AddressError),
@@ -85,38 +85,38 @@ pub(super) enum ServerError {
     ProxyVariable(#[from] ProxyVariableError),
     #[error(transparent)]
     Pem(#[from] PemError),
-    #[error("insecure-skip-tls-verify and a certificate-authority exclude each other")]
+    #[error("insecure-skip-tls-verify and certificate-authority are both set; only one is allowed")]
     InsecureAuthority,
-    #[error("tls-server-name: this is no host name")]
+    #[error("tls-server-name is not a host name")]
     ServerName,
 }
 
 /// A token cannot be sent in a header.
 #[derive(Debug, thiserror::Error)]
-#[error("there is a control character in the token, perhaps a line break")]
+#[error("the token contains a control character, perhaps a line break")]
 pub(in crate::cluster) struct TokenError;
 
 /// A kubeconfig's user cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum UserError {
-    #[error("both a token and a user name; one of them")]
+    #[error("token and username are both set; only one is allowed")]
     TokenAndUser,
     #[error("as-uid, as-groups and as-user-extra need `as`")]
     ImpersonatesNobody,
-    #[error("both exec and auth-provider; one of them")]
+    #[error("exec and auth-provider are both set; only one is allowed")]
     PluginAndProvider,
     #[error(
-        "auth-provider: {0:?} is no more, in kubectl neither: only oidc is left. Put its login plugin under exec \
-         (gke-gcloud-auth-plugin, kubelogin)"
+        "auth-provider: {0:?} is no longer supported, nor is it by kubectl; only oidc is. Configure the login plugin \
+         under exec (gke-gcloud-auth-plugin, kubelogin)"
     )]
     Provider(String),
-    #[error("auth-provider: there is no id-token: log in outside, as for kubectl")]
+    #[error("auth-provider: id-token is missing: log in as for kubectl")]
     NoIdToken,
     #[error("auth-provider: {0}")]
     IdToken(#[source] TokenError),
     #[error(
-        "auth-provider: its id-token has expired, and is not renewed here: kubectl does, and writes the new one into the \
-         file (`kubectl version`), or use kubelogin under exec"
+        "auth-provider: the id-token has expired, and graylane does not renew it. kubectl does, and writes the new one into \
+         the file (`kubectl version`); or use kubelogin under exec"
     )]
     ExpiredIdToken,
     #[error("exec: {0}")]
@@ -129,9 +129,9 @@ pub(super) enum UserError {
     Token(#[from] TokenError),
     #[error(transparent)]
     Pem(#[from] PemError),
-    #[error("client-certificate without client-key")]
+    #[error("client-certificate is set, but client-key is missing")]
     NoKey,
-    #[error("{0}: there is a control character in it")]
+    #[error("{0} contains a control character")]
     HeaderValue(&'static str),
     #[error("as-user-extra: {0}")]
     ExtraName(#[from] http::header::InvalidHeaderName),
@@ -140,21 +140,21 @@ pub(super) enum UserError {
 /// A login plugin's settings are wrong.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PluginConfigError {
-    #[error("there is no command")]
+    #[error("command is missing")]
     NoCommand,
-    #[error("apiVersion is one of {}", PLUGIN_VERSIONS.join(", "))]
+    #[error("apiVersion must be one of {}", PLUGIN_VERSIONS.join(", "))]
     ApiVersion,
-    #[error("there is a zero byte in the command")]
+    #[error("the command contains a zero byte")]
     ZeroByte,
-    #[error("an entry of env has no name, or one that no variable can have")]
+    #[error("an entry of env has no name, or an invalid one")]
     Variable,
     #[error("interactiveMode is missing")]
     NoInteractiveMode,
     #[error(
-        "the plugin wants a terminal (interactiveMode: Always), and gets none here; log in outside"
+        "the plugin needs a terminal (interactiveMode: Always) and gets none from graylane; log in as for kubectl"
     )]
     WantsTerminal,
-    #[error("interactiveMode is one of Never, IfAvailable, Always")]
+    #[error("interactiveMode must be Never, IfAvailable or Always")]
     InteractiveMode,
 }
 
@@ -174,14 +174,14 @@ pub(super) enum KubeconfigError {
         /// The decoder's message, without values.
         reason: String,
     },
-    #[error("this is no kubeconfig: a map with clusters, users and contexts")]
+    #[error("this is not a kubeconfig: it must be a map with clusters, users and contexts")]
     NoMap,
-    #[error("this is no kubeconfig: its kind is Config of apiVersion v1")]
+    #[error("this is not a kubeconfig: kind must be Config, and apiVersion v1")]
     Kind,
-    #[error("this is no UTF-16 text")]
+    #[error("this is not valid UTF-16")]
     Utf16,
-    #[error("line {line}: this is no UTF-8 text")]
+    #[error("line {line}: this is not valid UTF-8")]
     Utf8 { line: usize },
-    #[error("{list}: there are two of the name {name:?}")]
+    #[error("{list}: the name {name:?} is used twice")]
     Duplicate { list: &'static str, name: String },
 }

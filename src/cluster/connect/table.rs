@@ -232,8 +232,8 @@ fn credentials_go_in_kubectls_order() {
         ("tokenFile: missing", "tokenFile"),
         ("tokenFile: .", "tokenFile"),
         ("tokenFile: empty", "tokenFile"),
-        ("token: t, username: u", "user name"),
-        ("tokenFile: tok, username: u", "user name"),
+        ("token: t, username: u", "username"),
+        ("tokenFile: tok, username: u", "username"),
         ("client-certificate: me.crt", "client-key"),
         (
             "client-certificate: me.crt, client-key: missing",
@@ -253,7 +253,7 @@ fn credentials_go_in_kubectls_order() {
         ),
         (
             "client-certificate: me.crt, client-key: other.key",
-            "is not the key",
+            "does not match",
         ),
         (
             "client-certificate: me.crt, client-certificate-data: YQ==, client-key: me.key",
@@ -484,10 +484,10 @@ fn texts_are_read_as_kubectl_reads_them() {
         read(&text, Path::new("/")).unwrap_or_else(|e| panic!("{what}: {e}"));
     }
     let wrong: &[(&str, &str)] = &[
-        ("[]", "no kubeconfig"),
-        ("hello", "no kubeconfig"),
-        ("{kind: Pod}", "kind is Config"),
-        ("{apiVersion: v2}", "kind is Config"),
+        ("[]", "not a kubeconfig"),
+        ("hello", "not a kubeconfig"),
+        ("{kind: Pod}", "kind must be Config"),
+        ("{apiVersion: v2}", "kind must be Config"),
         ("contexts: [", "line "),
         ("a: 1\nb: 'x\n", "line "),
         (
@@ -510,21 +510,21 @@ fn texts_are_read_as_kubectl_reads_them() {
         ("{clusters: {k: {}}}", "clusters: "),
         (
             "{clusters: [{name: k}, {name: k}]}",
-            "there are two of the name \"k\"",
+            "the name \"k\" is used twice",
         ),
         ("{contexts: [{name: 1}]}", "contexts[0].name: "),
         (
             "{current-context: d}",
-            "context d: there is no such context",
+            "kubeconfig: context \"d\" does not exist",
         ),
-        ("", "context : there is no such context"),
+        ("", "kubeconfig: current-context is not set"),
         (
             "{current-context: c, contexts: [{name: c, context: {cluster: k}}]}",
-            "there is no cluster \"k\"",
+            "context c: cluster \"k\" does not exist",
         ),
         (
             "{current-context: c, contexts: [{name: c}]}",
-            "there is no cluster \"\"",
+            "context c: cluster \"\" does not exist",
         ),
     ];
     for (text, says) in wrong {

@@ -91,7 +91,7 @@ impl LinkTrouble {
     /// What the user can do. `None` if there is nothing to do but wait.
     pub const fn advice(self) -> Option<&'static str> {
         match self {
-            Self::Unauthorized => Some("log in outside (kubectl get ns would ask)"),
+            Self::Unauthorized => Some("log in as for kubectl: `kubectl get ns` asks"),
             Self::Missing => Some("graylane install brings it"),
             Self::Offline
             | Self::Slept
