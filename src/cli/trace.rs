@@ -22,7 +22,7 @@ use crate::{
     domain::{
         chain::{Chain, ChainStep},
         facts::{self, Facts},
-        text,
+        text::{self, format_count},
         world::World,
     },
 };
@@ -139,10 +139,14 @@ pub(super) async fn trace_requests(global: &Global, args: TraceArgs) -> Result<(
         );
     }
     if printed.wrong > 0 {
-        bail!("{} of {} requests went wrong", printed.wrong, printed.all);
+        let all = format_count(printed.all, "request");
+        bail!("{} of {all} went wrong", printed.wrong);
     }
     if args.wrong {
-        say!("Nothing went wrong with {} requests.", printed.all);
+        say!(
+            "Nothing went wrong with {}.",
+            format_count(printed.all, "request")
+        );
     }
     Ok(())
 }

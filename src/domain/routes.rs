@@ -20,6 +20,7 @@ use crate::{
     },
     domain::{
         lanes::{self, GatewayFeatures},
+        text::format_count,
         workflow::LaneNotOpen,
     },
 };
@@ -190,8 +191,8 @@ fn lane_app(inputs: &RouteInputs, lane: &Lane, app: &LaneApp, lost: bool) -> Lan
         return base_status(&app.app, reason.to_string());
     }
     if seen.service && seen.ready > 0 {
-        let pods = if seen.ready == 1 { "pod" } else { "pods" };
-        return gray_status(&app.app, format!("{} {tag} {pods} ready", seen.ready));
+        let pods = format_count(seen.ready, &format!("{tag} pod"));
+        return gray_status(&app.app, format!("{pods} ready"));
     }
     if lost && lane.spec.on_loss == OnLoss::Hold {
         return gray_status(
@@ -236,7 +237,7 @@ fn find_duplicates(apps: &[LaneApp]) -> Vec<String> {
         .for_each(|a| *seen.entry(a.app.as_str()).or_insert(0_usize) += 1);
     seen.iter()
         .filter(|(_, n)| **n > 1)
-        .map(|(app, n)| format!("{app} is among the apps {n} times"))
+        .map(|(app, n)| format!("{app} is among the apps {}", format_count(*n, "time")))
         .collect()
 }
 

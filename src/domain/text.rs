@@ -13,7 +13,9 @@ mod width;
 pub use find::find_ignoring_case;
 pub use join::{join_errors, join_lines};
 pub use unified::unified_diff;
-pub use units::{format_age, format_bytes, format_count, format_duration, format_rate};
+pub use units::{
+    format_age, format_bytes, format_coarse_age, format_count, format_duration, format_rate,
+};
 pub use width::{display_width, pad_left, pad_right, truncate, truncate_middle};
 
 use serde::{Deserialize, Deserializer, Serialize};

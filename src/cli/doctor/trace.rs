@@ -19,6 +19,7 @@ use crate::{
         hop_settings::build_log_settings,
         lanes::build_lane_request,
         span::Source,
+        text::format_count,
         world::World,
     },
     probe::{self, Via},
@@ -100,7 +101,7 @@ async fn check_hop_sources(client: &Client, world: &World, group: &LaneGroup) ->
             None => new_finding(
                 Level::Ok,
                 &check,
-                format!("{} pods are followed", told.pods),
+                format!("follows {}", format_count(told.pods, "pod")),
                 None,
             ),
             Some(why) => new_finding(Level::Fail, &check, why.clone(), None),
@@ -123,7 +124,7 @@ async fn check_hop_sources(client: &Client, world: &World, group: &LaneGroup) ->
             None => new_finding(
                 Level::Ok,
                 &check,
-                format!("{} pods, their logs can be read", health.pods),
+                format!("can read the logs of {}", format_count(health.pods, "pod")),
                 None,
             ),
             Some(why) => new_finding(Level::Fail, &check, why.to_string(), None),

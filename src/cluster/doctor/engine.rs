@@ -16,7 +16,10 @@ use crate::{
         lease::{ENGINE_LEASE, holder_timeout},
         status,
     },
-    domain::{command_line::CommandLine, text::Clean},
+    domain::{
+        command_line::CommandLine,
+        text::{Clean, format_count},
+    },
 };
 
 /// Clock skew in seconds: more than the first is a warning, more than the second a failure. Engines
@@ -147,7 +150,10 @@ pub(super) async fn check_engine_pods(
         let words = status::summarize_pod(pod);
         let check = format!("pod {}", pod.name_any());
         if words.ready {
-            all.add_ok(&check, format!("ready, restarted {} times", words.restarts));
+            all.add_ok(
+                &check,
+                format!("ready, restarted {}", format_count(words.restarts, "time")),
+            );
         } else {
             let why = words
                 .message

@@ -13,7 +13,10 @@ use super::{
 };
 use crate::{
     api::{Amount, BatchPhase},
-    domain::observe::{PodSeen, VersionPods, last_writer},
+    domain::{
+        observe::{PodSeen, VersionPods, last_writer},
+        text::format_count,
+    },
 };
 
 /// What a rollout is to reach, and how far it may go now.
@@ -211,8 +214,7 @@ pub(super) fn patch_or_wait(patch: Option<Value>, words: &'static str) -> Rollou
 /// `2 of 4 new pods ready, waiting for NAME: CrashLoopBackOff …`
 pub(super) fn describe_readiness(side: &VersionPods, want: u32, min_ready: u32) -> String {
     let ready = side.ready_pods(min_ready);
-    let pods = if want == 1 { "pod" } else { "pods" };
-    let mut words = format!("{ready} of {want} new {pods} ready");
+    let mut words = format!("{ready} of {} ready", format_count(want, "new pod"));
     if let Some(pod) = side.first_unready() {
         words += &format!(", waiting for {}", pod.name);
         words.extend(pod.trouble.iter().map(|t| format!(": {t}")));

@@ -30,7 +30,10 @@ use super::{
 };
 use crate::{
     api::BatchPhase,
-    domain::observe::{MAX_STATEFUL_REPLICAS, StatefulSeen},
+    domain::{
+        observe::{MAX_STATEFUL_REPLICAS, StatefulSeen},
+        text::format_count,
+    },
 };
 use slots::SlotTable;
 
@@ -80,11 +83,7 @@ pub fn named_partition(manifest: &StatefulSet) -> Option<u32> {
 pub fn warn_beforehand(live: &StatefulSet, manifest: &StatefulSet) -> Option<String> {
     let named = named_partition(manifest).is_some();
     let left = pods_left_alone(live);
-    let pods = if left == 1 {
-        "1 pod".to_owned()
-    } else {
-        format!("{left} pods")
-    };
+    let pods = format_count(left, "pod");
     (left > 0
         && !named
         && StatefulLatch::from_meta(&live.metadata) == Ok(None)

@@ -1,7 +1,8 @@
 //! Formats numbers for display: short and only as precise as needed.
 
+use std::{fmt, time::Duration};
+
 use jiff::Timestamp;
-use std::time::Duration;
 
 /// Formats the time since `then` as kubectl does (`45s`, `3m12s`, `2h5m`, `4d`). A future instant
 /// becomes `in 45s`, except within a few seconds of clock skew, which becomes `0s`.
@@ -13,9 +14,24 @@ pub fn format_age(now: Timestamp, then: Timestamp) -> String {
     }
 }
 
+/// Formats the time since `then` for what stays on the screen: seconds below a minute, then in steps
+/// of about a third (`5m`, `10m`, `15m`, `20m`, `30m`, `45m`, `1h`), hours up to two days, then days. What nobody touches
+/// is seldom drawn again.
+pub fn format_coarse_age(now: Timestamp, then: Timestamp) -> String {
+    const MINUTE_STEPS: [i64; 9] = [1, 2, 3, 5, 10, 15, 20, 30, 45];
+    let minutes = now.as_second().saturating_sub(then.as_second()) / 60;
+    let step = MINUTE_STEPS.into_iter().rfind(|step| *step <= minutes);
+    match (step, minutes) {
+        (None, _) => format_age(now, then),
+        (Some(step), ..60) => format!("{step}m"),
+        (_, ..2880) => format!("{}h", minutes / 60),
+        (_, minutes) => format!("{}d", minutes / (24 * 60)),
+    }
+}
+
 /// Formats a count with its noun: `1 pod`, `3 pods`.
-pub fn format_count(count: usize, noun: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
+pub fn format_count<N: fmt::Display + PartialEq + From<u8>>(count: N, noun: &str) -> String {
+    let plural = if count == N::from(1) { "" } else { "s" };
     format!("{count} {noun}{plural}")
 }
 
@@ -128,6 +144,28 @@ mod tests {
         ] {
             let now = Timestamp::from_second(1_700_000_000 + seconds).unwrap();
             assert_eq!(format_age(now, then), shown, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn coarse_ages_move_in_steps() {
+        let then = Timestamp::from_second(1_700_000_000).unwrap();
+        for (seconds, shown) in [
+            (-90, "in 90s"),
+            (0, "0s"),
+            (59, "59s"),
+            (60, "1m"),
+            (299, "3m"),
+            (300, "5m"),
+            (44 * 60, "30m"),
+            (3599, "45m"),
+            (3600, "1h"),
+            (47 * 3600, "47h"),
+            (50 * 3600, "2d"),
+            (800 * 86400, "800d"),
+        ] {
+            let now = Timestamp::from_second(1_700_000_000 + seconds).unwrap();
+            assert_eq!(format_coarse_age(now, then), shown, "{seconds}");
         }
     }
 

@@ -8,8 +8,13 @@ use super::{ObservedObject, Question, changes, environment, forecast, lane, many
 use crate::{
     api::{App, Release, ReleaseSpec, Stage},
     domain::{
-        command_line::CommandLine, intent::Intent, owner::ClaimedNames, prune, revision::FrozenApp,
-        text::join_errors, variables, workflow,
+        command_line::CommandLine,
+        intent::Intent,
+        owner::ClaimedNames,
+        prune,
+        revision::FrozenApp,
+        text::{format_count, join_errors},
+        variables, workflow,
     },
     ui::{
         facts::{ReleaseState, release_state},
@@ -68,9 +73,8 @@ fn ask_to_stop_the_line(model: &Model) -> Result<Question, String> {
     }
     let mut question = Question::new(
         format!(
-            "Stop the line: hold {} running release{}?",
-            running.len(),
-            if running.len() == 1 { "" } else { "s" }
+            "Stop the line: hold {}?",
+            format_count(running.len(), "running release")
         ),
         "Stop the line",
         Intent::StopTheLine,

@@ -3,7 +3,7 @@
 use super::{ObservedObject, Question};
 use crate::{
     api::{Environment, EnvironmentLock, EnvironmentState, InventoryItem},
-    domain::{command_line::CommandLine, intent::Intent},
+    domain::{command_line::CommandLine, intent::Intent, text::format_count},
     ui::{
         keymap::{Action, KeyContext},
         model::Model,
@@ -109,11 +109,7 @@ fn add_teardown_steps(
     inventory: &[InventoryItem],
 ) {
     let pods = model.facts.pods_of(name, &environment.name).len();
-    let pods = if pods == 1 {
-        "1 pod".to_owned()
-    } else {
-        format!("{pods} pods")
-    };
+    let pods = format_count(pods, "pod");
     question.happens.push(format!(
         "{} s of draining, then {pods} and the objects below go",
         environment.rollout.drain_seconds

@@ -7,6 +7,7 @@ use super::{Question, in_place};
 use crate::{
     api::{App, Approval, InventoryItem, Lane, Release, Served},
     domain::{
+        text::format_count,
         workflow::{Forecast, ForecastInput, ForecastStep, ForecastStop, forecast_release},
         world::{ObjectKey, Workload},
     },
@@ -117,14 +118,6 @@ pub(super) fn describe_steps(model: &Model, app: &App, forecast: &Forecast) -> V
     told
 }
 
-fn format_pod_count(n: u32) -> String {
-    if n == 1 {
-        "1 pod".into()
-    } else {
-        format!("{n} pods")
-    }
-}
-
 fn describe_step(model: &Model, app: &App, step: &ForecastStep) -> String {
     match step {
         ForecastStep::Build { task, image } => format!("{task}: image {image} is built"),
@@ -151,7 +144,7 @@ fn describe_step(model: &Model, app: &App, step: &ForecastStep) -> String {
         } if numbers.0 < numbers.1 => {
             format!(
                 "{task}: all {} of {environment} are replaced at once",
-                format_pod_count(*size)
+                format_count(*size, "pod")
             )
         }
         ForecastStep::Batch {
@@ -163,7 +156,7 @@ fn describe_step(model: &Model, app: &App, step: &ForecastStep) -> String {
         } => {
             format!(
                 "{task}: {environment} gets the new version, {} in one batch",
-                format_pod_count(*after)
+                format_count(*after, "pod")
             )
         }
         ForecastStep::Batch {
@@ -222,7 +215,7 @@ fn describe_teardown(
     let goes = if running == 0 {
         "what runs there".into()
     } else {
-        format_pod_count(running)
+        format_count(running, "pod")
     };
     let tag = app
         .spec
@@ -264,7 +257,7 @@ fn describe_stop(stop: &ForecastStop) -> String {
                 .as_ref()
                 .map(|p| format!(" ({p})"))
                 .unwrap_or_default();
-            format!("then it stops: {task} waits to proceed{prompt}")
+            format!("then it stops: {task} waits for the go-ahead{prompt}")
         }
         ForecastStop::Batch {
             environment,
@@ -357,11 +350,7 @@ fn add_traffic(model: &Model, question: &mut Question) {
         );
         return;
     }
-    let requests = if traffic.chains == 1 {
-        "1 request".into()
-    } else {
-        format!("{} requests", traffic.chains)
-    };
+    let requests = format_count(traffic.chains, "request");
     add_fact_once(
         question,
         "traffic",

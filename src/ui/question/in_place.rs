@@ -2,7 +2,10 @@
 //! user's own partition stay as they are, and a rollback is as slow as the rollout.
 
 use crate::{
-    domain::world::{Workload, WorkloadKind},
+    domain::{
+        text::format_count,
+        world::{Workload, WorkloadKind},
+    },
     ui::{
         facts::{ReplacementStrategy, replacement_strategy},
         model::Model,
@@ -64,11 +67,7 @@ pub(super) fn describe_last_batch(workloads: &[&Workload]) -> String {
         .iter()
         .filter(|w| w.left_alone > 0)
         .map(|w| {
-            let pods = if w.left_alone == 1 {
-                "1 pod"
-            } else {
-                &format!("{} pods", w.left_alone)
-            };
+            let pods = format_count(w.left_alone, "pod");
             format!("{pods} of StatefulSet {}", w.key.name)
         })
         .collect();

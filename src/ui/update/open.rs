@@ -6,7 +6,7 @@ use kube::ResourceExt;
 
 use super::traces;
 use crate::{
-    domain::{apps, world::ObjectKey},
+    domain::{apps, text::format_count, world::ObjectKey},
     ui::{
         effect::{DescribeTarget, Effect, ObjectRef, Query},
         keymap::{Action, KeyContext},
@@ -264,7 +264,7 @@ pub(super) fn copy_selected(model: &mut Model) -> Vec<Effect> {
     let copied = match model.overlays.last() {
         Some(Overlay::Text(text)) => {
             let copied = view::plain_text(model, text);
-            let words = format!("{} lines", copied.lines().count());
+            let words = format_count(copied.lines().count(), "line");
             Some((copied.trim_end_matches('\n').to_owned(), words))
         }
         _ => {

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     api::{LaneGroup, LaneGroupStatus, LaneMode, gateway_api::LANE_GATEWAY},
+    domain::text::{display_width, format_count},
     ui::{
         model::{LaneRow, Model, Pane},
         rule,
@@ -195,9 +196,10 @@ fn route_state(model: &Model, status: &LaneGroupStatus) -> RichText {
                 format!("{} route {}: {why}", glyphs.bad, route.name),
             )
         }
-        (None, true) => line
-            .add(Role::Ok, glyphs.ok)
-            .add(Role::Text, format!(" {taken} routes accepted")),
+        (None, true) => line.add(Role::Ok, glyphs.ok).add(
+            Role::Text,
+            format!(" {} accepted", format_count(taken, "route")),
+        ),
         (None, false) if all == 0 => line.add(Role::Muted, "no routes yet"),
         (None, false) => {
             let silent = status

@@ -11,6 +11,7 @@ use crate::{
     api::{BatchPhase, BatchStatus, EnvironmentState, EnvironmentStatus, InventoryItem, TaskPhase},
     domain::{
         batches,
+        text::format_count,
         workflow::{
             ReleaseStep,
             environment::{describe_unreadable, environment_status, find_owned_object, set_status},
@@ -87,9 +88,8 @@ pub(super) fn note_batches(view: &TaskView, looked: &BatchProgress, hold: bool) 
             batch.started_at.get_or_insert_with(|| at.clone());
             batch.finished_at = Some(at.clone());
             let BatchStatus { number, target, .. } = batch;
-            let pods = if *target == 1 { "pod" } else { "pods" };
             let action = format!("batch {number} of {n} done");
-            finished.push((action, format!("{target} new {pods}")));
+            finished.push((action, format_count(*target, "new pod")));
         } else if i == done && upto > done && !hold {
             batch.started_at.get_or_insert_with(|| at.clone());
             batch.phase = phase.unwrap_or(BatchPhase::Surging);
