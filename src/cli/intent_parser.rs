@@ -23,6 +23,6 @@ pub fn parse_intent(words: &[String], world: &World, by: &str) -> Result<Intent,
         Some(Command::Lock(args)) => Ok(args.into_intent(by)),
         Some(Command::Unlock(args)) => Ok(args.into_intent()),
         Some(Command::Lane(args)) => args.into_intent(world),
-        _ => Err(format!("{words:?} is no intent")),
+        _ => Err(format!("{words:?} is not an intent")),
     }
 }

@@ -164,7 +164,7 @@ fn parse_filter(text: &str) -> Result<String, String> {
         directives.find(|word| word.is_empty() || !word.contains(['=', '[']) && !is_level(word));
     if let Some(word) = unknown {
         return Err(format!(
-            "'{word}' is no level (error, warn, info, debug, trace, off) and no TARGET=LEVEL"
+            "'{word}' is neither a level (error, warn, info, debug, trace, off), nor TARGET=LEVEL"
         ));
     }
     EnvFilter::try_new(text)

@@ -291,7 +291,7 @@ impl TargetTask<'_> {
         }
         *level = batch;
         Ok(if task.kind == TaskKind::Proceed {
-            format!("let {of} proceed")
+            format!("let it go on after {of}")
         } else {
             format!("let batch {batch} of {of} proceed")
         })

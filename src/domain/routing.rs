@@ -25,7 +25,7 @@ pub enum MatchError {
     #[error("{0:?} cannot be the name of a header")]
     HeaderName(String),
     /// Not a method.
-    #[error("{0:?} is no method")]
+    #[error("{0:?} is not a method")]
     Method(String),
     /// A regex that does not compile.
     #[error("the regex {0:?} is wrong or too large")]

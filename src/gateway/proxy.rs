@@ -415,7 +415,7 @@ fn apply_rule<'t>(
                 .map_or(path.clone(), |q| format!("{path}?{q}"));
             parts.uri = target
                 .parse()
-                .map_err(|_| wrong(&format!("{target:?} is no path")))?;
+                .map_err(|_| wrong(&format!("{target:?} is not a path")))?;
         }
         changes.push(change);
     }

@@ -208,7 +208,7 @@ fn read_entry(
     let key = parse_key(word);
     match key {
         None => {
-            let words = "is no key; write b, B, ctrl-b, alt-b, f5, …";
+            let words = "is not a key; write b, B, ctrl-b, alt-b, f5, …";
             found.push((key_at, format!("{word:?} {words}")));
         }
         Some(key) => {
@@ -334,7 +334,7 @@ mod tests {
     #[test]
     fn every_error_is_told_with_its_line() {
         for (changes, line, words) in [
-            (&[("key", "\"nokey\"")], 2, "\"nokey\" is no key"),
+            (&[("key", "\"nokey\"")], 2, "\"nokey\" is not a key"),
             (&[("key", "\"n\"")], 2, "n means start in Apps already"),
             (&[("key", "\"q\"")], 2, "q means quit in Apps already"),
             (&[("key", "\"a\"")], 2, "a means approve in Apps already"),

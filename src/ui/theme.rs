@@ -142,7 +142,7 @@ pub enum ThemeError {
     Form(String, String),
     /// A colour that is neither `#rrggbb`, nor an ANSI name, nor in the palette.
     #[error(
-        "theme {theme}: role {role}: {colour:?} is no colour: write #rrggbb, an ANSI name, or a name of [palette]"
+        "theme {theme}: role {role}: {colour:?} is not a colour: write #rrggbb, an ANSI name, or a name of [palette]"
     )]
     Colour {
         /// Name of the theme.

@@ -161,7 +161,7 @@ fn what_cannot_be_read_is_told_with_a_way_out() {
             "",
             &["nowhere"],
             2,
-            "this is no folder; write deployment/NAME",
+            "this is not a folder; write deployment/NAME",
         ),
         ("a: [", &["-f", "-"], 1, "-:1"),
         ("", &["-f", "-"], 1, "there is no Deployment"),

@@ -191,14 +191,14 @@ fn why_never(on: ConditionOn, key: &str, value: &str, whole: bool) -> Option<Str
                 .then(|| "no method has such characters".into()),
             Ok(Method::CONNECT) => said("the gateway answers CONNECT itself"),
             Ok(_) => None,
-            Err(_) => said("that is no method"),
+            Err(_) => said("that is not a method"),
         },
         _ if value.chars().any(is_invalid_in_field) => said("no header has control characters"),
         _ if outer => said("blanks around a value are no part of it"),
         ConditionOn::Header
             if whole && key.eq_ignore_ascii_case("host") && parse_host(value).is_none() =>
         {
-            said("that is no host; write it as name or name:port")
+            said("that is not a host; write it as name or name:port")
         }
         ConditionOn::Header => None,
         ConditionOn::Cookie if value.contains(';') => said("a cookie ends before the ';'"),

@@ -179,7 +179,7 @@ fn normalize_target(parts: &mut Parts) -> Result<(), RequestRefusal> {
         return Err(wrong("the target * is for OPTIONS only"));
     }
     if path != "*" && !path.starts_with('/') {
-        return Err(wrong("the target is no path"));
+        return Err(wrong("the target is not a path"));
     }
     let plain = remove_dot_segments(path).map_err(wrong)?;
     match plain {
@@ -191,7 +191,7 @@ fn normalize_target(parts: &mut Parts) -> Result<(), RequestRefusal> {
                 .unwrap_or_default();
             parts.uri = format!("{plain}{query}")
                 .parse()
-                .map_err(|_| wrong("the target is no path"))?;
+                .map_err(|_| wrong("the target is not a path"))?;
         }
         std::borrow::Cow::Borrowed(_) if parts.uri.authority().is_some() || target.is_none() => {
             parts.uri = Uri::from(target.cloned().unwrap_or(PathAndQuery::from_static("/")));
@@ -222,10 +222,10 @@ fn count_forwards(parts: &mut Parts) -> Result<(), RequestRefusal> {
         })
     };
     let [digits @ [_, ..]] = lines[..] else {
-        return refused(StatusCode::BAD_REQUEST, "Max-Forwards is no number");
+        return refused(StatusCode::BAD_REQUEST, "Max-Forwards is not a number");
     };
     if !digits.iter().all(u8::is_ascii_digit) {
-        return refused(StatusCode::BAD_REQUEST, "Max-Forwards is no number");
+        return refused(StatusCode::BAD_REQUEST, "Max-Forwards is not a number");
     }
     // A larger number is as good as no limit.
     let left = std::str::from_utf8(digits)

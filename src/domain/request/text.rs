@@ -8,14 +8,14 @@ use super::RequestParts;
 pub enum RequestError {
     /// The line has no valid path.
     #[error(
-        "{0:?} is no request: write a path, or a method and a path, as in 'GET /A/a?group=gray'"
+        "{0:?} is not a request: write a path, or a method and a path, as in 'GET /A/a?group=gray'"
     )]
     Line(String),
     /// The text is not a header.
-    #[error("{0:?} is no header: write 'name: value'")]
+    #[error("{0:?} is not a header: write 'name: value'")]
     Header(String),
     /// The text is not a cookie.
-    #[error("{0:?} is no cookie: write 'name=value'")]
+    #[error("{0:?} is not a cookie: write 'name=value'")]
     Cookie(String),
 }
 

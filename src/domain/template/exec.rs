@@ -353,7 +353,7 @@ impl<'p, 's> Run<'p, 's> {
                 )
             }
             Value::Float(f) if !f.is_finite() => {
-                Problem::new(at, format!("`{}` is no number", written()))
+                Problem::new(at, format!("`{}` is not a number", written()))
             }
             Value::Text(text) => return self.write_text(text, at, false),
             other => {

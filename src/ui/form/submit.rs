@@ -202,7 +202,8 @@ fn read_probe(form: &mut Form) -> (ProbeSpec, Vec<String>) {
                             headers.insert(name.trim().to_owned(), value.trim().to_owned());
                         }
                         None => {
-                            field.error = Some(format!("{part:?} is no header: write name: value"))
+                            field.error =
+                                Some(format!("{part:?} is not a header: write name: value"))
                         }
                     }
                 }

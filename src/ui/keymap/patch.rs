@@ -27,7 +27,7 @@ pub enum KeyFault {
     },
     /// Unknown key.
     #[error(
-        "[{context}] {action}: {key:?} is no key; write q, R, ctrl-l, f5, space, tab, enter, …"
+        "[{context}] {action}: {key:?} is not a key; write q, R, ctrl-l, f5, space, tab, enter, …"
     )]
     Key {
         /// Name of the context.

@@ -373,7 +373,7 @@ pub(super) fn ask_to_continue(model: &Model) -> QuestionResult {
                 task: task.name.clone(),
                 batch: 1,
             };
-            let title = format!("Let {} of {name} proceed?", task.name);
+            let title = format!("Let {name} go on after {}?", task.name);
             let mut question = new_question(
                 model,
                 name,
