@@ -24,7 +24,7 @@ use crate::ui::{
 };
 use crate::{
     api::Release,
-    domain::text::{format_age, truncate_middle},
+    domain::text::{format_coarse_age, truncate_middle},
 };
 
 pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
@@ -156,7 +156,7 @@ fn wide_columns<'a>(model: &'a Model, apps: &'a [AppRow<'a>], room: usize) -> Wi
         .add_column("STAGE", cell(Role::Text, &|_, r| r.spec.stage.clone()))
         .add_column("AGE", move |i| {
             let created = release(i).and_then(|(_, r)| r.metadata.creation_timestamp.as_ref());
-            let age = created.map(|at| format_age(model.now, at.0));
+            let age = created.map(|at| format_coarse_age(model.now, at.0));
             (Role::Muted, age.unwrap_or_default())
         })
         .add_column("BY", cell(Role::Text, &|_, r| r.spec.requester.clone()))

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     api::Environment,
     domain::{
-        text::{Clean, display_width, format_age},
+        text::{Clean, display_width, format_age, format_coarse_age},
         world::{LinkTrouble, Pod},
     },
     ui::{
@@ -146,7 +146,7 @@ fn wide_columns<'a>(
     WideColumns::with_room(room, environments.len())
         .add_column("CHANGED", move |i| {
             let changed = status(i).and_then(|s| labels::parse_time(s.changed_at.as_ref()));
-            let age = changed.map(|at| format_age(model.now, at));
+            let age = changed.map(|at| format_coarse_age(model.now, at));
             (Role::Muted, age.unwrap_or_default())
         })
         .add_column("NAMESPACE", move |i| {
@@ -645,7 +645,7 @@ fn pod_row(model: &Model, pod: &Pod, table: &PodColumns<'_>) -> RichText {
         .add(Role::Text, " ");
     let born = pod
         .born
-        .map(|at| format_age(model.now, at))
+        .map(|at| format_coarse_age(model.now, at))
         .unwrap_or_default();
     line = line
         .add_right_column(Role::Muted, born, 5)

@@ -7,7 +7,7 @@ use super::labels;
 use crate::{
     api::Release,
     domain::{
-        text::{format_age, truncate},
+        text::{format_age, format_count, truncate},
         world::{Link, World},
     },
     ui::{
@@ -22,6 +22,8 @@ use crate::{
 
 /// Maximum width of a cause; the Rollout pane shows all of it.
 const CAUSE_WIDTH: usize = 60;
+/// Requests in a minute from which on they are told; a cockpit at rest sends about ten.
+const NOTABLE_REQUESTS: u32 = 200;
 
 pub(super) fn draw_header(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
     let width = usize::from(area.width);
@@ -84,7 +86,7 @@ fn status_line(model: &Model, room: usize) -> RichText {
         parts.push(RichText::styled(Role::Muted, "entry ").add(Role::Text, entry));
     }
     parts.extend(engine_part(model));
-    parts.extend(request_part(model, room));
+    parts.extend(request_part(model));
     join_parts(parts, room)
 }
 
@@ -162,20 +164,21 @@ fn engine_part(model: &Model) -> Option<RichText> {
     }
 }
 
-/// How much is asked of the API server. With room the figures keep their width: what stands beside
-/// them must not move, and be drawn again, with every digit.
-fn request_part(model: &Model, room: usize) -> Option<RichText> {
+/// How much is asked of the API server, where that is worth a look: a count that moves with each
+/// request would be all that a quiet cockpit writes.
+fn request_part(model: &Model) -> Option<RichText> {
     let asked = &model.world.asked;
-    let width = if room < 100 { 0 } else { 3 };
-    if asked.total == 0 {
+    let is_much = asked.minute >= NOTABLE_REQUESTS;
+    if !is_much && asked.throttled == 0 {
         return None;
     }
-    let mut part = RichText::styled(
-        Role::Muted,
-        format!("api {} {:>width$}/min", asked.total, asked.minute),
-    );
+    let mut part = RichText::styled(Role::Muted, "api");
+    if is_much {
+        part.push(Role::Muted, format!(" {}/min", asked.minute / 10 * 10));
+    }
     if asked.throttled > 0 {
-        part.push(Role::Warn, format!(" 429 {}", asked.throttled));
+        let times = format_count(asked.throttled, "time");
+        part.push(Role::Warn, format!(" throttled {times}"));
     }
     Some(part)
 }
@@ -214,7 +217,10 @@ pub(super) fn release_headline(model: &Model, room: usize) -> RichText {
         } else {
             format!("   {start} starts a release")
         };
-        return line.add(Role::Muted, words).add(Role::Muted, rest);
+        let whole = line.add(Role::Muted, words);
+        // A hint that does not fit whole says nothing.
+        let fits = whole.width() + rest.chars().count() <= room;
+        return whole.add(Role::Muted, if fits { rest } else { String::new() });
     }
     let more = |left: usize, brief: bool| {
         if brief {
@@ -415,7 +421,7 @@ fn traffic_summary(model: &Model, room: usize, brief: bool) -> RichText {
         (_, 0) if brief => RichText::styled(Role::Ok, glyphs.ok).add(Role::Muted, " none tagged "),
         (_, _) if brief => RichText::styled(Role::Ok, glyphs.ok).add(Role::Text, " traffic right "),
         (n, 0) => {
-            let requests = crate::domain::text::format_count(n, "request");
+            let requests = format_count(n, "request");
             RichText::styled(Role::Ok, glyphs.ok)
                 .add(Role::Muted, format!(" {requests}, none tagged "))
         }

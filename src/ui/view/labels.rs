@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::{
     api::{EnvironmentState, Served, TaskPhase, TaskStatus},
-    domain::signals::Column,
+    domain::{signals::Column, text::format_coarse_age},
     ui::{facts::ReleaseState, glyph::Glyphs, model::Model, theme::Role, widget::RichText},
 };
 
@@ -23,17 +23,24 @@ pub(super) fn parse_time(text: Option<&String>) -> Option<Timestamp> {
     text.and_then(|t| t.parse().ok())
 }
 
-/// Elapsed time of a task, until now while it runs.
+/// Elapsed time of a task or a release, until now while it has not finished. Only what is `running`
+/// is told by the second: what waits for a person may wait for hours.
 pub(super) fn format_elapsed(
     model: &Model,
     started: Option<&String>,
     finished: Option<&String>,
+    running: bool,
 ) -> String {
     let Some(from) = parse_time(started) else {
         return String::new();
     };
-    let to = parse_time(finished).unwrap_or(model.now);
-    format_clock(to.duration_since(from).as_secs())
+    let finished = parse_time(finished);
+    let seconds = finished.unwrap_or(model.now).duration_since(from).as_secs();
+    if finished.is_some() || running || seconds < 60 {
+        format_clock(seconds)
+    } else {
+        format_coarse_age(model.now, from)
+    }
 }
 
 /// Name of a release window without its `window-` prefix.
@@ -101,10 +108,10 @@ pub(super) fn environment_sign(
 pub(super) const fn environment_state_label(state: EnvironmentState) -> &'static str {
     match state {
         EnvironmentState::New => "not deployed yet",
-        EnvironmentState::Deploying => "Deploying",
-        EnvironmentState::Running => "Running",
-        EnvironmentState::Error => "Error",
-        EnvironmentState::Cleaned => "Cleaned",
+        EnvironmentState::Deploying => "deploying",
+        EnvironmentState::Running => "running",
+        EnvironmentState::Error => "failed",
+        EnvironmentState::Cleaned => "cleaned",
     }
 }
 

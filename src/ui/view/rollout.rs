@@ -217,6 +217,7 @@ fn describe_release(
         model,
         status.started_at.as_ref(),
         status.finished_at.as_ref(),
+        release_state(release).is_busy(),
     );
     if !spent.is_empty() {
         who = who.add(Role::Muted, format!(" {} {spent}", glyphs.dot));

@@ -14,16 +14,33 @@ use crate::{
 
 /// Widths of the name and the time column.
 pub(super) fn column_widths(model: &Model, tasks: &[TaskStatus]) -> (usize, usize) {
-    let spent = |t: &TaskStatus| {
-        labels::format_elapsed(model, t.started_at.as_ref(), t.finished_at.as_ref()).len()
-    };
     let name = tasks
         .iter()
         .map(|t| t.name.chars().count())
         .max()
         .unwrap_or(8)
         .clamp(8, 20);
-    (name, tasks.iter().map(spent).max().unwrap_or(0))
+    (
+        name,
+        tasks
+            .iter()
+            .map(|t| task_elapsed(model, t).len())
+            .max()
+            .unwrap_or(0),
+    )
+}
+
+/// Width of sign and number before each batch.
+pub(super) const BATCH_WIDTH: usize = 8;
+
+/// Width of sign and name of each task.
+pub(super) const fn pinned_width((name, _): (usize, usize)) -> usize {
+    2 + name + 2
+}
+
+fn task_elapsed(model: &Model, task: &TaskStatus) -> String {
+    let (started, finished) = (task.started_at.as_ref(), task.finished_at.as_ref());
+    labels::format_elapsed(model, started, finished, task.phase == TaskPhase::Running)
 }
 
 pub(super) fn task_row(
@@ -43,7 +60,7 @@ pub(super) fn task_row(
     let line = RichText::styled(role, format!("{sign} "))
         .add_column(text, &task.name, name)
         .add(Role::Text, "  ");
-    let spent = labels::format_elapsed(model, task.started_at.as_ref(), task.finished_at.as_ref());
+    let spent = task_elapsed(model, task);
     let (role, forms) = describe_progress(model, release, task);
     let room = width.saturating_sub(line.width() + time + 1);
     line.add_column(role, longest_fitting(&forms, room), room)
@@ -255,7 +272,8 @@ fn batch_line(
         .pad_to(9 + bar);
     let counts = format!("{} new {} old", batch.target, old);
     let ended = batch.finished_at.as_ref().or(task.finished_at.as_ref());
-    let spent = labels::format_elapsed(model, batch.started_at.as_ref(), ended);
+    let running = task.phase == TaskPhase::Running;
+    let spent = labels::format_elapsed(model, batch.started_at.as_ref(), ended, running);
     let text = if batch.phase == BatchPhase::Pending {
         Role::Muted
     } else {

@@ -7,7 +7,7 @@ use crate::{
     api::Served,
     domain::{
         chain::ChainStep,
-        text::{format_age, format_count},
+        text::{format_coarse_age, format_count},
         world::{Event, ObjectKey},
     },
     ui::{
@@ -188,7 +188,7 @@ fn event_lines(model: &Model, own: &[ObjectKey]) -> Vec<RichText> {
         };
         let time = event
             .time
-            .map(|t| format_age(model.now, t))
+            .map(|t| format_coarse_age(model.now, t))
             .unwrap_or_default();
         let count = if event.count > 1 {
             format!(" (×{})", event.count)

@@ -269,6 +269,19 @@ async fn play<F>(world: World, takes: Option<Duration>, driver: impl FnOnce(Rig)
 where
     F: Future<Output = ()>,
 {
+    play_at((100, 30), world, takes, driver).await
+}
+
+/// The same on a screen of so many columns and rows.
+async fn play_at<F>(
+    (columns, rows): (u16, u16),
+    world: World,
+    takes: Option<Duration>,
+    driver: impl FnOnce(Rig) -> F,
+) -> Ended
+where
+    F: Future<Output = ()>,
+{
     START.with(|_| {});
     let (events, input) = mpsc::unbounded_channel();
     let input: Input = Box::pin(stream::unfold(input, |mut input| async move {
@@ -277,7 +290,7 @@ where
     let (sender, worlds) = watch::channel(world.into());
     let (seen, screen) = watch::channel(Seen::default());
     let mut terminal = Terminal::new(Screen {
-        inner: TestBackend::new(100, 30),
+        inner: TestBackend::new(columns, rows),
         seen,
     })
     .expect("a terminal");
@@ -310,6 +323,51 @@ where
         timeout(limit, driver(rig)).map(|d| d.unwrap())
     );
     ended.expect("it ends").expect("it can draw")
+}
+
+/// While nothing happens nothing is written: neither the clock, nor the Lease that the engine renews,
+/// nor the requests that the watches send show.
+#[tokio::test(start_paused = true)]
+async fn a_cockpit_at_rest_draws_nothing() {
+    for (size, world, keys) in [
+        ((60, 20), worlds::succeeded(), ""),
+        ((80, 24), worlds::approval(), "3"),
+        ((120, 36), worlds::approval(), "2jjj<enter>"),
+        ((200, 60), worlds::approval(), ""),
+        ((200, 60), worlds::approval(), "1z"),
+    ] {
+        // Nothing is under way in it, and there is no traffic.
+        let mut world = fixture::with_hops(world, vec![]);
+        std::sync::Arc::make_mut(&mut world.releases)
+            .retain(|_, release| release.spec.app != "spring-cloud-c");
+        let at = format!("{size:?} {keys:?}");
+        play_at(size, world, None, |mut rig| async move {
+            rig.see("Apps").await;
+            rig.press(keys);
+            rest(&rig, 130).await;
+            let (before, text) = (rig.drawn().1, rig.seen.borrow().text.clone());
+            rest(&rig, 60).await;
+            let after = rig.seen.borrow().text.clone();
+            assert_eq!(rig.drawn().1, before, "{at}: {text}\n{after}");
+            rig.stop();
+        })
+        .await;
+    }
+}
+
+/// Lets seconds pass in which the cluster sends only signs of life.
+async fn rest(rig: &Rig, seconds: i64) {
+    for _ in 0..seconds {
+        rig.worlds.as_ref().expect("kept").send_modify(|world| {
+            world.revision += 1;
+            world.asked.total += 1;
+            world.asked.minute = 9 + u32::try_from(world.asked.total % 3).expect("small");
+            if let Some(engine) = &mut world.engine {
+                engine.renewed = Some(clock());
+            }
+        });
+        sleep(Duration::from_secs(1)).await;
+    }
 }
 
 /// Two seconds of a thousand keys and five hundred worlds each: no more frames than the cap, and not many fewer.
