@@ -178,6 +178,25 @@ impl Form {
         self.fields.get_mut(self.at)
     }
 
+    /// Text of the focused field, if it is one to type.
+    pub fn current_input(&mut self) -> Option<&mut Input> {
+        match &mut self.current_field()?.value {
+            FieldValue::Text(input) => Some(input),
+            FieldValue::Choice { .. } => None,
+        }
+    }
+
+    /// Focuses a field and chooses one of its options.
+    pub fn choose_option(&mut self, field: usize, option: usize) {
+        self.at = field;
+        if let Some(field) = self.current_field()
+            && let FieldValue::Choice { options, at } = &mut field.value
+        {
+            *at = option.min(options.len().saturating_sub(1));
+            field.touched = true;
+        }
+    }
+
     /// Moves the focus to the next or previous field.
     pub fn move_focus(&mut self, back: bool) {
         let n = self.fields.len().max(1);

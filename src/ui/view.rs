@@ -41,6 +41,7 @@ mod text;
 mod trace;
 mod values;
 
+use columns::ListRoom;
 pub use layout::text_height;
 use layout::{PaneNeeds, ScreenPlan, plan_screen};
 pub(crate) use rows::TextRows;
@@ -124,8 +125,8 @@ pub(crate) fn scroll_limit(model: &Model) -> usize {
     // The frame and the sign of the selected row.
     let shown = area.map_or(0, |(_, area)| usize::from(area.width).saturating_sub(4));
     let full = match model.pane {
-        Pane::Apps => apps::full_width(model),
-        Pane::Environments => environments::full_width(model),
+        Pane::Apps => apps::full_width(model, ListRoom::most_pinned(shown)),
+        Pane::Environments => environments::full_width(model, ListRoom::most_pinned(shown)),
         Pane::Rollout => rollout::full_width(model),
         Pane::Lanes => lanes::full_width(model),
         Pane::Trace => trace::full_width(model),

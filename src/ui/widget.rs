@@ -26,7 +26,7 @@ mod share;
 pub(crate) use abbreviate::{join_by_rank, longest_fitting, shorten_distinct};
 pub(crate) use list::first_row;
 pub(crate) use pane::{centre_rect, columns_of_line, fits_frame};
-pub(crate) use pointer::{PointerMap, PointerTarget};
+pub(crate) use pointer::{PointerMap, PointerTarget, TypedField};
 pub(crate) use share::{Need, share_room};
 
 /// A line of text runs, each with a role.
@@ -115,24 +115,35 @@ impl RichText {
 
     /// Leaves the first columns out; an ellipsis stands where something was.
     pub(crate) fn skip_columns(self, count: usize) -> Self {
-        if count == 0 || self.is_empty() {
+        self.skip_columns_after(0, count)
+    }
+
+    /// Leaves `count` columns out after the first `pinned`; an ellipsis stands where something was.
+    pub(crate) fn skip_columns_after(self, pinned: usize, count: usize) -> Self {
+        if count == 0 || self.width() <= pinned {
             return self;
         }
+        let seen_from = pinned + count;
+        let (mut line, mut hidden) = (Self::new(), Self::styled(Role::Muted, "…"));
         let mut passed = 0;
-        let mut line = Self::styled(Role::Muted, "…");
         for (role, text) in &self.runs {
             for sign in text.graphemes(true) {
+                let end = passed + columns(sign);
                 // The ellipsis takes the first visible column; of a wide letter that is cut the rest
                 // is blank.
-                if passed > count {
+                if end <= pinned {
                     line.extend_run(*role, sign);
-                } else if passed + columns(sign) > count + 1 {
+                } else if passed < pinned {
                     line.extend_run(*role, " ");
+                } else if passed > seen_from {
+                    hidden.extend_run(*role, sign);
+                } else if end > seen_from + 1 {
+                    hidden.extend_run(*role, " ");
                 }
-                passed += columns(sign);
+                passed = end;
             }
         }
-        line
+        line.join(hidden)
     }
 
     /// Appends to the last run, if it has that role.
@@ -289,7 +300,8 @@ pub(crate) fn wrap_words(text: &str, width: usize) -> Vec<String> {
         }
         for part in word.graphemes(true) {
             if columns(&line) + columns(part) > width && !line.is_empty() {
-                lines.push(std::mem::take(&mut line));
+                let rest = line.split_off(break_point(&line, width));
+                lines.push(std::mem::replace(&mut line, rest));
             }
             line.push_str(part);
         }
@@ -298,6 +310,17 @@ pub(crate) fn wrap_words(text: &str, width: usize) -> Vec<String> {
         lines.push(line);
     }
     lines
+}
+
+/// Where a long word is broken: after the last sign that separates parts of names, unless that
+/// leaves more than half of the line empty.
+fn break_point(word: &str, width: usize) -> usize {
+    let separates = |(_, c): &(usize, char)| "-/:.,=_".contains(*c);
+    let after = |(at, c): (usize, char)| at + c.len_utf8();
+    let found = word.char_indices().filter(separates).map(after).last();
+    found
+        .filter(|at| columns(word.get(..*at).unwrap_or_default()) * 2 >= width)
+        .unwrap_or(word.len())
 }
 
 /// Wraps to at most `most` lines; an ellipsis marks words that were left out.
@@ -475,6 +498,14 @@ mod tests {
         let skipped = [0, 1, 2, 3, 6, 9].map(|count| line().skip_columns(count).plain_text());
         assert_eq!(skipped, ["ab灰cde", "…灰cde", "… cde", "…cde", "…", "…"]);
         assert_eq!(RichText::new().skip_columns(5).plain_text(), "");
+        // What stays on the left stays, whatever is left out behind it.
+        let skipped = |pinned, count| line().skip_columns_after(pinned, count).plain_text();
+        assert_eq!(skipped(2, 0), "ab灰cde");
+        assert_eq!(skipped(2, 1), "ab…cde");
+        assert_eq!(skipped(2, 2), "ab…de");
+        assert_eq!(skipped(3, 1), "ab …de");
+        assert_eq!(skipped(2, 9), "ab…");
+        assert_eq!(skipped(9, 2), "ab灰cde");
     }
 
     #[test]
@@ -510,5 +541,10 @@ mod tests {
         assert_eq!(wrap_words("one two three", 7), ["one two", "three"]);
         assert_eq!(wrap_words("abcdefghij", 4), ["abcd", "efgh", "ij"]);
         assert_eq!(wrap_words("灰度发布", 5), ["灰度", "发布"]);
+        assert_eq!(
+            wrap_words("shop-prod-74c55-wk7", 12),
+            ["shop-prod-", "74c55-wk7"]
+        );
+        assert_eq!(wrap_words("a-bcdefghijkl", 9), ["a-bcdefgh", "ijkl"]);
     }
 }

@@ -184,13 +184,16 @@ impl Model {
         let now = self.sort_order(list).column;
         let at = columns.iter().position(|c| *c == now).unwrap_or(0);
         let column = columns.get((at + 1) % columns.len()).copied();
-        self.set_sort_order(
-            list,
-            SortOrder {
-                column: column.unwrap_or(now),
-                reversed: false,
-            },
-        );
+        self.sort_by_column(list, column.unwrap_or(now));
+    }
+
+    /// Sorts a list by a column of it.
+    pub fn sort_by_column(&mut self, list: SortableList, column: SortColumn) {
+        let order = SortOrder {
+            column,
+            reversed: false,
+        };
+        self.set_sort_order(list, order);
     }
 
     /// Turns the order of a list round.

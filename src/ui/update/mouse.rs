@@ -2,15 +2,23 @@
 //! the cluster still asks first.
 
 use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
+use tui_input::InputRequest;
 
-use super::act::{move_selection, perform_action};
-use crate::ui::{
-    effect::Effect,
-    keymap::Action,
-    model::{Model, Overlay, Pane},
-    question::Focus,
-    view,
-    widget::PointerTarget,
+use super::{
+    act::{move_selection, perform_action},
+    input::refresh_after_edit,
+};
+use crate::{
+    domain::text::display_width,
+    ui::{
+        effect::Effect,
+        form::Form,
+        keymap::Action,
+        model::{Model, Overlay, Pane, SortColumn},
+        question::Focus,
+        view,
+        widget::{PointerTarget, TypedField},
+    },
 };
 
 /// Lines of a text that one step of the wheel scrolls by.
@@ -30,14 +38,35 @@ pub(super) fn handle_mouse(model: &mut Model, event: MouseEvent) -> Vec<Effect> 
     let found = view::find_pointer_target(model, event.column, event.row);
     model.noticed = true;
     match (found, wheel) {
-        (Some((target, row)), None) => click_target(model, target, row),
+        (Some((target, row)), None) => click_target(model, target, row, event.column),
         (Some((target, _)), Some(by)) => turn_wheel(model, target, by),
         (None, _) => vec![],
     }
 }
 
-fn click_target(model: &mut Model, target: PointerTarget, row: Option<usize>) -> Vec<Effect> {
+fn click_target(
+    model: &mut Model,
+    target: PointerTarget,
+    row: Option<usize>,
+    column: u16,
+) -> Vec<Effect> {
     match (target, row) {
+        (PointerTarget::Heading(pane, by), _) => sort_by_heading(model, pane, by),
+        (PointerTarget::Field(at), _) => change_form(model, |form| form.at = at),
+        (PointerTarget::Choice { field, option }, _) => {
+            change_form(model, |form| form.choose_option(field, option))
+        }
+        (
+            PointerTarget::Typed {
+                field,
+                start,
+                hidden,
+            },
+            _,
+        ) => {
+            let column = usize::from(column.saturating_sub(start)) + hidden;
+            place_cursor(model, field, column)
+        }
         (PointerTarget::Pane(pane), row) => click_pane(model, pane, row),
         (PointerTarget::Button(Focus::Yes), _) => perform_action(model, Action::Yes),
         (PointerTarget::Button(Focus::No), _) => model.close_overlay(),
@@ -55,6 +84,61 @@ fn click_pane(model: &mut Model, pane: Pane, row: Option<usize>) -> Vec<Effect> 
     }
     model.select_row(row);
     vec![]
+}
+
+/// Sorts a list by a column, or turns its order round where it is sorted by that column.
+fn sort_by_heading(model: &mut Model, pane: Pane, column: SortColumn) -> Vec<Effect> {
+    model.pane = pane;
+    if let Some(list) = model.sortable_list(pane) {
+        if model.sort_order(list).column == column {
+            model.reverse_sort_order(list);
+        } else {
+            model.sort_by_column(list, column);
+        }
+    }
+    vec![]
+}
+
+fn change_form(model: &mut Model, change: impl FnOnce(&mut Form)) -> Vec<Effect> {
+    if let Some(Overlay::Form(form)) = model.overlays.last_mut() {
+        change(form);
+        refresh_after_edit(model);
+    }
+    vec![]
+}
+
+/// Focuses a text and places its cursor at a column.
+fn place_cursor(model: &mut Model, field: TypedField, column: usize) -> Vec<Effect> {
+    let input = match (field, model.overlays.last_mut()) {
+        (TypedField::Form(at), Some(Overlay::Form(form))) => {
+            form.at = at;
+            form.current_input()
+        }
+        (TypedField::Question(focus), Some(Overlay::Confirm(question))) => {
+            question.focus = focus;
+            question.focused_input()
+        }
+        (TypedField::Line, Some(Overlay::Palette(palette))) => Some(&mut palette.input),
+        (TypedField::Line, Some(Overlay::Filter(input, _))) => Some(input),
+        (TypedField::Line, Some(Overlay::Prompt(prompt))) => Some(&mut prompt.input),
+        _ => None,
+    };
+    if let Some(input) = input {
+        let at = letter_at_column(input.value(), column);
+        input.handle(InputRequest::SetCursor(at));
+    }
+    vec![]
+}
+
+/// Index of the letter that stands at a column of a text; beyond its end that of the end.
+fn letter_at_column(text: &str, column: usize) -> usize {
+    let mut end = 0;
+    text.chars()
+        .take_while(|c| {
+            end += display_width(c.encode_utf8(&mut [0; 4]));
+            end <= column
+        })
+        .count()
 }
 
 fn click_palette(model: &mut Model, row: usize) -> Vec<Effect> {

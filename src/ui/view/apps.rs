@@ -40,28 +40,16 @@ pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focu
         return;
     }
     let width = usize::from(inner.width).saturating_sub(1);
-    let room = ListRoom::of_list(model, Pane::Apps, width, || full_width(model));
-    let table = AppColumns::fit_width(model, &apps, room.width);
-    let mut body = inner;
-    if super::has_head(inner, rows) {
-        let head = Rect {
-            x: inner.x + 1,
-            width: inner.width.saturating_sub(1),
-            ..inner
-        };
-        canvas.draw_line(head, 0, &room.show_row(table.head_line()));
-        body = Rect {
-            y: inner.y + 1,
-            height: inner.height - 1,
-            ..inner
-        };
-    }
+    let room = ListRoom::of_list(model, Pane::Apps, width, |most| full_width(model, most));
+    let table = AppColumns::fit_width(model, &apps, room.width, room.most_pinned);
+    let head = room.show_row(table.pinned(), table.head_line());
+    let body = columns::draw_head(canvas, model, Pane::Apps, inner, rows, &head);
     canvas.draw_list(body, rows, selected, focused, 1, |i, _| {
         let Some(app) = apps.get(i) else {
             return vec![];
         };
         let row = app_row(model, *app, &table);
-        vec![room.show_row(table.wide.join_row(i, row))]
+        vec![room.show_row(table.pinned(), table.wide.join_row(i, row))]
     });
 }
 
@@ -82,14 +70,27 @@ struct AppColumns<'a> {
 }
 
 impl<'a> AppColumns<'a> {
-    fn fit_width(model: &'a Model, apps: &'a [AppRow<'a>], width: usize) -> Self {
+    /// Fits the columns into a width, with names of at most so many columns.
+    fn fit_width(
+        model: &'a Model,
+        apps: &'a [AppRow<'a>],
+        width: usize,
+        most_pinned: usize,
+    ) -> Self {
         let environments = environment_columns(model);
         let namespace = namespace_width(model, &environments, width);
         let qualified = match (model.shows_all, namespace) {
             (true, 0) => model.ambiguous_apps(),
             _ => BTreeSet::new(),
         };
-        let widths = name_widths(model, &qualified);
+        let most_name = most_pinned.saturating_sub(namespace);
+        let (full, short) = name_widths(model, &qualified);
+        let widths = if full < most_name {
+            (full, short)
+        } else {
+            let short = short.min(most_name.saturating_sub(1)).max(3);
+            (short, short)
+        };
         let (name, cells) = column_widths(widths, &environments, width.saturating_sub(namespace));
         let used = namespace + name + 1 + cells.iter().sum::<usize>();
         let state = columns::measure_rows(apps.len(), RELEASE_WIDTH - 2, |i| {
@@ -110,9 +111,13 @@ impl<'a> AppColumns<'a> {
         }
     }
 
+    /// Width of the names and their marks, and of the namespaces before them.
+    const fn pinned(&self) -> usize {
+        self.namespace + self.name + 1
+    }
+
     fn width(&self) -> usize {
-        let cells = self.cells.iter().sum::<usize>();
-        self.namespace + self.name + 1 + cells + self.state + self.wide.width()
+        self.pinned() + self.cells.iter().sum::<usize>() + self.state + self.wide.width()
     }
 
     fn head_line(&self) -> RichText {
@@ -178,9 +183,9 @@ fn release_images(release: &Release) -> String {
 }
 
 /// Width in which nothing is cut, with all columns.
-pub(super) fn full_width(model: &Model) -> usize {
+pub(super) fn full_width(model: &Model, most_pinned: usize) -> usize {
     let apps = model.visible_apps();
-    let table = AppColumns::fit_width(model, &apps, columns::FULL_WIDTH);
+    let table = AppColumns::fit_width(model, &apps, columns::FULL_WIDTH, most_pinned);
     let state = columns::measure_rows(apps.len(), 0, |i| {
         apps.get(i)
             .map_or(0, |app| release_cell(model, *app).width())

@@ -1,9 +1,14 @@
 //! Columns that a list shows where there is room, and scrolling to those for which there is none.
 
-use crate::ui::{
-    model::{Model, Pane, SortableList},
-    theme::Role,
-    widget::{RichText, fits_frame},
+use ratatui::layout::Rect;
+
+use crate::{
+    domain::text::display_width,
+    ui::{
+        model::{Model, Pane, SortColumn, SortableList},
+        theme::Role,
+        widget::{Canvas, PointerTarget, RichText, columns_of_line, fits_frame},
+    },
 };
 
 /// Width in which no row of a list is cut.
@@ -55,9 +60,7 @@ impl<'a> WideColumns<'a> {
             self.room = 0;
             return self;
         }
-        let longest = measure_rows(self.rows, 0, |row| {
-            crate::domain::text::display_width(&cell(row).1)
-        });
+        let longest = measure_rows(self.rows, 0, |row| display_width(&cell(row).1));
         if longest == 0 {
             return self;
         }
@@ -106,42 +109,132 @@ impl<'a> WideColumns<'a> {
     }
 }
 
-/// Room of a list in which its rows are laid out, and the columns scrolled away on the left.
+/// Room of a list in which its rows are laid out, and the columns scrolled away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ListRoom {
     /// Width of a row as it is laid out.
     pub(super) width: usize,
-    /// Columns of it that are left of the pane.
-    pub(super) skipped: usize,
+    /// Columns of it that are hidden behind those that stay.
+    skipped: usize,
+    /// Most columns for the names, which stay while the others are scrolled.
+    pub(super) most_pinned: usize,
 }
 
 impl ListRoom {
-    /// The room of a pane's list: `shown` columns are seen, `full` are needed.
+    /// The room of a pane's list: `shown` columns are seen; `full` tells how many are needed when
+    /// the names take at most so many.
     pub(super) fn of_list(
         model: &Model,
         pane: Pane,
         shown: usize,
-        full: impl FnOnce() -> usize,
+        full: impl FnOnce(usize) -> usize,
     ) -> Self {
         let scrolled = model.scrolled.get(&pane).copied().unwrap_or(0);
-        let mut room = Self {
+        let whole = Self {
             width: shown,
             skipped: 0,
+            most_pinned: usize::MAX,
         };
-        if scrolled > 0 {
-            let full = full();
-            room.skipped = scrolled.min(full.saturating_sub(shown));
-            if room.skipped > 0 {
-                room.width = full;
-            }
+        if scrolled == 0 {
+            return whole;
         }
-        room
+        let most_pinned = Self::most_pinned(shown);
+        let full = full(most_pinned);
+        match scrolled.min(full.saturating_sub(shown)) {
+            0 => whole,
+            skipped => Self {
+                width: full,
+                skipped,
+                most_pinned,
+            },
+        }
     }
 
-    /// What is seen of a row.
-    pub(super) fn show_row(self, row: RichText) -> RichText {
-        row.skip_columns(self.skipped)
+    /// Names take at most half of what is seen.
+    pub(super) const fn most_pinned(shown: usize) -> usize {
+        shown / 2
     }
+
+    /// What is seen of a row whose first `pinned` columns stay.
+    pub(super) fn show_row(self, pinned: usize, row: RichText) -> RichText {
+        row.skip_columns_after(pinned, self.skipped)
+    }
+}
+
+/// Titles of the columns that a click sorts by.
+const fn sortable_titles(list: SortableList) -> &'static [(&'static str, SortColumn)] {
+    use SortColumn as C;
+    match list {
+        SortableList::Apps => &[
+            ("APP", C::Name),
+            ("RELEASE", C::Waiting),
+            ("STAGE", C::Stage),
+            ("AGE", C::Age),
+            ("BY", C::Requester),
+        ],
+        SortableList::Environments => &[("ENV", C::Name), ("READY", C::Ready)],
+        SortableList::Pods => &[
+            ("POD", C::Name),
+            ("AGE", C::Age),
+            ("TAG", C::Lane),
+            ("RESTARTS", C::Restarts),
+            ("STATE", C::Ready),
+        ],
+        SortableList::Groups => &[
+            ("LANE", C::Lane),
+            ("5 MIN", C::Requests),
+            ("RATE", C::Rate),
+            ("P95", C::Latency),
+            ("WORST", C::Wrong),
+        ],
+        // They have no titles.
+        SortableList::Lanes | SortableList::Chains => &[],
+    }
+}
+
+/// Draws the titles above a list where there is room for them; returns the room of the rows.
+pub(super) fn draw_head(
+    canvas: &mut Canvas<'_>,
+    model: &Model,
+    pane: Pane,
+    inner: Rect,
+    rows: usize,
+    head: &RichText,
+) -> Rect {
+    if !super::has_head(inner, rows) {
+        return inner;
+    }
+    let line = Rect {
+        x: inner.x + 1,
+        width: inner.width.saturating_sub(1),
+        height: 1,
+        ..inner
+    };
+    canvas.draw_line(line, 0, head);
+    let told = head.plain_text();
+    let titles = model.sortable_list(pane).map_or(&[][..], sortable_titles);
+    for (title, column) in titles {
+        if let Some(left) = find_title(&told, title) {
+            let area = columns_of_line(line, left, title.len());
+            canvas.add_target(area, PointerTarget::Heading(pane, *column));
+        }
+    }
+    Rect {
+        y: inner.y + 1,
+        height: inner.height - 1,
+        ..inner
+    }
+}
+
+/// The first column of a title that stands whole in a line of titles.
+fn find_title(line: &str, title: &str) -> Option<usize> {
+    let is_gap = |c: Option<char>| c.is_none_or(|c| c == ' ' || c == '…');
+    let found = line.match_indices(title).find(|(at, _)| {
+        let after = line.get(at + title.len()..).and_then(|s| s.chars().next());
+        is_gap(line.get(..*at).and_then(|s| s.chars().next_back())) && is_gap(after)
+    });
+    let before = found.and_then(|(at, _)| line.get(..at))?;
+    Some(display_width(before))
 }
 
 /// Title of a pane with the order of its list. The default order is told where there is room and it
@@ -159,7 +252,13 @@ pub(super) fn add_sort_order(
     let order = model.sort_order(list);
     let chosen = order != list.default_order();
     let role = if chosen { Role::Accent } else { Role::Muted };
-    let way = if order.descends() { "↓" } else { "↑" };
+    // In ASCII the arrow is a letter, which must not become part of the word.
+    let way = match (order.descends(), model.options.glyphs.ascii) {
+        (true, false) => "↓",
+        (false, false) => "↑",
+        (true, true) => "↓ ",
+        (false, true) => "↑ ",
+    };
     let told = title
         .clone()
         .add(role, format!(" {way}{}", order.column.word()));

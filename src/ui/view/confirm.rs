@@ -2,6 +2,7 @@
 
 use ratatui::layout::Rect;
 
+use super::form::{InputLine, draw_input};
 use crate::domain::text::format_age;
 use crate::ui::{
     form::Remark,
@@ -9,7 +10,9 @@ use crate::ui::{
     model::Model,
     question::{Focus, Question},
     theme::Role,
-    widget::{Canvas, PointerTarget, RichText, centre_rect, columns_of_line, wrap_words},
+    widget::{
+        Canvas, PointerTarget, RichText, TypedField, centre_rect, columns_of_line, wrap_words,
+    },
 };
 
 pub(super) fn draw_overlay(
@@ -71,28 +74,25 @@ pub(super) fn draw_overlay(
             .add(Role::Title, name)
             .add(Role::Warn, " to confirm  ");
         let role = if done { Role::Ok } else { Role::Text };
-        super::form::draw_input(
-            canvas,
-            body,
-            row,
+        let line = InputLine {
             label,
             input,
             role,
-            question.focus == Focus::Typed,
-        );
+            has_focus: question.focus == Focus::Typed,
+            field: TypedField::Question(Focus::Typed),
+        };
+        draw_input(canvas, body, row, line);
         row += 1;
     }
     if let Some(input) = &question.comment {
-        let label = RichText::styled(Role::Muted, "comment  ");
-        super::form::draw_input(
-            canvas,
-            body,
-            row,
-            label,
+        let line = InputLine {
+            label: RichText::styled(Role::Muted, "comment  "),
             input,
-            Role::Text,
-            question.focus == Focus::Comment,
-        );
+            role: Role::Text,
+            has_focus: question.focus == Focus::Comment,
+            field: TypedField::Question(Focus::Comment),
+        };
+        draw_input(canvas, body, row, line);
         row += 1;
     }
     draw_buttons(canvas, model, question, body, row + 1);

@@ -48,22 +48,13 @@ pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focu
         return;
     }
     let width = usize::from(inner.width).saturating_sub(2);
-    let room = ListRoom::of_list(model, Pane::Environments, width, || full_width(model));
-    let table = EnvironmentColumns::fit_width(model, &environments, room.width);
-    let mut body = inner;
-    if super::has_head(inner, rows) {
-        let head = Rect {
-            x: inner.x + 1,
-            width: inner.width.saturating_sub(1),
-            ..inner
-        };
-        canvas.draw_line(head, 0, &room.show_row(table.head_line()));
-        body = Rect {
-            y: inner.y + 1,
-            height: inner.height - 1,
-            ..inner
-        };
-    }
+    let room = ListRoom::of_list(model, Pane::Environments, width, |most| {
+        full_width(model, most)
+    });
+    let table = EnvironmentColumns::fit_width(model, &environments, room.width, room.most_pinned);
+    let pinned = table.widths.pinned();
+    let head = room.show_row(pinned, table.head_line());
+    let body = columns::draw_head(canvas, model, Pane::Environments, inner, rows, &head);
     // Details of the selected environment, when there is room below the list.
     let detail = selected
         .and_then(|i| environments.get(i))
@@ -90,7 +81,7 @@ pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focu
             return vec![];
         };
         let row = environment_row(model, environment, told, table.widths);
-        vec![room.show_row(table.wide.join_row(i, row))]
+        vec![room.show_row(pinned, table.wide.join_row(i, row))]
     });
 }
 
@@ -102,13 +93,19 @@ struct EnvironmentColumns<'a> {
 }
 
 impl<'a> EnvironmentColumns<'a> {
-    fn fit_width(model: &'a Model, environments: &'a [&'a Environment], width: usize) -> Self {
+    /// Fits the columns into a width, with names of at most so many columns.
+    fn fit_width(
+        model: &'a Model,
+        environments: &'a [&'a Environment],
+        width: usize,
+        most_pinned: usize,
+    ) -> Self {
         let app = model.app.as_deref().unwrap_or_default();
         let cells: Vec<EnvironmentCells> = environments
             .iter()
             .map(|e| environment_cells(model, app, e))
             .collect();
-        let widths = ColumnWidths::fit_width(&cells, width);
+        let widths = ColumnWidths::fit_width(&cells, width, most_pinned);
         // What belongs to the list itself comes before more columns.
         let whole = widths.version > 0 || cells.iter().all(|c| c.version.is_empty());
         let room = width.saturating_sub(widths.width());
@@ -173,13 +170,15 @@ fn environment_place(environment: &Environment) -> String {
 }
 
 /// Width in which nothing is cut, with all columns.
-pub(super) fn full_width(model: &Model) -> usize {
+pub(super) fn full_width(model: &Model, most_pinned: usize) -> usize {
     if model.drilled {
         let pods = model.visible_pods();
-        return PodColumns::fit_width(model, &pods, columns::FULL_WIDTH).full_width(model, &pods);
+        return PodColumns::fit_width(model, &pods, columns::FULL_WIDTH, most_pinned)
+            .full_width(model, &pods);
     }
     let environments = model.visible_environments();
-    let table = EnvironmentColumns::fit_width(model, &environments, columns::FULL_WIDTH);
+    let table =
+        EnvironmentColumns::fit_width(model, &environments, columns::FULL_WIDTH, most_pinned);
     table.widths.width() + table.wide.width()
 }
 
@@ -294,8 +293,9 @@ impl ColumnWidths {
 
     /// Fits the columns into a width. The image has priority, then the lane, then the version; a
     /// column that does not fit whole is left out.
-    fn fit_width(told: &[EnvironmentCells], width: usize) -> Self {
+    fn fit_width(told: &[EnvironmentCells], width: usize, most_pinned: usize) -> Self {
         let (name, image, lane) = Self::needed_widths(told);
+        let name = name.min(most_pinned.saturating_sub(3)).max(4);
         let version = told
             .iter()
             .map(|t| display_width(&t.version))
@@ -320,9 +320,14 @@ impl ColumnWidths {
         }
     }
 
+    /// Width of sign, name and lock.
+    const fn pinned(self) -> usize {
+        2 + self.name + 1
+    }
+
     /// Width of a row.
     const fn width(self) -> usize {
-        2 + self.name + 1 + 7 + 1 + self.lane + self.image + self.version
+        self.pinned() + 7 + 1 + self.lane + self.image + self.version
     }
 }
 
@@ -485,22 +490,13 @@ fn draw_pods(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) 
         return;
     }
     let width = usize::from(inner.width).saturating_sub(2);
-    let room = ListRoom::of_list(model, Pane::Environments, width, || full_width(model));
-    let table = PodColumns::fit_width(model, &pods, room.width);
-    let mut body = inner;
-    if super::has_head(inner, rows) {
-        let head = Rect {
-            x: inner.x + 1,
-            width: inner.width.saturating_sub(1),
-            ..inner
-        };
-        canvas.draw_line(head, 0, &room.show_row(table.head_line()));
-        body = Rect {
-            y: inner.y + 1,
-            height: inner.height - 1,
-            ..inner
-        };
-    }
+    let room = ListRoom::of_list(model, Pane::Environments, width, |most| {
+        full_width(model, most)
+    });
+    let table = PodColumns::fit_width(model, &pods, room.width, room.most_pinned);
+    let pinned = table.pinned();
+    let head = room.show_row(pinned, table.head_line());
+    let body = columns::draw_head(canvas, model, Pane::Environments, inner, rows, &head);
     canvas.draw_list(body, rows, selected, focused, 1, |i, _| {
         let Some(pod) = pods.get(i) else {
             return vec![];
@@ -512,7 +508,7 @@ fn draw_pods(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) 
             row.cut_to_width(table.list_width())
                 .pad_to(table.list_width())
         };
-        vec![room.show_row(table.wide.join_row(i, row))]
+        vec![room.show_row(pinned, table.wide.join_row(i, row))]
     });
 }
 
@@ -532,10 +528,12 @@ const POD_TAIL: usize = 3 + 6 + 14;
 const POD_FRAME: usize = 4;
 
 impl<'a> PodColumns<'a> {
-    fn fit_width(model: &'a Model, pods: &'a [&'a Pod], width: usize) -> Self {
+    /// Fits the columns into a width, with names of at most so many columns.
+    fn fit_width(model: &'a Model, pods: &'a [&'a Pod], width: usize, most_pinned: usize) -> Self {
         let roomy = width > 70;
         let tail = POD_TAIL + if roomy { 10 + 16 } else { 0 };
-        let whole = pods.iter().map(|p| p.key.name.len()).max().unwrap_or(10);
+        let longest = pods.iter().map(|p| p.key.name.len()).max().unwrap_or(10);
+        let whole = longest.min(most_pinned.saturating_sub(3));
         let name = whole.min(width.saturating_sub(tail)).max(10);
         let state = columns::measure_rows(pods.len(), 5, |i| {
             pods.get(i).map_or(0, |pod| columns_of_state(pod, roomy))
@@ -552,9 +550,14 @@ impl<'a> PodColumns<'a> {
         table
     }
 
+    /// Width of sign and name.
+    const fn pinned(&self) -> usize {
+        2 + self.name + 1
+    }
+
     /// Width of what is always shown.
     const fn list_width(&self) -> usize {
-        2 + self.name + 1 + 5 + 1 + 14 + if self.roomy { 8 + 9 + 1 } else { 0 } + self.state
+        self.pinned() + 5 + 1 + 14 + if self.roomy { 8 + 9 + 1 } else { 0 } + self.state
     }
 
     fn full_width(&self, model: &Model, pods: &[&Pod]) -> usize {
@@ -685,7 +688,7 @@ mod tests {
             told("prod", "1.4.2", "v1"),
             told("gray", "not deployed yet", ""),
         ];
-        let of = |width| ColumnWidths::fit_width(&all, width);
+        let of = |width| ColumnWidths::fit_width(&all, width, usize::MAX);
         assert_eq!(
             of(30),
             ColumnWidths {

@@ -9,7 +9,7 @@ use crate::ui::{
     model::{Level, Model, Overlay, Prompt, PromptKind},
     theme::Role,
     update::is_available,
-    widget::{Canvas, PointerTarget, RichText},
+    widget::{Canvas, PointerTarget, RichText, TypedField, columns_of_line},
 };
 
 /// Seconds that a notice stays, unless a key is pressed first.
@@ -166,7 +166,8 @@ fn draw_input(
     let room = usize::from(area.width).saturating_sub(lead.width() + 1);
     let hidden = (input.visual_cursor() + 1).saturating_sub(room);
     let typed = RichText::styled(Role::Text, input.value()).skip_columns(hidden);
-    let at = lead.width() + input.visual_cursor().saturating_sub(hidden);
+    let lead_width = lead.width();
+    let at = lead_width + input.visual_cursor().saturating_sub(hidden);
     let line = lead.join(typed);
     canvas.draw_line(area, 0, &line);
     let key = |action| {
@@ -184,7 +185,15 @@ fn draw_input(
     if line.width() + hint.width() + 2 < usize::from(area.width) {
         canvas.draw_line_right(area, 0, &hint);
     }
-    let x = area.x.saturating_add(u16::try_from(at).unwrap_or(u16::MAX));
+    let column = |at: usize| area.x.saturating_add(u16::try_from(at).unwrap_or(u16::MAX));
+    let target = PointerTarget::Typed {
+        field: TypedField::Line,
+        start: column(lead_width),
+        hidden,
+    };
+    let typed = columns_of_line(area, lead_width, usize::from(area.width));
+    canvas.add_target(typed, target);
+    let x = column(at);
     canvas.cursor = Some((x.min(area.right().saturating_sub(1)), area.y));
 }
 

@@ -10,7 +10,10 @@ use crate::ui::{
     keymap::{Action, KeyContext},
     model::Model,
     theme::Role,
-    widget::{Canvas, RichText, centre_rect, first_row, wrap_words},
+    widget::{
+        Canvas, PointerTarget, RichText, TypedField, centre_rect, columns_of_line, first_row,
+        wrap_words,
+    },
 };
 
 pub(super) fn draw_overlay(canvas: &mut Canvas<'_>, model: &Model, area: Rect, form: &Form) {
@@ -74,7 +77,7 @@ pub(super) fn draw_overlay(canvas: &mut Canvas<'_>, model: &Model, area: Rect, f
                         .add(Role::Bad, format!("✗ {note}")),
                 );
             }
-            None => draw_field_row(canvas, body, row, found, label, *i == form.at),
+            None => draw_field_row(canvas, body, row, (*i, found), label, *i == form.at),
         }
         row += 1;
     }
@@ -161,9 +164,11 @@ fn wrap_remark(of: &crate::ui::form::Remark, width: usize) -> Vec<RichText> {
     if whole.width() <= width {
         return vec![whole];
     }
-    wrap_words(&whole.plain_text(), width)
-        .into_iter()
-        .map(|part| RichText::styled(role, part))
+    let lines = wrap_words(&whole.plain_text(), width.saturating_sub(2));
+    let indents = std::iter::once("").chain(std::iter::repeat("  "));
+    let parts = indents.zip(lines);
+    parts
+        .map(|(indent, part)| RichText::styled(role, indent).add(role, part))
         .collect()
 }
 
@@ -171,35 +176,60 @@ fn draw_field_row(
     canvas: &mut Canvas<'_>,
     area: Rect,
     row: u16,
-    field_of: &FormField,
+    (at, field): (usize, &FormField),
     label: usize,
-    here: bool,
+    has_focus: bool,
 ) {
-    let role = if here { Role::Accent } else { Role::Muted };
-    let name = RichText::new().add_column(role, &field_of.label, label);
-    match &field_of.value {
+    let line = Rect {
+        y: area.y.saturating_add(row),
+        height: u16::from(row < area.height),
+        ..area
+    };
+    canvas.add_target(line, PointerTarget::Field(at));
+    let role = if has_focus { Role::Accent } else { Role::Muted };
+    let name = RichText::new().add_column(role, &field.label, label);
+    match &field.value {
         FieldValue::Text(input) => {
-            let role = if field_of.error.is_some() && field_of.touched {
+            let role = if field.error.is_some() && field.touched {
                 Role::Bad
             } else {
                 Role::Text
             };
-            draw_input(canvas, area, row, name, input, role, here);
+            let line = InputLine {
+                label: name,
+                input,
+                role,
+                has_focus,
+                field: TypedField::Form(at),
+            };
+            draw_input(canvas, area, row, line);
         }
-        FieldValue::Choice { options, at } => {
+        FieldValue::Choice {
+            options,
+            at: chosen,
+        } => {
             let mut rich = name;
-            for (i, option) in options.iter().enumerate() {
-                let role = match (i == *at, here) {
+            for (option, text) in options.iter().enumerate() {
+                let role = match (option == *chosen, has_focus) {
                     (true, true) => Role::Badge,
                     (true, false) => Role::Text,
                     (false, _) => Role::Muted,
                 };
                 // Mark the choice without colour too.
-                let (open, close) = if i == *at { ("‹", "›") } else { (" ", " ") };
-                if i == *at || options.len() < 5 || here && i.abs_diff(*at) < 3 {
-                    rich = rich
-                        .add(role, format!("{open}{option}{close}"))
-                        .add(Role::Text, " ");
+                let (open, close) = if option == *chosen {
+                    ("‹", "›")
+                } else {
+                    (" ", " ")
+                };
+                if option == *chosen
+                    || options.len() < 5
+                    || has_focus && option.abs_diff(*chosen) < 3
+                {
+                    let left = rich.width();
+                    rich = rich.add(role, format!("{open}{text}{close}"));
+                    let place = columns_of_line(line, left, rich.width() - left);
+                    canvas.add_target(place, PointerTarget::Choice { field: at, option });
+                    rich = rich.add(Role::Text, " ");
                 }
             }
             canvas.draw_line(area, row, &rich);
@@ -207,21 +237,22 @@ fn draw_field_row(
     }
 }
 
+/// A text that is typed, with its label.
+pub(super) struct InputLine<'a> {
+    pub(super) label: RichText,
+    pub(super) input: &'a Input,
+    pub(super) role: Role,
+    pub(super) has_focus: bool,
+    pub(super) field: TypedField,
+}
+
 /// Draws a text input: the end of the text stays visible while typing, and the cursor marks the
 /// insertion point.
-pub(super) fn draw_input(
-    canvas: &mut Canvas<'_>,
-    area: Rect,
-    row: u16,
-    label: RichText,
-    input: &Input,
-    role: Role,
-    here: bool,
-) {
-    let used = u16::try_from(label.width())
+pub(super) fn draw_input(canvas: &mut Canvas<'_>, area: Rect, row: u16, line: InputLine<'_>) {
+    let used = u16::try_from(line.label.width())
         .unwrap_or(u16::MAX)
         .min(area.width);
-    canvas.draw_line(area, row, &label);
+    canvas.draw_line(area, row, &line.label);
     let space = Rect {
         x: area.x + used,
         y: area.y.saturating_add(row),
@@ -231,6 +262,7 @@ pub(super) fn draw_input(
     if space.height == 0 || space.width == 0 {
         return;
     }
+    let input = line.input;
     let scroll = input.visual_scroll(usize::from(space.width.saturating_sub(1)));
     let mut skipped = 0;
     let shown: String = input
@@ -238,12 +270,18 @@ pub(super) fn draw_input(
         .chars()
         .skip_while(|c| {
             let skip = skipped < scroll;
-            skipped += crate::domain::text::display_width(&c.to_string());
+            skipped += columns(&c.to_string());
             skip
         })
         .collect();
-    canvas.draw_line(space, 0, &RichText::styled(role, shown));
-    if here {
+    canvas.draw_line(space, 0, &RichText::styled(line.role, shown));
+    let target = PointerTarget::Typed {
+        field: line.field,
+        start: space.x,
+        hidden: scroll,
+    };
+    canvas.add_target(space, target);
+    if line.has_focus {
         canvas.paint_area(space, Role::Selected);
         let at = u16::try_from(input.visual_cursor().saturating_sub(scroll)).unwrap_or(u16::MAX);
         canvas.cursor = Some((space.x.saturating_add(at).min(space.right() - 1), space.y));

@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 
 use super::{
     chain,
-    columns::{FULL_WIDTH, ListRoom, measure_rows},
+    columns::{FULL_WIDTH, ListRoom, draw_head, measure_rows},
     labels,
 };
 use crate::{
@@ -15,9 +15,9 @@ use crate::{
     },
     ui::{
         facts,
-        model::Model,
+        model::{Model, Pane},
         theme::Role,
-        widget::{Canvas, RichText},
+        widget::{Canvas, RichText, longest_fitting},
     },
 };
 
@@ -32,6 +32,18 @@ struct ColumnWidths {
     spark: usize,
 }
 
+impl ColumnWidths {
+    /// Width of what tells the groups apart: lane and chain, or the lane alone where both take too
+    /// much.
+    const fn pinned(self, most: usize) -> usize {
+        if self.tag + self.chain <= most {
+            self.tag + self.chain
+        } else {
+            self.tag
+        }
+    }
+}
+
 pub(super) fn draw_list(
     canvas: &mut Canvas<'_>,
     model: &Model,
@@ -42,25 +54,15 @@ pub(super) fn draw_list(
 ) {
     let groups = model.visible_groups();
     let columns = column_widths(model, &groups, room.width);
-    let mut body = inner;
-    if super::has_head(inner, groups.len()) {
-        let head = Rect {
-            x: inner.x + 1,
-            width: inner.width.saturating_sub(1),
-            ..inner
-        };
-        canvas.draw_line(head, 0, &room.show_row(head_line(columns)));
-        body = Rect {
-            y: inner.y + 1,
-            height: inner.height - 1,
-            ..inner
-        };
-    }
+    let pinned = columns.pinned(room.most_pinned);
+    let head = room.show_row(pinned, head_line(columns));
+    let body = draw_head(canvas, model, Pane::Trace, inner, groups.len(), &head);
     let most = most_requests(&groups);
     canvas.draw_list(body, groups.len(), selected, focused, 1, |i, _| {
         let group = groups.get(i);
         let row = group.map(|group| group_row(model, group, columns, most, room.width));
-        row.map(|row| vec![room.show_row(row)]).unwrap_or_default()
+        row.map(|row| vec![room.show_row(pinned, row)])
+            .unwrap_or_default()
     });
 }
 
@@ -131,9 +133,10 @@ fn head_line(columns: ColumnWidths) -> RichText {
         line = line.add_right_column(Role::Muted, name, width);
     }
     if columns.spark > 0 {
+        let title = longest_fitting(&["REQUESTS", "REQS"], columns.spark - 2);
         line = line
             .add(Role::Text, "  ")
-            .add_column(Role::Muted, "REQUESTS", columns.spark - 2);
+            .add_column(Role::Muted, title, columns.spark - 2);
     }
     line.add(Role::Muted, "  WORST")
 }

@@ -61,7 +61,7 @@ pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focu
         return;
     }
     let width = usize::from(body.width.saturating_sub(2));
-    let room = ListRoom::of_list(model, Pane::Lanes, width, || full_width(model));
+    let room = ListRoom::of_list(model, Pane::Lanes, width, |_| full_width(model));
     // Three lines per lane where that fits, because the reasons explain why a chain is not gray.
     let lines = |row: &LaneRow<'_>| lane_rows(model, *row, 3, room.width).len();
     let wanted = if usize::from(body.height) >= rows * 3 {
@@ -75,7 +75,18 @@ pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focu
             return vec![];
         };
         let lines = lane_rows(model, *row, usize::from(each), room.width);
-        lines.into_iter().map(|line| room.show_row(line)).collect()
+        // The name stays, and the indent of the lines below it.
+        let namespace = if model.shows_all {
+            display_width(row.scope.name()) + 1
+        } else {
+            0
+        };
+        let name = 2 + namespace + display_width(row.name);
+        let pinned = std::iter::once(name).chain(std::iter::repeat(2));
+        let shown = pinned.zip(lines);
+        shown
+            .map(|(pinned, line)| room.show_row(pinned, line))
+            .collect()
     });
 }
 

@@ -7,8 +7,10 @@ use crate::ui::{
     keymap::format_key,
     model::{Model, Palette, PaletteItem},
     theme::Role,
-    widget::{Canvas, PointerTarget, RichText, first_row},
+    widget::{Canvas, PointerTarget, RichText, TypedField, first_row},
 };
+
+use super::form::{InputLine, draw_input};
 
 pub(super) fn draw_overlay(canvas: &mut Canvas<'_>, model: &Model, area: Rect, palette: &Palette) {
     let rows = || {
@@ -39,15 +41,14 @@ pub(super) fn draw_overlay(canvas: &mut Canvas<'_>, model: &Model, area: Rect, p
         width: inner.width.saturating_sub(2),
         ..inner
     };
-    super::form::draw_input(
-        canvas,
-        body,
-        0,
-        RichText::styled(Role::Key, ": "),
-        &palette.input,
-        Role::Text,
-        true,
-    );
+    let line = InputLine {
+        label: RichText::styled(Role::Key, ": "),
+        input: &palette.input,
+        role: Role::Text,
+        has_focus: true,
+        field: TypedField::Line,
+    };
+    draw_input(canvas, body, 0, line);
     let list = Rect {
         y: inner.y + 1,
         height: inner.height.saturating_sub(1),

@@ -50,7 +50,7 @@ pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focu
     );
     let mut call = call_to_action(model, release, now, width);
     let pair = pair::pair_lines(model, release, width);
-    let room = ListRoom::of_list(model, Pane::Rollout, width, || full_width(model));
+    let room = ListRoom::of_list(model, Pane::Rollout, width, |_| full_width(model));
     let roomy = usize::from(inner.height) > 14;
     let (list, chosen) = task_lines(model, release, &status, room, roomy);
 
@@ -182,7 +182,7 @@ pub(super) fn needed_height(model: &Model, width: u16) -> usize {
     };
     let status = release.status.clone().unwrap_or_default();
     let width = usize::from(width).saturating_sub(4);
-    let room = ListRoom::of_list(model, Pane::Rollout, width, || full_width(model));
+    let room = ListRoom::of_list(model, Pane::Rollout, width, |_| full_width(model));
     let lines = describe_release(model, release, &status, true, width).len()
         + task_lines(model, release, &status, room, true).0.len();
     let history = if status.history.is_empty() {
@@ -337,7 +337,7 @@ fn task_lines(
             chosen = Some(lines.len());
         }
         let row = task::task_row(model, release, found, columns, room.width);
-        lines.push((room.show_row(row), Some(i)));
+        lines.push((room.show_row(task::pinned_width(columns), row), Some(i)));
         let moving = !matches!(
             found.phase,
             TaskPhase::Pending | TaskPhase::Succeeded | TaskPhase::Skipped
@@ -349,7 +349,7 @@ fn task_lines(
             lines.extend(
                 task::batch_lines(model, release, found, room.width)
                     .into_iter()
-                    .map(|line| (room.show_row(line), Some(i))),
+                    .map(|line| (room.show_row(task::BATCH_WIDTH, line), Some(i))),
             );
         }
     }

@@ -117,7 +117,7 @@ pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focu
     // The default selection is marked only when the pane is focused or something was chosen.
     let selected = selected.filter(|_| focused || model.chain.is_some() || model.group.is_some());
     let width = usize::from(inner.width).saturating_sub(2);
-    let room = ListRoom::of_list(model, Pane::Trace, width, || full_width(model));
+    let room = ListRoom::of_list(model, Pane::Trace, width, |_| full_width(model));
     if model.is_grouped() {
         groups::draw_list(canvas, model, inner, selected, focused, room);
         return;
@@ -127,10 +127,16 @@ pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focu
     canvas.draw_list(inner, rows, selected, focused, 1, |i, _| {
         chains
             .get(i)
-            .map(|chain| vec![room.show_row(chain_row(model, chain, room.width, way))])
+            .map(|chain| {
+                let row = chain_row(model, chain, room.width, way);
+                vec![room.show_row(TIME_WIDTH, row)]
+            })
             .unwrap_or_default()
     });
 }
+
+/// Width of the time before each request.
+const TIME_WIDTH: usize = 9;
 
 /// Width of the longest chain of hops.
 fn longest_way(model: &Model, chains: &[&Arc<Chain>]) -> usize {

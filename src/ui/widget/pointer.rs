@@ -4,7 +4,21 @@
 use ratatui::layout::{Position, Rect};
 
 use super::Canvas;
-use crate::ui::{model::Pane, question::Focus};
+use crate::ui::{
+    model::{Pane, SortColumn},
+    question::Focus,
+};
+
+/// A text that a person types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TypedField {
+    /// A field of a form.
+    Form(usize),
+    /// The name or the comment of a question.
+    Question(Focus),
+    /// The only text of an overlay: of the palette, a filter, a prompt.
+    Line,
+}
 
 /// Something on the screen that a pointer can be on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +27,26 @@ pub(crate) enum PointerTarget {
     Pane(Pane),
     /// A row of the list around it.
     Row(usize),
+    /// The title of a column that the pane's list can be sorted by.
+    Heading(Pane, SortColumn),
+    /// A field of a form.
+    Field(usize),
+    /// An option of a field.
+    Choice {
+        /// Index of the field.
+        field: usize,
+        /// Index of the option.
+        option: usize,
+    },
+    /// A text that is typed.
+    Typed {
+        /// Which one.
+        field: TypedField,
+        /// Screen column of its first visible letter.
+        start: u16,
+        /// Columns of it that are hidden on the left.
+        hidden: usize,
+    },
     /// A text to read.
     Text,
     /// A question, with the first line that it shows when scrolled to its end.

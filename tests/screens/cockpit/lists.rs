@@ -85,9 +85,40 @@ fn a_row_that_does_not_fit_is_read_to_its_end_and_back() {
         }
     }
     // The last column of the list.
-    assert!(seen.contains("order totals in one call"), "{seen}");
+    assert!(seen.contains("totals in one call"), "{seen}");
     press(&mut model, "<esc>");
     assert!(model.scrolled.is_empty());
+}
+
+/// The names stay while the other columns pass, so that each row is known.
+#[test]
+fn the_names_stay_while_the_rest_is_scrolled() {
+    for (keys, names) in [
+        (
+            "",
+            &["spring-cloud-a", "spring-cloud-b", "spring-cloud-c"][..],
+        ),
+        ("2", &["test", "pre", "gray", "prod"]),
+    ] {
+        let mut model = fixture::model();
+        press(&mut model, keys);
+        for _ in 0..20 {
+            press(&mut model, ">");
+            let (buffer, _) = draw(&mut model, 120, 36);
+            let lines: Vec<String> = (0..36)
+                .map(|y| (0..50).map(|x| buffer[(x, y)].symbol()).collect())
+                .collect();
+            for name in names {
+                assert!(
+                    lines.iter().any(|line| line.contains(name)),
+                    "{name} after {:?}:\n{}",
+                    model.scrolled,
+                    lines.join("\n")
+                );
+            }
+        }
+        assert!(!model.scrolled.is_empty(), "{keys}");
+    }
 }
 
 proptest! {

@@ -3,7 +3,8 @@
 use crossterm::event::{Event, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use graylane::ui::{
     Effect, Model, Msg,
-    model::{Overlay, Pane},
+    form::{FieldValue, Form},
+    model::{Overlay, Pane, SortColumn},
     update,
 };
 use ratatui::{buffer::Buffer, layout::Rect};
@@ -215,8 +216,11 @@ fn only_the_buttons_of_a_question_take_a_click() {
                 .unwrap();
             let yes = yes..yes + u16::try_from(verb.chars().count()).unwrap();
             let can_confirm = question_can_confirm(&model);
+            // A click in a text that is typed places the cursor there.
+            let typed = ["to confirm  ", "comment  "].map(|text| find_text(&buffer, text));
+            let typed = typed.map(|found| found.map(|(_, y)| y));
             for (x, y) in (0..size.1).flat_map(|y| (0..size.0).map(move |x| (x, y))) {
-                if y != row && x % 31 != 0 {
+                if y != row && x % 31 != 0 || typed.contains(&Some(y)) {
                     continue;
                 }
                 let mut clicked = model.clone();
@@ -402,4 +406,141 @@ fn without_the_option_the_mouse_does_nothing() {
     click(&mut without, lanes.x + 4, lanes.y);
     turn(&mut without, true, (lanes.x + 4, lanes.y));
     assert_eq!(state(&without), state(&model));
+}
+
+fn open_form(model: &Model) -> &Form {
+    match model.overlays.last() {
+        Some(Overlay::Form(form)) => form,
+        _ => panic!("a form"),
+    }
+}
+
+/// A click on a field's label or beside its text focuses it; each field that is seen is reached.
+#[test]
+fn a_click_focuses_the_field_that_is_drawn_there() {
+    for name in ["form_lane_new", "form_start", "form_probe"] {
+        for size in SIZES {
+            let (_, _, model) = scene(name);
+            let model = with_mouse(model, size);
+            let buffer = picture(&model);
+            for (i, field) in open_form(&model).fields.iter().enumerate() {
+                let Some((place, y)) = find_text(&buffer, &format!("┃ {} ", field.label)) else {
+                    continue;
+                };
+                for x in [place.start + 2, size.0 / 2] {
+                    let mut clicked = model.clone();
+                    assert!(click(&mut clicked, x, y).is_empty());
+                    assert_eq!(open_form(&clicked).at, i, "{name} {size:?} {}", field.label);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_click_in_a_text_places_the_cursor() {
+    for width in [60, 120] {
+        let mut model = with_mouse(after("4e"), (width, 36));
+        press(&mut model, "<tab><tab><tab>");
+        let before = open_form(&model).clone();
+        let text = before
+            .fields
+            .iter()
+            .position(|f| f.value().len() > 3)
+            .unwrap();
+        let value = before.fields[text].value().to_owned();
+        let buffer = picture(&model);
+        let (label, y) = find_text(&buffer, &format!("┃ {} ", before.fields[text].label)).unwrap();
+        let start = (label.end..width)
+            .find(|x| buffer[(*x, y)].symbol() == &value[..1])
+            .unwrap();
+        for (x, at) in [(start, 0), (start + 2, 2), (width - 6, value.len())] {
+            let mut clicked = model.clone();
+            click(&mut clicked, x, y);
+            press(&mut clicked, "Z");
+            let form = open_form(&clicked);
+            let mut wanted = value.clone();
+            wanted.insert(at, 'Z');
+            assert_eq!(
+                (form.at, form.fields[text].value()),
+                (text, &*wanted),
+                "{width}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_click_on_an_option_chooses_it() {
+    let model = with_mouse(after("4n"), (120, 36));
+    let buffer = picture(&model);
+    let (_, y) = find_text(&buffer, "┃ on loss ").unwrap();
+    let option = |text: &str| {
+        (0..120)
+            .rfind(|x| words(&buffer, *x..120, y).starts_with(text))
+            .unwrap()
+    };
+    let mut clicked = model.clone();
+    click(&mut clicked, option("close"), y);
+    let form = open_form(&clicked);
+    assert_eq!(form.fields[form.at].label, "on loss");
+    assert_eq!(form.fields[form.at].value(), "close");
+    // What is beside them chooses nothing.
+    let mut beside = model.clone();
+    click(&mut beside, 110, y);
+    let form = open_form(&beside);
+    assert!(matches!(
+        form.fields[form.at].value,
+        FieldValue::Choice { at: 0, .. }
+    ));
+}
+
+#[test]
+fn a_click_places_the_cursor_in_a_filter_and_in_a_question() {
+    let mut model = with_mouse(after("1/abcd"), (120, 36));
+    let (place, y) = find_text(&picture(&model), "/ abcd").unwrap();
+    click(&mut model, place.start + 3, y);
+    press(&mut model, "X");
+    assert!(find_text(&picture(&model), "/ aXbcd").is_some());
+
+    let (_, _, model) = scene("question_teardown");
+    let mut model = with_mouse(model, (120, 36));
+    let (place, y) = find_text(&picture(&model), "to confirm  ").unwrap();
+    press(&mut model, "<tab>");
+    click(&mut model, place.end + 3, y);
+    press(&mut model, "gray");
+    let typed = matches!(model.overlays.last(), Some(Overlay::Confirm(q)) if q.is_typed());
+    assert!(typed, "the text has the focus");
+}
+
+/// Every title that names a column of the order sorts by it; again, and the order is turned.
+#[test]
+fn a_click_on_a_title_sorts_by_its_column() {
+    use SortColumn as C;
+    let wide = with_mouse(after("1z"), (200, 60));
+    let environments = with_mouse(after("2"), (120, 36));
+    let pods = with_mouse(after("2jjj<enter>z"), (120, 36));
+    let trace = with_mouse(after("5z"), (120, 36));
+    for (model, pane, title, column) in [
+        (&wide, Pane::Apps, "APP ", C::Name),
+        (&wide, Pane::Apps, "STAGE", C::Stage),
+        (&wide, Pane::Apps, "BY ", C::Requester),
+        (&environments, Pane::Environments, "ENV ", C::Name),
+        (&environments, Pane::Environments, "READY", C::Ready),
+        (&pods, Pane::Environments, "RESTARTS", C::Restarts),
+        (&pods, Pane::Environments, "AGE", C::Age),
+        (&trace, Pane::Trace, "5 MIN", C::Requests),
+        (&trace, Pane::Trace, "P95", C::Latency),
+    ] {
+        let mut model = model.clone();
+        let (place, y) = find_text(&picture(&model), title).unwrap_or_else(|| panic!("{title}"));
+        let list = model.sortable_list(pane).unwrap();
+        click(&mut model, place.start, y);
+        assert_eq!((model.pane, model.sort_order(list).column), (pane, column));
+        assert!(!model.sort_order(list).reversed, "{title}");
+        let (place, y) = find_text(&picture(&model), title).unwrap();
+        click(&mut model, place.start, y);
+        assert!(model.sort_order(list).reversed, "{title}");
+        assert!(model.overlays.is_empty(), "{title}");
+    }
 }
