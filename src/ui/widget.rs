@@ -317,7 +317,7 @@ pub(crate) fn wrap_words(text: &str, width: usize) -> Vec<String> {
 fn break_point(word: &str, width: usize) -> usize {
     let separates = |(_, c): &(usize, char)| "-/:.,=_".contains(*c);
     let after = |(at, c): (usize, char)| at + c.len_utf8();
-    let found = word.char_indices().filter(separates).map(after).last();
+    let found = word.char_indices().filter(separates).map(after).next_back();
     found
         .filter(|at| columns(word.get(..*at).unwrap_or_default()) * 2 >= width)
         .unwrap_or(word.len())

@@ -345,7 +345,7 @@ fn describe_namespace(choice: &NamespaceChoice, shown: bool) -> String {
 }
 
 fn describe_all_namespaces(choices: &[NamespaceChoice], shown: bool) -> String {
-    let apps = choices.iter().map(|c| c.apps).sum();
+    let apps: usize = choices.iter().map(|c| c.apps).sum();
     let waiting: usize = choices.iter().map(|c| c.waiting.len()).sum();
     let mut parts = vec![];
     if shown {
