@@ -364,7 +364,8 @@ async fn a_cockpit_at_rest_draws_nothing() {
 /// Lets seconds pass in which the cluster sends only signs of life.
 async fn rest(rig: &Rig, seconds: i64) {
     for _ in 0..seconds {
-        rig.worlds.as_ref().expect("kept").send_modify(|world| {
+        rig.worlds.as_ref().expect("kept").send_modify(|shown| {
+            let world = shown.cluster_mut();
             world.revision += 1;
             world.asked.total += 1;
             world.asked.minute = 9 + u32::try_from(world.asked.total % 3).expect("small");
