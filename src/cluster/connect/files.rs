@@ -157,7 +157,7 @@ mod tests {
             "its own proxy, whatever the environment says"
         );
         let refused = at(Some("c")).err().unwrap().to_string();
-        assert!(refused.contains("context c"), "{refused}");
+        assert!(refused.contains("context \"c\""), "{refused}");
     }
 
     #[test]

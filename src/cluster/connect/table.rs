@@ -269,7 +269,7 @@ fn credentials_go_in_kubectls_order() {
         ),
         ("as-uid: x", "need `as`"),
         ("as-groups: [x]", "need `as`"),
-        ("as: \"a\\nb\"", "as: "),
+        ("as: \"a\\nb\"", "as contains a control character"),
         ("as: a, as-groups: [\"b\\n\"]", "as-groups"),
         ("as: a, as-user-extra: {k: [\"b\\n\"]}", "as-user-extra"),
         (
