@@ -100,6 +100,20 @@ impl ActiveCluster {
     }
 }
 
+/// A cluster to show.
+struct ShownCluster {
+    clusters: Clusters,
+    namespace: ShownNamespace,
+    /// Its name on the screen.
+    place: String,
+    /// `None` for the demo of this process.
+    source: Option<ClusterSource>,
+    /// Worlds of this namespace from a watch that runs already, if any.
+    worlds: Option<NamespaceFeed>,
+    /// The acting user, where the server does not decide it.
+    by: Option<String>,
+}
+
 /// What is watched of a cluster.
 #[derive(Clone)]
 enum SessionWorlds {
@@ -236,7 +250,14 @@ impl ClusterSession {
         };
         let place = format!("context {name}");
         match connect::prepare_client(&source, self.namespace.name.as_deref(), Agent::Cockpit) {
-            Ok(connected) => self.activate_chosen(connected, place, Some(source), None, None),
+            Ok(connected) => self.activate_chosen(ShownCluster {
+                clusters: connected.clusters,
+                namespace: ShownNamespace::One(connected.namespace),
+                place,
+                source: Some(source),
+                worlds: None,
+                by: None,
+            }),
             Err(why) => {
                 let chosen = self.namespace.chosen_before(&place);
                 let place =
@@ -259,33 +280,26 @@ impl ClusterSession {
     }
 
     fn switch_home(&self) {
-        let (connected, place) = (self.home.connected.clone(), self.home.place.clone());
-        let (source, worlds) = (self.home.source.clone(), self.home.worlds.clone());
-        self.activate_chosen(connected, place, source, worlds, self.by.clone());
+        let home = &self.home;
+        self.activate_chosen(ShownCluster {
+            clusters: home.connected.clusters.clone(),
+            namespace: ShownNamespace::One(home.connected.namespace.clone()),
+            place: home.place.clone(),
+            source: home.source.clone(),
+            worlds: home.worlds.clone(),
+            by: self.by.clone(),
+        });
     }
 
     /// Shows a cluster, with the namespace of it that was chosen before.
-    fn activate_chosen(
-        &self,
-        connected: Connected,
-        place: String,
-        source: Option<ClusterSource>,
-        worlds: Option<NamespaceFeed>,
-        by: Option<String>,
-    ) {
-        match self.namespace.chosen_before(&place) {
-            Some(chosen) => {
-                // A running watch is of the cluster's own namespace.
-                let own = ShownNamespace::One(connected.namespace.clone());
-                let worlds = worlds.filter(|_| chosen == own);
-                let place = chosen.place_in(&place);
-                self.activate_cluster(connected.clusters, chosen, place, source, worlds, by);
-            }
-            None => {
-                let own = ShownNamespace::One(connected.namespace);
-                self.activate_cluster(connected.clusters, own, place, source, worlds, by);
-            }
+    fn activate_chosen(&self, mut cluster: ShownCluster) {
+        if let Some(chosen) = self.namespace.chosen_before(&cluster.place) {
+            // A running watch is of the cluster's own namespace.
+            cluster.worlds = cluster.worlds.filter(|_| chosen == cluster.namespace);
+            cluster.place = chosen.place_in(&cluster.place);
+            cluster.namespace = chosen;
         }
+        self.activate_cluster(cluster);
     }
 
     /// Shows another namespace of the same cluster, or all of them, and remembers that for the next
@@ -299,22 +313,25 @@ impl ClusterSession {
         let home = cluster == self.home.place;
         let own = ShownNamespace::One(self.home.connected.namespace.clone());
         let worlds = self.home.worlds.clone();
-        let worlds = worlds.filter(|_| home && *namespace == own);
-        let source = here.source.clone();
-        let place = namespace.place_in(&cluster);
-        let by = self.by.clone().filter(|_| home);
-        self.activate_cluster(here.clusters, namespace.clone(), place, source, worlds, by);
+        self.activate_cluster(ShownCluster {
+            clusters: here.clusters,
+            namespace: namespace.clone(),
+            place: namespace.place_in(&cluster),
+            source: here.source.clone(),
+            worlds: worlds.filter(|_| home && *namespace == own),
+            by: self.by.clone().filter(|_| home),
+        });
     }
 
-    fn activate_cluster(
-        &self,
-        clusters: Clusters,
-        namespace: ShownNamespace,
-        place: String,
-        source: Option<ClusterSource>,
-        worlds: Option<NamespaceFeed>,
-        by: Option<String>,
-    ) {
+    fn activate_cluster(&self, cluster: ShownCluster) {
+        let ShownCluster {
+            clusters,
+            namespace,
+            place,
+            source,
+            worlds,
+            by,
+        } = cluster;
         self.stop_watching();
         let stop = CancellationToken::new();
         let named = WorldLabel {
