@@ -7,6 +7,7 @@
 
 use crate::domain::facts;
 
+pub mod action;
 pub mod effect;
 #[doc(hidden)]
 pub mod fixture;

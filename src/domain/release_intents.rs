@@ -286,7 +286,7 @@ impl TargetTask<'_> {
             };
             return Err(Refusal::TooLate(
                 what,
-                format!("it has been let proceed already{asked}"),
+                format!("it has been told to proceed already{asked}"),
             ));
         }
         *level = batch;

@@ -5,11 +5,9 @@ use std::collections::HashMap;
 use crokey::{KeyCombination, KeyCombinationFormat, OneToThree};
 use crossterm::event::{KeyCode, KeyModifiers};
 
-mod action;
 mod patch;
-mod table;
 
-pub use action::{Action, Danger};
+pub use super::action::{Action, Danger};
 pub use patch::{KeyFault, KeyFaults};
 
 /// Where a key binding applies. Several contexts are active at once, the most specific first.
@@ -115,8 +113,47 @@ pub struct Keymap {
 
 impl Default for Keymap {
     fn default() -> Self {
-        Self::from_bindings(table::built_in_bindings())
+        Self::from_bindings(built_in_bindings())
     }
+}
+
+/// The order of contexts in help, and in which the key of an action is looked for.
+const BINDING_ORDER: [KeyContext; 11] = [
+    KeyContext::Apps,
+    KeyContext::Release,
+    KeyContext::Environments,
+    KeyContext::Lanes,
+    KeyContext::Trace,
+    KeyContext::Global,
+    KeyContext::Move,
+    KeyContext::Text,
+    KeyContext::Form,
+    KeyContext::Confirm,
+    KeyContext::Line,
+];
+
+/// The built-in bindings, by context and place. Keys that do not parse are skipped; a test ensures
+/// that there are none.
+fn built_in_bindings() -> Vec<Binding> {
+    let mut placed: Vec<(u8, Binding)> = Action::ALL
+        .iter()
+        .flat_map(|action| {
+            let keys = action.row().keys.iter();
+            keys.map(|(context, place, keys)| {
+                let binding = Binding {
+                    context: *context,
+                    keys: keys.split(' ').filter_map(parse_key).collect(),
+                    action: *action,
+                };
+                (*place, binding)
+            })
+        })
+        .collect();
+    placed.sort_by_key(|(place, binding)| {
+        let context = BINDING_ORDER.iter().position(|c| *c == binding.context);
+        (context, *place)
+    });
+    placed.into_iter().map(|(_, binding)| binding).collect()
 }
 
 impl Keymap {
@@ -130,7 +167,7 @@ impl Keymap {
 
     /// The built-in bindings with a user's overrides applied.
     pub fn with_overrides(text: &str) -> Result<Self, KeyFaults> {
-        patch::apply_overrides(table::built_in_bindings(), text).map(Self::from_bindings)
+        patch::apply_overrides(built_in_bindings(), text).map(Self::from_bindings)
     }
 
     /// All bindings, in help order.

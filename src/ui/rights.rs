@@ -8,47 +8,39 @@ use super::{
 };
 use crate::domain::{pod_selection::PodSelection, rights::Right};
 
-/// The permission that an action needs.
-const fn required_right(action: Action) -> Option<Right> {
-    Some(match action {
-        Action::Start | Action::Teardown => Right::Start,
-        Action::Approve | Action::Refuse => Right::Approve,
-        Action::Continue
-        | Action::Pause
-        | Action::Resume
-        | Action::Retry
-        | Action::Skip
-        | Action::Abort
-        | Action::StopTheLine => Right::Steer,
-        Action::NewApps => Right::NewApp,
-        Action::NewLane => Right::NewLane,
-        Action::EditLane | Action::ToggleLane => Right::EditLane,
-        Action::DeleteLane => Right::DeleteLane,
-        Action::Lock => Right::Lock,
-        Action::Logs => Right::Logs,
-        Action::Shell => Right::Shell,
-        Action::PortForward => Right::PortForward,
-        _ => return None,
-    })
+/// The permission that an action needs, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RightNeed {
+    /// None.
+    Nothing,
+    /// In the current namespace.
+    Home(Right),
+    /// Where the selected pod is.
+    SelectedPod(Right),
+    /// Where one of the chosen pods is.
+    ChosenPods(Right),
+    /// That to change the selected object.
+    EditedObject,
 }
 
 /// Why the user may not run an action; `None` when it is permitted or not known.
 pub fn missing_right(model: &Model, action: Action) -> Option<String> {
     let rights = &model.world.rights;
     let home = &model.world.namespace;
-    let chosen = match action {
-        Action::Edit => {
+    let (right, chosen) = match action.row().needs {
+        RightNeed::Nothing => return None,
+        RightNeed::Home(right) => return rights.explain_missing(right, home),
+        RightNeed::EditedObject => {
             let (kind, _) = editable_object(model)?;
             return rights.explain_missing(kind.right(), home);
         }
-        Action::Logs => selected_pods(model)?,
-        Action::Shell | Action::PortForward => {
-            PodSelection::of_pod(model.selected_pod()?.key.clone())
-        }
-        _ => return rights.explain_missing(required_right(action)?, home),
+        RightNeed::ChosenPods(right) => (right, selected_pods(model)?),
+        RightNeed::SelectedPod(right) => (
+            right,
+            PodSelection::of_pod(model.selected_pod()?.key.clone()),
+        ),
     };
     // Logs of several namespaces are opened when those of one of them can be read.
-    let right = required_right(action)?;
     let mut missing = None;
     for pod in chosen.select_pods(&model.world) {
         missing = Some(rights.explain_missing(right, &pod.key.namespace)?);

@@ -14,21 +14,22 @@ use crate::domain::{
     world::{Link, LinkTrouble, World},
 };
 
-mod act;
+pub(super) mod act;
 mod answer;
-mod diff;
-mod edit;
-mod forward;
+pub(super) mod conditions;
+pub(super) mod diff;
+pub(super) mod edit;
+pub(super) mod forward;
 mod input;
-mod list;
-mod logs;
+pub(super) mod list;
+pub(super) mod logs;
 mod mouse;
-mod open;
+pub(super) mod open;
 mod own_command;
-mod probe;
-mod reading;
-mod release_diff;
-mod traces;
+pub(super) mod probe;
+pub(super) mod reading;
+pub(super) mod release_diff;
+pub(super) mod traces;
 
 pub use act::is_available;
 pub use diff::count_differences;

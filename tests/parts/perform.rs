@@ -245,7 +245,7 @@ async fn wishes_become_levels_and_the_last_one_is_told() {
             .unwrap_err()
             .to_string();
         assert!(
-            told.contains("been let proceed already (let batch 2 of prod proceed by ann)"),
+            told.contains("been told to proceed already (let batch 2 of prod proceed by ann)"),
             "{told}"
         );
     }

@@ -59,3 +59,15 @@ fn a_new_kind_of_task_touches_the_files_that_its_recipe_names() {
         "its function is in one file"
     );
 }
+
+/// What has no place of its own in a picture is named by its row alone.
+#[test]
+fn an_action_is_one_row() {
+    let words = recipe("a key");
+    let row = words.first().map(String::as_str);
+    assert_eq!(row, Some("src/ui/action.rs"));
+    for action in ["OnlyWrong", "EveryRequest", "MarkAll", "Themes"] {
+        let named: Vec<String> = files_that_name(&[action]).into_iter().collect();
+        assert_eq!(named, ["src/ui/action.rs"], "{action}");
+    }
+}

@@ -159,7 +159,9 @@ async fn one_of_two_equal_releases_is_approved_by_keys_and_the_other_stays() {
     let seen = tokio::task::spawn_blocking(move || {
         let mut pty = cockpit(&state, &["-A"]);
         pty.wait("both namespaces", |s| {
-            s.contains("all namespaces") && s.contains("demo/A") && s.contains("shop/A")
+            s.contains("all namespaces")
+                && s.contains("demo/A")
+                && s.contains("shop/spring-cloud-a")
         });
         type_in_palette(&mut pty, "release spring-cloud-a-1 in shop");
         pty.see("3 Rollout shop");

@@ -406,10 +406,14 @@ async fn pods_roll_log_and_go() {
             "pods",
             "--field-selector",
             "status.phase=Running",
+            "--sort-by",
+            ".metadata.creationTimestamp",
             "--no-headers",
         ])
         .await;
-    let pod = pods.split_whitespace().next().unwrap();
+    // The newest: older ones may be on their way out.
+    let newest = pods.lines().last().unwrap();
+    let pod = newest.split_whitespace().next().unwrap();
     let described = k.ok(&["describe", "pod", pod]).await;
     for word in [
         "Controlled By:  ReplicaSet/web-",

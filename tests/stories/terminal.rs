@@ -152,7 +152,7 @@ fn the_story_by_keys() {
         select(&mut pty, app);
         pty.see(&format!("3 Rollout {app}-1"));
         pty.press("c");
-        confirm(&mut pty, &format!("Let proceed of {app}-1 proceed?"));
+        confirm(&mut pty, &format!("Let {app}-1 go on after proceed?"));
         pty.wait("the first batch", |s| row(s, app).contains("batch 2/3?"));
         pty.see("1 new ready, 3 old");
         if app == "spring-cloud-a" {

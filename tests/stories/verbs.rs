@@ -374,7 +374,7 @@ async fn of_two_programs_that_let_the_same_batch_go_one_says_done_and_the_other_
         let who = format!("(let batch 2 of deploy-prod proceed by {winner})");
         assert!(told.contains(&who), "{told}");
         let at_once =
-            told.contains("been let proceed already") && told.contains("Nothing was done");
+            told.contains("been told to proceed already") && told.contains("Nothing was done");
         assert!(
             at_once || told.contains("has no task that waits to proceed"),
             "{told}"

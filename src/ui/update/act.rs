@@ -1,21 +1,14 @@
-//! What each action does.
+//! What actions do that have no file of their own, and how an action is run.
 
 use tui_input::Input;
 
-use super::{
-    diff, edit, forward, input::set_filter, list, logs, open, own_command, probe, reading,
-    release_diff, traces,
-};
-use crate::domain::{apps, world::ObjectKey};
+use super::{diff, forward, input::set_filter, list, open, own_command, probe, reading};
+use crate::domain::world::ObjectKey;
 use crate::ui::{
     effect::{Effect, Query, ShownNamespace, cluster_of_place},
-    facts,
     form::{self, Submitted},
     keymap::{Action, Danger},
-    model::{
-        FrozenChains, Level, LogTarget, Model, Overlay, Palette, PaletteItem, Pane, Pending,
-        PromptKind, Source,
-    },
+    model::{FrozenChains, Level, Model, Overlay, Palette, PaletteItem, Pane, Pending, PromptKind},
     question::{self, Focus},
     rights::missing_right,
     theme::Theme,
@@ -23,157 +16,11 @@ use crate::ui::{
 };
 
 /// Runs an action. The caller has checked read-only mode and key repeats.
-pub(super) fn perform_action(model: &mut Model, action: Action) -> Vec<Effect> {
+pub(in crate::ui) fn perform_action(model: &mut Model, action: Action) -> Vec<Effect> {
     if let Some(why) = missing_right(model, action) {
         return report_refusal(model, format!("{}: {why}", action.word()));
     }
-    match action {
-        Action::Approve
-        | Action::Refuse
-        | Action::Continue
-        | Action::Pause
-        | Action::Resume
-        | Action::Retry
-        | Action::Skip
-        | Action::Abort
-        | Action::ToggleLane
-        | Action::DeleteLane
-        | Action::Teardown
-        | Action::StopTheLine => open_question(model, action),
-        Action::Start => open_form(model, form::build::start_form),
-        Action::NewApps => open_form(model, form::build::new_apps_form),
-        Action::TemplateDiff => open::open_template_diff(model),
-        Action::ReleaseDiff => release_diff::open_release_diff(model),
-        Action::Variables => open::open_variables(model),
-        Action::NewLane => open_form(model, |m| form::build::lane_form(m, false)),
-        Action::EditLane => open_form(model, |m| form::build::lane_form(m, true)),
-        Action::ProbeForm => open_form(model, form::build::probe_form),
-        Action::Lock => open_lock(model),
-        Action::Mark => toggle_mark(model),
-        Action::MarkAll => list::mark_all(model),
-        Action::NextRelease => show_other_release(model, true),
-        Action::PreviousRelease => show_other_release(model, false),
-        Action::Logs => logs::open_logs(model),
-        Action::NextContainer => logs::switch_log(model, LogTarget::select_next_container),
-        Action::NextScope => logs::switch_log(model, LogTarget::select_next_scope),
-        Action::Since => logs::switch_log(model, |log| log.range = log.range.next_choice()),
-        Action::PreviousRun => logs::switch_log(model, |log| log.previous = !log.previous),
-        Action::Timestamps => logs::toggle_timestamps(model),
-        Action::Search => reading::open_search(model),
-        Action::NextMatch => reading::find_next_match(model, false),
-        Action::PreviousMatch => reading::find_next_match(model, true),
-        Action::Wrap => reading::toggle_wrap(model),
-        Action::ScrollLeft if model.overlays.is_empty() => list::scroll_rows(model, false),
-        Action::ScrollRight if model.overlays.is_empty() => list::scroll_rows(model, true),
-        Action::ScrollLeft => reading::scroll_columns(model, false),
-        Action::ScrollRight => reading::scroll_columns(model, true),
-        Action::Save => reading::open_save(model),
-        Action::Events => open::open_events(model),
-        Action::Yaml => open::open_yaml(model),
-        Action::Describe => open::open_description(model),
-        Action::Edit => edit::begin_edit(model),
-        Action::Shell => forward::open_shell(model),
-        Action::PortForward => forward::choose_port(model),
-        Action::Forwards => forward::list_forwards(model),
-        Action::Open => open::open_selected(model),
-        Action::Probe => probe::send_both_probes(model),
-        Action::Diff => diff::compare_answers(model),
-        Action::LeaveOut => diff::open_ignore_list(model),
-        Action::WholeTrace => traces::open_whole_trace(model),
-        Action::Freeze => toggle_freeze(model),
-        Action::OnlyWrong => {
-            model.only_wrong = !model.only_wrong;
-            model.chain = None;
-            vec![]
-        }
-        Action::EveryRequest => {
-            // Inside a group this key leads back to the groups.
-            model.each = model.is_grouped();
-            (model.inside, model.chain) = (None, None);
-            vec![]
-        }
-        Action::Filter => open_filter(model),
-        Action::Sort => list::sort_rows(model, false),
-        Action::ReverseSort => list::sort_rows(model, true),
-        Action::Palette => {
-            let palette = Palette::for_model(
-                model,
-                |a| makes_sense(model, a),
-                |a| missing_right(model, a),
-            );
-            push_overlay(model, Overlay::Palette(Box::new(palette)))
-        }
-        Action::Contexts => open_contexts(model),
-        Action::Namespaces => open_namespaces(model),
-        Action::Themes => {
-            let palette = Palette::for_themes(&model.options);
-            push_overlay(model, Overlay::Palette(Box::new(palette)))
-        }
-        Action::Reconnect => {
-            model.add_notice(Level::Info, "trying the connection again", vec![]);
-            vec![Effect::Reconnect]
-        }
-        Action::Help => open::toggle_help(model),
-        Action::Notices => open::open_notices(model),
-        Action::Copy => open::copy_selected(model),
-        Action::NextPane => cycle_pane(model, 1),
-        Action::PreviousPane => cycle_pane(model, 4),
-        Action::PaneApps => focus_pane(model, Pane::Apps),
-        Action::PaneEnvironments => focus_pane(model, Pane::Environments),
-        Action::PaneRollout => focus_pane(model, Pane::Rollout),
-        Action::PaneLanes => focus_pane(model, Pane::Lanes),
-        Action::PaneTrace => focus_pane(model, Pane::Trace),
-        Action::Zoom => {
-            model.zoom = !model.zoom;
-            vec![]
-        }
-        Action::Back => go_back(model),
-        // Read-only mode from the command line cannot be turned off by one key.
-        Action::ReadOnly if model.options.read_only && model.read_only => report_refusal(
-            model,
-            "started with --read-only: start without it to change anything",
-        ),
-        Action::ReadOnly => {
-            model.read_only = !model.read_only;
-            let words = if model.read_only {
-                "read-only: all keys that change something are off"
-            } else {
-                "keys that change something are on"
-            };
-            model.add_notice(Level::Info, words, vec![]);
-            vec![]
-        }
-        Action::Repaint => vec![Effect::Repaint],
-        Action::Suspend => vec![Effect::Suspend],
-        Action::Quit => vec![Effect::Quit],
-        Action::Down => move_selection(model, 1),
-        Action::Up => move_selection(model, -1),
-        Action::PageDown => move_selection(model, page_step(model)),
-        Action::PageUp => move_selection(model, -page_step(model)),
-        Action::First => move_selection(model, isize::MIN / 2),
-        Action::Last => move_selection(model, isize::MAX / 2),
-        Action::Follow => toggle_follow(model),
-        Action::NextField | Action::PreviousField | Action::NextChoice | Action::PreviousChoice => {
-            change_field(model, action)
-        }
-        Action::Submit => submit_open_form(model),
-        Action::Yes => answer_yes(model),
-        Action::OtherButton => {
-            if let Some(Overlay::Confirm(question)) = model.overlays.last_mut() {
-                question.move_focus();
-            }
-            vec![]
-        }
-        Action::Press => press_button(model),
-        Action::LookAgain => look_again(model),
-        Action::Accept => accept_input(model),
-        Action::Complete | Action::CompleteBack => {
-            if let Some(Overlay::Palette(palette)) = model.overlays.last_mut() {
-                palette.move_selection(action == Action::CompleteBack);
-            }
-            vec![]
-        }
-    }
+    (action.row().run)(model, action)
 }
 
 /// Whether an action is available and permitted; for the footer and the palette.
@@ -181,103 +28,10 @@ pub fn is_available(model: &Model, action: Action) -> bool {
     makes_sense(model, action) && missing_right(model, action).is_none()
 }
 
-fn makes_sense(model: &Model, action: Action) -> bool {
-    if model.read_only && action.danger() != Danger::Safe {
-        return false;
-    }
-    let is = |test: fn(facts::ReleaseState<'_>) -> bool| {
-        if question::is_about_marked(model, action) {
-            let marked = model.marked.iter();
-            let releases = marked.filter_map(|key| {
-                let scope = model.scope_of(&key.namespace)?;
-                scope.world.releases.get(scope.facts.release_of(&key.name)?)
-            });
-            releases.map(|r| facts::release_state(r)).any(test)
-        } else {
-            let selected = model.selected_release();
-            selected.is_some_and(|(_, r)| test(facts::release_state(r)))
-        }
-    };
-    match action {
-        Action::Approve | Action::Refuse => is(|t| matches!(t, facts::ReleaseState::Approve(_))),
-        Action::Continue => is(|t| {
-            matches!(
-                t,
-                facts::ReleaseState::Batch(..) | facts::ReleaseState::Proceed(_)
-            )
-        }),
-        Action::Pause => is(|t| {
-            !t.is_over() && !matches!(t, facts::ReleaseState::Held | facts::ReleaseState::Aborting)
-        }),
-        Action::Resume => is(|t| matches!(t, facts::ReleaseState::Held)),
-        Action::Retry => is(|t| matches!(t, facts::ReleaseState::Failed(_))),
-        Action::Skip => is(|t| t.waits_for_person() && !matches!(t, facts::ReleaseState::Held)),
-        Action::Abort => is(|t| !t.is_over() && !matches!(t, facts::ReleaseState::Aborting)),
-        Action::EditLane | Action::ToggleLane | Action::DeleteLane => {
-            model.selected_lane().is_some()
-        }
-        Action::StopTheLine => !model.facts.active.is_empty(),
-        Action::Start | Action::Mark | Action::MarkAll => model.app.is_some(),
-        Action::NewApps => !model.world.templates.is_empty(),
-        Action::ReleaseDiff => model
-            .selected_release()
-            .is_some_and(|(_, r)| r.status.as_ref().is_some_and(|s| s.revision.is_some())),
-        Action::TemplateDiff => model
-            .selected_app()
-            .is_some_and(|app| apps::template_name(app).is_some()),
-        Action::Logs => logs::selected_pods(model).is_some(),
-        Action::Lock | Action::Events | Action::Variables => model.selected_environment().is_some(),
-        Action::Teardown => !model.drilled && question::build_question(model, action).is_ok(),
-        Action::Follow | Action::Since | Action::Timestamps | Action::PreviousRun => {
-            logs::top_log(model).is_some()
-        }
-        Action::NextContainer => logs::top_log(model).is_some_and(|log| log.containers.len() > 1),
-        Action::NextScope => logs::top_log(model).is_some_and(|log| log.scopes.len() > 1),
-        Action::NextMatch | Action::PreviousMatch => {
-            matches!(model.overlays.last(), Some(Overlay::Text(t)) if !t.search.is_empty())
-        }
-        Action::Describe => match model.overlays.last() {
-            Some(Overlay::Text(text)) => matches!(text.source, Source::Yaml(_)),
-            _ => true,
-        },
-        Action::Edit => edit::editable_object(model).is_some(),
-        Action::Shell | Action::PortForward => model.drilled && model.selected_pod().is_some(),
-        Action::Search | Action::Wrap | Action::Save => {
-            matches!(model.overlays.last(), Some(Overlay::Text(_)))
-        }
-        Action::ScrollLeft | Action::ScrollRight => match model.overlays.last() {
-            Some(overlay) => matches!(overlay, Overlay::Text(text) if !text.wrap),
-            None => true,
-        },
-        Action::Yes => {
-            matches!(model.overlays.last(), Some(Overlay::Confirm(q)) if q.can_confirm())
-        }
-        Action::LookAgain => {
-            matches!(model.overlays.last(), Some(Overlay::Confirm(q)) if q.stale.is_some())
-        }
-        Action::Sort | Action::ReverseSort => model.sortable_list(model.pane).is_some(),
-        Action::Probe | Action::ProbeForm => !model.world.groups.is_empty(),
-        Action::Diff => diff::chosen_chain(model).is_some(),
-        Action::LeaveOut => diff::is_comparison_open(model),
-        Action::WholeTrace => traces::has_traces(model),
-        Action::Down
-        | Action::Up
-        | Action::PageDown
-        | Action::PageUp
-        | Action::First
-        | Action::Last
-        | Action::NextField
-        | Action::PreviousField
-        | Action::NextChoice
-        | Action::PreviousChoice
-        | Action::Submit
-        | Action::OtherButton
-        | Action::Press
-        | Action::Accept
-        | Action::Complete
-        | Action::CompleteBack => !model.overlays.is_empty(),
-        _ => true,
-    }
+/// Whether an action is possible now.
+pub(in crate::ui) fn makes_sense(model: &Model, action: Action) -> bool {
+    let is_off = model.read_only && action.danger() != Danger::Safe;
+    !is_off && (action.row().is_possible)(model, action)
 }
 
 fn push_overlay(model: &mut Model, overlay: Overlay) -> Vec<Effect> {
@@ -290,7 +44,7 @@ fn report_refusal(model: &mut Model, why: impl AsRef<str>) -> Vec<Effect> {
     vec![]
 }
 
-fn open_question(model: &mut Model, action: Action) -> Vec<Effect> {
+pub(in crate::ui) fn open_question(model: &mut Model, action: Action) -> Vec<Effect> {
     match question::build_question(model, action) {
         Ok(question) => push_overlay(model, Overlay::Confirm(Box::new(question))),
         Err(why) => {
@@ -301,7 +55,7 @@ fn open_question(model: &mut Model, action: Action) -> Vec<Effect> {
     }
 }
 
-fn open_form(
+pub(in crate::ui) fn open_form(
     model: &mut Model,
     build: impl Fn(&Model) -> Result<form::Form, String>,
 ) -> Vec<Effect> {
@@ -311,7 +65,7 @@ fn open_form(
     }
 }
 
-fn open_lock(model: &mut Model) -> Vec<Effect> {
+pub(in crate::ui) fn open_lock(model: &mut Model) -> Vec<Effect> {
     let held = model
         .selected_environment()
         .filter(|e| e.lock.is_some())
@@ -330,7 +84,7 @@ fn open_lock(model: &mut Model) -> Vec<Effect> {
     }
 }
 
-fn open_contexts(model: &mut Model) -> Vec<Effect> {
+pub(in crate::ui) fn open_contexts(model: &mut Model) -> Vec<Effect> {
     let ticket = model.next_ticket();
     model
         .overlays
@@ -338,7 +92,7 @@ fn open_contexts(model: &mut Model) -> Vec<Effect> {
     vec![Effect::Query(ticket, Query::Contexts)]
 }
 
-fn open_namespaces(model: &mut Model) -> Vec<Effect> {
+pub(in crate::ui) fn open_namespaces(model: &mut Model) -> Vec<Effect> {
     let ticket = model.next_ticket();
     let palette = Palette::for_namespaces(ticket, &shown_namespace(model));
     model.overlays.push(Overlay::Palette(Box::new(palette)));
@@ -346,7 +100,7 @@ fn open_namespaces(model: &mut Model) -> Vec<Effect> {
 }
 
 /// What of the cluster is shown now.
-pub(super) fn shown_namespace(model: &Model) -> ShownNamespace {
+pub(in crate::ui) fn shown_namespace(model: &Model) -> ShownNamespace {
     if model.shows_all {
         ShownNamespace::All
     } else {
@@ -381,7 +135,7 @@ fn keep_theme(model: &mut Model, theme: Theme) -> Vec<Effect> {
     vec![]
 }
 
-fn toggle_mark(model: &mut Model) -> Vec<Effect> {
+pub(in crate::ui) fn toggle_mark(model: &mut Model) -> Vec<Effect> {
     if let Some(app) = model
         .app
         .as_ref()
@@ -394,7 +148,7 @@ fn toggle_mark(model: &mut Model) -> Vec<Effect> {
 }
 
 /// Shows the next newer or older release; releases are sorted newest first.
-fn show_other_release(model: &mut Model, newer: bool) -> Vec<Effect> {
+pub(in crate::ui) fn show_other_release(model: &mut Model, newer: bool) -> Vec<Effect> {
     let here = model.selected_release().map(|(name, _)| name.clone());
     let all = model
         .app
@@ -428,7 +182,84 @@ fn show_other_release(model: &mut Model, newer: bool) -> Vec<Effect> {
     }
 }
 
-fn toggle_freeze(model: &mut Model) -> Vec<Effect> {
+pub(in crate::ui) fn toggle_only_wrong(model: &mut Model) -> Vec<Effect> {
+    model.only_wrong = !model.only_wrong;
+    model.chain = None;
+    vec![]
+}
+
+pub(in crate::ui) fn show_every_request(model: &mut Model) -> Vec<Effect> {
+    // Inside a group this key leads back to the groups.
+    model.each = model.is_grouped();
+    (model.inside, model.chain) = (None, None);
+    vec![]
+}
+
+pub(in crate::ui) fn scroll_sideways(model: &mut Model, right: bool) -> Vec<Effect> {
+    if model.overlays.is_empty() {
+        list::scroll_rows(model, right)
+    } else {
+        reading::scroll_columns(model, right)
+    }
+}
+
+pub(in crate::ui) fn open_palette(model: &mut Model) -> Vec<Effect> {
+    let palette = Palette::for_model(
+        model,
+        |a| makes_sense(model, a),
+        |a| missing_right(model, a),
+    );
+    push_overlay(model, Overlay::Palette(Box::new(palette)))
+}
+
+pub(in crate::ui) fn open_themes(model: &mut Model) -> Vec<Effect> {
+    let palette = Palette::for_themes(&model.options);
+    push_overlay(model, Overlay::Palette(Box::new(palette)))
+}
+
+pub(in crate::ui) fn reconnect(model: &mut Model) -> Vec<Effect> {
+    model.add_notice(Level::Info, "trying the connection again", vec![]);
+    vec![Effect::Reconnect]
+}
+
+pub(in crate::ui) fn toggle_zoom(model: &mut Model) -> Vec<Effect> {
+    model.zoom = !model.zoom;
+    vec![]
+}
+
+pub(in crate::ui) fn toggle_read_only(model: &mut Model) -> Vec<Effect> {
+    // Read-only mode from the command line cannot be turned off by one key.
+    if model.options.read_only && model.read_only {
+        return report_refusal(
+            model,
+            "started with --read-only: start without it to change anything",
+        );
+    }
+    model.read_only = !model.read_only;
+    let words = if model.read_only {
+        "read-only: all keys that change something are off"
+    } else {
+        "keys that change something are on"
+    };
+    model.add_notice(Level::Info, words, vec![]);
+    vec![]
+}
+
+pub(in crate::ui) fn focus_other_button(model: &mut Model) -> Vec<Effect> {
+    if let Some(Overlay::Confirm(question)) = model.overlays.last_mut() {
+        question.move_focus();
+    }
+    vec![]
+}
+
+pub(in crate::ui) fn move_in_palette(model: &mut Model, back: bool) -> Vec<Effect> {
+    if let Some(Overlay::Palette(palette)) = model.overlays.last_mut() {
+        palette.move_selection(back);
+    }
+    vec![]
+}
+
+pub(in crate::ui) fn toggle_freeze(model: &mut Model) -> Vec<Effect> {
     model.frozen = if model.frozen.is_some() {
         None
     } else {
@@ -440,7 +271,7 @@ fn toggle_freeze(model: &mut Model) -> Vec<Effect> {
     vec![]
 }
 
-fn open_filter(model: &mut Model) -> Vec<Effect> {
+pub(in crate::ui) fn open_filter(model: &mut Model) -> Vec<Effect> {
     let before = match model.overlays.last() {
         Some(Overlay::Text(text)) => text.filter.clone(),
         _ => model.pane_filter(model.pane).to_owned(),
@@ -448,19 +279,19 @@ fn open_filter(model: &mut Model) -> Vec<Effect> {
     push_overlay(model, Overlay::Filter(Input::new(before.clone()), before))
 }
 
-fn cycle_pane(model: &mut Model, by: usize) -> Vec<Effect> {
+pub(in crate::ui) fn cycle_pane(model: &mut Model, by: usize) -> Vec<Effect> {
     let at = (model.pane as usize + by) % Pane::ALL.len();
     model.pane = Pane::ALL.get(at).copied().unwrap_or_default();
     vec![]
 }
 
-fn focus_pane(model: &mut Model, pane: Pane) -> Vec<Effect> {
+pub(in crate::ui) fn focus_pane(model: &mut Model, pane: Pane) -> Vec<Effect> {
     model.pane = pane;
     vec![]
 }
 
 /// Closes, clears or goes back, one step at a time.
-fn go_back(model: &mut Model) -> Vec<Effect> {
+pub(in crate::ui) fn go_back(model: &mut Model) -> Vec<Effect> {
     match model.overlays.last() {
         Some(Overlay::Filter(_, before)) => {
             let before = before.clone();
@@ -513,7 +344,7 @@ fn is_arranged(model: &Model) -> bool {
     model.only_wrong || model.frozen.is_some() || model.chain.is_some() || model.group.is_some()
 }
 
-fn page_step(model: &Model) -> isize {
+pub(in crate::ui) fn page_step(model: &Model) -> isize {
     let rows = match model.overlays.last() {
         Some(Overlay::Text(_)) => view::text_height(model.size),
         _ => usize::from(model.size.1 / 2),
@@ -521,7 +352,7 @@ fn page_step(model: &Model) -> isize {
     isize::try_from(rows / 2).unwrap_or(10).max(1)
 }
 
-pub(super) fn move_selection(model: &mut Model, by: isize) -> Vec<Effect> {
+pub(in crate::ui) fn move_selection(model: &mut Model, by: isize) -> Vec<Effect> {
     match model.overlays.pop() {
         Some(Overlay::Text(mut text)) => {
             let rows = view::TextRows::new(model, &text).len();
@@ -544,7 +375,7 @@ pub(super) fn move_selection(model: &mut Model, by: isize) -> Vec<Effect> {
     vec![]
 }
 
-fn toggle_follow(model: &mut Model) -> Vec<Effect> {
+pub(in crate::ui) fn toggle_follow(model: &mut Model) -> Vec<Effect> {
     if let Some(Overlay::Text(mut text)) = model.overlays.pop() {
         let rows = view::TextRows::new(model, &text).len();
         text.top = text.first_row(rows, view::text_height(model.size));
@@ -554,7 +385,7 @@ fn toggle_follow(model: &mut Model) -> Vec<Effect> {
     vec![]
 }
 
-fn change_field(model: &mut Model, action: Action) -> Vec<Effect> {
+pub(in crate::ui) fn change_field(model: &mut Model, action: Action) -> Vec<Effect> {
     if let Some(Overlay::Form(open)) = model.overlays.last_mut() {
         match action {
             Action::NextField => open.move_focus(false),
@@ -571,7 +402,7 @@ fn change_field(model: &mut Model, action: Action) -> Vec<Effect> {
     vec![]
 }
 
-fn submit_open_form(model: &mut Model) -> Vec<Effect> {
+pub(in crate::ui) fn submit_open_form(model: &mut Model) -> Vec<Effect> {
     let Some(Overlay::Form(mut open)) = model.overlays.pop() else {
         return vec![];
     };
@@ -592,7 +423,7 @@ fn submit_open_form(model: &mut Model) -> Vec<Effect> {
 }
 
 /// Answers yes regardless of the focus; a required name must have been typed.
-fn answer_yes(model: &mut Model) -> Vec<Effect> {
+pub(in crate::ui) fn answer_yes(model: &mut Model) -> Vec<Effect> {
     match model.overlays.last() {
         Some(Overlay::Confirm(question)) if question.typed.is_some() && !question.is_typed() => {
             let name = question
@@ -607,7 +438,7 @@ fn answer_yes(model: &mut Model) -> Vec<Effect> {
     }
 }
 
-fn press_button(model: &mut Model) -> Vec<Effect> {
+pub(in crate::ui) fn press_button(model: &mut Model) -> Vec<Effect> {
     let Some(Overlay::Confirm(question)) = model.overlays.last() else {
         return vec![];
     };
@@ -678,7 +509,7 @@ fn send_intent(model: &mut Model) -> Vec<Effect> {
 }
 
 /// Builds the question again from the current world.
-fn look_again(model: &mut Model) -> Vec<Effect> {
+pub(in crate::ui) fn look_again(model: &mut Model) -> Vec<Effect> {
     let Some(Overlay::Confirm(question)) = model.overlays.pop() else {
         return vec![];
     };
@@ -693,7 +524,7 @@ fn look_again(model: &mut Model) -> Vec<Effect> {
     }
 }
 
-fn accept_input(model: &mut Model) -> Vec<Effect> {
+pub(in crate::ui) fn accept_input(model: &mut Model) -> Vec<Effect> {
     match model.overlays.pop() {
         Some(Overlay::Palette(palette)) => match palette.selected_item() {
             Some(PaletteItem::Act(action)) if makes_sense(model, action) => {

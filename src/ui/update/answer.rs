@@ -9,7 +9,7 @@ use crate::ui::{
     widget::RichText,
 };
 
-pub(super) fn handle_settled(
+pub(in crate::ui) fn handle_settled(
     model: &mut Model,
     ticket: Ticket,
     outcome: Result<IntentOutcome, Fault>,
@@ -178,7 +178,11 @@ fn fill_probe_slot(text: &mut Text, label: &str, outcome: Result<IntentOutcome, 
     text.loading = run.slots.iter().any(|(_, slot)| slot.is_none());
 }
 
-pub(super) fn handle_answer(model: &mut Model, ticket: Ticket, answer: Answer) -> Vec<Effect> {
+pub(in crate::ui) fn handle_answer(
+    model: &mut Model,
+    ticket: Ticket,
+    answer: Answer,
+) -> Vec<Effect> {
     match answer {
         Answer::Editable(object) => return edit::open_editor(model, ticket, object),
         Answer::EditChecked(checked) => return edit::ask_to_save(model, ticket, checked),
@@ -199,7 +203,7 @@ pub(super) fn handle_answer(model: &mut Model, ticket: Ticket, answer: Answer) -
 }
 
 /// A program that had the terminal has ended.
-pub(super) fn handle_returned(
+pub(in crate::ui) fn handle_returned(
     model: &mut Model,
     ticket: Ticket,
     returned: Result<Returned, Fault>,

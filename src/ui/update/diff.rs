@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The chain that is compared: the opened one, else the one that the Trace pane selects.
-pub(super) fn chosen_chain(model: &Model) -> Option<&Arc<Chain>> {
+pub(in crate::ui) fn chosen_chain(model: &Model) -> Option<&Arc<Chain>> {
     match model.overlays.last() {
         Some(Overlay::Text(text)) => match &text.source {
             // More hops of the chain may have arrived since.
@@ -29,7 +29,7 @@ pub(super) fn chosen_chain(model: &Model) -> Option<&Arc<Chain>> {
 
 /// Sends the request of the chosen chain to gray and to base, and opens the comparison. Where there
 /// are no two requests, nothing is sent and the reason is reported.
-pub(super) fn compare_answers(model: &mut Model) -> Vec<Effect> {
+pub(in crate::ui) fn compare_answers(model: &mut Model) -> Vec<Effect> {
     let made = match chosen_chain(model) {
         Some(chain) => build_chain_requests(chain, &model.world).map_err(|why| why.to_string()),
         None if model.overlays.is_empty() => Err("there is no request to compare".into()),
@@ -76,12 +76,12 @@ fn open_comparison(model: &Model) -> Option<&AnswerComparison> {
 }
 
 /// Whether the open overlay is a comparison, of which something may be left out.
-pub(super) fn is_comparison_open(model: &Model) -> bool {
+pub(in crate::ui) fn is_comparison_open(model: &Model) -> bool {
     matches!(model.overlays.last(), Some(Overlay::Text(text)) if matches!(text.source, Source::Comparison(_)))
 }
 
 /// Opens the list of what is left out of comparisons.
-pub(super) fn open_ignore_list(model: &mut Model) -> Vec<Effect> {
+pub(in crate::ui) fn open_ignore_list(model: &mut Model) -> Vec<Effect> {
     if is_comparison_open(model) {
         let form = ignore_form(model);
         model.overlays.push(Overlay::Form(Box::new(form)));
@@ -90,7 +90,7 @@ pub(super) fn open_ignore_list(model: &mut Model) -> Vec<Effect> {
 }
 
 /// Leaves out of this and later comparisons what the list names.
-pub(super) fn leave_out(model: &mut Model, list: String) -> Vec<Effect> {
+pub(in crate::ui) fn leave_out(model: &mut Model, list: String) -> Vec<Effect> {
     model.ignored = list;
     for overlay in &mut model.overlays {
         if let Overlay::Text(text) = overlay

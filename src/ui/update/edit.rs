@@ -41,7 +41,7 @@ fn wait_for(model: &mut Model, words: &str, edit: PendingEdit) -> Ticket {
     ticket
 }
 
-pub(super) fn begin_edit(model: &mut Model) -> Vec<Effect> {
+pub(in crate::ui) fn begin_edit(model: &mut Model) -> Vec<Effect> {
     let Some((kind, object)) = editable_object(model) else {
         let words = "only apps, templates, variable groups, lane groups and lanes are edited";
         model.add_notice(Level::Warn, words, vec![]);
@@ -57,7 +57,11 @@ pub(super) fn begin_edit(model: &mut Model) -> Vec<Effect> {
 }
 
 /// The object was read: an editor gets its text.
-pub(super) fn open_editor(model: &mut Model, ticket: Ticket, before: Arc<Value>) -> Vec<Effect> {
+pub(in crate::ui) fn open_editor(
+    model: &mut Model,
+    ticket: Ticket,
+    before: Arc<Value>,
+) -> Vec<Effect> {
     let Some(edit) = model.edits.get_mut(&ticket) else {
         return vec![];
     };
@@ -69,7 +73,11 @@ pub(super) fn open_editor(model: &mut Model, ticket: Ticket, before: Arc<Value>)
 }
 
 /// The editor was left: what was changed is checked by the server.
-pub(super) fn check_draft(model: &mut Model, ticket: Ticket, returned: Returned) -> Vec<Effect> {
+pub(in crate::ui) fn check_draft(
+    model: &mut Model,
+    ticket: Ticket,
+    returned: Returned,
+) -> Vec<Effect> {
     let Some(edit) = model.edits.remove(&ticket) else {
         return vec![];
     };
@@ -94,7 +102,11 @@ pub(super) fn check_draft(model: &mut Model, ticket: Ticket, returned: Returned)
 }
 
 /// The server would take it: a person decides.
-pub(super) fn ask_to_save(model: &mut Model, ticket: Ticket, checked: CheckedEdit) -> Vec<Effect> {
+pub(in crate::ui) fn ask_to_save(
+    model: &mut Model,
+    ticket: Ticket,
+    checked: CheckedEdit,
+) -> Vec<Effect> {
     model.pending.remove(&ticket);
     let Some(edit) = model.edits.remove(&ticket) else {
         return vec![];

@@ -14,7 +14,7 @@ fn report_no_pod(model: &mut Model) -> Vec<Effect> {
 }
 
 /// Opens a shell in the selected pod; of several containers one is chosen first.
-pub(super) fn open_shell(model: &mut Model) -> Vec<Effect> {
+pub(in crate::ui) fn open_shell(model: &mut Model) -> Vec<Effect> {
     let Some(pod) = model.selected_pod().filter(|_| model.drilled) else {
         return report_no_pod(model);
     };
@@ -32,7 +32,11 @@ pub(super) fn open_shell(model: &mut Model) -> Vec<Effect> {
     vec![]
 }
 
-pub(super) fn run_shell(model: &mut Model, pod: ObjectKey, container: String) -> Vec<Effect> {
+pub(in crate::ui) fn run_shell(
+    model: &mut Model,
+    pod: ObjectKey,
+    container: String,
+) -> Vec<Effect> {
     let ticket = model.next_ticket();
     vec![Effect::Foreground(
         ticket,
@@ -41,7 +45,7 @@ pub(super) fn run_shell(model: &mut Model, pod: ObjectKey, container: String) ->
 }
 
 /// Asks for the ports of the selected pod.
-pub(super) fn choose_port(model: &mut Model) -> Vec<Effect> {
+pub(in crate::ui) fn choose_port(model: &mut Model) -> Vec<Effect> {
     let Some(pod) = model.selected_pod().filter(|_| model.drilled) else {
         return report_no_pod(model);
     };
@@ -59,7 +63,7 @@ pub(super) fn choose_port(model: &mut Model) -> Vec<Effect> {
 }
 
 /// The ports of the pod have come.
-pub(super) fn set_ports(palette: &mut Palette, ports: Vec<(String, u16)>) {
+pub(in crate::ui) fn set_ports(palette: &mut Palette, ports: Vec<(String, u16)>) {
     let Some(pod) = palette.pod.clone() else {
         return;
     };
@@ -76,7 +80,7 @@ pub(super) fn set_ports(palette: &mut Palette, ports: Vec<(String, u16)>) {
     palette.update_matches();
 }
 
-pub(super) fn start_forward(model: &mut Model, pod: ObjectKey, port: u16) -> Vec<Effect> {
+pub(in crate::ui) fn start_forward(model: &mut Model, pod: ObjectKey, port: u16) -> Vec<Effect> {
     let ticket = model.next_ticket();
     let forward = PortForward {
         pod: pod.clone(),
@@ -88,7 +92,7 @@ pub(super) fn start_forward(model: &mut Model, pod: ObjectKey, port: u16) -> Vec
 }
 
 /// Lists the ports that are forwarded; the chosen one is ended.
-pub(super) fn list_forwards(model: &mut Model) -> Vec<Effect> {
+pub(in crate::ui) fn list_forwards(model: &mut Model) -> Vec<Effect> {
     let item = |(ticket, forward): (&Ticket, &PortForward)| {
         (describe_forward(forward), PaletteItem::EndForward(*ticket))
     };
@@ -106,7 +110,7 @@ fn describe_forward(forward: &PortForward) -> String {
     }
 }
 
-pub(super) fn end_forward(model: &mut Model, ticket: Ticket) -> Vec<Effect> {
+pub(in crate::ui) fn end_forward(model: &mut Model, ticket: Ticket) -> Vec<Effect> {
     let Some(forward) = model.forwards.remove(&ticket) else {
         return vec![];
     };
@@ -119,7 +123,7 @@ pub(super) fn end_forward(model: &mut Model, ticket: Ticket) -> Vec<Effect> {
 }
 
 /// What came of a forward.
-pub(super) fn handle_answer(model: &mut Model, ticket: Ticket, answer: Answer) {
+pub(in crate::ui) fn handle_answer(model: &mut Model, ticket: Ticket, answer: Answer) {
     let Some(forward) = model.forwards.get_mut(&ticket) else {
         return;
     };

@@ -14,7 +14,7 @@ use crate::ui::{
     widget::sanitize_text,
 };
 
-pub(super) fn handle_event(model: &mut Model, event: Event) -> Vec<Effect> {
+pub(in crate::ui) fn handle_event(model: &mut Model, event: Event) -> Vec<Effect> {
     match event {
         Event::Key(key) if key.kind != KeyEventKind::Release => key_pressed(model, key),
         Event::Paste(text) => {
@@ -233,7 +233,7 @@ fn apply_edit(input: Option<&mut Input>, request: InputRequest) {
 }
 
 /// Updates everything that depends on the edited field.
-pub(super) fn refresh_after_edit(model: &mut Model) {
+pub(in crate::ui) fn refresh_after_edit(model: &mut Model) {
     match model.overlays.pop() {
         Some(Overlay::Form(mut open)) => {
             form::check_form(model, &mut open);
@@ -257,7 +257,7 @@ pub(super) fn refresh_after_edit(model: &mut Model) {
 }
 
 /// Sets the filter of the topmost text, else of the focused pane.
-pub(super) fn set_filter(model: &mut Model, filter: &str) {
+pub(in crate::ui) fn set_filter(model: &mut Model, filter: &str) {
     match model.overlays.last_mut() {
         Some(Overlay::Text(text)) => {
             text.filter = filter.into();

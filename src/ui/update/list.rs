@@ -13,7 +13,7 @@ use crate::{
 const SCROLL_STEP: usize = 8;
 
 /// Sorts the focused list by its next column, or turns its order round.
-pub(super) fn sort_rows(model: &mut Model, reverse: bool) -> Vec<Effect> {
+pub(in crate::ui) fn sort_rows(model: &mut Model, reverse: bool) -> Vec<Effect> {
     match model.sortable_list(model.pane) {
         Some(list) if reverse => model.reverse_sort_order(list),
         Some(list) => model.sort_by_next_column(list),
@@ -26,7 +26,7 @@ pub(super) fn sort_rows(model: &mut Model, reverse: bool) -> Vec<Effect> {
 }
 
 /// Scrolls the rows of the focused list.
-pub(super) fn scroll_rows(model: &mut Model, right: bool) -> Vec<Effect> {
+pub(in crate::ui) fn scroll_rows(model: &mut Model, right: bool) -> Vec<Effect> {
     let now = model.scrolled.get(&model.pane).copied().unwrap_or(0);
     let limit = view::scroll_limit(model);
     let next = if right {
@@ -48,7 +48,7 @@ pub(super) fn scroll_rows(model: &mut Model, right: bool) -> Vec<Effect> {
 }
 
 /// Marks every App that the list shows; where all of them are marked, none.
-pub(super) fn mark_all(model: &mut Model) -> Vec<Effect> {
+pub(in crate::ui) fn mark_all(model: &mut Model) -> Vec<Effect> {
     let rows = model.visible_apps().into_iter();
     let shown: Vec<ObjectKey> = rows.map(|row| row.scope.key_of(row.name)).collect();
     if shown.iter().all(|app| model.marked.contains(app)) {

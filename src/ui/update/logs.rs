@@ -43,7 +43,7 @@ pub(in crate::ui) fn selected_pods(model: &Model) -> Option<PodSelection> {
     }
 }
 
-pub(super) fn open_logs(model: &mut Model) -> Vec<Effect> {
+pub(in crate::ui) fn open_logs(model: &mut Model) -> Vec<Effect> {
     let chosen = selected_pods(model);
     let found = chosen.filter(|selection| !selection.select_pods(&model.world).is_empty());
     let Some(selection) = found else {
@@ -94,7 +94,7 @@ fn find_containers(model: &Model, target: &mut LogTarget) {
 }
 
 /// The log shown in the topmost overlay.
-pub(super) fn top_log(model: &Model) -> Option<&LogTarget> {
+pub(in crate::ui) fn top_log(model: &Model) -> Option<&LogTarget> {
     match model.overlays.last() {
         Some(Overlay::Text(text)) => match &text.source {
             Source::Logs(log) => Some(log),
@@ -105,7 +105,10 @@ pub(super) fn top_log(model: &Model) -> Option<&LogTarget> {
 }
 
 /// Replaces the open log by another one: of another container, run, time or choice of pods.
-pub(super) fn switch_log(model: &mut Model, change: impl FnOnce(&mut LogTarget)) -> Vec<Effect> {
+pub(in crate::ui) fn switch_log(
+    model: &mut Model,
+    change: impl FnOnce(&mut LogTarget),
+) -> Vec<Effect> {
     let Some(mut target) = top_log(model).cloned() else {
         return vec![];
     };
@@ -156,13 +159,13 @@ fn request_log(model: &mut Model, target: LogTarget) -> (Text, Effect) {
 }
 
 /// Short name of a pod in the open log.
-pub(super) fn label_pod(model: &Model, target: &LogTarget, key: &ObjectKey) -> String {
+pub(in crate::ui) fn label_pod(model: &Model, target: &LogTarget, key: &ObjectKey) -> String {
     let short = |app: &str| model.facts.short_name(app).to_owned();
     target.selection.label_pod(&model.world, key, short)
 }
 
 /// Shows the time of each line of the open log, or hides it.
-pub(super) fn toggle_timestamps(model: &mut Model) -> Vec<Effect> {
+pub(in crate::ui) fn toggle_timestamps(model: &mut Model) -> Vec<Effect> {
     if let Some(Overlay::Text(text)) = model.overlays.last_mut() {
         text.timestamps = !text.timestamps;
         model.timestamps = text.timestamps;

@@ -24,7 +24,7 @@ use crate::{
 /// Lines of a text that one step of the wheel scrolls by.
 const WHEEL_LINES: isize = 3;
 
-pub(super) fn handle_mouse(model: &mut Model, event: MouseEvent) -> Vec<Effect> {
+pub(in crate::ui) fn handle_mouse(model: &mut Model, event: MouseEvent) -> Vec<Effect> {
     let wheel = match event.kind {
         MouseEventKind::Down(MouseButton::Left) => None,
         MouseEventKind::ScrollUp => Some(-1),

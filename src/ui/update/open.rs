@@ -15,18 +15,18 @@ use crate::{
     },
 };
 
-pub(super) fn push_text(model: &mut Model, mut text: Text) -> Vec<Effect> {
+pub(in crate::ui) fn push_text(model: &mut Model, mut text: Text) -> Vec<Effect> {
     text.wrap = !model.unwrapped;
     model.overlays.push(Overlay::Text(Box::new(text)));
     vec![]
 }
 
-pub(super) fn report_nothing(model: &mut Model, what: &str) -> Vec<Effect> {
+pub(in crate::ui) fn report_nothing(model: &mut Model, what: &str) -> Vec<Effect> {
     model.add_notice(Level::Warn, what, vec![]);
     vec![]
 }
 
-pub(super) fn toggle_help(model: &mut Model) -> Vec<Effect> {
+pub(in crate::ui) fn toggle_help(model: &mut Model) -> Vec<Effect> {
     // The same key closes the help.
     if matches!(model.overlays.last(), Some(Overlay::Text(text)) if matches!(text.source, Source::Help))
     {
@@ -35,12 +35,12 @@ pub(super) fn toggle_help(model: &mut Model) -> Vec<Effect> {
     push_text(model, Text::new("Keys", Source::Help))
 }
 
-pub(super) fn open_notices(model: &mut Model) -> Vec<Effect> {
+pub(in crate::ui) fn open_notices(model: &mut Model) -> Vec<Effect> {
     push_text(model, Text::new("Notices", Source::Notices))
 }
 
 /// Enter: opens the selected row.
-pub(super) fn open_selected(model: &mut Model) -> Vec<Effect> {
+pub(in crate::ui) fn open_selected(model: &mut Model) -> Vec<Effect> {
     match model.pane {
         Pane::Apps => {
             model.pane = if model.selected_release().is_some() {
@@ -101,7 +101,7 @@ pub(super) fn open_selected(model: &mut Model) -> Vec<Effect> {
     }
 }
 
-pub(super) fn open_events(model: &mut Model) -> Vec<Effect> {
+pub(in crate::ui) fn open_events(model: &mut Model) -> Vec<Effect> {
     let own: Vec<ObjectKey> = match (
         model.drilled,
         model.selected_pod(),
@@ -127,7 +127,7 @@ pub(super) fn open_events(model: &mut Model) -> Vec<Effect> {
 }
 
 /// Shows how the selected App differs from its template.
-pub(super) fn open_template_diff(model: &mut Model) -> Vec<Effect> {
+pub(in crate::ui) fn open_template_diff(model: &mut Model) -> Vec<Effect> {
     let found = model
         .selected_app()
         .map(|app| (app.name_any(), apps::template_name(app).map(str::to_owned)));
@@ -145,7 +145,7 @@ pub(super) fn open_template_diff(model: &mut Model) -> Vec<Effect> {
 }
 
 /// Shows the values that the selected environment's manifests read.
-pub(super) fn open_variables(model: &mut Model) -> Vec<Effect> {
+pub(in crate::ui) fn open_variables(model: &mut Model) -> Vec<Effect> {
     let found = model.selected_environment().map(|e| e.name.clone());
     match model.app.clone().zip(found) {
         Some((app, environment)) => {
@@ -160,7 +160,7 @@ pub(super) fn open_variables(model: &mut Model) -> Vec<Effect> {
 }
 
 /// The last pod of the selected chain that is known.
-pub(super) fn selected_chain_pod(model: &Model) -> Option<&ObjectKey> {
+pub(in crate::ui) fn selected_chain_pod(model: &Model) -> Option<&ObjectKey> {
     let steps = &model.selected_chain()?.steps;
     let name = steps.iter().rev().find_map(|step| step.pod.as_ref())?;
     let mut all = model.world.pods.keys().map(|key| &**key);
@@ -168,7 +168,7 @@ pub(super) fn selected_chain_pod(model: &Model) -> Option<&ObjectKey> {
 }
 
 /// The selected object, as kubectl names it.
-pub(super) fn selected_object(model: &Model) -> Option<ObjectRef> {
+pub(in crate::ui) fn selected_object(model: &Model) -> Option<ObjectRef> {
     let ours = |plural: &str, name: &str| {
         Some(ObjectRef::own_resource(
             plural,
@@ -204,14 +204,14 @@ pub(super) fn selected_object(model: &Model) -> Option<ObjectRef> {
     }
 }
 
-pub(super) fn open_yaml(model: &mut Model) -> Vec<Effect> {
+pub(in crate::ui) fn open_yaml(model: &mut Model) -> Vec<Effect> {
     match selected_object(model) {
         Some(object) => open_yaml_of(model, object),
         None => report_nothing(model, "nothing is selected"),
     }
 }
 
-pub(super) fn open_yaml_of(model: &mut Model, object: ObjectRef) -> Vec<Effect> {
+pub(in crate::ui) fn open_yaml_of(model: &mut Model, object: ObjectRef) -> Vec<Effect> {
     let ticket = model.next_ticket();
     let mut text = Text::new(object.title(), Source::Yaml(object.clone()));
     (text.ticket, text.loading) = (Some(ticket), true);
@@ -220,7 +220,7 @@ pub(super) fn open_yaml_of(model: &mut Model, object: ObjectRef) -> Vec<Effect> 
 }
 
 /// Describes the selected object; of an environment its workloads and Services.
-pub(super) fn open_description(model: &mut Model) -> Vec<Effect> {
+pub(in crate::ui) fn open_description(model: &mut Model) -> Vec<Effect> {
     let mut target = match model.overlays.last() {
         Some(Overlay::Text(text)) => match &text.source {
             Source::Yaml(object) => DescribeTarget::of_object(object.clone()),
@@ -260,7 +260,7 @@ pub(super) fn open_description(model: &mut Model) -> Vec<Effect> {
 }
 
 /// Copies the shown text or the selected name. Everything shown is sanitized, so the copy is too.
-pub(super) fn copy_selected(model: &mut Model) -> Vec<Effect> {
+pub(in crate::ui) fn copy_selected(model: &mut Model) -> Vec<Effect> {
     let copied = match model.overlays.last() {
         Some(Overlay::Text(text)) => {
             let copied = view::plain_text(model, text);

@@ -17,7 +17,7 @@ pub(in crate::ui) fn explain_unavailable(model: &Model, own: &OwnCommand) -> Opt
 }
 
 /// Runs it for what is selected, or asks first.
-pub(super) fn begin_command(model: &mut Model, own: &OwnCommand) -> Vec<Effect> {
+pub(in crate::ui) fn begin_command(model: &mut Model, own: &OwnCommand) -> Vec<Effect> {
     if model.read_only && !own.safe {
         let words = format!("read-only: {} is off", own.title);
         model.add_notice(Level::Warn, words, vec![]);
@@ -38,7 +38,7 @@ pub(super) fn begin_command(model: &mut Model, own: &OwnCommand) -> Vec<Effect> 
 }
 
 /// Runs exactly what was prepared.
-pub(super) fn run_command(model: &mut Model, command: PreparedCommand) -> Vec<Effect> {
+pub(in crate::ui) fn run_command(model: &mut Model, command: PreparedCommand) -> Vec<Effect> {
     let ticket = model.next_ticket();
     match command.output {
         CommandOutput::Terminal => {

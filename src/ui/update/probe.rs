@@ -66,7 +66,7 @@ fn probe_path(model: &Model, group: &str, lane: Option<&LaneSpec>) -> String {
 }
 
 /// Sends a tagged and an untagged probe.
-pub(super) fn send_both_probes(model: &mut Model) -> Vec<Effect> {
+pub(in crate::ui) fn send_both_probes(model: &mut Model) -> Vec<Effect> {
     let own = model.selected_lane().map(|(_, l)| l.spec.group.clone());
     let Some(group) = own.or_else(|| model.world.groups.keys().next().cloned()) else {
         model.add_notice(Level::Warn, "there is no lane group to probe", vec![]);
@@ -88,7 +88,7 @@ pub(super) fn send_both_probes(model: &mut Model) -> Vec<Effect> {
 }
 
 /// Sends a custom probe.
-pub(super) fn send_custom_probe(model: &mut Model, intent: Intent) -> Vec<Effect> {
+pub(in crate::ui) fn send_custom_probe(model: &mut Model, intent: Intent) -> Vec<Effect> {
     match intent {
         Intent::Probe { group, probe } => {
             send_probes(model, &group, vec![("request".into(), probe)])

@@ -30,7 +30,7 @@ fn change_text(model: &mut Model, change: impl FnOnce(&mut Model, &mut Text)) {
     }
 }
 
-pub(super) fn open_search(model: &mut Model) -> Vec<Effect> {
+pub(in crate::ui) fn open_search(model: &mut Model) -> Vec<Effect> {
     if let Some(text) = top_text(model) {
         let kind = PromptKind::Search {
             before: text.search.clone(),
@@ -45,7 +45,7 @@ pub(super) fn open_search(model: &mut Model) -> Vec<Effect> {
 }
 
 /// Searches the word that is being typed, from where the text stood.
-pub(super) fn search_typed_word(model: &mut Model) {
+pub(in crate::ui) fn search_typed_word(model: &mut Model) {
     let Some(Overlay::Prompt(prompt)) = model.overlays.pop() else {
         return;
     };
@@ -63,14 +63,14 @@ pub(super) fn search_typed_word(model: &mut Model) {
 }
 
 /// Goes back to what was searched before.
-pub(super) fn undo_search(model: &mut Model, before: String, top: usize, follow: bool) {
+pub(in crate::ui) fn undo_search(model: &mut Model, before: String, top: usize, follow: bool) {
     change_text(model, |_, text| {
         (text.search, text.found) = (before, None);
         (text.top, text.follow) = (top, follow);
     });
 }
 
-pub(super) fn find_next_match(model: &mut Model, back: bool) -> Vec<Effect> {
+pub(in crate::ui) fn find_next_match(model: &mut Model, back: bool) -> Vec<Effect> {
     let word = top_text(model).map(|text| text.search.clone());
     match word.as_deref() {
         None => {}
@@ -129,7 +129,7 @@ fn show_match(model: &Model, text: &mut Text, back: bool) -> Option<bool> {
 }
 
 /// Turns wrapping on or off; the first visible line stays.
-pub(super) fn toggle_wrap(model: &mut Model) -> Vec<Effect> {
+pub(in crate::ui) fn toggle_wrap(model: &mut Model) -> Vec<Effect> {
     change_text(model, |model, text| {
         let rows = TextRows::new(model, text);
         let line = rows.line_at_row(text.first_row(rows.len(), view::text_height(model.size)));
@@ -141,7 +141,7 @@ pub(super) fn toggle_wrap(model: &mut Model) -> Vec<Effect> {
     vec![]
 }
 
-pub(super) fn scroll_columns(model: &mut Model, right: bool) -> Vec<Effect> {
+pub(in crate::ui) fn scroll_columns(model: &mut Model, right: bool) -> Vec<Effect> {
     change_text(model, |model, text| {
         if text.wrap {
             return;
@@ -158,7 +158,7 @@ pub(super) fn scroll_columns(model: &mut Model, right: bool) -> Vec<Effect> {
 }
 
 /// Asks for the name of a file; a name with the time is offered.
-pub(super) fn open_save(model: &mut Model) -> Vec<Effect> {
+pub(in crate::ui) fn open_save(model: &mut Model) -> Vec<Effect> {
     let Some(text) = top_text(model) else {
         return vec![];
     };
@@ -194,7 +194,7 @@ pub(super) fn open_save(model: &mut Model) -> Vec<Effect> {
 }
 
 /// Enter in the line: searches, or saves the text below.
-pub(super) fn accept_prompt(model: &mut Model, prompt: &Prompt) -> Vec<Effect> {
+pub(in crate::ui) fn accept_prompt(model: &mut Model, prompt: &Prompt) -> Vec<Effect> {
     match prompt.kind {
         PromptKind::Search { .. } => {
             let missing = top_text(model).filter(|t| !t.search.is_empty() && t.found.is_none());

@@ -16,7 +16,7 @@ use crate::{
 
 /// Compares the selected release with what ran before it. Computed once, because each deploy is
 /// rendered twice for it.
-pub(super) fn open_release_diff(model: &mut Model) -> Vec<Effect> {
+pub(in crate::ui) fn open_release_diff(model: &mut Model) -> Vec<Effect> {
     match compare_selected(model) {
         Ok((name, lines)) => {
             let mut text = Text::new(format!("Release {name}: what it changes"), Source::Changes);

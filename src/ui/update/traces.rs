@@ -13,7 +13,7 @@ use crate::{
 const MOST_TRACES: usize = 20;
 
 /// Whether the open overlay shows requests whose traces can be shown in full.
-pub(super) fn has_traces(model: &Model) -> bool {
+pub(in crate::ui) fn has_traces(model: &Model) -> bool {
     match top_source(model) {
         Some(Source::Probe(run)) => !run.traces().is_empty(),
         Some(Source::Chain(chain)) => fetch_chain(model, chain).is_some(),
@@ -29,7 +29,7 @@ fn top_source(model: &Model) -> Option<&Source> {
 }
 
 /// Shows the traces of the open probes in full, or fetches that of the open chain again.
-pub(super) fn open_whole_trace(model: &mut Model) -> Vec<Effect> {
+pub(in crate::ui) fn open_whole_trace(model: &mut Model) -> Vec<Effect> {
     if let Some(Source::Probe(run)) = top_source(model) {
         let run = run.clone();
         return open_probe_traces(model, &run);
@@ -70,7 +70,7 @@ fn open_probe_traces(model: &mut Model, run: &ProbeRun) -> Vec<Effect> {
 }
 
 /// Requests the rest of a chain's trace, when its lane group names a trace store.
-pub(super) fn fetch_chain(model: &Model, chain: &Chain) -> Option<Effect> {
+pub(in crate::ui) fn fetch_chain(model: &Model, chain: &Chain) -> Option<Effect> {
     fetch_trace(model, chain.group.as_deref()?, &chain.trace)
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use graylane::{
-    domain::{text::format_age, world::World},
+    domain::{text::format_coarse_age, world::World},
     ui::{Model, Msg, update},
 };
 use jiff::Timestamp;
@@ -186,7 +186,11 @@ fn environments(
             environment["lane"].as_str().unwrap_or("base"),
         );
         // Where nothing was deployed the state stands there, in words.
-        let state = if state == "New" { "not" } else { state };
+        let state = match state {
+            "New" => "not",
+            "Cleaned" => "cleaned",
+            other => other,
+        };
         let image = status["images"]["backend"]
             .as_str()
             .and_then(|i| i.rsplit(':').next())
@@ -239,7 +243,7 @@ fn pods(
         let restarts = cell("RESTARTS").split(' ').next().unwrap_or_default();
         let tag = at(pod, "metadata/labels/alicloud.service.tag");
         let expected = [
-            ("AGE", format_age(model.now, born)),
+            ("AGE", format_coarse_age(model.now, born)),
             ("IP", cell("IP").to_owned()),
             ("tag", tag.as_str().unwrap_or("-").to_owned()),
             ("RESTARTS", restarts.to_owned()),
