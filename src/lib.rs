@@ -45,6 +45,8 @@
 //! Crates beside this one (`crates/`), which know nothing of it:
 //!
 //! - [`pocket`](::pocket): an embedded Kubernetes cluster: store, REST, controllers, kubelet.
+//! - [`reconcile`](::reconcile): what follows objects has in common: watches that go on, stores in
+//!   which own writes count, work queues with back-off.
 //! - [`net`](::net): for every listener: admission of connections, idle timeouts, owners of sockets.
 //! - [`kube_yaml`]: reads YAML as kubectl does, and writes it.
 //!
