@@ -175,7 +175,7 @@ fn the_story_by_keys() {
     pty.see("nothing is being released");
     pty.wait("gray cleaned", |s| {
         s.lines()
-            .any(|l| l.contains("– gray") && l.contains("Cleaned"))
+            .any(|l| l.contains("– gray") && l.contains("cleaned"))
     });
     pty.see("A○ → B○ → C○");
     pty.press("q");
