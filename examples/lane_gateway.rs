@@ -1,7 +1,9 @@
 //! The lane gateway's data plane alone, from a static table: no Kubernetes, for measuring.
 //!
-//! `lane_gateway LISTEN BASE GRAY`: requests with `group=gray` go to GRAY with the lane tag set, others to
-//! BASE. `benches/gateway.sh` compares its CPU time with nginx's on the same rule.
+//! `lane_gateway LISTEN SERVICE BASE GRAY [RULES]`: at the entry LISTEN, requests with `group=gray` go to GRAY with
+//! the lane tag set, others to BASE. At SERVICE, the address of the app for other services, those with the tag go to
+//! GRAY. RULES further rules stand at the entry, each for a path of its own (`/rule-N`). `benches/gateway.sh`
+//! compares its CPU time with nginx's on the same rules.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -20,16 +22,45 @@ fn main() -> Result<(), Failure> {
 }
 
 async fn serve() -> Result<(), Failure> {
-    let mut args = std::env::args().skip(1).map(|a| a.parse::<SocketAddr>());
-    let (Some(listen), Some(base), Some(gray)) = (args.next(), args.next(), args.next()) else {
-        return Err("usage: lane_gateway LISTEN BASE GRAY, each an address with its port".into());
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [listen, service, base, gray, rules @ ..] = args.as_slice() else {
+        return Err(
+            "usage: lane_gateway LISTEN SERVICE BASE GRAY [RULES], addresses with their ports"
+                .into(),
+        );
     };
-    let (listen, base, gray) = (listen?, base?, gray?);
+    let (listen, service): (SocketAddr, SocketAddr) = (listen.parse()?, service.parse()?);
+    let objects = build_objects(
+        listen,
+        service,
+        [base.parse()?, gray.parse()?],
+        rules.first().map_or(Ok(0), |n| n.parse())?,
+    )?;
+    let mut gateway = Gateway::new(listen.ip(), Limits::default(), HopSink::new(|_| ()));
+    if let Some(why) = gateway.apply(&objects).failed.into_values().next() {
+        return Err(why.into());
+    }
+    tokio::signal::ctrl_c().await?;
+    gateway.drain().await;
+    Ok(())
+}
+
+fn build_objects(
+    listen: SocketAddr,
+    service: SocketAddr,
+    [base, gray]: [SocketAddr; 2],
+    rules: usize,
+) -> Result<Objects, Failure> {
     let mut objects = Objects::default();
+    let port = service.port();
     for (name, to, tag) in [("app", base, None), ("app-gray", gray, Some("gray"))] {
-        objects.services.push(object(
-            json!({"metadata": meta(name), "spec": {"ports": [{"port": 80}]}}),
-        )?);
+        let mut spec = json!({"ports": [{"port": port}]});
+        if tag.is_none() {
+            spec["clusterIP"] = json!(service.ip());
+        }
+        objects
+            .services
+            .push(object(json!({"metadata": meta(name), "spec": spec}))?);
         let mut slice = meta(name);
         slice["labels"] = json!({"kubernetes.io/service-name": name});
         objects.slices.push(object(json!({
@@ -49,7 +80,7 @@ async fn serve() -> Result<(), Failure> {
         .gateways
         .push(object(json!({"metadata": meta("edge"), "spec": spec}))?);
     let entry = json!({"gateway": "edge", "routes": [{"path": "/", "app": "app"}]});
-    let spec = json!({"entry": entry, "apps": [{"app": "app", "port": 80}]});
+    let spec = json!({"entry": entry, "apps": [{"app": "app", "port": port}]});
     objects.groups.push(object(
         json!({"apiVersion": "graylane.dev/v1alpha1", "kind": "LaneGroup", "metadata": meta("g"), "spec": spec}),
     )?);
@@ -58,12 +89,16 @@ async fn serve() -> Result<(), Failure> {
     objects.lanes.push(object(
         json!({"apiVersion": "graylane.dev/v1alpha1", "kind": "Lane", "metadata": meta("gray"), "spec": spec}),
     )?);
-    let to = |name: &str| json!([{"name": name, "port": 80}]);
+    let to = |name: &str| json!([{"name": name, "port": port}]);
     let colour = json!({"type": "ExtensionRef", "extensionRef": {"group": "graylane.dev", "kind": "LaneGroup", "name": "g"}});
+    let others = (0..rules).map(|n| json!({"matches": [{"path": {"type": "PathPrefix", "value": format!("/rule-{n}")}}], "backendRefs": to("app")}));
+    let entry: Vec<Value> = others
+        .chain([json!({"filters": [colour], "backendRefs": to("app")})])
+        .collect();
     for (name, spec) in [
         (
             "entry",
-            json!({"parentRefs": [{"name": "edge"}], "rules": [{"filters": [colour], "backendRefs": to("app")}]}),
+            json!({"parentRefs": [{"name": "edge"}], "rules": entry}),
         ),
         (
             "app",
@@ -75,13 +110,7 @@ async fn serve() -> Result<(), Failure> {
     ] {
         objects.routes.push(object(json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": meta(name), "spec": spec}))?);
     }
-    let mut gateway = Gateway::new(listen.ip(), Limits::default(), HopSink::new(|_| ()));
-    if let Some(why) = gateway.apply(&objects).failed.into_values().next() {
-        return Err(why.into());
-    }
-    tokio::signal::ctrl_c().await?;
-    gateway.drain().await;
-    Ok(())
+    Ok(objects)
 }
 
 fn meta(name: &str) -> Value {
