@@ -3,11 +3,15 @@
 //! The lane gateway routes with it, and `lane explain` uses it too. What a match leads to is up to
 //! the caller (`R`).
 
+mod match_list;
+
 use std::cmp::Reverse;
 
 use http::{HeaderName, Method};
 use kube::ResourceExt;
 use regex::{Regex, RegexBuilder};
+
+pub use match_list::MatchList;
 
 use super::request::{RequestView, is_under_prefix};
 use crate::api::gateway_api::{HttpRoute, RouteMatch, ValueMatch};

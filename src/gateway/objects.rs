@@ -12,10 +12,13 @@ use super::{
     endpoint::{Endpoint, Endpoints},
     table::Port,
 };
-use crate::api::{
-    Lane, LaneGroup,
-    gateway_api::{Gateway, GatewayClass, HttpRoute},
-    label,
+use crate::{
+    api::{
+        Lane, LaneGroup,
+        gateway_api::{Gateway, GatewayClass, HttpRoute},
+        label,
+    },
+    domain::routing::MatchList,
 };
 
 /// All objects that the data plane follows.
@@ -79,7 +82,7 @@ pub(super) fn build_ports(objects: &Objects, known: &mut KnownEndpoints) -> Vec<
                 port: number,
                 raw: super::passthrough::is_raw(port),
                 endpoints: Endpoints::new(collector.collect_ready(of_service, port_name)),
-                routes: vec![],
+                routes: MatchList::default(),
             });
         }
     }

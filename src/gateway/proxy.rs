@@ -30,7 +30,7 @@ use super::{
 use crate::domain::{
     hop::{Hop, truncate_text},
     request::{InFlightRequest, admit_request, strip_look_alikes},
-    routing::strip_port,
+    routing::{MatchList, strip_port},
 };
 use net::admission::{Admission, ConnectionSlot};
 
@@ -262,7 +262,7 @@ struct RequestRouter<'t, 'r> {
 impl<'t> RequestRouter<'t, '_> {
     fn find_entry_match(
         &self,
-        routes: &'t [Match],
+        routes: &'t MatchList<Arc<Rule>>,
         parts: &mut Parts,
     ) -> Result<&'t Match, Refusal> {
         let Some(found) = find_match(routes, self.name, parts) else {
@@ -339,9 +339,13 @@ fn set_request_line(parts: &mut Parts, websocket: bool) {
 }
 
 /// The first route that matches a request.
-fn find_match<'t>(routes: &'t [Match], host: &str, parts: &Parts) -> Option<&'t Match> {
+fn find_match<'t>(
+    routes: &'t MatchList<Arc<Rule>>,
+    host: &str,
+    parts: &Parts,
+) -> Option<&'t Match> {
     let seen = InFlightRequest { parts, trace: "" };
-    routes.iter().find(|m| m.takes_request(host, &seen))
+    routes.find(host, &seen)
 }
 
 /// Whether the gateway or a route sets this header, so that a lookalike must be removed.

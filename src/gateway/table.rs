@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue};
 use super::{endpoint::Endpoints, rule::BackendError};
 use crate::domain::{
     lanes::Colouring,
-    routing::{self, PathPattern},
+    routing::{self, MatchList, PathPattern},
 };
 
 /// An immutable routing table.
@@ -33,14 +33,17 @@ pub(super) struct Port {
     pub(super) raw: bool,
     pub(super) endpoints: Endpoints,
     /// Rules of HTTPRoutes with this parent; if empty, requests go straight to the endpoints.
-    pub(super) routes: Vec<Match>,
+    pub(super) routes: MatchList<Arc<Rule>>,
 }
 
 /// What an address serves.
 #[derive(Debug)]
 pub(super) enum Frontend {
     /// A Gateway with its routes in order of precedence.
-    Entry { gateway: String, routes: Vec<Match> },
+    Entry {
+        gateway: String,
+        routes: MatchList<Arc<Rule>>,
+    },
     /// A Service port.
     Service(usize),
     /// A Service port that does not speak HTTP.

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     api::gateway_api::{Gateway, HttpRoute, ParentRef},
-    domain::routing::{self, HostPattern, MatchOrder},
+    domain::routing::{self, HostPattern, MatchList, MatchOrder},
     gateway::{
         rule::CompiledRoute,
         table::{Frontend, Match, Port, RoutingTable},
@@ -185,11 +185,11 @@ impl<'a> RouteAttacher<'a> {
     pub(super) fn enter_matches(self, table: &mut RoutingTable) {
         for (address, all) in self.matches.entries {
             if let Some(Frontend::Entry { routes, .. }) = table.listeners.get_mut(&address) {
-                *routes = routing::sort_matches(all);
+                *routes = MatchList::new(routing::sort_matches(all));
             }
         }
         for (port, all) in self.matches.ports {
-            table.ports[port].routes = routing::sort_matches(all);
+            table.ports[port].routes = MatchList::new(routing::sort_matches(all));
         }
     }
 }

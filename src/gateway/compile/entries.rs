@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use super::{ListenerVerdict, Objects, Verdicts};
 use crate::{
     api::gateway_api::{Gateway, LANE_GATEWAY, Listener},
-    domain::routing::HostPattern,
+    domain::routing::{HostPattern, MatchList},
     gateway::{
         table::{Frontend, RoutingTable},
         tunnel::parse_idle_timeout,
@@ -145,7 +145,7 @@ fn occupy_addresses(gateway: &Gateway, verdict: &mut ListenerVerdict, table: &mu
             None => {
                 let frontend = Frontend::Entry {
                     gateway: full.clone(),
-                    routes: vec![],
+                    routes: MatchList::default(),
                 };
                 table.listeners.insert(*address, frontend);
                 if let Ok(Some(idle)) = parse_idle_timeout(gateway.annotations()) {
