@@ -33,6 +33,8 @@ pub(crate) use share::{Need, share_room};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct RichText {
     pub(crate) runs: Vec<(Role, String)>,
+    /// Columns by which later rows of a wrapped line are indented more than by two.
+    hang: usize,
 }
 
 impl RichText {
@@ -183,9 +185,17 @@ impl RichText {
         self
     }
 
-    /// Wraps to a width: at a blank when there is one near the end; later rows are indented by two.
+    /// When it is wrapped, later rows begin where the next text is added, if that leaves them room.
+    pub(crate) fn hang_here(mut self) -> Self {
+        self.hang = self.width().saturating_sub(2);
+        self
+    }
+
+    /// Wraps to a width: at a blank when there is one near the end; later rows are indented.
     pub(crate) fn break_lines(self, width: usize) -> Vec<Self> {
         let width = width.max(4);
+        let hang = if self.hang * 2 <= width { self.hang } else { 0 };
+        let indent = 2 + hang;
         let bytes: usize = self.runs.iter().map(|(_, t)| t.len()).sum();
         if bytes <= width || self.width() <= width {
             return vec![self];
@@ -198,7 +208,7 @@ impl RichText {
         let mut rows = vec![];
         let mut from = 0;
         while from < signs.len() {
-            let room = if from == 0 { width } else { width - 2 };
+            let room = if from == 0 { width } else { width - indent };
             let (mut to, mut used) = (from, 0);
             while let Some((_, _, wide)) = signs.get(to).filter(|(_, _, wide)| used + wide <= room)
             {
@@ -215,7 +225,7 @@ impl RichText {
             let mut row = if from == 0 {
                 Self::new()
             } else {
-                Self::styled(Role::Text, "  ")
+                Self::styled(Role::Text, " ".repeat(indent))
             };
             for (role, sign, _) in signs.get(from..end).unwrap_or_default() {
                 match row.runs.last_mut().filter(|(last, _)| last == role) {
@@ -470,6 +480,22 @@ mod tests {
         assert_eq!(
             RichText::styled(Role::Text, "one two three").break_lines(12)[0].plain_text(),
             "one two "
+        );
+        let hung = || {
+            RichText::styled(Role::Key, "key")
+                .pad_to(8)
+                .hang_here()
+                .add(Role::Text, "does this and that")
+        };
+        let rows = |width| -> Vec<String> {
+            let rows = hung().break_lines(width);
+            rows.iter().map(RichText::plain_text).collect()
+        };
+        assert_eq!(rows(20), ["key     does this ", "        and that"]);
+        assert_eq!(
+            rows(10)[1].find(|c| c != ' '),
+            Some(2),
+            "no room for more than two"
         );
         assert_eq!(
             RichText::styled(Role::Text, "short").break_lines(12).len(),

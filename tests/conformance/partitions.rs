@@ -313,9 +313,11 @@ async fn foreign_hand(at: Place) {
     let mut r = Rollout::start(&at, 3, json!({})).await;
     r.release("v2", &["1", "100%"]).await;
     assert_eq!(r.go(1).await, RolloutAction::Held);
-    // Managers' times are whole seconds: who made it must not look as new as who changes it.
-    let made = r.set.live().await.metadata.creation_timestamp.unwrap().0;
-    let later = async || (Timestamp::now().duration_since(made).as_secs() >= 1).then_some(());
+    // Managers' times are whole seconds: who wrote last must not look as new as who changes it.
+    let managers = r.set.live().await.metadata.managed_fields;
+    let times = managers.iter().flatten().filter_map(|m| m.time.as_ref());
+    let wrote = times.map(|time| time.0).max().unwrap();
+    let later = async || (Timestamp::now().duration_since(wrote).as_secs() >= 1).then_some(());
     eventually("another second", later).await;
     let by = PatchParams {
         field_manager: Some("kubectl-rollout".into()),

@@ -246,6 +246,7 @@ fn help_lines(model: &Model) -> Vec<RichText> {
             };
             let mut line = RichText::styled(Role::Text, "  ")
                 .add_column(Role::Key, keys.join(" "), 18)
+                .hang_here()
                 .add(role, binding.action.sentence());
             if binding.action.danger() == Danger::Dangerous {
                 line = line.add(Role::Warn, "  asks first");
@@ -291,6 +292,7 @@ fn help_lines(model: &Model) -> Vec<RichText> {
         lines.push(
             RichText::styled(Role::Text, "  ")
                 .add_column(role, sign, 18)
+                .hang_here()
                 .add(Role::Text, words),
         );
     }
@@ -309,6 +311,7 @@ fn own_command_lines(model: &Model, context: KeyContext, here: bool) -> Vec<Rich
         };
         let mut line = RichText::styled(Role::Text, "  ")
             .add_column(Role::Key, format_key(own.key), 18)
+            .hang_here()
             .add(role, &*own.title);
         if own.asks {
             line = line.add(Role::Warn, "  asks first");
