@@ -4,9 +4,11 @@
 //! objects at each change. The data path takes no lock that another request holds while it waits,
 //! and reports a hop for each request without waiting for the receiver.
 
+mod backend_connection;
 mod body;
 mod compile;
 mod controller;
+mod deadline;
 mod endpoint;
 mod forward;
 mod headers;

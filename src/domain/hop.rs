@@ -74,14 +74,23 @@ const MAX_TEXT_BYTES: usize = 1024;
 
 /// Cuts a text of a request to at most 1 KiB, with `…` at the end if it was cut.
 pub fn truncate_text(text: &str) -> String {
+    let mut cut = String::new();
+    copy_truncated(&mut cut, text);
+    cut
+}
+
+/// Replaces `into` by a text as `truncate_text` cuts it, in the memory that `into` has.
+pub fn copy_truncated(into: &mut String, text: &str) {
+    into.clear();
     if text.len() <= MAX_TEXT_BYTES {
-        return text.to_owned();
+        return into.push_str(text);
     }
     let end = (0..=MAX_TEXT_BYTES - '…'.len_utf8())
         .rev()
         .find(|i| text.is_char_boundary(*i))
         .unwrap_or_default();
-    format!("{}…", &text[..end])
+    into.push_str(&text[..end]);
+    into.push('…');
 }
 
 impl Hop {

@@ -14,9 +14,11 @@ use std::{
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
-use hyper::{body::Incoming, client::conn::http1::SendRequest};
+use hyper::body::Incoming;
 
-use super::{endpoint::InFlightGuard, hop_record::HopRecord};
+use super::{
+    backend_connection::BackendConnection, endpoint::InFlightGuard, hop_record::HopRecord,
+};
 
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -114,8 +116,10 @@ impl Body for Upload {
 pub(super) struct Download {
     inner: Incoming,
     record: Option<HopRecord>,
-    connection: Option<(SendRequest<Upload>, usize)>,
+    connection: Option<(BackendConnection, usize)>,
     pending: InFlightGuard,
+    /// Why it broke off, until the caller's connection is told.
+    broken: Option<BoxError>,
     /// Set when the response breaks off and the caller could take its part for the whole.
     cut: Option<Arc<AtomicBool>>,
 }
@@ -124,7 +128,7 @@ impl Download {
     pub(super) fn new(
         inner: Incoming,
         record: HopRecord,
-        sender: SendRequest<Upload>,
+        connection: BackendConnection,
         pooled: usize,
         pending: InFlightGuard,
         cut: Option<Arc<AtomicBool>>,
@@ -132,8 +136,9 @@ impl Download {
         let mut body = Self {
             inner,
             record: Some(record),
-            connection: Some((sender, pooled)),
+            connection: Some((connection, pooled)),
             pending,
+            broken: None,
             cut,
         };
         if body.inner.is_end_stream() {
@@ -149,12 +154,13 @@ impl Download {
             cut.store(true, Relaxed);
         }
         if let Some(mut record) = self.record.take() {
-            record.hop.error = error.or(record.hop.error.take());
+            let hop = record.hop();
+            hop.error = error.or(hop.error.take());
         }
-        if let Some((sender, pooled)) = self.connection.take()
+        if let Some((connection, pooled)) = self.connection.take()
             && whole
         {
-            self.pending.0.keep_connection(sender, pooled);
+            self.pending.0.keep_connection(connection, pooled);
         }
     }
 }
@@ -167,9 +173,16 @@ impl Body for Download {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let polled = Pin::new(&mut self.inner)
-            .poll_frame(cx)
-            .map_err(BoxError::from);
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        let mut polled = Pin::new(&mut self.inner).poll_frame(cx);
+        // Only now does the connection know that more is wanted.
+        if let (Poll::Pending, Some((connection, _))) = (&polled, &mut self.connection) {
+            connection.poll_drive(cx);
+            polled = Pin::new(&mut self.inner).poll_frame(cx);
+        }
+        let polled = polled.map_err(BoxError::from);
         match &polled {
             Poll::Ready(None) => self.finish(None),
             // Before the caller can have all of it, so that the hop of a callee precedes that of
@@ -179,6 +192,12 @@ impl Body for Download {
             }
             Poll::Ready(Some(Err(e))) => self.finish(Some(format!("the response broke off: {e}"))),
             _ => {}
+        }
+        if let Poll::Ready(Some(Err(error))) = polled {
+            // At the next poll: what came before is written to the caller first.
+            self.broken = Some(error);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
         polled
     }

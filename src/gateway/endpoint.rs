@@ -12,9 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hyper::client::conn::http1::SendRequest;
-
-use super::body::Upload;
+use super::backend_connection::BackendConnection;
 
 /// One ready pod.
 #[derive(Debug)]
@@ -35,7 +33,7 @@ pub struct Endpoint {
 
 #[derive(Debug)]
 struct IdleConnection {
-    sender: SendRequest<Upload>,
+    connection: BackendConnection,
     since: Instant,
 }
 
@@ -58,28 +56,28 @@ impl Endpoint {
     }
 
     /// A kept connection that still seems to be open.
-    pub(super) fn take_connection(&self, idle: Duration) -> Option<SendRequest<Upload>> {
+    pub(super) fn take_connection(&self, idle: Duration) -> Option<BackendConnection> {
         let mut kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         // The last one kept is the most likely to be open; stale ones that are met on the way are
         // closed.
         let mut at = kept.len();
         while at > 0 {
             at -= 1;
-            if kept[at].sender.is_closed() || kept[at].since.elapsed() >= idle {
+            if kept[at].since.elapsed() >= idle || kept[at].connection.has_ended() {
                 kept.swap_remove(at);
-            } else if kept[at].sender.is_ready() {
-                return Some(kept.swap_remove(at).sender);
+            } else if kept[at].connection.is_ready() {
+                return Some(kept.swap_remove(at).connection);
             }
         }
         None
     }
 
     /// Keeps a connection for the next request.
-    pub(super) fn keep_connection(&self, sender: SendRequest<Upload>, most: usize) {
+    pub(super) fn keep_connection(&self, connection: BackendConnection, most: usize) {
         let mut kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if !sender.is_closed() && kept.len() < most {
+        if kept.len() < most {
             kept.push(IdleConnection {
-                sender,
+                connection,
                 since: Instant::now(),
             });
         }
@@ -88,7 +86,7 @@ impl Endpoint {
     /// Closes connections that were idle for too long.
     pub(super) fn prune(&self, idle: Duration) {
         let mut kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|i| !i.sender.is_closed() && i.since.elapsed() < idle);
+        kept.retain_mut(|i| i.since.elapsed() < idle && !i.connection.has_ended());
     }
 }
 

@@ -1,28 +1,21 @@
 //! Forwards a request to a backend: connection reuse, retries where nothing was lost, timeouts.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use http::{HeaderValue, Request, Response, StatusCode, Version, header, request::Parts};
 use http_body_util::BodyExt;
 use hyper::{
     body::{Body, Incoming},
-    client::conn::http1::{self, SendRequest},
+    client::conn::http1,
 };
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpSocket, TcpStream},
-    sync::Notify,
     time::timeout,
 };
 
 use super::{
+    backend_connection::{BackendConnection, ExchangeError, MAX_INFORMATIONAL},
     body::{self, Download, ResponseBody, Upload},
     endpoint::{Endpoint, InFlightGuard},
     headers::normalize_response_head,
@@ -37,10 +30,6 @@ use crate::domain::request::strip_hop_by_hop;
 /// Maximum number of tries: the first, one for a dead kept connection, one at another endpoint.
 const MAX_TRIES: usize = 3;
 
-/// More 1xx responses than this are a flood and end the request: what they announce (such as early
-/// hints) only saves time.
-const MAX_INFORMATIONAL: u32 = 32;
-
 /// How a try failed.
 enum SendFailure {
     /// The backend has read nothing of the request: it may be retried.
@@ -49,13 +38,13 @@ enum SendFailure {
     Sent(Refusal),
 }
 
-type BackendResponse = (Response<Incoming>, SendRequest<Upload>, InFlightGuard);
+type BackendResponse = (Response<Incoming>, BackendConnection, InFlightGuard);
 
 impl DataPlane {
     #[tracing::instrument(
         level = "trace",
         skip_all,
-        fields(trace = record.hop.trace, tag = record.hop.tag, app = record.hop.app)
+        fields(trace = record.describe().0, tag = record.describe().1, app = record.describe().2)
     )]
     pub(super) async fn forward_request(
         &self,
@@ -67,10 +56,10 @@ impl DataPlane {
         let (port, rule) = (plan.port, plan.rule.as_deref());
         let request = build_backend_request(plan.parts, upload);
         let (outcome, pod) = self.begin_response(port, rule, request, plan.upgrade).await;
-        if let Some(app) = pod.and_then(|pod| pod.app.clone()) {
-            record.hop.app = app;
+        if let Some(app) = pod.as_ref().and_then(|pod| pod.app.as_ref()) {
+            record.hop().app.clone_from(app);
         }
-        let (response, sender, pending) = match outcome {
+        let (response, connection, pending) = match outcome {
             Ok(sent) => sent,
             Err(refusal) => return Err((record, refusal)),
         };
@@ -104,7 +93,7 @@ impl DataPlane {
             .for_each(|c| c.response.apply(&mut parts.headers));
         let pooled = if one_way { self.limits.pooled } else { 0 };
         let cut = plan.cut.filter(|_| incoming.size_hint().exact().is_none());
-        let body = Download::new(incoming, record, sender, pooled, pending, cut);
+        let body = Download::new(incoming, record, connection, pooled, pending, cut);
         Ok(Response::from_parts(parts, body.boxed_unsync()))
     }
 
@@ -121,7 +110,7 @@ impl DataPlane {
         let each = rule.and_then(|r| r.backend_request).unwrap_or(ours);
         let all = rule.and_then(|r| r.request).unwrap_or(None);
         let again = request.method().is_idempotent() && request.body().is_end_stream() && !upgrade;
-        let tries = self.try_endpoints(port, request, again, each);
+        let tries = self.try_endpoints(port, request, again, upgrade, each);
         with_timeout(all, tries).await.unwrap_or_else(|| {
             let words = format!(
                 "Service {}: no answer within the route's {all:?}",
@@ -137,6 +126,7 @@ impl DataPlane {
         port: &super::table::Port,
         mut request: Request<Upload>,
         again: bool,
+        upgrade: bool,
         each: Option<Duration>,
     ) -> (Result<BackendResponse, Refusal>, Option<Arc<Endpoint>>) {
         let mut tried: Vec<SocketAddr> = vec![];
@@ -161,7 +151,8 @@ impl DataPlane {
             };
             let reused = kept.is_some();
             let copy = (again && reused).then(|| copy_request(&request));
-            match self.send_once(port, endpoint, kept, request, each).await {
+            let sent = self.send_once(port, endpoint, kept, request, upgrade, each);
+            match sent.await {
                 Ok(sent) => return (Ok(sent), Some(endpoint.clone())),
                 Err(SendFailure::Unsent(back, refusal)) => {
                     // A dead kept connection tells nothing about the pod; a refused new one does.
@@ -192,8 +183,9 @@ impl DataPlane {
         &self,
         port: &super::table::Port,
         endpoint: &Arc<Endpoint>,
-        kept: Option<SendRequest<Upload>>,
+        kept: Option<BackendConnection>,
         request: Request<Upload>,
+        upgrade: bool,
         each: Option<Duration>,
     ) -> Result<BackendResponse, SendFailure> {
         let pending = InFlightGuard::for_endpoint(endpoint);
@@ -202,45 +194,40 @@ impl DataPlane {
             "" => format!("Service {}: the endpoint {}", port.name(), endpoint.address),
             pod => format!("Service {}: pod {pod} ({})", port.name(), endpoint.address),
         };
-        let mut sender = match kept {
-            Some(sender) => sender,
+        let mut connection = match kept {
+            Some(connection) => connection,
             None => match self.connect_backend(&backend(), endpoint.address).await {
-                Ok(sender) => sender,
+                Ok(connection) => connection,
                 Err(refusal) => return Err(SendFailure::Unsent(Box::new(request), refusal)),
             },
         };
-        let flood = Arc::new(Notify::new());
-        let request = count_informational(request, flood.clone());
-        let sent = tokio::select! {
-            biased;
-            sent = with_timeout(each, sender.try_send_request(request)) => sent,
-            () = flood.notified() => {
-                let words = format!("{} sent more than {MAX_INFORMATIONAL} informational answers", backend());
-                return Err(SendFailure::Sent(Refusal::new(StatusCode::BAD_GATEWAY, words)));
-            }
+        let sent = connection.exchange(request, upgrade, each).await;
+        let error = match sent {
+            Ok(response) => return Ok((response, connection, pending)),
+            Err(error) => error,
         };
-        match sent {
-            Some(Ok(response)) => Ok((response, sender, pending)),
-            Some(Err(mut error)) => {
+        Err(match error {
+            ExchangeError::Failed(mut error) => {
                 let message = error.take_message();
                 let refusal = Refusal::from_error(error.error(), &backend());
-                Err(match message {
+                match message {
                     Some(request) => SendFailure::Unsent(Box::new(request), refusal),
                     None => SendFailure::Sent(refusal),
-                })
+                }
             }
-            None => {
+            ExchangeError::Flood => {
                 let words = format!(
-                    "{} did not answer within {:?}",
-                    backend(),
-                    each.unwrap_or_default()
+                    "{} sent more than {MAX_INFORMATIONAL} informational answers",
+                    backend()
                 );
-                Err(SendFailure::Sent(Refusal::new(
-                    StatusCode::GATEWAY_TIMEOUT,
-                    words,
-                )))
+                SendFailure::Sent(Refusal::new(StatusCode::BAD_GATEWAY, words))
             }
-        }
+            ExchangeError::TimedOut => {
+                let limit = each.unwrap_or_default();
+                let words = format!("{} did not answer within {limit:?}", backend());
+                SendFailure::Sent(Refusal::new(StatusCode::GATEWAY_TIMEOUT, words))
+            }
+        })
     }
 
     #[tracing::instrument(level = "trace", skip_all, fields(backend, address = %address))]
@@ -248,7 +235,7 @@ impl DataPlane {
         &self,
         backend: &str,
         address: SocketAddr,
-    ) -> Result<SendRequest<Upload>, Refusal> {
+    ) -> Result<BackendConnection, Refusal> {
         let refused = |status, why: String| {
             Refusal::new(status, format!("{backend} takes no connection: {why}"))
         };
@@ -270,10 +257,7 @@ impl DataPlane {
         let (sender, connection) = handshake
             .await
             .map_err(|e| refused(StatusCode::BAD_GATEWAY, format_error_chain(&e)))?;
-        tokio::spawn(async move {
-            let _ = connection.with_upgrades().await;
-        });
-        Ok(sender)
+        Ok(BackendConnection::new(sender, connection))
     }
 
     /// Joins the two ends of a switched connection; the hop is reported when it ends.
@@ -306,7 +290,8 @@ impl DataPlane {
             };
             let ended = tunnel::join(TokioIo::new(caller), TokioIo::new(backend), idle).await;
             if let (TunnelEnd::IdleTimeout, Some(idle)) = (ended, idle) {
-                record.hop.error = Some(format!("nothing came for {idle:?}: the gateway ended it"));
+                record.hop().error =
+                    Some(format!("nothing came for {idle:?}: the gateway ended it"));
             }
         });
         let (mut parts, _) = response.into_parts();
@@ -341,17 +326,6 @@ pub(super) async fn dial_backend(address: SocketAddr) -> std::io::Result<TcpStre
     };
     keep_alive(&socket)?;
     socket.connect(address).await
-}
-
-/// Notifies `flood` when a backend sends too many informational responses.
-fn count_informational(mut request: Request<Upload>, flood: Arc<Notify>) -> Request<Upload> {
-    let seen = AtomicU32::new(0);
-    hyper::ext::on_informational(&mut request, move |_| {
-        if seen.fetch_add(1, Relaxed) == MAX_INFORMATIONAL {
-            flood.notify_one();
-        }
-    });
-    request
 }
 
 /// A copy of a request without a body.

@@ -116,9 +116,6 @@ fn content_length(headers: &mut HeaderMap) -> Result<Option<u64>, FramingError> 
     }
 }
 
-/// Name of the gateway in `Via`.
-const VIA_NAME: &str = "graylane";
-
 /// Adds `x-forwarded-*` and `Via`. At an entry, the former start with what the gateway sees itself:
 /// those of a client are not trusted. `Via` helps to find loops and protocol changes (RFC 9110
 /// §7.6.3) and is kept.
@@ -128,24 +125,13 @@ pub(super) fn add_forwarded_headers(
     host: &HeaderValue,
     entry: bool,
 ) {
-    let version = match parts.version {
-        Version::HTTP_2 => "2",
-        Version::HTTP_11 => "1.1",
-        _ => "1.0",
+    let own = match parts.version {
+        Version::HTTP_2 => "2 graylane",
+        Version::HTTP_11 => "1.1 graylane",
+        _ => "1.0 graylane",
     };
     let headers = &mut parts.headers;
-    let way = headers
-        .get_all(header::VIA)
-        .iter()
-        .map(HeaderValue::as_bytes);
-    let own = format!("{version} {VIA_NAME}");
-    let way: Vec<&[u8]> = way
-        .filter(|v| !v.is_empty())
-        .chain([own.as_bytes()])
-        .collect();
-    if let Ok(way) = HeaderValue::from_bytes(&way.join(&b", "[..])) {
-        headers.insert(header::VIA, way);
-    }
+    add_via(headers, own);
     const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
     const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
     const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -175,6 +161,24 @@ pub(super) fn add_forwarded_headers(
         .entry(PROTO)
         .or_insert(HeaderValue::from_static("http"));
     headers.entry(HOST).or_insert_with(|| host.clone());
+}
+
+/// Appends this gateway to the way that a request came.
+fn add_via(headers: &mut HeaderMap, own: &'static str) {
+    let way = headers
+        .get_all(header::VIA)
+        .iter()
+        .map(HeaderValue::as_bytes);
+    let mut way: Vec<&[u8]> = way.filter(|v| !v.is_empty()).collect();
+    let value = if way.is_empty() {
+        Ok(HeaderValue::from_static(own))
+    } else {
+        way.push(own.as_bytes());
+        HeaderValue::from_bytes(&way.join(&b", "[..]))
+    };
+    if let Ok(value) = value {
+        headers.insert(header::VIA, value);
+    }
 }
 
 impl HeaderChanges {

@@ -15,7 +15,6 @@ use hyper::{
     body::{Body, Incoming},
     upgrade::OnUpgrade,
 };
-use jiff::Timestamp;
 use tokio_util::task::TaskTracker;
 
 use super::{
@@ -23,7 +22,7 @@ use super::{
     headers::{adapt_to_version, add_forwarded_headers},
     hop_record::{HopRecord, HopSink},
     limits::Limits,
-    refusal::{Refusal, client_closed_request},
+    refusal::Refusal,
     table::{Change, Frontend, Match, Port, RoutingTable, Rule},
     trace_context::{TraceContext, random_below},
 };
@@ -55,7 +54,7 @@ pub(super) struct UpgradeRequest {
 }
 
 /// The connection that a request came in on.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct ConnectionInfo {
     pub(super) at: SocketAddr,
     /// The same as text, for a request that names no host.
@@ -87,7 +86,7 @@ impl DataPlane {
     pub(super) async fn answer_request(
         &self,
         mut request: Request<Incoming>,
-        came: ConnectionInfo,
+        came: Arc<ConnectionInfo>,
     ) -> Response<ResponseBody> {
         let start = Instant::now();
         let table = self.table.load_full();
@@ -102,18 +101,18 @@ impl DataPlane {
                 .get("traceparent")
                 .and_then(|v| v.to_str().ok()),
         );
-        let mut record = HopRecord::new(new_hop(&parts, &trace), self.hops.clone(), start);
+        let mut record = HopRecord::new(&self.hops, start, &parts, &trace);
         let entry = matches!(table.listeners.get(&came.at), Some(Frontend::Entry { .. }));
-        let (at, peer) = (came.at, came.peer);
         let version = parts.version;
         let refuse = |mut record: HopRecord, refusal: Refusal| {
-            record.hop.status = refusal.status.as_u16();
-            record.hop.error = Some(truncate_text(&refusal.words));
+            let hop = record.hop();
+            hop.status = refusal.status.as_u16();
+            hop.error = Some(truncate_text(&refusal.words));
             // A request without a destination is not a hop.
-            if record.hop.service.is_empty() {
+            if hop.service.is_empty() {
                 record.discard();
             }
-            refusal.to_response(entry, &trace.id, version)
+            refusal.to_response(entry, trace.id.as_str(), version)
         };
         if body.size_hint().lower() > self.limits.body {
             let words = format!(
@@ -125,13 +124,13 @@ impl DataPlane {
                 Refusal::request_error(StatusCode::PAYLOAD_TOO_LARGE, words),
             );
         }
-        let plan = match route_request(&table, parts, came, &trace, &mut record.hop) {
+        let plan = match route_request(&table, parts, &came, &trace, record.hop()) {
             Ok(plan) => plan,
             Err(refusal) => return refuse(record, refusal),
         };
         let switching = match caller.filter(|_| plan.upgrade) {
             None => None,
-            Some(caller) => match self.admit_upgrade(&table, caller, at, peer).await {
+            Some(caller) => match self.admit_upgrade(&table, caller, came.at, came.peer).await {
                 Ok(switching) => Some(switching),
                 Err(refusal) => return refuse(record, refusal),
             },
@@ -171,31 +170,16 @@ impl DataPlane {
     }
 }
 
-fn new_hop(parts: &Parts, trace: &TraceContext) -> Hop {
-    Hop {
-        time: Timestamp::now(),
-        trace: trace.id.clone(),
-        span: trace.span.clone(),
-        parent: trace.parent.clone(),
-        method: truncate_text(parts.method.as_str()),
-        path: truncate_text(parts.uri.path_and_query().map_or("/", PathAndQuery::as_str)),
-        // Reported if the caller goes away before the response.
-        status: client_closed_request().as_u16(),
-        error: Some("the caller went away before the answer".into()),
-        ..Hop::default()
-    }
-}
-
 /// Applies the rules of the entry and of the Service, and turns the request into what the pod
 /// receives.
 fn route_request<'t>(
     table: &'t RoutingTable,
     mut parts: Parts,
-    came: ConnectionInfo,
+    came: &ConnectionInfo,
     trace: &TraceContext,
     hop: &mut Hop,
 ) -> Result<RoutedRequest<'t>, Refusal> {
-    let cut = (parts.version < Version::HTTP_11).then_some(came.cut);
+    let cut = (parts.version < Version::HTTP_11).then(|| came.cut.clone());
     let admitted = admit_request(&mut parts, &came.local, &table.tags)?;
     let host = parts
         .headers
@@ -270,7 +254,7 @@ impl<'t> RequestRouter<'t, '_> {
             return Err(Refusal::request_error(StatusCode::NOT_FOUND, words));
         };
         if let Some(colour) = &found.rule.colour {
-            colour.apply_tag(parts, &self.trace.id);
+            colour.apply_tag(parts, self.trace.id.as_str());
         }
         Ok(found)
     }
@@ -295,7 +279,7 @@ impl<'t> RequestRouter<'t, '_> {
             return Err(Refusal::new(StatusCode::NOT_FOUND, words));
         };
         if let Some(colour) = &found.rule.colour {
-            colour.apply_tag(parts, &self.trace.id);
+            colour.apply_tag(parts, self.trace.id.as_str());
         }
         self.take_route(found, Some(port), parts)
     }
@@ -314,7 +298,7 @@ impl<'t> RequestRouter<'t, '_> {
 }
 
 fn set_trace_parent(parts: &mut Parts, trace: &TraceContext) {
-    if let Ok(value) = HeaderValue::from_str(&trace.to_traceparent()) {
+    if let Ok(value) = HeaderValue::from_bytes(&trace.to_traceparent()) {
         parts.headers.insert("traceparent", value);
     }
 }
@@ -388,7 +372,9 @@ fn apply_rule<'t>(
     changes: &mut Vec<&'t Change>,
 ) -> Result<usize, Refusal> {
     let rule = &found.rule;
-    hop.group = rule.group.clone().or(hop.group.take());
+    if let Some(group) = &rule.group {
+        hop.group.get_or_insert_default().clone_from(group);
+    }
     let wrong = |words: &str| {
         Refusal::new(
             StatusCode::INTERNAL_SERVER_ERROR,

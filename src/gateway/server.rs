@@ -35,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     body::ResponseBody,
+    deadline::ConnectionTimer,
     port_owner,
     proxy::{ConnectionInfo, DataPlane},
     tunnel::keep_alive,
@@ -152,8 +153,8 @@ fn build_server(shared: &DataPlane) -> auto::Builder<TokioExecutor> {
     let mut server = auto::Builder::new(TokioExecutor::new());
     let limits = &shared.limits;
     let http1 = &mut server.http1();
+    // Its timer is set for each connection.
     http1
-        .timer(TokioTimer::new())
         .header_read_timeout(limits.idle)
         .max_headers(limits.headers);
     // A caller that closed its sending side may still wait for the response; `Callers` notices
@@ -178,6 +179,7 @@ fn connection_service(
     Error = Infallible,
     Future = impl Future<Output = Result<Response<ResponseBody>, Infallible>> + Send,
 > {
+    let came = Arc::new(came);
     service_fn(move |request| {
         let (shared, came) = (shared.clone(), came.clone());
         async move { Ok::<_, Infallible>(shared.answer_request(request, came).await) }
@@ -198,7 +200,8 @@ where
         from,
         cut: Arc::default(),
     };
-    let server = build_server(&shared);
+    let mut server = build_server(&shared);
+    server.http1().timer(ConnectionTimer::default());
     let stream = TokioIo::new(VersionGuard::new(stream));
     let _ = server
         .serve_connection_with_upgrades(stream, connection_service(shared, came))
@@ -305,7 +308,7 @@ impl ListeningAddress {
         let Self {
             at,
             local,
-            server,
+            mut server,
             shared,
             doors,
         } = self;
@@ -343,6 +346,7 @@ impl ListeningAddress {
             shared.limits.first_byte,
             Some(place),
         ));
+        server.http1().timer(ConnectionTimer::default());
         let connection = server
             .serve_connection_with_upgrades(TokioIo::new(stream), answer)
             .into_owned();
