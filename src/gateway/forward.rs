@@ -252,7 +252,6 @@ impl DataPlane {
         let _ = stream.set_nodelay(true);
         let handshake = http1::Builder::new()
             .max_buf_size(self.limits.head)
-            .max_headers(self.limits.headers)
             .handshake::<_, Upload>(TokioIo::new(stream));
         let (sender, connection) = handshake
             .await

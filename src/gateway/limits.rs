@@ -7,8 +7,6 @@ use std::time::Duration;
 pub struct Limits {
     /// Bytes of the head of a request (above it: 431) or response (above it: 502).
     pub head: usize,
-    /// Headers in a head.
-    pub headers: usize,
     /// Bytes of a request body; above it: 413.
     pub body: u64,
     /// Timeout for connecting to a backend.
@@ -35,7 +33,6 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             head: 64 * 1024,
-            headers: 128,
             body: 1 << 30,
             connect: Duration::from_secs(2),
             respond: Duration::from_secs(60),

@@ -153,10 +153,9 @@ fn build_server(shared: &DataPlane) -> auto::Builder<TokioExecutor> {
     let mut server = auto::Builder::new(TokioExecutor::new());
     let limits = &shared.limits;
     let http1 = &mut server.http1();
-    // Its timer is set for each connection.
-    http1
-        .header_read_timeout(limits.idle)
-        .max_headers(limits.headers);
+    // Its timer is set for each connection. A head has at most 100 headers, hyper's own bound (and
+    // Envoy's): for another one it takes memory from the heap at each head.
+    http1.header_read_timeout(limits.idle);
     // A caller that closed its sending side may still wait for the response; `Callers` notices
     // those that have gone away.
     http1.max_buf_size(limits.head).half_close(true);
