@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// Headers that are hop-by-hop whether or not `Connection` names them (RFC 9110 §7.6.1; `Proxy-*`
 /// is for the next proxy, §11.7; the gateway answers `Expect`, §10.1.1). `Trailer` no longer is.
-const HOP_BY_HOP_HEADERS: [HeaderName; 9] = [
+static HOP_BY_HOP_HEADERS: [HeaderName; 9] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -63,10 +63,13 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap, tags: &[HeaderName]) {
             headers.remove(name);
         }
     }
-    for name in HOP_BY_HOP_HEADERS {
-        headers.remove(name);
+    // Most messages have none left, and comparing their names is cheaper than ten look-ups.
+    if headers.keys().any(is_hop_by_hop) {
+        for name in &HOP_BY_HOP_HEADERS {
+            headers.remove(name);
+        }
+        headers.remove(header::TRANSFER_ENCODING);
     }
-    headers.remove(header::TRANSFER_ENCODING);
 }
 
 /// Removes look-alikes of headers that the gateway controls: servers that turn headers into
