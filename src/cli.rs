@@ -164,7 +164,12 @@ async fn dispatch_command(cli: Cli) -> Result<()> {
     let _log = if cli.logs_by_itself() {
         None
     } else {
-        logging::start_logging(&cli.global.logging, LogTarget::Off)?
+        let target = if cli.command.is_none() {
+            LogTarget::Screen
+        } else {
+            LogTarget::Off
+        };
+        Some(logging::start_logging(&cli.global.logging, target)?)
     };
     if cli.global.all_namespaces && !cli.takes_all_namespaces() {
         let words = "this command is about one namespace: name it with -n; -A is for the cockpit, \

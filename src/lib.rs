@@ -33,6 +33,7 @@
 //! - [`probe`]: sends tagged requests and determines their chains.
 //! - [`otlp`]: receives spans over OTLP, decodes and filters them (both pure), and writes them as
 //!   lines.
+//! - `otlp_export` (feature `otlp-export`): sends this program's own spans over OTLP.
 //! - [`embedded`]: the embedded cluster as graylane uses it, with its namespace and lane gateway.
 //! - [`ui`]: the cockpit; `update(&mut Model, Msg) -> Vec<Effect>` is pure, and views are functions
 //!   of the model.
@@ -75,6 +76,8 @@ pub mod engine;
 #[cfg(feature = "pocket")]
 pub mod gateway;
 pub mod otlp;
+#[cfg(any(feature = "otlp-export", test))]
+pub mod otlp_export;
 pub mod probe;
 #[cfg(feature = "pocket")]
 pub mod sample;

@@ -1,6 +1,9 @@
 //! graylane's own log. `demo` and `pocket serve` write to files in `DIR/logs`, `engine` to stderr,
 //! and every other command only to the file that `--log` names. Nothing is ever logged to stdout or
-//! to the terminal of the cockpit.
+//! to the terminal of the cockpit. Commands that run for long also export their spans over OTLP,
+//! where the build can and the environment names an endpoint.
+
+mod spans;
 
 use std::{
     fs::OpenOptions,
@@ -13,13 +16,15 @@ use tracing::Subscriber;
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_appender::rolling::{Builder, Rotation};
 use tracing_subscriber::{
-    EnvFilter, Layer,
+    EnvFilter, Layer, Registry,
     filter::LevelFilter,
-    fmt::{MakeWriter, format::FmtSpan},
+    fmt::{MakeWriter, format::FmtSpan, writer::BoxMakeWriter},
     layer::SubscriberExt,
     registry::LookupSpan,
     util::SubscriberInitExt,
 };
+
+use spans::Spans;
 
 /// Lines that may wait for the disk; further lines are dropped.
 const MAX_BUFFERED_LINES: usize = 4096;
@@ -57,8 +62,10 @@ enum LogFormat {
 /// Where a command logs unless `--log` names a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LogTarget<'a> {
-    /// Nowhere: the screen and stderr belong to somebody else.
+    /// Nowhere: the command is short, and stderr belongs to its messages.
     Off,
+    /// Nowhere: the screen and stderr belong to the cockpit.
+    Screen,
     /// What a container prints is its log.
     Stderr,
     /// Daily files in `logs` under this folder, five kept.
@@ -69,25 +76,54 @@ pub(super) enum LogTarget<'a> {
     Folder(&'a Path),
 }
 
-/// Logs until the guard is dropped, which writes what still waits.
-pub(super) fn start_logging(
+impl LogTarget<'_> {
+    /// Whether the command runs for long, so that its spans are worth a connection.
+    const fn exports_spans(self) -> bool {
+        !matches!(self, Self::Off)
+    }
+}
+
+/// Keeps the log going. Dropping it exports the last spans and writes what still waits.
+#[derive(Debug)]
+pub(super) struct LogGuard {
+    // Dropped first: what hinders the last spans is still logged.
+    _spans: Spans,
+    _lines: Option<WorkerGuard>,
+}
+
+/// Logs, and exports spans, until the guard is dropped.
+pub(super) fn start_logging(options: &LogOptions, target: LogTarget<'_>) -> Result<LogGuard> {
+    let (writer, lines) = open_log(options, target)?;
+    let spans = if target.exports_spans() {
+        Spans::start()
+    } else {
+        Spans::default()
+    };
+    let exported = spans.layer();
+    if writer.is_some() || exported.is_some() {
+        install_subscriber(options, writer, exported)?;
+    }
+    spans.log_warnings();
+    Ok(LogGuard {
+        _spans: spans,
+        _lines: lines,
+    })
+}
+
+/// Where lines are written, if anywhere.
+fn open_log(
     options: &LogOptions,
     target: LogTarget<'_>,
-) -> Result<Option<WorkerGuard>> {
-    match (&options.log, target) {
-        (Some(file), _) => {
-            let (writer, guard) = buffered_writer(open_log_file(file)?);
-            install_subscriber(options, writer)?;
-            Ok(Some(guard))
+) -> Result<(Option<BoxMakeWriter>, Option<WorkerGuard>)> {
+    let (writer, guard) = match (&options.log, target) {
+        (Some(file), _) => buffered_writer(open_log_file(file)?),
+        (None, LogTarget::Off | LogTarget::Screen) => return Ok((None, None)),
+        (None, LogTarget::Stderr) => {
+            return Ok((Some(BoxMakeWriter::new(std::io::stderr)), None));
         }
-        (None, LogTarget::Off) => Ok(None),
-        (None, LogTarget::Stderr) => install_subscriber(options, std::io::stderr).map(|()| None),
-        (None, LogTarget::Folder(dir)) => {
-            let (writer, guard) = buffered_writer(open_daily_files(&dir.join("logs"))?);
-            install_subscriber(options, writer)?;
-            Ok(Some(guard))
-        }
-    }
+        (None, LogTarget::Folder(dir)) => buffered_writer(open_daily_files(&dir.join("logs"))?),
+    };
+    Ok((Some(BoxMakeWriter::new(writer)), Some(guard)))
 }
 
 fn open_log_file(file: &Path) -> Result<std::fs::File> {
@@ -117,17 +153,24 @@ fn buffered_writer(to: impl std::io::Write + Send + 'static) -> (NonBlocking, Wo
         .finish(to)
 }
 
-fn install_subscriber<W>(options: &LogOptions, writer: W) -> Result<()>
-where
-    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
-{
-    let filter = build_filter(options.log_level.as_deref())?;
+/// Each layer has its own filter: the log's does not decide which spans are exported.
+fn install_subscriber(
+    options: &LogOptions,
+    writer: Option<BoxMakeWriter>,
+    exported: Option<Box<dyn Layer<Registry> + Send + Sync>>,
+) -> Result<()> {
+    let mut filter = build_filter(options.log_level.as_deref())?;
     let is_detailed = filter
         .max_level_hint()
         .is_some_and(|level| level >= LevelFilter::DEBUG);
+    if exported.is_some() {
+        filter = spans::quiet_exporter(filter);
+    }
+    let log = writer
+        .map(|writer| format_layer(options.log_format, is_detailed, writer).with_filter(filter));
     let started = tracing_subscriber::registry()
-        .with(filter)
-        .with(format_layer(options.log_format, is_detailed, writer))
+        .with(exported)
+        .with(log)
         .try_init();
     if let Err(why) = started {
         // Happens only in tests: a process has one logger.

@@ -16,6 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("engine", &["api", "domain", "cluster", "probe"]),
     ("gateway", &["api", "domain"]),
     ("otlp", &["api", "domain"]),
+    ("otlp_export", &[]),
     ("probe", &["api", "domain", "cluster"]),
     ("sample", &["domain"]),
     ("embedded", &["api", "domain", "cluster", "gateway"]),
