@@ -77,7 +77,7 @@ pub enum ProbeError {
 
 /// Sends a probe's requests to the entry of a lane group and judges each. Failed requests are part
 /// of the result.
-#[tracing::instrument(level = "debug", skip_all, fields(group, path = spec.path))]
+#[tracing::instrument(level = "debug", skip_all, fields(group, path = spec.path.split('?').next()))]
 pub async fn send_probes(
     spec: &ProbeSpec,
     group: &str,

@@ -206,7 +206,7 @@ impl StoreEndpoint {
         .await
     }
 
-    #[tracing::instrument(level = "debug", skip_all, fields(method = %method, path))]
+    #[tracing::instrument(level = "debug", skip_all, fields(method = %method, path = path.split('?').next()))]
     async fn send_request(
         &self,
         method: Method,
