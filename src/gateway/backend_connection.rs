@@ -34,7 +34,7 @@ pub(super) const MAX_INFORMATIONAL: u32 = 32;
 #[derive(Debug)]
 pub(super) enum ExchangeError {
     /// The connection failed.
-    Failed(TrySendError<Request<Upload>>),
+    Failed(Box<TrySendError<Request<Upload>>>),
     /// More than `MAX_INFORMATIONAL` informational responses came.
     Flood,
     /// Nothing came in time.
@@ -109,7 +109,7 @@ impl BackendConnection {
             self.informational.waiter.register(cx.waker());
             self.poll_drive(cx);
             if let Poll::Ready(response) = response.as_mut().poll(cx) {
-                return Poll::Ready(response.map_err(ExchangeError::Failed));
+                return Poll::Ready(response.map_err(|why| ExchangeError::Failed(Box::new(why))));
             }
             if self.informational.seen.load(Relaxed) > MAX_INFORMATIONAL {
                 return Poll::Ready(Err(ExchangeError::Flood));

@@ -85,6 +85,7 @@ impl HopSink {
 /// Reported hops, whose memory the next ones take: allocating a dozen texts for each request and
 /// freeing them on another thread costs more than writing them.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::vec_box, reason = "they are taken out and put back as boxes")]
 struct SpareHops(Arc<Mutex<Vec<Box<Hop>>>>);
 
 impl SpareHops {
@@ -93,6 +94,7 @@ impl SpareHops {
         spare.pop().unwrap_or_default()
     }
 
+    #[expect(clippy::vec_box, reason = "they come from a channel of boxes")]
     fn put_back(&self, done: &mut Vec<Box<Hop>>) {
         let mut spare = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let room = MAX_SPARE.saturating_sub(spare.len());

@@ -18,6 +18,9 @@ fn read_with(variables: &[(&str, &str)]) -> (Settings, Vec<&'static str>) {
     (settings.unwrap(), ignored)
 }
 
+/// Names and values of environment variables.
+type Variables<'a> = &'a [(&'a str, &'a str)];
+
 #[test]
 fn spans_go_to_the_endpoint_of_traces_or_to_its_path_under_the_general_one() {
     let table = [
@@ -60,7 +63,7 @@ fn spans_go_to_the_endpoint_of_traces_or_to_its_path_under_the_general_one() {
 #[test]
 fn nothing_is_exported_without_an_endpoint_or_when_it_is_turned_off() {
     let endpoint = (ENDPOINT, "http://c:4318");
-    let none: [(&[(&str, &str)], &[&str]); 6] = [
+    let none: [(Variables<'_>, &[&str]); 6] = [
         (&[], &[]),
         (&[(ENDPOINT, " ")], &[]),
         (&[endpoint, (DISABLED, "TRUE")], &[]),
@@ -81,7 +84,7 @@ fn nothing_is_exported_without_an_endpoint_or_when_it_is_turned_off() {
 #[test]
 fn samplers_have_the_names_of_the_specification() {
     let whole = "ParentBased(AlwaysOn)";
-    let table: [(&[(&str, &str)], &str, &[&str]); 10] = [
+    let table: [(Variables<'_>, &str, &[&str]); 10] = [
         (&[], whole, &[]),
         (&[(SAMPLER, "always_on")], "AlwaysOn", &[]),
         (&[(SAMPLER, "always_off")], "AlwaysOff", &[]),
