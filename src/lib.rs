@@ -9,7 +9,7 @@
 //!
 //! All state is in Kubernetes objects: graylane's own custom resources ([`api`]), Deployments,
 //! Pods, Services, Jobs, Leases and HTTPRoutes. Everything goes through `kube::Client`, which talks
-//! to a real cluster or to [`pocket`](::pocket), a Kubernetes API in this process.
+//! to a real cluster or to [`pocket`], a Kubernetes API in this process.
 //!
 //! ```text
 //!     keys ─▶ ui ─▶ intents ─┐                        ┌─▶ real cluster (kubeconfig)
@@ -45,10 +45,10 @@
 //!
 //! Crates beside this one (`crates/`), which know nothing of it:
 //!
-//! - [`pocket`](::pocket): an embedded Kubernetes cluster: store, REST, controllers, kubelet.
-//! - [`reconcile`](::reconcile): what follows objects has in common: watches that go on, stores in
+//! - [`pocket`]: an embedded Kubernetes cluster: store, REST, controllers, kubelet.
+//! - [`reconcile`]: what follows objects has in common: watches that go on, stores in
 //!   which own writes count, work queues with back-off.
-//! - [`net`](::net): for every listener: admission of connections, idle timeouts, owners of sockets.
+//! - [`net`]: for every listener: admission of connections, idle timeouts, owners of sockets.
 //! - [`kube_yaml`]: reads YAML as kubectl does, and writes it.
 //!
 //! # From a key press to a rollout
