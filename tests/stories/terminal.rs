@@ -94,12 +94,10 @@ fn the_story_by_keys() {
         pty.see(image);
     }
     pty.press(ENTER);
-    let question = pty.see("Start production of 2 apps in one window?");
-    assert!(
-        question
-            .contains("graylane release start spring-cloud-a spring-cloud-c --stage production"),
-        "{question}"
-    );
+    let command = "graylane release start spring-cloud-a spring-cloud-c --stage production";
+    pty.wait("the question with its command", |s| {
+        s.contains("Start production of 2 apps in one window?") && s.contains(command)
+    });
     pty.press(ENTER);
     pty.wait("No to be the default", |s| {
         !s.contains("Start production of")
@@ -251,11 +249,10 @@ fn an_editor_gets_the_terminal_and_gives_it_back() {
     assert!(!pty.alternate() && !pty.reports_mouse());
     // Were the cockpit still reading, it would take some of these keys.
     pty.press("77q\x7f\r");
-    let question = pty.see("Save lane gray?");
-    assert!(
-        question.contains("+   priority: 77") && pty.alternate() && pty.reports_mouse(),
-        "{question}"
-    );
+    let question = pty.wait("the question with the difference", |s| {
+        s.contains("Save lane gray?") && s.contains("+   priority: 77")
+    });
+    assert!(pty.alternate() && pty.reports_mouse(), "{question}");
     // No is the default, and the text is not lost.
     pty.press(ENTER);
     pty.see("the text is kept in");
