@@ -5,9 +5,9 @@ use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use futures::Stream;
 use k8s_openapi::api::{batch::v1::Job, core::v1::Service, discovery::v1::EndpointSlice};
-use kube::{Api, Client, Resource, ResourceExt, core::NamespaceResourceScope, runtime::watcher};
+use kube::{Api, Client, Resource, ResourceExt, runtime::watcher};
 use reconcile::{
-    store::{Store, StoreEvent},
+    store::{NamespacedKind, Store, StoreEvent},
     watch::resilient_watch,
 };
 use serde::de::DeserializeOwned;
@@ -40,29 +40,6 @@ use crate::{
 const OPTIONAL_KINDS_TIMEOUT: Duration = Duration::from_secs(5);
 /// Label with the Service's name on an EndpointSlice.
 pub(super) const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
-
-/// A namespaced kind.
-pub(super) trait Namespaced:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope>
-    + Clone
-    + Debug
-    + DeserializeOwned
-    + Send
-    + Sync
-    + 'static
-{
-}
-
-impl<K> Namespaced for K where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static
-{
-}
 
 pub(super) struct Cache {
     pub(super) apps: Store<App>,
@@ -119,7 +96,7 @@ impl WatchStarter<'_> {
         concerns: fn(&K) -> Vec<ChangeKey>,
     ) -> Store<K>
     where
-        K: Namespaced,
+        K: NamespacedKind,
     {
         let api = Api::namespaced(client.clone(), home);
         self.watch_kind(Store::default(), api, watcher::Config::default(), concerns)

@@ -13,7 +13,7 @@ use std::{
 use futures::Stream;
 use kube::{Api, Client, runtime::watcher};
 use reconcile::{
-    store::{Store, StoreEvent},
+    store::{NamespacedKind, Store, StoreEvent},
     watch::resilient_watch,
 };
 use tokio_util::{
@@ -23,7 +23,7 @@ use tokio_util::{
 
 use super::{
     Options,
-    cache::{Namespaced, keep_whole},
+    cache::keep_whole,
     change_queue::{ChangeKey, ChangeQueue, keys_for_pod, keys_for_replica_set, keys_for_workload},
     trim,
     workloads::{Readiness, Workloads},
@@ -166,7 +166,7 @@ impl RemoteClusters {
         concerns: fn(&K) -> Vec<ChangeKey>,
     ) -> Store<K>
     where
-        K: Namespaced,
+        K: NamespacedKind,
     {
         let api = Api::<K>::namespaced(client.clone(), at.1);
         let events = resilient_watch(api, watcher::Config::default());
@@ -182,7 +182,7 @@ impl RemoteClusters {
         concerns: fn(&K) -> Vec<ChangeKey>,
     ) -> Store<K>
     where
-        K: Namespaced,
+        K: NamespacedKind,
     {
         let kind = K::plural(&()).into_owned();
         let unknown = format!("{kind} of {namespace} have not been listed yet");

@@ -16,6 +16,7 @@ use futures::{Stream, StreamExt};
 use kube::{
     Api, Resource, ResourceExt,
     api::ObjectMeta,
+    core::NamespaceResourceScope,
     runtime::watcher::{self, Event},
 };
 use serde::de::DeserializeOwned;
@@ -23,6 +24,29 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::watch::resilient_watch;
+
+/// A namespaced kind that can be watched and stored.
+pub trait NamespacedKind:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<K> NamespacedKind for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static
+{
+}
 
 /// `(namespace, name)`; the namespace of a cluster-wide object is empty.
 pub type NamespacedName = (String, String);

@@ -3,40 +3,14 @@
 
 use super::pods::{controller_of, is_controlled_by, selector_matches};
 use super::write;
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, OwnerReference};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client, Resource, ResourceExt};
 use reconcile::runner::KeySender;
-use reconcile::store::{NamespacedName, Store, namespaced_name};
-use serde::de::DeserializeOwned;
+use reconcile::store::{NamespacedKind, NamespacedName, Store, namespaced_name};
 use serde_json::json;
-use std::fmt::Debug;
 use std::sync::Arc;
-
-/// A namespaced kind.
-pub trait NamespacedKind:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope>
-    + Clone
-    + Debug
-    + DeserializeOwned
-    + Send
-    + Sync
-    + 'static
-{
-}
-
-impl<K> NamespacedKind for K where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static
-{
-}
 
 /// Returns `of` as a controller owner reference.
 pub fn controller_reference<O: Resource<DynamicType = ()>>(of: &O) -> OwnerReference {
