@@ -206,10 +206,12 @@ pub(super) fn release_headline(model: &Model, room: usize) -> RichText {
     let active = active_releases(model);
     if active.is_empty() {
         let no_apps = model.scopes().all(|scope| scope.world.apps.is_empty());
-        let words = if no_apps {
-            "no apps yet"
-        } else {
-            "nothing is being released"
+        let words = match model.world.link {
+            _ if !no_apps => "nothing is being released",
+            Link::Live => "no apps yet",
+            // Before the first answer nobody knows.
+            Link::Connecting => "waiting for the cluster",
+            Link::Stale { .. } => "no apps known",
         };
         let start = model.options.keymap.key_anywhere(Action::Start);
         let rest = if model.read_only || missing_right(model, Action::Start).is_some() || no_apps {
