@@ -171,7 +171,7 @@ fn bytes() {
             count.take()
         };
         let show = |what: &str, (bytes, writes): (usize, usize)| {
-            println!("  {name:<26}{what:<24}{bytes:>7} B  {writes}")
+            println!("  {name:<26}{what:<24}{bytes:>7} B  {writes}");
         };
         show("first frame", frame(&model));
         show("nothing has changed", frame(&model));
@@ -213,9 +213,9 @@ fn bytes() {
             .expect("it is drawn");
         let (bytes, writes) = count.take();
         if second == 0 {
-            first = bytes
+            first = bytes;
         } else {
-            rest = (rest.0 + bytes, rest.1 + writes)
+            rest = (rest.0 + bytes, rest.1 + writes);
         }
     }
     println!(

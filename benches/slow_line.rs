@@ -35,9 +35,9 @@ const SIZES: [(u16, u16); 2] = [(120, 36), (80, 24)];
 const RATE: usize = 2_000;
 const PIECE: usize = 64;
 /// How long output at rest is counted.
-const REST: Duration = Duration::from_secs(60);
+const REST: Duration = Duration::from_mins(1);
 /// No key takes longer, not even on a line that is full.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 /// Asks the terminal for its state, and what it answers when all is well.
 const STATE_QUERY: &[u8] = b"\x1b[5n";
 const STATE_REPORT: &[u8] = b"\x1b[0n";

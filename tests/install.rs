@@ -46,7 +46,7 @@ mod weaken;
 use control_plane::ControlPlane;
 use specs::{app, approval, group, lane};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 const HOME: &str = "demo";
 
 fn api(client: &Client, kind: &str, plural: &str) -> Api<DynamicObject> {

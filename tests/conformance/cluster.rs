@@ -17,7 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{control_plane::ControlPlane, fake_kubelet, installed};
 
-pub const LIMIT: Duration = Duration::from_secs(60);
+pub const LIMIT: Duration = Duration::from_mins(1);
 /// From being placed to being ready, of fake pods.
 const POD_START: Duration = Duration::from_millis(100);
 

@@ -358,17 +358,17 @@ async fn invalid_deployments(at: Place) {
         change(&|s| s["template"]["spec"]["containers"][0]["image"] = "".into()),
         change(&|s| s["template"]["spec"]["restartPolicy"] = "Never".into()),
         change(&|s| {
-            s["template"]["spec"]["containers"][0]["ports"] = json!([{"containerPort": 0}])
+            s["template"]["spec"]["containers"][0]["ports"] = json!([{"containerPort": 0}]);
         }),
         change(&|s| {
             s["template"]["spec"]["containers"] =
-                json!([{"name": "c", "image": "x"}, {"name": "c", "image": "y"}])
+                json!([{"name": "c", "image": "x"}, {"name": "c", "image": "y"}]);
         }),
         change(&|s| s["strategy"] = json!({"type": "Odd"})),
         change(&|s| s["strategy"] = json!({"type": "Recreate", "rollingUpdate": {"maxSurge": 1}})),
         change(&|s| s["strategy"] = json!({"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 0}})),
         change(&|s| {
-            s["strategy"] = json!({"rollingUpdate": {"maxSurge": 0, "maxUnavailable": "0%"}})
+            s["strategy"] = json!({"rollingUpdate": {"maxSurge": 0, "maxUnavailable": "0%"}});
         }),
         change(&|s| s["strategy"] = json!({"rollingUpdate": {"maxSurge": "many"}})),
         change(&|s| s["strategy"] = json!({"rollingUpdate": {"maxUnavailable": "101%"}})),

@@ -150,7 +150,7 @@ impl Transcript {
             Shown::Nothing if code < 300 => {}
             Shown::Code => writeln!(self.text, "{}", tidy["reason"]).unwrap(),
             Shown::Message => {
-                writeln!(self.text, "{}: {}", tidy["reason"], tidy["message"]).unwrap()
+                writeln!(self.text, "{}: {}", tidy["reason"], tidy["message"]).unwrap();
             }
             Shown::Parts(parts) if code < 300 => {
                 for part in parts {

@@ -35,12 +35,12 @@ fn edits() -> Vec<(&'static str, bool, Value)> {
     };
     let gate = |change: Value| {
         edit(&move |w: &mut Value| {
-            json_patch::merge(&mut w["stages"][1]["tasks"][1]["approval"], &change)
+            json_patch::merge(&mut w["stages"][1]["tasks"][1]["approval"], &change);
         })
     };
     let again = |change: Value| {
         edit(&move |w: &mut Value| {
-            json_patch::merge(&mut w["stages"][1]["tasks"][3]["approval"], &change)
+            json_patch::merge(&mut w["stages"][1]["tasks"][3]["approval"], &change);
         })
     };
     let tasks = |w: &mut Value| w["stages"][1]["tasks"].as_array().unwrap().clone();

@@ -95,7 +95,7 @@ impl Fixture {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), found)
+        tokio::time::timeout(Duration::from_mins(1), found)
             .await
             .unwrap_or_else(|_| panic!("never: {what}"))
     }
@@ -209,7 +209,7 @@ async fn every_namespace_has_its_account_and_the_clusters_authority() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), there)
+        tokio::time::timeout(Duration::from_mins(1), there)
             .await
             .unwrap_or_else(|_| panic!("never: {what}"));
     };
@@ -364,7 +364,7 @@ async fn kinds_that_come_later_own_and_go_too() {
     f.until::<ConfigMap>("a map gone", |m| m.iter().all(|m| m.name_any() != "one"))
         .await;
     let gone = async || while api("Part").get_opt("one").await.unwrap().is_some() {};
-    tokio::time::timeout(Duration::from_secs(60), gone())
+    tokio::time::timeout(Duration::from_mins(1), gone())
         .await
         .expect("a part gone");
     assert!(

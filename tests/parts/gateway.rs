@@ -166,7 +166,7 @@ async fn read_until(stream: &mut tokio::net::TcpStream, wanted: &str) {
             seen.push(stream.read_u8().await.unwrap());
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), all)
+    tokio::time::timeout(Duration::from_mins(1), all)
         .await
         .expect(wanted);
 }
@@ -214,7 +214,7 @@ async fn a_silent_tunnel_ends_when_its_service_says_so() {
     let mut stream = websocket(address).await.unwrap();
     stream.write_all(b"ping").await.unwrap();
     let mut rest = vec![];
-    let end = tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut rest));
+    let end = tokio::time::timeout(Duration::from_mins(1), stream.read_to_end(&mut rest));
     end.await.expect("an end").unwrap();
     assert_eq!(rest, b"ping");
     let hops = rig.hops(1).await;
@@ -528,12 +528,12 @@ async fn a_drain_answers_what_is_in_flight_and_takes_nothing_new() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), refused)
+    tokio::time::timeout(Duration::from_mins(1), refused)
         .await
         .expect("no new connections");
     a.release();
     assert_eq!(in_flight.await.unwrap().status, 200);
-    tokio::time::timeout(Duration::from_secs(60), drained)
+    tokio::time::timeout(Duration::from_mins(1), drained)
         .await
         .expect("drained")
         .unwrap();

@@ -84,7 +84,7 @@ async fn hops_reach_the_world_once_each_and_cleaned() {
     let stop = CancellationToken::new();
     let mut worlds = watch::spawn(client, "demo", stop.clone());
     let _stop = stop.drop_guard();
-    let limit = Duration::from_secs(60);
+    let limit = Duration::from_mins(1);
     tokio::time::timeout(limit, worlds.wait_for(|w| w.hops_seen == 1))
         .await
         .expect("the old hop")

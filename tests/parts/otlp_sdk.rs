@@ -8,7 +8,7 @@ use graylane::domain::span::{Side, Tag};
 
 use super::otlp::start;
 
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_mins(2);
 const SEND: &str = r#"
 import sys
 from opentelemetry.sdk.resources import Resource

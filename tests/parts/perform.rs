@@ -402,7 +402,7 @@ async fn one_person_decides_once_about_these_images_and_this_attempt() {
     // Hers is recorded in any case; she is told of a refusal that came first.
     match other {
         Err(PerformError::Outrun { why, .. }) => {
-            assert!(two.is_ok() && why.contains("bob refused"), "{why}")
+            assert!(two.is_ok() && why.contains("bob refused"), "{why}");
         }
         other => drop(other.unwrap()),
     }

@@ -15,7 +15,7 @@ use kube::{Client, ResourceExt};
 use pocket::rest::ApiServer;
 use serde_json::{Value, json};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 struct Pocket {
     dir: tempfile::TempDir,

@@ -506,8 +506,7 @@ async fn ask(server: &ApiServer, asked: &Asked) -> Result<(), TestCaseError> {
             asked.body.escape_ascii()
         )
     };
-    let answer =
-        tokio::time::timeout(Duration::from_secs(60), server.handle_request(request)).await;
+    let answer = tokio::time::timeout(Duration::from_mins(1), server.handle_request(request)).await;
     let Ok(answer) = answer else {
         return Err(TestCaseError::fail(format!("no answer: {}", shown())));
     };
@@ -515,7 +514,7 @@ async fn ask(server: &ApiServer, asked: &Asked) -> Result<(), TestCaseError> {
     if asked.uri.contains("watch=") || asked.uri.contains("follow=") {
         return Ok(());
     }
-    let body = tokio::time::timeout(Duration::from_secs(60), answer.into_body().collect()).await;
+    let body = tokio::time::timeout(Duration::from_mins(1), answer.into_body().collect()).await;
     let Ok(Ok(body)) = body else {
         return Err(TestCaseError::fail(format!("no end: {}", shown())));
     };

@@ -42,7 +42,7 @@ fn gone(pid: &str) -> bool {
 }
 
 fn until(what: &str, mut fact: impl FnMut() -> bool) {
-    let limit = Instant::now() + Duration::from_secs(60);
+    let limit = Instant::now() + Duration::from_mins(1);
     while !fact() {
         assert!(Instant::now() < limit, "never: {what}");
         std::thread::sleep(Duration::from_millis(5));

@@ -130,7 +130,7 @@ fn check(model: &Model, question: &Question) -> usize {
                 seen += 1;
             }
             ("kubectl", Intent::Release { name, wish, .. }) => {
-                patched(&model.world, name, wish, rest)
+                patched(&model.world, name, wish, rest);
             }
             ("kubectl", Intent::EnableLane { name, enabled, .. }) => {
                 assert!(
@@ -148,7 +148,7 @@ fn check(model: &Model, question: &Question) -> usize {
                 );
             }
             ("kubectl", Intent::DeleteLane { name, .. }) => {
-                assert!(rest.ends_with(&["lane".into(), name.clone()]))
+                assert!(rest.ends_with(&["lane".into(), name.clone()]));
             }
             other => panic!("{line}: nobody knows what it does: {other:?}"),
         }

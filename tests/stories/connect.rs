@@ -34,7 +34,7 @@ use kube::{
 use serde_json::json;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// A cockpit's view through the door.
 struct View {

@@ -14,7 +14,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_mins(2);
 
 const WEB: &str = r#"
 apiVersion: apps/v1

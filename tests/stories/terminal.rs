@@ -207,10 +207,10 @@ fn the_terminal_is_given_back() {
         assert!(pty.alternate() && pty.reports_mouse(), "{way}");
         match way {
             "SIGTERM" => {
-                rustix::process::kill_process(pty.pid(), rustix::process::Signal::TERM).unwrap()
+                rustix::process::kill_process(pty.pid(), rustix::process::Signal::TERM).unwrap();
             }
             "SIGHUP" => {
-                rustix::process::kill_process(pty.pid(), rustix::process::Signal::HUP).unwrap()
+                rustix::process::kill_process(pty.pid(), rustix::process::Signal::HUP).unwrap();
             }
             _ => pty.press(key),
         }

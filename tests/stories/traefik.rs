@@ -49,7 +49,7 @@ const TAGGED: &str = "/A/a?group=gray";
 const ALL_GRAY: &str = "spring-cloud-a=gray,spring-cloud-b=base,spring-cloud-c=gray";
 const ALL_BASE: &str = "spring-cloud-a=base,spring-cloud-b=base,spring-cloud-c=base";
 const CONTROLLER: &str = "traefik.io/gateway-controller";
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 /// Traefik takes changes of routes and endpoints this often at most.
 const THROTTLE: &str = "500ms";
 /// Much longer than that, for pods that go: a gateway sends them requests until it has heard, and it may have to wait

@@ -411,7 +411,7 @@ async fn lanes_are_set_explained_switched_and_deleted() {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(60), routed)
+    tokio::time::timeout(std::time::Duration::from_mins(1), routed)
         .await
         .expect("the engine makes the routes");
     let set = [
@@ -429,7 +429,7 @@ async fn lanes_are_set_explained_switched_and_deleted() {
     assert!(f.ok(&set).await.contains("lane vip was created"));
     let explained = async |args: &[&str], lane: Value| {
         let told = async { while f.json(args).await["lane"] != lane {} };
-        let limit = std::time::Duration::from_secs(60);
+        let limit = std::time::Duration::from_mins(1);
         tokio::time::timeout(limit, told)
             .await
             .unwrap_or_else(|_| panic!("{args:?} never tells {lane}"));

@@ -61,7 +61,7 @@ impl Fixture {
     /// The first world of which `fact` holds.
     async fn until(&mut self, what: &str, fact: impl Fn(&World) -> bool) -> World {
         let found =
-            tokio::time::timeout(Duration::from_secs(60), self.worlds.wait_for(|w| fact(w))).await;
+            tokio::time::timeout(Duration::from_mins(1), self.worlds.wait_for(|w| fact(w))).await;
         found
             .unwrap_or_else(|_| panic!("never: {what}"))
             .expect("the hub lives")
@@ -257,7 +257,7 @@ impl AllFixture {
 
     async fn until(&mut self, what: &str, fact: impl Fn(&Worlds) -> bool) -> Worlds {
         let seen = self.all.worlds.wait_for(|worlds| fact(worlds));
-        let found = tokio::time::timeout(Duration::from_secs(60), seen).await;
+        let found = tokio::time::timeout(Duration::from_mins(1), seen).await;
         found
             .unwrap_or_else(|_| panic!("never: {what}"))
             .expect("the hubs live")

@@ -27,7 +27,7 @@ use certificates::Authority;
 use process::Process;
 
 /// Also on a slow machine under load.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 const BINARIES: [&str; 3] = ["etcd", "kube-apiserver", "kube-controller-manager"];
 /// Who is known by a token; all but the first have no right that they are not given.
 pub const USERS: [(&str, &str); 9] = [

@@ -10,7 +10,7 @@ use kube::{
     runtime::{conditions::is_crd_established, wait::await_condition},
 };
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// graylane's definitions and those of Gateway API.
 pub async fn definitions(client: &Client) {

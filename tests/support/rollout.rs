@@ -24,7 +24,7 @@ impl Watched {
         let stop = CancellationToken::new();
         let mut worlds = watch::spawn(demo.client.clone(), "demo", stop.clone());
         let live = worlds.wait_for(|w| w.link == Link::Live && w.pods.len() >= 3 * WANTED);
-        tokio::time::timeout(Duration::from_secs(60), live)
+        tokio::time::timeout(Duration::from_mins(1), live)
             .await
             .expect("a world")
             .unwrap();

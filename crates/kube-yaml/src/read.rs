@@ -314,7 +314,7 @@ impl Entries {
                     self.add_entry(Entry {
                         merged: true,
                         ..entry
-                    })
+                    });
                 });
                 Ok(())
             }

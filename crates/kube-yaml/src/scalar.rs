@@ -81,7 +81,7 @@ fn is_decimal(text: &str) -> bool {
 /// Whether a text is a YAML 1.1 date, with or without time.
 pub(super) fn is_timestamp(text: &str) -> bool {
     let (date, time) = match text.find(['T', 't', ' ']) {
-        Some(at) => (&text[..at], Some((&text[at..at + 1], &text[at + 1..]))),
+        Some(at) => (&text[..at], Some((&text[at..=at], &text[at + 1..]))),
         None => (text, None),
     };
     let mut parts = date.split('-');

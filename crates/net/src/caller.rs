@@ -181,7 +181,7 @@ mod tests {
         assert!(callers.is_connected(&line.socket_pair().unwrap()).await);
         let gone = tokio::spawn(async move { callers.wait_gone(&line).await });
         drop(client);
-        timeout(Duration::from_secs(60), gone)
+        timeout(Duration::from_mins(1), gone)
             .await
             .expect("it is gone")
             .unwrap();
@@ -196,7 +196,7 @@ mod tests {
                 client.set_zero_linger().unwrap();
             }
             drop(client);
-            timeout(Duration::from_secs(60), callers.wait_gone(&line))
+            timeout(Duration::from_mins(1), callers.wait_gone(&line))
                 .await
                 .expect("it is gone");
         }

@@ -78,7 +78,7 @@ mod tests {
         assert_eq!(stream.read_u8().await.unwrap(), b'a');
         assert_eq!(stream.read_u8().await.unwrap(), b'b');
         let later = async {
-            tokio::time::sleep(Duration::from_secs(3600)).await;
+            tokio::time::sleep(Duration::from_hours(1)).await;
             other.write_all(b"c").await.unwrap();
         };
         let (read, ()) = tokio::join!(stream.read_u8(), later);

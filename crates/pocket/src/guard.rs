@@ -48,9 +48,10 @@ pub fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
         }
     }
     let sessions = Session::read_all(&PathBuf::from(pods));
-    match orphans::kill_processes(&mark, &sessions, GRACE_PERIOD, KILL_TIMEOUT) {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
+    if orphans::kill_processes(&mark, &sessions, GRACE_PERIOD, KILL_TIMEOUT) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
 }
 
@@ -95,7 +96,7 @@ pub async fn keep_running(
                 tracing::warn!("the guard of the containers has ended, and is started again");
             }
             Err(error) => {
-                tracing::warn!(%error, "no guard: what pocket and a shim leave when both are killed at once stays")
+                tracing::warn!(%error, "no guard: what pocket and a shim leave when both are killed at once stays");
             }
         }
         if unused

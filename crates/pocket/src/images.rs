@@ -27,7 +27,7 @@ pub const MANIFEST: &str = "image.yaml";
 /// Name prefixes of temporary folders: images that are being created or removed.
 const TEMPORARY_PREFIXES: [&str; 3] = [".new-", ".def-", ".damaged-"];
 /// Age at which a temporary folder counts as abandoned; no build takes this long.
-const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 3600);
+const ABANDONED_AFTER: Duration = Duration::from_hours(24);
 /// Minimum age of a name given by a build before it may be removed as unused.
 const UNUSED_AFTER: SignedDuration = SignedDuration::from_mins(10);
 /// File of names with their digests.

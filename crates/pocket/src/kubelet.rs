@@ -208,13 +208,12 @@ fn follow_pods(cache: &Store<Pod>, node: Arc<NodeContext>, tracker: &TaskTracker
             return;
         };
         let pod = Arc::clone(new);
-        match pods.get(&uid) {
-            Some(known) => drop(known.send_replace(Some(pod))),
-            None => {
-                let (tx, rx) = watch::channel(Some(pod.clone()));
-                pods.insert(uid, tx);
-                tracker.spawn(pod::run_pod(node.clone(), pod, rx));
-            }
+        if let Some(known) = pods.get(&uid) {
+            drop(known.send_replace(Some(pod)))
+        } else {
+            let (tx, rx) = watch::channel(Some(pod.clone()));
+            pods.insert(uid, tx);
+            tracker.spawn(pod::run_pod(node.clone(), pod, rx));
         }
     });
 }

@@ -78,7 +78,7 @@ impl Default for Settings {
             api: ApiOptions::default(),
             host: HostProgram::default(),
             components: vec![],
-            back_off: (Duration::from_secs(10), Duration::from_secs(300)),
+            back_off: (Duration::from_secs(10), Duration::from_mins(5)),
         }
     }
 }
@@ -94,7 +94,7 @@ pub struct Pocket {
 }
 
 /// Longer than all time limits that the tasks of a stage have themselves.
-const STAGE_TIMEOUT: Duration = Duration::from_secs(60);
+const STAGE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Tasks that are stopped together.
 struct Stage {

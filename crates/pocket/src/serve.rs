@@ -37,9 +37,9 @@ const CONNECTION_SHARE: f64 = 0.125;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Interval of HTTP/2 pings; a client that does not answer within the handshake time limit is
 /// disconnected.
-const PING_INTERVAL: Duration = Duration::from_secs(60);
+const PING_INTERVAL: Duration = Duration::from_mins(1);
 /// Interval of the renewal check; also the time until a changed clock is noticed.
-const RENEWAL_INTERVAL: Duration = Duration::from_secs(60);
+const RENEWAL_INTERVAL: Duration = Duration::from_mins(1);
 /// Time that open connections get at shutdown.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -156,7 +156,7 @@ pub async fn run_renewal(
             Ok(true) => match write_kubeconfig(&state, network, &identity) {
                 Ok(()) => {}
                 Err(why) => {
-                    tracing::error!(%why, "the kubeconfig does not follow the API's identity")
+                    tracing::error!(%why, "the kubeconfig does not follow the API's identity");
                 }
             },
             Err(why) => tracing::error!(%why, "the API's identity cannot be renewed"),

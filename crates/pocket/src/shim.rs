@@ -65,10 +65,10 @@ fn parse_args(args: impl IntoIterator<Item = OsString>) -> Option<Args> {
         match arg.to_str() {
             Some("--lock") => parsed.lock = args.next(),
             Some("--wait-ms") => {
-                parsed.wait = Duration::from_millis(args.next()?.to_str()?.parse().ok()?)
+                parsed.wait = Duration::from_millis(args.next()?.to_str()?.parse().ok()?);
             }
             Some("--inherit") => {
-                parsed.inherit = Some(InheritedLimits::from_word(args.next()?.to_str()?)?)
+                parsed.inherit = Some(InheritedLimits::from_word(args.next()?.to_str()?)?);
             }
             Some("--") => {
                 parsed.command = args.collect();

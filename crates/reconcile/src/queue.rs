@@ -211,7 +211,7 @@ mod tests {
             for key in busy.drain(..) {
                 queue.finish(&key, Outcome::Done, now);
             }
-            queue.add_due(now + Duration::from_secs(60));
+            queue.add_due(now + Duration::from_mins(1));
             prop_assert_eq!(queue.next_due(), None);
             while take(&mut queue, &mut busy, &mut asked) {}
             prop_assert!(asked.is_empty(), "{asked:?}");

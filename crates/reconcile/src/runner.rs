@@ -171,7 +171,7 @@ mod tests {
                 };
                 match n {
                     1 | 2 => Err(kube::Error::TlsRequired),
-                    3 => Ok(Some(Duration::from_secs(60))),
+                    3 => Ok(Some(Duration::from_mins(1))),
                     _ => Ok(None),
                 }
             })

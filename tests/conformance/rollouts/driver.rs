@@ -117,7 +117,7 @@ impl Rollout {
             while let Ok(Some(event)) = events.try_next().await {
                 match event {
                     WatchEvent::Added(p) | WatchEvent::Modified(p) => {
-                        drop(known.insert(p.name_any(), p))
+                        drop(known.insert(p.name_any(), p));
                     }
                     WatchEvent::Deleted(p) => drop(known.remove(&p.name_any())),
                     _ => continue,
@@ -241,7 +241,7 @@ impl Rollout {
                 RolloutAction::Patch(patch, _) => drop(self.patch(&patch).await),
                 RolloutAction::Wait(why, _) if why.contains("BackOff") => return why,
                 RolloutAction::Wait(..) if started.elapsed() < LIMIT => {
-                    tokio::time::sleep(Duration::from_millis(40)).await
+                    tokio::time::sleep(Duration::from_millis(40)).await;
                 }
                 other => panic!("{other:?}"),
             }

@@ -93,7 +93,7 @@ impl Set {
             while let Ok(Some(event)) = events.try_next().await {
                 match event {
                     WatchEvent::Added(p) | WatchEvent::Modified(p) => {
-                        drop(known.insert(p.name_any(), seen(&p)))
+                        drop(known.insert(p.name_any(), seen(&p)));
                     }
                     WatchEvent::Deleted(p) => drop(known.remove(&p.name_any())),
                     _ => continue,
@@ -179,9 +179,7 @@ impl Set {
                 tokio::time::sleep(std::time::Duration::from_millis(30)).await;
             }
         });
-        if settled.await.is_err() {
-            panic!("wanted {pods}, it is {last}");
-        }
+        assert!(!settled.await.is_err(), "wanted {pods}, it is {last}");
         let before = self.pods().await;
         for limit in [11, 10] {
             self.change(json!({"revisionHistoryLimit": limit})).await;

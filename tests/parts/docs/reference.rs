@@ -170,9 +170,10 @@ fn write_kind(page: &mut String, definition: &CustomResourceDefinition) {
 
 fn sentence(text: &str) -> String {
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match text.ends_with(['.', ':', '!', '?']) || text.is_empty() {
-        true => text,
-        false => format!("{text}."),
+    if text.ends_with(['.', ':', '!', '?']) || text.is_empty() {
+        text
+    } else {
+        format!("{text}.")
     }
 }
 

@@ -199,10 +199,10 @@ async fn connection(
             let _ = ours.read_to_end(&mut answer).await;
         }
     };
-    let ended = tokio::time::timeout(Duration::from_secs(60), rest).await;
+    let ended = tokio::time::timeout(Duration::from_mins(1), rest).await;
     prop_assert!(ended.is_ok(), "no end: {}", bytes.escape_ascii());
     drop(ours);
-    let ended = tokio::time::timeout(Duration::from_secs(60), served).await;
+    let ended = tokio::time::timeout(Duration::from_mins(1), served).await;
     prop_assert!(
         matches!(ended, Ok(Ok(()))),
         "{:?}: {}",

@@ -64,7 +64,7 @@ pub async fn answers(
             }
         }
     };
-    let ended = tokio::time::timeout(Duration::from_secs(60), read)
+    let ended = tokio::time::timeout(Duration::from_mins(1), read)
         .await
         .expect("an answer or the end");
     (statuses, last, ended)
@@ -393,7 +393,7 @@ async fn until(fact: impl Fn() -> bool) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), wait)
+    tokio::time::timeout(Duration::from_mins(1), wait)
         .await
         .expect("the fact");
 }

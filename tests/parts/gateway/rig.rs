@@ -171,7 +171,7 @@ impl Upstream {
                 let _ = tokio::time::timeout(Duration::from_millis(20), changed).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), wait)
+        tokio::time::timeout(Duration::from_mins(1), wait)
             .await
             .expect("the fact");
     }

@@ -317,7 +317,7 @@ where
         fps: FPS,
         clock,
     };
-    let limit = Duration::from_secs(3600);
+    let limit = Duration::from_hours(1);
     let (ended, ()) = tokio::join!(
         timeout(limit, run_loop(&mut terminal, ports, &mut model)),
         timeout(limit, driver(rig)).map(|d| d.unwrap())
@@ -425,7 +425,7 @@ async fn an_idle_cockpit_draws_nothing() {
         rig.see("succeeded").await;
         sleep(Duration::from_secs(5)).await;
         let (frames, cells) = rig.drawn();
-        sleep(Duration::from_secs(600)).await;
+        sleep(Duration::from_mins(10)).await;
         let (later, drawn) = rig.drawn();
         assert_eq!(
             drawn,

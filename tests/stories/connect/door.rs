@@ -255,7 +255,7 @@ async fn answer(
             .await
             .map(|body| body.map_err(Into::into).boxed_unsync())),
         Some(Play::Hang) => {
-            tokio::time::sleep(Duration::from_secs(3600)).await;
+            tokio::time::sleep(Duration::from_hours(1)).await;
             Ok(said(500))
         }
         Some(Play::Say(code)) => Ok(said(code)),

@@ -39,7 +39,7 @@ use crate::control_plane::ControlPlane;
 
 /// Of one who comes with the certificate that will have ended in mid-batch.
 const SHORT_LIFE: Duration = Duration::from_secs(5);
-const LONG_LIFE: Duration = Duration::from_secs(3600);
+const LONG_LIFE: Duration = Duration::from_hours(1);
 
 /// While it lives, all connections are cut again and again.
 struct Flapping {

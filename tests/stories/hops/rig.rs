@@ -38,7 +38,7 @@ use super::{
 };
 use crate::support::{demo::command, ports::free, program};
 
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_mins(2);
 /// Requests that are sent at most.
 const MOST_REQUESTS: usize = 3000;
 

@@ -32,7 +32,7 @@ pub(super) fn enqueue_changes(shared: &ControllerContext, queue: KeySender<Names
     shared.deployments.on_change(move |old, new| {
         q.add(namespaced_name(
             &new.or(old).expect("a change has an object").metadata,
-        ))
+        ));
     });
     ownership::enqueue_owners(&shared.sets, &shared.deployments, queue.clone(), |d| {
         Some(&d.spec.as_ref()?.selector)

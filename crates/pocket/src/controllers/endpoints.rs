@@ -28,7 +28,7 @@ pub(super) fn enqueue_changes(shared: &ControllerContext, queue: KeySender<Names
     shared.services.on_change(move |old, new| {
         q.add(namespaced_name(
             &new.or(old).expect("a change has an object").metadata,
-        ))
+        ));
     });
     let q = queue.clone();
     shared.slices.on_change(move |old, new| {
@@ -41,7 +41,7 @@ pub(super) fn enqueue_changes(shared: &ControllerContext, queue: KeySender<Names
     shared.endpoints.on_change(move |old, new| {
         q.add(namespaced_name(
             &new.or(old).expect("a change has an object").metadata,
-        ))
+        ));
     });
     let services = shared.services.clone();
     shared.pods.on_change(move |old, new| {

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 const EVENT_TTL: Duration = Duration::from_hours(1);
-const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
+const EXPIRY_INTERVAL: Duration = Duration::from_mins(1);
 /// Limit on the number of events, because a pocket keeps all objects in memory.
 const MAX_EVENTS: usize = 2000;
 /// Page size of a list request.

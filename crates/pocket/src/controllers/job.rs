@@ -16,14 +16,14 @@ use std::time::Duration;
 
 /// Delay of the next pod after the first failure; doubles with every further failure.
 const BACK_OFF: Duration = Duration::from_secs(10);
-const MAX_BACK_OFF: Duration = Duration::from_secs(360);
+const MAX_BACK_OFF: Duration = Duration::from_mins(6);
 
 pub(super) fn enqueue_changes(shared: &ControllerContext, queue: KeySender<NamespacedName>) {
     let q = queue.clone();
     shared.jobs.on_change(move |old, new| {
         q.add(namespaced_name(
             &new.or(old).expect("a change has an object").metadata,
-        ))
+        ));
     });
     shared.pods.on_change(move |old, new| {
         let pod = new.or(old).expect("a change has an object");

@@ -44,7 +44,7 @@ pub fn enqueue_owners<O: NamespacedKind, K: NamespacedKind>(
             let namespace = one.namespace().unwrap_or_default();
             match controller_of(one.meta()) {
                 Some(owner) if owner.kind == O::kind(&()) => {
-                    queue.add((namespace, owner.name.clone()))
+                    queue.add((namespace, owner.name.clone()));
                 }
                 Some(_) => {}
                 None => owners

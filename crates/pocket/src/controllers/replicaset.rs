@@ -25,7 +25,7 @@ pub(super) fn enqueue_changes(shared: &ControllerContext, queue: KeySender<Names
     shared.sets.on_change(move |old, new| {
         q.add(namespaced_name(
             &new.or(old).expect("a change has an object").metadata,
-        ))
+        ));
     });
     ownership::enqueue_owners(&shared.pods, &shared.sets, queue, |rs| {
         Some(&rs.spec.as_ref()?.selector)
@@ -212,7 +212,7 @@ async fn update_status(
     // A rollout latch of 68 years needs no timer.
     Ok(next
         .map(|n| n + Duration::from_millis(1))
-        .filter(|n| *n < Duration::from_secs(86_400 * 30)))
+        .filter(|n| *n < Duration::from_hours(24 * 30)))
 }
 
 fn failure_conditions(

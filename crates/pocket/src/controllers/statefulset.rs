@@ -37,7 +37,7 @@ pub(super) fn enqueue_changes(shared: &ControllerContext, queue: KeySender<Names
     shared.stateful.on_change(move |old, new| {
         q.add(namespaced_name(
             &new.or(old).expect("a change has an object").metadata,
-        ))
+        ));
     });
     ownership::enqueue_owners(&shared.pods, &shared.stateful, queue, |set| {
         Some(&set.spec.as_ref()?.selector)
@@ -203,7 +203,7 @@ async fn apply_action(
                 .await;
             let done = write::ignore_not_found(done).map(|pod| {
                 pod.into_iter()
-                    .for_each(|pod| shared.pods.record_write(&pod))
+                    .for_each(|pod| shared.pods.record_write(&pod));
             });
             (None, pod.name_any(), done)
         }

@@ -113,9 +113,10 @@ mod tests {
         #[test]
         fn a_diff_applied_gives_the_new(old in json_value(), new in json_value()) {
             let mut value = old.clone();
-            match merge_diff(&old, &new) {
-                Some(diff) => { json_patch::merge(&mut value, &diff); }
-                None => prop_assert_eq!(&old, &new),
+            if let Some(diff) = merge_diff(&old, &new) {
+                json_patch::merge(&mut value, &diff);
+            } else {
+                prop_assert_eq!(&old, &new);
             }
             prop_assert_eq!(value, new);
         }

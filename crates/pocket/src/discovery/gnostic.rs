@@ -14,7 +14,7 @@ pub(super) fn encode_document(document: &Value) -> Vec<u8> {
     // No paths are listed.
     out.write_message(8, |_| {});
     out.write_message(9, |definitions| {
-        encode_named_schemas(definitions, &document["definitions"])
+        encode_named_schemas(definitions, &document["definitions"]);
     });
     out.0
 }
@@ -71,8 +71,8 @@ fn encode_schema(out: &mut ProtobufWriter, schema: &Value) {
         Value::Bool(may) => out.write_message(21, |out| out.write_uint(2, u64::from(*may))),
         Value::Object(_) => out.write_message(21, |out| {
             out.write_message(1, |out| {
-                self::encode_schema(out, &schema["additionalProperties"])
-            })
+                self::encode_schema(out, &schema["additionalProperties"]);
+            });
         }),
         _ => {}
     }
@@ -81,7 +81,7 @@ fn encode_schema(out: &mut ProtobufWriter, schema: &Value) {
     }
     if schema["items"].is_object() {
         out.write_message(23, |items| {
-            items.write_message(1, |out| self::encode_schema(out, &schema["items"]))
+            items.write_message(1, |out| self::encode_schema(out, &schema["items"]));
         });
     }
     for part in schema["allOf"].as_array().into_iter().flatten() {
@@ -107,7 +107,7 @@ fn encode_schema(out: &mut ProtobufWriter, schema: &Value) {
 fn encode_any(out: &mut ProtobufWriter, number: u64, value: &Value) {
     if !value.is_null() {
         out.write_message(number, |any| {
-            any.write_bytes(2, value.to_string().as_bytes())
+            any.write_bytes(2, value.to_string().as_bytes());
         });
     }
 }

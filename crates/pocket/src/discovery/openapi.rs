@@ -49,7 +49,7 @@ fn rewrite_references(value: &mut Value) {
             for (key, value) in map {
                 match value {
                     Value::String(text) if key == "$ref" => {
-                        *text = text.replace(types::SCHEMAS, "#/definitions/")
+                        *text = text.replace(types::SCHEMAS, "#/definitions/");
                     }
                     value => rewrite_references(value),
                 }

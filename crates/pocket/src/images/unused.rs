@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::Images;
 use crate::store::Store;
 
-const CLEANUP_INTERVAL: Duration = Duration::from_secs(60);
+const CLEANUP_INTERVAL: Duration = Duration::from_mins(1);
 /// Events describe the past and do not count as a use.
 const EVENTS: &str = "events";
 

@@ -22,7 +22,7 @@ use crate::images::Image;
 use crate::shim;
 
 /// A run of this length resets the restart back-off.
-const BACK_OFF_RESET: Duration = Duration::from_secs(600);
+const BACK_OFF_RESET: Duration = Duration::from_mins(10);
 
 /// Request to stop, with the grace period in seconds.
 pub type StopSignal = watch::Receiver<Option<u64>>;

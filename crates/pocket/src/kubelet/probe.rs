@@ -341,7 +341,7 @@ mod tests {
         );
         let (tx, mut rx) = tokio::sync::mpsc::unbounded_channel();
         let task = tokio::spawn(async move {
-            watch_probe(&target, &probe, false, |told| drop(tx.send(told))).await
+            watch_probe(&target, &probe, false, |told| drop(tx.send(told))).await;
         });
         assert!(matches!(rx.recv().await.unwrap(), ProbeEvent::Failed(_)));
         let _listener = late.listen(1).unwrap();

@@ -127,16 +127,15 @@ impl Process {
             "the shim of a container does not obey, and is killed"
         );
         let _ = self.child.start_kill();
-        match timeout(SHIM_TIMEOUT + DRAIN_TIMEOUT, self.wait()).await {
-            Ok(code) => code,
-            Err(_) => {
-                tracing::error!(
-                    run = self.mark,
-                    "a process cannot be killed, and is not waited for any more"
-                );
-                self.close_log();
-                KILLED_EXIT_CODE
-            }
+        if let Ok(code) = timeout(SHIM_TIMEOUT + DRAIN_TIMEOUT, self.wait()).await {
+            code
+        } else {
+            tracing::error!(
+                run = self.mark,
+                "a process cannot be killed, and is not waited for any more"
+            );
+            self.close_log();
+            KILLED_EXIT_CODE
         }
     }
 

@@ -65,9 +65,10 @@ pub fn apply_subresource(
                 .into_iter()
                 .filter(|c| !own.contains(&c.field))
                 .collect();
-            match left.is_empty() {
-                true => one.apply_configuration(true)?,
-                false => return Err(ApplyError::Conflicts(left)),
+            if left.is_empty() {
+                one.apply_configuration(true)?
+            } else {
+                return Err(ApplyError::Conflicts(left));
             }
         }
         other => other?,

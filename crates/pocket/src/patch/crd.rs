@@ -83,9 +83,10 @@ impl SchemaReader {
                         default: items["properties"][name].get("default").cloned(),
                     })
                     .collect();
-                match keys.is_empty() {
-                    true => Shape::Atomic,
-                    false => Shape::List(keys, Box::new(self.read_shape(items))),
+                if keys.is_empty() {
+                    Shape::Atomic
+                } else {
+                    Shape::List(keys, Box::new(self.read_shape(items)))
                 }
             }
             _ => Shape::Atomic,

@@ -176,15 +176,12 @@ fn cap_updaters(owners: &mut Vec<Owner>) {
         let Some((oldest, _)) = oldest else { return };
         let old = owners.swap_remove(oldest);
         let mut bucket = Owner::new(ANCIENT, Operation::Update, &old.api_version, None);
-        match owners.iter_mut().find(|o| o.is_same_owner(&bucket)) {
-            Some(bucket) => {
-                bucket.set.extend(&old.set);
-                bucket.time = old.time;
-            }
-            None => {
-                (bucket.set, bucket.time) = (old.set, old.time);
-                owners.push(bucket);
-            }
+        if let Some(bucket) = owners.iter_mut().find(|o| o.is_same_owner(&bucket)) {
+            bucket.set.extend(&old.set);
+            bucket.time = old.time;
+        } else {
+            (bucket.set, bucket.time) = (old.set, old.time);
+            owners.push(bucket);
         }
     }
 }

@@ -112,7 +112,7 @@ pub(super) fn parse_yaml(body: &[u8]) -> Result<(Tree, StrictFindings)> {
 pub(super) fn collect_duplicates(tree: Tree) -> (Value, StrictFindings) {
     let mut twice = Vec::new();
     let value = tree.into_value(&mut String::new(), &mut |path: &str| {
-        twice.push(("duplicate field", path.to_owned()))
+        twice.push(("duplicate field", path.to_owned()));
     });
     (value, twice)
 }
@@ -206,28 +206,26 @@ fn decode_builtin(
     tree: Tree,
     strict: &mut StrictFindings,
 ) -> Result<Value> {
-    let mut object = match types::find_message(&resource.group, &resource.version, &resource.kind) {
-        Some(message) => {
-            let read = typed::read_object(message, tree).map_err(|mistake| {
-                let words = format_decode_error(resource, &mistake.words);
-                let mut refusal = ApiError::bad_request(words);
-                refusal.details = build_causes(&[(mistake.field.as_str(), mistake.words)]);
-                refusal
-            })?;
-            strict.extend(read.strict);
-            read.object
-        }
-        None => {
-            let (before, twice) = collect_duplicates(tree);
-            let read = (builtin.typed)(before.clone()).map_err(|e| {
-                ApiError::bad_request(format_decode_error(resource, &e.to_string()))
-            })?;
-            strict.extend(twice);
-            let mut dropped = Vec::new();
-            collect_lost_fields(&before, &read, String::new(), &mut dropped);
-            strict.extend(dropped.into_iter().map(|path| ("unknown field", path)));
-            read
-        }
+    let mut object = if let Some(message) =
+        types::find_message(&resource.group, &resource.version, &resource.kind)
+    {
+        let read = typed::read_object(message, tree).map_err(|mistake| {
+            let words = format_decode_error(resource, &mistake.words);
+            let mut refusal = ApiError::bad_request(words);
+            refusal.details = build_causes(&[(mistake.field.as_str(), mistake.words)]);
+            refusal
+        })?;
+        strict.extend(read.strict);
+        read.object
+    } else {
+        let (before, twice) = collect_duplicates(tree);
+        let read = (builtin.typed)(before.clone())
+            .map_err(|e| ApiError::bad_request(format_decode_error(resource, &e.to_string())))?;
+        strict.extend(twice);
+        let mut dropped = Vec::new();
+        collect_lost_fields(&before, &read, String::new(), &mut dropped);
+        strict.extend(dropped.into_iter().map(|path| ("unknown field", path)));
+        read
     };
     set_type_meta(resource, &mut object);
     defaults::apply_defaults(resource, &mut object);

@@ -139,12 +139,11 @@ impl Registry {
     pub fn list_groups(&self) -> Vec<(&str, Vec<&str>)> {
         let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
         for resource in &self.resources {
-            let at = match groups.iter().position(|(g, _)| *g == resource.group) {
-                Some(at) => at,
-                None => {
-                    groups.push((&resource.group, Vec::new()));
-                    groups.len() - 1
-                }
+            let at = if let Some(at) = groups.iter().position(|(g, _)| *g == resource.group) {
+                at
+            } else {
+                groups.push((&resource.group, Vec::new()));
+                groups.len() - 1
             };
             if !groups[at].1.contains(&resource.version.as_str()) {
                 groups[at].1.push(&resource.version);

@@ -232,7 +232,7 @@ impl View {
             }
             match self {
                 View::Partial => {
-                    text.extend(to_partial_metadata(&item.value()).to_string().bytes())
+                    text.extend(to_partial_metadata(&item.value()).to_string().bytes());
                 }
                 _ => text.extend_from_slice(&item.text()),
             }

@@ -54,7 +54,7 @@ fn prune_at(
                 {
                     Some(Value::Bool(true)) => {}
                     Some(inner) if inner.is_object() => {
-                        prune_at(inner, value, false, path, dropped)
+                        prune_at(inner, value, false, path, dropped);
                     }
                     _ if keep => {}
                     _ => unknown.push((field.clone(), path)),

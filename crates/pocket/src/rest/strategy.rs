@@ -47,7 +47,7 @@ pub(super) fn prepare_create(resource: &Resource, object: &mut Value) -> Result<
         ("", "Service") => object["status"] = json!({"loadBalancer": {}}),
         ("apps", "ReplicaSet") => object["status"] = json!({"replicas": 0}),
         ("apps", "StatefulSet") => {
-            object["status"] = json!({"replicas": 0, "availableReplicas": 0})
+            object["status"] = json!({"replicas": 0, "availableReplicas": 0});
         }
         ("apps", "Deployment") | ("batch", _) => object["status"] = json!({}),
         _ => {}

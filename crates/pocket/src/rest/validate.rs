@@ -42,7 +42,7 @@ pub(super) fn check_object(
         ("", "Event") if old.is_none() => others::check_event(object, &mut problems),
         ("coordination.k8s.io", "Lease") => others::check_lease(object, &mut problems),
         ("discovery.k8s.io", "EndpointSlice") => {
-            others::check_endpoint_slice(object, old, &mut problems)
+            others::check_endpoint_slice(object, old, &mut problems);
         }
         ("apps", "Deployment") => workload::check_deployment(object, old, &mut problems),
         ("apps", "ReplicaSet") => workload::check_replica_set(object, old, &mut problems),

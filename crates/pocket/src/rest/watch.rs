@@ -20,8 +20,8 @@ use super::{ApiServer, Call, read};
 use crate::store::{Change, ChangeKind, Listing, ObjectVersion, Store};
 
 /// Kubernetes ends a watch without a timeout after 30 to 60 minutes.
-const MAX_WATCH_DURATION: Duration = Duration::from_secs(45 * 60);
-const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
+const MAX_WATCH_DURATION: Duration = Duration::from_mins(45);
+const BOOKMARK_INTERVAL: Duration = Duration::from_mins(1);
 
 struct Watch {
     store: Store,

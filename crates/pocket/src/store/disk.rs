@@ -131,15 +131,18 @@ impl Disk {
         let Some(mut database) = self.database.take() else {
             return;
         };
-        let done = stored_bytes(&database).and_then(|used| match used * 3 < size {
-            true => database.compact().map_err(redb::Error::from),
-            false => Ok(false),
+        let done = stored_bytes(&database).and_then(|used| {
+            if used * 3 < size {
+                database.compact().map_err(redb::Error::from)
+            } else {
+                Ok(false)
+            }
         });
         match done {
             Ok(_) => self.database = Some(database),
             // As after a failed write, the next one opens the file again.
             Err(error) => {
-                tracing::warn!(path = %self.path.display(), %error, "the state is not compacted")
+                tracing::warn!(path = %self.path.display(), %error, "the state is not compacted");
             }
         }
         self.compacted = std::fs::metadata(&self.path).map_or(size, |m| m.len());

@@ -95,38 +95,37 @@ fn init_status(pod: &Value) -> Option<String> {
 pub(super) fn pod_status(pod: &Value) -> String {
     let phase = text_or(&pod["status"]["phase"], "Unknown");
     let mut word = text_or(&pod["status"]["reason"], phase).to_owned();
-    match init_status(pod) {
-        Some(init) => word = init,
-        None => {
-            let mut running = false;
-            for status in array_items(&pod["status"]["containerStatuses"])
+    if let Some(init) = init_status(pod) {
+        word = init
+    } else {
+        let mut running = false;
+        for status in array_items(&pod["status"]["containerStatuses"])
+            .iter()
+            .rev()
+        {
+            let (waiting, terminated) =
+                (&status["state"]["waiting"], &status["state"]["terminated"]);
+            if let Some(reason) = waiting["reason"].as_str().filter(|r| !r.is_empty()) {
+                word = reason.to_owned();
+            } else if terminated.is_object() {
+                word = match (
+                    terminated["reason"].as_str(),
+                    int_or_zero(&terminated["signal"]),
+                ) {
+                    (Some(reason), _) if !reason.is_empty() => reason.to_owned(),
+                    (_, 0) => format!("ExitCode:{}", int_or_zero(&terminated["exitCode"])),
+                    (_, signal) => format!("Signal:{signal}"),
+                };
+            } else if status["ready"] == true && status["state"]["running"].is_object() {
+                running = true;
+            }
+        }
+        if word == "Completed" && running {
+            let conditions = array_items(&pod["status"]["conditions"]);
+            let ready = conditions
                 .iter()
-                .rev()
-            {
-                let (waiting, terminated) =
-                    (&status["state"]["waiting"], &status["state"]["terminated"]);
-                if let Some(reason) = waiting["reason"].as_str().filter(|r| !r.is_empty()) {
-                    word = reason.to_owned();
-                } else if terminated.is_object() {
-                    word = match (
-                        terminated["reason"].as_str(),
-                        int_or_zero(&terminated["signal"]),
-                    ) {
-                        (Some(reason), _) if !reason.is_empty() => reason.to_owned(),
-                        (_, 0) => format!("ExitCode:{}", int_or_zero(&terminated["exitCode"])),
-                        (_, signal) => format!("Signal:{signal}"),
-                    };
-                } else if status["ready"] == true && status["state"]["running"].is_object() {
-                    running = true;
-                }
-            }
-            if word == "Completed" && running {
-                let conditions = array_items(&pod["status"]["conditions"]);
-                let ready = conditions
-                    .iter()
-                    .any(|c| c["type"] == "Ready" && c["status"] == "True");
-                word = if ready { "Running" } else { "NotReady" }.into();
-            }
+                .any(|c| c["type"] == "Ready" && c["status"] == "True");
+            word = if ready { "Running" } else { "NotReady" }.into();
         }
     }
     if pod["metadata"]["deletionTimestamp"].is_string() {

@@ -265,5 +265,5 @@ fn next_requeue(input: &ReconcileInput) -> Option<Duration> {
     // A duration of a month needs no timer.
     left.min()
         .map(|left| left + Duration::from_millis(1))
-        .filter(|left| *left < Duration::from_secs(86_400 * 30))
+        .filter(|left| *left < Duration::from_hours(24 * 30))
 }

@@ -104,7 +104,7 @@ impl ContainerRunner {
                     ));
                 }
                 Some(ProbeEvent::Failed(why)) => {
-                    self.emit_warning("Unhealthy", format!("Startup probe failed: {why}"))
+                    self.emit_warning("Unhealthy", format!("Startup probe failed: {why}"));
                 }
                 None => {}
             }
@@ -116,11 +116,11 @@ impl ContainerRunner {
         let name = &self.container.name;
         probe::watch_probe(target, probe, false, |told| match told {
             ProbeEvent::State(yes, _) if self.board.get(name).ready != yes => {
-                self.board.update_container(name, |s| s.ready = yes)
+                self.board.update_container(name, |s| s.ready = yes);
             }
             ProbeEvent::State(..) => {}
             ProbeEvent::Failed(why) => {
-                self.emit_warning("Unhealthy", format!("Readiness probe failed: {why}"))
+                self.emit_warning("Unhealthy", format!("Readiness probe failed: {why}"));
             }
         })
         .await;
@@ -147,7 +147,7 @@ impl ContainerRunner {
             }
             ProbeEvent::State(true, _) => {}
             ProbeEvent::Failed(why) => {
-                self.emit_warning("Unhealthy", format!("Liveness probe failed: {why}"))
+                self.emit_warning("Unhealthy", format!("Liveness probe failed: {why}"));
             }
         });
         tokio::select! {

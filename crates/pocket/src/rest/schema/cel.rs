@@ -41,17 +41,16 @@ impl RuleChecker<'_> {
             for (at, rule) in rules.iter().enumerate() {
                 let path = format!("{path}.x-kubernetes-validations[{at}]");
                 self.check_wording(rule, &path);
-                match &own {
-                    Some(own) => self.check_expressions(rule, own, &path, uncorrelated),
-                    None => {
-                        let words =
-                            "the type of the validated value is not known: give its schema a type";
-                        self.problems.push(FieldError::invalid(
-                            format!("{path}.rule"),
-                            &rule["rule"],
-                            words,
-                        ));
-                    }
+                if let Some(own) = &own {
+                    self.check_expressions(rule, own, &path, uncorrelated)
+                } else {
+                    let words =
+                        "the type of the validated value is not known: give its schema a type";
+                    self.problems.push(FieldError::invalid(
+                        format!("{path}.rule"),
+                        &rule["rule"],
+                        words,
+                    ));
                 }
             }
         }

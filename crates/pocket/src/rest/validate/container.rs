@@ -197,7 +197,7 @@ fn check_ports(container: &Value, path: &str, problems: &mut Problems) {
         }
         match port["containerPort"].as_i64() {
             None | Some(0) => {
-                problems.push(FieldError::required(format!("{path}.containerPort"), ""))
+                problems.push(FieldError::required(format!("{path}.containerPort"), ""));
             }
             Some(_) => check_port_number(
                 &port["containerPort"],
@@ -488,7 +488,7 @@ fn check_handler(action: &Value, path: &str, pod: &PodContext<'_>, problems: &mu
             }
             "httpGet" => check_http_get(of_kind, &path, problems),
             "tcpSocket" => {
-                check_port_number_or_name(&of_kind["port"], &format!("{path}.port"), problems)
+                check_port_number_or_name(&of_kind["port"], &format!("{path}.port"), problems);
             }
             "grpc" => check_port_number(&of_kind["port"], &format!("{path}.port"), problems),
             "sleep" => {

@@ -60,14 +60,14 @@ pub(super) fn check_secret(object: &Value, old: Option<&Value>, problems: &mut P
         }
         "kubernetes.io/dockercfg" => check_docker_config(data, ".dockercfg", problems),
         "kubernetes.io/dockerconfigjson" => {
-            check_docker_config(data, ".dockerconfigjson", problems)
+            check_docker_config(data, ".dockerconfigjson", problems);
         }
         "kubernetes.io/basic-auth" if !has("username") && !has("password") => {
             need("username");
             need("password");
         }
         "kubernetes.io/ssh-auth" if decoded_length(&data["ssh-privatekey"]) == 0 => {
-            need("ssh-privatekey")
+            need("ssh-privatekey");
         }
         "kubernetes.io/tls" => {
             for key in ["tls.crt", "tls.key"] {

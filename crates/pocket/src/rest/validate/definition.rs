@@ -65,9 +65,10 @@ fn check_schemas(versions: &[Value], problems: &mut Vec<FieldError>) {
         .enumerate()
         .take(if agree { 1 } else { usize::MAX })
     {
-        let path = match agree {
-            true => "spec.validation.openAPIV3Schema".to_owned(),
-            false => format!("spec.versions[{at}].schema.openAPIV3Schema"),
+        let path = if agree {
+            "spec.validation.openAPIV3Schema".to_owned()
+        } else {
+            format!("spec.versions[{at}].schema.openAPIV3Schema")
         };
         if !schema.is_object() {
             problems.push(FieldError::required(path, "schemas are required"));

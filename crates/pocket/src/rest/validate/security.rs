@@ -91,7 +91,7 @@ pub(super) fn check_container_security(
     );
     if context["allowPrivilegeEscalation"] == false {
         let mut refuse = |words: &str| {
-            problems.push(FieldError::invalid(path, &to_internal_form(context), words))
+            problems.push(FieldError::invalid(path, &to_internal_form(context), words));
         };
         if context["privileged"] == true {
             refuse("cannot set `allowPrivilegeEscalation` to false and `privileged` to true");
@@ -202,12 +202,13 @@ fn check_seccomp(profile: &Value, path: &str, problems: &mut Problems) {
     }
     let path = format!("{path}.localhostProfile");
     if profile["type"] == "Localhost" {
-        match local.is_null() {
-            true => problems.push(FieldError::required(
+        if local.is_null() {
+            problems.push(FieldError::required(
                 path,
                 "must be set when seccomp type is Localhost",
-            )),
-            false => check_local_path(local, &path, false, problems),
+            ));
+        } else {
+            check_local_path(local, &path, false, problems)
         }
     } else if !local.is_null() {
         let shown = json!({"Type": as_text(&profile["type"]), "LocalhostProfile": local});

@@ -59,22 +59,19 @@ fn check_rolling_update(rolling: &Value, problems: &mut Vec<FieldError>) {
                 n
             }
             (None, Some(text)) => {
-                match text.strip_suffix('%').and_then(|n| n.parse::<u32>().ok()) {
-                    Some(percent) => {
-                        if percent > 100 && field == "maxUnavailable" {
-                            problems.push(FieldError::invalid(
-                                path,
-                                value,
-                                "must not be greater than 100%",
-                            ));
-                        }
-                        percent.into()
+                if let Some(percent) = text.strip_suffix('%').and_then(|n| n.parse::<u32>().ok()) {
+                    if percent > 100 && field == "maxUnavailable" {
+                        problems.push(FieldError::invalid(
+                            path,
+                            value,
+                            "must not be greater than 100%",
+                        ));
                     }
-                    None => {
-                        let words = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')";
-                        problems.push(FieldError::invalid(path, value, words));
-                        1
-                    }
+                    percent.into()
+                } else {
+                    let words = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')";
+                    problems.push(FieldError::invalid(path, value, words));
+                    1
                 }
             }
             _ => 1,

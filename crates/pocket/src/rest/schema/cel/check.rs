@@ -313,13 +313,12 @@ fn check_literals(name: &str, arguments: &[IdedExpr]) -> Result<(), CheckError> 
     };
     match name {
         "matches" | "find" | "findAll" => {
-            let pattern =
-                text(
-                    arguments
-                        .len()
-                        .saturating_sub(1)
-                        .min(if name == "findAll" { 0 } else { 1 }),
-                );
+            let pattern = text(
+                arguments
+                    .len()
+                    .saturating_sub(1)
+                    .min(usize::from(name != "findAll")),
+            );
             let bad = pattern.filter(|p| Regex::new(p).is_err());
             bad.map_or(Ok(()), |p| {
                 Err(CheckError::NoExpression {

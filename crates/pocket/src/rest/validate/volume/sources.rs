@@ -85,7 +85,7 @@ pub(super) fn check_source_kind(kind: &str, source: &Value, path: &str, problems
         "azureFile" => check_all_required(source, &["secretName", "shareName"], path, problems),
         "gcePersistentDisk" => check_all_required(source, &["pdName"], path, problems),
         "awsElasticBlockStore" | "cinder" | "portworxVolume" => {
-            check_all_required(source, &["volumeID"], path, problems)
+            check_all_required(source, &["volumeID"], path, problems);
         }
         "vsphereVolume" => check_all_required(source, &["volumePath"], path, problems),
         "photonPersistentDisk" => check_all_required(source, &["pdID"], path, problems),
