@@ -264,7 +264,7 @@ fn launch(state: &Path) -> (Duration, Duration) {
     let side = |n| NonZeroU16::new(n).expect("some");
     let mut screen = vt100::Parser::new(side(36), side(120), 0);
     let (mut frame, mut facts) = (None, None);
-    let mut bytes = [0; 65_536];
+    let mut bytes = vec![0; 65_536];
     while let Ok(n @ 1..) = output.read(&mut bytes) {
         screen.process(&bytes[..n]);
         let text = screen.screen().contents();

@@ -114,6 +114,9 @@ pub enum ObjectChange {
 }
 
 /// All objects, in the order in which they are applied.
+///
+/// # Panics
+/// Never: a definition is always JSON.
 pub fn render_objects(wanted: &InstallSpec) -> Vec<Value> {
     let definitions = api::crd_definitions().into_iter().map(|d| {
         let mut value = serde_json::to_value(d).expect("a definition is JSON");

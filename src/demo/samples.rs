@@ -49,7 +49,10 @@ pub const TRAFFIC: Sample = Sample {
 };
 
 impl Sample {
-    /// Its objects. Panics on an invalid file; tests read them all.
+    /// Its objects.
+    ///
+    /// # Panics
+    /// If the file is invalid; tests read them all.
     pub fn parse_objects(&self) -> Vec<Value> {
         let documents =
             kube_yaml::read_objects(self.name, self.text).expect("tests read every sample");

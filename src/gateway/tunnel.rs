@@ -159,7 +159,7 @@ mod tests {
         let tunnel =
             tokio::spawn(async move { (join(caller, backend, Some(IDLE)).await, begun.elapsed()) });
         for from_client in [true, false, true] {
-            sleep(IDLE - Duration::from_secs(1)).await;
+            sleep(IDLE.saturating_sub(Duration::from_secs(1))).await;
             let (from, to) = if from_client {
                 (&mut client, &mut pod)
             } else {
@@ -171,7 +171,7 @@ mod tests {
         let (ended, after) = tunnel.await.unwrap();
         assert_eq!(ended, TunnelEnd::IdleTimeout);
         assert!(
-            (4 * IDLE - Duration::from_secs(4)..4 * IDLE).contains(&after),
+            ((4 * IDLE).saturating_sub(Duration::from_secs(4))..4 * IDLE).contains(&after),
             "{after:?}"
         );
         assert!(

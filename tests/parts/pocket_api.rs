@@ -105,7 +105,7 @@ async fn services_made_at_one_instant_share_no_node_port() {
     ports.sort_unstable();
     ports.dedup();
     assert_eq!(ports.len(), 200);
-    let free = (30000..).find(|n| !ports.contains(n)).unwrap();
+    let free = (30000..40000).find(|n| !ports.contains(n)).unwrap();
     let named = futures::future::join_all((0..20).map(|n| make(format!("named-{n}"), free))).await;
     assert_eq!(named.iter().filter(|s| s.is_ok()).count(), 1);
     for refused in named.into_iter().filter_map(Result::err) {

@@ -50,10 +50,10 @@ async fn until(
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    match tokio::time::timeout(LIMIT, wait).await {
-        Ok(status) => status,
-        Err(_) => panic!("never {what}: {:#?}", api.get(name).await.unwrap().status),
-    }
+    let Ok(status) = tokio::time::timeout(LIMIT, wait).await else {
+        panic!("never {what}: {:#?}", api.get(name).await.unwrap().status);
+    };
+    status
 }
 
 /// The line that contains these words. What comes after it is read too: a pipe that nobody reads would end its writer.

@@ -263,11 +263,7 @@ fn decode_text(bytes: &[u8]) -> Result<String, KubeconfigError> {
         _ => match std::str::from_utf8(bytes) {
             Ok(text) => Ok(text.to_owned()),
             Err(why) => {
-                let line = bytes[..why.valid_up_to()]
-                    .iter()
-                    .filter(|b| **b == b'\n')
-                    .count()
-                    + 1;
+                let line = bytes[..why.valid_up_to()].split(|b| *b == b'\n').count();
                 Err(KubeconfigError::Utf8 { line })
             }
         },

@@ -176,7 +176,7 @@ fn credentials_go_in_kubectls_order() {
         "exec: {apiVersion: client.authentication.k8s.io/v1, command: x, interactiveMode: Never}";
     let certificate = "client-certificate: me.crt, client-key: me.key";
     let table = [
-        ("".to_owned(), json!({})),
+        (String::new(), json!({})),
         ("token: t".into(), json!({"token": "t"})),
         ("token: ''".into(), json!({})),
         ("token: null".into(), json!({})),

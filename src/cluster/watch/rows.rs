@@ -336,7 +336,7 @@ mod tests {
             json!({"template": "a:\n\tb: \u{1b}c\n", "plain": "x", "list": ["\u{202e}y"]});
         clean_value(&mut value);
         let text = value.to_string();
-        assert!(text.contains(r"a:\n\tb: ") && text.ends_with("}"), "{text}");
+        assert!(text.contains(r"a:\n\tb: ") && text.ends_with('}'), "{text}");
         assert!(!text.contains("u001b"), "{text}");
     }
 

@@ -179,7 +179,7 @@ impl Set {
                 tokio::time::sleep(std::time::Duration::from_millis(30)).await;
             }
         });
-        assert!(!settled.await.is_err(), "wanted {pods}, it is {last}");
+        assert!(settled.await.is_ok(), "wanted {pods}, it is {last}");
         let before = self.pods().await;
         for limit in [11, 10] {
             self.change(json!({"revisionHistoryLimit": limit})).await;

@@ -145,13 +145,13 @@ impl Rig {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        match tokio::time::timeout(LIMIT, found).await {
-            Ok(release) => release,
-            Err(_) => panic!(
+        let Ok(release) = tokio::time::timeout(LIMIT, found).await else {
+            panic!(
                 "never {what}: {:#?}",
                 self.at.api::<Release>().get(name).await.unwrap().status
-            ),
-        }
+            );
+        };
+        release
     }
 
     pub async fn phase(&self, name: &str, task: &str, phase: TaskPhase) -> Release {

@@ -243,13 +243,13 @@ impl Rig {
                 .seen
                 .wait_for(|seen| seen.text.contains(text))
                 .map(|seen| seen.expect("it runs").clone());
-            match timeout(Duration::from_secs(30), found).await {
-                Ok(seen) => seen,
-                Err(_) => panic!(
+            let Ok(seen) = timeout(Duration::from_secs(30), found).await else {
+                panic!(
                     "{place}: waited for {text:?}; the screen shows:\n{}",
                     self.seen.borrow().text
-                ),
-            }
+                );
+            };
+            seen
         }
     }
 

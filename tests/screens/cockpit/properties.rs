@@ -352,7 +352,7 @@ fn options(look: u8) -> Options {
     if look & 2 == 2 {
         options.theme = MONO.clone();
     }
-    options.read_only = look & 12 == 12;
+    options.read_only = look & 0b1100 == 0b1100;
     options
 }
 

@@ -197,7 +197,8 @@ impl Rollout {
         let done = perform_intent(&self.direct, HOME, "admin", start)
             .await
             .unwrap();
-        self.release = done.release_names().next().unwrap().to_owned();
+        let name = done.release_names().next().unwrap();
+        name.clone_into(&mut self.release);
     }
 
     /// Lets that batch begin. It gets as far as to new pods that nobody starts.
@@ -368,10 +369,10 @@ impl Rollout {
             Some(status)
         };
         let found = eventually(what, async || look().await.filter(&fact));
-        match tokio::time::timeout(LIMIT, found).await {
-            Ok(status) => status,
-            Err(_) => panic!("never: {what}: {:#?}", look().await),
-        }
+        let Ok(status) = tokio::time::timeout(LIMIT, found).await else {
+            panic!("never: {what}: {:#?}", look().await);
+        };
+        status
     }
 }
 

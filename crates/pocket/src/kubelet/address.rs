@@ -62,7 +62,7 @@ impl Addresses {
                 strangers,
             };
         }
-        let size = (0..)
+        let size = (0..u32::MAX)
             .find(|n| self.network.pod_address(n * 254).is_none())
             .unwrap_or(0)
             * 254;

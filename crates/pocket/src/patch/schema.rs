@@ -87,6 +87,7 @@ impl ListKeys {
 
     /// Sets whether the kind has a status subresource. If so, apply and update through the main
     /// resource leave `.status` alone. Built-in kinds have one.
+    #[must_use]
     pub fn with_status_subresource(mut self, has: bool) -> ListKeys {
         self.has_status_subresource = has;
         self

@@ -106,7 +106,7 @@ pub(super) fn pod_status(pod: &Value) -> String {
             let (waiting, terminated) =
                 (&status["state"]["waiting"], &status["state"]["terminated"]);
             if let Some(reason) = waiting["reason"].as_str().filter(|r| !r.is_empty()) {
-                word = reason.to_owned();
+                reason.clone_into(&mut word);
             } else if terminated.is_object() {
                 word = match (
                     terminated["reason"].as_str(),

@@ -50,7 +50,8 @@ fn set_condition(status: &mut DeploymentStatus, mut new: DeploymentCondition) {
             return;
         }
         if old.status == new.status {
-            new.last_transition_time = old.last_transition_time.clone();
+            new.last_transition_time
+                .clone_from(&old.last_transition_time);
         }
     }
     remove_condition(status, &new.type_);

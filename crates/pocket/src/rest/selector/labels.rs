@@ -153,7 +153,7 @@ impl Parser {
             match self.peek() {
                 Token::Word(_) | Token::Sign("!") => {}
                 Token::End => return Ok(requirements),
-                other => {
+                other @ Token::Sign(_) => {
                     return Err(SelectorError::unexpected(
                         other.literal(),
                         "!, identifier, or 'end of string'",
