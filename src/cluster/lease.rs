@@ -10,7 +10,7 @@ pub const ENGINE_LEASE: &str = crate::domain::account::ENGINE;
 /// duration. With one poll of a standby engine before and after, takeover happens within 15 s.
 pub const LEASE_DURATION: Duration = Duration::from_secs(12);
 /// Upper bound, whatever the Lease says: someone may have written a year into it.
-const MAX_LEASE_DURATION: Duration = Duration::from_secs(60);
+const MAX_LEASE_DURATION: Duration = Duration::from_mins(1);
 
 /// How long the holder may stay silent before it counts as gone.
 #[must_use]

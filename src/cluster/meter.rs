@@ -19,7 +19,7 @@ const SECONDS: usize = 60;
 /// Pause after a 429 without `Retry-After`.
 const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Longest pause, whatever the server asks for.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(120);
+const MAX_RETRY_AFTER: Duration = Duration::from_mins(2);
 
 /// The counters.
 #[derive(Debug)]

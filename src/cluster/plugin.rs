@@ -57,7 +57,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
                     .map_or(ExitCode::FAILURE, ExitCode::from);
             }
             Ok(None) if began.elapsed() < PLUGIN_TIMEOUT => {
-                std::thread::sleep(Duration::from_millis(10))
+                std::thread::sleep(Duration::from_millis(10));
             }
             Ok(None) | Err(_) => {
                 if let Some(group) = rustix::process::Pid::from_raw(child.id().cast_signed()) {

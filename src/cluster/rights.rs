@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// How often rights are reviewed; they seldom change.
-const REFRESH_INTERVAL: Duration = Duration::from_secs(60);
+const REFRESH_INTERVAL: Duration = Duration::from_mins(1);
 /// How soon to ask again when a cluster did not answer.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 

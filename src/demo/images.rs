@@ -50,7 +50,7 @@ fn create_build_context(state: &Path, letter: &str) -> Result<(), ImageError> {
     match fs::read(&file) {
         Ok(bytes) if !durable::is_lost(&bytes) => return Ok(()),
         Ok(_) => {
-            tracing::warn!(file = %file.display(), "empty after a power cut: written anew, as it was at first")
+            tracing::warn!(file = %file.display(), "empty after a power cut: written anew, as it was at first");
         }
         Err(why) if why.kind() == io::ErrorKind::NotFound => {}
         Err(why) => return Err(told(&file)(why)),

@@ -50,7 +50,7 @@ async fn wait_for_answer(worlds: &watch::Receiver<World>) {
         match probe::send_probes(&probe, GROUP, &feed, &probe::Via::Entry).await {
             Ok(probed) if probed.iter().all(probe::Probed::is_ok) => return,
             Ok(probed) => {
-                tracing::debug!(problems = ?probed.iter().flat_map(|p| &p.problems).collect::<Vec<_>>(), "not yet")
+                tracing::debug!(problems = ?probed.iter().flat_map(|p| &p.problems).collect::<Vec<_>>(), "not yet");
             }
             Err(why) => tracing::debug!(%why, "not yet"),
         }

@@ -156,7 +156,7 @@ async fn prepare_workspace(
     tell: &watch::Sender<Progress>,
 ) {
     let seeded = seed::seed_workspace(client, |step| {
-        drop(tell.send_replace(Progress::Seeding(step)))
+        drop(tell.send_replace(Progress::Seeding(step)));
     })
     .await;
     if let Err(why) = seeded {
@@ -166,7 +166,7 @@ async fn prepare_workspace(
     }
     tell.send_replace(Progress::Seeded);
     wait_until_serving(worlds, |why| {
-        drop(tell.send_replace(Progress::Blocked(why)))
+        drop(tell.send_replace(Progress::Blocked(why)));
     })
     .await;
     traffic::resume_load(client).await;

@@ -188,7 +188,7 @@ impl Body for Download {
             // Before the caller can have all of it, so that the hop of a callee precedes that of
             // its caller.
             Poll::Ready(Some(Ok(f))) if self.inner.is_end_stream() || f.is_trailers() => {
-                self.finish(None)
+                self.finish(None);
             }
             Poll::Ready(Some(Err(e))) => self.finish(Some(format!("the response broke off: {e}"))),
             _ => {}

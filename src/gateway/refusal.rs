@@ -82,15 +82,16 @@ impl Refusal {
         }
         if let Some(broke) = chain().find_map(|e| e.downcast_ref::<CallerError>()) {
             let why = format_error_chain(broke);
-            return match broke.is_malformed() {
-                true => Self::request_error(
+            return if broke.is_malformed() {
+                Self::request_error(
                     StatusCode::BAD_REQUEST,
                     format!("the caller's body is malformed: {why}"),
-                ),
-                false => Self::request_error(
+                )
+            } else {
+                Self::request_error(
                     client_closed_request(),
                     format!("the caller went away before its body's end: {why}"),
-                ),
+                )
             };
         }
         Self::new(

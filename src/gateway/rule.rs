@@ -144,7 +144,7 @@ impl RouteContext<'_> {
                     change,
                 }),
                 Ok((_, Some(_))) => {
-                    rule.broken = Some("a lane group cannot colour behind a backend".into())
+                    rule.broken = Some("a lane group cannot colour behind a backend".into());
                 }
                 Err(why) => rule.broken = Some(why.to_string()),
             }

@@ -21,7 +21,7 @@ use super::limits::parse_duration;
 use crate::api::label;
 
 /// Idle time before the first TCP keepalive probe.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_IDLE: Duration = Duration::from_mins(1);
 /// Time between two probes.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// Probes without an answer before the connection is closed.
@@ -150,7 +150,7 @@ mod tests {
 
     use super::*;
 
-    const IDLE: Duration = Duration::from_secs(3600);
+    const IDLE: Duration = Duration::from_hours(1);
 
     #[tokio::test(start_paused = true)]
     async fn silence_ends_a_tunnel_and_a_word_from_either_side_keeps_it() {
@@ -208,7 +208,7 @@ mod tests {
             )]))
         };
         assert_eq!(parse_idle_timeout(&BTreeMap::new()), Ok(None));
-        assert_eq!(of("30m"), Ok(Some(Some(Duration::from_secs(1800)))));
+        assert_eq!(of("30m"), Ok(Some(Some(Duration::from_mins(30)))));
         assert_eq!(of("0s"), Ok(Some(None)));
         assert!(of("soon").unwrap_err().contains("\"soon\" is no duration"));
     }

@@ -70,7 +70,7 @@ impl HopFeed {
         if let Some(fetcher) = &self.fetcher {
             fetcher.fetch_until_complete(group, trace).await;
         }
-        pending().await
+        pending::<()>().await;
     }
 }
 

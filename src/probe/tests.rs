@@ -111,7 +111,7 @@ async fn probed(answer: Vec<u8>, spec: &ProbeSpec) -> Probed {
     let (_keep, worlds) = watch::channel(world(&address.to_string()));
     // No gateway reports hops here: the wait for them times out.
     tokio::time::timeout(
-        Duration::from_secs(60),
+        Duration::from_mins(1),
         send_probes(spec, "g", &worlds.into(), &Via::Entry),
     )
     .await

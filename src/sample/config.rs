@@ -103,9 +103,12 @@ fn parse_authority(url: &str) -> Result<String> {
 fn next_service(service: &str, prefix: &str, env: &dyn Fn(&str) -> Option<String>) -> NextService {
     let host = env(&format!("{prefix}_SERVICE_HOST"));
     let port = env(&format!("{prefix}_SERVICE_PORT"));
-    let authority = host.zip(port).map(|(host, port)| match host.contains(':') {
-        true => format!("[{host}]:{port}"),
-        false => format!("{host}:{port}"),
+    let authority = host.zip(port).map(|(host, port)| {
+        if host.contains(':') {
+            format!("[{host}]:{port}")
+        } else {
+            format!("{host}:{port}")
+        }
     });
     NextService {
         service: service.into(),

@@ -98,7 +98,7 @@ async fn check_pod_security(client: &Client, namespace: &str, all: &mut Findings
     };
     match found.labels().get(ENFORCE_LABEL).map(String::as_str) {
         Some(level @ ("baseline" | "restricted")) => {
-            all.add_ok(&check, format!("Pod Security level {level}"))
+            all.add_ok(&check, format!("Pod Security level {level}"));
         }
         level => {
             let found = format!(

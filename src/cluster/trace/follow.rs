@@ -20,7 +20,7 @@ use crate::{
 const BACKLOG: i64 = 200;
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
 /// Longest pause while a pod's log cannot be read.
-const PAUSE_MOST: Duration = Duration::from_secs(60);
+const PAUSE_MOST: Duration = Duration::from_mins(1);
 /// Ids that are remembered, so that a line that is read again after a reconnect counts once.
 const REMEMBERED: usize = 4096;
 

@@ -79,7 +79,7 @@ pub(super) async fn find_pods(client: &Client, log: &HopLog) -> Result<Vec<LogPo
                 refused = Some(Clean::from(format!(
                     "looking for its pods: {}",
                     error::describe_error(&why)
-                )))
+                )));
             }
         }
     }

@@ -16,7 +16,7 @@ use crate::{
 /// Time between two queries.
 const POLL_INTERVAL: Duration = Duration::from_secs(3);
 /// Longest time between two queries while the store does not answer.
-const MAX_POLL_INTERVAL: Duration = Duration::from_secs(60);
+const MAX_POLL_INTERVAL: Duration = Duration::from_mins(1);
 /// How far back each query looks: spans arrive late, and duplicates are dropped later.
 const LOOKBACK: SignedDuration = SignedDuration::from_secs(20);
 /// Traces of one answer.

@@ -128,9 +128,10 @@ fn decode_protobuf(
     bytes: &[u8],
     wrapped: bool,
 ) -> Result<Vec<Span>, AnswerError> {
-    let trace = match wrapped {
-        true => TraceById::decode(bytes)?.trace.unwrap_or_default(),
-        false => bytes.to_vec(),
+    let trace = if wrapped {
+        TraceById::decode(bytes)?.trace.unwrap_or_default()
+    } else {
+        bytes.to_vec()
     };
     Ok(decoder.decode_traces(&trace)?.spans)
 }

@@ -312,7 +312,7 @@ impl Hub {
             }
             SourceChange::Begin => self.tables.begin_list(&id),
             SourceChange::Listed(key, row) => {
-                self.tables.add_listed(&id.namespace_key(), key, *row)
+                self.tables.add_listed(&id.namespace_key(), key, *row);
             }
             SourceChange::Set(key, row) => {
                 let changed = self.tables.set_row(key, *row);
@@ -338,23 +338,22 @@ impl Hub {
         let Some(server) = self.servers.get_mut(context) else {
             return false;
         };
-        match said {
-            Err(lost) => record_failure(&mut server.lost, lost),
-            Ok(()) => {
-                if let Some(was) = server.lost.take() {
-                    // Its watches may be dead without an error.
-                    server.anew.get_or_insert(was);
-                    let all: Vec<SourceId> = self
-                        .sources
-                        .keys()
-                        .filter(|id| id.context == *context)
-                        .cloned()
-                        .collect();
-                    all.into_iter().for_each(|id| self.start_watch(id));
-                }
-                // Publish the requests that were counted meanwhile.
-                true
+        if let Err(lost) = said {
+            record_failure(&mut server.lost, lost)
+        } else {
+            if let Some(was) = server.lost.take() {
+                // Its watches may be dead without an error.
+                server.anew.get_or_insert(was);
+                let all: Vec<SourceId> = self
+                    .sources
+                    .keys()
+                    .filter(|id| id.context == *context)
+                    .cloned()
+                    .collect();
+                all.into_iter().for_each(|id| self.start_watch(id));
             }
+            // Publish the requests that were counted meanwhile.
+            true
         }
     }
 

@@ -172,12 +172,13 @@ impl<'a> RouteAttacher<'a> {
             )));
         }
         let places = collect_places(route, &allowed);
-        Some(match places.is_empty() {
-            true => Err((
+        Some(if places.is_empty() {
+            Err((
                 "NoMatchingListenerHostname",
                 "no listener has a host of the route".to_owned(),
-            )),
-            false => Ok(places),
+            ))
+        } else {
+            Ok(places)
         })
     }
 

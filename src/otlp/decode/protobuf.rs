@@ -302,7 +302,7 @@ fn decode_record<'a>(
             (11, Field::Number(n)) => record.observed = n,
             (5, Field::Bytes(bytes)) => record.body = decode_value(bytes)?,
             (6, Field::Bytes(_)) if record.attributes.len() >= MOST_ATTRIBUTES => {
-                dropped.attributes += 1
+                dropped.attributes += 1;
             }
             (6, Field::Bytes(bytes)) => record.attributes.push(decode_attribute(bytes)?),
             (9, Field::Bytes(id)) => record.trace = Cow::Borrowed(id),

@@ -177,7 +177,7 @@ fn the_rate_is_kept_and_lanes_come_first() {
         5
     );
     // Unused tokens do not accumulate, and a clock that goes back adds none.
-    let (kept, _) = filter.choose_spans(spans.clone(), &pods(), later + Duration::from_secs(3600));
+    let (kept, _) = filter.choose_spans(spans.clone(), &pods(), later + Duration::from_hours(1));
     assert_eq!(kept.len(), 10);
     assert_eq!(filter.choose_spans(spans, &pods(), now).0.len(), 0);
 }
