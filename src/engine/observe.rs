@@ -401,8 +401,8 @@ impl Facts {
     }
 
     /// Namespaces of remote clusters that it uses.
-    pub(super) fn into_remote_namespaces(self) -> BTreeSet<String> {
-        self.places
+    pub(super) fn remote_namespaces(&self) -> &BTreeSet<String> {
+        &self.places
     }
 
     /// Approvals that name the Release.

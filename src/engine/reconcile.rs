@@ -4,6 +4,7 @@
 
 mod job;
 mod memory;
+mod release;
 mod schedule;
 
 use std::{
@@ -13,8 +14,7 @@ use std::{
 };
 
 use futures::{StreamExt, stream::FuturesUnordered};
-use jiff::Timestamp;
-use kube::{Api, ResourceExt, api::PostParams};
+use kube::ResourceExt;
 use reconcile::{
     backoff::BackoffRange,
     queue::{Outcome, WorkQueue},
@@ -23,21 +23,17 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Options, act, adopted,
+    Options, adopted,
     cache::Cache,
     change_queue::ChangeQueue,
     lanes::{self, GroupOutcome},
-    observe,
     probes::Probes,
     prune,
 };
-use crate::{
-    api::{App, Release, ReleasePhase, ReleaseStatus},
-    cluster::error,
-    domain::workflow::{Decision, StepFailure, decide_steps},
-};
+use crate::{api::Release, cluster::error};
 use job::{Job, JobScope};
-use memory::{Memory, StepBackoff};
+use memory::Memory;
+use release::{OBSERVE_BACKOFF, ReleasePass};
 
 /// Maximum number of concurrent jobs; most of the time they wait for the API.
 const MAX_CONCURRENT_JOBS: usize = 16;
@@ -47,8 +43,6 @@ const JOB_TIMEOUT: Duration = Duration::from_secs(60);
 const COALESCE_DELAY: Duration = Duration::from_millis(5);
 /// Longest time between passes, to find what no watch reports.
 const RESYNC_INTERVAL: Duration = Duration::from_secs(30);
-/// Longest time between passes for a release that waits for a person.
-const WAITING_RESYNC_INTERVAL: Duration = Duration::from_secs(300);
 /// Back-off after a failed step, or a lane group that was refused.
 const STEP_BACKOFF: BackoffRange = BackoffRange {
     first: Duration::from_millis(500),
@@ -62,13 +56,6 @@ const PRUNE_BACKOFF: BackoffRange = BackoffRange {
     first: Duration::from_secs(30),
     max: Duration::from_secs(3600),
 };
-/// Back-off for a release that cannot be observed.
-const OBSERVE_BACKOFF: BackoffRange = BackoffRange {
-    first: Duration::from_millis(500),
-    max: Duration::from_secs(5),
-};
-/// A refusal that lasts beyond a back-off of this length counts as permanent.
-const FORBIDDEN_AFTER: Duration = Duration::from_secs(4);
 
 pub(super) struct Reconciler {
     options: Options,
@@ -227,8 +214,8 @@ impl Reconciler {
                 .map(|r| &**r)
                 .filter(|r| r.uid() != release.uid())
                 .collect();
-            let again = self.reconcile_release(release, &others).await;
-            self.lock_memory().release(&uid).due = Some(again);
+            let due = ReleasePass::begin(self, release, &others).run().await;
+            self.lock_memory().release(&uid).due = Some(due);
             done.insert(uid);
         }
     }
@@ -240,231 +227,11 @@ impl Reconciler {
         active.sort_by_key(|r| (r.creation_timestamp().map(|t| t.0), r.name_any()));
         active
     }
-
-    #[tracing::instrument(level = "info", skip_all, fields(release = release.metadata.name, app = release.spec.app))]
-    async fn reconcile_release(&self, release: &Release, others: &[&Release]) -> Instant {
-        let uid = release.uid().unwrap_or_default();
-        let retries = &release.spec.control.retry;
-        let wrong = self
-            .lock_memory()
-            .release(&uid)
-            .trouble
-            .clone()
-            .filter(|w| w.retries == *retries);
-        let told = wrong.as_ref().map(|w| &w.trouble);
-        let decision = match self.observe_and_decide(release, others, told).await {
-            // Watches of different kinds are not ordered. Do not fail because of an App that was
-            // fixed meanwhile.
-            Ok(decision)
-                if is_new_failure(release, &decision) && self.app_moved_on(release).await =>
-            {
-                self.observe_and_decide(release, others, told).await
-            }
-            decided => decided,
-        };
-        let decision = match decision {
-            Ok(decision) => decision,
-            Err(why) => return Instant::now() + self.report_unobservable(release, &why).await,
-        };
-        self.lock_memory().release(&uid).unobserved = 0;
-        let look_again = decision.look_again.and_then(|d| Duration::try_from(d).ok());
-        let rests = matches!(
-            decision.status.phase,
-            ReleasePhase::Waiting | ReleasePhase::Paused | ReleasePhase::Failed
-        );
-        let idle = if rests {
-            WAITING_RESYNC_INTERVAL
-        } else {
-            RESYNC_INTERVAL
-        };
-        let mut next = Instant::now() + look_again.unwrap_or(idle).min(idle);
-        match self.write_status(release, &decision).await {
-            Ok(true) => {}
-            // Somebody else wrote in between: the watch triggers another pass.
-            Ok(false) => return Instant::now() + STEP_BACKOFF.first,
-            Err(why) => {
-                tracing::warn!(
-                    release = release.name_any(),
-                    "status: {}",
-                    error::describe_error(&why)
-                );
-                return Instant::now() + STEP_BACKOFF.first;
-            }
-        }
-        if let Some(wrong) = wrong.as_ref().filter(|w| w.at > Instant::now()) {
-            return next.min(wrong.at);
-        }
-        let steps = &decision.steps;
-        let taken =
-            act::execute_steps(&self.options, &self.cache, &self.probes, release, steps).await;
-        match taken {
-            Ok(()) => {
-                if self.lock_memory().release(&uid).trouble.take().is_some() {
-                    next = next.min(Instant::now() + COALESCE_DELAY);
-                }
-                // Changes of objects without a watch trigger no pass.
-                if !steps.is_empty() {
-                    next = next.min(Instant::now() + STEP_BACKOFF.first);
-                }
-                next
-            }
-            Err(failed) => {
-                self.back_off(release, failed, wrong);
-                // One pass soon, so that the status reports the failure.
-                Instant::now() + COALESCE_DELAY
-            }
-        }
-    }
-
-    /// Remembers a failed step, and when to try it again. `before` is its last failure.
-    fn back_off(&self, release: &Release, failed: act::FailedAttempt, before: Option<StepBackoff>) {
-        let act::FailedAttempt {
-            mut trouble,
-            wait,
-            refused,
-        } = failed;
-        tracing::warn!(release = release.name_any(), "{}", trouble.message);
-        let pause = before.map_or(STEP_BACKOFF.first, |w| (w.pause * 2).min(STEP_BACKOFF.max));
-        trouble.permanent |= refused && pause > FORBIDDEN_AFTER;
-        let at = Instant::now() + wait.map_or(pause, |wait| wait.max(pause));
-        let uid = release.uid().unwrap_or_default();
-        self.lock_memory().release(&uid).trouble = Some(StepBackoff {
-            trouble,
-            at,
-            pause,
-            retries: release.spec.control.retry.clone(),
-        });
-    }
-
-    /// Reports a failure to observe if it lasts. Returns the back-off.
-    #[tracing::instrument(level = "debug", skip_all, fields(release = release.metadata.name))]
-    async fn report_unobservable(&self, release: &Release, why: &kube::Error) -> Duration {
-        let words = format!("cannot be read: {}", error::describe_error(why));
-        tracing::warn!(release = release.name_any(), "{words}");
-        let uid = release.uid().unwrap_or_default();
-        let before = {
-            let mut memory = self.lock_memory();
-            let failures = &mut memory.release(&uid).unobserved;
-            std::mem::replace(failures, failures.saturating_add(1))
-        };
-        if before > 0 {
-            let status = release.status.clone().unwrap_or_default();
-            let decision = Decision {
-                status: ReleaseStatus {
-                    message: Some(words),
-                    ..status
-                },
-                ..Decision::default()
-            };
-            // If reads fail, this write may fail too.
-            let _ = self.write_status(release, &decision).await;
-        }
-        OBSERVE_BACKOFF.pause(before)
-    }
-
-    #[tracing::instrument(level = "debug", skip_all)]
-    async fn observe_and_decide(
-        &self,
-        release: &Release,
-        others: &[&Release],
-        trouble: Option<&StepFailure>,
-    ) -> kube::Result<Decision> {
-        let facts = observe::gather_facts(&self.options, &self.cache, release).await?;
-        let uid = release.uid().unwrap_or_default();
-        let now = Timestamp::now();
-        let (mut timers, rendered, clock) = {
-            let mut memory = self.lock_memory();
-            let clock = memory.began.elapsed();
-            let known = memory.release(&uid);
-            known.rolled = facts.rolled_workloads().cloned().collect();
-            (
-                std::mem::take(&mut known.timers),
-                Arc::clone(&known.rendered),
-                clock,
-            )
-        };
-        timers.track_status(
-            release.status.as_ref().unwrap_or(&ReleaseStatus::default()),
-            clock,
-            now,
-        );
-        let probes = self.probes.last_results(&uid);
-        let approvals = facts.approvals();
-        let known = (&timers, &*rendered, clock, now);
-        let observed =
-            facts.as_observed(release, others, &approvals, probes.as_ref(), trouble, known);
-        let decision = observe::run_blocking(|| decide_steps(&observed));
-        timers.track_status(&decision.status, clock, now);
-        let revision = decision.status.revision.as_ref();
-        if let Some(app) = facts
-            .app()
-            .filter(|_| release.status.as_ref().and_then(|s| s.revision.as_ref()) != revision)
-        {
-            // The revision must exist before a release names it.
-            self.cache
-                .revisions
-                .ensure_revision(&self.options, app, &self.cache.releases.list())
-                .await?;
-        }
-        let mut memory = self.lock_memory();
-        let known = memory.release(&uid);
-        known.timers = timers;
-        known.places = facts.into_remote_namespaces();
-        Ok(decision)
-    }
-
-    /// Reads the App. Returns whether it differs from the cached one, and caches it.
-    #[tracing::instrument(level = "debug", skip_all)]
-    async fn app_moved_on(&self, release: &Release) -> bool {
-        let api: Api<App> = Api::namespaced(self.options.client.clone(), &self.options.namespace);
-        let Ok(app) = api.get(&release.spec.app).await else {
-            return false;
-        };
-        let known = self
-            .cache
-            .apps
-            .get_named(&self.options.namespace, &release.spec.app);
-        let moved_on = known.is_none_or(|k| k.resource_version() != app.resource_version());
-        self.cache.apps.record_write(&app);
-        moved_on
-    }
-
-    /// Writes the status if it changed. Returns false if the Release has changed meanwhile.
-    #[tracing::instrument(level = "debug", skip_all, fields(release = release.metadata.name))]
-    async fn write_status(&self, release: &Release, decision: &Decision) -> kube::Result<bool> {
-        if release.status.as_ref() == Some(&decision.status) {
-            return Ok(true);
-        }
-        let api: Api<Release> =
-            Api::namespaced(self.options.client.clone(), &self.options.namespace);
-        let mut new = release.clone();
-        new.status = Some(decision.status.clone());
-        new.metadata.managed_fields = None;
-        match api
-            .replace_status(&release.name_any(), &PostParams::default(), &new)
-            .await
-        {
-            Ok(written) => {
-                self.cache.releases.record_write(&written);
-                Ok(true)
-            }
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(false),
-            Err(why) => Err(why),
-        }
-    }
-}
-
-/// Whether the decision fails the release in a new way.
-fn is_new_failure(release: &Release, decision: &Decision) -> bool {
-    decision.status.phase == ReleasePhase::Failed
-        && release.status.as_ref() != Some(&decision.status)
 }
 
 #[cfg(all(test, feature = "pocket"))]
 mod tests {
-    use kube::core::Status;
     use serde_json::json;
-    use tokio_util::task::TaskTracker;
 
     use super::*;
 
@@ -473,36 +240,5 @@ mod tests {
         let mut release = Release::new(&format!("{app}-1"), serde_json::from_value(spec).unwrap());
         release.metadata.uid = Some(uid.into());
         release
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn what_cannot_be_looked_at_for_longer_is_told() {
-        let rig = crate::engine::tests::Rig::new().await;
-        let api = rig.api::<Release>();
-        let release = api
-            .create(&PostParams::default(), &release("a", ""))
-            .await
-            .unwrap();
-        let (wake, stop) = (Arc::new(ChangeQueue::default()), CancellationToken::new());
-        let probes = Probes::new(
-            rig.options.prober.clone(),
-            Arc::clone(&wake),
-            TaskTracker::new(),
-            stop,
-        );
-        let looker = Reconciler::new(&rig.options, rig.cache, probes, &wake);
-        let why = kube::Error::Api(Box::new(
-            Status::failure("etcd is full", "InternalError").with_code(500),
-        ));
-        let told = async || api.get("a-1").await.unwrap().status.and_then(|s| s.message);
-        let mut pauses = vec![];
-        for message in [None, Some("cannot be read: etcd is full".to_owned())] {
-            pauses.push(looker.report_unobservable(&release, &why).await);
-            assert_eq!(told().await, message);
-        }
-        assert!(
-            pauses[0] < pauses[1]
-                && looker.report_unobservable(&release, &why).await <= OBSERVE_BACKOFF.max
-        );
     }
 }

@@ -24,7 +24,7 @@ pub(super) struct ReleaseMemory {
     /// When it is due although nothing has changed; `None` before its first pass.
     pub(super) due: Option<Instant>,
     /// Failure of the last try of its steps.
-    pub(super) trouble: Option<StepBackoff>,
+    pub(super) backoff: Option<StepBackoff>,
     /// What has started when, on the engine's clock.
     pub(super) timers: Timers,
     /// Rendered objects that its approval lets through.
