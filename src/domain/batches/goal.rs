@@ -93,9 +93,12 @@ impl<M> Clone for Goal<'_, M> {
 
 impl<M> Copy for Goal<'_, M> {}
 
-impl<M> Goal<'_, M> {
+impl<'a, M> Goal<'a, M> {
     /// Same goal with another manifest.
-    pub fn with_manifest<'a, N>(&'a self, manifest: &'a N) -> Goal<'a, N> {
+    pub fn with_manifest<'b, N>(self, manifest: &'b N) -> Goal<'b, N>
+    where
+        'a: 'b,
+    {
         let Goal {
             release,
             release_uid,
@@ -107,7 +110,7 @@ impl<M> Goal<'_, M> {
             surge,
             records,
             ..
-        } = *self;
+        } = self;
         Goal {
             manifest,
             release,
@@ -123,8 +126,11 @@ impl<M> Goal<'_, M> {
     }
 
     /// Same goal for a workload of which this is recorded.
-    pub fn with_records<'a>(&'a self, records: Records<'a>) -> Goal<'a, M> {
-        Goal { records, ..*self }
+    pub fn with_records<'b>(self, records: Records<'b>) -> Goal<'b, M>
+    where
+        'a: 'b,
+    {
+        Goal { records, ..self }
     }
 
     /// Initial latch of a rollout: `have` is the live template, `wanted` that of the manifest.

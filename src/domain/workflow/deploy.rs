@@ -5,11 +5,14 @@ mod missing;
 mod report;
 mod workloads;
 
-use std::{collections::BTreeSet, ops::ControlFlow};
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use self::{report::DeployProgress, workloads::WorkloadsOutcome};
+use self::{
+    report::DeployProgress,
+    workloads::{WorkloadsOutcome, decide_workloads},
+};
 use super::{
     ObjectSeen, ReleaseStep,
     build::format_datetime,
@@ -38,21 +41,43 @@ use crate::{
 
 /// One pass of a deploy task. Held, nothing goes on, but an open latch is closed.
 pub(super) fn decide_deploy(view: &TaskView) -> TaskOutcome {
+    run_stages(view).unwrap_or_else(|end| match *end {
+        DeployEnd::Rests(outcome) => outcome,
+        DeployEnd::Fails(outcome, error) => fail_deploy(view, outcome, &error),
+    })
+}
+
+/// Why a pass ends before all of its stages.
+enum DeployEnd {
+    /// Nothing more can be done now.
+    Rests(TaskOutcome),
+    /// The deploy cannot go on. The outcome has what was noted before, and no steps.
+    Fails(TaskOutcome, TaskError),
+}
+
+type Stage<T> = Result<T, Box<DeployEnd>>;
+
+/// The stages of a pass: what is to be deployed, whether it can be seen, whether the task may
+/// begin and go on, the workloads, and what goes around them.
+fn run_stages(view: &TaskView) -> Stage<TaskOutcome> {
     let outcome = TaskOutcome::unchanged(view);
-    let deploy = match Deploy::from_task(view) {
-        Ok(deploy) => deploy,
-        Err(error) => return fail_deploy(view, outcome, &error),
-    };
-    if let Some(why) = deploy.describe_hidden(view) {
-        return deploy.wait_for_cluster(view, outcome, why);
-    }
-    let outcome = match deploy.begin_deploy(view, outcome) {
-        Ok(ControlFlow::Continue(begun)) => begun,
-        Ok(ControlFlow::Break(waits)) => return waits,
-        Err(error) => return fail_deploy(view, TaskOutcome::unchanged(view), &error),
-    };
-    let status = outcome.status.clone();
-    deploy.roll_out(&view.with_task(&status), outcome)
+    let deploy = Deploy::from_task(view).map_err(fails_after(&outcome))?;
+    let outcome = deploy.check_visible(view, outcome)?;
+    let outcome = deploy.begin_deploy(view, outcome)?;
+    let outcome = deploy.check_steps(view, outcome)?;
+    let (outcome, workloads) = deploy.roll_out(view, outcome)?;
+    deploy.finish_pass(view, outcome, workloads)
+}
+
+/// Ends the pass with an error after what was noted in this outcome.
+fn fails_after<E: Into<TaskError>>(outcome: &TaskOutcome) -> impl FnOnce(E) -> Box<DeployEnd> {
+    let outcome = outcome.clone();
+    |error| Box::new(DeployEnd::Fails(outcome, error.into()))
+}
+
+/// Ends the pass with this outcome.
+fn rests<T>(outcome: TaskOutcome) -> Stage<T> {
+    Err(Box::new(DeployEnd::Rests(outcome)))
 }
 
 /// Whether this task has moved some workload away from its old version.
@@ -157,43 +182,39 @@ impl<'a> Deploy<'a> {
         allowed_batch(self.environment, control, &view.task.name, batches)
     }
 
-    /// Why objects cannot be seen now. An object that cannot be read cannot be applied correctly; an
-    /// open latch is still closed.
-    fn describe_hidden(&self, view: &TaskView) -> Option<String> {
+    /// Waits while objects cannot be seen; that time does not count against a batch. An object that
+    /// cannot be read cannot be applied correctly; an open latch is still closed.
+    fn check_visible(&self, view: &TaskView, outcome: TaskOutcome) -> Stage<TaskOutcome> {
         let items: Vec<_> = self.objects.iter().map(object_key).collect();
-        describe_unreachable(view, self.app, &self.environment.name)
-            .or_else(|| describe_unreadable(view, &items).filter(|_| !view.held))
-    }
-
-    /// Reports that objects cannot be seen now; that time does not count against a batch.
-    fn wait_for_cluster(&self, view: &TaskView, outcome: TaskOutcome, why: String) -> TaskOutcome {
-        if view.held {
-            return outcome;
+        let hidden = describe_unreachable(view, self.app, &self.environment.name)
+            .or_else(|| describe_unreadable(view, &items).filter(|_| !view.held));
+        match hidden {
+            None => Ok(outcome),
+            Some(_) if view.held => rests(outcome),
+            Some(why) => rests(
+                outcome
+                    .going_on(why)
+                    .with_restarted_batch()
+                    .requeued_after(RETRY_INTERVAL),
+            ),
         }
-        outcome
-            .going_on(why)
-            .with_restarted_batch()
-            .requeued_after(RETRY_INTERVAL)
     }
 
-    /// Begins the task, unless it has begun; or says what it waits for.
-    fn begin_deploy(
-        &self,
-        view: &TaskView,
-        outcome: TaskOutcome,
-    ) -> Result<ControlFlow<TaskOutcome, TaskOutcome>, TaskError> {
+    /// Begins the task, unless it has begun.
+    fn begin_deploy(&self, view: &TaskView, outcome: TaskOutcome) -> Stage<TaskOutcome> {
+        if !view.has_begun() {
+            if view.held {
+                return rests(outcome);
+            }
+            if let Some(obstacle) = find_obstacle_in_view(view, self.environment) {
+                return rests(outcome.held_up_by(&obstacle));
+            }
+        }
+        // Also once it has begun: somebody may have taken over one of the objects since.
+        self.check_ownership(view).map_err(fails_after(&outcome))?;
         if view.has_begun() {
-            // Somebody may have taken over one of the objects since.
-            self.check_ownership(view)?;
-            return Ok(ControlFlow::Continue(outcome));
+            return Ok(outcome);
         }
-        if view.held {
-            return Ok(ControlFlow::Break(outcome));
-        }
-        if let Some(obstacle) = find_obstacle_in_view(view, self.environment) {
-            return Ok(ControlFlow::Break(outcome.held_up_by(&obstacle)));
-        }
-        self.check_ownership(view)?;
         let mut outcome = outcome.started();
         let before = environment_status(self.app, &self.environment.name);
         let task = &mut outcome.status;
@@ -205,41 +226,44 @@ impl<'a> Deploy<'a> {
         task.old_images = before.images;
         task.old_version = before.version;
         let message = self.preview_warnings(view);
-        Ok(ControlFlow::Continue(
-            outcome.in_phase(TaskPhase::Running, message),
-        ))
+        Ok(outcome.in_phase(TaskPhase::Running, message))
     }
 
-    /// One pass over the objects of a task that has begun.
-    fn roll_out(&self, view: &TaskView, outcome: TaskOutcome) -> TaskOutcome {
-        let held = view.held;
-        if let Some(trouble) = view.observed.trouble.filter(|t| t.permanent && !held) {
-            return fail_deploy(view, outcome, &view.step_error(trouble));
-        }
-        let obstacle = find_obstacle_in_view(view, self.environment);
-        let hold = held || obstacle.is_some();
+    /// Fails when a step failed and trying it again without a change does not help.
+    fn check_steps(&self, view: &TaskView, outcome: TaskOutcome) -> Stage<TaskOutcome> {
+        let trouble = view.observed.trouble.filter(|t| t.permanent && !view.held);
+        trouble
+            .map_or(Ok(()), |trouble| Err(view.step_error(trouble)))
+            .map_err(fails_after(&outcome))?;
+        Ok(outcome)
+    }
+
+    /// Decides about the workloads. Held, or behind an obstacle, an open latch is closed and
+    /// nothing else.
+    fn roll_out(
+        &self,
+        view: &TaskView,
+        outcome: TaskOutcome,
+    ) -> Stage<(TaskOutcome, WorkloadsOutcome)> {
+        let obstacle = find_obstacle_in_view(&view.with_task(&outcome.status), self.environment);
         let outcome = if outcome.status.phase == TaskPhase::Waiting && obstacle.is_none() {
             outcome.with_restarted_batch()
         } else {
             outcome
         };
-        let status = outcome.status.clone();
-        let looked = match workloads::decide_workloads(self, &view.with_task(&status), hold) {
-            Ok(looked) => looked,
-            Err(error) => return fail_deploy(view, outcome, &error.into()),
-        };
-        let outcome = looked.note_in(outcome);
-        let failed = outcome.status.phase == TaskPhase::Failed;
-        if let Some(why) = looked.stops.first().filter(|_| !held || failed) {
-            return fail_deploy(view, outcome, &TaskError::Workload(why.clone()));
+        let hold = view.held || obstacle.is_some();
+        let workloads = decide_workloads(self, &view.with_task(&outcome.status), hold)
+            .map_err(fails_after(&outcome))?;
+        let outcome = workloads.note_in(outcome);
+        let is_told = !view.held || outcome.status.phase == TaskPhase::Failed;
+        if is_told {
+            workloads.check_stops().map_err(fails_after(&outcome))?;
         }
-        if held {
-            return outcome.with_steps(looked.steps);
+        match obstacle {
+            _ if view.held => rests(outcome.with_steps(workloads.steps)),
+            Some(obstacle) => rests(outcome.held_up_by(&obstacle).with_steps(workloads.steps)),
+            None => Ok((outcome, workloads)),
         }
-        if let Some(obstacle) = obstacle {
-            return outcome.held_up_by(&obstacle).with_steps(looked.steps);
-        }
-        self.finish_pass(view, outcome, looked)
     }
 
     /// Applies what goes around the workloads, and says how far the deploy is.
@@ -247,8 +271,10 @@ impl<'a> Deploy<'a> {
         &self,
         view: &TaskView,
         outcome: TaskOutcome,
-        looked: WorkloadsOutcome,
-    ) -> TaskOutcome {
+        workloads: WorkloadsOutcome,
+    ) -> Stage<TaskOutcome> {
+        let status = outcome.status.clone();
+        let view = &view.with_task(&status);
         let noted = environment_status(self.app, &self.environment.name);
         let finished = noted.state == EnvironmentState::Running
             && noted.release.as_deref() == Some(view.release_name())
@@ -256,19 +282,19 @@ impl<'a> Deploy<'a> {
         let noting = (!finished)
             .then(|| report::note_inventory(self, view, EnvironmentState::Deploying))
             .flatten();
-        let mut first = self.apply_phase(view, ApplyPhase::First);
+        let first = self.apply_phase(view, ApplyPhase::First);
         let mut steps: Vec<ReleaseStep> = noting.into_iter().chain(first.steps).collect();
-        steps.extend(looked.steps);
-        let mut waits = std::mem::take(&mut first.waits);
-        waits.extend(looked.waits);
-        if first.done && looked.all_done {
+        steps.extend(workloads.steps);
+        let mut waits = first.waits;
+        waits.extend(workloads.waits);
+        if first.done && workloads.all_done {
             let last = self.apply_phase(view, ApplyPhase::LaneService);
             steps.extend(last.steps);
             waits.extend(last.waits);
             if last.done {
                 let Some(step) = report::note_inventory(self, view, EnvironmentState::Running)
                 else {
-                    return outcome.succeeded(None).with_steps(steps);
+                    return Ok(outcome.succeeded(None).with_steps(steps));
                 };
                 steps.push(step);
                 waits.push("everything is up".into());
@@ -277,7 +303,7 @@ impl<'a> Deploy<'a> {
         let progress = DeployProgress {
             steps,
             waits,
-            acting: looked.acting,
+            acting: workloads.acting,
         };
         report::report_progress(self, view, outcome, progress)
     }

@@ -4,13 +4,12 @@
 
 use super::{
     Deploy,
-    workloads::{WorkloadMove, WorkloadRollout},
+    workloads::{WorkloadMove, WorkloadView},
 };
 use crate::{
     api::{Amount, InventoryItem, RolloutState},
     domain::{
-        account::Account,
-        batches::{self, WorkloadSeen, restore_object},
+        batches::{self, restore_object},
         owner::is_same,
         workflow::{ReleaseStep, environment::environment_status, view::TaskView},
     },
@@ -35,15 +34,15 @@ fn first_seen_missing(view: &TaskView, item: &InventoryItem) -> String {
 pub(super) fn create_missing(
     deploy: &Deploy,
     view: &TaskView,
-    rolled: &WorkloadRollout,
+    workload: &WorkloadView,
 ) -> WorkloadMove {
-    let WorkloadRollout { item, object, .. } = rolled;
+    let WorkloadView { item, object, .. } = workload;
     let attempt = view.task.attempt;
     let Some(record) = view.find_record(item) else {
-        return create_unrecorded(deploy, view, rolled);
+        return create_unrecorded(deploy, view, workload);
     };
     match record.state {
-        RolloutState::Gone if attempt > record.attempt => return create_new(deploy, rolled),
+        RolloutState::Gone if attempt > record.attempt => return create_new(workload),
         RolloutState::Restores => {}
         _ if attempt > record.attempt => {}
         _ => {
@@ -60,22 +59,21 @@ pub(super) fn create_missing(
         begins_anew: true,
         record: Some(view.record_rollout(item, "", RolloutState::Restores, &record.latch)),
         ..WorkloadMove::takes(
-            ReleaseStep::create(object, Account::for_object(deploy.environment, item)),
+            ReleaseStep::create(object, workload.by.clone()),
             format!("recreates {kind} {name} with its old version"),
         )
     }
 }
 
-fn create_new(deploy: &Deploy, rolled: &WorkloadRollout) -> WorkloadMove {
-    let WorkloadRollout { item, object, .. } = rolled;
-    let by = Account::for_object(deploy.environment, item);
-    let step = ReleaseStep::create(object.clone(), by);
+fn create_new(workload: &WorkloadView) -> WorkloadMove {
+    let WorkloadView { item, object, .. } = workload;
+    let step = ReleaseStep::create(object.clone(), workload.by.clone());
     WorkloadMove::takes(step, format!("makes {} {}", item.kind, item.name))
 }
 
 /// Decides about a missing workload of which no rollout has begun.
-fn create_unrecorded(deploy: &Deploy, view: &TaskView, rolled: &WorkloadRollout) -> WorkloadMove {
-    let WorkloadRollout { item, manifest, .. } = rolled;
+fn create_unrecorded(deploy: &Deploy, view: &TaskView, workload: &WorkloadView) -> WorkloadMove {
+    let WorkloadView { item, manifest, .. } = workload;
     let plan: &[Amount] = &deploy.environment.rollout.batches;
     let was = environment_status(deploy.app, &deploy.environment.name).inventory;
     let was = was
@@ -85,7 +83,7 @@ fn create_unrecorded(deploy: &Deploy, view: &TaskView, rolled: &WorkloadRollout)
     let gates = batches::plan_batches(plan, &[manifest.rollout_size(None)]).len();
     let all_allowed = deploy.allowed_batch(view, gates) == gates;
     let Some(was) = was.filter(|_| !all_allowed) else {
-        return create_new(deploy, rolled);
+        return create_new(workload);
     };
     let (retry, abort, at) = (
         view.command("retry"),
@@ -119,19 +117,15 @@ pub(super) fn describe_missing(view: &TaskView, item: &InventoryItem) -> Option<
 }
 
 /// Message about a workload that is being deleted while its rollout is in progress.
-pub(super) fn describe_terminating(
-    view: &TaskView,
-    rolled: &WorkloadRollout,
-    seen: Option<&WorkloadSeen>,
-) -> Option<String> {
-    let known = view.known_records(&rolled.item);
+pub(super) fn describe_terminating(view: &TaskView, workload: &WorkloadView) -> Option<String> {
     let own = view
-        .find_record(&rolled.item)
+        .find_record(&workload.item)
         .is_some_and(|r| r.state != RolloutState::Gone);
-    if !own || known.is_asked_anew(view.task.attempt) {
+    if !own || workload.records.is_asked_anew(view.task.attempt) {
         return None;
     }
-    let since = seen
+    let since = workload
+        .seen
         .and_then(|s| s.meta().deletion_timestamp.as_ref())
         .map(|t| format!(" since {}", t.0));
     Some(format!(

@@ -4,8 +4,8 @@ use jiff::SignedDuration;
 use serde_json::Value;
 
 use super::{
-    Deploy,
-    workloads::{BatchProgress, WorkloadRollout},
+    Deploy, Stage, fails_after,
+    workloads::{BatchProgress, WorkloadView},
 };
 use crate::{
     api::{BatchPhase, BatchStatus, EnvironmentState, EnvironmentStatus, InventoryItem, TaskPhase},
@@ -50,7 +50,7 @@ impl NotedBatches {
 }
 
 /// What each batch is to reach and how far it is.
-pub(super) fn note_batches(view: &TaskView, looked: &BatchProgress, hold: bool) -> NotedBatches {
+pub(super) fn note_batches(view: &TaskView, workloads: &BatchProgress, hold: bool) -> NotedBatches {
     let at = view.observed.format_now();
     let BatchProgress {
         amounts,
@@ -58,9 +58,9 @@ pub(super) fn note_batches(view: &TaskView, looked: &BatchProgress, hold: bool) 
         done,
         upto,
         ..
-    } = looked;
+    } = workloads;
     let (done, upto) = (*done, *upto);
-    let targets = sum_targets(view, looked);
+    let targets = sum_targets(workloads);
     let mut batches = view.task.batches.clone();
     reset_batches(&mut batches, amounts.len());
     // All latches are off and the batches are no longer known: keep what was recorded.
@@ -99,9 +99,9 @@ pub(super) fn note_batches(view: &TaskView, looked: &BatchProgress, hold: bool) 
 }
 
 /// New pods of all workloads after each batch.
-fn sum_targets(view: &TaskView, looked: &BatchProgress) -> Vec<u32> {
-    let size = |r: &WorkloadRollout| r.manifest.rollout_size(view.workload(&r.item));
-    batches::sum_targets(looked.amounts, looked.all.iter().map(size))
+fn sum_targets(batches: &BatchProgress) -> Vec<u32> {
+    let sizes = batches.workloads.iter().map(WorkloadView::size);
+    batches::sum_targets(batches.amounts, sizes)
 }
 
 /// Begins a new list of batches, unless the batches of this rollout have begun.
@@ -128,54 +128,71 @@ pub(super) fn report_progress(
     view: &TaskView,
     outcome: TaskOutcome,
     progress: DeployProgress,
-) -> TaskOutcome {
+) -> Stage<TaskOutcome> {
     let DeployProgress {
         steps,
         waits,
         acting,
     } = progress;
     let batches = &outcome.status.batches;
-    let n = batches.len();
     let current = batches.iter().position(|b| b.phase != BatchPhase::Done);
-    if let (Some(i), true, true) = (current, waits.is_empty(), !acting) {
-        let done = i.checked_sub(1).map_or(0, |i| batches[i].target);
-        let total = batches.last().map_or(0, |b| b.target);
-        let words = format!(
-            "batch {i} of {n} done, {done} of {total} pods new; batch {} waits to proceed",
-            i + 1
-        );
-        return outcome.waiting(words).with_steps(steps);
-    }
     let trouble = view.observed.trouble.map(|t| t.message.clone());
     let words = trouble.unwrap_or_else(|| waits.join("; "));
-    let Some(i) = current else {
-        let outcome = outcome.in_phase(TaskPhase::Running, Some(words));
-        return outcome.with_steps(steps);
-    };
-    let mut outcome = outcome;
-    if outcome.status.batches[i].started_at.is_some() {
-        let most = i64::from(deploy.environment.rollout.timeout_seconds);
-        let spent = view.with_task(&outcome.status);
-        let spent = spent.seconds_spent(TimerKind::Batch(i));
-        if spent >= most {
-            let late = TaskError::BatchTimeout {
-                batch: i + 1,
-                of: n,
-                seconds: most,
-                waits: words,
-            };
-            return super::fail_deploy(view, outcome, &late);
+    let outcome = match current {
+        None => outcome.in_phase(TaskPhase::Running, Some(words)),
+        Some(next) if waits.is_empty() && !acting => {
+            let words = describe_pause(batches, next);
+            outcome.waiting(words)
         }
-        outcome = outcome.requeued_after(SignedDuration::from_secs(most - spent));
-    }
-    let words = if n > 1 {
-        format!("batch {} of {n}: {words}", i + 1)
-    } else {
-        words
+        Some(current) => {
+            let (number, of) = (current + 1, batches.len());
+            let outcome = check_batch_time(deploy, view, outcome, current, &words)?;
+            let words = match of {
+                1 => words,
+                _ => format!("batch {number} of {of}: {words}"),
+            };
+            outcome.in_phase(TaskPhase::Running, Some(words))
+        }
     };
-    outcome
-        .in_phase(TaskPhase::Running, Some(words))
-        .with_steps(steps)
+    Ok(outcome.with_steps(steps))
+}
+
+/// What is said when the batch at this index waits for a person.
+fn describe_pause(batches: &[BatchStatus], next: usize) -> String {
+    let done = next.checked_sub(1).map_or(0, |last| batches[last].target);
+    let total = batches.last().map_or(0, |b| b.target);
+    format!(
+        "batch {next} of {} done, {done} of {total} pods new; batch {} waits to proceed",
+        batches.len(),
+        next + 1
+    )
+}
+
+/// Fails when the batch at this index takes too long; else looks again when it would.
+fn check_batch_time(
+    deploy: &Deploy,
+    view: &TaskView,
+    outcome: TaskOutcome,
+    current: usize,
+    waits: &str,
+) -> Stage<TaskOutcome> {
+    let batches = &outcome.status.batches;
+    if batches[current].started_at.is_none() {
+        return Ok(outcome);
+    }
+    let seconds = i64::from(deploy.environment.rollout.timeout_seconds);
+    let view = view.with_task(&outcome.status);
+    let left = seconds - view.seconds_spent(TimerKind::Batch(current));
+    if left <= 0 {
+        let late = TaskError::BatchTimeout {
+            batch: current + 1,
+            of: batches.len(),
+            seconds,
+            waits: waits.to_owned(),
+        };
+        return Err(fails_after(&outcome)(late));
+    }
+    Ok(outcome.requeued_after(SignedDuration::from_secs(left)))
 }
 
 /// Step that sets the environment's state and inventory; `None` when the App's status has them

@@ -14,10 +14,15 @@ use crate::{
     domain::{
         account::Account,
         batches::{
-            self, Goal, Manifest, ManifestError, Progress, Records, RolloutAction, is_batched,
+            self, Goal, Manifest, ManifestError, Progress, Records, RolloutAction, RolloutMark,
+            WorkloadSeen, is_batched,
         },
         workflow::{
-            ReleaseStep, objects::object_key, outcome::TaskOutcome, records::merge_records,
+            ReleaseStep,
+            objects::object_key,
+            outcome::TaskOutcome,
+            records::{KnownRecords, merge_records},
+            task_error::TaskError,
             view::TaskView,
         },
     },
@@ -48,18 +53,78 @@ impl WorkloadsOutcome {
             .into_iter()
             .fold(outcome, TaskOutcome::requeued_after)
     }
+
+    /// Fails when one of the workloads cannot go on.
+    pub(super) fn check_stops(&self) -> Result<(), TaskError> {
+        match self.stops.first() {
+            Some(why) => Err(TaskError::Workload(why.clone())),
+            None => Ok(()),
+        }
+    }
 }
 
-/// One workload: its name, the object to create, and its manifest.
-pub(super) struct WorkloadRollout {
+/// One workload of the manifests.
+struct WantedWorkload {
+    item: InventoryItem,
+    object: Value,
+    manifest: Manifest,
+}
+
+/// One workload of a deploy, with all that is known of it.
+pub(super) struct WorkloadView<'a> {
     pub(super) item: InventoryItem,
+    /// The object to create.
     pub(super) object: Value,
     pub(super) manifest: Manifest,
+    /// The live workload, if it exists.
+    pub(super) seen: Option<&'a WorkloadSeen>,
+    /// It is being deleted.
+    pub(super) terminating: bool,
+    /// What releases have recorded about it.
+    pub(super) records: KnownRecords<'a>,
+    /// Account to act as.
+    pub(super) by: Account,
+}
+
+impl<'a> WorkloadView<'a> {
+    fn from_wanted(deploy: &Deploy, view: &TaskView<'a>, wanted: WantedWorkload) -> Self {
+        let WantedWorkload {
+            item,
+            object,
+            manifest,
+        } = wanted;
+        Self {
+            seen: view.workload(&item),
+            terminating: view.object(&item).is_some_and(|o| o.terminating),
+            records: view.known_records(&item),
+            by: Account::for_object(deploy.environment, &item),
+            item,
+            object,
+            manifest,
+        }
+    }
+
+    /// Goal of its rollout, from the goal of all workloads.
+    fn goal<'b>(&'b self, goal: Goal<'b, ()>) -> Goal<'b, Manifest> {
+        goal.with_records(self.records.as_records())
+            .with_manifest(&self.manifest)
+    }
+
+    /// Number of pods that its rollout covers.
+    pub(super) fn size(&self) -> u32 {
+        self.manifest.rollout_size(self.seen)
+    }
+
+    /// The rollout of this release in progress on it.
+    fn mark(&self, view: &TaskView) -> Option<RolloutMark> {
+        self.seen?
+            .mark_of(view.release_uid(), &self.records.as_records())
+    }
 }
 
 /// Progress of all workloads together.
 pub(super) struct BatchProgress<'a> {
-    pub(super) all: &'a [WorkloadRollout],
+    pub(super) workloads: &'a [WorkloadView<'a>],
     pub(super) amounts: &'a [Amount],
     pub(super) progress: Vec<Progress>,
     /// Batches that all workloads have finished, and the batch that they may reach now.
@@ -73,15 +138,14 @@ pub(super) fn decide_workloads(
     view: &TaskView,
     hold: bool,
 ) -> Result<WorkloadsOutcome, ManifestError> {
-    let all = collect_workloads(deploy, view)?;
-    let seen = |r: &WorkloadRollout| view.record_seen(&r.item, view.workload(&r.item)?);
-    let rollouts = merge_records(view.task.rollouts.clone(), all.iter().filter_map(seen));
-    let recorded = TaskStatus {
-        rollouts,
-        ..view.task.clone()
-    };
-    let view = &view.with_task(&recorded);
-    let amounts = fixed_batches(deploy, view, &all);
+    let wanted = collect_wanted(deploy, view)?;
+    let task = record_all_seen(view, &wanted);
+    let view = &view.with_task(&task);
+    let wanted = wanted.into_iter();
+    let workloads: Vec<WorkloadView> = wanted
+        .map(|wanted| WorkloadView::from_wanted(deploy, view, wanted))
+        .collect();
+    let amounts = fixed_batches(deploy, view, &workloads);
     let goal = Goal {
         manifest: &(),
         release: view.release_name(),
@@ -94,63 +158,72 @@ pub(super) fn decide_workloads(
         surge: deploy.environment.rollout.max_surge,
         records: Records::default(),
     };
-    let progress = |r: &WorkloadRollout| {
-        let known = view.known_records(&r.item);
-        let goal = goal.with_records(known.as_records());
-        goal.with_manifest(&r.manifest)
-            .progress(view.workload(&r.item))
+    let batches = measure_batches(deploy, view, &workloads, goal);
+    let goal = Goal {
+        upto: batches.upto,
+        ..goal
     };
-    let progress: Vec<Progress> = all.iter().map(progress).collect();
+    let moves = workloads
+        .iter()
+        .map(|workload| WorkloadMove::decide(deploy, view, workload, goal));
+    Ok(combine_moves(view, &batches, moves.collect(), hold))
+}
+
+/// How far all workloads are, and how far they may go.
+fn measure_batches<'a>(
+    deploy: &Deploy,
+    view: &TaskView,
+    workloads: &'a [WorkloadView<'a>],
+    goal: Goal<'a, ()>,
+) -> BatchProgress<'a> {
+    let amounts = goal.batches;
+    let progress: Vec<Progress> = workloads
+        .iter()
+        .map(|workload| workload.goal(goal).progress(workload.seen))
+        .collect();
     let done = progress.iter().map(|p| p.done).min();
     let done = done.unwrap_or(amounts.len());
-    let upto = (done + 1).min(deploy.allowed_batch(view, amounts.len()));
-    let goal = Goal { upto, ..goal };
-    let moves: Vec<WorkloadMove> = all
-        .iter()
-        .map(|rolled| WorkloadMove::decide(deploy, view, rolled, &goal))
-        .collect();
-    let batches = BatchProgress {
-        all: &all,
-        amounts: &amounts,
+    BatchProgress {
+        workloads,
+        amounts,
         progress,
         done,
-        upto,
-    };
-    let batches = report::note_batches(view, &batches, hold);
-    Ok(combine_moves(view, &all, moves, batches, upto > done))
+        upto: (done + 1).min(deploy.allowed_batch(view, amounts.len())),
+    }
 }
 
 fn combine_moves(
     view: &TaskView,
-    all: &[WorkloadRollout],
+    batches: &BatchProgress,
     moves: Vec<WorkloadMove>,
-    batches: NotedBatches,
-    acting: bool,
+    hold: bool,
 ) -> WorkloadsOutcome {
+    let workloads = batches.workloads;
     // Messages need not name the only workload.
-    let named = |item: &InventoryItem, why: &String| match all {
+    let named = |item: &InventoryItem, why: &String| match workloads {
         [_] => why.clone(),
         _ => format!("{}: {why}", item.name),
     };
-    let told = |(r, m): (&WorkloadRollout, &WorkloadMove)| Some(named(&r.item, m.wait.as_ref()?));
-    let stopped = |(r, m): (&WorkloadRollout, &WorkloadMove)| {
-        let InventoryItem { kind, name, .. } = &r.item;
+    let waits = workloads.iter().zip(&moves);
+    let waits = waits.filter_map(|(w, m)| Some(named(&w.item, m.wait.as_ref()?)));
+    let stops = workloads.iter().zip(&moves);
+    let stops = stops.filter_map(|(w, m)| {
+        let InventoryItem { kind, name, .. } = &w.item;
         m.stop.as_ref().map(|why| format!("{kind} {name}: {why}"))
-    };
-    let waits = all.iter().zip(&moves).filter_map(told).collect();
-    let stops: Vec<String> = all.iter().zip(&moves).filter_map(stopped).collect();
+    });
+    let (waits, stops): (_, Vec<String>) = (waits.collect(), stops.collect());
     let records = moves.iter().filter_map(|m| m.record.clone());
     let begins_anew = moves.iter().any(|m| m.begins_anew);
     let may_act = stops.is_empty();
     WorkloadsOutcome {
         waits,
         stops,
-        acting,
+        acting: batches.upto > batches.done,
         all_done: moves.iter().all(|m| m.done),
         requeue: moves.iter().filter_map(|m| m.requeue).min(),
         rollouts: merge_records(view.task.rollouts.clone(), records),
         // The targets are known only when it exists again.
-        batches: batches.unless_begun_anew(begins_anew),
+        batches: report::note_batches(view, batches, hold).unless_begun_anew(begins_anew),
         steps: moves
             .into_iter()
             .filter_map(|m| m.step.filter(|_| may_act))
@@ -158,22 +231,30 @@ fn combine_moves(
     }
 }
 
-fn collect_workloads(
-    deploy: &Deploy,
-    view: &TaskView,
-) -> Result<Vec<WorkloadRollout>, ManifestError> {
+/// The workloads of the manifests.
+fn collect_wanted(deploy: &Deploy, view: &TaskView) -> Result<Vec<WantedWorkload>, ManifestError> {
     let objects = deploy.objects.iter().filter(|o| is_batched(&object_key(o)));
     objects
         .map(|object| {
             let item = object_key(object);
             let object = with_release_marks(view, object, view.object(&item));
-            Ok(WorkloadRollout {
+            Ok(WantedWorkload {
                 manifest: Manifest::from_object(&object)?,
                 item,
                 object,
             })
         })
         .collect()
+}
+
+/// Status of the task with a record of each latch that is seen for this rollout.
+fn record_all_seen(view: &TaskView, wanted: &[WantedWorkload]) -> TaskStatus {
+    let seen = |w: &WantedWorkload| view.record_seen(&w.item, view.workload(&w.item)?);
+    let records = view.task.rollouts.clone();
+    TaskStatus {
+        rollouts: merge_records(records, wanted.iter().filter_map(seen)),
+        ..view.task.clone()
+    }
 }
 
 /// What one workload does next.
@@ -216,43 +297,38 @@ impl WorkloadMove {
         }
     }
 
-    fn decide(deploy: &Deploy, view: &TaskView, rolled: &WorkloadRollout, goal: &Goal<()>) -> Self {
-        let item = &rolled.item;
-        let seen = view.workload(item);
-        if view.object(item).is_some_and(|o| o.terminating) {
-            let InventoryItem { kind, name, .. } = item;
+    fn decide(deploy: &Deploy, view: &TaskView, workload: &WorkloadView, goal: Goal<()>) -> Self {
+        if workload.terminating {
+            let InventoryItem { kind, name, .. } = &workload.item;
             return Self {
-                stop: missing::describe_terminating(view, rolled, seen),
+                stop: missing::describe_terminating(view, workload),
                 ..Self::waits(format!("waits until the old {kind} {name} is gone"))
             };
         }
-        let known = view.known_records(item);
-        let goal = goal.with_records(known.as_records());
-        let action = goal.with_manifest(&rolled.manifest).next_action(seen);
-        Self::from_action(deploy, view, rolled, action)
+        let action = workload.goal(goal).next_action(workload.seen);
+        Self::from_action(deploy, view, workload, action)
     }
 
     fn from_action(
         deploy: &Deploy,
         view: &TaskView,
-        rolled: &WorkloadRollout,
+        workload: &WorkloadView,
         action: RolloutAction,
     ) -> Self {
-        let item = &rolled.item;
+        let WorkloadView { item, seen, .. } = workload;
         let InventoryItem { kind, name, .. } = item;
-        let by = Account::for_object(deploy.environment, item);
-        let seen = view.workload(item);
+        let by = workload.by.clone();
         match action {
-            RolloutAction::Create => missing::create_missing(deploy, view, rolled),
+            RolloutAction::Create => missing::create_missing(deploy, view, workload),
             RolloutAction::Patch(patch, why) => Self {
-                record: view.record_patch(item, seen, &patch),
+                record: view.record_patch(item, *seen, &patch),
                 ..Self::takes(ReleaseStep::patch(item, patch, why, by), why)
             },
             RolloutAction::Restore(patch, latch) => {
                 let words = "back with its old version: none of its pods ran any more";
                 let step = ReleaseStep::patch(item, patch, words, by);
                 Self {
-                    record: Some(view.record_restored(item, seen, latch)),
+                    record: Some(view.record_restored(item, *seen, latch)),
                     begins_anew: true,
                     ..Self::takes(
                         step,
@@ -282,16 +358,11 @@ impl WorkloadMove {
 }
 
 /// The batches of a rollout in progress, which are fixed, or else those of the plan.
-fn fixed_batches(deploy: &Deploy, view: &TaskView, all: &[WorkloadRollout]) -> Vec<Amount> {
-    let mark = |r: &WorkloadRollout| {
-        let known = view.known_records(&r.item);
-        view.workload(&r.item)?
-            .mark_of(view.release_uid(), &known.as_records())
-    };
-    if let Some(mark) = all.iter().find_map(mark) {
+fn fixed_batches(deploy: &Deploy, view: &TaskView, workloads: &[WorkloadView]) -> Vec<Amount> {
+    if let Some(mark) = workloads.iter().find_map(|w| w.mark(view)) {
         return mark.batches;
     }
-    let size = |r: &WorkloadRollout| Some(r.manifest.rollout_size(Some(view.workload(&r.item)?)));
-    let sizes: Vec<u32> = all.iter().filter_map(size).collect();
+    let live = workloads.iter().filter(|w| w.seen.is_some());
+    let sizes: Vec<u32> = live.map(WorkloadView::size).collect();
     batches::plan_batches(&deploy.environment.rollout.batches, &sizes)
 }
