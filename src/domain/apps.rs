@@ -3,12 +3,14 @@
 mod difference;
 mod make;
 mod setting;
+mod stages;
 #[cfg(test)]
 mod tests;
 
 pub use difference::{Comparison, FieldChange, compare_with_template};
 pub use make::{ExistingObjects, make_apps, recorded_settings, template_name};
 pub use setting::{Setting, SettingError, SettingProblem};
+pub use stages::offered_stages;
 
 use super::template;
 use crate::api::{AppSpec, TaskSpec};

@@ -2,7 +2,7 @@
 
 use super::{Form, FormField, FormKind, check_form};
 use crate::api::App;
-use crate::domain::apps;
+use crate::domain::apps::{self, offered_stages};
 use crate::ui::{
     keymap::{Action, KeyContext},
     model::Model,
@@ -64,24 +64,21 @@ pub fn start_form(model: &Model) -> Result<Form, String> {
     Ok(form)
 }
 
-/// The stages of an App that all of these Apps have.
+/// The stages that are offered for all of these Apps.
 fn common_stages(model: &Model, apps: &[String], first: &App) -> Vec<String> {
-    let has = |stage: &str| {
-        apps.iter().all(|a| {
-            model
-                .world
-                .apps
-                .get(a)
-                .is_some_and(|a| a.spec.stage(stage).is_some())
-        })
+    let releases = || model.world.releases.values().map(|r| &**r);
+    let has = |name: &String| {
+        let offered = |app: &App| {
+            let mut stages = offered_stages(app, releases()).into_iter();
+            stages.any(|stage| stage.name == *name)
+        };
+        apps.iter()
+            .all(|a| model.world.apps.get(a).is_some_and(|a| offered(a)))
     };
-    first
-        .spec
-        .workflow
-        .stages
-        .iter()
-        .map(|s| s.name.clone())
-        .filter(|s| has(s))
+    offered_stages(first, releases())
+        .into_iter()
+        .map(|stage| stage.name.clone())
+        .filter(has)
         .collect()
 }
 
