@@ -276,7 +276,8 @@ fn adopt_hint(item: &InventoryItem, me: &Owner) -> String {
         CommandLine::graylane("adopt").arg(format!("{}/{}", item.kind.to_lowercase(), item.name));
     let line = line
         .option("--app", &me.app)
-        .option("--environment", &me.environment);
+        .option("--environment", &me.environment)
+        .option_if("-n", me.home.as_deref());
     // A name that cannot be quoted is left out.
     let line = if line.to_shell_line().is_some() {
         line

@@ -297,6 +297,7 @@ impl StepRunner<'_> {
             CommandLine::graylane("retry")
                 .arg(self.release.name_any())
                 .fixed_args("--force-conflicts")
+                .option_if("-n", self.release.namespace())
         });
         StepError::Server {
             what: self.describe_step(step),

@@ -100,6 +100,7 @@ impl Rollout {
         let goal = Goal {
             manifest: &self.wanted,
             release: "r-1",
+            home: None,
             release_uid: "release-uid",
             task: "deploy",
             attempt: 1,

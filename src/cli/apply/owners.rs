@@ -257,7 +257,7 @@ mod tests {
         let [one] = checked.problems.as_slice() else {
             panic!("{checked:?}")
         };
-        let way = "where the App has it no longer, `graylane adopt service/renamed --app a --environment prod`";
+        let way = "where the App has it no longer, `graylane adopt service/renamed --app a --environment prod -n demo`";
         assert!(
             one.contains("belongs to environment production of app a") && one.contains(way),
             "{one}"

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     api::{Amount, BatchPhase},
     domain::{
+        command_line::CommandLine,
         observe::{PodSeen, VersionPods, last_writer},
         text::format_count,
     },
@@ -26,6 +27,8 @@ pub struct Goal<'a, M = Deployment> {
     pub manifest: &'a M,
     /// Name of the Release.
     pub release: &'a str,
+    /// Namespace of the Release, where it is known.
+    pub home: Option<&'a str>,
     /// Uid of the Release.
     pub release_uid: &'a str,
     /// Name of the deploy task.
@@ -101,6 +104,7 @@ impl<'a, M> Goal<'a, M> {
     {
         let Goal {
             release,
+            home,
             release_uid,
             task,
             attempt,
@@ -114,6 +118,7 @@ impl<'a, M> Goal<'a, M> {
         Goal {
             manifest,
             release,
+            home,
             release_uid,
             task,
             attempt,
@@ -131,6 +136,11 @@ impl<'a, M> Goal<'a, M> {
         'a: 'b,
     {
         Goal { records, ..self }
+    }
+
+    /// Command that shows the ways out of rollouts that are half-way.
+    pub(super) fn rescue_command(&self) -> CommandLine {
+        CommandLine::graylane("rescue").option_if("-n", self.home)
     }
 
     /// Initial latch of a rollout: `have` is the live template, `wanted` that of the manifest.

@@ -125,11 +125,11 @@ pub(super) fn release_orphaned_latch(seen: &DeploymentSeen, goal: &Goal) -> Opti
         template::is_same_template(&k.before.template, &template::of_deployment(live))
     });
     if !(one_version || back || is_written_by_other(live, &["spec", "template"])) {
-        return Some(RolloutAction::Stop(
-            "it has the latch of a rollout but no annotation of it, and pods of two versions: `graylane rescue` \
-            shows both ways out; then retry"
-                .into(),
-        ));
+        return Some(RolloutAction::Stop(format!(
+            "it has the latch of a rollout but no annotation of it, and pods of two versions: `{}` shows both ways \
+            out; then retry",
+            goal.rescue_command()
+        )));
     }
     Some(patch_or_wait(
         remove_latch(live, known.as_ref()),

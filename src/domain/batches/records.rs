@@ -93,9 +93,9 @@ pub(super) fn has_ended<W, O>(live: &ObjectMeta, latch: &Latch<W, O>) -> bool {
     RolloutId::from_meta(live).is_some_and(is)
 }
 
-fn describe_other_release<W, O>(other: &Latch<W, O>) -> String {
+fn describe_other_release<W, O>(other: &Latch<W, O>, rescue: &CommandLine) -> String {
     format!(
-        "it is half-way in release {} (task {}): finish or abort that one, or see `graylane rescue`",
+        "it is half-way in release {} (task {}): finish or abort that one, or see `{rescue}`",
         Clean::from_untrusted(&other.release),
         Clean::from_untrusted(&other.task)
     )
@@ -143,7 +143,7 @@ impl<M> Goal<'_, M> {
             |r: &RolloutRecord| matches!(r.state, RolloutState::Takes | RolloutState::Restores);
         let takes = self.records.kept.is_some_and(takes);
         let again = || describe_recreation(live);
-        let (latch, hand) = match (Latch::<W, O>::from_meta(live), kept) {
+        let (latch, foreign_change) = match (Latch::<W, O>::from_meta(live), kept) {
             (Ok(Some(latch)), _) if latch.release_uid == self.release_uid => {
                 (latch, made_again.then(again))
             }
@@ -151,7 +151,10 @@ impl<M> Goal<'_, M> {
                 if self.records.is_under_way(&other.release_uid)
                     || (kept.is_none() && !is_stale(&other)) =>
             {
-                return Err(RolloutAction::Stop(describe_other_release(&other)));
+                return Err(RolloutAction::Stop(describe_other_release(
+                    &other,
+                    &self.rescue_command(),
+                )));
             }
             (Err(unreadable), None) => {
                 return Err(RolloutAction::Stop(unreadable.to_string()));
@@ -178,7 +181,7 @@ impl<M> Goal<'_, M> {
         };
         Ok(Some(ActiveRollout {
             latch,
-            foreign_change: hand,
+            foreign_change,
             made_again,
             takes,
         }))
@@ -187,13 +190,17 @@ impl<M> Goal<'_, M> {
     /// Stops because of what somebody else did, and says what a person can do about it.
     pub(super) fn stop_for_foreign_change(
         &self,
-        hand: &str,
+        change: &str,
         more: Option<String>,
     ) -> RolloutAction {
         let more = more.map(|more| format!("; {more}")).unwrap_or_default();
-        let command = |verb| CommandLine::graylane(verb).arg(self.release);
+        let command = |verb| {
+            CommandLine::graylane(verb)
+                .arg(self.release)
+                .option_if("-n", self.home)
+        };
         RolloutAction::Stop(format!(
-            "{hand}{more}. The batches stop here: `{}` continues where the batches stand, `{}` brings back the old \
+            "{change}{more}. The batches stop here: `{}` continues where the batches stand, `{}` brings back the old \
             version with your own settings",
             command("retry"),
             command("abort")

@@ -61,6 +61,7 @@ impl Run {
         Goal {
             manifest,
             release: "r-1",
+            home: None,
             release_uid: UID,
             task: "deploy",
             attempt: self.attempt,

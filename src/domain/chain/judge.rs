@@ -89,8 +89,8 @@ fn judge_unknown(
     before: Option<&CallerContext>,
     world: &World,
 ) -> (Verdict, Option<String>) {
-    let group =
-        find_group(hop.group.as_deref(), &hop.app, world).and_then(|g| g.metadata.name.as_deref());
+    let meta = find_group(hop.group.as_deref(), &hop.app, world).map(|g| &g.metadata);
+    let group = meta.and_then(|m| m.name.as_deref());
     let lanes = world
         .lanes
         .values()
@@ -108,7 +108,10 @@ fn judge_unknown(
         return (Verdict::Ok, None);
     }
     let source = hop.source.map_or("its gateway", Source::display_name);
-    let command = group.map(|g| CommandLine::graylane("doctor").option("--trace", g));
+    let command = group.map(|g| {
+        let line = CommandLine::graylane("doctor").option("--trace", g);
+        line.option_if("-n", meta.and_then(|m| m.namespace.as_deref()))
+    });
     let see = command
         .map(|c| format!("; `{c}` says what is missing"))
         .unwrap_or_default();

@@ -214,7 +214,7 @@ fn how_to_adopt_is_told_and_never_runs_what_a_name_says() {
         .unwrap()
     };
     assert!(
-        told("s").contains("`graylane adopt service/s --app a --environment prod`"),
+        told("s").contains("`graylane adopt service/s --app a --environment prod -n demo`"),
         "{}",
         told("s")
     );

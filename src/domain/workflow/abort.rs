@@ -28,6 +28,7 @@ use crate::{
     domain::{
         account::Account,
         batches::{UndoAction, restore_object},
+        command_line::CommandLine,
         owner::is_same,
         revision::FrozenApp,
         text::{Clean, join_errors},
@@ -517,8 +518,9 @@ fn describe_other_rollout(view: &TaskView, item: &InventoryItem) -> Option<Strin
         .mark()
         .filter(|m| m.release_uid != view.release_uid())?;
     let (kind, name, other) = (&item.kind, &item.name, Clean::from_untrusted(&mark.release));
+    let rescue = CommandLine::graylane("rescue").option_if("-n", view.home());
     Some(format!(
-        "{kind} {name} is still half-way in release {other}: see `graylane rescue`"
+        "{kind} {name} is still half-way in release {other}: see `{rescue}`"
     ))
 }
 

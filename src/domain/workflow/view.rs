@@ -55,7 +55,14 @@ impl<'a> TaskView<'a> {
 
     /// Command line that a person can run for this release.
     pub fn command(&self, verb: &'static str) -> CommandLine {
-        CommandLine::graylane(verb).arg(self.release_name())
+        CommandLine::graylane(verb)
+            .arg(self.release_name())
+            .option_if("-n", self.home())
+    }
+
+    /// Namespace of the release.
+    pub fn home(&self) -> Option<&'a str> {
+        self.observed.release.metadata.namespace.as_deref()
     }
 
     /// App as the release has it.

@@ -181,6 +181,7 @@ impl Rollout {
             &Goal {
                 manifest: &self.wanted,
                 release: "r-1",
+                home: None,
                 release_uid: UID,
                 task: "deploy",
                 attempt: 1,

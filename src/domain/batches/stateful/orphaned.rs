@@ -128,11 +128,11 @@ pub(super) fn release_orphaned_partition(
     }
     let back = template::is_same_template(&known.before.template, &template::of_stateful(live));
     if !(back || (seen.is_observed() && seen.old.pods.is_empty())) {
-        return Some(RolloutAction::Stop(
-            "it has the partition of a rollout but no annotation of it, and pods of two versions: `graylane rescue` \
-            shows both ways out; then retry"
-                .into(),
-        ));
+        return Some(RolloutAction::Stop(format!(
+            "it has the partition of a rollout but no annotation of it, and pods of two versions: `{}` shows both \
+            ways out; then retry",
+            goal.rescue_command()
+        )));
     }
     Some(patch_or_wait(
         patch::remove_partition(live, &known.before.own),

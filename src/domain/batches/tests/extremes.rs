@@ -82,7 +82,7 @@ proptest! {
         let wanted = typed(&manifest(4, "v2", Value::Null));
         let batches = plan_batches(&amounts, &[seen.replicas()]);
         let goal = Goal {
-            manifest: &wanted, release: "r-1", release_uid: UID, task: "deploy", attempt, batches: &batches, upto, hold, surge, records,
+            manifest: &wanted, release: "r-1", home: None, release_uid: UID, task: "deploy", attempt, batches: &batches, upto, hold, surge, records,
         };
         let told = measure_progress(Some(&seen), &goal);
         prop_assert!(told.done <= batches.len());

@@ -149,6 +149,7 @@ pub(super) fn decide_workloads(
     let goal = Goal {
         manifest: &(),
         release: view.release_name(),
+        home: view.home(),
         release_uid: view.release_uid(),
         task: &view.task.name,
         attempt: view.task.attempt,

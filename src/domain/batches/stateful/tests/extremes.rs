@@ -36,7 +36,7 @@ proptest! {
         let seen = observe::observe_stateful_set(&typed(&live), &pods, &|_| jiff::SignedDuration::ZERO);
         let batches = plan_batches(&[Amount::Count(at), Amount::Percent(percent)], &[seen.replicas()]);
         let goal = Goal {
-            manifest: &wanted, release: "r-1", release_uid: UID, task: "deploy", attempt, batches: &batches, upto, hold,
+            manifest: &wanted, release: "r-1", home: None, release_uid: UID, task: "deploy", attempt, batches: &batches, upto, hold,
             surge: None, records: Records::default(),
         };
         prop_assert!(measure_progress(Some(&seen), &goal).done <= batches.len());
