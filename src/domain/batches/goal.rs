@@ -173,18 +173,21 @@ impl<'a, M> Goal<'a, M> {
     }
 
     /// Stops when the template was changed after this same attempt had finished.
-    pub(super) fn stop_if_changed_after_end(&self, live: &ObjectMeta) -> Option<RolloutAction> {
-        let by = RolloutId::from_meta(live)?;
-        let this = by.release_uid == self.release_uid
-            && by.task == self.task
-            && by.attempt == self.attempt;
+    pub(super) fn check_not_changed_after_end(
+        &self,
+        live: &ObjectMeta,
+    ) -> Result<(), RolloutAction> {
+        let is_this = |by: RolloutId| {
+            by.release_uid == self.release_uid && by.task == self.task && by.attempt == self.attempt
+        };
+        if !RolloutId::from_meta(live).is_some_and(is_this) {
+            return Ok(());
+        }
         let who = last_writer(live, &["spec", "template"])
             .map_or(String::new(), |(by, _)| format!(" by {by}"));
-        this.then(|| {
-            RolloutAction::Stop(format!(
-                "spec.template was changed{who} after this rollout had finished"
-            ))
-        })
+        Err(RolloutAction::Stop(format!(
+            "spec.template was changed{who} after this rollout had finished"
+        )))
     }
 }
 

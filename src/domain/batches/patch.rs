@@ -196,13 +196,13 @@ pub(super) fn write_step(
 /// Latch taken over by a new attempt.
 pub(super) fn take_over_latch(
     live: &Deployment,
-    hand: &ActiveRollout<LatchStep, DeploymentSettings>,
+    rollout: &ActiveRollout<LatchStep, DeploymentSettings>,
     goal: &Goal,
     written: LatchStep,
 ) -> Latch {
-    let mut latch = hand.latch.with_attempt(goal.attempt, written);
+    let mut latch = rollout.latch.with_attempt(goal.attempt, written);
     // An object that somebody recreated has its own settings, unless it came with the latch.
-    if hand.made_again && !is_latch_on(live) {
+    if rollout.made_again && !is_latch_on(live) {
         let (own, have) = (
             DeploymentSettings::from_deployment(live),
             template::of_deployment(live),
@@ -219,11 +219,11 @@ pub(super) fn take_over_latch(
 /// A new attempt takes over: sets the approved template and the latch's fields as they should be.
 pub(super) fn take_over(
     live: &Deployment,
-    hand: &ActiveRollout<LatchStep, DeploymentSettings>,
+    rollout: &ActiveRollout<LatchStep, DeploymentSettings>,
     goal: &Goal,
     written: LatchStep,
 ) -> Option<Value> {
-    let latch = take_over_latch(live, hand, goal, written);
+    let latch = take_over_latch(live, rollout, goal, written);
     let mut edit = PatchBuilder::from_live(live);
     edit.merge_manifest(goal.manifest, &ROLLOUT_FIELDS)
         .set_spec("template", Some(template::of_deployment(goal.manifest)));

@@ -97,30 +97,41 @@ pub fn warn_beforehand(live: &StatefulSet, manifest: &StatefulSet) -> Option<Str
 
 /// Next action for a StatefulSet.
 pub fn next_action(seen: Option<&StatefulSeen>, goal: &Goal<StatefulSet>) -> RolloutAction {
-    let Some(seen) = seen else {
-        return if goal.hold {
-            RolloutAction::Held
-        } else {
-            RolloutAction::Create
-        };
+    let decided = match seen {
+        Some(seen) => decide_action(seen, goal),
+        None if goal.hold => Ok(RolloutAction::Held),
+        None => Ok(RolloutAction::Create),
     };
+    decided.unwrap_or_else(|stop| stop)
+}
+
+/// Next action for a StatefulSet that exists; `Err` says why it is not touched.
+fn decide_action(
+    seen: &StatefulSeen,
+    goal: &Goal<StatefulSet>,
+) -> Result<RolloutAction, RolloutAction> {
+    check_own(seen, goal)?;
+    match find_active_rollout(seen, goal)? {
+        Some(rollout) => next_latched(seen, &rollout, goal),
+        None => next_unlatched(seen, goal),
+    }
+}
+
+/// Stops when another controller rolls it out, or it cannot be rolled out to this manifest.
+fn check_own(seen: &StatefulSeen, goal: &Goal<StatefulSet>) -> Result<(), RolloutAction> {
     if let Some(why) = find_other_driver(&seen.live.metadata)
         .or_else(|| foreign::find_immutable_changes(&seen.live, goal.manifest))
     {
-        return RolloutAction::Stop(why);
+        return Err(RolloutAction::Stop(why));
     }
     let asked = goal.manifest.spec.as_ref().and_then(|s| s.replicas);
     let most = seen.replicas().max(plan_replicas(asked, None));
     if most > MAX_STATEFUL_REPLICAS {
-        return RolloutAction::Stop(format!(
+        return Err(RolloutAction::Stop(format!(
             "{most} replicas are more than the {MAX_STATEFUL_REPLICAS} that can be rolled out pod by pod"
-        ));
+        )));
     }
-    match find_active_rollout(seen, goal) {
-        Err(stop) => stop,
-        Ok(Some(hand)) => next_latched(seen, &hand, goal),
-        Ok(None) => next_unlatched(seen, goal),
-    }
+    Ok(())
 }
 
 fn find_active_rollout(
@@ -154,7 +165,7 @@ pub fn measure_progress(seen: Option<&StatefulSeen>, goal: &Goal<StatefulSet>) -
     let latch = find_active_rollout(seen, goal)
         .ok()
         .flatten()
-        .map(|hand| hand.latch);
+        .map(|rollout| rollout.latch);
     let latched =
         latch.is_some() || !matches!(StatefulLatch::from_meta(&seen.live.metadata), Ok(None));
     let own = latch.as_ref().map_or_else(
@@ -208,15 +219,18 @@ pub fn measure_progress(seen: Option<&StatefulSeen>, goal: &Goal<StatefulSet>) -
     told
 }
 
-fn next_unlatched(seen: &StatefulSeen, goal: &Goal<StatefulSet>) -> RolloutAction {
+/// Next action for a StatefulSet that no rollout of this release holds.
+fn next_unlatched(
+    seen: &StatefulSeen,
+    goal: &Goal<StatefulSet>,
+) -> Result<RolloutAction, RolloutAction> {
     let live = &seen.live;
     if let Some(freed) = orphaned::release_orphaned_partition(seen, goal) {
-        return freed;
+        return Ok(freed);
     }
     if !foreign::has_wanted_template(live, goal.manifest) {
-        return goal
-            .stop_if_changed_after_end(&live.metadata)
-            .unwrap_or_else(|| begin_rollout(seen, goal));
+        goal.check_not_changed_after_end(&live.metadata)?;
+        return Ok(begin_rollout(seen, goal));
     }
     if super::foreign::applied_digest(&live.metadata)
         != super::foreign::applied_digest(&goal.manifest.metadata)
@@ -230,17 +244,19 @@ fn next_unlatched(seen: &StatefulSeen, goal: &Goal<StatefulSet>) -> RolloutActio
         {
             // The user's partition kept old pods back: they are released batch by batch, as for a
             // new template.
-            return begin_rollout(seen, goal);
+            return Ok(begin_rollout(seen, goal));
         }
         // Nothing to roll out, but other fields may differ.
         if let Some(patch) = patch::sync_other_fields(live, goal.manifest).filter(|_| !goal.hold) {
-            return RolloutAction::Patch(patch, "the rest of the manifest");
+            return Ok(RolloutAction::Patch(patch, "the rest of the manifest"));
         }
     }
-    match seen.check_settled(&StatefulSettings::from_stateful_set(live)) {
-        Ok(()) => RolloutAction::Done,
-        Err((why, again)) => RolloutAction::Wait(why, again),
-    }
+    Ok(
+        match seen.check_settled(&StatefulSettings::from_stateful_set(live)) {
+            Ok(()) => RolloutAction::Done,
+            Err((why, again)) => RolloutAction::Wait(why, again),
+        },
+    )
 }
 
 fn begin_rollout(seen: &StatefulSeen, goal: &Goal<StatefulSet>) -> RolloutAction {
@@ -295,41 +311,39 @@ fn wanted_partition(own: &StatefulSettings, goal: &Goal<StatefulSet>, replicas: 
     replicas.saturating_sub(target).max(own.partition())
 }
 
+/// Next action of a rollout of this release in progress; `Err` says why it cannot go on.
 fn next_latched(
     seen: &StatefulSeen,
-    hand: &ActiveRollout<PartitionStep, StatefulSettings>,
+    rollout: &ActiveRollout<PartitionStep, StatefulSettings>,
     goal: &Goal<StatefulSet>,
-) -> RolloutAction {
-    let latch = &hand.latch;
+) -> Result<RolloutAction, RolloutAction> {
+    let latch = &rollout.latch;
     if latch.template != template::short_digest(&template::of_stateful(goal.manifest)) {
-        return not_approved();
+        return Err(not_approved());
     }
-    if goal.attempt > latch.attempt || (hand.takes && hand.foreign_change.is_some()) {
-        return take_over(seen, hand, goal);
+    if goal.attempt > latch.attempt || (rollout.takes && rollout.foreign_change.is_some()) {
+        return Ok(take_over(seen, rollout, goal));
     }
-    if let Some(words) = &hand.foreign_change {
-        return goal.stop_for_foreign_change(
-            words,
-            foreign::find_foreign_change(seen, latch, goal.manifest),
-        );
+    let change = foreign::find_foreign_change(seen, latch, goal.manifest);
+    match (&rollout.foreign_change, change) {
+        (Some(words), change) => Err(goal.stop_for_foreign_change(words, change)),
+        (None, Some(why)) => Err(RolloutAction::Stop(why)),
+        (None, None) if !seen.is_observed() => Ok(RolloutAction::Wait(
+            "waiting for the StatefulSet controller".into(),
+            None,
+        )),
+        (None, None) => Ok(next_step(seen, latch, goal)),
     }
-    if let Some(why) = foreign::find_foreign_change(seen, latch, goal.manifest) {
-        return RolloutAction::Stop(why);
-    }
-    if !seen.is_observed() {
-        return RolloutAction::Wait("waiting for the StatefulSet controller".into(), None);
-    }
-    next_step(seen, latch, goal)
 }
 
 /// Takes the rollout in hand for a new attempt.
 fn take_over(
     seen: &StatefulSeen,
-    hand: &ActiveRollout<PartitionStep, StatefulSettings>,
+    rollout: &ActiveRollout<PartitionStep, StatefulSettings>,
     goal: &Goal<StatefulSet>,
 ) -> RolloutAction {
-    let (latch, replicas) = (&hand.latch, seen.replicas());
-    let own = patch::recreated_settings(&seen.live, hand)
+    let (latch, replicas) = (&rollout.latch, seen.replicas());
+    let own = patch::recreated_settings(&seen.live, rollout)
         .map(|own| (own.overlay_manifest(goal.manifest), own));
     if own.is_some_and(|(after, own)| own.is_on_delete() || after.is_on_delete()) {
         return stop_on_delete();
@@ -353,7 +367,7 @@ fn take_over(
         replicas,
     };
     patch_or_wait(
-        patch::take_over(&seen.live, hand, goal, written),
+        patch::take_over(&seen.live, rollout, goal, written),
         "taken over again, for the new attempt",
     )
 }

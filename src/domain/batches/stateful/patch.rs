@@ -88,24 +88,24 @@ pub(super) fn write_step(
 /// settings.
 pub(super) fn recreated_settings(
     live: &StatefulSet,
-    hand: &ActiveRollout<PartitionStep, StatefulSettings>,
+    rollout: &ActiveRollout<PartitionStep, StatefulSettings>,
 ) -> Option<StatefulSettings> {
     let own = StatefulSettings::from_stateful_set(live);
-    let brought =
-        own.partition() == hand.latch.written.partition || has_rollout_partition(live, &hand.latch);
-    (hand.made_again && !brought).then_some(own)
+    let brought = own.partition() == rollout.latch.written.partition
+        || has_rollout_partition(live, &rollout.latch);
+    (rollout.made_again && !brought).then_some(own)
 }
 
 /// A new attempt takes over: sets the approved template and the partition.
 pub(super) fn take_over(
     live: &StatefulSet,
-    hand: &ActiveRollout<PartitionStep, StatefulSettings>,
+    rollout: &ActiveRollout<PartitionStep, StatefulSettings>,
     goal: &Goal<StatefulSet>,
     written: PartitionStep,
 ) -> Option<Value> {
-    let mut latch = hand.latch.with_attempt(goal.attempt, written);
+    let mut latch = rollout.latch.with_attempt(goal.attempt, written);
     let wanted = template::of_stateful(goal.manifest);
-    if let Some(own) = recreated_settings(live, hand) {
+    if let Some(own) = recreated_settings(live, rollout) {
         latch.update_for_recreated(
             (own.overlay_manifest(goal.manifest), own),
             template::of_stateful(live),
