@@ -40,7 +40,7 @@ mod timers;
 mod verify;
 mod view;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -88,34 +88,10 @@ pub type NamespacedName = (String, String);
 pub struct Observed<'a> {
     /// The Release to decide on.
     pub release: &'a Release,
-    /// Its App as frozen for this release; or why it is not known.
-    pub app: Result<&'a FrozenApp, &'a FrozenAppError>,
-    /// Variable groups that its environments name, as far as they exist; used only before it
-    /// begins.
-    pub groups: &'a BTreeMap<String, VariableGroup>,
     /// All other Releases that are not over.
     pub others: &'a [&'a Release],
-    /// Approvals that name this Release.
-    pub approvals: &'a [&'a Approval],
-    /// The objects named by [`objects_to_observe`] that exist.
-    pub objects: &'a BTreeMap<InventoryItem, ObjectSeen>,
-    /// Owners of those objects that carry no mark themselves but are in another App's inventory.
-    pub claims: &'a BTreeMap<InventoryItem, Owner>,
-    /// Those objects that are rolled out in batches; the keys have no uids.
-    pub workloads: &'a BTreeMap<InventoryItem, WorkloadSeen>,
-    /// Records of earlier releases for workloads whose latch is on without an annotation that says
-    /// whose it is.
-    pub records: &'a BTreeMap<InventoryItem, RolloutRecord>,
-    /// Number of pods by environment, including terminating ones.
-    pub pods: &'a BTreeMap<String, u32>,
-    /// Observed routes of the lanes.
-    pub routes: &'a RoutesSeen,
-    /// Contexts that cannot be reached now, and why. Nothing is known about their objects.
-    pub away: &'a BTreeMap<String, String>,
-    /// Objects named by [`objects_to_observe`] that the server refuses to show, and its error.
-    pub unseen: &'a BTreeMap<InventoryItem, String>,
-    /// Jobs of this release by name.
-    pub jobs: &'a BTreeMap<String, JobSeen>,
+    /// What its clusters show of it.
+    pub facts: &'a ReleaseFacts,
     /// Results of this release's last probes.
     pub probes: Option<&'a ProbesSeen>,
     /// Step that failed at the last try.
@@ -128,6 +104,36 @@ pub struct Observed<'a> {
     pub clock: Duration,
     /// Current wall-clock time, for what people read.
     pub now: Timestamp,
+}
+
+/// What its clusters show of a Release.
+pub struct ReleaseFacts {
+    /// Its App as frozen for this release; or why it is not known.
+    pub app: Result<FrozenApp, FrozenAppError>,
+    /// Variable groups that its environments name, as far as they exist; used only before it
+    /// begins.
+    pub groups: BTreeMap<String, VariableGroup>,
+    /// Approvals that name this Release.
+    pub approvals: Vec<Arc<Approval>>,
+    /// The objects named by [`objects_to_observe`] that exist.
+    pub objects: BTreeMap<InventoryItem, ObjectSeen>,
+    /// Owners of those objects that carry no mark themselves but are in another App's inventory.
+    pub claims: BTreeMap<InventoryItem, Owner>,
+    /// Those objects that are rolled out in batches; the keys have no uids.
+    pub workloads: BTreeMap<InventoryItem, WorkloadSeen>,
+    /// Records of earlier releases for workloads whose latch is on without an annotation that says
+    /// whose it is.
+    pub records: BTreeMap<InventoryItem, RolloutRecord>,
+    /// Number of pods by environment, including terminating ones.
+    pub pods: BTreeMap<String, u32>,
+    /// Observed routes of the lanes.
+    pub routes: RoutesSeen,
+    /// Contexts that cannot be reached now, and why. Nothing is known about their objects.
+    pub away: BTreeMap<String, String>,
+    /// Objects named by [`objects_to_observe`] that the server refuses to show, and its error.
+    pub unseen: BTreeMap<InventoryItem, String>,
+    /// Jobs of this release by name.
+    pub jobs: BTreeMap<String, JobSeen>,
 }
 
 /// One object that was or will be applied.

@@ -6,11 +6,9 @@ pub(super) mod events;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
 
 use futures::{StreamExt, stream};
-use jiff::Timestamp;
 use k8s_openapi::{api::batch::v1::Job, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Api, ResourceExt};
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -21,8 +19,7 @@ use super::{
 };
 use crate::{
     api::{
-        App, Approval, Environment, EnvironmentState, EnvironmentStatus, InventoryItem, LaneMode,
-        Release,
+        App, Environment, EnvironmentState, EnvironmentStatus, InventoryItem, LaneMode, Release,
         ReleasePhase::Aborting,
         RolloutRecord, Served, TaskKind, TaskPhase, VariableGroup,
         gateway_api::{HttpRoute, RouteParentStatus},
@@ -36,8 +33,8 @@ use crate::{
         revision::{FrozenApp, FrozenAppError, Revision},
         text::Clean,
         workflow::{
-            ClosedLane, JobSeen, NamespacedName, ObjectSeen, Observed, ProbesSeen, ProposalCache,
-            RoutesSeen, StepFailure, Timers, check_lane_open, group_names, objects_to_observe,
+            ClosedLane, JobSeen, NamespacedName, ObjectSeen, ReleaseFacts, RoutesSeen,
+            check_lane_open, group_names, objects_to_observe,
         },
     },
 };
@@ -45,22 +42,13 @@ use crate::{
 /// Maximum number of concurrent reads for one release.
 const MAX_CONCURRENT_READS: usize = 8;
 
-/// Observed facts about one Release; [`Observed`] borrows them.
-pub(super) struct Facts {
-    app: Result<FrozenApp, FrozenAppError>,
-    groups: BTreeMap<String, VariableGroup>,
-    approvals: Vec<Arc<Approval>>,
-    objects: BTreeMap<InventoryItem, ObjectSeen>,
-    claims: BTreeMap<InventoryItem, Owner>,
-    workloads: BTreeMap<InventoryItem, WorkloadSeen>,
-    records: BTreeMap<InventoryItem, RolloutRecord>,
-    pods: BTreeMap<String, u32>,
-    routes: RoutesSeen,
-    jobs: BTreeMap<String, JobSeen>,
-    rolled: Vec<NamespacedName>,
-    away: BTreeMap<String, String>,
-    unseen: BTreeMap<InventoryItem, String>,
-    places: BTreeSet<String>,
+/// What was observed of one Release.
+pub(super) struct Observation {
+    pub(super) facts: ReleaseFacts,
+    /// Workloads that it may roll out, existing or not.
+    pub(super) rolled: Vec<NamespacedName>,
+    /// Namespaces of remote clusters that it uses.
+    pub(super) remote_namespaces: BTreeSet<String>,
 }
 
 /// Runs CPU-bound work, such as rendering templates, without blocking other tasks of this thread,
@@ -73,11 +61,11 @@ pub(super) fn run_blocking<T>(work: impl FnOnce() -> T) -> T {
 }
 
 #[tracing::instrument(level = "debug", skip_all, fields(release = release.metadata.name))]
-pub(super) async fn gather_facts(
+pub(super) async fn observe_release(
     options: &Options,
     cache: &Cache,
     release: &Release,
-) -> kube::Result<Facts> {
+) -> kube::Result<Observation> {
     let (name, uid) = (release.name_any(), release.uid().unwrap_or_default());
     let (app, groups) = if release.status.as_ref().is_none_or(|s| s.tasks.is_empty()) {
         read_for_new_release(options, cache, release).await?
@@ -110,7 +98,7 @@ pub(super) async fn gather_facts(
     let mut jobs = jobs.map(|j| (j.name_any(), to_job_seen(j))).collect();
     build_digests::fill_digests(options, release, &mut jobs).await?;
     let closed = find_closed_lanes(cache, release, app.as_deref().ok());
-    Ok(Facts {
+    let facts = ReleaseFacts {
         claims: find_claims(cache, &release.spec.app, &seen.objects),
         app,
         groups,
@@ -121,10 +109,13 @@ pub(super) async fn gather_facts(
         pods,
         routes: observe_routes(cache, &release.spec.app, closed),
         jobs,
-        rolled: seen.rolled,
         away: seen.away,
         unseen: seen.unseen,
-        places: seen.places.into_keys().collect(),
+    };
+    Ok(Observation {
+        facts,
+        rolled: seen.rolled,
+        remote_namespaces: seen.places.into_keys().collect(),
     })
 }
 
@@ -354,61 +345,6 @@ fn is_under_way(release: &Release) -> bool {
 fn is_refusal(why: &kube::Error) -> bool {
     error::status_code(why)
         .is_some_and(|code| (400..500).contains(&code) && !matches!(code, 401 | 408 | 429))
-}
-
-impl Facts {
-    pub(super) fn as_observed<'a>(
-        &'a self,
-        release: &'a Release,
-        others: &'a [&'a Release],
-        approvals: &'a [&'a Approval],
-        probes: Option<&'a ProbesSeen>,
-        trouble: Option<&'a StepFailure>,
-        (timers, rendered, clock, now): (&'a Timers, &'a ProposalCache, Duration, Timestamp),
-    ) -> Observed<'a> {
-        Observed {
-            release,
-            app: self.app.as_ref(),
-            groups: &self.groups,
-            others,
-            approvals,
-            objects: &self.objects,
-            claims: &self.claims,
-            workloads: &self.workloads,
-            records: &self.records,
-            pods: &self.pods,
-            routes: &self.routes,
-            away: &self.away,
-            unseen: &self.unseen,
-            jobs: &self.jobs,
-            probes,
-            trouble,
-            timers,
-            rendered,
-            clock,
-            now,
-        }
-    }
-
-    /// App as the release sees it.
-    pub(super) fn app(&self) -> Option<&FrozenApp> {
-        self.app.as_ref().ok()
-    }
-
-    /// Workloads that it may roll out, existing or not.
-    pub(super) fn rolled_workloads(&self) -> impl Iterator<Item = &NamespacedName> {
-        self.rolled.iter()
-    }
-
-    /// Namespaces of remote clusters that it uses.
-    pub(super) fn remote_namespaces(&self) -> &BTreeSet<String> {
-        &self.places
-    }
-
-    /// Approvals that name the Release.
-    pub(super) fn approvals(&self) -> Vec<&Approval> {
-        self.approvals.iter().map(|a| &**a).collect()
-    }
 }
 
 /// Owners by inventory of objects without marks, which were applied before marks were written.

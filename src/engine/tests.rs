@@ -33,7 +33,7 @@ use super::{Options, Telemetry, act, cache::Cache, change_queue::ChangeQueue, la
 use crate::{
     api::{App, Release, VariableGroup, label},
     cluster::{agent::Agent, clusters::Clusters, install},
-    domain::workflow::{ReleaseStep, decide_steps},
+    domain::workflow::{Observed, ProposalCache, ReleaseStep, Timers, decide_steps},
     embedded,
 };
 
@@ -195,25 +195,13 @@ async fn what_a_release_stands_on_is_its_own_and_what_is_barred_is_told() {
         "a-1",
         serde_json::from_value(json!({"app": "a", "stage": "s"})).unwrap(),
     );
-    let facts = observe::gather_facts(&rig.options, &rig.cache, &release)
+    let observation = observe::observe_release(&rig.options, &rig.cache, &release)
         .await
         .unwrap_or_else(|e| panic!("{e}"));
-    let now = Timestamp::now();
-    let (timers, rendered) = <(
-        crate::domain::workflow::Timers,
-        crate::domain::workflow::ProposalCache,
-    )>::default();
-    let seen = facts.as_observed(
-        &release,
-        &[],
-        &[],
-        None,
-        None,
-        (&timers, &rendered, Duration::ZERO, now),
-    );
-    assert_eq!(*seen.pods, BTreeMap::from([("e".to_owned(), 1)]));
+    let seen = observation.facts;
+    assert_eq!(seen.pods, BTreeMap::from([("e".to_owned(), 1)]));
     assert_eq!(
-        seen.app.unwrap().spec.environments[0].context,
+        seen.app.as_ref().unwrap().spec.environments[0].context,
         None,
         "it is home"
     );
@@ -300,25 +288,25 @@ async fn a_release_begins_with_the_app_and_the_groups_as_they_are_and_keeps_both
         "workflow": {"stages": [{"name": "s", "tasks": [{"name": "go", "proceed": {}}, {"name": "up", "deploy": {"environment": "e"}}]}]},
     });
     let look = async |release: &Release| {
-        let facts = observe::gather_facts(&rig.options, &rig.cache, release)
+        let observation = observe::observe_release(&rig.options, &rig.cache, release)
             .await
             .unwrap_or_else(|e| panic!("{e}"));
-        let (timers, rendered) = <(
-            crate::domain::workflow::Timers,
-            crate::domain::workflow::ProposalCache,
-        )>::default();
-        let decision = decide_steps(&facts.as_observed(
+        let facts = observation.facts;
+        let decision = decide_steps(&Observed {
             release,
-            &[],
-            &[],
-            None,
-            None,
-            (&timers, &rendered, Duration::ZERO, Timestamp::now()),
-        ));
+            others: &[],
+            facts: &facts,
+            probes: None,
+            trouble: None,
+            timers: &Timers::default(),
+            rendered: &ProposalCache::default(),
+            clock: Duration::ZERO,
+            now: Timestamp::now(),
+        });
         if release.status.as_ref().and_then(|s| s.revision.as_ref())
             != decision.status.revision.as_ref()
         {
-            let app = facts.app().expect("it is frozen to something");
+            let app = facts.app.as_ref().expect("it is frozen to something");
             rig.cache
                 .revisions
                 .ensure_revision(&rig.options, app, &[])

@@ -132,7 +132,7 @@ pub(super) fn enter_abort(observed: &Observed, status: &mut ReleaseStatus) -> Ve
 }
 
 fn running_job(observed: &Observed, task: &TaskStatus) -> Option<InventoryItem> {
-    let seen = observed.jobs.get(task.job.as_ref()?)?;
+    let seen = observed.facts.jobs.get(task.job.as_ref()?)?;
     (task.phase == TaskPhase::Running && !seen.succeeded && seen.failed.is_none())
         .then(|| seen.item.clone())
 }

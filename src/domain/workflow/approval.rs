@@ -24,7 +24,7 @@ pub(super) fn decide_approval(view: &TaskView, task: &ApprovalTask) -> TaskOutco
         Err(error) => return outcome.failed(error),
     }
     let (said, passed_over) = weigh_decisions(
-        view.observed.approvals,
+        view.observed.facts.approvals.iter().map(|a| &**a),
         view.observed.release,
         view.release,
         &outcome.status,
@@ -104,7 +104,7 @@ fn describe_waiting(
 
 /// Decisions on a task's attempt that count, by approver; and why others do not count.
 fn weigh_decisions<'a>(
-    approvals: &[&'a Approval],
+    approvals: impl IntoIterator<Item = &'a Approval>,
     release: &Release,
     status: &ReleaseStatus,
     told: &TaskStatus,
@@ -115,7 +115,7 @@ fn weigh_decisions<'a>(
         release.metadata.name.as_deref(),
         release.metadata.uid.as_deref(),
     );
-    let mine = |a: &&&Approval| {
+    let mine = |a: &&Approval| {
         Some(a.spec.release.as_str()) == name
             && Some(a.spec.release_uid.as_str()) == uid
             && a.spec.task == told.name
@@ -124,7 +124,7 @@ fn weigh_decisions<'a>(
     let requester = &release.spec.requester;
     let mut said: BTreeMap<&str, &Approval> = BTreeMap::new();
     let mut passed_over: Vec<String> = vec![];
-    for approval in approvals.iter().filter(mine) {
+    for approval in approvals.into_iter().filter(mine) {
         let by = approval.spec.approver.as_str();
         let shown = Clean::from_untrusted(by);
         if !task.approvers.is_empty() && !task.approvers.iter().any(|a| a == by) {
@@ -165,7 +165,8 @@ pub(super) fn count_given(
     task: &ApprovalTask,
 ) -> (usize, Vec<String>) {
     let status = release.status.clone().unwrap_or_default();
-    let (said, passed_over) = weigh_decisions(approvals, release, &status, told, task);
+    let (said, passed_over) =
+        weigh_decisions(approvals.iter().copied(), release, &status, told, task);
     let refused = said.values().any(|a| a.spec.decision == Decision::Refuse);
     (if refused { 0 } else { said.len() }, passed_over)
 }

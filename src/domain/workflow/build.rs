@@ -38,7 +38,7 @@ pub(super) fn decide_build(view: &TaskView, task: &BuildTask) -> TaskOutcome {
         Err(why) => return outcome.failed(why),
     };
     outcome.status.job = Some(build.job.clone());
-    let job = view.observed.jobs.get(&build.job);
+    let job = view.observed.facts.jobs.get(&build.job);
     match job {
         Some(job) if job.succeeded => return build.take_image(outcome, job),
         Some(JobSeen {

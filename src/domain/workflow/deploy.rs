@@ -91,7 +91,7 @@ pub(super) fn is_half_way(view: &TaskView) -> bool {
         return true;
     }
     let (uid, task) = (view.release_uid(), &view.task.name);
-    view.observed.workloads.iter().any(|(item, seen)| {
+    view.observed.facts.workloads.iter().any(|(item, seen)| {
         let known = view.known_records(item);
         let mark = seen.mark_of(uid, &known.as_records());
         let by = RolloutId::from_meta(seen.meta());

@@ -63,7 +63,7 @@ pub(super) fn describe_unreachable(
     let contexts = own.into_iter().chain(held).collect::<Vec<_>>();
     let (context, why) = contexts
         .iter()
-        .find_map(|c| view.observed.away.get_key_value(c))?;
+        .find_map(|c| view.observed.facts.away.get_key_value(c))?;
     Some(format!(
         "waits for context {}: {}",
         Clean::from_untrusted(context),
@@ -78,7 +78,7 @@ pub(super) fn describe_unreadable<'i>(
 ) -> Option<String> {
     let (item, why) = items
         .into_iter()
-        .find_map(|i| view.observed.unseen.get_key_value(&i.without_uid()))?;
+        .find_map(|i| view.observed.facts.unseen.get_key_value(&i.without_uid()))?;
     Some(format!(
         "{} {} cannot be read: {}",
         item.kind,
@@ -259,7 +259,10 @@ pub(super) fn check_drained(
     inventory: &[InventoryItem],
 ) -> DrainCheck {
     let since = view.task.drain_since.clone();
-    let (routes, seconds) = (&view.observed.routes, environment.rollout.drain_seconds);
+    let (routes, seconds) = (
+        &view.observed.facts.routes,
+        environment.rollout.drain_seconds,
+    );
     let drained = DrainCheck {
         since: since.clone(),
         pending: None,
@@ -325,7 +328,13 @@ pub(super) fn delete_items(
             });
         }
     }
-    let pods = view.observed.pods.get(environment).copied().unwrap_or(0);
+    let pods = view
+        .observed
+        .facts
+        .pods
+        .get(environment)
+        .copied()
+        .unwrap_or(0);
     let left = match (left.is_empty(), pods) {
         (true, 0) => None,
         (true, 1) => Some("1 pod is still ending".into()),

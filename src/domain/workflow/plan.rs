@@ -212,10 +212,12 @@ pub(super) fn begin_release(reducer: &mut Reducer) -> bool {
     let observed = reducer.observed;
     let (spec, at) = (&observed.release.spec, observed.format_now());
     let planned = observed
+        .facts
         .app
+        .as_ref()
         .map_err(|unknown| vec![unknown.clone().into()])
         .and_then(|app| {
-            let plan = plan_release(app, spec, |name| observed.groups.get(name), &at)?;
+            let plan = plan_release(app, spec, |name| observed.facts.groups.get(name), &at)?;
             Ok((app, plan))
         });
     match planned {
@@ -246,7 +248,7 @@ pub(super) fn begin_release(reducer: &mut Reducer) -> bool {
 /// Freezes the App for a release that began before revisions existed, as the App is now. Its
 /// approvals were not bound to objects, so they are asked for again, unless a deploy is half-way.
 pub(super) fn freeze_late(reducer: &mut Reducer) {
-    let Ok(app) = reducer.observed.app else {
+    let Ok(app) = &reducer.observed.facts.app else {
         return;
     };
     reducer.status.revision = Some(app.revision().name().to_owned());

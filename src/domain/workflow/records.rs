@@ -62,7 +62,7 @@ impl<'a> TaskView<'a> {
         let kept = self
             .find_record(item)
             .or_else(|| others.into_iter().find(|r| is_record_of(r, item)))
-            .or_else(|| self.observed.records.get(&item.without_uid()));
+            .or_else(|| self.observed.facts.records.get(&item.without_uid()));
         let under_way = self
             .observed
             .others

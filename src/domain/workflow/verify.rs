@@ -16,7 +16,7 @@ const PROBE_INTERVAL_SECONDS: u64 = 1;
 pub(super) fn decide_verify(view: &TaskView, task: &VerifyTask) -> TaskOutcome {
     // Requests for a closed lane go to the baseline: probes would pass without testing the new
     // version.
-    let closed = view.observed.routes.closed.get(&task.lane_group);
+    let closed = view.observed.facts.routes.closed.get(&task.lane_group);
     if let Some(closed) = closed.filter(|c| c.waits && !view.has_begun()) {
         return TaskOutcome::unchanged(view).in_phase(TaskPhase::Pending, Some(closed.why.clone()));
     }

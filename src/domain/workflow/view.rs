@@ -67,7 +67,11 @@ impl<'a> TaskView<'a> {
 
     /// App as the release has it.
     pub fn app(&self) -> Result<&'a FrozenApp, FrozenAppError> {
-        self.observed.app.map_err(FrozenAppError::clone)
+        self.observed
+            .facts
+            .app
+            .as_ref()
+            .map_err(FrozenAppError::clone)
     }
 
     /// Whether the task has begun.
@@ -89,13 +93,13 @@ impl<'a> TaskView<'a> {
     ) -> Ownership {
         let me = self.acting_owner(environment);
         let noted =
-            owner::find_in_inventories(self.observed.app.ok().map(|app| &**app), item, &seen.uid);
+            owner::find_in_inventories(self.observed.facts.app.as_deref().ok(), item, &seen.uid);
         owner::determine_ownership(
             &seen.marks,
             &me,
             noted
                 .as_ref()
-                .or_else(|| self.observed.claims.get(&item.without_uid())),
+                .or_else(|| self.observed.facts.claims.get(&item.without_uid())),
         )
     }
 
@@ -110,17 +114,17 @@ impl<'a> TaskView<'a> {
 
     /// Account that this release uses for an object of an environment.
     pub fn account(&self, environment: &str, item: &InventoryItem) -> Account {
-        Account::for_environment(self.observed.app.ok().map(|app| &**app), environment, item)
+        Account::for_environment(self.observed.facts.app.as_deref().ok(), environment, item)
     }
 
     /// The object behind this item, if it exists.
     pub fn object(&self, item: &InventoryItem) -> Option<&'a ObjectSeen> {
-        self.observed.objects.get(&item.without_uid())
+        self.observed.facts.objects.get(&item.without_uid())
     }
 
     /// The workload behind this item, if it exists and is rolled out in batches.
     pub fn workload(&self, item: &InventoryItem) -> Option<&'a WorkloadSeen> {
-        self.observed.workloads.get(&item.without_uid())
+        self.observed.facts.workloads.get(&item.without_uid())
     }
 
     /// Whether somebody has asked this attempt to take fields of other field managers.

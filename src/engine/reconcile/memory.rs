@@ -32,7 +32,7 @@ pub(super) struct ReleaseMemory {
     /// How often in a row it could not be observed.
     pub(super) unobserved: u32,
     /// Namespaces of remote clusters that it uses.
-    pub(super) places: BTreeSet<String>,
+    pub(super) remote_namespaces: BTreeSet<String>,
     /// Workloads that it rolls out.
     pub(super) rolled: HashSet<NamespacedName>,
 }
@@ -96,8 +96,10 @@ impl Memory {
     }
 
     /// Whether a release uses a namespace of a remote cluster.
-    pub(super) fn uses_place(&self, name: &str) -> bool {
-        self.releases.values().any(|r| r.places.contains(name))
+    pub(super) fn uses_remote_namespace(&self, name: &str) -> bool {
+        self.releases
+            .values()
+            .any(|r| r.remote_namespaces.contains(name))
     }
 
     /// Forgets releases that are over. Returns whether there were any.

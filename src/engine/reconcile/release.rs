@@ -18,10 +18,10 @@ use super::{COALESCE_DELAY, RESYNC_INTERVAL, Reconciler, STEP_BACKOFF, memory::S
 use crate::{
     api::{App, Release, ReleasePhase, ReleaseStatus},
     cluster::error,
-    domain::workflow::{Decision, ReleaseStep, StepFailure, decide_steps},
+    domain::workflow::{Decision, Observed, ReleaseFacts, ReleaseStep, StepFailure, decide_steps},
     engine::{
         act::{StepError, StepRunner},
-        observe::{self, Facts},
+        observe::{self, Observation},
     },
 };
 
@@ -111,60 +111,66 @@ impl<'a> ReleasePass<'a> {
     #[tracing::instrument(level = "debug", skip_all)]
     async fn observe_and_decide(&self) -> Result<Decision, PassEnd> {
         let Reconciler { options, cache, .. } = self.engine;
-        let facts = observe::gather_facts(options, cache, self.release)
+        let observation = observe::observe_release(options, cache, self.release)
             .await
             .map_err(PassEnd::Unobservable)?;
-        let decision = self.decide_from(&facts);
-        // The revision must exist before a release names it.
-        self.ensure_revision(&facts, &decision.status)
+        let decision = self.decide_from(&observation);
+        self.ensure_revision(&observation.facts, &decision.status)
             .await
             .map_err(PassEnd::Unobservable)?;
         Ok(decision)
     }
 
     /// Decides from what was observed and what the engine remembers, and remembers the timers.
-    fn decide_from(&self, facts: &Facts) -> Decision {
+    fn decide_from(&self, observation: &Observation) -> Decision {
+        let Observation {
+            facts,
+            rolled,
+            remote_namespaces,
+        } = observation;
         let now = Timestamp::now();
         let (mut timers, rendered, clock) = {
             let mut memory = self.engine.lock_memory();
             let clock = memory.began.elapsed();
             let known = memory.release(&self.uid);
-            known.rolled = facts.rolled_workloads().cloned().collect();
-            (
-                std::mem::take(&mut known.timers),
-                Arc::clone(&known.rendered),
-                clock,
-            )
+            known.rolled = rolled.iter().cloned().collect();
+            known.remote_namespaces.clone_from(remote_namespaces);
+            let timers = std::mem::take(&mut known.timers);
+            (timers, Arc::clone(&known.rendered), clock)
         };
         let status = self.release.status.clone().unwrap_or_default();
         timers.track_status(&status, clock, now);
         let probes = self.engine.probes.last_results(&self.uid);
-        let approvals = facts.approvals();
-        let observed = facts.as_observed(
-            self.release,
-            self.others,
-            &approvals,
-            probes.as_ref(),
-            self.backoff.as_ref().map(|b| &b.trouble),
-            (&timers, &*rendered, clock, now),
-        );
+        let observed = Observed {
+            release: self.release,
+            others: self.others,
+            facts,
+            probes: probes.as_ref(),
+            trouble: self.backoff.as_ref().map(|b| &b.trouble),
+            timers: &timers,
+            rendered: &rendered,
+            clock,
+            now,
+        };
         let decision = observe::run_blocking(|| decide_steps(&observed));
         timers.track_status(&decision.status, clock, now);
-        let mut memory = self.engine.lock_memory();
-        let known = memory.release(&self.uid);
-        known.timers = timers;
-        known.places = facts.remote_namespaces().clone();
+        self.engine.lock_memory().release(&self.uid).timers = timers;
         decision
     }
 
-    /// Creates the revision that the status is the first to name.
-    async fn ensure_revision(&self, facts: &Facts, status: &ReleaseStatus) -> kube::Result<()> {
+    /// Creates the revision that the status is the first to name: it must exist before.
+    async fn ensure_revision(
+        &self,
+        facts: &ReleaseFacts,
+        status: &ReleaseStatus,
+    ) -> kube::Result<()> {
         let named = self
             .release
             .status
             .as_ref()
             .and_then(|s| s.revision.as_ref());
-        let Some(app) = facts.app().filter(|_| named != status.revision.as_ref()) else {
+        let app = facts.app.as_ref().ok();
+        let Some(app) = app.filter(|_| named != status.revision.as_ref()) else {
             return Ok(());
         };
         let Reconciler { options, cache, .. } = self.engine;

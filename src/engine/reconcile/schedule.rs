@@ -165,7 +165,7 @@ impl Reconciler {
         if memory.forget_finished(&uids) {
             self.cache
                 .remote_clusters
-                .retain_watched(|name| memory.uses_place(name));
+                .retain_watched(|name| memory.uses_remote_namespace(name));
             self.probes.retain_releases(|uid| uids.contains(uid));
         }
     }

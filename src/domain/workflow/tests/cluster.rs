@@ -217,22 +217,24 @@ impl Cluster {
         );
         let mut timers = self.timers.borrow_mut();
         timers.track_status(&self.status(), clock, now);
-        let app = self.frozen();
+        let facts = ReleaseFacts {
+            app: self.frozen(),
+            groups: self.groups.clone(),
+            approvals: self.approvals.iter().cloned().map(Arc::new).collect(),
+            objects,
+            claims: self.claims.clone(),
+            workloads,
+            records: self.records.clone(),
+            pods: BTreeMap::from(pods),
+            routes: self.routes.clone(),
+            away: self.away.clone(),
+            unseen: self.unseen.clone(),
+            jobs: self.jobs.clone(),
+        };
         let decision = decide_steps(&Observed {
             release: &self.release,
-            app: app.as_ref(),
-            groups: &self.groups,
             others: &self.others.iter().collect::<Vec<_>>(),
-            approvals: &self.approvals.iter().collect::<Vec<_>>(),
-            objects: &objects,
-            claims: &self.claims,
-            workloads: &workloads,
-            records: &self.records,
-            pods: &BTreeMap::from(pods),
-            routes: &self.routes,
-            away: &self.away,
-            unseen: &self.unseen,
-            jobs: &self.jobs,
+            facts: &facts,
             probes: self.probes.as_ref(),
             trouble: self.trouble.as_ref(),
             timers: &timers,
@@ -241,7 +243,7 @@ impl Cluster {
             now,
         });
         timers.track_status(&decision.status, clock, now);
-        if let (Ok(app), Some(name)) = (&app, &decision.status.revision) {
+        if let (Ok(app), Some(name)) = (&facts.app, &decision.status.revision) {
             self.revisions
                 .borrow_mut()
                 .entry(name.clone())
