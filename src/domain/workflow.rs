@@ -54,8 +54,8 @@ use super::{
 };
 use crate::{
     api::{
-        Approval, EnvironmentStatus, InventoryItem, ProbeResult, ProbeSpec, Release, ReleasePhase,
-        ReleaseStatus, RolloutRecord, VariableGroup,
+        Approval, EnvironmentStatus, InventoryItem, ProbeResult, ProbeSpec, Release, ReleaseStatus,
+        RolloutRecord, VariableGroup,
     },
     domain::account::Account,
 };
@@ -342,22 +342,11 @@ pub struct Decision {
 /// Decides what a Release does next.
 pub fn decide_steps(observed: &Observed) -> Decision {
     let mut reducer = Reducer::from_observed(observed);
-    if reducer.status.phase.is_final() {
-        return reducer.into_decision();
-    }
-    reducer.record_wish();
-    if reducer.status.tasks.is_empty() {
-        if !plan::begin_release(&mut reducer) {
-            return reducer.into_decision();
+    if !reducer.status.phase.is_final() {
+        reducer.record_wish();
+        if plan::ensure_begun(&mut reducer) {
+            reducer.decide_tasks();
         }
-    } else if reducer.status.revision.is_none() {
-        plan::freeze_late(&mut reducer);
-    }
-    let control = &observed.release.spec.control;
-    if control.abort || reducer.status.phase == ReleasePhase::Aborting {
-        reducer.undo_tasks();
-    } else {
-        reducer.run_tasks();
     }
     reducer.into_decision()
 }

@@ -207,8 +207,19 @@ impl ReleasePlan {
     }
 }
 
+/// Begins a release that has not begun; false when there is nothing to run.
+pub(super) fn ensure_begun(reducer: &mut Reducer) -> bool {
+    if reducer.status.tasks.is_empty() {
+        return begin_release(reducer);
+    }
+    if reducer.status.revision.is_none() {
+        freeze_late(reducer);
+    }
+    true
+}
+
 /// Begins a release with its tasks as they are now; false when there is nothing to run.
-pub(super) fn begin_release(reducer: &mut Reducer) -> bool {
+fn begin_release(reducer: &mut Reducer) -> bool {
     let observed = reducer.observed;
     let (spec, at) = (&observed.release.spec, observed.format_now());
     let planned = observed
@@ -247,7 +258,7 @@ pub(super) fn begin_release(reducer: &mut Reducer) -> bool {
 
 /// Freezes the App for a release that began before revisions existed, as the App is now. Its
 /// approvals were not bound to objects, so they are asked for again, unless a deploy is half-way.
-pub(super) fn freeze_late(reducer: &mut Reducer) {
+fn freeze_late(reducer: &mut Reducer) {
     let Ok(app) = &reducer.observed.facts.app else {
         return;
     };

@@ -102,8 +102,18 @@ impl<'a> Reducer<'a> {
             .is_ok_and(|at| (begun..=latest).contains(&at))
     }
 
+    /// Runs the tasks, or undoes them when the release is aborted.
+    pub fn decide_tasks(&mut self) {
+        let wished = self.observed.release.spec.control.abort;
+        if wished || self.status.phase == ReleasePhase::Aborting {
+            self.undo_tasks();
+        } else {
+            self.run_tasks();
+        }
+    }
+
     /// Runs tasks in order, in this same pass, until one has not passed.
-    pub fn run_tasks(&mut self) {
+    fn run_tasks(&mut self) {
         let passed = |status: &ReleaseStatus| {
             let mut tasks = status.tasks.iter();
             tasks.position(|task| !task.phase.is_passed())
@@ -121,7 +131,7 @@ impl<'a> Reducer<'a> {
     }
 
     /// Undoes the tasks, the last one first.
-    pub fn undo_tasks(&mut self) {
+    fn undo_tasks(&mut self) {
         if self.status.phase != ReleasePhase::Aborting {
             let steps = abort::enter_abort(self.observed, &mut self.status);
             self.steps.extend(steps);

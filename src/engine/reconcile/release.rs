@@ -57,7 +57,7 @@ enum PassEnd {
     /// The steps failed a while ago: they are not tried again before then.
     BacksOff(Instant),
     /// A step failed.
-    StepFailed(StepError),
+    StepFailed(Box<StepError>),
 }
 
 impl<'a> ReleasePass<'a> {
@@ -79,7 +79,7 @@ impl<'a> ReleasePass<'a> {
     }
 
     /// Runs the pass. Returns when the release is due again although nothing changes.
-    #[tracing::instrument(level = "info", skip_all, fields(release = self.release.metadata.name, app = self.release.spec.app))]
+    #[tracing::instrument(name = "reconcile_release", level = "info", skip_all, fields(release = self.release.metadata.name, app = self.release.spec.app))]
     pub(super) async fn run(self) -> Instant {
         match self.run_stages().await {
             Ok(due) => due,
@@ -253,7 +253,7 @@ impl<'a> ReleasePass<'a> {
         runner
             .execute_steps(steps)
             .await
-            .map_err(PassEnd::StepFailed)
+            .map_err(|failed| PassEnd::StepFailed(Box::new(failed)))
     }
 
     /// When the release is due at the latest, now that these steps are taken.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{super::*, cluster::*};
 use crate::{
-    api::{Decision::Pass, ProbeResult, TaskKind, TaskPhase, label},
+    api::{Decision::Pass, ProbeResult, ReleasePhase, TaskKind, TaskPhase, label},
     domain::{
         batches::{DeploymentSettings, stateful::pods_left_alone},
         intent::ReleaseIntent,

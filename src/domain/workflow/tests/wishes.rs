@@ -6,7 +6,7 @@ use super::{
     cluster::{Cluster, production},
 };
 use crate::{
-    api::{Decision, TaskPhase},
+    api::{Decision, ReleasePhase, TaskPhase},
     domain::{
         intent::ReleaseIntent,
         release_intents::{self, Verb, expected_status, resolve_verb},
