@@ -123,7 +123,7 @@ fn view_filtered(bencher: Bencher) {
     model.size = (120, 36);
     model
         .filters
-        .insert(graylane::ui::model::Pane::Apps, "07".into());
+        .insert(graylane::ui::pane::Pane::Apps, "07".into());
     let area = Rect::new(0, 0, 120, 36);
     let mut buffer = Buffer::empty(area);
     bencher.bench_local(|| black_box(view(&model, area, &mut buffer)));

@@ -17,6 +17,7 @@ pub mod keymap;
 pub mod model;
 pub mod options;
 pub mod own_commands;
+pub mod pane;
 pub mod question;
 pub mod rights;
 pub mod rule;

@@ -6,16 +6,16 @@ use super::{
     effect::Effect,
     form,
     keymap::KeyContext,
-    model::{LogTarget, Model, Pane},
+    model::{LogTarget, Model},
+    pane::{Pane, apps, trace},
     rights::RightNeed::{self, ChosenPods, EditedObject, Home, Nothing, SelectedPod},
     update::{
         act::{
             accept_input, answer_yes, change_field, cycle_pane, focus_other_button, focus_pane,
             go_back, look_again, move_in_palette, move_selection, open_contexts, open_filter,
             open_form, open_lock, open_namespaces, open_palette, open_question, open_themes,
-            page_step, press_button, reconnect, scroll_sideways, show_every_request,
-            show_other_release, submit_open_form, toggle_follow, toggle_freeze, toggle_mark,
-            toggle_only_wrong, toggle_read_only, toggle_zoom,
+            page_step, press_button, reconnect, scroll_sideways, show_other_release,
+            submit_open_form, toggle_follow, toggle_read_only, toggle_zoom,
         },
         conditions::{
             always, can_confirm, can_describe, can_scroll, can_sort, can_tear_down, has_app,
@@ -169,10 +169,10 @@ actions! {
         has_release_diff => |m, _| release_diff::open_release_diff(m);
     Mark "mark" Safe "mark" "Mark an app: several are released in one window, and their releases acted on at once"
         [Apps 0 "space"] Nothing,
-        has_app => |m, _| toggle_mark(m);
+        has_app => |m, _| apps::toggle_mark(m);
     MarkAll "mark-all" Safe "" "Mark every app that the list shows, or none"
         [Apps 1 "M"] Nothing,
-        has_app => |m, _| list::mark_all(m);
+        has_app => |m, _| apps::mark_all(m);
     NextRelease "next-release" Safe "" "Show the app's next newer release"
         [Release 8 "]"] Nothing,
         always => |m, _| show_other_release(m, true);
@@ -208,13 +208,13 @@ actions! {
         can_tear_down => open_question;
     Freeze "freeze" Safe "freeze" "Freeze the list of chains, or let it run again"
         [Trace 0 "space"] Nothing,
-        always => |m, _| toggle_freeze(m);
+        always => |m, _| trace::toggle_freeze(m);
     OnlyWrong "only-wrong" Safe "only wrong" "Show only chains that leak or fail"
         [Trace 1 "w"] Nothing,
-        always => |m, _| toggle_only_wrong(m);
+        always => |m, _| trace::toggle_only_wrong(m);
     EveryRequest "every-request" Safe "each/groups" "Show every request by itself, or groups of them again"
         [Trace 2 "v"] Nothing,
-        always => |m, _| show_every_request(m);
+        always => |m, _| trace::show_every_request(m);
     WholeTrace "whole-trace" Safe "whole trace" "Show a probe's traces in full, and ask the trace store for the rest"
         [Text 15 "enter"] Nothing,
         |m, _| traces::has_traces(m) => |m, _| traces::open_whole_trace(m);
@@ -274,10 +274,10 @@ actions! {
         always => |m, _| open::open_notices(m);
     NextPane "next-pane" Safe "" "Next pane"
         [Global 12 "tab l right"] Nothing,
-        always => |m, _| cycle_pane(m, 1);
+        always => |m, _| cycle_pane(m, false);
     PreviousPane "previous-pane" Safe "" "Previous pane"
         [Global 13 "backtab h left"] Nothing,
-        always => |m, _| cycle_pane(m, 4);
+        always => |m, _| cycle_pane(m, true);
     PaneApps "pane-apps" Safe "" "Go to Apps"
         [Global 14 "1"] Nothing,
         always => |m, _| focus_pane(m, Pane::Apps);

@@ -290,6 +290,14 @@ impl ObjectRef {
         }
     }
 
+    /// Reference to a pod.
+    pub fn pod(key: ObjectKey) -> Self {
+        Self {
+            resource: "pods".into(),
+            key,
+        }
+    }
+
     /// Short form for titles: `pods/spring-cloud-a-…`.
     pub fn title(&self) -> String {
         let kind = self.resource.split('.').next().unwrap_or_default();

@@ -10,86 +10,53 @@ mod patch;
 pub use super::action::{Action, Danger};
 pub use patch::{KeyFault, KeyFaults};
 
-/// Where a key binding applies. Several contexts are active at once, the most specific first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum KeyContext {
-    /// Every pane.
-    Global,
-    /// Every list and every text.
-    Move,
-    /// Pane 1.
-    Apps,
-    /// Panes 1 to 3: actions on the selected release.
-    Release,
-    /// Pane 2.
-    Environments,
-    /// Pane 4.
-    Lanes,
-    /// Pane 5.
-    Trace,
-    /// Logs, YAML, events, help and other texts.
-    Text,
-    /// A form.
-    Form,
-    /// A confirmation dialog.
-    Confirm,
-    /// The palette and the filter line.
-    Line,
+macro_rules! contexts {
+    ($($name:ident $word:literal $title:literal;)*) => {
+        /// Where a key binding applies. Several contexts are active at once, the most specific first.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum KeyContext { $(#[doc = $title] $name,)* }
+
+        impl KeyContext {
+            /// All contexts, in help order.
+            pub const ALL: [Self; [$($word),*].len()] = [$(Self::$name,)*];
+
+            /// Name in the user's keys file.
+            pub const fn word(self) -> &'static str {
+                match self { $(Self::$name => $word,)* }
+            }
+
+            /// Title in the help text.
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$name => $title,)* }
+            }
+        }
+    };
+}
+
+// name, name in the user's keys file, title in the help text
+contexts! {
+    Global "global" "Everywhere";
+    Move "move" "Lists and texts";
+    Apps "apps" "Apps";
+    Release "release" "Releases (in Apps, Environments and Rollout)";
+    Environments "environments" "Environments and pods";
+    Lanes "lanes" "Lanes";
+    Trace "trace" "Trace";
+    Text "text" "Logs, YAML and other texts";
+    Form "form" "Forms";
+    Confirm "confirm" "Confirmations";
+    Line "line" "Palette and filter line";
 }
 
 impl KeyContext {
-    /// All contexts, in help order.
-    pub const ALL: [Self; 11] = [
-        Self::Global,
-        Self::Move,
-        Self::Apps,
-        Self::Release,
-        Self::Environments,
-        Self::Lanes,
-        Self::Trace,
-        Self::Text,
-        Self::Form,
-        Self::Confirm,
-        Self::Line,
-    ];
-
-    /// Name in the user's keys file.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Global => "global",
-            Self::Move => "move",
-            Self::Apps => "apps",
-            Self::Release => "release",
-            Self::Environments => "environments",
-            Self::Lanes => "lanes",
-            Self::Trace => "trace",
-            Self::Text => "text",
-            Self::Form => "form",
-            Self::Confirm => "confirm",
-            Self::Line => "line",
-        }
-    }
-
     /// Active only in overlays.
     pub const fn is_over(self) -> bool {
         matches!(self, Self::Text | Self::Form | Self::Confirm | Self::Line)
     }
 
-    /// Title in the help text.
-    pub const fn title(self) -> &'static str {
-        match self {
-            Self::Global => "Everywhere",
-            Self::Move => "Lists and texts",
-            Self::Apps => "Apps",
-            Self::Release => "Releases (in Apps, Environments and Rollout)",
-            Self::Environments => "Environments and pods",
-            Self::Lanes => "Lanes",
-            Self::Trace => "Trace",
-            Self::Text => "Logs, YAML and other texts",
-            Self::Form => "Forms",
-            Self::Confirm => "Confirmations",
-            Self::Line => "Palette and filter line",
-        }
+    /// Active in some panes only.
+    pub const fn is_of_panes(self) -> bool {
+        !self.is_over() && !matches!(self, Self::Global | Self::Move)
     }
 }
 
@@ -117,20 +84,11 @@ impl Default for Keymap {
     }
 }
 
-/// The order of contexts in help, and in which the key of an action is looked for.
-const BINDING_ORDER: [KeyContext; 11] = [
-    KeyContext::Apps,
-    KeyContext::Release,
-    KeyContext::Environments,
-    KeyContext::Lanes,
-    KeyContext::Trace,
-    KeyContext::Global,
-    KeyContext::Move,
-    KeyContext::Text,
-    KeyContext::Form,
-    KeyContext::Confirm,
-    KeyContext::Line,
-];
+/// The order of contexts in help, and in which the key of an action is looked for: those of panes,
+/// everywhere, those of overlays.
+fn binding_order(context: KeyContext) -> (bool, bool, KeyContext) {
+    (context.is_over(), !context.is_of_panes(), context)
+}
 
 /// The built-in bindings, by context and place. Keys that do not parse are skipped; a test ensures
 /// that there are none.
@@ -149,10 +107,7 @@ fn built_in_bindings() -> Vec<Binding> {
             })
         })
         .collect();
-    placed.sort_by_key(|(place, binding)| {
-        let context = BINDING_ORDER.iter().position(|c| *c == binding.context);
-        (context, *place)
-    });
+    placed.sort_by_key(|(place, binding)| (binding_order(binding.context), *place));
     placed.into_iter().map(|(_, binding)| binding).collect()
 }
 

@@ -19,12 +19,13 @@ use super::{
     form::Form,
     keymap::{Action, KeyContext},
     options::Options,
+    pane::{Pane, trace::FrozenChains},
     question::Question,
 };
 use crate::{
-    api::{App, Environment, Lane, Release},
+    api::{App, Release},
     domain::{
-        chain::{Chain, ChainGroup, GroupKey},
+        chain::GroupKey,
         edit::EditableKind,
         world::{Link, ObjectKey, World, Worlds},
     },
@@ -43,7 +44,7 @@ pub use log::{LogBuffer, LogTarget};
 pub use namespaces::{NamespaceScope, NamespaceView};
 pub use palette::{Palette, PaletteItem};
 pub use prompt::{Prompt, PromptKind};
-pub use rows::{AppRow, LaneRow, matches_filter};
+pub use rows::matches_filter;
 pub use sort::{SortColumn, SortOrder, SortableList};
 pub use text::{AnswerComparison, ProbeRun, ProbeSlot, ProbeTrace, Source, Text};
 pub(crate) use text::{style_described_line, style_yaml_line};
@@ -67,67 +68,6 @@ pub enum Msg {
     Returned(Ticket, Result<Returned, Fault>),
     /// The terminal is available again after a suspend.
     Resumed,
-}
-
-/// The five panes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Pane {
-    /// Pane 1.
-    #[default]
-    Apps,
-    /// Pane 2.
-    Environments,
-    /// Pane 3.
-    Rollout,
-    /// Pane 4.
-    Lanes,
-    /// Pane 5.
-    Trace,
-}
-
-impl Pane {
-    /// All panes, in the order of their keys.
-    pub const ALL: [Self; 5] = [
-        Self::Apps,
-        Self::Environments,
-        Self::Rollout,
-        Self::Lanes,
-        Self::Trace,
-    ];
-
-    /// Title of the pane.
-    pub const fn title(self) -> &'static str {
-        match self {
-            Self::Apps => "Apps",
-            Self::Environments => "Environments",
-            Self::Rollout => "Rollout",
-            Self::Lanes => "Lanes",
-            Self::Trace => "Trace",
-        }
-    }
-
-    /// The key contexts that are active in the pane, the most specific first.
-    pub const fn key_contexts(self) -> &'static [KeyContext] {
-        use KeyContext as C;
-        match self {
-            Self::Apps => &[C::Apps, C::Release, C::Move, C::Global],
-            Self::Environments => &[C::Environments, C::Release, C::Move, C::Global],
-            Self::Rollout => &[C::Release, C::Move, C::Global],
-            Self::Lanes => &[C::Lanes, C::Move, C::Global],
-            Self::Trace => &[C::Trace, C::Move, C::Global],
-        }
-    }
-
-    /// Action that moves the focus to the pane.
-    pub const fn focus_action(self) -> Action {
-        match self {
-            Self::Apps => Action::PaneApps,
-            Self::Environments => Action::PaneEnvironments,
-            Self::Rollout => Action::PaneRollout,
-            Self::Lanes => Action::PaneLanes,
-            Self::Trace => Action::PaneTrace,
-        }
-    }
 }
 
 /// An overlay above the panes; the topmost one receives the keys.
@@ -229,15 +169,6 @@ pub struct Notice {
     pub detail: Vec<String>,
 }
 
-/// The Trace pane's contents while it is frozen.
-#[derive(Clone, Debug)]
-pub struct FrozenChains {
-    /// All chains.
-    pub chains: Arc<Vec<Arc<Chain>>>,
-    /// Groups of these chains.
-    pub groups: Arc<Vec<ChainGroup>>,
-}
-
 /// Severity of a notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
@@ -312,8 +243,8 @@ pub struct Model {
     pub marked: BTreeSet<ObjectKey>,
     /// Filters by pane.
     pub filters: BTreeMap<Pane, String>,
-    /// Orders of lists, where another than the default was chosen.
-    pub sort_orders: BTreeMap<SortableList, SortOrder>,
+    /// Orders of lists by their names, where another than the default was chosen.
+    pub sort_orders: BTreeMap<&'static str, SortOrder>,
     /// Columns by which the lists of panes are scrolled to the right.
     pub scrolled: BTreeMap<Pane, usize>,
     /// Show only chains that leak or fail.
@@ -361,7 +292,7 @@ impl Model {
             heard: (None, now),
             beat: 0,
             size: (80, 24),
-            pane: Pane::Apps,
+            pane: Pane::default(),
             zoom: false,
             drilled: false,
             app: None,
@@ -492,23 +423,13 @@ impl Model {
             Some(Overlay::Palette(_) | Overlay::Filter(..) | Overlay::Prompt(_)) => {
                 vec![KeyContext::Line]
             }
-            None => self.pane.key_contexts().to_vec(),
+            None => self.pane.key_contexts(),
         }
     }
 
     /// The selected App.
     pub fn selected_app(&self) -> Option<&Arc<App>> {
         self.app.as_ref().and_then(|name| self.world.apps.get(name))
-    }
-
-    /// The selected environment; without a choice the App's first one.
-    pub fn selected_environment(&self) -> Option<&Environment> {
-        let app = self.selected_app()?;
-        let named = self
-            .environment
-            .as_ref()
-            .and_then(|name| app.spec.environment(name));
-        named.or_else(|| app.spec.environments.first())
     }
 
     /// The release shown: the chosen one, else the selected App's release in progress, else its
@@ -527,53 +448,6 @@ impl Model {
             .filter(own)
             .or_else(|| self.facts.release_of(app))?;
         self.world.releases.get_key_value(name)
-    }
-
-    /// The selected lane; without a choice the first one.
-    pub fn selected_lane(&self) -> Option<(&String, &Arc<Lane>)> {
-        let named = self
-            .lane
-            .as_ref()
-            .and_then(|name| self.world.lanes.get_key_value(name));
-        named.or_else(|| {
-            let here = self.world.namespace.as_str();
-            let rows = self.visible_lanes().into_iter();
-            let mut rows = rows.map(|row| (row.scope.name(), row.name));
-            let first = rows.find(|(namespace, _)| *namespace == here);
-            first.and_then(|(_, name)| self.world.lanes.get_key_value(name))
-        })
-    }
-
-    /// Whether the Trace pane shows groups of chains.
-    pub const fn is_grouped(&self) -> bool {
-        !self.each && self.inside.is_none()
-    }
-
-    /// The selected group of chains. Without a choice, or when that group is gone, the most urgent
-    /// one.
-    pub fn selected_group(&self) -> Option<&ChainGroup> {
-        let groups = self.visible_groups();
-        let chosen = self
-            .group
-            .as_ref()
-            .and_then(|key| groups.iter().find(|g| g.key == *key).copied());
-        chosen.or_else(|| groups.first().copied())
-    }
-
-    /// The selected chain; without a choice the newest. For a group, its newest chain with the
-    /// worst verdict.
-    pub fn selected_chain(&self) -> Option<&Arc<Chain>> {
-        if self.is_grouped() {
-            return self
-                .selected_group()
-                .map(|g| g.worst.as_ref().map_or(&g.newest, |(_, chain)| chain));
-        }
-        let chains = self.visible_chains();
-        let chosen = self
-            .chain
-            .as_ref()
-            .and_then(|id| chains.iter().find(|c| c.id == *id).copied());
-        chosen.or_else(|| chains.first().copied())
     }
 
     /// Whether something moves on the screen without input, so that ticks are needed four times a

@@ -8,7 +8,7 @@ use toml::Spanned;
 
 use super::{
     keymap::{KeyContext, Keymap, format_key, parse_key},
-    model::Pane,
+    pane::Pane,
 };
 use crate::domain::{command_line::CommandLine, own_command::CommandTemplate, text::Clean};
 
@@ -128,15 +128,11 @@ struct CommandEntry {
     output: CommandOutput,
 }
 
-/// Contexts in which own commands can have keys.
-const PLACES: [KeyContext; 6] = [
-    KeyContext::Global,
-    KeyContext::Apps,
-    KeyContext::Release,
-    KeyContext::Environments,
-    KeyContext::Lanes,
-    KeyContext::Trace,
-];
+/// Contexts in which own commands can have keys: everywhere, and those of panes.
+fn allowed_places() -> impl Iterator<Item = KeyContext> {
+    let all = KeyContext::ALL.into_iter();
+    all.filter(|context| *context == KeyContext::Global || context.is_of_panes())
+}
 
 impl OwnCommands {
     /// Parses a file; its name is for errors. With any error there are none.
@@ -246,12 +242,15 @@ fn read_places(written: &Spanned<Vec<Spanned<String>>>, found: &mut Found) -> Ve
         found.push((written.span().start, "where names no place".into()));
     }
     for word in written.get_ref() {
-        let place = PLACES.into_iter().find(|c| c.word() == word.get_ref());
+        let place = allowed_places().find(|c| c.word() == word.get_ref());
         match place {
             Some(place) if places.contains(&place) => {}
             Some(place) => places.push(place),
             None => {
-                let known = PLACES.map(KeyContext::word).join(", ");
+                let known = allowed_places()
+                    .map(KeyContext::word)
+                    .collect::<Vec<_>>()
+                    .join(", ");
                 let why = format!("where: no place {:?}; there are {known}", word.get_ref());
                 found.push((word.span().start, why));
             }
@@ -272,8 +271,8 @@ fn find_clash(
         if !places.iter().any(|place| contexts.contains(place)) {
             return None;
         }
-        let built_in = keymap.find_action(contexts, key).map(|a| a.word());
-        let own = || others.find_command(contexts, key).map(|own| &*own.title);
+        let built_in = keymap.find_action(&contexts, key).map(|a| a.word());
+        let own = || others.find_command(&contexts, key).map(|own| &*own.title);
         let meaning = built_in.or_else(own)?;
         Some(format!(
             "{} means {meaning} in {} already",

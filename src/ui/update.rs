@@ -6,7 +6,7 @@ use crossterm::event::Event;
 use super::{
     effect::Effect,
     form,
-    model::{Level, Model, Msg, Overlay, Pane},
+    model::{Level, Model, Msg, Overlay},
     question,
 };
 use crate::domain::{
@@ -57,7 +57,7 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
                 .app
                 .as_ref()
                 .filter(|app| gone(app))
-                .and_then(|_| model.row_position(Pane::Apps).1);
+                .and_then(|_| model.selected_app_row());
             let link = world.link.clone();
             model.take_world(world);
             report_link(model, link);

@@ -11,34 +11,29 @@
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use super::{
-    model::{Model, Overlay, Pane},
+    model::{Model, Overlay},
+    pane::Pane,
     theme::Role,
     widget::{Canvas, PointerMap, PointerTarget, RichText},
 };
 
-mod apps;
-mod chain;
-mod columns;
+pub(super) mod chain;
+pub(super) mod columns;
 mod comparison;
 mod confirm;
-mod environments;
-mod first_steps;
+pub(super) mod first_steps;
 mod footer;
 mod form;
-mod gap;
-mod groups;
+pub(super) mod gap;
 mod header;
-mod labels;
-mod lanes;
+pub(super) mod labels;
 mod layout;
-mod pair;
 mod palette;
 mod request;
-mod rollout;
 mod rows;
-mod task;
+pub(super) mod task;
 mod text;
-mod trace;
+pub(super) mod title;
 mod values;
 
 use columns::ListRoom;
@@ -99,18 +94,11 @@ fn draw_screen<'a>(model: &'a Model, area: Rect, buf: &'a mut Buffer) -> Canvas<
 
 /// Divides the screen by what the panes need.
 fn plan_panes(model: &Model, area: Rect) -> Result<ScreenPlan, String> {
+    let left = Pane::ALL.map(|pane| pane.behaviour().needed_width(model));
+    let left = left.into_iter().max().unwrap_or(0);
     let needs = PaneNeeds {
-        left: apps::needed_width(model)
-            .max(environments::needed_width(model))
-            .max(lanes::needed_width(model))
-            .max(gap::needed_width(model)),
-        height: &|pane, width| match pane {
-            Pane::Apps => model.scopes().map(|s| s.world.apps.len()).sum::<usize>() + 3,
-            Pane::Environments => environments::needed_height(model, width),
-            Pane::Lanes => lanes::needed_height(model, width),
-            Pane::Rollout => rollout::needed_height(model, width),
-            Pane::Trace => model.row_position(pane).0 + 2,
-        },
+        left: left.max(gap::needed_width(model)),
+        height: &|pane, width| pane.behaviour().needed_height(model, width),
     };
     plan_screen(area, model.pane, model.zoom, &needs)
 }
@@ -124,26 +112,17 @@ pub(crate) fn scroll_limit(model: &Model) -> usize {
     let area = plan.panes.iter().find(|(pane, _)| *pane == model.pane);
     // The frame and the sign of the selected row.
     let shown = area.map_or(0, |(_, area)| usize::from(area.width).saturating_sub(4));
-    let full = match model.pane {
-        Pane::Apps => apps::full_width(model, ListRoom::most_pinned(shown)),
-        Pane::Environments => environments::full_width(model, ListRoom::most_pinned(shown)),
-        Pane::Rollout => rollout::full_width(model),
-        Pane::Lanes => lanes::full_width(model),
-        Pane::Trace => trace::full_width(model),
-    };
+    let full = model
+        .pane
+        .behaviour()
+        .full_width(model, ListRoom::most_pinned(shown));
     full.saturating_sub(shown)
 }
 
 fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, pane: Pane, area: Rect) {
     let focused = pane == model.pane && model.overlays.is_empty();
     canvas.add_target(area, PointerTarget::Pane(pane));
-    match pane {
-        Pane::Apps => apps::draw_pane(canvas, model, area, focused),
-        Pane::Environments => environments::draw_pane(canvas, model, area, focused),
-        Pane::Rollout => rollout::draw_pane(canvas, model, area, focused),
-        Pane::Lanes => lanes::draw_pane(canvas, model, area, focused),
-        Pane::Trace => trace::draw_pane(canvas, model, area, focused),
-    }
+    pane.behaviour().draw(canvas, model, area, focused);
 }
 
 fn draw_overlays(canvas: &mut Canvas<'_>, model: &Model, plan: &ScreenPlan) {
@@ -168,11 +147,6 @@ fn draw_overlays(canvas: &mut Canvas<'_>, model: &Model, plan: &ScreenPlan) {
             Overlay::Prompt(prompt) => footer::draw_prompt(canvas, model, plan.footer, prompt),
         }
     }
-}
-
-/// Column headings are shown when no row is lost to them, or when there are many rows.
-const fn has_head(inner: Rect, rows: usize) -> bool {
-    inner.height > 4 || rows < inner.height as usize
 }
 
 /// Even on a tiny screen leaks and the most urgent release are shown.

@@ -75,3 +75,36 @@ fn an_action_is_one_row() {
         assert_eq!(named, ["src/ui/action.rs"], "{action}");
     }
 }
+
+#[test]
+fn a_pane_is_one_file_and_the_lines_that_its_recipe_names() {
+    let words = recipe("a pane");
+    let named: BTreeSet<String> = words.into_iter().filter(|w| w.ends_with(".rs")).collect();
+    for pane in ["Apps", "Environments", "Rollout", "Lanes", "Trace"] {
+        let module = pane.to_lowercase();
+        let (file, folder) = (
+            format!("src/ui/pane/{module}.rs"),
+            format!("src/ui/pane/{module}/"),
+        );
+        let kind = format!("{pane}Pane");
+        // As a value, as its type, as the context of its keys.
+        let words = [
+            &format!("Pane::{pane}"),
+            &kind,
+            &format!("{pane} \"{module}\" "),
+        ];
+        let (own, mut others): (BTreeSet<String>, BTreeSet<String>) =
+            files_that_name(&words.map(String::as_str))
+                .into_iter()
+                .partition(|found| *found == file || found.starts_with(&folder));
+        assert!(own.contains(&file), "{pane} has its own file");
+        // It has no keys that are its alone: those of releases are shared.
+        if pane == "Rollout" {
+            others.insert("src/ui/keymap.rs".into());
+        }
+        others.insert("tests/parts/recipes.rs".into());
+        assert_eq!(others, named, "{pane}");
+        let types = files_that_name(&[&format!("PaneBehaviour for {kind}")]);
+        assert_eq!(types, BTreeSet::from([file]), "{pane}");
+    }
+}

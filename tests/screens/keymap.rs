@@ -12,7 +12,7 @@ use crate::screen::{draw, press};
 use graylane::ui::{
     Model, fixture,
     keymap::{Action, KeyContext, Keymap, format_key, parse_key},
-    model::Pane,
+    pane::Pane,
     theme::{Role, Theme},
     update::is_available,
 };

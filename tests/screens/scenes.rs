@@ -17,8 +17,9 @@ use graylane::{
             ClusterChoice, Foreground, NamespaceChoice, ProbeOutcome, Returned, ShownNamespace,
         },
         fixture,
-        model::{Level, Pane},
+        model::Level,
         own_commands::OwnCommands,
+        pane::Pane,
         update,
     },
 };

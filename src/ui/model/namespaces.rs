@@ -7,13 +7,16 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::Timestamp;
 
-use super::{Model, Pane};
+use super::Model;
 use crate::{
     domain::{
         command_line::CommandLine,
         world::{ObjectKey, World, Worlds},
     },
-    ui::facts::{Facts, Traffic},
+    ui::{
+        facts::{Facts, Traffic},
+        pane::apps::AppRow,
+    },
 };
 
 /// What is kept of a namespace that is not current.
@@ -130,7 +133,7 @@ impl Model {
         let moved = self.world.namespace != namespace;
         let there = self.enter_namespace(namespace);
         if there && moved {
-            let own = |row: &super::AppRow<'_>| row.scope.name() == namespace;
+            let own = |row: &AppRow<'_>| row.scope.name() == namespace;
             let first = self.visible_apps().into_iter().find(own);
             let first = first.map(|row| row.name.clone());
             let first = first.or_else(|| self.world.apps.keys().next().cloned());
@@ -173,11 +176,7 @@ impl Model {
         let app = self.app.as_ref()?;
         let world = worlds.by_namespace.get(&self.world.namespace);
         let stays = world.is_some_and(|world| world.apps.contains_key(app));
-        if stays {
-            None
-        } else {
-            self.row_position(Pane::Apps).1
-        }
+        if stays { None } else { self.selected_app_row() }
     }
 
     /// The current namespace holds nothing any more, or none was current yet.

@@ -8,7 +8,7 @@ use nucleo_matcher::{
 };
 use tui_input::Input;
 
-use super::{Model, NamespaceScope, Pane};
+use super::{Model, NamespaceScope};
 use crate::{
     domain::{text::format_count, world::ObjectKey},
     ui::{
@@ -541,32 +541,17 @@ impl Model {
             | PaletteItem::Cluster(_)
             | PaletteItem::Object(_) => {}
             PaletteItem::Shell(..) | PaletteItem::Forward(..) | PaletteItem::EndForward(_) => {}
-            PaletteItem::App(app) => {
-                self.pane = Pane::Apps;
-                self.select_app(Some(app.clone()));
-            }
+            PaletteItem::App(app) => self.show_app(app.clone()),
             PaletteItem::Environment(app, environment) => {
-                self.pane = Pane::Environments;
-                self.select_app(Some(app.clone()));
-                self.environment = Some(environment.clone());
-                self.drilled = false;
+                self.show_environment(app.clone(), environment.clone());
             }
             PaletteItem::Pod(app, environment, key) => {
-                self.pane = Pane::Environments;
-                self.select_app(Some(app.clone()));
-                self.environment = Some(environment.clone());
-                self.pod = Some(key.clone());
-                self.drilled = true;
+                self.show_pod(app.clone(), environment.clone(), key.clone());
             }
             PaletteItem::Release(app, release) => {
-                self.pane = Pane::Rollout;
-                self.select_app(Some(app.clone()));
-                self.pin_release(release.clone());
+                self.show_release(app.clone(), release.clone());
             }
-            PaletteItem::Lane(lane) => {
-                self.pane = Pane::Lanes;
-                self.lane = Some(lane.clone());
-            }
+            PaletteItem::Lane(lane) => self.show_lane(lane.clone()),
         }
         true
     }

@@ -3,10 +3,7 @@
 use super::{OwnCommand, PreparedCommand};
 use crate::{
     domain::own_command::SelectedValue,
-    ui::{
-        effect::context_of_place,
-        model::{Model, Pane},
-    },
+    ui::{effect::context_of_place, model::Model},
 };
 
 impl OwnCommand {
@@ -38,12 +35,7 @@ fn selected_value(model: &Model, value: SelectedValue) -> Option<String> {
         SelectedValue::Release => model.selected_release().map(|(name, _)| name.clone()),
         SelectedValue::Pod => pod.map(|pod| pod.key.name.clone()),
         SelectedValue::Lane => model.selected_lane().map(|(name, _)| name.clone()),
-        SelectedValue::Group => match model.pane {
-            Pane::Trace => model.selected_chain().and_then(|chain| chain.group.clone()),
-            _ => model
-                .selected_lane()
-                .map(|(_, lane)| lane.spec.group.clone()),
-        },
+        SelectedValue::Group => model.pane.behaviour().selected_lane_group(model),
         SelectedValue::Image => pod?.images.first().map(ToString::to_string),
     }
 }
@@ -52,7 +44,7 @@ fn selected_value(model: &Model, value: SelectedValue) -> Option<String> {
 /// the environment. Lanes and requests belong to graylane's own namespace.
 fn selected_place(model: &Model) -> (Option<String>, Option<String>) {
     let home = &model.world.namespace;
-    if matches!(model.pane, Pane::Lanes | Pane::Trace) {
+    if model.pane.behaviour().is_about_home() {
         return (None, Some(home.clone()));
     }
     if let Some(pod) = model.selected_pod().filter(|_| model.drilled) {

@@ -4,16 +4,12 @@
 use super::{PlannedIntent, Question, ask::build_single_question};
 use crate::{
     domain::text::format_count,
-    ui::{
-        form::Remark,
-        keymap::Action,
-        model::{Model, Pane},
-    },
+    ui::{form::Remark, keymap::Action, model::Model},
 };
 
 /// Whether an action is asked about every marked App at once.
 pub fn is_about_marked(model: &Model, action: Action) -> bool {
-    action.steers_release() && model.pane == Pane::Apps && !model.marked.is_empty()
+    action.steers_release() && model.pane.behaviour().acts_on_marked() && !model.marked.is_empty()
 }
 
 /// The question about all marked Apps; the error says why none of them can be acted on.

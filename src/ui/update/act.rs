@@ -8,7 +8,8 @@ use crate::ui::{
     effect::{Effect, Query, ShownNamespace, cluster_of_place},
     form::{self, Submitted},
     keymap::{Action, Danger},
-    model::{FrozenChains, Level, Model, Overlay, Palette, PaletteItem, Pane, Pending, PromptKind},
+    model::{Level, Model, Overlay, Palette, PaletteItem, Pending, PromptKind},
+    pane::Pane,
     question::{self, Focus},
     rights::missing_right,
     theme::Theme,
@@ -135,18 +136,6 @@ fn keep_theme(model: &mut Model, theme: Theme) -> Vec<Effect> {
     vec![]
 }
 
-pub(in crate::ui) fn toggle_mark(model: &mut Model) -> Vec<Effect> {
-    if let Some(app) = model
-        .app
-        .as_ref()
-        .map(|app| model.current_scope().key_of(app))
-        && !model.marked.remove(&app)
-    {
-        model.marked.insert(app);
-    }
-    move_selection(model, 1)
-}
-
 /// Shows the next newer or older release; releases are sorted newest first.
 pub(in crate::ui) fn show_other_release(model: &mut Model, newer: bool) -> Vec<Effect> {
     let here = model.selected_release().map(|(name, _)| name.clone());
@@ -180,19 +169,6 @@ pub(in crate::ui) fn show_other_release(model: &mut Model, newer: bool) -> Vec<E
             },
         ),
     }
-}
-
-pub(in crate::ui) fn toggle_only_wrong(model: &mut Model) -> Vec<Effect> {
-    model.only_wrong = !model.only_wrong;
-    model.chain = None;
-    vec![]
-}
-
-pub(in crate::ui) fn show_every_request(model: &mut Model) -> Vec<Effect> {
-    // Inside a group this key leads back to the groups.
-    model.each = model.is_grouped();
-    (model.inside, model.chain) = (None, None);
-    vec![]
 }
 
 pub(in crate::ui) fn scroll_sideways(model: &mut Model, right: bool) -> Vec<Effect> {
@@ -259,18 +235,6 @@ pub(in crate::ui) fn move_in_palette(model: &mut Model, back: bool) -> Vec<Effec
     vec![]
 }
 
-pub(in crate::ui) fn toggle_freeze(model: &mut Model) -> Vec<Effect> {
-    model.frozen = if model.frozen.is_some() {
-        None
-    } else {
-        Some(FrozenChains {
-            chains: model.facts.chains.clone(),
-            groups: model.facts.figures.groups.clone(),
-        })
-    };
-    vec![]
-}
-
 pub(in crate::ui) fn open_filter(model: &mut Model) -> Vec<Effect> {
     let before = match model.overlays.last() {
         Some(Overlay::Text(text)) => text.filter.clone(),
@@ -279,9 +243,8 @@ pub(in crate::ui) fn open_filter(model: &mut Model) -> Vec<Effect> {
     push_overlay(model, Overlay::Filter(Input::new(before.clone()), before))
 }
 
-pub(in crate::ui) fn cycle_pane(model: &mut Model, by: usize) -> Vec<Effect> {
-    let at = (model.pane as usize + by) % Pane::ALL.len();
-    model.pane = Pane::ALL.get(at).copied().unwrap_or_default();
+pub(in crate::ui) fn cycle_pane(model: &mut Model, back: bool) -> Vec<Effect> {
+    model.pane = model.pane.neighbour(back);
     vec![]
 }
 
@@ -323,25 +286,14 @@ pub(in crate::ui) fn go_back(model: &mut Model) -> Vec<Effect> {
         // The left end of the list is back.
     } else if !model.pane_filter(model.pane).is_empty() {
         model.filters.remove(&model.pane);
-    } else if model.pane == Pane::Environments && model.drilled {
-        model.drilled = false;
-    } else if model.pane == Pane::Trace && model.inside.is_some() {
-        (model.inside, model.chain) = (None, None);
-    } else if model.pane == Pane::Trace && is_arranged(model) {
-        (model.only_wrong, model.frozen, model.chain, model.group) = (false, None, None, None);
-    } else if model.pane == Pane::Rollout && (model.task.is_some() || model.release.is_some()) {
-        (model.task, model.release) = (None, None);
+    } else if model.pane.behaviour().go_back(model) {
+        // What was chosen in the pane is undone.
     } else if model.zoom {
         model.zoom = false;
     } else {
         model.marked.clear();
     }
     vec![]
-}
-
-/// Whether the user changed what the Trace pane shows.
-fn is_arranged(model: &Model) -> bool {
-    model.only_wrong || model.frozen.is_some() || model.chain.is_some() || model.group.is_some()
 }
 
 pub(in crate::ui) fn page_step(model: &Model) -> isize {

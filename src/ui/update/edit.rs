@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::open::selected_object;
 use crate::{
     domain::edit::{CheckedEdit, EditDraft, EditableKind, editable_text},
     ui::{
@@ -22,13 +21,7 @@ pub(in crate::ui) fn editable_object(model: &Model) -> Option<(EditableKind, Obj
             Source::Yaml(object) | Source::Described(object) => object.clone(),
             _ => return None,
         },
-        _ => match (model.pane, selected_object(model)?) {
-            // The pane is about an App's environment, also where a workload is there to show.
-            (crate::ui::model::Pane::Environments, _) => {
-                ObjectRef::own_resource("apps", &model.world.namespace, model.app.as_ref()?)
-            }
-            (_, object) => object,
-        },
+        _ => model.pane.behaviour().edited_object(model)?,
     };
     EditableKind::from_resource(&object.resource).map(|kind| (kind, object))
 }

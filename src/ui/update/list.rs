@@ -1,12 +1,9 @@
-//! Sorting the rows of a list, scrolling them sideways, and marking them.
+//! Sorting the rows of a list, and scrolling them sideways.
 
-use crate::{
-    domain::world::ObjectKey,
-    ui::{
-        effect::Effect,
-        model::{Level, Model},
-        view,
-    },
+use crate::ui::{
+    effect::Effect,
+    model::{Level, Model},
+    view,
 };
 
 /// Columns that one key press scrolls by.
@@ -43,20 +40,6 @@ pub(in crate::ui) fn scroll_rows(model: &mut Model, right: bool) -> Vec<Effect> 
             let words = "nothing is cut in this list";
             model.add_notice(Level::Info, words, vec![]);
         }
-    }
-    vec![]
-}
-
-/// Marks every App that the list shows; where all of them are marked, none.
-pub(in crate::ui) fn mark_all(model: &mut Model) -> Vec<Effect> {
-    let rows = model.visible_apps().into_iter();
-    let shown: Vec<ObjectKey> = rows.map(|row| row.scope.key_of(row.name)).collect();
-    if shown.iter().all(|app| model.marked.contains(app)) {
-        shown.iter().for_each(|app| {
-            model.marked.remove(app);
-        });
-    } else {
-        model.marked.extend(shown);
     }
     vec![]
 }

@@ -1,6 +1,5 @@
 //! Opens logs of what is selected, and changes which part of them is shown.
 
-use super::open::selected_chain_pod;
 use crate::{
     domain::{
         log::{ContainerChoice, LogRequest},
@@ -9,52 +8,20 @@ use crate::{
     },
     ui::{
         effect::{Effect, Query},
-        keymap::{Action, KeyContext},
-        model::{Level, LogTarget, Model, Overlay, Pane, Source, Text},
+        model::{Level, LogTarget, Model, Overlay, Source, Text},
     },
 };
 
 /// The pods whose logs the key opens: of the selected pod, environment, App, lane or chain.
 pub(in crate::ui) fn selected_pods(model: &Model) -> Option<PodSelection> {
-    match model.pane {
-        Pane::Apps => model.app.as_deref().map(PodSelection::of_app),
-        Pane::Environments if model.drilled => {
-            let pod = model.selected_pod()?;
-            Some(PodSelection::of_pod(pod.key.clone()))
-        }
-        Pane::Environments => {
-            let (app, environment) = (model.app.as_deref()?, model.selected_environment()?);
-            Some(PodSelection::of_environment(app, &environment.name))
-        }
-        Pane::Rollout => {
-            let (_, release) = model.selected_release()?;
-            let app = &release.spec.app;
-            let environment = model.selected_task().and_then(|t| t.environment.as_deref());
-            Some(match environment {
-                Some(environment) => PodSelection::of_environment(app, environment),
-                None => PodSelection::of_app(app),
-            })
-        }
-        Pane::Lanes => {
-            let (_, lane) = model.selected_lane()?;
-            Some(PodSelection::of_lane(&lane.spec.tag))
-        }
-        Pane::Trace => selected_chain_pod(model).cloned().map(PodSelection::of_pod),
-    }
+    model.pane.behaviour().selected_pods(model)
 }
 
 pub(in crate::ui) fn open_logs(model: &mut Model) -> Vec<Effect> {
     let chosen = selected_pods(model);
     let found = chosen.filter(|selection| !selection.select_pods(&model.world).is_empty());
     let Some(selection) = found else {
-        let words = match model.pane {
-            Pane::Trace => "no pod of the chain is known".to_owned(),
-            Pane::Apps | Pane::Rollout | Pane::Lanes => "there are no pods of it".to_owned(),
-            Pane::Environments => {
-                let key = model.key_for(KeyContext::Global, Action::Open);
-                format!("there are no pods here; {key} shows an environment's pods")
-            }
-        };
+        let words = model.pane.behaviour().explain_missing_pods(model);
         model.add_notice(Level::Warn, words, vec![]);
         return vec![];
     };

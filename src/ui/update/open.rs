@@ -1,16 +1,12 @@
 //! Opens what belongs to the selection: details on Enter, logs, events, YAML, help, clipboard.
 
-use std::sync::Arc;
-
 use kube::ResourceExt;
 
-use super::traces;
 use crate::{
     domain::{apps, text::format_count, world::ObjectKey},
     ui::{
         effect::{DescribeTarget, Effect, ObjectRef, Query},
-        keymap::{Action, KeyContext},
-        model::{Level, Model, Overlay, Pane, Source, Text},
+        model::{Level, Model, Overlay, Source, Text},
         view,
     },
 };
@@ -41,64 +37,7 @@ pub(in crate::ui) fn open_notices(model: &mut Model) -> Vec<Effect> {
 
 /// Enter: opens the selected row.
 pub(in crate::ui) fn open_selected(model: &mut Model) -> Vec<Effect> {
-    match model.pane {
-        Pane::Apps => {
-            model.pane = if model.selected_release().is_some() {
-                Pane::Rollout
-            } else {
-                Pane::Environments
-            };
-            vec![]
-        }
-        Pane::Environments if model.drilled => super::logs::open_logs(model),
-        Pane::Environments => {
-            model.drilled = true;
-            model.filters.remove(&Pane::Environments);
-            vec![]
-        }
-        Pane::Rollout => match model
-            .selected_release()
-            .map(|(r, _)| r.clone())
-            .zip(model.selected_task())
-        {
-            Some((release, task)) => {
-                let source = Source::Task(release, task.name.clone());
-                let text = Text::new(format!("Task {}", task.name), source);
-                push_text(model, text)
-            }
-            None => report_nothing(model, "there is no task to open"),
-        },
-        Pane::Lanes => match model.selected_lane() {
-            Some(_) if model.read_only => open_yaml(model),
-            Some(_) => super::act::perform_action(model, Action::EditLane),
-            None => {
-                let key = model.key_for(KeyContext::Lanes, Action::NewLane);
-                report_nothing(model, &format!("there is no lane; {key} adds one"))
-            }
-        },
-        Pane::Trace if model.is_grouped() => {
-            match model.selected_group().map(|g| Arc::clone(&g.key)) {
-                Some(key) => {
-                    (model.group, model.inside, model.chain) =
-                        (Some(Arc::clone(&key)), Some(key), None);
-                    vec![]
-                }
-                None => report_nothing(model, "there are no requests to open"),
-            }
-        }
-        Pane::Trace => match model.selected_chain().cloned() {
-            Some(chain) => {
-                let fetch = traces::fetch_chain(model, &chain);
-                let mut effects = push_text(
-                    model,
-                    Text::new(format!("Trace {}", chain.trace), Source::Chain(chain)),
-                );
-                effects.extend(fetch);
-                effects
-            }
-            None => report_nothing(model, "there is no chain to open"),
-        },
-    }
+    model.pane.behaviour().open_selected(model)
 }
 
 pub(in crate::ui) fn open_events(model: &mut Model) -> Vec<Effect> {
@@ -159,53 +98,8 @@ pub(in crate::ui) fn open_variables(model: &mut Model) -> Vec<Effect> {
     }
 }
 
-/// The last pod of the selected chain that is known.
-pub(in crate::ui) fn selected_chain_pod(model: &Model) -> Option<&ObjectKey> {
-    let steps = &model.selected_chain()?.steps;
-    let name = steps.iter().rev().find_map(|step| step.pod.as_ref())?;
-    let mut all = model.world.pods.keys().map(|key| &**key);
-    all.find(|key| key.name == *name)
-}
-
-/// The selected object, as kubectl names it.
-pub(in crate::ui) fn selected_object(model: &Model) -> Option<ObjectRef> {
-    let ours = |plural: &str, name: &str| {
-        Some(ObjectRef::own_resource(
-            plural,
-            &model.world.namespace,
-            name,
-        ))
-    };
-    match model.pane {
-        Pane::Apps => ours("apps", model.app.as_ref()?),
-        Pane::Environments if model.drilled => {
-            let pod = model.selected_pod()?;
-            Some(ObjectRef {
-                resource: "pods".into(),
-                key: pod.key.clone(),
-            })
-        }
-        Pane::Environments => {
-            let (app, environment) = (model.app.as_ref()?, model.selected_environment()?);
-            match model.world.workloads_of(app, &environment.name).next() {
-                Some(w) => Some(ObjectRef {
-                    resource: w.kind.resource().into(),
-                    key: w.key.clone(),
-                }),
-                None => ours("apps", app),
-            }
-        }
-        Pane::Rollout => ours("releases", model.selected_release()?.0),
-        Pane::Lanes => ours("lanes", model.selected_lane()?.0),
-        Pane::Trace => Some(ObjectRef {
-            resource: "pods".into(),
-            key: selected_chain_pod(model)?.clone(),
-        }),
-    }
-}
-
 pub(in crate::ui) fn open_yaml(model: &mut Model) -> Vec<Effect> {
-    match selected_object(model) {
+    match model.selected_object() {
         Some(object) => open_yaml_of(model, object),
         None => report_nothing(model, "nothing is selected"),
     }
@@ -219,35 +113,18 @@ pub(in crate::ui) fn open_yaml_of(model: &mut Model, object: ObjectRef) -> Vec<E
     vec![Effect::Query(ticket, Query::Yaml(object))]
 }
 
-/// Describes the selected object; of an environment its workloads and Services.
+/// Describes the shown or selected object.
 pub(in crate::ui) fn open_description(model: &mut Model) -> Vec<Effect> {
-    let mut target = match model.overlays.last() {
+    let target = match model.overlays.last() {
         Some(Overlay::Text(text)) => match &text.source {
             Source::Yaml(object) => DescribeTarget::of_object(object.clone()),
             _ => return vec![],
         },
-        _ => match selected_object(model) {
-            Some(object) => DescribeTarget::of_object(object),
+        _ => match model.pane.behaviour().described_objects(model) {
+            Some(target) => target,
             None => return report_nothing(model, "nothing is selected"),
         },
     };
-    let of_environment =
-        model.overlays.is_empty() && model.pane == Pane::Environments && !model.drilled;
-    if let (true, Some(app), Some(environment)) =
-        (of_environment, &model.app, model.selected_environment())
-    {
-        let workloads = model.world.workloads_of(app, &environment.name);
-        let workloads: Vec<ObjectRef> = workloads
-            .map(|w| ObjectRef {
-                resource: w.kind.resource().into(),
-                key: w.key.clone(),
-            })
-            .collect();
-        if !workloads.is_empty() {
-            target.objects = workloads;
-            target.services_of = Some((app.clone(), environment.name.clone()));
-        }
-    }
     let Some(first) = target.objects.first().cloned() else {
         return vec![];
     };
@@ -268,10 +145,7 @@ pub(in crate::ui) fn copy_selected(model: &mut Model) -> Vec<Effect> {
             Some((copied.trim_end_matches('\n').to_owned(), words))
         }
         _ => {
-            let name = match model.pane {
-                Pane::Trace => model.selected_chain().map(|c| c.trace.clone()),
-                _ => selected_object(model).map(|o| o.key.name),
-            };
+            let name = model.pane.behaviour().copied_name(model);
             name.map(|n| (n.clone(), n))
         }
     };

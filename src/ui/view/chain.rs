@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// One hop: the App, and the side that served it.
-pub(super) fn hop_label(
+pub(in crate::ui) fn hop_label(
     glyphs: &Glyphs,
     facts: &Facts,
     app: &str,
@@ -24,7 +24,7 @@ pub(super) fn hop_label(
 }
 
 /// The side that answered; during a rollout also which version of the baseline.
-pub(super) fn side_sign(model: &Model, step: &ChainStep) -> (Role, &'static str) {
+pub(in crate::ui) fn side_sign(model: &Model, step: &ChainStep) -> (Role, &'static str) {
     let glyphs = &model.options.glyphs;
     match (
         step.served,
@@ -55,7 +55,7 @@ fn step_label(model: &Model, step: &ChainStep) -> (Role, String) {
 }
 
 /// All hops of a request.
-pub(super) fn chain_line<'a>(
+pub(in crate::ui) fn chain_line<'a>(
     model: &Model,
     steps: impl IntoIterator<Item = &'a ChainStep>,
 ) -> RichText {
@@ -66,7 +66,10 @@ pub(super) fn chain_line<'a>(
 }
 
 /// Joins hops with arrows.
-pub(super) fn join_hops(glyphs: &Glyphs, hops: impl Iterator<Item = (Role, String)>) -> RichText {
+pub(in crate::ui) fn join_hops(
+    glyphs: &Glyphs,
+    hops: impl Iterator<Item = (Role, String)>,
+) -> RichText {
     let mut line = RichText::new();
     for (role, text) in hops {
         if !line.is_empty() {

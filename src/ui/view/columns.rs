@@ -5,14 +5,15 @@ use ratatui::layout::Rect;
 use crate::{
     domain::text::display_width,
     ui::{
-        model::{Model, Pane, SortColumn, SortableList},
+        model::Model,
+        pane::Pane,
         theme::Role,
-        widget::{Canvas, PointerTarget, RichText, columns_of_line, fits_frame},
+        widget::{Canvas, PointerTarget, RichText, columns_of_line},
     },
 };
 
 /// Width in which no row of a list is cut.
-pub(super) const FULL_WIDTH: usize = 10_000;
+pub(in crate::ui) const FULL_WIDTH: usize = 10_000;
 
 /// Rows by which the width of a column is found; longer cells further down are cut.
 const MEASURED_ROWS: usize = 200;
@@ -21,7 +22,11 @@ const MEASURED_ROWS: usize = 200;
 const GAP: usize = 2;
 
 /// The longest cell of the first rows, and at least `least`.
-pub(super) fn measure_rows(rows: usize, least: usize, width: impl Fn(usize) -> usize) -> usize {
+pub(in crate::ui) fn measure_rows(
+    rows: usize,
+    least: usize,
+    width: impl Fn(usize) -> usize,
+) -> usize {
     let widths = (0..rows.min(MEASURED_ROWS)).map(width);
     widths.max().unwrap_or(0).max(least)
 }
@@ -34,7 +39,7 @@ struct WideColumn<'a> {
 }
 
 /// Columns after those that a list always shows; the most useful come first.
-pub(super) struct WideColumns<'a> {
+pub(in crate::ui) struct WideColumns<'a> {
     columns: Vec<WideColumn<'a>>,
     rows: usize,
     room: usize,
@@ -42,7 +47,7 @@ pub(super) struct WideColumns<'a> {
 
 impl<'a> WideColumns<'a> {
     /// No columns yet, for a list of `rows` with this much room beside it.
-    pub(super) fn with_room(room: usize, rows: usize) -> Self {
+    pub(in crate::ui) fn with_room(room: usize, rows: usize) -> Self {
         Self {
             columns: vec![],
             rows,
@@ -51,7 +56,7 @@ impl<'a> WideColumns<'a> {
     }
 
     /// Adds a column if it fits whole and has any cell; after one that does not fit, none is added.
-    pub(super) fn add_column(
+    pub(in crate::ui) fn add_column(
         mut self,
         title: &'static str,
         cell: impl Fn(usize) -> (Role, String) + 'a,
@@ -79,17 +84,17 @@ impl<'a> WideColumns<'a> {
     }
 
     /// Whether there is no column.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::ui) fn is_empty(&self) -> bool {
         self.columns.is_empty()
     }
 
     /// Width of all columns.
-    pub(super) fn width(&self) -> usize {
+    pub(in crate::ui) fn width(&self) -> usize {
         self.columns.iter().map(|c| c.width + GAP).sum()
     }
 
     /// Appends the headings.
-    pub(super) fn join_head(&self, line: RichText) -> RichText {
+    pub(in crate::ui) fn join_head(&self, line: RichText) -> RichText {
         self.columns.iter().fold(line, |line, column| {
             line.add(Role::Text, " ".repeat(GAP)).add_column(
                 Role::Muted,
@@ -100,7 +105,7 @@ impl<'a> WideColumns<'a> {
     }
 
     /// Appends the cells of a row.
-    pub(super) fn join_row(&self, row: usize, line: RichText) -> RichText {
+    pub(in crate::ui) fn join_row(&self, row: usize, line: RichText) -> RichText {
         self.columns.iter().fold(line, |line, column| {
             let (role, text) = (column.cell)(row);
             line.add(Role::Text, " ".repeat(GAP))
@@ -111,19 +116,19 @@ impl<'a> WideColumns<'a> {
 
 /// Room of a list in which its rows are laid out, and the columns scrolled away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ListRoom {
+pub(in crate::ui) struct ListRoom {
     /// Width of a row as it is laid out.
-    pub(super) width: usize,
+    pub(in crate::ui) width: usize,
     /// Columns of it that are hidden behind those that stay.
     skipped: usize,
     /// Most columns for the names, which stay while the others are scrolled.
-    pub(super) most_pinned: usize,
+    pub(in crate::ui) most_pinned: usize,
 }
 
 impl ListRoom {
     /// The room of a pane's list: `shown` columns are seen; `full` tells how many are needed when
     /// the names take at most so many.
-    pub(super) fn of_list(
+    pub(in crate::ui) fn of_list(
         model: &Model,
         pane: Pane,
         shown: usize,
@@ -151,49 +156,23 @@ impl ListRoom {
     }
 
     /// Names take at most half of what is seen.
-    pub(super) const fn most_pinned(shown: usize) -> usize {
+    pub(in crate::ui) const fn most_pinned(shown: usize) -> usize {
         shown / 2
     }
 
     /// What is seen of a row whose first `pinned` columns stay.
-    pub(super) fn show_row(self, pinned: usize, row: RichText) -> RichText {
+    pub(in crate::ui) fn show_row(self, pinned: usize, row: RichText) -> RichText {
         row.skip_columns_after(pinned, self.skipped)
     }
 }
 
-/// Titles of the columns that a click sorts by.
-const fn sortable_titles(list: SortableList) -> &'static [(&'static str, SortColumn)] {
-    use SortColumn as C;
-    match list {
-        SortableList::Apps => &[
-            ("APP", C::Name),
-            ("RELEASE", C::Waiting),
-            ("STAGE", C::Stage),
-            ("AGE", C::Age),
-            ("BY", C::Requester),
-        ],
-        SortableList::Environments => &[("ENV", C::Name), ("READY", C::Ready)],
-        SortableList::Pods => &[
-            ("POD", C::Name),
-            ("AGE", C::Age),
-            ("TAG", C::Lane),
-            ("RESTARTS", C::Restarts),
-            ("STATE", C::Ready),
-        ],
-        SortableList::Groups => &[
-            ("LANE", C::Lane),
-            ("5 MIN", C::Requests),
-            ("RATE", C::Rate),
-            ("P95", C::Latency),
-            ("WORST", C::Wrong),
-        ],
-        // They have no titles.
-        SortableList::Lanes | SortableList::Chains => &[],
-    }
+/// Column headings are shown when no row is lost to them, or when there are many rows.
+const fn has_head(inner: Rect, rows: usize) -> bool {
+    inner.height > 4 || rows < inner.height as usize
 }
 
 /// Draws the titles above a list where there is room for them; returns the room of the rows.
-pub(super) fn draw_head(
+pub(in crate::ui) fn draw_head(
     canvas: &mut Canvas<'_>,
     model: &Model,
     pane: Pane,
@@ -201,7 +180,7 @@ pub(super) fn draw_head(
     rows: usize,
     head: &RichText,
 ) -> Rect {
-    if !super::has_head(inner, rows) {
+    if !has_head(inner, rows) {
         return inner;
     }
     let line = Rect {
@@ -212,7 +191,9 @@ pub(super) fn draw_head(
     };
     canvas.draw_line(line, 0, head);
     let told = head.plain_text();
-    let titles = model.sortable_list(pane).map_or(&[][..], sortable_titles);
+    let titles = model
+        .sortable_list(pane)
+        .map_or(&[][..], |list| list.titles);
     for (title, column) in titles {
         if let Some(left) = find_title(&told, title) {
             let area = columns_of_line(line, left, title.len());
@@ -235,37 +216,4 @@ fn find_title(line: &str, title: &str) -> Option<usize> {
     });
     let before = found.and_then(|(at, _)| line.get(..at))?;
     Some(display_width(before))
-}
-
-/// Title of a pane with the order of its list. The default order is told where there is room and it
-/// is not that of the objects themselves.
-pub(super) fn add_sort_order(
-    model: &Model,
-    pane: Pane,
-    title: RichText,
-    facts: &RichText,
-    width: u16,
-) -> RichText {
-    let Some(list) = model.sortable_list(pane) else {
-        return title;
-    };
-    let order = model.sort_order(list);
-    let chosen = order != list.default_order();
-    let role = if chosen { Role::Accent } else { Role::Muted };
-    // In ASCII the arrow is a letter, which must not become part of the word.
-    let way = match (order.descends(), model.options.glyphs.ascii) {
-        (true, false) => "↓",
-        (false, false) => "↑",
-        (true, true) => "↓ ",
-        (false, true) => "↑ ",
-    };
-    let told = title
-        .clone()
-        .add(role, format!(" {way}{}", order.column.word()));
-    let worth = model.zoom || list == SortableList::Apps;
-    if chosen || worth && fits_frame(&told, facts, width) {
-        told
-    } else {
-        title
-    }
 }

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// One line of an empty pane, before it is wrapped.
-pub(super) enum Step {
+pub(in crate::ui) enum Step {
     /// Why the pane is empty.
     Reason(String),
     /// What the next command or key does.
@@ -31,7 +31,7 @@ pub(super) enum Step {
 
 /// Draws the steps from the top of the pane. Where they have no room, hints are left out; an
 /// ellipsis stands for what is missing then.
-pub(super) fn draw_steps(canvas: &mut Canvas<'_>, area: Rect, steps: &[Step]) {
+pub(in crate::ui) fn draw_steps(canvas: &mut Canvas<'_>, area: Rect, steps: &[Step]) {
     let (width, height) = (
         usize::from(area.width).saturating_sub(1),
         usize::from(area.height),
@@ -75,7 +75,7 @@ fn step_lines(step: &Step, width: usize) -> Vec<RichText> {
 }
 
 /// What to do who may not look at all namespaces.
-pub(super) fn one_namespace(model: &Model) -> Vec<Step> {
+pub(in crate::ui) fn one_namespace(model: &Model) -> Vec<Step> {
     let key = model.options.keymap.key_anywhere(Action::Namespaces);
     vec![
         Step::Reason("you may not see all namespaces at once; one you may:".into()),
@@ -85,7 +85,7 @@ pub(super) fn one_namespace(model: &Model) -> Vec<Step> {
 }
 
 /// The Apps pane without Apps.
-pub(super) fn without_apps(model: &Model) -> Vec<Step> {
+pub(in crate::ui) fn without_apps(model: &Model) -> Vec<Step> {
     let namespace = &model.world.namespace;
     match &model.world.link {
         Link::Connecting => vec![Step::Reason("connecting to the cluster".into())],
@@ -132,7 +132,7 @@ pub(super) fn without_apps(model: &Model) -> Vec<Step> {
 }
 
 /// The Environments pane without environments.
-pub(super) fn without_environments(model: &Model) -> Vec<Step> {
+pub(in crate::ui) fn without_environments(model: &Model) -> Vec<Step> {
     match model.app.as_deref() {
         Some(app) if model.world.apps.contains_key(app) => vec![
             Step::Reason(format!("{app} has no environments")),
@@ -146,7 +146,7 @@ pub(super) fn without_environments(model: &Model) -> Vec<Step> {
 }
 
 /// The Rollout pane without a release.
-pub(super) fn without_releases(model: &Model) -> Vec<Step> {
+pub(in crate::ui) fn without_releases(model: &Model) -> Vec<Step> {
     let Some((name, app)) = model
         .app
         .as_deref()
@@ -178,7 +178,7 @@ pub(super) fn without_releases(model: &Model) -> Vec<Step> {
 }
 
 /// The Lanes pane without lanes.
-pub(super) fn without_lanes(model: &Model) -> Vec<Step> {
+pub(in crate::ui) fn without_lanes(model: &Model) -> Vec<Step> {
     let Some((group, _)) = model.world.groups.iter().next() else {
         if model.world.link != Link::Live {
             return vec![Step::Hint("lanes are shown here".into())];

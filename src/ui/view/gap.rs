@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Draws the notice at the top, if there is one; returns the remaining area.
-pub(super) fn draw_gap(
+pub(in crate::ui) fn draw_gap(
     canvas: &mut Canvas<'_>,
     model: &Model,
     area: Rect,
@@ -34,7 +34,7 @@ pub(super) fn draw_gap(
 }
 
 /// Width at which no notice is cut.
-pub(super) fn needed_width(model: &Model) -> usize {
+pub(in crate::ui) fn needed_width(model: &Model) -> usize {
     let gaps = &model.world.gaps;
     gaps.iter()
         .map(|gap| gap_line(model, gap, gaps.len() - 1).width() + 2)

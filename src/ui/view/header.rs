@@ -3,7 +3,7 @@
 
 use ratatui::layout::Rect;
 
-use super::labels;
+use super::{labels, title::pane_key};
 use crate::{
     api::Release,
     domain::{
@@ -13,7 +13,8 @@ use crate::{
     ui::{
         facts::{ReleaseState, count_versions, find_stall_cause, release_state},
         keymap::{Action, KeyContext},
-        model::{Model, NamespaceScope, Pane},
+        model::{Model, NamespaceScope},
+        pane::Pane,
         rights::missing_right,
         theme::Role,
         widget::{Canvas, PointerTarget, RichText, columns_of_line},
@@ -440,7 +441,7 @@ fn traffic_summary(model: &Model, room: usize, brief: bool) -> RichText {
 pub(super) fn draw_tabs(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
     let mut line = RichText::styled(Role::Text, " ");
     for pane in Pane::ALL {
-        let (number, title) = (super::apps::pane_key(model, pane), pane.title());
+        let (number, title) = (pane_key(model, pane), pane.title());
         let left = line.width();
         if pane == model.pane {
             line.push(Role::Badge, format!(" {number} {title} "));

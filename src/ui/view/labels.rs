@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Formats a duration: `0:42`, `12:03`, `1h02`.
-pub(super) fn format_clock(seconds: i64) -> String {
+pub(in crate::ui) fn format_clock(seconds: i64) -> String {
     let s = seconds.max(0);
     if s < 3600 {
         format!("{}:{:02}", s / 60, s % 60)
@@ -19,13 +19,13 @@ pub(super) fn format_clock(seconds: i64) -> String {
 }
 
 /// Parses an RFC 3339 time.
-pub(super) fn parse_time(text: Option<&String>) -> Option<Timestamp> {
+pub(in crate::ui) fn parse_time(text: Option<&String>) -> Option<Timestamp> {
     text.and_then(|t| t.parse().ok())
 }
 
 /// Elapsed time of a task or a release, until now while it has not finished. Only what is `running`
 /// is told by the second: what waits for a person may wait for hours.
-pub(super) fn format_elapsed(
+pub(in crate::ui) fn format_elapsed(
     model: &Model,
     started: Option<&String>,
     finished: Option<&String>,
@@ -44,17 +44,21 @@ pub(super) fn format_elapsed(
 }
 
 /// Name of a release window without its `window-` prefix.
-pub(super) fn window_name(name: &str) -> &str {
+pub(in crate::ui) fn window_name(name: &str) -> &str {
     name.strip_prefix("window-").unwrap_or(name)
 }
 
 /// Time of day in UTC, as servers and logs use it: `21:03:14`.
-pub(super) fn format_time(at: Timestamp) -> String {
+pub(in crate::ui) fn format_time(at: Timestamp) -> String {
     at.strftime("%H:%M:%S").to_string()
 }
 
 /// Symbol of a task.
-pub(super) fn task_sign(glyphs: &Glyphs, beat: u64, task: &TaskStatus) -> (Role, &'static str) {
+pub(in crate::ui) fn task_sign(
+    glyphs: &Glyphs,
+    beat: u64,
+    task: &TaskStatus,
+) -> (Role, &'static str) {
     match task.phase {
         TaskPhase::Pending => (Role::Muted, glyphs.idle),
         TaskPhase::Running => (Role::Busy, glyphs.spinner_frame(beat)),
@@ -70,7 +74,7 @@ pub(super) fn task_sign(glyphs: &Glyphs, beat: u64, task: &TaskStatus) -> (Role,
 }
 
 /// Symbol of a release.
-pub(super) fn release_sign(
+pub(in crate::ui) fn release_sign(
     glyphs: &Glyphs,
     beat: u64,
     turn: ReleaseState<'_>,
@@ -89,7 +93,7 @@ pub(super) fn release_sign(
 }
 
 /// Symbol of an environment; gray environments use the lane colour.
-pub(super) fn environment_sign(
+pub(in crate::ui) fn environment_sign(
     glyphs: &Glyphs,
     state: EnvironmentState,
     lane: bool,
@@ -105,7 +109,7 @@ pub(super) fn environment_sign(
 }
 
 /// State of an environment that has no workload.
-pub(super) const fn environment_state_label(state: EnvironmentState) -> &'static str {
+pub(in crate::ui) const fn environment_state_label(state: EnvironmentState) -> &'static str {
     match state {
         EnvironmentState::New => "not deployed yet",
         EnvironmentState::Deploying => "deploying",
@@ -116,7 +120,7 @@ pub(super) const fn environment_state_label(state: EnvironmentState) -> &'static
 }
 
 /// Symbol of the side that answered; the same in all panes.
-pub(super) fn served_sign(glyphs: &Glyphs, served: Option<Served>) -> (Role, &'static str) {
+pub(in crate::ui) fn served_sign(glyphs: &Glyphs, served: Option<Served>) -> (Role, &'static str) {
     match served {
         Some(Served::Gray) => (Role::Lane, glyphs.full),
         Some(Served::Base) => (Role::Text, glyphs.empty),
@@ -125,7 +129,7 @@ pub(super) fn served_sign(glyphs: &Glyphs, served: Option<Served>) -> (Role, &'s
 }
 
 /// Tag or digest of an image reference.
-pub(super) fn image_tag(image: &str) -> &str {
+pub(in crate::ui) fn image_tag(image: &str) -> &str {
     let last = image.rsplit('/').next().unwrap_or(image);
     let (name, digest) = last
         .split_once('@')
@@ -138,7 +142,7 @@ pub(super) fn image_tag(image: &str) -> &str {
 }
 
 /// Name and tag of an image, without its registry.
-pub(super) fn image_name(image: &str) -> &str {
+pub(in crate::ui) fn image_name(image: &str) -> &str {
     let last = image.rsplit('/').next().unwrap_or(image);
     last.split_once('@').map_or(
         last,
@@ -147,7 +151,13 @@ pub(super) fn image_name(image: &str) -> &str {
 }
 
 /// Bar of pods by version: one symbol per pod while they fit, in proportion beyond.
-pub(super) fn pod_bar(glyphs: &Glyphs, new: u32, coming: u32, old: u32, most: usize) -> RichText {
+pub(in crate::ui) fn pod_bar(
+    glyphs: &Glyphs,
+    new: u32,
+    coming: u32,
+    old: u32,
+    most: usize,
+) -> RichText {
     let total = u64::from(new) + u64::from(coming) + u64::from(old);
     let scale = |n: u32| {
         let n = u64::from(n);
@@ -171,7 +181,7 @@ pub(super) fn pod_bar(glyphs: &Glyphs, new: u32, coming: u32, old: u32, most: us
 }
 
 /// Sparkline; columns with failures are red.
-pub(super) fn format_sparkline(glyphs: &Glyphs, columns: &[Column], most: u64) -> RichText {
+pub(in crate::ui) fn format_sparkline(glyphs: &Glyphs, columns: &[Column], most: u64) -> RichText {
     columns.iter().fold(RichText::new(), |mut line, column| {
         let role = match (column.requests, column.failed) {
             (0, _) => Role::Muted,
@@ -188,7 +198,7 @@ pub(super) fn format_sparkline(glyphs: &Glyphs, columns: &[Column], most: u64) -
 }
 
 /// App name without the prefix that its lane group shares: `spring-cloud-a` becomes `A`.
-pub(super) fn short_app_name<'a>(model: &'a Model, app: &'a str) -> &'a str {
+pub(in crate::ui) fn short_app_name<'a>(model: &'a Model, app: &'a str) -> &'a str {
     model.facts.short_name(app)
 }
 

@@ -3,7 +3,7 @@
 use ratatui::layout::{Constraint, Layout, Rect};
 
 use crate::ui::{
-    model::Pane,
+    pane::{Pane, Place},
     widget::{Need, share_room},
 };
 
@@ -72,22 +72,27 @@ pub(super) fn plan_screen(
     Ok(plan)
 }
 
-/// Narrow screens: the focused pane, and below it the one that on-call engineers must keep in
-/// sight.
+/// Panes with such a place, in the order of their keys.
+fn panes_at(place: Place) -> Vec<Pane> {
+    let all = Pane::ALL.into_iter();
+    all.filter(|pane| pane.behaviour().place() == place)
+        .collect()
+}
+
+/// Narrow screens: the focused pane, and below it the one at the foot, or where that has the focus,
+/// one that stands above it.
 fn plan_narrow(plan: &mut ScreenPlan, focus: Pane, needs: &PaneNeeds<'_>) {
     let [tabs, rest] =
         Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(plan.body);
     plan.tabs = Some(tabs);
-    let other = if focus == Pane::Trace {
-        Pane::Rollout
-    } else {
-        Pane::Trace
-    };
+    let others = [Place::Foot, Place::Right].map(panes_at).concat();
+    let other = others.into_iter().find(|pane| *pane != focus);
     let top = needed_lines(needs, focus, rest.width)
         .clamp(rest.height / 2, rest.height - (rest.height * 2 / 5).max(6));
     let [top, bottom] =
         Layout::vertical([Constraint::Length(top), Constraint::Fill(1)]).areas(rest);
-    plan.panes = vec![(focus, top), (other, bottom)];
+    plan.panes = vec![(focus, top)];
+    plan.panes.extend(other.map(|pane| (pane, bottom)));
 }
 
 fn needed_lines(needs: &PaneNeeds<'_>, pane: Pane, width: u16) -> u16 {
@@ -95,34 +100,41 @@ fn needed_lines(needs: &PaneNeeds<'_>, pane: Pane, width: u16) -> u16 {
 }
 
 fn plan_wide(plan: &mut ScreenPlan, focus: Pane, needs: &PaneNeeds<'_>) {
-    let body = plan.body;
-    let left = left_width(body.width, needs.left);
+    let width = left_width(plan.body.width, needs.left);
     let [left, right] =
-        Layout::horizontal([Constraint::Length(left), Constraint::Fill(1)]).areas(body);
-    let heights = stack_heights(usize::from(body.height), focus, |pane| {
+        Layout::horizontal([Constraint::Length(width), Constraint::Fill(1)]).areas(plan.body);
+    let lists = panes_at(Place::Left);
+    let heights = stack_heights(usize::from(left.height), focus, &lists, |pane| {
         (needs.height)(pane, left.width)
     });
+    let heights = heights.into_iter();
     let heights = heights.map(|h| Constraint::Length(u16::try_from(h).unwrap_or(u16::MAX)));
-    let [apps, environments, lanes] = Layout::vertical(heights).areas(left);
-    // Requests never end: the Trace pane gets what the Rollout pane leaves, but never too little to
-    // be useful.
-    let least = if focus == Pane::Trace {
-        body.height / 2
+    let areas = Layout::vertical(heights).split(left);
+    plan.panes = lists.into_iter().zip(areas.iter().copied()).collect();
+    plan_right(plan, right, focus, needs);
+}
+
+/// The right column: the panes above by need, and the one at the foot gets what they leave, but
+/// never too little to be useful.
+fn plan_right(plan: &mut ScreenPlan, right: Rect, focus: Pane, needs: &PaneNeeds<'_>) {
+    let (above, foot) = (panes_at(Place::Right), panes_at(Place::Foot));
+    let least = if foot.contains(&focus) {
+        right.height / 2
     } else {
-        (body.height * 3 / 10).max(7)
+        (right.height * 3 / 10).max(7)
     };
-    // Grow in steps of four lines, so that the pane below does not move with every line.
-    let rollout = needed_lines(needs, Pane::Rollout, right.width).saturating_add(3) / 4 * 4;
-    let rollout = rollout.clamp(body.height * 2 / 5, body.height - least);
-    let [rollout, trace] =
-        Layout::vertical([Constraint::Length(rollout), Constraint::Fill(1)]).areas(right);
-    plan.panes = vec![
-        (Pane::Apps, apps),
-        (Pane::Environments, environments),
-        (Pane::Lanes, lanes),
-        (Pane::Rollout, rollout),
-        (Pane::Trace, trace),
-    ];
+    let count = u16::try_from(above.len()).unwrap_or(1).max(1);
+    let height = |pane: &Pane| {
+        // Grow in steps of four lines, so that the pane below does not move with every line.
+        let wanted = needed_lines(needs, *pane, right.width).saturating_add(3) / 4 * 4;
+        let most = (right.height - least) / count;
+        Constraint::Length(wanted.clamp(right.height * 2 / 5 / count, most))
+    };
+    let below = foot.iter().map(|_| Constraint::Fill(1));
+    let heights: Vec<Constraint> = above.iter().map(height).chain(below).collect();
+    let areas = Layout::vertical(heights).split(right);
+    let panes = above.into_iter().chain(foot);
+    plan.panes.extend(panes.zip(areas.iter().copied()));
 }
 
 /// Width of the left column: lists need only a limited width, and the right column uses the rest.
@@ -135,36 +147,41 @@ fn left_width(width: u16, need: usize) -> u16 {
 }
 
 /// Heights of the left panes: by need, the focused one first; spare lines are shared equally.
-fn stack_heights(height: usize, focus: Pane, need: impl Fn(Pane) -> usize) -> [usize; 3] {
-    let mut order = [Pane::Apps, Pane::Environments, Pane::Lanes];
+fn stack_heights(
+    height: usize,
+    focus: Pane,
+    panes: &[Pane],
+    need: impl Fn(Pane) -> usize,
+) -> Vec<usize> {
+    let mut order = panes.to_vec();
     order.sort_by_key(|pane| *pane != focus);
     let least = |pane: Pane| {
         if pane == focus {
             height * 2 / 5
         } else {
-            height / 4
+            height / (panes.len() + 1)
         }
     };
-    let needs = order.map(|pane| Need::new(least(pane), need(pane)));
+    let needs: Vec<Need> = order
+        .iter()
+        .map(|pane| Need::new(least(*pane), need(*pane)))
+        .collect();
     let shares = share_room(height, &needs);
     let spare = height.saturating_sub(shares.iter().sum());
-    let of = |pane: Pane| {
-        order
-            .iter()
-            .position(|p| *p == pane)
-            .and_then(|i| shares.get(i))
-            .copied()
-            .unwrap_or(0)
+    let share_of = |pane: &Pane| {
+        let mut given = order.iter().zip(&shares);
+        given
+            .find(|(other, _)| *other == pane)
+            .map_or(0, |(_, share)| *share)
     };
-    let (apps, environments) = (
-        of(Pane::Apps) + spare / 3,
-        of(Pane::Environments) + spare / 3,
-    );
-    [
-        apps,
-        environments,
-        height.saturating_sub(apps + environments),
-    ]
+    let equal = spare / panes.len().max(1);
+    let mut heights: Vec<usize> = panes.iter().map(|pane| share_of(pane) + equal).collect();
+    // What division leaves over goes to the last one.
+    let over = height.saturating_sub(heights.iter().sum());
+    if let Some(last) = heights.last_mut() {
+        *last += over;
+    }
+    heights
 }
 
 /// Number of text lines visible at this screen size.
@@ -193,15 +210,18 @@ mod tests {
             Pane::Environments => 8,
             _ => 60,
         };
-        assert_eq!(stack_heights(21, Pane::Rollout, need), [6, 8, 7]);
-        assert_eq!(stack_heights(21, Pane::Environments, need), [6, 8, 7]);
-        assert_eq!(stack_heights(30, Pane::Lanes, |_| 6), [10, 10, 10]);
+        let lists = panes_at(Place::Left);
+        assert_eq!(lists, [Pane::Apps, Pane::Environments, Pane::Lanes]);
+        assert_eq!(stack_heights(21, Pane::Rollout, &lists, need), [6, 8, 7]);
+        assert_eq!(
+            stack_heights(21, Pane::Environments, &lists, need),
+            [6, 8, 7]
+        );
+        assert_eq!(stack_heights(30, Pane::Lanes, &lists, |_| 6), [10, 10, 10]);
         for height in 10..60 {
             for focus in Pane::ALL {
-                assert_eq!(
-                    stack_heights(height, focus, need).iter().sum::<usize>(),
-                    height
-                );
+                let heights = stack_heights(height, focus, &lists, need);
+                assert_eq!(heights.iter().sum::<usize>(), height);
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Widths of the name and the time column.
-pub(super) fn column_widths(model: &Model, tasks: &[TaskStatus]) -> (usize, usize) {
+pub(in crate::ui) fn column_widths(model: &Model, tasks: &[TaskStatus]) -> (usize, usize) {
     let name = tasks
         .iter()
         .map(|t| t.name.chars().count())
@@ -31,10 +31,10 @@ pub(super) fn column_widths(model: &Model, tasks: &[TaskStatus]) -> (usize, usiz
 }
 
 /// Width of sign and number before each batch.
-pub(super) const BATCH_WIDTH: usize = 8;
+pub(in crate::ui) const BATCH_WIDTH: usize = 8;
 
 /// Width of sign and name of each task.
-pub(super) const fn pinned_width((name, _): (usize, usize)) -> usize {
+pub(in crate::ui) const fn pinned_width((name, _): (usize, usize)) -> usize {
     2 + name + 2
 }
 
@@ -43,7 +43,7 @@ fn task_elapsed(model: &Model, task: &TaskStatus) -> String {
     labels::format_elapsed(model, started, finished, task.phase == TaskPhase::Running)
 }
 
-pub(super) fn task_row(
+pub(in crate::ui) fn task_row(
     model: &Model,
     release: &Release,
     task: &TaskStatus,
@@ -68,7 +68,7 @@ pub(super) fn task_row(
 }
 
 /// Width in which no row is cut.
-pub(super) fn full_width(
+pub(in crate::ui) fn full_width(
     model: &Model,
     release: &Release,
     tasks: &[TaskStatus],
@@ -178,7 +178,7 @@ fn progress_forms(model: &Model, release: &Release, task: &TaskStatus) -> Vec<St
 }
 
 /// One line per batch with its target, then the current pods.
-pub(super) fn batch_lines(
+pub(in crate::ui) fn batch_lines(
     model: &Model,
     release: &Release,
     task: &TaskStatus,
@@ -286,7 +286,11 @@ fn batch_line(
 }
 
 /// Everything about a task.
-pub(super) fn task_detail(model: &Model, release: &Release, task: &TaskStatus) -> Vec<RichText> {
+pub(in crate::ui) fn task_detail(
+    model: &Model,
+    release: &Release,
+    task: &TaskStatus,
+) -> Vec<RichText> {
     let width = usize::from(model.size.0).saturating_sub(22).max(20);
     let mut lines = vec![];
     let mut add = |label: &str, text: String| {

@@ -329,7 +329,7 @@ fn own_command_lines(model: &Model, context: KeyContext, here: bool) -> Vec<Rich
 impl Model {
     /// The key contexts below the help text.
     fn contexts_below_help(&self) -> Vec<KeyContext> {
-        use crate::ui::model::{Overlay, Pane};
+        use crate::ui::model::Overlay;
         match self.overlays.first() {
             Some(Overlay::Text(_)) if self.overlays.len() > 1 => {
                 return vec![KeyContext::Text, KeyContext::Move];
@@ -339,23 +339,8 @@ impl Model {
             }
             _ => {}
         }
-        let first = match self.pane {
-            Pane::Apps => Some(KeyContext::Apps),
-            Pane::Environments => Some(KeyContext::Environments),
-            Pane::Rollout => None,
-            Pane::Lanes => Some(KeyContext::Lanes),
-            Pane::Trace => Some(KeyContext::Trace),
-        };
-        let release = !matches!(self.pane, Pane::Lanes | Pane::Trace);
-        let rest = [
-            release.then_some(KeyContext::Release),
-            Some(KeyContext::Global),
-            Some(KeyContext::Move),
-        ];
-        first
-            .into_iter()
-            .chain(rest.into_iter().flatten())
-            .collect()
+        let own = self.pane.behaviour().contexts();
+        [own, &[KeyContext::Global, KeyContext::Move]].concat()
     }
 }
 

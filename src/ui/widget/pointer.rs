@@ -4,10 +4,7 @@
 use ratatui::layout::{Position, Rect};
 
 use super::Canvas;
-use crate::ui::{
-    model::{Pane, SortColumn},
-    question::Focus,
-};
+use crate::ui::{model::SortColumn, pane::Pane, question::Focus};
 
 /// A text that a person types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,12 +9,8 @@ use graylane::{
         world::{ObjectKey, World, Worlds},
     },
     ui::{
-        Effect, IntentOutcome, Model, Msg,
-        effect::ShownNamespace,
-        fixture,
-        model::{Overlay, Pane},
-        question::Question,
-        update,
+        Effect, IntentOutcome, Model, Msg, effect::ShownNamespace, fixture, model::Overlay,
+        pane::Pane, question::Question, update,
     },
 };
 

@@ -3,7 +3,8 @@
 
 use graylane::ui::{
     Model, fixture,
-    model::{Overlay, Pane, Source},
+    model::{Overlay, Source},
+    pane::Pane,
 };
 
 use crate::{

@@ -5,7 +5,8 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use graylane::ui::{
     Model, fixture,
-    model::{Pane, SortColumn, SortableList},
+    model::{SortColumn, SortableList},
+    pane::Pane,
 };
 use proptest::prelude::*;
 
@@ -22,6 +23,11 @@ fn apps(model: &Model) -> Vec<&str> {
         .collect()
 }
 
+fn apps_list(model: &Model) -> &'static SortableList {
+    let list = model.sortable_list(Pane::Apps);
+    list.expect("Apps can be sorted")
+}
+
 #[test]
 fn who_waits_stands_first_and_the_order_can_be_turned() {
     let mut model = fixture::model_of(worlds::two_waiting());
@@ -31,10 +37,7 @@ fn who_waits_stands_first_and_the_order_can_be_turned() {
     press(&mut model, "O");
     assert_eq!(apps(&model), [a, c, b]);
     press(&mut model, "o");
-    assert_eq!(
-        model.sort_order(SortableList::Apps).column,
-        SortColumn::Name
-    );
+    assert_eq!(model.sort_order(apps_list(&model)).column, SortColumn::Name);
     assert_eq!(apps(&model), [a, b, c]);
     press(&mut model, "O");
     assert_eq!(apps(&model), [c, b, a]);
@@ -48,7 +51,7 @@ fn the_selection_stays_with_its_app_while_rows_move() {
     assert!(chosen.is_some());
     see(&mut model, worlds::two_waiting());
     assert_eq!(model.app, chosen);
-    for _ in SortableList::Apps.columns() {
+    for _ in apps_list(&model).columns {
         press(&mut model, "oO");
         assert_eq!(model.app, chosen);
         let (_, row) = model.row_position(Pane::Apps);

@@ -4,7 +4,8 @@ use crossterm::event::{Event, KeyModifiers, MouseButton, MouseEvent, MouseEventK
 use graylane::ui::{
     Effect, Model, Msg,
     form::{FieldValue, Form},
-    model::{Overlay, Pane, SortColumn},
+    model::{Overlay, SortColumn},
+    pane::Pane,
     update,
 };
 use ratatui::{buffer::Buffer, layout::Rect};

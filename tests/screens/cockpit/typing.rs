@@ -1,11 +1,7 @@
 //! Whoever types, types: no letter is a yes, and none that was meant for a question presses a key of the cockpit.
 
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
-use graylane::ui::{
-    Effect, Model, Msg, fixture,
-    model::{Overlay, Pane},
-    update,
-};
+use graylane::ui::{Effect, Model, Msg, fixture, model::Overlay, pane::Pane, update};
 use jiff::SignedDuration;
 
 use super::properties::each_dangerous_key;

@@ -3,19 +3,22 @@
 
 use ratatui::layout::Rect;
 
-use super::{
-    apps::pane_title,
-    chain,
-    columns::{self, ListRoom},
-    first_steps,
-};
+use super::LaneRow;
 use crate::{
     api::{LaneGroup, LaneGroupStatus, LaneMode, gateway_api::LANE_GATEWAY},
     domain::text::{display_width, format_count},
     ui::{
-        model::{LaneRow, Model, Pane},
+        model::Model,
+        pane::Pane,
         rule,
         theme::Role,
+        view::{
+            chain,
+            columns::{self, ListRoom},
+            first_steps,
+            gap::draw_gap,
+            title::{add_sort_order, pane_title},
+        },
         widget::{Canvas, RichText, join_by_rank},
     },
 };
@@ -34,9 +37,9 @@ pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focu
         .map(|(name, _)| RichText::styled(Role::Muted, name))
         .unwrap_or_default();
     let title = pane_title(model, Pane::Lanes);
-    let title = columns::add_sort_order(model, Pane::Lanes, title, &facts, area.width);
+    let title = add_sort_order(model, Pane::Lanes, title, &facts, area.width);
     let inner = canvas.draw_pane(area, &title, &facts, focused);
-    let inner = super::gap::draw_gap(canvas, model, inner, RESOURCES);
+    let inner = draw_gap(canvas, model, inner, RESOURCES);
     let text = Rect {
         x: inner.x + 1,
         width: inner.width.saturating_sub(1),
@@ -130,7 +133,8 @@ fn draw_group(canvas: &mut Canvas<'_>, model: &Model, group: &LaneGroup, text: R
 
 /// Width at which no lane's rule is cut.
 pub(super) fn needed_width(model: &Model) -> usize {
-    let rows = all_lanes(model)
+    let rows = model
+        .all_lanes()
         .take(50)
         .map(|row| lane_rows(model, row, 3, usize::MAX));
     rows.flatten().map(|row| row.width()).max().unwrap_or(0) + 4
@@ -139,18 +143,11 @@ pub(super) fn needed_width(model: &Model) -> usize {
 /// Number of lines needed, with the frame.
 pub(super) fn needed_height(model: &Model, width: u16) -> usize {
     let width = usize::from(width).saturating_sub(4);
-    let lines = all_lanes(model)
+    let lines = model
+        .all_lanes()
         .take(50)
         .map(|row| lane_rows(model, row, 3, width).len());
-    lines.max().unwrap_or(1) * all_lanes(model).count().max(1) + 3
-}
-
-/// All lanes, whatever the filter is.
-fn all_lanes(model: &Model) -> impl Iterator<Item = LaneRow<'_>> {
-    model.scopes().flat_map(|scope| {
-        let lanes = scope.world.lanes.iter();
-        lanes.map(move |(name, lane)| LaneRow { scope, name, lane })
-    })
+    lines.max().unwrap_or(1) * model.all_lanes().count().max(1) + 3
 }
 
 /// Summary of a lane group: `gateway edge · mesh · ✓ 4 routes taken`.

@@ -1,20 +1,19 @@
-//! The Rollout pane: one release by task and batch, old and new version, and history. Who must act, and
-//! how, is in `call`.
-
-mod call;
+//! Draws one release by task and batch, old and new version, and history. Who must act, and how, is
+//! in `call`.
 
 use ratatui::layout::Rect;
 
-use self::call::call_to_action;
-use super::{apps::pane_title, columns::ListRoom, first_steps, labels, pair, task};
+use super::{call::call_to_action, pair};
 use crate::{
     api::{EnvironmentStatus, Release, ReleaseStatus, TaskKind, TaskPhase, TaskStatus},
     ui::{
         facts::release_state,
         glyph::Glyphs,
         keymap::Action,
-        model::{Model, Pane},
+        model::Model,
+        pane::Pane,
         theme::Role,
+        view::{columns::ListRoom, first_steps, gap::draw_gap, labels, task, title::pane_title},
         widget::{Canvas, PointerTarget, RichText, join_by_rank},
     },
 };
@@ -35,7 +34,7 @@ pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focu
     let facts = RichText::styled(role, format!("{sign} {}", now.state_label()));
     let head = release_title(model, name, release, &facts, area.width);
     let inner = canvas.draw_pane(area, &head, &facts, focused);
-    let inner = super::gap::draw_gap(canvas, model, inner, RESOURCES);
+    let inner = draw_gap(canvas, model, inner, RESOURCES);
     if inner.height == 0 {
         return;
     }
@@ -117,7 +116,7 @@ fn draw_no_release(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: 
         &RichText::new(),
         focused,
     );
-    let inner = super::gap::draw_gap(canvas, model, inner, RESOURCES);
+    let inner = draw_gap(canvas, model, inner, RESOURCES);
     first_steps::draw_steps(canvas, inner, &first_steps::without_releases(model));
 }
 
@@ -382,8 +381,8 @@ fn draw_history(canvas: &mut Canvas<'_>, model: &Model, status: &ReleaseStatus, 
     );
     let room = usize::from(area.height) - 1;
     for (i, entry) in status.history.iter().rev().take(room).enumerate() {
-        let time = super::labels::parse_time(Some(&entry.at))
-            .map(super::labels::format_time)
+        let time = labels::parse_time(Some(&entry.at))
+            .map(labels::format_time)
             .unwrap_or_default();
         let mut line =
             RichText::styled(Role::Muted, format!("{time} ")).add(Role::Accent, &entry.by);

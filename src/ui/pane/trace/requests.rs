@@ -5,12 +5,7 @@ use std::sync::Arc;
 
 use ratatui::layout::Rect;
 
-use super::{
-    apps::pane_title,
-    chain,
-    columns::{self, ListRoom},
-    groups, labels,
-};
+use super::groups;
 use crate::{
     domain::{
         chain::{Chain, Verdict},
@@ -22,8 +17,15 @@ use crate::{
     ui::{
         facts,
         keymap::{Action, KeyContext},
-        model::{Model, Pane},
+        model::Model,
+        pane::Pane,
         theme::Role,
+        view::{
+            chain,
+            columns::{self, ListRoom},
+            labels,
+            title::{add_sort_order, pane_title},
+        },
         widget::{Canvas, RichText, wrap_words},
     },
 };
@@ -85,7 +87,7 @@ pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focu
         head = head.add(Role::Warn, " only wrong");
     }
     let facts = hop_counters(model, usize::from(area.width));
-    let head = columns::add_sort_order(model, Pane::Trace, head, &facts, area.width);
+    let head = add_sort_order(model, Pane::Trace, head, &facts, area.width);
     let inner = canvas.draw_pane(area, &head, &facts, focused);
     if rows == 0 {
         if model.facts.chains.is_empty() {
@@ -117,7 +119,8 @@ pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focu
     // The default selection is marked only when the pane is focused or something was chosen.
     let selected = selected.filter(|_| focused || model.chain.is_some() || model.group.is_some());
     let width = usize::from(inner.width).saturating_sub(2);
-    let room = ListRoom::of_list(model, Pane::Trace, width, |_| full_width(model));
+    let full = |most| Pane::Trace.behaviour().full_width(model, most);
+    let room = ListRoom::of_list(model, Pane::Trace, width, full);
     if model.is_grouped() {
         groups::draw_list(canvas, model, inner, selected, focused, room);
         return;
@@ -147,11 +150,8 @@ fn longest_way(model: &Model, chains: &[&Arc<Chain>]) -> usize {
     })
 }
 
-/// Width in which nothing is cut.
+/// Width in which no single request is cut.
 pub(super) fn full_width(model: &Model) -> usize {
-    if model.is_grouped() {
-        return groups::full_width(model);
-    }
     let chains = model.visible_chains();
     let way = longest_way(model, &chains);
     columns::measure_rows(chains.len(), 0, |i| {

@@ -1,7 +1,6 @@
 //! The old and the new version of an App in release, one line each: how both respond, and whether
 //! the new one is worse.
 
-use super::labels;
 use crate::{
     api::Release,
     domain::text::{self, format_duration, format_rate},
@@ -11,6 +10,7 @@ use crate::{
         model::Model,
         rights::missing_right,
         theme::Role,
+        view::labels,
         widget::{RichText, join_by_rank, longest_fitting},
     },
 };

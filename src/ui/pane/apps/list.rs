@@ -10,21 +10,25 @@ use std::collections::BTreeSet;
 
 use ratatui::layout::Rect;
 
-use super::{
-    columns::{self, ListRoom, WideColumns},
-    first_steps::{self, Step},
-    labels,
-};
-use crate::ui::{
-    facts::release_state,
-    keymap::{Action, KeyContext},
-    model::{AppRow, Model, NamespaceScope, Pane},
-    theme::Role,
-    widget::{Canvas, RichText, shorten_distinct},
-};
+use super::AppRow;
 use crate::{
     api::Release,
     domain::text::{format_coarse_age, truncate_middle},
+    ui::{
+        facts::release_state,
+        keymap::{Action, KeyContext},
+        model::{Model, NamespaceScope},
+        pane::Pane,
+        theme::Role,
+        view::{
+            columns::{self, ListRoom, WideColumns},
+            first_steps::{self, Step},
+            gap::draw_gap,
+            labels,
+            title::{add_sort_order, pane_title},
+        },
+        widget::{Canvas, RichText, shorten_distinct},
+    },
 };
 
 pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
@@ -32,9 +36,9 @@ pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focu
     let (rows, selected) = model.row_position(Pane::Apps);
     let facts = pane_facts(model, rows);
     let title = pane_title(model, Pane::Apps);
-    let title = columns::add_sort_order(model, Pane::Apps, title, &facts, area.width);
+    let title = add_sort_order(model, Pane::Apps, title, &facts, area.width);
     let inner = canvas.draw_pane(area, &title, &facts, focused);
-    let inner = super::gap::draw_gap(canvas, model, inner, &["apps.graylane.dev"]);
+    let inner = draw_gap(canvas, model, inner, &["apps.graylane.dev"]);
     if rows == 0 {
         draw_empty(canvas, model, inner);
         return;
@@ -408,32 +412,8 @@ fn pane_facts(model: &Model, rows: usize) -> RichText {
     )
 }
 
-/// The key that focuses a pane.
-pub(super) fn pane_key(model: &Model, pane: Pane) -> String {
-    model
-        .options
-        .keymap
-        .first_key(&[KeyContext::Global], pane.focus_action())
-        .unwrap_or_default()
-}
-
-/// Title of a pane: key, name, filter.
-pub(super) fn pane_title(model: &Model, pane: Pane) -> RichText {
-    let mut line = RichText::styled(Role::Key, pane_key(model, pane))
-        .add(Role::Title, format!(" {}", pane.title()));
-    // The lists show the rows of all namespaces, the others those of the current one.
-    let namespace = &model.world.namespace;
-    if model.shows_all && !namespace.is_empty() && !matches!(pane, Pane::Apps | Pane::Lanes) {
-        line.push(Role::Muted, format!(" {namespace}"));
-    }
-    match model.pane_filter(pane) {
-        "" => line,
-        filter => line.add(Role::Warn, format!(" /{filter}")),
-    }
-}
-
 /// Says why the pane is empty, and what to do.
-pub(super) fn draw_empty(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
+fn draw_empty(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
     let filtered = !model.pane_filter(Pane::Apps).is_empty();
     if model.world.find_gap(&["apps.graylane.dev"]).is_some() {
         if model.shows_all {

@@ -3,11 +3,6 @@
 
 use ratatui::layout::Rect;
 
-use super::{
-    chain,
-    columns::{FULL_WIDTH, ListRoom, draw_head, measure_rows},
-    labels,
-};
 use crate::{
     domain::{
         chain::{ChainFault, ChainGroup, Verdict},
@@ -15,8 +10,14 @@ use crate::{
     },
     ui::{
         facts,
-        model::{Model, Pane},
+        model::Model,
+        pane::Pane,
         theme::Role,
+        view::{
+            chain,
+            columns::{FULL_WIDTH, ListRoom, draw_head, measure_rows},
+            labels,
+        },
         widget::{Canvas, RichText, longest_fitting},
     },
 };
