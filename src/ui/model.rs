@@ -19,13 +19,12 @@ use super::{
     form::Form,
     keymap::{Action, KeyContext},
     options::Options,
-    pane::{Pane, trace::FrozenChains},
+    pane::{Pane, trace::TraceState},
     question::Question,
 };
 use crate::{
     api::{App, Release},
     domain::{
-        chain::GroupKey,
         edit::EditableKind,
         world::{Link, ObjectKey, World, Worlds},
     },
@@ -229,16 +228,8 @@ pub struct Model {
     pub task: Option<String>,
     /// Name of the selected lane.
     pub lane: Option<String>,
-    /// Id of the selected chain; `None` is always the newest.
-    pub chain: Option<String>,
     /// What is left out of comparisons, as it is typed: `$.time; cache-control`.
     pub ignored: String,
-    /// Show single requests instead of groups.
-    pub each: bool,
-    /// Key of the selected group; `None` is always the most urgent one.
-    pub group: Option<Arc<GroupKey>>,
-    /// Key of the group whose requests are shown.
-    pub inside: Option<Arc<GroupKey>>,
     /// The marked Apps.
     pub marked: BTreeSet<ObjectKey>,
     /// Filters by pane.
@@ -247,10 +238,8 @@ pub struct Model {
     pub sort_orders: BTreeMap<&'static str, SortOrder>,
     /// Columns by which the lists of panes are scrolled to the right.
     pub scrolled: BTreeMap<Pane, usize>,
-    /// Show only chains that leak or fail.
-    pub only_wrong: bool,
-    /// Frozen contents of the Trace pane, while it is frozen.
-    pub frozen: Option<FrozenChains>,
+    /// What was chosen in the Trace pane.
+    pub trace: TraceState,
     /// Open overlays from bottom to top.
     pub overlays: Vec<Overlay>,
     /// Show times in logs that are opened from now on.
@@ -301,17 +290,12 @@ impl Model {
             release: None,
             task: None,
             lane: None,
-            chain: None,
             ignored: String::new(),
-            each: false,
-            group: None,
-            inside: None,
             marked: BTreeSet::new(),
             filters: BTreeMap::new(),
             sort_orders: BTreeMap::new(),
             scrolled: BTreeMap::new(),
-            only_wrong: false,
-            frozen: None,
+            trace: TraceState::default(),
             overlays: vec![],
             timestamps: false,
             unwrapped: false,
@@ -500,7 +484,8 @@ impl Model {
         );
         (fresh.size, fresh.pane, fresh.zoom, fresh.beat) =
             (self.size, self.pane, self.zoom, self.beat);
-        (fresh.read_only, fresh.each, fresh.next) = (self.read_only, self.each, self.next);
+        (fresh.read_only, fresh.next) = (self.read_only, self.next);
+        fresh.trace.each = self.trace.each;
         fresh.ignored.clone_from(&self.ignored);
         (fresh.timestamps, fresh.unwrapped) = (self.timestamps, self.unwrapped);
         fresh.sort_orders = std::mem::take(&mut self.sort_orders);

@@ -192,3 +192,52 @@ fn position_or_first<T>(rows: &[T], is_selected: impl Fn(&T) -> bool) -> RowPosi
     let (count, selected) = position_in(rows, is_selected);
     (count, selected.or((count > 0).then_some(0)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::ui::{fixture, update::act::perform_action};
+
+    #[test]
+    fn the_row_that_was_chosen_is_the_selected_one() {
+        for pane in Pane::ALL {
+            let mut model = fixture::model();
+            perform_action(&mut model, pane.behaviour().focus_action());
+            assert_eq!(model.pane, pane);
+            let (rows, _) = model.row_position(pane);
+            assert!(rows > 0, "{pane:?}");
+            for row in (0..rows).rev() {
+                model.select_row(row);
+                assert_eq!(model.row_position(pane), (rows, Some(row)), "{pane:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn lists_have_names_of_their_own_and_titles_of_their_columns() {
+        let mut known: BTreeMap<&str, &SortableList> = BTreeMap::new();
+        for (pane, other) in Pane::ALL.into_iter().flat_map(|p| [(p, false), (p, true)]) {
+            let mut model = fixture::model();
+            (model.drilled, model.trace.each) = (other, other);
+            let Some(list) = model.sortable_list(pane) else {
+                continue;
+            };
+            let before = known.insert(list.name, list);
+            assert!(before.is_none_or(|before| std::ptr::eq(before, list)));
+            let columns = list.titles.iter().map(|(_, column)| column);
+            assert!(columns.into_iter().all(|c| list.columns.contains(c)));
+        }
+        assert!(known.len() > Pane::ALL.len());
+    }
+
+    #[test]
+    fn panes_follow_each_other_in_a_circle() {
+        for pane in Pane::ALL {
+            assert_eq!(pane.neighbour(false).neighbour(true), pane);
+        }
+        let (first, last) = (Pane::default(), Pane::ALL[Pane::ALL.len() - 1]);
+        assert_eq!(first.neighbour(true), last);
+    }
+}

@@ -124,7 +124,7 @@ impl Model {
         }
         self.select_app(None);
         (self.release, self.task, self.pod, self.lane) = (None, None, None, None);
-        (self.chain, self.group, self.inside, self.frozen) = (None, None, None, None);
+        self.trace.leave_namespace();
         true
     }
 

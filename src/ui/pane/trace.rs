@@ -7,7 +7,7 @@ use ratatui::layout::Rect;
 use super::{Pane, PaneBehaviour, Place, RowPosition};
 use crate::{
     domain::{
-        chain::{Chain, ChainFault, ChainGroup},
+        chain::{Chain, ChainFault, ChainGroup, GroupKey},
         facts,
         pod_selection::PodSelection,
         world::ObjectKey,
@@ -46,7 +46,7 @@ static GROUPS: SortableList = SortableList {
     ],
     tells_default: false,
     keep_selection: |model| {
-        model.group = model.selected_group().map(|g| Arc::clone(&g.key));
+        model.trace.group = model.selected_group().map(|g| Arc::clone(&g.key));
     },
 };
 
@@ -62,7 +62,7 @@ static CHAINS: SortableList = SortableList {
     ],
     titles: &[],
     tells_default: false,
-    keep_selection: |model| model.chain = model.selected_chain().map(|c| c.id.clone()),
+    keep_selection: |model| model.trace.chain = model.selected_chain().map(|c| c.id.clone()),
 };
 
 /// Pane 5.
@@ -84,22 +84,22 @@ impl PaneBehaviour for TracePane {
     fn row_position(&self, model: &Model) -> RowPosition {
         if model.is_grouped() {
             super::position_or_first(&model.visible_groups(), |g| {
-                Some(&g.key) == model.group.as_ref()
+                Some(&g.key) == model.trace.group.as_ref()
             })
         } else {
             super::position_or_first(&model.visible_chains(), |c| {
-                Some(&c.id) == model.chain.as_ref()
+                Some(&c.id) == model.trace.chain.as_ref()
             })
         }
     }
 
     fn select_row(&self, model: &mut Model, row: usize) {
         if model.is_grouped() {
-            model.group = model.visible_groups().get(row).map(|g| Arc::clone(&g.key));
+            model.trace.group = model.visible_groups().get(row).map(|g| Arc::clone(&g.key));
             return;
         }
         // Without another order the top row means "always the newest".
-        model.chain = if row == 0 && model.sort_order(&CHAINS) == CHAINS.default_order() {
+        model.trace.chain = if row == 0 && model.sort_order(&CHAINS) == CHAINS.default_order() {
             None
         } else {
             model.visible_chains().get(row).map(|c| c.id.clone())
@@ -140,8 +140,8 @@ impl PaneBehaviour for TracePane {
         if model.is_grouped() {
             return match model.selected_group().map(|g| Arc::clone(&g.key)) {
                 Some(key) => {
-                    (model.group, model.inside, model.chain) =
-                        (Some(Arc::clone(&key)), Some(key), None);
+                    model.trace.group = Some(Arc::clone(&key));
+                    (model.trace.inside, model.trace.chain) = (Some(key), None);
                     vec![]
                 }
                 None => report_nothing(model, "there are no requests to open"),
@@ -162,15 +162,16 @@ impl PaneBehaviour for TracePane {
     }
 
     fn go_back(&self, model: &mut Model) -> bool {
-        if model.inside.is_some() {
-            (model.inside, model.chain) = (None, None);
+        if model.trace.inside.is_some() {
+            (model.trace.inside, model.trace.chain) = (None, None);
             return true;
         }
-        let is_arranged = model.only_wrong
-            || model.frozen.is_some()
-            || model.chain.is_some()
-            || model.group.is_some();
-        (model.only_wrong, model.frozen, model.chain, model.group) = (false, None, None, None);
+        let trace = &mut model.trace;
+        let is_arranged = trace.only_wrong
+            || trace.frozen.is_some()
+            || trace.chain.is_some()
+            || trace.group.is_some();
+        (trace.only_wrong, trace.frozen, trace.chain, trace.group) = (false, None, None, None);
         is_arranged
     }
 
@@ -195,6 +196,30 @@ impl PaneBehaviour for TracePane {
     }
 }
 
+/// What was chosen in the pane.
+#[derive(Clone, Debug, Default)]
+pub struct TraceState {
+    /// Show single requests instead of groups.
+    pub each: bool,
+    /// Key of the selected group; `None` is always the most urgent one.
+    pub group: Option<Arc<GroupKey>>,
+    /// Key of the group whose requests are shown.
+    pub inside: Option<Arc<GroupKey>>,
+    /// Id of the selected chain; `None` is always the newest.
+    pub chain: Option<String>,
+    /// Show only chains that leak or fail.
+    pub only_wrong: bool,
+    /// Frozen contents of the pane, while it is frozen.
+    pub frozen: Option<FrozenChains>,
+}
+
+impl TraceState {
+    /// Forgets what belongs to the namespace that is left.
+    pub(in crate::ui) fn leave_namespace(&mut self) {
+        (self.chain, self.group, self.inside, self.frozen) = (None, None, None, None);
+    }
+}
+
 /// Contents of the pane while it is frozen.
 #[derive(Clone, Debug)]
 pub struct FrozenChains {
@@ -207,7 +232,7 @@ pub struct FrozenChains {
 impl Model {
     /// Whether the pane shows groups of chains.
     pub const fn is_grouped(&self) -> bool {
-        !self.each && self.inside.is_none()
+        !self.trace.each && self.trace.inside.is_none()
     }
 
     /// The selected group of chains. Without a choice, or when that group is gone, the most urgent
@@ -215,6 +240,7 @@ impl Model {
     pub fn selected_group(&self) -> Option<&ChainGroup> {
         let groups = self.visible_groups();
         let chosen = self
+            .trace
             .group
             .as_ref()
             .and_then(|key| groups.iter().find(|g| g.key == *key).copied());
@@ -231,6 +257,7 @@ impl Model {
         }
         let chains = self.visible_chains();
         let chosen = self
+            .trace
             .chain
             .as_ref()
             .and_then(|id| chains.iter().find(|c| c.id == *id).copied());
@@ -241,13 +268,19 @@ impl Model {
     pub fn visible_chains(&self) -> Vec<&Arc<Chain>> {
         let filter = self.pane_filter(Pane::Trace);
         let all = self
+            .trace
             .frozen
             .as_ref()
             .map_or(&self.facts.chains, |frozen| &frozen.chains);
         let mut rows: Vec<_> = all
             .iter()
-            .filter(|c| self.inside.as_ref().is_none_or(|key| key.matches_chain(c)))
-            .filter(|c| !self.only_wrong || c.is_wrong())
+            .filter(|c| {
+                self.trace
+                    .inside
+                    .as_ref()
+                    .is_none_or(|key| key.matches_chain(c))
+            })
+            .filter(|c| !self.trace.only_wrong || c.is_wrong())
             .filter(|c| filter.is_empty() || matches_filter(filter, &chain_filter_text(c)))
             .collect();
         self.sort_chains(&mut rows);
@@ -258,6 +291,7 @@ impl Model {
     pub fn visible_groups(&self) -> Vec<&ChainGroup> {
         let filter = self.pane_filter(Pane::Trace);
         let all = self
+            .trace
             .frozen
             .as_ref()
             .map_or(&self.facts.figures.groups, |frozen| &frozen.groups);
@@ -266,7 +300,7 @@ impl Model {
         };
         let mut rows: Vec<_> = all
             .iter()
-            .filter(|g| !self.only_wrong || g.urgency() != ChainFault::Nothing)
+            .filter(|g| !self.trace.only_wrong || g.urgency() != ChainFault::Nothing)
             .filter(|g| filter.is_empty() || matches_filter(filter, &words(g)))
             .collect();
         self.sort_groups(&mut rows);
@@ -325,22 +359,22 @@ fn selected_chain_pod(model: &Model) -> Option<&ObjectKey> {
 
 /// Shows only chains that leak or fail, or all again.
 pub(in crate::ui) fn toggle_only_wrong(model: &mut Model) -> Vec<Effect> {
-    model.only_wrong = !model.only_wrong;
-    model.chain = None;
+    model.trace.only_wrong = !model.trace.only_wrong;
+    model.trace.chain = None;
     vec![]
 }
 
 /// Shows every request by itself, or groups again.
 pub(in crate::ui) fn show_every_request(model: &mut Model) -> Vec<Effect> {
     // Inside a group this key leads back to the groups.
-    model.each = model.is_grouped();
-    (model.inside, model.chain) = (None, None);
+    model.trace.each = model.is_grouped();
+    (model.trace.inside, model.trace.chain) = (None, None);
     vec![]
 }
 
 /// Freezes the list, or lets it run again.
 pub(in crate::ui) fn toggle_freeze(model: &mut Model) -> Vec<Effect> {
-    model.frozen = if model.frozen.is_some() {
+    model.trace.frozen = if model.trace.frozen.is_some() {
         None
     } else {
         Some(FrozenChains {

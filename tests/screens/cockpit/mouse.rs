@@ -62,8 +62,18 @@ fn words(buffer: &Buffer, x: std::ops::Range<u16>, y: u16) -> String {
 /// What a click could change.
 fn state(model: &Model) -> String {
     let lists = (&model.app, &model.environment, &model.pod, &model.lane);
-    let below = (&model.release, &model.task, &model.chain, &model.group);
-    let look = (model.pane, model.drilled, &model.inside, &model.overlays);
+    let below = (
+        &model.release,
+        &model.task,
+        &model.trace.chain,
+        &model.trace.group,
+    );
+    let look = (
+        model.pane,
+        model.drilled,
+        &model.trace.inside,
+        &model.overlays,
+    );
     format!("{lists:?} {below:?} {look:?} {:?}", model.pending)
 }
 

@@ -69,7 +69,7 @@ fn explain_silence(model: &Model) -> Vec<String> {
 pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focused: bool) {
     let (rows, selected) = model.row_position(Pane::Trace);
     let mut head = pane_title(model, Pane::Trace);
-    if model.inside.is_some() {
+    if model.trace.inside.is_some() {
         let chain = model
             .selected_chain()
             .map(|c| chain::chain_line(model, &c.steps))
@@ -80,10 +80,10 @@ pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focu
             .join(chain)
             .add(Role::Muted, format!(" {key} leaves it"));
     }
-    if model.frozen.is_some() {
+    if model.trace.frozen.is_some() {
         head = head.add(Role::Badge, " frozen ");
     }
-    if model.only_wrong {
+    if model.trace.only_wrong {
         head = head.add(Role::Warn, " only wrong");
     }
     let facts = hop_counters(model, usize::from(area.width));
@@ -104,8 +104,8 @@ pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focu
             }
             return;
         }
-        let words = match model.only_wrong {
-            _ if model.inside.is_some() => "none of these requests is kept any more",
+        let words = match model.trace.only_wrong {
+            _ if model.trace.inside.is_some() => "none of these requests is kept any more",
             true => "nothing wrong among the requests seen",
             false => "nothing passes the filter",
         };
@@ -117,7 +117,8 @@ pub(super) fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, focu
         return;
     }
     // The default selection is marked only when the pane is focused or something was chosen.
-    let selected = selected.filter(|_| focused || model.chain.is_some() || model.group.is_some());
+    let selected =
+        selected.filter(|_| focused || model.trace.chain.is_some() || model.trace.group.is_some());
     let width = usize::from(inner.width).saturating_sub(2);
     let full = |most| Pane::Trace.behaviour().full_width(model, most);
     let room = ListRoom::of_list(model, Pane::Trace, width, full);
