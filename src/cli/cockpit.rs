@@ -38,6 +38,7 @@ use crate::{
         },
         options::RequestedOptions,
         terminal::run_cockpit,
+        theme::Depth,
     },
 };
 
@@ -155,10 +156,9 @@ async fn show_cockpit(
     seat: ClusterSession,
     unusable: impl Future<Output = ConnectError>,
 ) -> Result<()> {
-    let named = config.color.as_deref().map(str::parse).transpose();
-    let named = named.map_err(|why: String| {
-        session::usage_error(format!("color in the configuration: {why}"))
-    })?;
+    let named = config.color.as_deref().map(str::parse::<Depth>).transpose();
+    let named =
+        named.map_err(|why| session::usage_error(format!("color in the configuration: {why}")))?;
     let wanted = RequestedOptions {
         theme: config.theme.clone(),
         theme_file: config.theme_text()?,

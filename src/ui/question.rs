@@ -19,6 +19,7 @@ use crate::{
 
 mod apps;
 mod ask;
+mod ask_error;
 mod changes;
 mod edit;
 mod environment;
@@ -32,6 +33,7 @@ mod versions;
 
 pub use apps::{ask_to_create_apps, describe_app as app_words};
 pub use ask::{ask_to_start, build_question};
+pub use ask_error::AskError;
 pub use edit::ask_to_save_edit;
 pub use environment::ask_to_lock;
 pub use lane::{ask_to_set_lane as set_lane, diff_specs};

@@ -9,7 +9,7 @@ use ratatui::style::{Color, Modifier, Style};
 use serde::Deserialize;
 
 mod depth;
-pub use depth::Depth;
+pub use depth::{Depth, UnknownDepth};
 
 /// Meaning of a colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]

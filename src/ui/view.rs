@@ -38,7 +38,7 @@ mod values;
 
 use columns::ListRoom;
 pub use layout::text_height;
-use layout::{PaneNeeds, ScreenPlan, plan_screen};
+use layout::{PaneNeeds, ScreenPlan, ScreenTooSmall, plan_screen};
 pub(crate) use rows::TextRows;
 pub(crate) use text::plain_text;
 
@@ -74,7 +74,7 @@ fn draw_screen<'a>(model: &'a Model, area: Rect, buf: &'a mut Buffer) -> Canvas<
     let plan = match plan_panes(model, area) {
         Ok(plan) => plan,
         Err(words) => {
-            draw_too_small(&mut canvas, model, area, &words);
+            draw_too_small(&mut canvas, model, area, &words.to_string());
             return canvas;
         }
     };
@@ -93,7 +93,7 @@ fn draw_screen<'a>(model: &'a Model, area: Rect, buf: &'a mut Buffer) -> Canvas<
 }
 
 /// Divides the screen by what the panes need.
-fn plan_panes(model: &Model, area: Rect) -> Result<ScreenPlan, String> {
+fn plan_panes(model: &Model, area: Rect) -> Result<ScreenPlan, ScreenTooSmall> {
     let left = Pane::ALL.map(|pane| pane.behaviour().needed_width(model));
     let left = left.into_iter().max().unwrap_or(0);
     let needs = PaneNeeds {

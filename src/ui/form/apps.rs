@@ -8,7 +8,7 @@ use crate::{
     domain::apps::{self, ExistingObjects, Setting, SettingError},
     ui::{
         model::Model,
-        question::{self, Question},
+        question::{self, AskError, Question},
     },
 };
 
@@ -115,9 +115,10 @@ pub(super) fn check_apps(model: &Model, form: &mut Form) {
 }
 
 /// Question that shows each App to be created.
-pub(super) fn question_from_form(model: &Model, form: &mut Form) -> Result<Question, String> {
+pub(super) fn question_from_form(model: &Model, form: &mut Form) -> Result<Question, AskError> {
     let filled = read_fields(form);
-    let (apps, template) = build_apps(model, &filled).map_err(|all| all.join("; "))?;
+    let (apps, template) =
+        build_apps(model, &filled).map_err(|all| AskError::Refused(all.join("; ")))?;
     question::ask_to_create_apps(model, &apps, &template, &filled.settings)
 }
 

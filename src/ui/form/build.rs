@@ -6,16 +6,18 @@ use crate::domain::apps::{self, offered_stages};
 use crate::ui::{
     keymap::{Action, KeyContext},
     model::Model,
+    question::AskError,
 };
 
 /// Starts a release of the marked Apps, or of the selected one.
-pub fn start_form(model: &Model) -> Result<Form, String> {
+pub fn start_form(model: &Model) -> Result<Form, AskError> {
     let here = &model.world.namespace;
     if let Some(away) = model.marked.iter().find(|key| key.namespace != *here) {
-        return Err(format!(
-            "a window is of one namespace: {here} is selected, and {} of {} is marked too",
-            away.name, away.namespace
-        ));
+        return Err(AskError::TwoNamespaces {
+            here: here.clone(),
+            app: away.name.clone(),
+            namespace: away.namespace.clone(),
+        });
     }
     let apps: Vec<String> = match model.marked.is_empty() {
         false => model.marked.iter().map(|key| key.name.clone()).collect(),
@@ -24,10 +26,10 @@ pub fn start_form(model: &Model) -> Result<Form, String> {
     let first = apps
         .first()
         .and_then(|a| model.world.apps.get(a))
-        .ok_or("no app is selected")?;
+        .ok_or(AskError::NoApp)?;
     let stages = common_stages(model, &apps, first);
     if stages.is_empty() {
-        return Err(format!("{} have no stage in common", apps.join(", ")));
+        return Err(AskError::NoCommonStage(apps));
     }
     let at = stages.len() - 1;
     let mut fields = vec![FormField::choice(
@@ -110,10 +112,10 @@ fn image_fields(model: &Model, name: &str, app: &App) -> Vec<FormField> {
 }
 
 /// Creates Apps from a template.
-pub fn new_apps_form(model: &Model) -> Result<Form, String> {
+pub fn new_apps_form(model: &Model) -> Result<Form, AskError> {
     let templates: Vec<String> = model.world.templates.keys().cloned().collect();
     if templates.is_empty() {
-        return Err("there is no template to make apps from: `graylane apply` brings one (kind AppTemplate)".into());
+        return Err(AskError::NoTemplate);
     }
     let of = model
         .selected_app()
@@ -169,13 +171,10 @@ fn image_info(model: &Model, app: &str, image: &str) -> ImageInfo {
 }
 
 /// Creates a lane, or edits the selected one.
-pub fn lane_form(model: &Model, edit: bool) -> Result<Form, String> {
+pub fn lane_form(model: &Model, edit: bool) -> Result<Form, AskError> {
     let (kind, title, name, spec) = if edit {
-        let none = || {
-            format!(
-                "there is no lane to edit; {} adds one",
-                model.key_for(KeyContext::Lanes, Action::NewLane)
-            )
+        let none = || AskError::NoLaneToEdit {
+            key: model.key_for(KeyContext::Lanes, Action::NewLane),
         };
         let (name, lane) = model.selected_lane().ok_or_else(none)?;
         let base = Box::new(lane.spec.clone());
@@ -193,7 +192,7 @@ pub fn lane_form(model: &Model, edit: bool) -> Result<Form, String> {
         let of = model.selected_lane().map(|(_, l)| l.spec.group.clone());
         spec.group = of
             .or_else(|| model.world.groups.keys().next().cloned())
-            .ok_or("there is no lane group")?;
+            .ok_or(AskError::NoLaneGroup)?;
         let last = model
             .world
             .lanes
@@ -225,10 +224,10 @@ pub fn lane_form(model: &Model, edit: bool) -> Result<Form, String> {
 }
 
 /// Sends a custom probe.
-pub fn probe_form(model: &Model) -> Result<Form, String> {
+pub fn probe_form(model: &Model) -> Result<Form, AskError> {
     let groups: Vec<String> = model.world.groups.keys().cloned().collect();
     if groups.is_empty() {
-        return Err("there is no lane group to probe".into());
+        return Err(AskError::NoGroupToProbe);
     }
     let own = model.selected_lane().map(|(_, l)| l.spec.group.clone());
     let at = groups
@@ -300,11 +299,11 @@ pub fn ignore_form(model: &Model) -> Form {
 }
 
 /// Asks for the reason of a lock.
-pub fn lock_form(model: &Model) -> Result<Form, String> {
-    let app = model.app.clone().ok_or("no app is selected")?;
+pub fn lock_form(model: &Model) -> Result<Form, AskError> {
+    let app = model.app.clone().ok_or(AskError::NoApp)?;
     let environment = model
         .selected_environment()
-        .ok_or("no environment is selected")?
+        .ok_or(AskError::NoEnvironment)?
         .name
         .clone();
     let fields = vec![FormField::text(

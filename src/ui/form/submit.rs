@@ -13,7 +13,7 @@ use crate::{
     },
     ui::{
         model::Model,
-        question::{self, Question, set_lane},
+        question::{self, AskError, Question, set_lane},
         rule,
         update::count_differences,
     },
@@ -252,7 +252,7 @@ fn describe_lane_choice(model: &Model, form: &Form, group: &str) -> Option<Strin
 }
 
 /// Submits the form; the error says what is wrong with it.
-pub fn submit_form(model: &Model, form: &mut Form) -> Result<Submitted, String> {
+pub fn submit_form(model: &Model, form: &mut Form) -> Result<Submitted, AskError> {
     check_form(model, form);
     form.tried = true;
     if let Some(wrong) = form.fields.iter().find(|f| f.error.is_some()) {
@@ -262,10 +262,10 @@ pub fn submit_form(model: &Model, form: &mut Form) -> Result<Submitted, String> 
             .iter()
             .position(|f| f.id == id)
             .unwrap_or(form.at);
-        return Err("something is not valid yet".into());
+        return Err(AskError::Invalid);
     }
     if let Some(Remark::Wrong(why)) = form.remarks.iter().find(|r| matches!(r, Remark::Wrong(_))) {
-        return Err(why.clone());
+        return Err(AskError::Refused(why.clone()));
     }
     let asked = match form.kind.clone() {
         FormKind::Start { apps } => {

@@ -7,12 +7,9 @@ use crate::{
 };
 
 impl OwnCommand {
-    /// The command for the selection; the error says what is missing.
-    pub fn prepare(&self, model: &Model) -> Result<PreparedCommand, String> {
-        let argv = self
-            .command
-            .fill(|value| selected_value(model, value))
-            .map_err(|missing| missing.absence().to_owned())?;
+    /// The command for the selection; the error is what is missing.
+    pub fn prepare(&self, model: &Model) -> Result<PreparedCommand, SelectedValue> {
+        let argv = self.command.fill(|value| selected_value(model, value))?;
         Ok(PreparedCommand {
             title: self.title.clone(),
             argv,

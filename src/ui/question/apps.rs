@@ -2,7 +2,7 @@
 
 use kube::ResourceExt;
 
-use super::{ObservedObject, Question};
+use super::{AskError, ObservedObject, Question};
 use crate::{
     api::{App, AppTemplate},
     domain::{apps::Setting, command_line::CommandLine, intent::Intent},
@@ -44,13 +44,13 @@ pub fn ask_to_create_apps(
     apps: &[App],
     template: &AppTemplate,
     settings: &[Setting],
-) -> Result<Question, String> {
+) -> Result<Question, AskError> {
     let (of, names) = (
         template.name_any(),
         apps.iter().map(ResourceExt::name_any).collect::<Vec<_>>(),
     );
     let shown = ObservedObject::from_world(&model.world, "apptemplates", &of, None)
-        .ok_or_else(|| format!("template {of} is gone"))?;
+        .ok_or_else(|| AskError::Gone("template", of.clone()))?;
     let intent = Intent::CreateApps {
         template: of.clone(),
         seen: Some(shown.to_seen()),

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use kube::ResourceExt;
 
-use super::{ObservedObject, Question, changes, environment, forecast, lane, many, release};
+use super::{
+    AskError, ObservedObject, Question, changes, environment, forecast, lane, many, release,
+};
 use crate::{
     api::{App, Release, ReleaseSpec, Stage},
     domain::{
@@ -24,7 +26,7 @@ use crate::{
 };
 
 /// The question before a dangerous action; the error says why the action is not available now.
-pub fn build_question(model: &Model, action: Action) -> Result<Question, String> {
+pub fn build_question(model: &Model, action: Action) -> Result<Question, AskError> {
     let mut question = if many::is_about_marked(model, action) {
         many::ask_about_marked(model, action)
     } else {
@@ -35,11 +37,11 @@ pub fn build_question(model: &Model, action: Action) -> Result<Question, String>
 }
 
 /// The question about the selection alone.
-pub(super) fn build_single_question(model: &Model, action: Action) -> Result<Question, String> {
+pub(super) fn build_single_question(model: &Model, action: Action) -> Result<Question, AskError> {
     ask_about_selection(model, action).map(|question| question.in_namespace_of(model))
 }
 
-fn ask_about_selection(model: &Model, action: Action) -> Result<Question, String> {
+fn ask_about_selection(model: &Model, action: Action) -> Result<Question, AskError> {
     match action {
         Action::Approve | Action::Refuse => {
             release::ask_to_decide(model, action == Action::Approve)
@@ -54,11 +56,11 @@ fn ask_about_selection(model: &Model, action: Action) -> Result<Question, String
         Action::ToggleLane => lane::ask_to_toggle_lane(model),
         Action::DeleteLane => lane::ask_to_delete_lane(model),
         Action::Teardown => environment::ask_to_tear_down(model),
-        _ => Err(format!("{} needs no confirmation", action.word())),
+        _ => Err(AskError::NoConfirmation(action.word())),
     }
 }
 
-fn ask_to_stop_the_line(model: &Model) -> Result<Question, String> {
+fn ask_to_stop_the_line(model: &Model) -> Result<Question, AskError> {
     let running: Vec<&String> = model
         .facts
         .active
@@ -69,7 +71,7 @@ fn ask_to_stop_the_line(model: &Model) -> Result<Question, String> {
         })
         .collect();
     if running.is_empty() {
-        return Err("no release is running: there is nothing to hold".into());
+        return Err(AskError::NothingRuns);
     }
     let mut question = Question::new(
         format!(
@@ -134,7 +136,7 @@ pub fn ask_to_start(
     stage: &str,
     images: BTreeMap<String, BTreeMap<String, String>>,
     comment: Option<String>,
-) -> Result<Question, String> {
+) -> Result<Question, AskError> {
     let intent = Intent::StartRelease {
         apps: apps.to_vec(),
         stage: stage.into(),
@@ -162,14 +164,15 @@ pub fn ask_to_start(
             .world
             .apps
             .get(name)
-            .ok_or_else(|| format!("app {name} is gone"))?;
-        let found = app
-            .spec
-            .stage(stage)
-            .ok_or_else(|| format!("app {name} has no stage {stage}"))?;
+            .ok_or_else(|| AskError::Gone("app", name.clone()))?;
+        let unknown = || AskError::UnknownStage {
+            app: name.clone(),
+            stage: stage.into(),
+        };
+        let found = app.spec.stage(stage).ok_or_else(unknown)?;
         let deployed = |name: &str| deploys_to(found, name);
         if let [first, ..] = taken.find_clashes(app, deployed).as_slice() {
-            return Err(first.clone());
+            return Err(AskError::Refused(first.clone()));
         }
         let wanted = ReleaseSpec {
             app: name.clone(),
@@ -233,12 +236,14 @@ fn deploys_to(stage: &Stage, environment: &str) -> bool {
 }
 
 /// The release as the engine would begin it.
-fn begin_release(model: &Model, app: &App, wanted: ReleaseSpec) -> Result<Release, String> {
+fn begin_release(model: &Model, app: &App, wanted: ReleaseSpec) -> Result<Release, AskError> {
     let name = wanted.app.clone();
     let group_of = |group: &str| model.world.variables.get(group).map(|g| &**g);
     let planned = workflow::plan_release(app, &wanted, group_of, &model.now.to_string());
-    let planned =
-        planned.map_err(|all| format!("{name} cannot be released: {}", join_errors(&all, "; ")))?;
+    let planned = planned.map_err(|all| AskError::CannotBegin {
+        app: name,
+        why: join_errors(&all, "; "),
+    })?;
     let mut begun = Release::new("", wanted);
     begun.status = Some(planned.into_status());
     Ok(begun)

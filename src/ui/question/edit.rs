@@ -2,7 +2,7 @@
 
 use kube_yaml::to_yaml;
 
-use super::{ObservedObject, Question, lane::diff_lines};
+use super::{AskError, ObservedObject, Question, lane::diff_lines};
 use crate::{
     domain::{
         command_line::CommandLine,
@@ -19,13 +19,13 @@ pub fn ask_to_save_edit(
     kind: EditableKind,
     key: &ObjectKey,
     checked: CheckedEdit,
-) -> Result<Question, String> {
+) -> Result<Question, AskError> {
     let (word, name) = (kind.word(), &key.name);
     let shown = ObservedObject::from_world(&model.world, kind.plural(), name, None)
-        .ok_or_else(|| format!("{word} {name} is gone"))?;
+        .ok_or_else(|| AskError::Gone(word, name.clone()))?;
     let diff = diff_lines(&to_yaml(&checked.before), &to_yaml(&checked.after));
     if diff.is_empty() {
-        return Err(format!("nothing of {word} {name} would change"));
+        return Err(AskError::EditUnchanged(word, name.clone()));
     }
     let intent = Intent::EditObject {
         kind,

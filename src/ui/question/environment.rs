@@ -1,6 +1,6 @@
 //! Questions about an environment: tear down, lock, unlock.
 
-use super::{ObservedObject, Question};
+use super::{AskError, ObservedObject, Question};
 use crate::{
     api::{Environment, EnvironmentLock, EnvironmentState, InventoryItem},
     domain::{command_line::CommandLine, intent::Intent, text::format_count},
@@ -10,11 +10,11 @@ use crate::{
     },
 };
 
-pub(super) fn ask_to_tear_down(model: &Model) -> Result<Question, String> {
-    let app = model.selected_app().ok_or("no app is selected")?;
+pub(super) fn ask_to_tear_down(model: &Model) -> Result<Question, AskError> {
+    let app = model.selected_app().ok_or(AskError::NoApp)?;
     let environment = model
         .selected_environment()
-        .ok_or("no environment is selected")?;
+        .ok_or(AskError::NoEnvironment)?;
     let name = model.app.clone().unwrap_or_default();
     let status = app
         .status
@@ -83,19 +83,21 @@ fn check_teardown(
     environment: &Environment,
     inventory: &[InventoryItem],
     state: EnvironmentState,
-) -> Result<(), String> {
+) -> Result<(), AskError> {
     if inventory.is_empty() && matches!(state, EnvironmentState::New | EnvironmentState::Cleaned) {
-        return Err(format!(
-            "{} of {name} runs nothing: there is nothing to take down",
-            environment.name
-        ));
+        return Err(AskError::RunsNothing {
+            app: name.to_owned(),
+            environment: environment.name.clone(),
+        });
     }
     if let Some(lock) = &environment.lock {
-        let key = model.key_for(KeyContext::Environments, Action::Lock);
-        return Err(format!(
-            "{} of {name} is locked by {}: {}; {key} unlocks",
-            environment.name, lock.by, lock.reason
-        ));
+        return Err(AskError::Locked {
+            app: name.to_owned(),
+            environment: environment.name.clone(),
+            by: lock.by.clone(),
+            reason: lock.reason.clone(),
+            key: model.key_for(KeyContext::Environments, Action::Lock),
+        });
     }
     Ok(())
 }
@@ -131,15 +133,18 @@ pub fn ask_to_lock(
     app: &str,
     environment: &str,
     lock: Option<EnvironmentLock>,
-) -> Result<Question, String> {
+) -> Result<Question, AskError> {
     let shown = ObservedObject::spec_from_world(&model.world, app, environment)
-        .ok_or(format!("app {app} is gone"))?;
+        .ok_or_else(|| AskError::Gone("app", app.to_owned()))?;
     let found = model
         .world
         .apps
         .get(app)
         .and_then(|a| a.spec.environment(environment));
-    let found = found.ok_or(format!("{app} has no environment {environment}"))?;
+    let found = found.ok_or_else(|| AskError::UnknownEnvironment {
+        app: app.to_owned(),
+        environment: environment.to_owned(),
+    })?;
     let (verb, sent) = if lock.is_some() {
         ("Lock", "lock sent")
     } else {

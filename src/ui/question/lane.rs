@@ -3,7 +3,7 @@
 use serde_json::json;
 use similar::{ChangeTag, TextDiff};
 
-use super::{ObservedObject, Question};
+use super::{AskError, ObservedObject, Question};
 use crate::{
     api::{LaneSpec, OnLoss},
     domain::{
@@ -83,14 +83,12 @@ pub fn ask_to_set_lane(
     name: &str,
     is_new: bool,
     spec: &LaneSpec,
-) -> Result<Question, String> {
+) -> Result<Question, AskError> {
     let before = model.world.lanes.get(name);
     let shown = ObservedObject::from_world(&model.world, "lanes", name, None);
     let seen = shown.as_ref().map(ObservedObject::to_seen);
     if is_new && before.is_some() {
-        return Err(format!(
-            "there is a lane {name} already: edit it, or choose another name"
-        ));
+        return Err(AskError::LaneExists(name.to_owned()));
     }
     let verb = if is_new { "Add" } else { "Save" };
     let intent = Intent::SetLane {
@@ -112,11 +110,11 @@ pub fn ask_to_set_lane(
     );
     question.diff = diff_specs(before.map(|l| &l.spec), spec);
     if question.diff.is_empty() {
-        return Err("nothing is changed".into());
+        return Err(AskError::Unchanged);
     }
     for problem in rule::check_lane(&model.world, name, spec) {
         match problem.severity {
-            Severity::Error => return Err(problem.to_string()),
+            Severity::Error => return Err(AskError::Refused(problem.to_string())),
             Severity::Warning => question.doubts.push(problem.to_string()),
         }
     }
@@ -155,10 +153,10 @@ fn set_command(name: &str, spec: &LaneSpec) -> CommandLine {
         .option("--on-loss", loss)
 }
 
-pub(super) fn ask_to_toggle_lane(model: &Model) -> Result<Question, String> {
-    let (name, lane) = model.selected_lane().ok_or("there is no lane")?;
+pub(super) fn ask_to_toggle_lane(model: &Model) -> Result<Question, AskError> {
+    let (name, lane) = model.selected_lane().ok_or(AskError::NoLane)?;
     let shown =
-        ObservedObject::from_world(&model.world, "lanes", name, None).ok_or("the lane is gone")?;
+        ObservedObject::from_world(&model.world, "lanes", name, None).ok_or(AskError::LaneGone)?;
     let enabled = !lane.spec.enabled;
     let (verb, sent) = if enabled {
         ("Enable", "enabling")
@@ -213,10 +211,10 @@ pub(super) fn ask_to_toggle_lane(model: &Model) -> Result<Question, String> {
     Ok(question)
 }
 
-pub(super) fn ask_to_delete_lane(model: &Model) -> Result<Question, String> {
-    let (name, lane) = model.selected_lane().ok_or("there is no lane")?;
+pub(super) fn ask_to_delete_lane(model: &Model) -> Result<Question, AskError> {
+    let (name, lane) = model.selected_lane().ok_or(AskError::NoLane)?;
     let shown =
-        ObservedObject::from_world(&model.world, "lanes", name, None).ok_or("the lane is gone")?;
+        ObservedObject::from_world(&model.world, "lanes", name, None).ok_or(AskError::LaneGone)?;
     let intent = Intent::DeleteLane {
         name: name.clone(),
         seen: Some(shown.to_seen()),

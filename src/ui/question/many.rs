@@ -1,7 +1,7 @@
 //! One question about the releases of all marked Apps. Each release is asked about as if alone; what
 //! the single questions say is told together, and each intent is sent on its own.
 
-use super::{PlannedIntent, Question, ask::build_single_question};
+use super::{AskError, PlannedIntent, Question, ask::build_single_question};
 use crate::{
     domain::text::format_count,
     ui::{form::Remark, keymap::Action, model::Model},
@@ -13,7 +13,7 @@ pub fn is_about_marked(model: &Model, action: Action) -> bool {
 }
 
 /// The question about all marked Apps; the error says why none of them can be acted on.
-pub(super) fn ask_about_marked(model: &Model, action: Action) -> Result<Question, String> {
+pub(super) fn ask_about_marked(model: &Model, action: Action) -> Result<Question, AskError> {
     let (mut asked, mut refused) = (vec![], vec![]);
     let mut single = model.clone();
     (single.release, single.task) = (None, None);
@@ -24,7 +24,7 @@ pub(super) fn ask_about_marked(model: &Model, action: Action) -> Result<Question
         let app = model.qualified_name(&key.namespace, &key.name);
         match build_single_question(&single, action) {
             Ok(question) => asked.push(question),
-            Err(why) => refused.push((app, why)),
+            Err(why) => refused.push((app, why.to_string())),
         }
     }
     let all = model.marked.len();
@@ -34,11 +34,11 @@ pub(super) fn ask_about_marked(model: &Model, action: Action) -> Result<Question
         .and_then(|part| Some((part.intent.clone()?, part)));
     let Some((intent, first)) = first else {
         let why = refused.into_iter().map(|(_, why)| why).next();
-        let word = action.word();
-        return Err(format!(
-            "{word}: none of {all} marked apps: {}",
-            why.unwrap_or_default()
-        ));
+        return Err(AskError::NoneOfMarked {
+            word: action.word(),
+            all,
+            why: why.unwrap_or_default(),
+        });
     };
     let mut question = begin_question(action, all, &refused, intent);
     (question.about, question.sent) = (first.about.clone(), first.sent.clone());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{
-    ObservedObject, Question, changes::add_changes, forecast, in_place, lane::diff_lines,
+    AskError, ObservedObject, Question, changes::add_changes, forecast, in_place, lane::diff_lines,
     versions::add_versions,
 };
 use crate::{
@@ -26,16 +26,25 @@ use crate::{
     },
 };
 
-type QuestionResult = Result<Question, String>;
+type QuestionResult = Result<Question, AskError>;
 
-fn selected_release(model: &Model) -> Result<(&String, &Arc<Release>), String> {
+fn selected_release(model: &Model) -> Result<(&String, &Arc<Release>), AskError> {
     model.selected_release().ok_or_else(|| match &model.app {
-        Some(app) => format!(
-            "{app} has no release; {} starts one",
-            model.key_for(KeyContext::Apps, Action::Start)
-        ),
-        None => "no app is selected".into(),
+        Some(app) => AskError::NoRelease {
+            app: app.clone(),
+            key: model.key_for(KeyContext::Apps, Action::Start),
+        },
+        None => AskError::NoApp,
     })
+}
+
+/// The release is in no state for the action.
+fn wrong_state(release: &str, wrong: &'static str, now: ReleaseState<'_>) -> AskError {
+    AskError::WrongState {
+        release: release.to_owned(),
+        wrong,
+        state: now.state_label(),
+    }
 }
 
 /// Adds the equivalent commands: graylane's own, and `kubectl patch` of the release's control.
@@ -150,10 +159,10 @@ fn add_forecast(
     release: &Release,
     wish: &ReleaseIntent,
     decided: Option<&Approval>,
-) -> Result<(), String> {
+) -> Result<(), AskError> {
     let wanted = preview_intent(release, wish).map_err(|refusal| match refusal {
-        Refusal::NotApplicable(why) => why,
-        Refusal::TooLate(what, why) => format!("{what}: {why}"),
+        Refusal::NotApplicable(why) => AskError::Refused(why),
+        Refusal::TooLate(what, why) => AskError::Refused(format!("{what}: {why}")),
     })?;
     if let Some(app) = frozen_or_live_app(model, release) {
         forecast::add_current_state(model, question, &app);
@@ -169,11 +178,9 @@ fn add_forecast(
 
 pub(super) fn ask_to_decide(model: &Model, pass: bool) -> QuestionResult {
     let (name, release) = selected_release(model)?;
-    let ReleaseState::Approve(task) = release_state(release) else {
-        return Err(format!(
-            "{name} waits for no approval: {}",
-            release_state(release).state_label()
-        ));
+    let now = release_state(release);
+    let ReleaseState::Approve(task) = now else {
+        return Err(wrong_state(name, "waits for no approval", now));
     };
     let (said, verb, word) = if pass {
         (Decision::Pass, "Approve", "approval")
@@ -272,7 +279,7 @@ fn add_forecast_of_pass(
     task: &TaskStatus,
     decide: &ReleaseIntent,
     digest: Option<String>,
-) -> Result<(), String> {
+) -> Result<(), AskError> {
     let mine = new_decision(
         release,
         (&task.name, task.attempt),
@@ -304,29 +311,23 @@ fn proposal_for_task(
     name: &str,
     release: &Release,
     task: &str,
-) -> Result<(FrozenApp, Proposal), String> {
+) -> Result<(FrozenApp, Proposal), AskError> {
     let status = release.status.clone().unwrap_or_default();
     if status.revision.is_none() {
-        return Err(format!(
-            "{name} is not frozen yet: an engine of this version must see it first"
-        ));
+        return Err(AskError::NotFrozen(name.to_owned()));
     }
     let app = model.world.frozen_app(release);
-    let app = app.ok_or_else(|| {
-        format!("what {name} would apply is not known: its ControllerRevision is missing")
-    })?;
+    let app = app.ok_or_else(|| AskError::NoRevision(name.to_owned()))?;
     let proposal = render_proposal(&app, &release.spec, &status, Some(task))
-        .map_err(|all| join_errors(&all, "; "))?;
+        .map_err(|all| AskError::Refused(join_errors(&all, "; ")))?;
     let known = status
         .tasks
         .iter()
         .find(|t| t.name == task)
         .and_then(|t| t.digest.as_ref());
     if known.is_some_and(|known| *known != proposal.digest) {
-        return Err(format!(
-            "the engine would apply something else than is shown here: see `{}`",
-            CommandLine::graylane("release show").arg(name)
-        ));
+        let command = CommandLine::graylane("release show").arg(name);
+        return Err(AskError::OtherProposal(command));
     }
     Ok((app, proposal))
 }
@@ -401,18 +402,19 @@ pub(super) fn ask_to_continue(model: &Model) -> QuestionResult {
             );
             Ok(question)
         }
-        ReleaseState::Held => Err(format!(
-            "{name} is paused; {} resumes it",
-            model.key_for(KeyContext::Release, Action::Resume)
-        )),
+        ReleaseState::Held => Err(AskError::Paused {
+            release: name.clone(),
+            key: model.key_for(KeyContext::Release, Action::Resume),
+        }),
         ReleaseState::Approve(_) => {
             let key = |action| model.key_for(KeyContext::Release, action);
-            let (yes, no) = (key(Action::Approve), key(Action::Refuse));
-            Err(format!(
-                "{name} waits for an approval: {yes} approves, {no} refuses"
-            ))
+            Err(AskError::AwaitsApproval {
+                release: name.clone(),
+                approve: key(Action::Approve),
+                refuse: key(Action::Refuse),
+            })
         }
-        other => Err(format!("{name} waits for nobody: {}", other.state_label())),
+        other => Err(wrong_state(name, "waits for nobody", other)),
     }
 }
 
@@ -475,16 +477,16 @@ fn ask_to_let_batch_through(
 
 pub(super) fn ask_to_pause(model: &Model) -> QuestionResult {
     let (name, release) = selected_release(model)?;
-    match release_state(release) {
+    let now = release_state(release);
+    match now {
         ReleaseState::Held => {
-            let key = model.key_for(KeyContext::Release, Action::Resume);
-            return Err(format!("{name} is paused already; {key} resumes it"));
+            return Err(AskError::PausedAlready {
+                release: name.clone(),
+                key: model.key_for(KeyContext::Release, Action::Resume),
+            });
         }
         ReleaseState::Succeeded | ReleaseState::Aborted | ReleaseState::Aborting => {
-            return Err(format!(
-                "{name} cannot be paused: {}",
-                release_state(release).state_label()
-            ));
+            return Err(wrong_state(name, "cannot be paused", now));
         }
         _ => {}
     }
@@ -496,7 +498,7 @@ pub(super) fn ask_to_pause(model: &Model) -> QuestionResult {
         ReleaseIntent::Pause,
         "pause sent",
     );
-    question.add_fact("now", release_state(release).state_label());
+    question.add_fact("now", now.state_label());
     question
         .happens
         .push("no other step is taken; pods stay as they are, both versions keep serving".into());
@@ -513,11 +515,9 @@ pub(super) fn ask_to_pause(model: &Model) -> QuestionResult {
 
 pub(super) fn ask_to_resume(model: &Model) -> QuestionResult {
     let (name, release) = selected_release(model)?;
-    if release_state(release) != ReleaseState::Held {
-        return Err(format!(
-            "{name} is not paused: {}",
-            release_state(release).state_label()
-        ));
+    let now = release_state(release);
+    if now != ReleaseState::Held {
+        return Err(wrong_state(name, "is not paused", now));
     }
     let mut question = new_question(
         model,
@@ -544,7 +544,7 @@ pub(super) fn ask_to_abort(model: &Model) -> QuestionResult {
     let (name, release) = selected_release(model)?;
     let now = release_state(release);
     if now.is_over() || now == ReleaseState::Aborting {
-        return Err(format!("{name} cannot be aborted: {}", now.state_label()));
+        return Err(wrong_state(name, "cannot be aborted", now));
     }
     let mut question = new_question(
         model,
@@ -628,8 +628,8 @@ fn failed_task<'a>(
     model: &'a Model,
     name: &str,
     release: &'a Release,
-    word: &str,
-) -> Result<&'a TaskStatus, String> {
+    word: &'static str,
+) -> Result<&'a TaskStatus, AskError> {
     let chosen = model
         .selected_task()
         .filter(|t| t.phase == TaskPhase::Failed);
@@ -637,9 +637,10 @@ fn failed_task<'a>(
         ReleaseState::Failed(task) => task,
         _ => None,
     };
-    chosen
-        .or(at)
-        .ok_or_else(|| format!("no task of {name} has failed: there is nothing to {word}"))
+    chosen.or(at).ok_or_else(|| AskError::NoFailedTask {
+        release: name.to_owned(),
+        word,
+    })
 }
 
 pub(super) fn ask_to_retry(model: &Model) -> QuestionResult {
@@ -688,21 +689,19 @@ pub(super) fn ask_to_skip(model: &Model) -> QuestionResult {
         .filter(stands)
         .or_else(|| release_tasks(release).iter().find(stands));
     if let Some(task) = task.filter(|t| t.kind == TaskKind::Approval) {
-        return Err(format!(
-            "{} of {name} is an approval, which cannot be skipped: approve it, or roll back",
-            task.name
-        ));
+        return Err(AskError::SkipsApproval {
+            release: name.clone(),
+            task: task.name.clone(),
+        });
     }
-    let task = task.ok_or_else(|| {
-        format!("no task of {name} has failed or waits: there is nothing to skip")
-    })?;
+    let task = task.ok_or_else(|| AskError::NoTaskToSkip(name.clone()))?;
     if task.kind == TaskKind::Deploy && task.batches.iter().any(|b| b.started_at.is_some()) {
         let key = |action| model.key_for(KeyContext::Release, action);
-        let (retry, abort) = (key(Action::Retry), key(Action::Abort));
-        return Err(format!(
-            "{} is half-way and cannot be skipped: {retry} tries it again, {abort} rolls back",
-            task.name
-        ));
+        return Err(AskError::HalfWay {
+            task: task.name.clone(),
+            retry: key(Action::Retry),
+            abort: key(Action::Abort),
+        });
     }
     let skip = ReleaseIntent::Skip {
         task: task.name.clone(),

@@ -17,16 +17,21 @@ pub enum Depth {
     Mono,
 }
 
-impl FromStr for Depth {
-    type Err = String;
+/// A word that names no depth.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is none of true, 256, 16, mono")]
+pub struct UnknownDepth(String);
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl FromStr for Depth {
+    type Err = UnknownDepth;
+
+    fn from_str(text: &str) -> Result<Self, UnknownDepth> {
         match text {
             "true" | "truecolor" | "truecolour" => Ok(Self::True),
             "256" => Ok(Self::Indexed),
             "16" => Ok(Self::Sixteen),
             "mono" | "none" | "never" => Ok(Self::Mono),
-            _ => Err(format!("{text:?} is none of true, 256, 16, mono")),
+            _ => Err(UnknownDepth(text.to_owned())),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::ui::{
     keymap::{Action, Danger},
     model::{Level, Model, Overlay, Palette, PaletteItem, Pending, PromptKind},
     pane::Pane,
-    question::{self, Focus},
+    question::{self, AskError, Focus},
     rights::missing_right,
     theme::Theme,
     view,
@@ -51,18 +51,18 @@ pub(in crate::ui) fn open_question(model: &mut Model, action: Action) -> Vec<Eff
         Err(why) => {
             // A user who types on without looking means the comment field of the dialog.
             model.ignore_letters();
-            report_refusal(model, why)
+            report_refusal(model, why.to_string())
         }
     }
 }
 
 pub(in crate::ui) fn open_form(
     model: &mut Model,
-    build: impl Fn(&Model) -> Result<form::Form, String>,
+    build: impl Fn(&Model) -> Result<form::Form, AskError>,
 ) -> Vec<Effect> {
     match build(model) {
         Ok(form) => push_overlay(model, Overlay::Form(Box::new(form))),
-        Err(why) => report_refusal(model, why),
+        Err(why) => report_refusal(model, why.to_string()),
     }
 }
 
@@ -78,7 +78,7 @@ pub(in crate::ui) fn open_lock(model: &mut Model) -> Vec<Effect> {
                     let question = question.in_namespace_of(model);
                     push_overlay(model, Overlay::Confirm(Box::new(question)))
                 }
-                Err(why) => report_refusal(model, why),
+                Err(why) => report_refusal(model, why.to_string()),
             }
         }
         _ => open_form(model, form::build::lock_form),
@@ -369,7 +369,7 @@ pub(in crate::ui) fn submit_open_form(model: &mut Model) -> Vec<Effect> {
         Ok(Submitted::Ignore(list)) => diff::leave_out(model, list),
         Err(why) => {
             model.overlays.push(Overlay::Form(open));
-            report_refusal(model, why)
+            report_refusal(model, why.to_string())
         }
     }
 }

@@ -119,7 +119,7 @@ pub(in crate::ui) fn ask_to_save(
             model.overlays.push(Overlay::Confirm(question));
         }
         Err(why) => {
-            model.add_notice(Level::Warn, why, vec![kept]);
+            model.add_notice(Level::Warn, why.to_string(), vec![kept]);
         }
     }
     vec![]

@@ -13,7 +13,8 @@ pub(in crate::ui) fn explain_unavailable(model: &Model, own: &OwnCommand) -> Opt
     if model.read_only && !own.safe {
         return Some("read-only".into());
     }
-    own.prepare(model).err()
+    let missing = own.prepare(model).err()?;
+    Some(missing.absence().into())
 }
 
 /// Runs it for what is selected, or asks first.
@@ -24,8 +25,9 @@ pub(in crate::ui) fn begin_command(model: &mut Model, own: &OwnCommand) -> Vec<E
         return vec![];
     }
     match own.prepare(model) {
-        Err(why) => {
-            model.add_notice(Level::Warn, format!("{}: {why}", own.title), vec![]);
+        Err(missing) => {
+            let words = format!("{}: {}", own.title, missing.absence());
+            model.add_notice(Level::Warn, words, vec![]);
             vec![]
         }
         Ok(command) if own.asks => {

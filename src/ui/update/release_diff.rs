@@ -23,34 +23,41 @@ pub(in crate::ui) fn open_release_diff(model: &mut Model) -> Vec<Effect> {
             text.append_lines(lines.iter().map(style_line));
             push_text(model, text)
         }
-        Err(why) => report_nothing(model, &why),
+        Err(why) => report_nothing(model, &why.to_string()),
     }
 }
 
-fn compare_selected(model: &Model) -> Result<(String, Vec<ReleaseDiffLine>), String> {
-    let (name, release) = model
-        .selected_release()
-        .ok_or("there is no release to compare")?;
+/// Why it is not known what a release changes.
+#[derive(Debug, thiserror::Error)]
+enum NoReleaseDiff {
+    #[error("there is no release to compare")]
+    NoRelease,
+    #[error("what {0} changes is not known: it is not frozen yet")]
+    NotFrozen(String),
+    #[error("what {0} changes is not known: its ControllerRevision is missing")]
+    NoRevision(String),
+    #[error("what {0} changes is not known: {1}")]
+    NotRendered(String, String),
+}
+
+fn compare_selected(model: &Model) -> Result<(String, Vec<ReleaseDiffLine>), NoReleaseDiff> {
+    let (name, release) = model.selected_release().ok_or(NoReleaseDiff::NoRelease)?;
     let status = release.status.as_ref();
     if status.is_none_or(|s| s.revision.is_none()) {
-        return Err(format!(
-            "what {name} changes is not known: it is not frozen yet"
-        ));
+        return Err(NoReleaseDiff::NotFrozen(name.clone()));
     }
     let world = &model.world;
-    let app = world.frozen_app(release).ok_or_else(|| {
-        format!("what {name} changes is not known: its ControllerRevision is missing")
-    })?;
+    let app = world
+        .frozen_app(release)
+        .ok_or_else(|| NoReleaseDiff::NoRevision(name.clone()))?;
     let diff = compare_release(
         &app,
         release,
         world.releases_of(&release.spec.app),
         |revision| world.revisions.get(revision).cloned(),
     );
-    let diff = diff.map_err(|all| {
-        let why = join_errors(&all, "; ");
-        format!("what {name} changes is not known: {why}")
-    })?;
+    let diff =
+        diff.map_err(|all| NoReleaseDiff::NotRendered(name.clone(), join_errors(&all, "; ")))?;
     Ok((name.clone(), diff.report_lines()))
 }
 

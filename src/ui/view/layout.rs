@@ -33,18 +33,26 @@ pub(super) struct PaneNeeds<'a> {
     pub(super) height: &'a dyn Fn(Pane, u16) -> usize,
 }
 
+/// The screen is smaller than [`MIN_SIZE`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("needs {}x{}, has {columns}x{rows}", MIN_SIZE.0, MIN_SIZE.1)]
+pub(super) struct ScreenTooSmall {
+    columns: u16,
+    rows: u16,
+}
+
 /// Divides the screen; the error says that it is too small.
 pub(super) fn plan_screen(
     area: Rect,
     focus: Pane,
     zoom: bool,
     needs: &PaneNeeds<'_>,
-) -> Result<ScreenPlan, String> {
+) -> Result<ScreenPlan, ScreenTooSmall> {
     if area.width < MIN_SIZE.0 || area.height < MIN_SIZE.1 {
-        return Err(format!(
-            "needs {}x{}, has {}x{}",
-            MIN_SIZE.0, MIN_SIZE.1, area.width, area.height
-        ));
+        return Err(ScreenTooSmall {
+            columns: area.width,
+            rows: area.height,
+        });
     }
     let [header, body, footer] = Layout::vertical([
         Constraint::Length(2),
