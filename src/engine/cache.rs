@@ -4,7 +4,9 @@
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use futures::Stream;
-use k8s_openapi::api::{batch::v1::Job, core::v1::Service, discovery::v1::EndpointSlice};
+use k8s_openapi::api::{
+    apps::v1::Deployment, batch::v1::Job, core::v1::Service, discovery::v1::EndpointSlice,
+};
 use kube::{Api, Client, Resource, ResourceExt, runtime::watcher};
 use reconcile::{
     store::{NamespacedKind, Store, StoreEvent},
@@ -34,6 +36,7 @@ use crate::{
         label,
     },
     cluster::error,
+    domain::observe::predates_app,
 };
 
 /// How long to wait for the kinds of Gateway API.
@@ -84,7 +87,30 @@ impl WatchStarter<'_> {
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
-        self.follow_events(store, resilient_watch(api, config), concerns)
+        let wake = Arc::clone(self.wake);
+        let tell = move |object: &K| wake.add(concerns(object));
+        self.follow_events(store, resilient_watch(api, config), tell)
+    }
+
+    /// Follows pods or ReplicaSets. Their changes start a pass where something waits for them, or
+    /// where they are of a Deployment whose pods may lack the labels of its App.
+    fn follow_parts<K>(
+        &self,
+        events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
+        deployments: &Store<Deployment>,
+        concerns: fn(&K) -> Vec<ChangeKey>,
+    ) -> Store<K>
+    where
+        K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+    {
+        let (wake, deployments) = (Arc::clone(self.wake), deployments.clone());
+        let tell = move |object: &K| {
+            wake.add_parts(concerns(object), |namespace, name| {
+                let live = deployments.get_named(namespace, name);
+                live.is_some_and(|live| predates_app(&live))
+            });
+        };
+        self.follow_events(Store::default(), events, tell)
     }
 
     /// For our own kinds in the home namespace. There are many objects, and their managed fields
@@ -102,21 +128,19 @@ impl WatchStarter<'_> {
         self.watch_kind(Store::default(), api, watcher::Config::default(), concerns)
     }
 
-    /// Fills a store from the events of a watch.
+    /// Fills a store from the events of a watch, and tells of each object that has changed.
     fn follow_events<K>(
         &self,
         store: Store<K>,
         events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
-        concerns: fn(&K) -> Vec<ChangeKey>,
+        tell: impl Fn(&K) + Send + Sync + 'static,
     ) -> Store<K>
     where
         K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
     {
         let wake = Arc::clone(self.wake);
         store.on_event(move |event| match event {
-            StoreEvent::Changed(change) => {
-                wake.add(change.object().into_iter().flat_map(|o| concerns(o)))
-            }
+            StoreEvent::Changed(change) => change.object().into_iter().for_each(|o| tell(o)),
             StoreEvent::Listed(_) | StoreEvent::Absent(_) => wake.add([ChangeKey::All]),
             StoreEvent::Broken(why) => {
                 let (kind, why) = (K::plural(&()), error::describe_watch_error(why));
@@ -141,6 +165,16 @@ impl Cache {
         let all = watcher::Config::default;
         let ours = || all().labels(label::APP);
         let home = options.namespace.as_str();
+        let deployments = w.watch_kind(
+            Store::with_trim(keep_whole),
+            Api::all(client.clone()),
+            all(),
+            keys_for_workload,
+        );
+        let sets = resilient_watch(Api::all(client.clone()), all());
+        let sets = w.follow_parts(sets, &deployments, keys_for_replica_set);
+        let pods = trim::watch_pods(Api::all(client.clone()));
+        let pods = w.follow_parts(pods, &deployments, keys_for_pod);
         Self {
             revisions: Revisions::default(),
             apps: w.watch_own_kind(client, home, keys_for_app),
@@ -153,29 +187,15 @@ impl Cache {
                 vec![ChangeKey::Group(l.spec.group.clone())]
             }),
             workloads: Workloads {
-                deployments: w.watch_kind(
-                    Store::with_trim(keep_whole),
-                    Api::all(client.clone()),
-                    all(),
-                    keys_for_workload,
-                ),
+                deployments,
                 stateful: w.watch_kind(
                     Store::with_trim(keep_whole),
                     Api::all(client.clone()),
                     all(),
                     keys_for_workload,
                 ),
-                sets: w.watch_kind(
-                    Store::default(),
-                    Api::all(client.clone()),
-                    all(),
-                    keys_for_replica_set,
-                ),
-                pods: w.follow_events(
-                    Store::default(),
-                    trim::watch_pods(Api::all(client.clone())),
-                    keys_for_pod,
-                ),
+                sets,
+                pods,
                 ready: Readiness::default(),
             },
             services: w.watch_kind(

@@ -1,9 +1,10 @@
 //! Changes since the last pass, as keys of what they concern. The cost of a pass depends on the
-//! changes, not on the number of objects.
+//! changes, not on the number of objects. Most pods of a cluster are of no release and of no lane:
+//! their changes are noted, but start no pass.
 
 use std::{
     collections::BTreeSet,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use k8s_openapi::{
@@ -46,9 +47,18 @@ pub(super) enum ChangeKey {
 #[derive(Default)]
 pub(super) struct ChangeQueue {
     notify: Notify,
-    changed: Mutex<BTreeSet<ChangeKey>>,
-    /// Number of pending changes.
+    pending: Mutex<PendingChanges>,
+    /// Number of pending changes that a pass waits for.
     queue: Gauge,
+}
+
+#[derive(Default)]
+struct PendingChanges {
+    changed: BTreeSet<ChangeKey>,
+    /// Changes that nothing waits for: the next pass takes them, but they start none.
+    unawaited: BTreeSet<ChangeKey>,
+    /// Apps and workloads whose pods something waits for, as of the last pass.
+    awaited: BTreeSet<ChangeKey>,
 }
 
 impl ChangeQueue {
@@ -59,13 +69,44 @@ impl ChangeQueue {
         }
     }
 
+    fn lock_pending(&self) -> MutexGuard<'_, PendingChanges> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds changes that start a pass.
     pub(super) fn add(&self, keys: impl IntoIterator<Item = ChangeKey>) {
-        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
-        changed.extend(keys);
+        let mut keys = keys.into_iter().peekable();
+        if keys.peek().is_none() {
+            return;
+        }
+        let mut pending = self.lock_pending();
+        pending.changed.extend(keys);
         self.queue
-            .set(i64::try_from(changed.len()).unwrap_or(i64::MAX));
-        drop(changed);
+            .set(i64::try_from(pending.changed.len()).unwrap_or(i64::MAX));
+        drop(pending);
         self.notify.notify_one();
+    }
+
+    /// Adds changes of pods or ReplicaSets. They start a pass if their App or workload is awaited,
+    /// or if `is_wanted` says so of the workload.
+    pub(super) fn add_parts(&self, keys: Vec<ChangeKey>, is_wanted: impl Fn(&str, &str) -> bool) {
+        let mut pending = self.lock_pending();
+        let is_awaited = |key: &ChangeKey| {
+            pending.awaited.contains(key)
+                || matches!(key, ChangeKey::Workload(namespace, name) if is_wanted(namespace, name))
+        };
+        if keys.iter().any(is_awaited) {
+            drop(pending);
+            self.add(keys);
+        } else {
+            pending.unawaited.extend(keys);
+        }
+    }
+
+    /// Sets the Apps and workloads whose pods something waits for. A change that came before is
+    /// with the pending ones, so none is missed that a job has not seen: after it a pass follows.
+    pub(super) fn set_awaited(&self, awaited: BTreeSet<ChangeKey>) {
+        self.lock_pending().awaited = awaited;
     }
 
     /// Waits until something has been added since the last call.
@@ -75,7 +116,10 @@ impl ChangeQueue {
 
     pub(super) fn take_all(&self) -> BTreeSet<ChangeKey> {
         self.queue.set(0);
-        std::mem::take(&mut *self.changed.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut pending = self.lock_pending();
+        let mut all = std::mem::take(&mut pending.changed);
+        all.append(&mut pending.unawaited);
+        all
     }
 }
 
@@ -175,6 +219,7 @@ fn controller_owner(object: &impl Resource) -> Option<&OwnerReference> {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
     use serde_json::{Value, json};
 
     use super::*;
@@ -279,6 +324,45 @@ mod tests {
         ] {
             assert_eq!(reads, want, "{what}");
         }
+    }
+
+    fn is_notified(queue: &ChangeQueue) -> bool {
+        queue.wait_for_change().now_or_never().is_some()
+    }
+
+    #[test]
+    fn pods_that_nothing_waits_for_start_no_pass_and_are_not_forgotten() {
+        let queue = ChangeQueue::default();
+        let app = |name: &str| ChangeKey::App(name.into());
+        let workload = |name: &str| ChangeKey::Workload("n".into(), name.into());
+        let nobody = |_: &str, _: &str| false;
+        queue.add([]);
+        queue.add_parts(vec![], nobody);
+        queue.add_parts(vec![app("a")], nobody);
+        queue.add_parts(vec![workload("w")], nobody);
+        assert!(!is_notified(&queue));
+        assert_eq!(queue.take_all(), [app("a"), workload("w")].into());
+
+        queue.set_awaited([app("a"), workload("w")].into());
+        for key in [app("a"), workload("w")] {
+            queue.add_parts(vec![key.clone()], nobody);
+            assert!(is_notified(&queue), "{key:?}");
+            assert_eq!(queue.take_all(), [key].into());
+        }
+        queue.add_parts(vec![app("b")], nobody);
+        queue.add_parts(vec![workload("v")], |namespace, name| {
+            (namespace, name) == ("n", "u")
+        });
+        assert!(!is_notified(&queue));
+        queue.add_parts(vec![workload("u")], |namespace, name| {
+            (namespace, name) == ("n", "u")
+        });
+        assert!(is_notified(&queue));
+        queue.set_awaited(BTreeSet::new());
+        queue.add_parts(vec![app("a")], nobody);
+        assert!(!is_notified(&queue), "nothing waits for it any more");
+        queue.add([app("b")]);
+        assert!(is_notified(&queue), "what is no pod always starts a pass");
     }
 
     #[tokio::test]

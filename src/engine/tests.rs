@@ -1,5 +1,6 @@
 //! The engine's caches on a pocket's API. The test takes the role of the loop.
 
+mod foreign_pods;
 mod many;
 mod pruning;
 
@@ -42,6 +43,7 @@ pub(super) const HOME: &str = "default";
 pub(super) struct Rig {
     pub(super) options: Options,
     pub(super) cache: Cache,
+    wake: Arc<ChangeQueue>,
     _stop: DropGuard,
     _dir: tempfile::TempDir,
 }
@@ -95,16 +97,13 @@ impl Rig {
             hops: crate::engine::HopReport::default(),
         };
         let stop = CancellationToken::new();
-        let cache = Cache::start_watches(
-            &options,
-            &Arc::new(ChangeQueue::default()),
-            &TaskTracker::new(),
-            &stop,
-        );
+        let wake = Arc::new(ChangeQueue::default());
+        let cache = Cache::start_watches(&options, &wake, &TaskTracker::new(), &stop);
         cache.wait_until_synced().await;
         Self {
             options,
             cache,
+            wake,
             _stop: stop.drop_guard(),
             _dir: dir,
         }

@@ -95,6 +95,11 @@ impl Memory {
             .map(|(uid, _)| uid.as_str())
     }
 
+    /// Workloads that releases roll out.
+    pub(super) fn rolled_workloads(&self) -> impl Iterator<Item = &NamespacedName> {
+        self.releases.values().flat_map(|release| &release.rolled)
+    }
+
     /// Whether a release uses a namespace of a remote cluster.
     pub(super) fn uses_remote_namespace(&self, name: &str) -> bool {
         self.releases

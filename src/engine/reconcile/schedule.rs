@@ -155,6 +155,8 @@ impl Reconciler {
         let later = Instant::now() + RESYNC_INTERVAL;
         queue_apps(queue, &mut memory, &concerned, &active, later);
         self.forget_finished(&mut memory, &active);
+        self.wake
+            .set_awaited(awaited_parts(&all, &active, &groups, &memory));
         let due = [memory.next_due(), queue.next_due()];
         due.into_iter().flatten().fold(later, Instant::min)
     }
@@ -169,6 +171,40 @@ impl Reconciler {
             self.probes.retain_releases(|uid| uids.contains(uid));
         }
     }
+}
+
+/// Apps and workloads whose pods a release or a lane group waits for: those whose change would make
+/// [`Triggers`] queue something.
+fn awaited_parts(
+    all: &[Arc<Release>],
+    active: &[Arc<Release>],
+    groups: &[Arc<LaneGroup>],
+    memory: &Memory,
+) -> BTreeSet<ChangeKey> {
+    let released = active.iter().map(|r| &r.spec.app);
+    let apps: HashSet<&String> = groups
+        .iter()
+        .flat_map(|g| &g.spec.apps)
+        .map(|a| &a.app)
+        .chain(released)
+        .collect();
+    // A change of one App of a window concerns the others.
+    let windows: HashSet<&String> = all
+        .iter()
+        .filter(|r| apps.contains(&r.spec.app))
+        .filter_map(|r| r.spec.window.as_ref())
+        .collect();
+    let mates = all
+        .iter()
+        .filter(|r| r.spec.window.as_ref().is_some_and(|w| windows.contains(w)))
+        .map(|r| &r.spec.app);
+    let apps = apps.iter().copied().chain(mates);
+    let workloads = memory.rolled_workloads();
+    apps.map(|app| ChangeKey::App(app.clone()))
+        .chain(
+            workloads.map(|(namespace, name)| ChangeKey::Workload(namespace.clone(), name.clone())),
+        )
+        .collect()
 }
 
 /// Queues the Apps of the releases that are concerned, in order of creation as far as possible.
@@ -214,6 +250,34 @@ mod tests {
         let spec =
             json!({"entry": {"gateway": "edge", "routes": []}, "apps": [{"app": app, "port": 80}]});
         LaneGroup::new(name, serde_json::from_value(spec).unwrap())
+    }
+
+    #[test]
+    fn pods_are_awaited_of_releases_groups_windows_and_rollouts_and_of_nobody_else() {
+        let mut a = release("a", "u-a");
+        a.spec.window = Some("w".into());
+        let mut mate = release("mate", "u-mate");
+        mate.spec.window = Some("w".into());
+        let mut strange = release("strange", "u-strange");
+        strange.spec.window = Some("other".into());
+        let [a, mate, strange] = [a, mate, strange].map(Arc::new);
+        let mut memory = Memory::starting_at(Instant::now());
+        memory
+            .release("u-a")
+            .rolled
+            .insert(("n".to_owned(), "taken-over".to_owned()));
+        let awaited = awaited_parts(
+            &[Arc::clone(&a), mate, strange],
+            &[a],
+            &[Arc::new(group("g", "laned"))],
+            &memory,
+        );
+        let app = |name: &str| ChangeKey::App(name.into());
+        let rolled = ChangeKey::Workload("n".into(), "taken-over".into());
+        assert_eq!(
+            awaited,
+            [app("a"), app("laned"), app("mate"), rolled].into()
+        );
     }
 
     #[test]
