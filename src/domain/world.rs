@@ -5,6 +5,7 @@
 //! Text from outside is converted to `Clean` first.
 
 mod link;
+mod pace;
 mod pods;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -19,6 +20,7 @@ use super::{
 };
 use crate::api::{App, AppTemplate, Approval, Lane, LaneGroup, Release, VariableGroup};
 pub use link::{ApiUsage, Link, LinkTrouble, WatchGap};
+pub use pace::pause_after_world;
 pub use pods::{PodChange, Pods, pod_changes, pods_by_key};
 
 /// Namespace and name.

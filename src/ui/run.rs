@@ -30,9 +30,11 @@ use crate::domain::{
 };
 
 mod pacer;
+mod world_pacer;
 
 pub use pacer::FrameCause;
 use pacer::FramePacer;
+use world_pacer::WorldPacer;
 
 /// A backend whose terminal may take frames slowly: what is drawn is kept until the line takes it.
 pub trait PacedBackend: Backend {
@@ -201,6 +203,7 @@ where
         asking: HashMap::new(),
     };
     let mut frames = FramePacer::new(fps);
+    let mut pace = WorldPacer::new();
     let mut ticked = Instant::now();
     let mut watching = true;
     if let Ok(size) = terminal.size() {
@@ -220,7 +223,7 @@ where
             biased;
             // The rate-limited branches come first: they cannot starve the others, nor be starved.
             cause = frames.wait_until_due(is_at_rest) => {
-                draw_frame(terminal, model, cause)?;
+                pace.run_frame(cause, || draw_frame(terminal, model, cause))?;
                 frames.mark_drawn(Instant::now());
                 continue;
             }
@@ -233,7 +236,10 @@ where
                 Some(Ok(event)) => Msg::Input(event),
                 Some(Err(_)) | None => break Ended::NoInput,
             },
-            changed = worlds.changed(), if watching => match changed {
+            changed = async {
+                pace.wait_until_due().await;
+                worlds.changed().await
+            }, if watching => match changed {
                 Ok(()) => shown_message(worlds.borrow_and_update().clone()),
                 // The watches ended: keep the last world, but mark it as stale.
                 Err(_) => {
@@ -258,7 +264,13 @@ where
             draw_frame(terminal, model, FrameCause::Time)?;
         }
         frames.want_frame(cause);
-        if apply_effects(update(model, msg), terminal, &mut host, &mut effects).await? {
+        let is_world = matches!(msg, Msg::World(_) | Msg::Worlds(_));
+        let wishes = pace.run_update(is_world, || update(model, msg));
+        // The first data are awaited like the answer to a key.
+        if cause == FrameCause::Key || model.link == Link::Connecting {
+            pace.hurry();
+        }
+        if apply_effects(wishes, terminal, &mut host, &mut effects).await? {
             break Ended::Quit;
         }
     };

@@ -28,7 +28,7 @@ use crate::{
         pods::PodIndex,
         rights::Rights,
         text::Clean,
-        world::{HopSourceSeen, Link, Pods, World},
+        world::{HopSourceSeen, Link, Pods, World, pause_after_world},
     },
 };
 use links::{ServerState, SourceState, record_failure};
@@ -124,6 +124,8 @@ impl Hub {
         let mut hop_batch = Vec::with_capacity(256);
         let mut due: Option<Instant> = None;
         let mut earliest = Instant::now();
+        // Spent on changes since the last world: the first one copies a table that it shares.
+        let mut spent = Duration::ZERO;
         loop {
             let wake = due;
             let settle = self
@@ -137,15 +139,20 @@ impl Hub {
                     let began = Instant::now();
                     self.publish_world(hops.dropped() + self.hops_dropped + self.joiner.dropped_spans());
                     due = None;
-                    // Copying a large world takes longer: spend at most a tenth of the time on it.
-                    earliest = Instant::now() + GAP.max(began.elapsed() * 10);
+                    spent += began.elapsed();
+                    earliest = Instant::now() + GAP.max(pause_after_world(spent));
+                    spent = Duration::ZERO;
                     continue;
                 }
                 n = inbox.recv_many(&mut batch, 256) => {
                     if n == 0 { return; }
+                    let began = Instant::now();
                     let mut any = false;
                     for message in batch.drain(..) {
                         any |= self.handle_message(message);
+                    }
+                    if any {
+                        spent += began.elapsed();
                     }
                     any
                 }
