@@ -12,7 +12,7 @@ use graylane::{
     domain::{
         revision::{FrozenApp, Revision},
         routes::{LaneVersion, RouteInputs, plan_routes},
-        workflow::{Observed, RoutesSeen, Timers, check_lane_open, decide_steps},
+        workflow::{Observed, ReleaseFacts, RoutesSeen, Timers, check_lane_open, decide_steps},
     },
 };
 use jiff::Timestamp;
@@ -45,29 +45,25 @@ fn decide_a_deploy(bencher: Bencher, others: usize) {
         .map(|i| release(&format!("other-{i}")))
         .collect();
     let (release, others) = (release("spring-cloud-a"), others.iter().collect::<Vec<_>>());
-    let (objects, workloads, pods, jobs) = (
-        BTreeMap::new(),
-        BTreeMap::new(),
-        BTreeMap::new(),
-        BTreeMap::new(),
-    );
-    let routes = RoutesSeen::default();
     let rendered = graylane::domain::workflow::ProposalCache::default();
+    let facts = ReleaseFacts {
+        app: Ok(frozen),
+        groups: BTreeMap::new(),
+        approvals: vec![],
+        objects: BTreeMap::new(),
+        claims: BTreeMap::new(),
+        workloads: BTreeMap::new(),
+        records: BTreeMap::new(),
+        pods: BTreeMap::new(),
+        routes: RoutesSeen::default(),
+        away: BTreeMap::new(),
+        unseen: BTreeMap::new(),
+        jobs: BTreeMap::new(),
+    };
     let observed = Observed {
         release: &release,
-        app: Ok(&frozen),
-        groups: &BTreeMap::new(),
         others: &others,
-        approvals: &[],
-        objects: &objects,
-        claims: &BTreeMap::new(),
-        workloads: &workloads,
-        records: &BTreeMap::new(),
-        pods: &pods,
-        routes: &routes,
-        away: &BTreeMap::new(),
-        unseen: &BTreeMap::new(),
-        jobs: &jobs,
+        facts: &facts,
         probes: None,
         trouble: None,
         timers: &Timers::default(),
