@@ -24,7 +24,7 @@ use crate::{
     demo::{run::Demo, seed},
     domain::{
         diff::Ignored,
-        intent::Intent,
+        intent::{Intent, ProbeRequest},
         lanes::ChainRequests,
         text::Clean,
         world::{Link, ShownWorlds},
@@ -223,31 +223,6 @@ impl EffectHandler for ClusterEffects {
         namespace: String,
         intent: Intent,
     ) -> BoxFuture<'static, Result<IntentOutcome, Fault>> {
-        if let Intent::Probe { group, probe } = intent {
-            let here = self.seat.active_cluster();
-            let way =
-                here.and_then(|here| Some((hop_feed(&here, &namespace)?, self.via_entry(&here))));
-            return async move {
-                let Some((feed, via)) = way else {
-                    return Err(not_connected());
-                };
-                let probed = probe::send_probes(&probe, &group, &feed, &via)
-                    .await
-                    .map_err(|e| Fault::new(&e.to_string()))?;
-                let right = probed.iter().filter(|p| p.is_ok()).count();
-                let text = Clean::from_untrusted(&format!(
-                    "{right} of {} requests as expected",
-                    probed.len()
-                ));
-                let probes = probed.into_iter().map(to_ui_probe).collect();
-                Ok(IntentOutcome {
-                    text,
-                    probes,
-                    ..IntentOutcome::default()
-                })
-            }
-            .boxed();
-        }
         // The clusters of this moment, even if another one is selected before this is done.
         let here = self.seat.active_cluster();
         async move {
@@ -265,6 +240,33 @@ impl EffectHandler for ClusterEffects {
             Ok(IntentOutcome {
                 text: Clean::from_untrusted(&done.message),
                 releases,
+                ..IntentOutcome::default()
+            })
+        }
+        .boxed()
+    }
+
+    fn send_probe(
+        &self,
+        namespace: String,
+        request: ProbeRequest,
+    ) -> BoxFuture<'static, Result<IntentOutcome, Fault>> {
+        let here = self.seat.active_cluster();
+        let way = here.and_then(|here| Some((hop_feed(&here, &namespace)?, self.via_entry(&here))));
+        async move {
+            let Some((feed, via)) = way else {
+                return Err(not_connected());
+            };
+            let probed = probe::send_probes(&request.probe, &request.group, &feed, &via)
+                .await
+                .map_err(|e| Fault::new(&e.to_string()))?;
+            let right = probed.iter().filter(|p| p.is_ok()).count();
+            let text =
+                Clean::from_untrusted(&format!("{right} of {} requests as expected", probed.len()));
+            let probes = probed.into_iter().map(to_ui_probe).collect();
+            Ok(IntentOutcome {
+                text,
+                probes,
                 ..IntentOutcome::default()
             })
         }

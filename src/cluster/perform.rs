@@ -120,9 +120,8 @@ pub async fn perform_intent(
         ));
     }
     // If the server does not answer this check, the write itself is tried.
-    if let Some(right) = Right::for_intent(&intent)
-        && matches!(rights::has_right(client, right, namespace).await, Ok(false))
-    {
+    let right = Right::for_intent(&intent);
+    if matches!(rights::has_right(client, right, namespace).await, Ok(false)) {
         rights::note_refusal();
         return Err(PerformError::Refused(right.describe_missing(namespace)));
     }
@@ -178,9 +177,6 @@ pub async fn perform_intent(
             seen,
             lock,
         } => release::set_lock(&at, &app, &environment, seen.as_ref(), lock).await,
-        Intent::Probe { .. } => Err(PerformError::refused_with(
-            "a probe changes nothing: it is sent, not performed",
-        )),
     }
 }
 

@@ -163,13 +163,16 @@ pub enum Intent {
         /// New lock. `None` unlocks.
         lock: Option<EnvironmentLock>,
     },
-    /// Send requests to a group's entry and report their chains.
-    Probe {
-        /// Name of the lane group.
-        group: String,
-        /// Request to send and its expected result.
-        probe: ProbeSpec,
-    },
+}
+
+/// Requests to a lane group's entry, whose chains are reported. They change nothing of the cluster,
+/// so they are no [`Intent`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProbeRequest {
+    /// Name of the lane group.
+    pub group: String,
+    /// Request to send and its expected result.
+    pub probe: ProbeSpec,
 }
 
 /// What a person can ask of a release.

@@ -92,8 +92,8 @@ impl Right {
     }
 
     /// Right that an intent needs in the home namespace.
-    pub const fn for_intent(intent: &Intent) -> Option<Self> {
-        Some(match intent {
+    pub const fn for_intent(intent: &Intent) -> Self {
+        match intent {
             Intent::StartRelease { .. } | Intent::Teardown { .. } => Self::Start,
             Intent::Release {
                 wish: ReleaseIntent::Decide { .. },
@@ -106,8 +106,7 @@ impl Right {
             Intent::DeleteLane { .. } => Self::DeleteLane,
             Intent::EditObject { kind, .. } => kind.right(),
             Intent::Lock { .. } => Self::Lock,
-            Intent::Probe { .. } => return None,
-        })
+        }
     }
 
     /// Message for a user who lacks the right. `namespace` is as in [`super::world::ObjectKey`].

@@ -12,7 +12,7 @@ use crate::{
         describe::DescribedLine,
         diff::AnswerPair,
         edit::{CheckedEdit, EditDraft},
-        intent::Intent,
+        intent::{Intent, ProbeRequest},
         lanes::ChainRequests,
         log::{LogEvent, LogRequest},
         text::Clean,
@@ -30,6 +30,8 @@ pub struct Ticket(pub u64);
 pub enum Effect {
     /// Carry out an intent in the namespace that it was made for; answered by `Msg::Settled`.
     Perform(Ticket, String, Intent),
+    /// Send requests to the entry of a lane group in this namespace; answered by `Msg::Settled`.
+    Probe(Ticket, String, ProbeRequest),
     /// Read something; answered by any number of `Msg::Answer`.
     Query(Ticket, Query),
     /// Cancel a query: nobody reads its answers any more.

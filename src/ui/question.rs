@@ -463,7 +463,6 @@ fn seen_mut(intent: &mut Intent) -> Option<&mut SeenObject> {
         Intent::StartRelease { .. }
         | Intent::StopTheLine
         | Intent::Teardown { .. }
-        | Intent::EditObject { .. }
-        | Intent::Probe { .. } => None,
+        | Intent::EditObject { .. } => None,
     }
 }

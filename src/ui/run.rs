@@ -4,7 +4,11 @@
 use std::{collections::HashMap, fmt, io, process::ExitStatus, sync::Arc, time::Duration};
 
 use crossterm::event::Event;
-use futures::{Stream, StreamExt, future::BoxFuture, stream::BoxStream};
+use futures::{
+    Stream, StreamExt,
+    future::{BoxFuture, FutureExt},
+    stream::BoxStream,
+};
 use jiff::Timestamp;
 use ratatui::{Terminal, backend::Backend};
 use tokio::{
@@ -24,7 +28,7 @@ use super::{
     update, view,
 };
 use crate::domain::{
-    intent::Intent,
+    intent::{Intent, ProbeRequest},
     text::Clean,
     world::{Link, LinkTrouble, ShownWorlds},
 };
@@ -68,13 +72,24 @@ pub trait PacedBackend: Backend {
 /// Carries out the effects of the cockpit. Requests and answers are plain data; the cockpit holds
 /// no API client.
 pub trait EffectHandler: Send + Sync + 'static {
-    /// Carries out an intent in a namespace; probe results come back in [`IntentOutcome::probes`].
-    /// The work continues when the cockpit is closed.
+    /// Carries out an intent in a namespace. The work continues when the cockpit is closed.
     fn perform_intent(
         &self,
         namespace: String,
         intent: Intent,
     ) -> BoxFuture<'static, Result<IntentOutcome, Fault>>;
+
+    /// Sends requests to the entry of a lane group in a namespace; their chains come back in
+    /// [`IntentOutcome::probes`].
+    fn send_probe(
+        &self,
+        namespace: String,
+        request: ProbeRequest,
+    ) -> BoxFuture<'static, Result<IntentOutcome, Fault>> {
+        let _ = (namespace, request);
+        let refused = Err(Fault::new("no request can be sent from here"));
+        std::future::ready(refused).boxed()
+    }
 
     /// Answers a query. The stream is dropped when its answers are no longer needed.
     fn run_query(&self, ask: Query) -> BoxStream<'static, Answer>;
@@ -335,7 +350,12 @@ where
                 effects.send(Msg::Returned(ticket, returned));
             }
             Effect::Perform(ticket, namespace, intent) => {
-                effects.start_intent(ticket, namespace, intent);
+                let work = effects.outside.perform_intent(namespace, intent);
+                effects.start_work(ticket, work);
+            }
+            Effect::Probe(ticket, namespace, request) => {
+                let work = effects.outside.send_probe(namespace, request);
+                effects.start_work(ticket, work);
             }
             Effect::Query(ticket, ask) => effects.start_query(ticket, ask),
             Effect::CancelQuery(ticket) => effects.cancel_query(ticket),
@@ -400,12 +420,16 @@ impl RunningEffects {
         }
     }
 
-    fn start_intent(&mut self, ticket: Ticket, namespace: String, intent: Intent) {
-        let work = self.outside.perform_intent(namespace, intent);
+    /// Does what is answered by `Msg::Settled`.
+    fn start_work(
+        &mut self,
+        ticket: Ticket,
+        work: BoxFuture<'static, Result<IntentOutcome, Fault>>,
+    ) {
         let out = self.out.clone();
         self.performing.spawn(async move {
             let outcome = work.await;
-            // After the cockpit has closed there is no receiver; the intent was still carried out.
+            // After the cockpit has closed there is no receiver; the work was still done.
             let _ = out.send(Msg::Settled(ticket, outcome)).await;
         });
         while self.performing.try_join_next().is_some() {}

@@ -305,7 +305,7 @@ fn tickets(effects: &[Effect]) -> Vec<graylane::ui::Ticket> {
     effects
         .iter()
         .filter_map(|e| {
-            if let Effect::Perform(t, ..) | Effect::Query(t, _) = e {
+            if let Effect::Perform(t, ..) | Effect::Probe(t, ..) | Effect::Query(t, _) = e {
                 Some(*t)
             } else {
                 None

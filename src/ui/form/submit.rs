@@ -7,7 +7,7 @@ use crate::{
     api::{EnvironmentLock, LaneSpec, ProbeSpec, Task},
     domain::{
         diff::Ignored,
-        intent::Intent,
+        intent::ProbeRequest,
         lanes::{self, EntryOutcome, LaneChoice, Severity},
         request,
     },
@@ -24,7 +24,7 @@ pub enum Submitted {
     /// Ask for confirmation first.
     Ask(Box<Question>),
     /// Nothing changes in the cluster, so send it now.
-    Send(Box<Intent>),
+    Probe(Box<ProbeRequest>),
     /// Leave these out of comparisons.
     Ignore(String),
 }
@@ -289,9 +289,8 @@ pub fn submit_form(model: &Model, form: &mut Form) -> Result<Submitted, AskError
             )
         }
         FormKind::Probe => {
-            let group = form.get("group").to_owned();
-            return Ok(Submitted::Send(Box::new(Intent::Probe {
-                group,
+            return Ok(Submitted::Probe(Box::new(ProbeRequest {
+                group: form.get("group").to_owned(),
                 probe: read_probe(form).0,
             })));
         }

@@ -365,7 +365,7 @@ pub(in crate::ui) fn submit_open_form(model: &mut Model) -> Vec<Effect> {
             let question = Box::new(question.in_namespace_of(model));
             push_overlay(model, Overlay::Confirm(question))
         }
-        Ok(Submitted::Send(intent)) => probe::send_custom_probe(model, *intent),
+        Ok(Submitted::Probe(request)) => probe::send_custom_probe(model, *request),
         Ok(Submitted::Ignore(list)) => diff::leave_out(model, list),
         Err(why) => {
             model.overlays.push(Overlay::Form(open));

@@ -2,7 +2,7 @@
 
 use crate::{
     api::{LaneSpec, ProbeSpec},
-    domain::{intent::Intent, lanes},
+    domain::{intent::ProbeRequest, lanes},
     ui::{
         effect::Effect,
         keymap::{Action, KeyContext},
@@ -88,13 +88,9 @@ pub(in crate::ui) fn send_both_probes(model: &mut Model) -> Vec<Effect> {
 }
 
 /// Sends a custom probe.
-pub(in crate::ui) fn send_custom_probe(model: &mut Model, intent: Intent) -> Vec<Effect> {
-    match intent {
-        Intent::Probe { group, probe } => {
-            send_probes(model, &group, vec![("request".into(), probe)])
-        }
-        _ => vec![],
-    }
+pub(in crate::ui) fn send_custom_probe(model: &mut Model, request: ProbeRequest) -> Vec<Effect> {
+    let ProbeRequest { group, probe } = request;
+    send_probes(model, &group, vec![("request".into(), probe)])
 }
 
 fn send_probes(model: &mut Model, group: &str, sent: Vec<(String, ProbeSpec)>) -> Vec<Effect> {
@@ -118,10 +114,10 @@ fn send_probes(model: &mut Model, group: &str, sent: Vec<(String, ProbeSpec)>) -
             ..Pending::new("probing", &model.current_scope().key_of(&label), model.now)
         };
         model.pending.insert(ticket, pending);
-        effects.push(Effect::Perform(
+        effects.push(Effect::Probe(
             ticket,
             model.world.namespace.clone(),
-            Intent::Probe {
+            ProbeRequest {
                 group: group.into(),
                 probe,
             },

@@ -232,11 +232,6 @@ fn messages(op: &Op, tickets: &[Ticket]) -> Vec<Msg> {
     vec![one]
 }
 
-/// A request at the entry is no write: it changes nothing of the cluster.
-fn is_write(intent: &Intent) -> bool {
-    !matches!(intent, Intent::Probe { .. })
-}
-
 /// What may be sent: exactly what the question on the screen said, by a fresh press of the key for it.
 fn asked(
     before: Option<&Question>,
@@ -380,13 +375,14 @@ fn run(ops: &[Op], start: usize, look: u8) -> Checked {
             let depth = model.overlays.len();
             let effects = update(&mut model, msg);
             for effect in &effects {
-                if let Effect::Perform(_, _, intent) = effect
-                    && is_write(intent)
-                {
+                if let Effect::Perform(_, _, intent) = effect {
                     prop_assert!(!read_only, "{intent:?} was sent when read-only");
                     asked(before.as_ref(), action, fresh, intent)?;
                 }
-                if let Effect::Perform(ticket, ..) | Effect::Query(ticket, _) = effect {
+                if let Effect::Perform(ticket, ..)
+                | Effect::Probe(ticket, ..)
+                | Effect::Query(ticket, _) = effect
+                {
                     tickets.push(*ticket);
                 }
             }
