@@ -13,7 +13,7 @@ use graylane::{
         rights,
     },
     domain::{
-        intent::{Intent, ReleaseIntent},
+        intent::{ControlIntent, Intent, ReleaseIntent, TaskDecision},
         rights::Right,
     },
 };
@@ -609,7 +609,7 @@ async fn everybody_is_told_before(plane: &ControlPlane) {
         wish,
         comment: None,
     };
-    let approve = ReleaseIntent::Decide {
+    let approve = TaskDecision {
         task: "approve".into(),
         attempt: 1,
         decision: Decision::Pass,
@@ -618,11 +618,15 @@ async fn everybody_is_told_before(plane: &ControlPlane) {
     for (who, intent, missing) in [
         (
             "viewer",
-            wish(ReleaseIntent::Pause),
+            wish(ControlIntent::Pause.into()),
             "patch releases.graylane.dev",
         ),
         ("viewer", Intent::StopTheLine, "patch releases.graylane.dev"),
-        ("operator", wish(approve), "create approvals.graylane.dev"),
+        (
+            "operator",
+            wish(approve.into()),
+            "create approvals.graylane.dev",
+        ),
         (
             "approver",
             Intent::DeleteLane {
@@ -641,9 +645,14 @@ async fn everybody_is_told_before(plane: &ControlPlane) {
         assert_eq!(told, PerformError::Refused(words), "{who}");
     }
     let operator = plane.client("operator").await;
-    perform_intent(&operator, HOME, "operator", wish(ReleaseIntent::Abort))
-        .await
-        .unwrap();
+    perform_intent(
+        &operator,
+        HOME,
+        "operator",
+        wish(ControlIntent::Abort.into()),
+    )
+    .await
+    .unwrap();
 }
 
 /// Whatever the client: each of these is a 403.

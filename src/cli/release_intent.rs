@@ -104,8 +104,8 @@ impl ReleaseIntentCommand {
             .ok_or_else(|| format!("there is no release {}", args.name))?;
         let mut wish =
             resolve_verb(release, self.verb(), args.task.as_deref()).map_err(|e| e.to_string())?;
-        if let ReleaseIntent::Decide { digest, .. } = &mut wish {
-            *digest = args.digest;
+        if let ReleaseIntent::Decide(decision) = &mut wish {
+            decision.digest = args.digest;
         }
         Ok(Intent::Release {
             name: args.name,
@@ -160,12 +160,13 @@ pub(super) async fn send_intent(global: &Global, command: ReleaseIntentCommand) 
     }
     let session = session::open(global).await?;
     let (release, mut wish) = resolve_intent(&session, &command).await?;
-    if let ReleaseIntent::Decide { task, digest, .. } = &mut wish {
+    if let ReleaseIntent::Decide(decision) = &mut wish {
         if args.dry_run {
-            let shown = super::proposal::describe_proposal(&session, &release, Some(task)).await;
+            let shown =
+                super::proposal::describe_proposal(&session, &release, Some(&decision.task)).await;
             return super::output::print(&shown.map_err(|why| eyre!(why))?.1);
         }
-        digest.clone_from(&args.digest);
+        decision.digest.clone_from(&args.digest);
     }
     // Bound to the uid that was read, so that a namesake created meanwhile is not affected.
     let seen = SeenObject {

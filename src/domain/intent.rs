@@ -178,18 +178,29 @@ pub struct ProbeRequest {
 /// What a person can ask of a release.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ReleaseIntent {
-    /// Decide on an approval task.
-    Decide {
-        /// Name of the task.
-        task: String,
-        /// Attempt of the task.
-        attempt: u32,
-        /// Whether it is approved.
-        decision: Decision,
-        /// Digest of what was shown ([`super::workflow::Proposal`]). `None` means what would be
-        /// applied now.
-        digest: Option<String>,
-    },
+    /// Decide on an approval task: an Approval of its own.
+    Decide(TaskDecision),
+    /// Change what the release may do: a level in its [`Control`].
+    Control(ControlIntent),
+}
+
+/// A person's decision on an approval task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskDecision {
+    /// Name of the task.
+    pub task: String,
+    /// Attempt of the task.
+    pub attempt: u32,
+    /// Whether it is approved.
+    pub decision: Decision,
+    /// Digest of what was shown ([`super::workflow::Proposal`]). `None` means what would be applied
+    /// now.
+    pub digest: Option<String>,
+}
+
+/// What a person can ask for in the [`Control`] of a release.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ControlIntent {
     /// Let a proceed task or a batch of a deploy through.
     Allow {
         /// Name of the task.
@@ -215,4 +226,16 @@ pub enum ReleaseIntent {
         /// Name of the task.
         task: String,
     },
+}
+
+impl From<TaskDecision> for ReleaseIntent {
+    fn from(decision: TaskDecision) -> Self {
+        Self::Decide(decision)
+    }
+}
+
+impl From<ControlIntent> for ReleaseIntent {
+    fn from(intent: ControlIntent) -> Self {
+        Self::Control(intent)
+    }
 }

@@ -12,7 +12,7 @@ use crate::{
         Approval, BatchPhase, Control, MAX_RETRIES, Release, ReleasePhase, ReleaseStatus, TaskKind,
         TaskPhase, TaskStatus,
     },
-    domain::{intent::ReleaseIntent, workflow::has_uncounted_decision},
+    domain::{intent::ControlIntent, workflow::has_uncounted_decision},
 };
 
 pub use resolve::{Unresolved, Verb, resolve_verb};
@@ -167,66 +167,38 @@ fn describe_last_intent(release: &Release) -> String {
 /// Applies an intent to the control levels. Returns its name for the history.
 pub fn apply_to_control(
     release: &Release,
-    wish: &ReleaseIntent,
+    wish: &ControlIntent,
     control: &mut Control,
 ) -> Result<String, Refusal> {
     let refused = |why: String| Err(Refusal::NotApplicable(why));
     let name = release.metadata.name.clone().unwrap_or_default();
-    let told = release.status.clone().unwrap_or_default();
     let status = expected_status(release);
     if status.phase.is_final() {
         return refused(format!("release {name} is over: {:?}", status.phase));
     }
-    if status.phase == ReleasePhase::Aborting && *wish != ReleaseIntent::Abort {
+    if status.phase == ReleasePhase::Aborting && *wish != ControlIntent::Abort {
         return refused(format!(
             "release {name} is being aborted{}",
             describe_last_intent(release)
         ));
     }
-    let of = match wish {
-        ReleaseIntent::Pause => {
-            control.paused = true;
-            return Ok("pause".into());
-        }
-        ReleaseIntent::Resume => {
-            control.paused = false;
-            return Ok("resume".into());
-        }
-        ReleaseIntent::Abort => {
-            control.abort = true;
-            return Ok("abort".into());
-        }
-        ReleaseIntent::Decide { .. } => {
-            return refused("a decision is an Approval of its own".into());
-        }
-        ReleaseIntent::Allow { task, .. }
-        | ReleaseIntent::Retry { task, .. }
-        | ReleaseIntent::Skip { task } => task,
-    };
-    let Some(task) = status.tasks.iter().find(|t| t.name == *of) else {
-        let known: Vec<&str> = status.tasks.iter().map(|t| t.name.as_str()).collect();
-        let known = if known.is_empty() {
-            "none yet".into()
-        } else {
-            known.join(", ")
-        };
-        return refused(format!("release {name} has no task {of:?}; it has {known}"));
-    };
-    let told = told
-        .tasks
-        .iter()
-        .find(|t| t.name == *of)
-        .map_or(task.phase, |t| t.phase);
-    let target = TargetTask {
-        release,
-        name: &name,
-        task,
-        told,
-    };
+    let target = |task: &str| TargetTask::find(release, &status, &name, task);
     match wish {
-        ReleaseIntent::Allow { batch, .. } => target.let_through(*batch, control),
-        ReleaseIntent::Retry { force, .. } => target.retry(*force, control),
-        _ => target.skip(control),
+        ControlIntent::Pause => {
+            control.paused = true;
+            Ok("pause".into())
+        }
+        ControlIntent::Resume => {
+            control.paused = false;
+            Ok("resume".into())
+        }
+        ControlIntent::Abort => {
+            control.abort = true;
+            Ok("abort".into())
+        }
+        ControlIntent::Allow { task, batch } => target(task)?.let_through(*batch, control),
+        ControlIntent::Retry { task, force } => target(task)?.retry(*force, control),
+        ControlIntent::Skip { task } => target(task)?.skip(control),
     }
 }
 
@@ -241,7 +213,37 @@ struct TargetTask<'a> {
     told: TaskPhase,
 }
 
-impl TargetTask<'_> {
+impl<'a> TargetTask<'a> {
+    /// Task of this name in the expected status of a release.
+    fn find(
+        release: &'a Release,
+        status: &'a ReleaseStatus,
+        name: &'a str,
+        of: &str,
+    ) -> Result<Self, Refusal> {
+        let Some(task) = status.tasks.iter().find(|t| t.name == of) else {
+            let known: Vec<&str> = status.tasks.iter().map(|t| t.name.as_str()).collect();
+            let known = if known.is_empty() {
+                "none yet".into()
+            } else {
+                known.join(", ")
+            };
+            return Err(Refusal::NotApplicable(format!(
+                "release {name} has no task {of:?}; it has {known}"
+            )));
+        };
+        let mut reported = release.status.iter().flat_map(|s| &s.tasks);
+        let told = reported
+            .find(|t| t.name == of)
+            .map_or(task.phase, |t| t.phase);
+        Ok(Self {
+            release,
+            name,
+            task,
+            told,
+        })
+    }
+
     fn refuse_idle(&self, word: &str) -> Result<String, Refusal> {
         let Self { name, task, .. } = self;
         let news = if self.told == task.phase {
@@ -349,12 +351,10 @@ impl TargetTask<'_> {
     }
 }
 
-/// Release after an intent has been applied. A decision does not change it.
-pub fn preview_intent(release: &Release, wish: &ReleaseIntent) -> Result<Release, Refusal> {
+/// Release after an intent has been applied.
+pub fn preview_intent(release: &Release, wish: &ControlIntent) -> Result<Release, Refusal> {
     let mut wished = release.clone();
-    if !matches!(wish, ReleaseIntent::Decide { .. }) {
-        apply_to_control(release, wish, &mut wished.spec.control)?;
-    }
+    apply_to_control(release, wish, &mut wished.spec.control)?;
     Ok(wished)
 }
 

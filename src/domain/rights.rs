@@ -96,10 +96,14 @@ impl Right {
         match intent {
             Intent::StartRelease { .. } | Intent::Teardown { .. } => Self::Start,
             Intent::Release {
-                wish: ReleaseIntent::Decide { .. },
+                wish: ReleaseIntent::Decide(_),
                 ..
             } => Self::Approve,
-            Intent::Release { .. } | Intent::StopTheLine => Self::Steer,
+            Intent::Release {
+                wish: ReleaseIntent::Control(_),
+                ..
+            }
+            | Intent::StopTheLine => Self::Steer,
             Intent::CreateApps { .. } => Self::NewApp,
             Intent::SetLane { seen: None, .. } => Self::NewLane,
             Intent::SetLane { .. } | Intent::EnableLane { .. } => Self::EditLane,

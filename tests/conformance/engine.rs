@@ -7,7 +7,7 @@ use graylane::{
     },
     cluster::{lease::ENGINE_LEASE, owner, perform::perform_intent},
     domain::{
-        intent::{Intent, ReleaseIntent},
+        intent::{ControlIntent, Intent, TaskDecision},
         owner::Owner,
     },
 };
@@ -87,13 +87,13 @@ async fn a_stateful_set_in_batches_and_back(at: Place) {
             (vec!["a-prod-3".to_owned()], Some(3))
         );
         if back {
-            rig.wish(&name, ReleaseIntent::Abort).await;
+            rig.wish(&name, ControlIntent::Abort).await;
             rig.ends(&name, ReleasePhase::Aborted).await;
             assert_eq!((new().await, rig.pods("a-prod", "a:v1").await), (vec![], 4));
         } else {
             rig.wish(
                 &name,
-                ReleaseIntent::Allow {
+                ControlIntent::Allow {
                     task: "deploy".into(),
                     batch: 2,
                 },
@@ -132,7 +132,7 @@ async fn engines_follow_each_other(at: Place) {
     first.cancel();
     rig.wish(
         &name,
-        ReleaseIntent::Decide {
+        TaskDecision {
             task: "gate".into(),
             attempt: 1,
             decision: Decision::Pass,
@@ -144,7 +144,7 @@ async fn engines_follow_each_other(at: Place) {
     assert_eq!(holder().await.as_deref(), Some("two"));
     rig.wish(
         &name,
-        ReleaseIntent::Allow {
+        ControlIntent::Allow {
             task: "go".into(),
             batch: 1,
         },
@@ -154,7 +154,7 @@ async fn engines_follow_each_other(at: Place) {
     second.cancel();
     rig.wish(
         &name,
-        ReleaseIntent::Allow {
+        ControlIntent::Allow {
             task: "deploy-prod".into(),
             batch: 2,
         },
@@ -227,7 +227,7 @@ async fn what_was_there_before_is_not_rolled_at_once(at: Place) {
     let early = rig.ends("early", ReleasePhase::Failed).await;
     let told = early.status.unwrap().message.unwrap();
     assert!(told.contains(&refusal), "{told}");
-    rig.wish("early", ReleaseIntent::Abort).await;
+    rig.wish("early", ControlIntent::Abort).await;
     rig.ends("early", ReleasePhase::Aborted).await;
     assert_eq!(rig.pods("a-prod", "a:v0").await, 4);
     let item = InventoryItem {
@@ -254,7 +254,7 @@ async fn what_was_there_before_is_not_rolled_at_once(at: Place) {
         ),
         (1, 3)
     );
-    rig.wish(&name, ReleaseIntent::Abort).await;
+    rig.wish(&name, ControlIntent::Abort).await;
     rig.ends(&name, ReleasePhase::Aborted).await;
     assert_eq!(rig.pods("a-prod", "a:v0").await, 4);
 }
@@ -313,7 +313,7 @@ async fn what_is_wrong_is_told_at_its_task(at: Place) {
         .unwrap();
     rig.wish(
         &name,
-        ReleaseIntent::Allow {
+        ControlIntent::Allow {
             task: "deploy".into(),
             batch: 2,
         },
@@ -328,7 +328,7 @@ async fn what_is_wrong_is_told_at_its_task(at: Place) {
     assert_eq!(rig.pods("a-prod", "a:evil").await, 0);
     rig.wish(
         &name,
-        ReleaseIntent::Retry {
+        ControlIntent::Retry {
             task: "deploy".into(),
             force: false,
         },
@@ -398,7 +398,7 @@ async fn fields_are_taken_over_only_when_asked(at: Place) {
         assert!(is_theirs().await);
         rig.wish(
             &name,
-            ReleaseIntent::Retry {
+            ControlIntent::Retry {
                 task: "deploy".into(),
                 force,
             },
@@ -437,7 +437,7 @@ async fn of_two_releases_the_second_waits(at: Place) {
         .unwrap_or_default();
     assert!(why.contains("in use by release x-1"), "{why}");
     assert_eq!(rig.pods("a-prod", "a:x-2").await, 0);
-    rig.wish("x-1", ReleaseIntent::Abort).await;
+    rig.wish("x-1", ControlIntent::Abort).await;
     rig.phase("x-2", "deploy", TaskPhase::Waiting).await;
     assert_eq!(
         (

@@ -3,7 +3,7 @@
 
 use graylane::{
     api::{App, Release, ReleasePhase, TaskPhase, label},
-    domain::intent::ReleaseIntent,
+    domain::intent::ControlIntent,
 };
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
 use kube::{
@@ -241,13 +241,13 @@ async fn either_way(
             .await
             .unwrap();
         if abort {
-            rig.wish(&name, ReleaseIntent::Abort).await;
+            rig.wish(&name, ControlIntent::Abort).await;
             rig.ends(&name, ReleasePhase::Aborted).await;
             whole(at, &rig, kind, (4, 0)).await;
         } else {
             rig.wish(
                 &name,
-                ReleaseIntent::Retry {
+                ControlIntent::Retry {
                     task: "deploy".into(),
                     force: false,
                 },
@@ -261,7 +261,7 @@ async fn either_way(
             );
             rig.wish(
                 &name,
-                ReleaseIntent::Allow {
+                ControlIntent::Allow {
                     task: "deploy".into(),
                     batch: 2,
                 },

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use graylane::{
     api::{App, Approval, Decision, Release, ReleasePhase, TaskPhase},
     cluster::perform::perform_intent,
-    domain::intent::{Intent, ReleaseIntent},
+    domain::intent::{ControlIntent, Intent, TaskDecision},
 };
 use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
 use kube::{
@@ -98,7 +98,7 @@ async fn finished_releases_go_and_the_needed_ones_stay(at: Place) {
         };
         rig.wish(
             &name,
-            ReleaseIntent::Decide {
+            TaskDecision {
                 task: "gate".into(),
                 attempt: 1,
                 decision,
@@ -108,7 +108,7 @@ async fn finished_releases_go_and_the_needed_ones_stay(at: Place) {
         .await;
         if n == 4 {
             rig.phase(&name, "gate", TaskPhase::Failed).await;
-            rig.wish(&name, ReleaseIntent::Abort).await;
+            rig.wish(&name, ControlIntent::Abort).await;
             rig.ends(&name, ReleasePhase::Aborted).await;
         } else {
             rig.ends(&name, ReleasePhase::Succeeded).await;
@@ -168,7 +168,7 @@ async fn finished_releases_go_and_the_needed_ones_stay(at: Place) {
     // What it waits for is still there, and no name comes twice.
     rig.wish(
         &live,
-        ReleaseIntent::Decide {
+        TaskDecision {
             task: "gate".into(),
             attempt: 1,
             decision: Decision::Pass,

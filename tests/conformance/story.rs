@@ -4,7 +4,7 @@
 pub mod rig;
 
 use graylane::api::{Decision, EnvironmentState, Lane, LaneGroup, ReleasePhase, Served, TaskPhase};
-use graylane::domain::intent::ReleaseIntent;
+use graylane::domain::intent::{ControlIntent, TaskDecision};
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
     core::v1::{ConfigMap, Service},
@@ -42,7 +42,7 @@ async fn gate_gray_lane_batches_and_clean_up(at: Place) {
     );
     rig.wish(
         &name,
-        ReleaseIntent::Decide {
+        TaskDecision {
             task: "gate".into(),
             attempt: 1,
             decision: Decision::Pass,
@@ -70,7 +70,7 @@ async fn gate_gray_lane_batches_and_clean_up(at: Place) {
     );
     rig.wish(
         &name,
-        ReleaseIntent::Allow {
+        ControlIntent::Allow {
             task: "go".into(),
             batch: 1,
         },
@@ -86,7 +86,7 @@ async fn gate_gray_lane_batches_and_clean_up(at: Place) {
     assert_eq!(batches, [1, 2, 4]);
     rig.wish(
         &name,
-        ReleaseIntent::Allow {
+        ControlIntent::Allow {
             task: "deploy-prod".into(),
             batch: 2,
         },
@@ -140,7 +140,7 @@ async fn an_abort_in_mid_batch(at: Place) {
     rig.engine("one");
     rig.baseline().await;
     let name = rig.to_mid_batch().await;
-    rig.wish(&name, ReleaseIntent::Abort).await;
+    rig.wish(&name, ControlIntent::Abort).await;
     rig.ends(&name, ReleasePhase::Aborted).await;
     assert_eq!(rig.split().await, (4, 0));
     assert!(
@@ -167,7 +167,7 @@ async fn the_next_engine_goes_on(at: Place) {
     first.cancel();
     rig.wish(
         &name,
-        ReleaseIntent::Allow {
+        ControlIntent::Allow {
             task: "deploy-prod".into(),
             batch: 2,
         },

@@ -8,7 +8,7 @@ use graylane::{
         perform::perform_intent,
     },
     domain::{
-        intent::{Intent, ReleaseIntent},
+        intent::{ControlIntent, Intent, ReleaseIntent, TaskDecision},
         revision::Revision,
     },
 };
@@ -35,17 +35,17 @@ fn cockpit(plane: &ControlPlane, who: &str) -> Client {
     .client
 }
 
-fn wish(wish: ReleaseIntent) -> Intent {
+fn wish(wish: impl Into<ReleaseIntent>) -> Intent {
     Intent::Release {
         name: "a-1".into(),
         seen: None,
-        wish,
+        wish: wish.into(),
         comment: None,
     }
 }
 
 fn approve() -> Intent {
-    wish(ReleaseIntent::Decide {
+    wish(TaskDecision {
         task: "approve".into(),
         attempt: 1,
         decision: Decision::Pass,
@@ -90,7 +90,7 @@ pub async fn nobody_speaks_for_another(plane: &ControlPlane, admin: &Client) {
         &cockpit(plane, "operator"),
         HOME,
         "approver",
-        wish(ReleaseIntent::Pause),
+        wish(ControlIntent::Pause),
     )
     .await
     .unwrap_err();

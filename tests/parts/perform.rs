@@ -13,7 +13,7 @@ use graylane::{
         perform::{Outcome, PerformError, perform_intent},
     },
     domain::{
-        intent::{Intent, ReleaseIntent, ReleaseState, SeenObject},
+        intent::{ControlIntent, Intent, ReleaseIntent, ReleaseState, SeenObject, TaskDecision},
         lanes::text,
         revision::Revision,
     },
@@ -125,7 +125,7 @@ impl Fixture {
         &self,
         by: &str,
         name: &str,
-        wish: ReleaseIntent,
+        wish: impl Into<ReleaseIntent>,
         comment: Option<&str>,
     ) -> Result<Outcome, PerformError> {
         let comment = comment.map(str::to_owned);
@@ -134,7 +134,7 @@ impl Fixture {
             Intent::Release {
                 name: name.into(),
                 seen: None,
-                wish,
+                wish: wish.into(),
                 comment,
             },
         )
@@ -213,10 +213,10 @@ async fn wishes_become_levels_and_the_last_one_is_told() {
     let f = fixture().await;
     f.start(&["a"]).await.unwrap();
     f.status("a-1", waiting()).await;
-    f.about("bob", "a-1", ReleaseIntent::Pause, Some("lunch"))
+    f.about("bob", "a-1", ControlIntent::Pause, Some("lunch"))
         .await
         .unwrap();
-    let allow = || ReleaseIntent::Allow {
+    let allow = || ControlIntent::Allow {
         task: "prod".into(),
         batch: 2,
     };
@@ -230,12 +230,12 @@ async fn wishes_become_levels_and_the_last_one_is_told() {
         "{told}"
     );
     // Though no engine has looked in between.
-    f.about("ann", "a-1", ReleaseIntent::Resume, None)
+    f.about("ann", "a-1", ControlIntent::Resume, None)
         .await
         .unwrap();
     f.about("ann", "a-1", allow(), None).await.unwrap();
     for batch in [1, 2] {
-        let again = ReleaseIntent::Allow {
+        let again = ControlIntent::Allow {
             task: "prod".into(),
             batch,
         };
@@ -253,7 +253,7 @@ async fn wishes_become_levels_and_the_last_one_is_told() {
         f.about(
             "ann",
             "a-1",
-            ReleaseIntent::Retry {
+            ControlIntent::Retry {
                 task: "prod".into(),
                 force: false,
             },
@@ -277,32 +277,32 @@ async fn wishes_become_levels_and_the_last_one_is_told() {
 
     for (wish, part) in [
         (
-            ReleaseIntent::Allow {
+            ControlIntent::Allow {
                 task: "prod".into(),
                 batch: 9,
             },
             "has 2 batches",
         ),
         (
-            ReleaseIntent::Allow {
+            ControlIntent::Allow {
                 task: "gate".into(),
                 batch: 1,
             },
             "approval",
         ),
         (
-            ReleaseIntent::Retry {
+            ControlIntent::Retry {
                 task: "gate".into(),
                 force: false,
             },
             "nothing to retry",
         ),
         (
-            ReleaseIntent::Skip { task: "nil".into() },
+            ControlIntent::Skip { task: "nil".into() },
             "no task \"nil\"",
         ),
         (
-            ReleaseIntent::Skip {
+            ControlIntent::Skip {
                 task: "gate".into(),
             },
             "cannot be skipped",
@@ -315,18 +315,18 @@ async fn wishes_become_levels_and_the_last_one_is_told() {
             .to_string();
         assert!(told.contains(part), "{told}");
     }
-    f.about("ann", "a-1", ReleaseIntent::Abort, None)
+    f.about("ann", "a-1", ControlIntent::Abort, None)
         .await
         .unwrap();
     let told = f
-        .about("ann", "a-1", ReleaseIntent::Resume, None)
+        .about("ann", "a-1", ControlIntent::Resume, None)
         .await
         .unwrap_err()
         .to_string();
     assert!(told.contains("being aborted"), "{told}");
     f.status("a-1", json!({"phase": "Aborted"})).await;
     let told = f
-        .about("ann", "a-1", ReleaseIntent::Pause, None)
+        .about("ann", "a-1", ControlIntent::Pause, None)
         .await
         .unwrap_err()
         .to_string();
@@ -347,10 +347,10 @@ async fn a_wish_depends_on_where_the_release_stands_not_on_every_write() {
     let allow = |seen: &SeenObject| Intent::Release {
         name: "a-1".into(),
         seen: Some(seen.clone()),
-        wish: ReleaseIntent::Allow {
+        wish: ReleaseIntent::Control(ControlIntent::Allow {
             task: "prod".into(),
             batch: 2,
-        },
+        }),
         comment: None,
     };
     let mut told = waiting();
@@ -374,7 +374,7 @@ async fn a_wish_depends_on_where_the_release_stands_not_on_every_write() {
 async fn one_person_decides_once_about_these_images_and_this_attempt() {
     let f = fixture().await;
     f.start(&["a"]).await.unwrap();
-    let decide = |attempt, decision| ReleaseIntent::Decide {
+    let decide = |attempt, decision| TaskDecision {
         task: "gate".into(),
         attempt,
         decision,
@@ -422,7 +422,7 @@ async fn one_person_decides_once_about_these_images_and_this_attempt() {
 async fn a_yes_is_to_what_was_shown_and_to_what_the_engine_would_apply() {
     let f = fixture().await;
     f.start(&["a"]).await.unwrap();
-    let decide = |digest: &str| ReleaseIntent::Decide {
+    let decide = |digest: &str| TaskDecision {
         task: "gate".into(),
         attempt: 1,
         decision: Decision::Pass,

@@ -7,7 +7,7 @@ use graylane::{
     api::{Decision, Release},
     cli,
     domain::{
-        intent::{Intent, ReleaseIntent},
+        intent::{Intent, ReleaseIntent, TaskDecision},
         release_intents::preview_intent,
         world::World,
     },
@@ -58,6 +58,9 @@ fn patched(world: &World, name: &str, wish: &ReleaseIntent, words: &[String]) {
     let mut object = serde_json::to_value(&**release).expect("JSON");
     merge(&mut object, &patch);
     let patched: Release = serde_json::from_value(object).expect("a release");
+    let ReleaseIntent::Control(wish) = wish else {
+        panic!("a decision is no patch: {words:?}");
+    };
     let wanted = preview_intent(release, wish).expect("it can be wished");
     assert_eq!(patched.spec.control, wanted.spec.control, "{words:?}");
 }
@@ -215,9 +218,9 @@ fn the_command_of_an_approval_names_what_was_shown() {
         panic!("{:?}", model.notices)
     };
     let Some(Intent::Release {
-        wish: ReleaseIntent::Decide {
+        wish: ReleaseIntent::Decide(TaskDecision {
             decision, digest, ..
-        },
+        }),
         ..
     }) = &question.intent
     else {

@@ -15,32 +15,24 @@ use super::{Outcome, PerformContext, PerformError, Result, api_error, is_conflic
 use crate::{
     api::{self, Approval, ApprovalSpec, Decision, Release, TaskPhase},
     cluster::revision::{self, Proposed},
-    domain::{command_line::CommandLine, release_intents, workflow},
+    domain::{command_line::CommandLine, intent::TaskDecision, release_intents, workflow},
 };
-
-/// A person's decision.
-pub(super) struct DecisionRequest<'a> {
-    pub(super) task: &'a str,
-    pub(super) attempt: u32,
-    pub(super) decision: Decision,
-    /// Digest of the objects that the person was shown.
-    pub(super) digest: Option<&'a str>,
-}
 
 /// Records a person's yes or no as an Approval, for these images and objects only.
 #[tracing::instrument(level = "debug", skip_all, fields(release = release.metadata.name))]
 pub(super) async fn record_decision(
     at: &PerformContext<'_>,
     release: &Release,
-    said: DecisionRequest<'_>,
+    said: &TaskDecision,
     comment: Option<String>,
 ) -> Result<Outcome> {
-    let DecisionRequest {
+    let TaskDecision {
         task: of,
         attempt,
         decision,
         digest,
     } = said;
+    let (attempt, decision) = (*attempt, *decision);
     let name = release.name_any();
     release_intents::may_decide(release, of, attempt).map_err(refusal_error)?;
     let what = format!("task {of} of release {name}");
@@ -48,7 +40,7 @@ pub(super) async fn record_decision(
         revision::read_proposal(at.client, at.namespace, release, Some(of))
             .await
             .map_err(|unknown| PerformError::Refused(unknown.to_string()))?;
-    if digest.is_some_and(|seen| seen != proposal.digest) {
+    if digest.as_ref().is_some_and(|seen| *seen != proposal.digest) {
         let why = "what would be applied is not what you were shown".into();
         return Err(PerformError::Stale { what, why });
     }

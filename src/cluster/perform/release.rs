@@ -9,13 +9,12 @@ use serde_json::json;
 
 use super::{
     MAX_ATTEMPTS, Outcome, PerformContext, PerformError, Result, api_error, check_unchanged,
-    decision::{DecisionRequest, record_decision},
-    is_conflict, refusal_error,
+    decision::record_decision, is_conflict, refusal_error,
 };
 use crate::{
     api::{self, App, Control, EnvironmentLock, Release, ReleasePhase, Wish},
     domain::{
-        intent::{ReleaseIntent, ReleaseState, SeenObject},
+        intent::{ControlIntent, ReleaseIntent, ReleaseState, SeenObject},
         release_intents,
     },
 };
@@ -48,23 +47,14 @@ pub(super) async fn apply_wish(
                 why: describe_change(&release),
             });
         }
-        if let ReleaseIntent::Decide {
-            task,
-            attempt,
-            decision,
-            digest,
-        } = &wish
-        {
-            let said = DecisionRequest {
-                task,
-                attempt: *attempt,
-                decision: *decision,
-                digest: digest.as_deref(),
-            };
-            return record_decision(at, &release, said, comment).await;
-        }
+        let wish = match &wish {
+            ReleaseIntent::Decide(said) => {
+                return record_decision(at, &release, said, comment).await;
+            }
+            ReleaseIntent::Control(wish) => wish,
+        };
         let mut control = release.spec.control.clone();
-        let action = release_intents::apply_to_control(&release, &wish, &mut control)
+        let action = release_intents::apply_to_control(&release, wish, &mut control)
             .map_err(refusal_error)?;
         control.last = Some(new_wish(at, &action, comment.clone()));
         let written = patch_control(at, &release, &control).await;
@@ -149,7 +139,8 @@ pub(super) async fn stop_the_line(at: &PerformContext<'_>) -> Result<Outcome> {
         let name = release.name_any();
         let comment = Some("the line was stopped".to_owned());
         // An error with one release does not stop the others from being paused.
-        match Box::pin(apply_wish(at, &name, None, ReleaseIntent::Pause, comment)).await {
+        let pause = ControlIntent::Pause.into();
+        match Box::pin(apply_wish(at, &name, None, pause, comment)).await {
             Ok(_) => held.push(name),
             Err(why) => failed.push(format!("{name}: {why}")),
         }

@@ -4,7 +4,7 @@
 use super::{describe_last_intent, expected_status};
 use crate::{
     api::{BatchPhase, Decision, Release, ReleaseStatus, TaskKind, TaskPhase, TaskStatus},
-    domain::intent::ReleaseIntent,
+    domain::intent::{ControlIntent, ReleaseIntent, TaskDecision},
 };
 
 /// Command for a release.
@@ -65,16 +65,18 @@ pub fn resolve_verb(
         pick("that waits for an approval", &|t| {
             waits(t) && t.kind == TaskKind::Approval
         })
-        .map(|t| ReleaseIntent::Decide {
-            task: t.name,
-            attempt: t.attempt,
-            decision,
-            digest: None,
+        .map(|t| {
+            ReleaseIntent::Decide(TaskDecision {
+                task: t.name,
+                attempt: t.attempt,
+                decision,
+                digest: None,
+            })
         })
     };
-    match verb {
-        Verb::Approve => decide(Decision::Pass),
-        Verb::Refuse => decide(Decision::Refuse),
+    let control = match verb {
+        Verb::Approve => return decide(Decision::Pass),
+        Verb::Refuse => return decide(Decision::Refuse),
         Verb::Proceed(batch) => {
             let task = pick("that waits to proceed", &|t| {
                 waits(t) && matches!(t.kind, TaskKind::Proceed | TaskKind::Deploy)
@@ -85,17 +87,17 @@ pub fn resolve_verb(
                     .find(|b| b.phase != BatchPhase::Done)
                     .map_or(1, |b| b.number)
             };
-            Ok(ReleaseIntent::Allow {
+            ControlIntent::Allow {
                 batch: batch.unwrap_or_else(next),
                 task: task.name,
-            })
+            }
         }
         Verb::Retry(force) => {
             let task = pick("that failed", &|t| t.phase == TaskPhase::Failed)?;
-            Ok(ReleaseIntent::Retry {
+            ControlIntent::Retry {
                 task: task.name,
                 force,
-            })
+            }
         }
         Verb::Skip => {
             let stands = |t: &TaskStatus| {
@@ -104,14 +106,15 @@ pub fn resolve_verb(
                     TaskPhase::Waiting | TaskPhase::Failed | TaskPhase::Paused
                 )
             };
-            Ok(ReleaseIntent::Skip {
+            ControlIntent::Skip {
                 task: pick("that failed or waits", &stands)?.name,
-            })
+            }
         }
-        Verb::Pause => named().map(|()| ReleaseIntent::Pause),
-        Verb::Resume => named().map(|()| ReleaseIntent::Resume),
-        Verb::Abort => named().map(|()| ReleaseIntent::Abort),
-    }
+        Verb::Pause => named().map(|()| ControlIntent::Pause)?,
+        Verb::Resume => named().map(|()| ControlIntent::Resume)?,
+        Verb::Abort => named().map(|()| ControlIntent::Abort)?,
+    };
+    Ok(control.into())
 }
 
 fn no_matching_task(release: &Release, status: &ReleaseStatus, wanted: String) -> Unresolved {
@@ -176,28 +179,30 @@ mod tests {
             {"name": "prod", "kind": "deploy", "phase": "Waiting", "batches": [
                 {"number": 1, "target": 1, "phase": "Done"}, {"number": 2, "target": 2, "phase": "Pending"}]}]));
         let decided = resolve_verb(&one, Verb::Refuse, None).unwrap();
-        let wanted = ReleaseIntent::Decide {
+        let wanted = TaskDecision {
             task: "gate".into(),
             attempt: 2,
             decision: Decision::Refuse,
             digest: None,
         };
-        assert_eq!(decided, wanted);
+        assert_eq!(decided, wanted.into());
         let next = resolve_verb(&one, Verb::Proceed(None), None).unwrap();
         assert_eq!(
             next,
-            ReleaseIntent::Allow {
+            ControlIntent::Allow {
                 task: "prod".into(),
                 batch: 2
             }
+            .into()
         );
         let far = resolve_verb(&one, Verb::Proceed(Some(3)), None).unwrap();
         assert_eq!(
             far,
-            ReleaseIntent::Allow {
+            ControlIntent::Allow {
                 task: "prod".into(),
                 batch: 3
             }
+            .into()
         );
         let several = resolve_verb(&one, Verb::Skip, None).unwrap_err();
         assert_eq!(
@@ -207,9 +212,10 @@ mod tests {
         let named = resolve_verb(&one, Verb::Skip, Some("gate")).unwrap();
         assert_eq!(
             named,
-            ReleaseIntent::Skip {
+            ControlIntent::Skip {
                 task: "gate".into()
             }
+            .into()
         );
     }
 
@@ -229,7 +235,7 @@ mod tests {
         assert!(told.starts_with("release r has no task \"nil\""), "{told}");
         assert_eq!(
             resolve_verb(&done, Verb::Pause, None),
-            Ok(ReleaseIntent::Pause)
+            Ok(ControlIntent::Pause.into())
         );
     }
 }

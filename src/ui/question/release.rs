@@ -12,7 +12,7 @@ use crate::{
     api::{App, Approval, Decision, Release, TaskKind, TaskPhase, TaskStatus},
     domain::{
         command_line::CommandLine,
-        intent::{Intent, ReleaseIntent},
+        intent::{ControlIntent, Intent, ReleaseIntent, TaskDecision},
         release_intents::{Refusal, preview_intent},
         revision::{FrozenApp, short_name},
         text::join_errors,
@@ -71,14 +71,15 @@ fn new_question(
     name: &str,
     title: String,
     verb: &str,
-    wish: ReleaseIntent,
+    wish: impl Into<ReleaseIntent>,
     sent: &str,
 ) -> Question {
     let shown = ObservedObject::from_world(&model.world, "releases", name, None);
     // Pause, resume and abort must succeed whatever the engine writes meanwhile.
+    let wish = wish.into();
     let firm = !matches!(
         wish,
-        ReleaseIntent::Pause | ReleaseIntent::Abort | ReleaseIntent::Resume
+        ReleaseIntent::Control(ControlIntent::Pause | ControlIntent::Abort | ControlIntent::Resume)
     );
     let seen = shown.as_ref().map(|s| {
         let mut seen = s.to_seen();
@@ -157,23 +158,32 @@ fn add_forecast(
     model: &Model,
     question: &mut Question,
     release: &Release,
-    wish: &ReleaseIntent,
-    decided: Option<&Approval>,
+    wish: &ControlIntent,
 ) -> Result<(), AskError> {
     let wanted = preview_intent(release, wish).map_err(|refusal| match refusal {
         Refusal::NotApplicable(why) => AskError::Refused(why),
         Refusal::TooLate(what, why) => AskError::Refused(format!("{what}: {why}")),
     })?;
-    if let Some(app) = frozen_or_live_app(model, release) {
+    add_forecast_of(model, question, &wanted, None);
+    Ok(())
+}
+
+/// Adds the forecast of a release, once `decided` is recorded, and the current state.
+fn add_forecast_of(
+    model: &Model,
+    question: &mut Question,
+    wanted: &Release,
+    decided: Option<&Approval>,
+) {
+    if let Some(app) = frozen_or_live_app(model, wanted) {
         forecast::add_current_state(model, question, &app);
         forecast::add_steps(
             model,
             question,
             &app,
-            &forecast::forecast_from_world(model, &app, &wanted, decided),
+            &forecast::forecast_from_world(model, &app, wanted, decided),
         );
     }
-    Ok(())
 }
 
 pub(super) fn ask_to_decide(model: &Model, pass: bool) -> QuestionResult {
@@ -189,21 +199,14 @@ pub(super) fn ask_to_decide(model: &Model, pass: bool) -> QuestionResult {
     };
     let (app, proposal) = proposal_for_task(model, name, release, &task.name)?;
     let digest = Some(proposal.digest.clone());
-    let decide = ReleaseIntent::Decide {
+    let decide = TaskDecision {
         task: task.name.clone(),
         attempt: task.attempt,
         decision: said,
         digest,
     };
     let title = format!("{verb} {name}?");
-    let mut question = new_question(
-        model,
-        name,
-        title,
-        verb,
-        decide.clone(),
-        &format!("{word} sent"),
-    );
+    let mut question = new_question(model, name, title, verb, decide, &format!("{word} sent"));
     question.add_fact("task", format!("{}, attempt {}", task.name, task.attempt));
     if let Some(comment) = &release.spec.comment {
         question.add_fact(
@@ -230,7 +233,7 @@ pub(super) fn ask_to_decide(model: &Model, pass: bool) -> QuestionResult {
     ));
     if pass {
         let digest = Some(proposal.digest.clone());
-        add_forecast_of_pass(model, &mut question, release, task, &decide, digest)?;
+        add_forecast_of_pass(model, &mut question, release, task, digest);
     } else {
         question
             .happens
@@ -277,9 +280,8 @@ fn add_forecast_of_pass(
     question: &mut Question,
     release: &Release,
     task: &TaskStatus,
-    decide: &ReleaseIntent,
     digest: Option<String>,
-) -> Result<(), AskError> {
+) {
     let mine = new_decision(
         release,
         (&task.name, task.attempt),
@@ -295,13 +297,7 @@ fn add_forecast_of_pass(
         .flat_map(|s| &mut s.tasks)
         .filter(|t| t.name == task.name);
     tasks.for_each(|t| t.digest.clone_from(&digest));
-    add_forecast(
-        model,
-        question,
-        &shown,
-        decide,
-        Some(&Approval::new("", mine)),
-    )
+    add_forecast_of(model, question, &shown, Some(&Approval::new("", mine)));
 }
 
 /// The frozen App and what a task of the release would apply. An error when any of it is unknown,
@@ -370,7 +366,7 @@ pub(super) fn ask_to_continue(model: &Model) -> QuestionResult {
             ask_to_let_batch_through(model, name, release, task, next)
         }
         ReleaseState::Proceed(task) => {
-            let allow = ReleaseIntent::Allow {
+            let allow = ControlIntent::Allow {
                 task: task.name.clone(),
                 batch: 1,
             };
@@ -389,7 +385,7 @@ pub(super) fn ask_to_continue(model: &Model) -> QuestionResult {
             }
             add_images(&mut question, release);
             add_versions(model, &mut question, release);
-            add_forecast(model, &mut question, release, &allow, None)?;
+            add_forecast(model, &mut question, release, &allow)?;
             let command = CommandLine::graylane("proceed")
                 .arg(name)
                 .option("--task", &task.name);
@@ -427,7 +423,7 @@ fn ask_to_let_batch_through(
 ) -> QuestionResult {
     let environment = task.environment.clone().unwrap_or_default();
     let of = task.batches.len();
-    let allow = ReleaseIntent::Allow {
+    let allow = ControlIntent::Allow {
         task: task.name.clone(),
         batch: next,
     };
@@ -460,7 +456,7 @@ fn ask_to_let_batch_through(
         ),
     );
     add_versions(model, &mut question, release);
-    add_forecast(model, &mut question, release, &allow, None)?;
+    add_forecast(model, &mut question, release, &allow)?;
     let command = CommandLine::graylane("proceed")
         .arg(name)
         .option("--task", &task.name);
@@ -495,7 +491,7 @@ pub(super) fn ask_to_pause(model: &Model) -> QuestionResult {
         name,
         format!("Pause {name}?"),
         "Pause",
-        ReleaseIntent::Pause,
+        ControlIntent::Pause,
         "pause sent",
     );
     question.add_fact("now", now.state_label());
@@ -524,10 +520,10 @@ pub(super) fn ask_to_resume(model: &Model) -> QuestionResult {
         name,
         format!("Resume {name}?"),
         "Resume",
-        ReleaseIntent::Resume,
+        ControlIntent::Resume,
         "resume sent",
     );
-    add_forecast(model, &mut question, release, &ReleaseIntent::Resume, None)?;
+    add_forecast(model, &mut question, release, &ControlIntent::Resume)?;
     add_equivalent_commands(
         model,
         &mut question,
@@ -551,7 +547,7 @@ pub(super) fn ask_to_abort(model: &Model) -> QuestionResult {
         name,
         format!("Roll {name} back and end it?"),
         "Roll back",
-        ReleaseIntent::Abort,
+        ControlIntent::Abort,
         "abort sent",
     );
     question.add_fact("now", now.state_label());
@@ -646,7 +642,7 @@ fn failed_task<'a>(
 pub(super) fn ask_to_retry(model: &Model) -> QuestionResult {
     let (name, release) = selected_release(model)?;
     let task = failed_task(model, name, release, "retry")?;
-    let retry = ReleaseIntent::Retry {
+    let retry = ControlIntent::Retry {
         task: task.name.clone(),
         force: false,
     };
@@ -672,7 +668,7 @@ pub(super) fn ask_to_retry(model: &Model) -> QuestionResult {
         command,
         &json!({"retry": {&task.name: level}}),
     );
-    add_forecast(model, &mut question, release, &retry, None)?;
+    add_forecast(model, &mut question, release, &retry)?;
     Ok(question)
 }
 
@@ -703,7 +699,7 @@ pub(super) fn ask_to_skip(model: &Model) -> QuestionResult {
             abort: key(Action::Abort),
         });
     }
-    let skip = ReleaseIntent::Skip {
+    let skip = ControlIntent::Skip {
         task: task.name.clone(),
     };
     let title = format!("Skip {} of {name}?", task.name);
@@ -718,7 +714,7 @@ pub(super) fn ask_to_skip(model: &Model) -> QuestionResult {
         | TaskKind::CleanUp
         | TaskKind::Unknown => "what it would have done is not done".to_owned(),
     });
-    add_forecast(model, &mut question, release, &skip, None)?;
+    add_forecast(model, &mut question, release, &skip)?;
     let command = CommandLine::graylane("skip")
         .arg(name)
         .option("--task", &task.name);

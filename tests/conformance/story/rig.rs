@@ -9,7 +9,7 @@ use graylane::{
         TaskPhase, gateway_api::HttpRoute,
     },
     cluster::perform::perform_intent,
-    domain::intent::{Intent, ReleaseIntent},
+    domain::intent::{ControlIntent, Intent, ReleaseIntent, TaskDecision},
     engine::{self, Options, Prober},
 };
 use k8s_openapi::api::core::v1::Pod;
@@ -122,11 +122,11 @@ impl Rig {
         done.release_names().next().unwrap().to_owned()
     }
 
-    pub async fn wish(&self, name: &str, wish: ReleaseIntent) {
+    pub async fn wish(&self, name: &str, wish: impl Into<ReleaseIntent>) {
         let intent = Intent::Release {
             name: name.into(),
             seen: None,
-            wish,
+            wish: wish.into(),
             comment: None,
         };
         perform_intent(&self.at.client, &self.at.namespace, "admin", intent)
@@ -182,7 +182,7 @@ impl Rig {
         self.phase(&name, "gate", TaskPhase::Waiting).await;
         self.wish(
             &name,
-            ReleaseIntent::Decide {
+            TaskDecision {
                 task: "gate".into(),
                 attempt: 1,
                 decision: Decision::Pass,
@@ -193,7 +193,7 @@ impl Rig {
         self.phase(&name, "go", TaskPhase::Waiting).await;
         self.wish(
             &name,
-            ReleaseIntent::Allow {
+            ControlIntent::Allow {
                 task: "go".into(),
                 batch: 1,
             },

@@ -5,7 +5,7 @@ use graylane::{
     api::{Approval, Decision, Lane, LaneSpec},
     cluster::perform::{Outcome, PerformError, perform_intent},
     domain::{
-        intent::{Intent, ReleaseIntent, SeenObject},
+        intent::{ControlIntent, Intent, ReleaseIntent, SeenObject, TaskDecision},
         lanes::text,
     },
 };
@@ -120,11 +120,11 @@ async fn release(f: &Fixture, n: usize) -> String {
     name
 }
 
-fn about(name: &str, seen: Option<SeenObject>, wish: ReleaseIntent) -> Intent {
+fn about(name: &str, seen: Option<SeenObject>, wish: impl Into<ReleaseIntent>) -> Intent {
     Intent::Release {
         name: name.into(),
         seen,
-        wish,
+        wish: wish.into(),
         comment: None,
     }
 }
@@ -151,7 +151,7 @@ async fn of_two_who_let_a_batch_go_one_does_and_the_other_is_told_by_whom() {
                 about(
                     &name,
                     Some(seen.clone()),
-                    ReleaseIntent::Allow {
+                    ControlIntent::Allow {
                         task: "prod".into(),
                         batch: 2,
                     },
@@ -201,12 +201,12 @@ async fn of_one_who_lets_a_batch_go_and_one_who_rolls_back_nobody_is_overrun() {
         let allow = about(
             &name,
             seen(Some(now)),
-            ReleaseIntent::Allow {
+            ControlIntent::Allow {
                 task: "prod".into(),
                 batch: 2,
             },
         );
-        let abort = about(&name, seen(None), ReleaseIntent::Abort);
+        let abort = about(&name, seen(None), ControlIntent::Abort);
         (name, [("ann", allow), ("bob", abort)])
     };
     let orders = all_orders(
@@ -241,7 +241,7 @@ async fn of_one_who_approves_and_one_who_refuses_at_least_one_hears_of_the_other
                 about(
                     &name,
                     None,
-                    ReleaseIntent::Decide {
+                    TaskDecision {
                         task: "gate".into(),
                         attempt: 1,
                         decision,
@@ -291,7 +291,7 @@ async fn a_refusal_that_comes_after_the_gate_has_opened_says_so() {
         about(
             &name,
             None,
-            ReleaseIntent::Decide {
+            TaskDecision {
                 task: "gate".into(),
                 attempt: 1,
                 decision,

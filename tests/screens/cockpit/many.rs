@@ -103,7 +103,7 @@ fn twelve_of_fourteen_are_approved_and_two_are_told() {
     let all = sent(press(&mut model, "<ctrl-y>"));
     assert_eq!(all.len(), 12);
     let digests = all.iter().map(|(_, _, wish)| match wish {
-        ReleaseIntent::Decide { digest, .. } => digest.clone().expect("what was shown"),
+        ReleaseIntent::Decide(decision) => decision.digest.clone().expect("what was shown"),
         other => panic!("{other:?}"),
     });
     // Each is bound to its own objects.

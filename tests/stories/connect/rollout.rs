@@ -21,7 +21,7 @@ use graylane::{
         perform::perform_intent,
     },
     domain::{
-        intent::{Intent, ReleaseIntent},
+        intent::{ControlIntent, Intent},
         world::{Link, World},
     },
     engine::{self, Options, Telemetry},
@@ -209,14 +209,14 @@ impl Rollout {
         if batch == 1 {
             self.begin("a:v2").await;
         } else {
-            let wish = ReleaseIntent::Allow {
+            let wish = ControlIntent::Allow {
                 task: TASK.into(),
                 batch,
             };
             let wish = Intent::Release {
                 name: self.release.clone(),
                 seen: None,
-                wish,
+                wish: wish.into(),
                 comment: None,
             };
             perform_intent(&self.direct, HOME, "admin", wish)

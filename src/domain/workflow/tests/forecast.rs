@@ -11,7 +11,7 @@ use crate::{
     api::{Decision::Pass, ProbeResult, ReleasePhase, TaskKind, TaskPhase, label},
     domain::{
         batches::{DeploymentSettings, stateful::pods_left_alone},
-        intent::ReleaseIntent,
+        intent::ControlIntent,
         release_intents::preview_intent,
         world::{Workload, WorkloadKind},
     },
@@ -383,12 +383,12 @@ fn play(s: &Setting) {
             let name = task.name.clone();
             let again = skips.next() == Some(&true);
             let wish = if again {
-                ReleaseIntent::Retry {
+                ControlIntent::Retry {
                     task: name,
                     force: false,
                 }
             } else {
-                ReleaseIntent::Skip { task: name }
+                ControlIntent::Skip { task: name }
             };
             let wanted = preview_intent(&c.release, &wish).unwrap_or_else(|e| panic!("{e:?}"));
             let shown = forecast_of(&c, &wanted, &[]);
@@ -455,9 +455,9 @@ fn play(s: &Setting) {
         let most = u32::try_from(task.batches.len()).unwrap_or(1).max(1);
         let skips = skips.next() == Some(&true) && task.kind == TaskKind::Proceed;
         let wish = if skips {
-            ReleaseIntent::Skip { task: name }
+            ControlIntent::Skip { task: name }
         } else {
-            ReleaseIntent::Allow {
+            ControlIntent::Allow {
                 task: name,
                 batch: (next + levels.next().copied().unwrap_or(0)).min(most),
             }
@@ -489,7 +489,7 @@ fn one_yes_after_the_first_batch_runs_all_others_and_takes_gray_down() {
     c.approve("gate", "me", Pass);
     c.control().allow.insert("go".into(), 1);
     c.settle();
-    let wish = ReleaseIntent::Allow {
+    let wish = ControlIntent::Allow {
         task: "deploy-prod".into(),
         batch: 2,
     };

@@ -35,17 +35,14 @@ enum Answer {
 /// What would be written; `None` when the intent is refused.
 fn answer(c: &Cluster, verb: Verb) -> Option<Answer> {
     let wish = resolve_verb(&c.release, verb, None).ok()?;
-    if let ReleaseIntent::Decide {
-        task,
-        attempt,
-        decision,
-        ..
-    } = wish
-    {
-        return release_intents::may_decide(&c.release, &task, attempt)
-            .ok()
-            .map(|()| Answer::Decision(task, decision));
-    }
+    let wish = match wish {
+        ReleaseIntent::Decide(said) => {
+            return release_intents::may_decide(&c.release, &said.task, said.attempt)
+                .ok()
+                .map(|()| Answer::Decision(said.task, said.decision));
+        }
+        ReleaseIntent::Control(wish) => wish,
+    };
     let mut control = c.release.spec.control.clone();
     release_intents::apply_to_control(&c.release, &wish, &mut control)
         .ok()
