@@ -69,7 +69,7 @@ use clap::{CommandFactory, Parser, error::ErrorKind};
 use color_eyre::eyre::{Report, Result};
 
 pub use args::{Cli, Command, Global};
-pub use intent_parser::parse_intent;
+pub use intent_parser::{IntentParseError, parse_intent};
 use logging::LogTarget;
 
 use crate::{

@@ -12,7 +12,7 @@ mod owners;
 mod removed_environments;
 mod variables;
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{collections::BTreeSet, fmt, path::PathBuf};
 
 use clap::Args;
 use color_eyre::eyre::{Result, bail};
@@ -147,7 +147,7 @@ async fn try_objects(
     {
         match apply_object(session, object, force, true).await {
             Ok((_, written)) => *seen = Some(written),
-            Err(problem) => problems.push(problem),
+            Err(problem) => problems.push(problem.to_string()),
         }
     }
     (seen, problems)
@@ -223,27 +223,82 @@ impl Prerequisites {
     }
 }
 
-/// Applies one object. Returns what was done, as one word, and the object as written. Errors name
-/// file and line.
+/// One object cannot be applied. Each says file and line.
+#[derive(Debug, thiserror::Error)]
+enum ApplyError {
+    /// It has no name.
+    #[error("{place}: {object} needs metadata.name (generateName cannot be applied)")]
+    NoName { place: String, object: String },
+    /// The server has no such kind.
+    #[error("{place}: this cluster has no kind {kind} in {api_version}")]
+    NoKind {
+        place: String,
+        kind: String,
+        api_version: String,
+    },
+    /// The server has no such group or version.
+    #[error("{place}: this cluster has no {api_version}")]
+    NoApiVersion { place: String, api_version: String },
+    /// It belongs to somebody whose engine would bring it back.
+    #[error("{place}: {object} belongs to {owner}: change it there")]
+    Owned {
+        place: String,
+        object: String,
+        owner: String,
+    },
+    /// The server refuses some of its fields.
+    #[error("{}", .0.iter().map(FieldRefusal::to_string).collect::<Vec<_>>().join("\n"))]
+    Fields(Vec<FieldRefusal>),
+    /// The server refused, or did not answer.
+    #[error("{place}: {}", error::describe_error(.error))]
+    Api {
+        place: String,
+        error: Box<kube::Error>,
+    },
+    /// What was written cannot be shown.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+}
+
+/// What a server says of one field.
+#[derive(Debug)]
+struct FieldRefusal {
+    place: String,
+    object: String,
+    field: String,
+    message: String,
+}
+
+impl fmt::Display for FieldRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            place,
+            object,
+            field,
+            message,
+        } = self;
+        write!(f, "{place}: {object}: {field}: {message}")
+    }
+}
+
+/// Applies one object. Returns what was done, as one word, and the object as written.
 async fn apply_object(
     session: &Session,
     object: &ManifestObject,
     force: bool,
     dry_run: bool,
-) -> Result<(&'static str, Value), String> {
-    let place = |path: &str| object.source_location(path);
+) -> Result<(&'static str, Value), ApplyError> {
     let name = object.value["metadata"]["name"]
         .as_str()
         .unwrap_or_default();
     if name.is_empty() {
-        return Err(format!(
-            "{}: {} needs metadata.name (generateName cannot be applied)",
-            place("metadata"),
-            object.short_name()
-        ));
+        return Err(ApplyError::NoName {
+            place: object.source_location("metadata"),
+            object: object.short_name(),
+        });
     }
     let api = find_api(session, object).await?;
-    let told = |e: kube::Error| explain_refusal(object, &e);
+    let told = |e| locate_refusal(object, e);
     let there = api.get_metadata_opt(name).await.map_err(told)?;
     if let Some(there) = &there {
         check_owner(session, object, there)?;
@@ -264,7 +319,7 @@ async fn apply_object(
         (before, after) if before == after => "unchanged",
         _ => "configured",
     };
-    let mut written = serde_json::to_value(&written).map_err(|e| e.to_string())?;
+    let mut written = serde_json::to_value(&written)?;
     if let Some(meta) = written["metadata"].as_object_mut() {
         meta.shift_remove("managedFields");
     }
@@ -274,56 +329,52 @@ async fn apply_object(
 async fn find_api(
     session: &Session,
     object: &ManifestObject,
-) -> Result<Api<DynamicObject>, String> {
+) -> Result<Api<DynamicObject>, ApplyError> {
     let place = |path: &str| object.source_location(path);
     match api_for_object(&session.client, object, &session.namespace).await {
         Ok(api) => Ok(api),
         Err(kube::Error::Discovery(_)) => {
             let gvk = object.gvk();
-            Err(format!(
-                "{}: this cluster has no kind {} in {}",
-                place("kind"),
-                gvk.kind,
-                gvk.api_version()
-            ))
+            Err(ApplyError::NoKind {
+                place: place("kind"),
+                api_version: gvk.api_version(),
+                kind: gvk.kind,
+            })
         }
-        Err(e) if error::status_code(&e) == Some(404) => Err(format!(
-            "{}: this cluster has no {}",
-            place("apiVersion"),
-            object.gvk().api_version()
-        )),
-        Err(e) => Err(format!("{}: {}", place(""), error::describe_error(&e))),
+        Err(e) if error::status_code(&e) == Some(404) => Err(ApplyError::NoApiVersion {
+            place: place("apiVersion"),
+            api_version: object.gvk().api_version(),
+        }),
+        Err(e) => Err(ApplyError::Api {
+            place: place(""),
+            error: Box::new(e),
+        }),
     }
 }
 
 /// What the server says of an object, with the place of each field in its file.
-fn explain_refusal(object: &ManifestObject, error: &kube::Error) -> String {
-    let place = |path: &str| object.source_location(path);
-    match error {
-        kube::Error::Api(status) => {
-            let causes = status
-                .details
-                .iter()
-                .flat_map(|d| &d.causes)
-                .filter(|c| !c.field.is_empty());
-            let lines: Vec<String> = causes
-                .map(|c| {
-                    format!(
-                        "{}: {}: {}: {}",
-                        place(&c.field),
-                        object.short_name(),
-                        c.field,
-                        c.message
-                    )
-                })
-                .collect();
-            if lines.is_empty() {
-                format!("{}: {}", place(""), error::describe_error(error))
-            } else {
-                lines.join("\n")
-            }
+fn locate_refusal(object: &ManifestObject, error: kube::Error) -> ApplyError {
+    let causes = match &error {
+        kube::Error::Api(status) => status.details.iter().flat_map(|d| &d.causes).collect(),
+        _ => vec![],
+    };
+    let fields: Vec<FieldRefusal> = causes
+        .into_iter()
+        .filter(|c| !c.field.is_empty())
+        .map(|c| FieldRefusal {
+            place: object.source_location(&c.field),
+            object: object.short_name(),
+            field: c.field.clone(),
+            message: c.message.clone(),
+        })
+        .collect();
+    if fields.is_empty() {
+        ApplyError::Api {
+            place: object.source_location(""),
+            error: Box::new(error),
         }
-        _ => format!("{}: {}", place(""), error::describe_error(error)),
+    } else {
+        ApplyError::Fields(fields)
     }
 }
 
@@ -332,7 +383,7 @@ fn check_owner(
     session: &Session,
     object: &ManifestObject,
     there: &PartialObjectMeta<DynamicObject>,
-) -> Result<(), String> {
+) -> Result<(), ApplyError> {
     if object.gvk().group == api::GROUP {
         return Ok(());
     }
@@ -350,12 +401,11 @@ fn check_owner(
             .map(|o| o.describe_owner(Some(&session.namespace)))
             .unwrap_or_default()
     };
-    let whose = whose.unwrap_or_else(owner);
-    Err(format!(
-        "{}: {} belongs to {whose}: change it there",
-        object.source_location("metadata"),
-        object.short_name()
-    ))
+    Err(ApplyError::Owned {
+        place: object.source_location("metadata"),
+        object: object.short_name(),
+        owner: whose.unwrap_or_else(owner),
+    })
 }
 
 async fn api_for_object(

@@ -8,6 +8,7 @@ use kube::{Api, ResourceExt};
 
 use super::{
     Global, get,
+    intent_parser::IntentParseError,
     output::{self, Format},
     session::{self, Session, usage_error},
 };
@@ -144,7 +145,7 @@ pub(super) async fn run_lane_command(global: &Global, args: LaneArgs) -> Result<
 
 impl LaneArgs {
     /// The intent of this command, given the lanes in `world`.
-    pub(super) fn into_intent(self, world: &World) -> Result<Intent, String> {
+    pub(super) fn into_intent(self, world: &World) -> Result<Intent, IntentParseError> {
         let enable = |name, enabled| {
             Ok(Intent::EnableLane {
                 name,
@@ -156,7 +157,8 @@ impl LaneArgs {
             LaneCommand::Set(args) => {
                 let old = world.lanes.get(&args.name).map(|l| l.spec.clone());
                 let groups: Vec<LaneGroup> = world.groups.values().map(|g| (**g).clone()).collect();
-                let spec = merge_spec(&args, old.as_ref(), &groups).map_err(|e| e.to_string())?;
+                let spec =
+                    merge_spec(&args, old.as_ref(), &groups).map_err(IntentParseError::Command)?;
                 Ok(Intent::SetLane {
                     name: args.name,
                     seen: None,
@@ -169,7 +171,7 @@ impl LaneArgs {
                 name: args.name,
                 seen: None,
             }),
-            LaneCommand::Get(_) | LaneCommand::Explain(_) => Err("it only looks".into()),
+            LaneCommand::Get(_) | LaneCommand::Explain(_) => Err(IntentParseError::NoIntent),
         }
     }
 }

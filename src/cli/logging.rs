@@ -17,7 +17,7 @@ use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuar
 use tracing_appender::rolling::{Builder, Rotation};
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
-    filter::LevelFilter,
+    filter::{LevelFilter, ParseError},
     fmt::{MakeWriter, format::FmtSpan, writer::BoxMakeWriter},
     layer::SubscriberExt,
     registry::LookupSpan,
@@ -199,20 +199,29 @@ fn with_quiet_libraries(level: &str) -> String {
     }
 }
 
-fn parse_filter(text: &str) -> Result<String, String> {
+/// What is to be logged cannot be read.
+#[derive(Debug, thiserror::Error)]
+enum FilterError {
+    /// A word is no directive.
+    #[error("'{0}' is neither a level (error, warn, info, debug, trace, off), nor TARGET=LEVEL")]
+    Word(String),
+    /// A directive is wrong.
+    #[error("{0}")]
+    Directive(ParseError),
+}
+
+fn parse_filter(text: &str) -> Result<String, FilterError> {
     let mut directives = text.split(',').map(str::trim);
     // To the parser a word alone is a target, so `loud` would silently log nothing.
     let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
     let unknown =
         directives.find(|word| word.is_empty() || !word.contains(['=', '[']) && !is_level(word));
     if let Some(word) = unknown {
-        return Err(format!(
-            "'{word}' is neither a level (error, warn, info, debug, trace, off), nor TARGET=LEVEL"
-        ));
+        return Err(FilterError::Word(word.to_owned()));
     }
     EnvFilter::try_new(text)
         .map(|_| text.to_owned())
-        .map_err(|why| why.to_string())
+        .map_err(FilterError::Directive)
 }
 
 /// How lines are written; `times_spans` adds one for each span that ends, with its duration.

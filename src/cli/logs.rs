@@ -68,14 +68,19 @@ pub struct LogsArgs {
     timestamps: bool,
 }
 
+/// A text does not say how long ago.
+#[derive(Debug, thiserror::Error)]
+#[error("write a time such as 90s, 5m or 1h")]
+struct SinceError;
+
 /// Seconds of a duration such as `90s`, `5m` or `1h`.
-fn parse_since(text: &str) -> Result<u32, String> {
+fn parse_since(text: &str) -> Result<u32, SinceError> {
     let parsed: Result<SignedDuration, _> = text.parse();
     parsed
         .ok()
         .and_then(|time| u32::try_from(time.as_secs()).ok())
         .filter(|seconds| *seconds > 0)
-        .ok_or_else(|| "write a time such as 90s, 5m or 1h".into())
+        .ok_or(SinceError)
 }
 
 pub(super) async fn print_logs(global: &Global, args: LogsArgs) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use color_eyre::eyre::Report;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::{Api, ResourceExt, api::ListParams};
 
@@ -10,7 +11,7 @@ use crate::{
     api::{Release, label},
     cluster::{
         error,
-        revision::{Proposed, read_proposal},
+        revision::{ProposalReadError, Proposed, read_proposal},
     },
     domain::{
         revision::{Revision, short_name},
@@ -19,24 +20,39 @@ use crate::{
     },
 };
 
+/// What a release would apply, or what runs instead of it, cannot be told.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DescribeProposalError {
+    /// What it would apply is not known.
+    #[error("{0}")]
+    Proposal(ProposalReadError),
+    /// The revisions of its App cannot be listed.
+    #[error("listing revisions of {app}: {}", error::describe_error(.error))]
+    Revisions {
+        /// Name of the App.
+        app: String,
+        /// The client's error.
+        error: Box<kube::Error>,
+    },
+    /// The releases of its App cannot be listed.
+    #[error("{0:#}")]
+    Releases(Report),
+}
+
 /// What a release applies after a task is approved (`None`: all that it deploys): its digest, and a
 /// description for people.
-///
-/// # Errors
-///
-/// Why that is not known, as text.
 pub(super) async fn describe_proposal(
     session: &Session,
     release: &Release,
     task: Option<&str>,
-) -> Result<(String, String), String> {
+) -> Result<(String, String), DescribeProposalError> {
     let Proposed {
         app,
         is_changed,
         proposal,
     } = read_proposal(&session.client, &session.namespace, release, task)
         .await
-        .map_err(|unknown| unknown.to_string())?;
+        .map_err(DescribeProposalError::Proposal)?;
     let of = &release.spec.app;
     let revisions = list_revisions(session, of).await?;
     let releases = list_releases(session, of).await?;
@@ -84,20 +100,19 @@ pub(super) async fn describe_proposal(
 }
 
 /// The revisions of an App by name; those that cannot be used are left out.
-///
-/// # Errors
-///
-/// Why they cannot be listed, as text.
 pub(super) async fn list_revisions(
     session: &Session,
     app: &str,
-) -> Result<BTreeMap<String, Arc<Revision>>, String> {
+) -> Result<BTreeMap<String, Arc<Revision>>, DescribeProposalError> {
     let own = ListParams::default().labels(&format!("{}={app}", label::REVISION_OF));
     let api: Api<ControllerRevision> = Api::namespaced(session.client.clone(), &session.namespace);
     let revisions = api
         .list(&own)
         .await
-        .map_err(|e| format!("listing revisions of {app}: {}", error::describe_error(&e)))?;
+        .map_err(|error| DescribeProposalError::Revisions {
+            app: app.to_owned(),
+            error: Box::new(error),
+        })?;
     Ok(revisions
         .iter()
         .filter_map(|r| Some((r.name_any(), Arc::new(Revision::from_object(r).ok()?))))
@@ -105,14 +120,13 @@ pub(super) async fn list_revisions(
 }
 
 /// The releases of an App.
-///
-/// # Errors
-///
-/// Why they cannot be listed, as text.
-pub(super) async fn list_releases(session: &Session, app: &str) -> Result<Vec<Release>, String> {
+pub(super) async fn list_releases(
+    session: &Session,
+    app: &str,
+) -> Result<Vec<Release>, DescribeProposalError> {
     let mut releases: Vec<Release> = get::list_objects(session)
         .await
-        .map_err(|e| format!("{e:#}"))?;
+        .map_err(DescribeProposalError::Releases)?;
     releases.retain(|r| r.spec.app == app);
     Ok(releases)
 }

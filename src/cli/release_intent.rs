@@ -6,11 +6,12 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use color_eyre::eyre::{Result, eyre};
+use color_eyre::eyre::Result;
 use kube::{Api, ResourceExt, api::ListParams, runtime::wait::await_condition};
 
 use super::{
     Global, get,
+    intent_parser::IntentParseError,
     session::{self, Session, api_error, usage_error},
 };
 use crate::{
@@ -96,14 +97,13 @@ impl ReleaseIntentCommand {
     }
 
     /// The intent of this command, given the release in `world`.
-    pub(super) fn into_intent(self, world: &World) -> Result<Intent, String> {
+    pub(super) fn into_intent(self, world: &World) -> Result<Intent, IntentParseError> {
         let args = self.args().clone();
         let release = world
             .releases
             .get(&args.name)
-            .ok_or_else(|| format!("there is no release {}", args.name))?;
-        let mut wish =
-            resolve_verb(release, self.verb(), args.task.as_deref()).map_err(|e| e.to_string())?;
+            .ok_or_else(|| IntentParseError::NoRelease(args.name.clone()))?;
+        let mut wish = resolve_verb(release, self.verb(), args.task.as_deref())?;
         if let ReleaseIntent::Decide(decision) = &mut wish {
             decision.digest = args.digest;
         }
@@ -164,7 +164,7 @@ pub(super) async fn send_intent(global: &Global, command: ReleaseIntentCommand) 
         if args.dry_run {
             let shown =
                 super::proposal::describe_proposal(&session, &release, Some(&decision.task)).await;
-            return super::output::print(&shown.map_err(|why| eyre!(why))?.1);
+            return super::output::print(&shown?.1);
         }
         decision.digest.clone_from(&args.digest);
     }

@@ -32,17 +32,28 @@ pub(super) async fn describe_target(target: DescribeTarget, here: ActiveCluster)
     answers
 }
 
+/// An object cannot be described.
+#[derive(Debug, thiserror::Error)]
+enum DescribeError {
+    /// The server refused, or did not answer.
+    #[error("{}", error::describe_error(.0))]
+    Api(Box<kube::Error>),
+    /// The server has no such kind.
+    #[error("this cluster has no {0}")]
+    NoKind(String),
+}
+
 async fn describe_one(
     object: &ObjectRef,
     here: &ActiveCluster,
-) -> Result<Vec<DescribedLine>, String> {
-    let told = |e: kube::Error| error::describe_error(&e);
+) -> Result<Vec<DescribedLine>, DescribeError> {
+    let told = |e| DescribeError::Api(Box::new(e));
     let (context, namespace) = object.key.split_context();
     let client = here.clusters.client_for(context);
     let api = yaml::api_by_resource(&client, &object.resource, namespace)
         .await
         .map_err(told)?
-        .ok_or_else(|| format!("this cluster has no {}", object.resource))?;
+        .ok_or_else(|| DescribeError::NoKind(object.resource.clone()))?;
     let value = to_value(&api.get(&object.key.name).await.map_err(told)?);
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let about = yaml::ObjectRef {

@@ -30,9 +30,8 @@ pub(super) async fn compare_with_old(session: &Session, args: DiffArgs) -> Resul
     let release: Release = get::get_object(session, &args.name).await?;
     let (app, _) = revision::read_frozen_app(&session.client, &session.namespace, &release).await?;
     let of = &release.spec.app;
-    let unknown = |why: String| eyre!(why);
-    let revisions = list_revisions(session, of).await.map_err(unknown)?;
-    let releases = list_releases(session, of).await.map_err(unknown)?;
+    let revisions = list_revisions(session, of).await?;
+    let releases = list_releases(session, of).await?;
     let diff = compare_release(&app, &release, releases.iter(), |name| {
         revisions.get(name).cloned()
     })

@@ -36,12 +36,17 @@ pub(super) struct WaitArgs {
     timeout: Duration,
 }
 
+/// A text is no duration.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a duration; write 60s or 2m")]
+pub(in crate::cli) struct DurationError(String);
+
 /// Parses `60s`, `2m`, `1h30m`, or seconds.
-pub(in crate::cli) fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(in crate::cli) fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     if let Ok(seconds) = text.parse::<u64>() {
         return Ok(Duration::from_secs(seconds));
     }
-    let wrong = || format!("{text:?} is not a duration; write 60s or 2m");
+    let wrong = || DurationError(text.to_owned());
     let span: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
     span.try_into().map_err(|_| wrong())
 }
