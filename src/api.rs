@@ -11,6 +11,7 @@ mod hops;
 mod lane;
 mod release;
 mod schema;
+mod uid;
 mod variables;
 mod workflow;
 
@@ -20,6 +21,7 @@ pub use approval::*;
 pub use hops::*;
 pub use lane::*;
 pub use release::*;
+pub use uid::Uid;
 pub use variables::*;
 pub use workflow::*;
 

@@ -11,7 +11,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Amount, Stage, Workflow};
+use super::{Amount, Stage, Uid, Workflow};
 
 /// One application with one set of manifests (Yunxiao AppStack's 应用 and 编排).
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -341,7 +341,7 @@ pub struct InventoryItem {
     pub name: String,
     /// `metadata.uid`. An object of the same name with another UID is not ours.
     #[serde(default)]
-    pub uid: String,
+    pub uid: Uid,
 }
 
 impl InventoryItem {
@@ -357,18 +357,18 @@ impl InventoryItem {
     /// Same object, whichever uid it has.
     #[must_use]
     pub fn without_uid(&self) -> Self {
-        self.with_uid("")
+        self.with_uid(Uid::default())
     }
 
     /// Same object with this uid.
     #[must_use]
-    pub fn with_uid(&self, uid: &str) -> Self {
+    pub fn with_uid(&self, uid: Uid) -> Self {
         Self {
             api_version: self.api_version.clone(),
             kind: self.kind.clone(),
             namespace: self.namespace.clone(),
             name: self.name.clone(),
-            uid: uid.to_owned(),
+            uid,
         }
     }
 }

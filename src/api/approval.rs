@@ -6,6 +6,8 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Uid;
+
 /// Decision of one person on one attempt of an approval task.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
@@ -32,7 +34,7 @@ pub struct ApprovalSpec {
     /// Name of the Release.
     pub release: String,
     /// UID of the Release, so that a later Release of the same name is not approved by this.
-    pub release_uid: String,
+    pub release_uid: Uid,
     /// Name of the task.
     pub task: String,
     /// Attempt that the decision is for.

@@ -13,7 +13,7 @@ use super::{
     session::{self, Session, usage_error},
 };
 use crate::{
-    api::{App, Lane, LaneGroup, LaneSpec, OnLoss},
+    api::{App, Lane, LaneGroup, LaneSpec, OnLoss, Uid},
     cluster::perform::{self, LaneFindings},
     domain::{
         intent::{Intent, SeenObject},
@@ -179,7 +179,7 @@ impl LaneArgs {
 /// Identifies this lane at the version that was read: neither a namesake nor a later version.
 fn seen_at_version(lane: &Lane) -> SeenObject {
     SeenObject {
-        uid: lane.uid().unwrap_or_default(),
+        uid: Uid::from_meta(&lane.metadata),
         version: lane.resource_version(),
         state: None,
     }
@@ -188,7 +188,7 @@ fn seen_at_version(lane: &Lane) -> SeenObject {
 /// Identifies this lane by uid, at any version.
 fn seen_by_uid(lane: &Lane) -> SeenObject {
     SeenObject {
-        uid: lane.uid().unwrap_or_default(),
+        uid: Uid::from_meta(&lane.metadata),
         version: None,
         state: None,
     }

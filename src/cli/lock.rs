@@ -2,11 +2,10 @@
 
 use clap::Args;
 use color_eyre::eyre::Result;
-use kube::ResourceExt;
 
 use super::{Global, get, output::Format, session};
 use crate::{
-    api::{App, EnvironmentLock},
+    api::{App, EnvironmentLock, Uid},
     domain::intent::{Intent, SeenObject},
 };
 
@@ -82,7 +81,7 @@ async fn send_lock(session: &session::Session, mut intent: Intent, output: Forma
     if let Intent::Lock { app, seen, .. } = &mut intent {
         let found: App = get::get_object(session, app).await?;
         *seen = Some(SeenObject {
-            uid: found.uid().unwrap_or_default(),
+            uid: Uid::from_meta(&found.metadata),
             version: None,
             state: None,
         });

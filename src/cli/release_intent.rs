@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use color_eyre::eyre::Result;
-use kube::{Api, ResourceExt, api::ListParams, runtime::wait::await_condition};
+use kube::{Api, api::ListParams, runtime::wait::await_condition};
 
 use super::{
     Global, get,
@@ -15,7 +15,7 @@ use super::{
     session::{self, Session, api_error, usage_error},
 };
 use crate::{
-    api::{Approval, Release},
+    api::{Approval, Release, Uid},
     domain::{
         intent::{Intent, ReleaseIntent, SeenObject},
         release_intents::{Unresolved, Verb, is_followed, resolve_verb},
@@ -170,7 +170,7 @@ pub(super) async fn send_intent(global: &Global, command: ReleaseIntentCommand) 
     }
     // Bound to the uid that was read, so that a namesake created meanwhile is not affected.
     let seen = SeenObject {
-        uid: release.uid().unwrap_or_default(),
+        uid: Uid::from_meta(&release.metadata),
         version: None,
         state: None,
     };

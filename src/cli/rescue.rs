@@ -26,7 +26,7 @@ use super::{
     session::{self, Session, api_error},
 };
 use crate::{
-    api::{InventoryItem, Release, RolloutRecord},
+    api::{InventoryItem, Release, RolloutRecord, Uid},
     cluster::error,
     domain::{
         batches::{Records, RescueError, RescuePatches, is_latch_on, plan_rescue, stateful},
@@ -263,10 +263,10 @@ async fn find_stuck(
     let sets: Api<StatefulSet> = Api::namespaced(client.clone(), &place.namespace);
     let all = ListParams::default();
     let mut found = vec![];
-    let under_way: Vec<&str> = releases
+    let under_way: Vec<Uid> = releases
         .iter()
         .filter(|r| is_under_way(r))
-        .filter_map(|r| r.metadata.uid.as_deref())
+        .filter_map(|r| Uid::from_meta(&r.metadata).known())
         .collect();
     let under_way = under_way.as_slice();
     for live in deployments.list(&all).await?.items {
@@ -354,7 +354,7 @@ fn find_rollout_record<'a>(
     let is = |i: &InventoryItem| {
         i.kind.eq_ignore_ascii_case(kind.as_str())
             && (&*i.namespace, &*i.name) == (&*place.namespace, &*place.name)
-            && meta.uid.as_ref() == Some(&i.uid)
+            && i.uid.is_of(meta)
     };
     let of = |r: &'a Release| {
         r.status
@@ -402,7 +402,7 @@ fn to_stuck_workload(
         })) => {
             let of = releases
                 .iter()
-                .find(|r| r.uid().as_deref() == Some(&mark.release_uid));
+                .find(|r| mark.release_uid.is_of(&r.metadata));
             found.under_way = of.is_some_and(is_under_way);
             found.note = note.map(str::to_owned);
             found.release = Clean::from_untrusted(&mark.release).into_string();

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::error;
 use crate::{
-    api::{App, FIELD_MANAGER, InventoryItem, label},
+    api::{App, FIELD_MANAGER, InventoryItem, Uid, label},
     domain::{
         owner::{self, Owner, Ownership, OwnershipMarks},
         variables::GroupLookup,
@@ -121,7 +121,7 @@ async fn find_problem(
         .ok()?
         .ok()
         .flatten()?;
-    let noted = owner::find_in_inventories(apps, &item, &found.uid().unwrap_or_default());
+    let noted = owner::find_in_inventories(apps, &item, &Uid::from_meta(&found.metadata));
     let whose = owner::determine_ownership(&marks, &me, noted.as_ref());
     let why = owner::explain_refusal(&item, &whose, &marks, &me)
         .filter(|_| found.metadata.deletion_timestamp.is_none())?;
@@ -164,7 +164,7 @@ pub async fn adopt_object(
     item: &InventoryItem,
     me: &Owner,
     former: Option<&Owner>,
-) -> Result<String, AdoptError> {
+) -> Result<Uid, AdoptError> {
     let what = owner::describe_item(item);
     let failed = |e: kube::Error| AdoptError::Api(what.clone(), error::describe_error(&e));
     for _ in 0..MAX_ATTEMPTS {
@@ -196,7 +196,7 @@ pub async fn adopt_object(
         {
             // A controller wrote the status, or someone took the object: the next read shows which.
             Err(why) if error::is_conflict(&why) => {}
-            done => return Ok(done.map_err(failed)?.uid().unwrap_or_default()),
+            done => return Ok(Uid::from_meta(&done.map_err(failed)?.metadata)),
         }
     }
     Err(AdoptError::Busy(what))

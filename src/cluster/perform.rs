@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use super::{error, rights};
 use crate::{
-    api::{App, AppTemplate},
+    api::{App, AppTemplate, Uid},
     domain::{
         apps::Setting,
         intent::{Intent, SeenObject},
@@ -250,7 +250,7 @@ fn check_unchanged(what: &str, seen: Option<&SeenObject>, object: &impl Resource
             why: why.into(),
         })
     };
-    if object.uid().unwrap_or_default() != seen.uid {
+    if Uid::from_meta(object.meta()) != seen.uid {
         return stale("it was deleted and recreated");
     }
     match (&seen.version, object.resource_version()) {

@@ -9,14 +9,14 @@ use serde_json::Value;
 use super::{apps::Setting, edit::EditableKind, release_intents::expected_status};
 use crate::api::{
     BatchStatus, Control, Decision, EnvironmentLock, LaneSpec, ProbeSpec, Release, ReleasePhase,
-    TaskPhase, TaskStatus,
+    TaskPhase, TaskStatus, Uid,
 };
 
 /// Version of the object that the person saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SeenObject {
     /// `metadata.uid`.
-    pub uid: String,
+    pub uid: Uid,
     /// `metadata.resourceVersion`. `None` accepts any version.
     pub version: Option<String>,
     /// State of a Release, whose status changes too often to compare resource versions. `None`

@@ -20,7 +20,7 @@ use k8s_openapi::{
 use serde_json::Value;
 
 use super::{batches::template, text::Clean};
-use crate::api::label;
+use crate::api::{Uid, label};
 
 pub use first_seen::FirstSeen;
 pub use ready::ReadyWatch;
@@ -63,7 +63,7 @@ pub struct PodSeen {
     /// Name of the pod.
     pub name: String,
     /// `metadata.uid`
-    pub uid: String,
+    pub uid: Uid,
     /// `metadata.resourceVersion`
     pub version: String,
     /// How long it is known to have been Ready; `None` when it is not. Measured by the watcher's
@@ -286,9 +286,10 @@ fn observe_pod(pod: &Pod, ready: &dyn Fn(&Pod) -> SignedDuration) -> PodSeen {
         cause::of_pod(pod)
     };
     let meta = pod.metadata.clone();
+    let uid = Uid::from_meta(&meta);
     PodSeen {
         name: meta.name.unwrap_or_default(),
-        uid: meta.uid.unwrap_or_default(),
+        uid,
         version: meta.resource_version.unwrap_or_default(),
         ready: lasted,
         is_vague: cause::is_vague(cause.as_ref()),

@@ -11,7 +11,7 @@ mod claimed_names;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{command_line::CommandLine, text::Clean};
-use crate::api::{App, FIELD_MANAGER, InventoryItem, label};
+use crate::api::{App, FIELD_MANAGER, InventoryItem, Uid, label};
 
 pub use claimed_names::ClaimedNames;
 
@@ -203,9 +203,9 @@ pub fn determine_ownership(marks: &OwnershipMarks, me: &Owner, noted: Option<&Ow
 pub fn find_in_inventories<'a>(
     apps: impl IntoIterator<Item = &'a App>,
     item: &InventoryItem,
-    uid: &str,
+    uid: &Uid,
 ) -> Option<Owner> {
-    let same = |i: &InventoryItem| !uid.is_empty() && i.uid == uid && is_same(i, item);
+    let same = |i: &InventoryItem| !uid.is_empty() && i.uid == *uid && is_same(i, item);
     apps.into_iter().find_map(|app| {
         let mut all = app.status.iter().flat_map(|s| &s.environments);
         let found = all.find(|(_, status)| status.inventory.iter().any(same));

@@ -55,7 +55,7 @@ use super::{
 use crate::{
     api::{
         Approval, EnvironmentStatus, InventoryItem, ProbeResult, ProbeSpec, Release, ReleaseStatus,
-        RolloutRecord, VariableGroup,
+        RolloutRecord, Uid, VariableGroup,
     },
     domain::account::Account,
 };
@@ -140,11 +140,11 @@ pub struct ReleaseFacts {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObjectSeen {
     /// `metadata.uid`
-    pub uid: String,
+    pub uid: Uid,
     /// Digest of the manifest that it was applied from.
     pub applied: Option<String>,
     /// Uid of the Release that created it.
-    pub created_by: Option<String>,
+    pub created_by: Option<Uid>,
     /// `metadata.resourceVersion`
     pub version: String,
     /// Its labels and annotations that say who owns it.

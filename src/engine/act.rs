@@ -17,7 +17,7 @@ use super::{
     workloads::{self, WrittenWorkload},
 };
 use crate::{
-    api::{InventoryItem, Release, label},
+    api::{InventoryItem, Release, Uid, label},
     cluster::error,
     domain::{
         account::Account,
@@ -184,7 +184,7 @@ impl StepRunner<'_> {
                 group,
                 probes,
             } => {
-                let uid = self.release.uid().unwrap_or_default();
+                let uid = Uid::from_meta(&self.release.metadata);
                 self.probes
                     .send_probes(&uid, task, *attempt, group, probes.clone());
                 Ok(())

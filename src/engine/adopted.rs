@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::{Options, cache::Cache, change_queue::ChangeKey};
 use crate::{
-    api::{FIELD_MANAGER, InventoryItem, label},
+    api::{FIELD_MANAGER, InventoryItem, Uid, label},
     cluster::error,
     domain::{
         account::Account,
@@ -50,7 +50,7 @@ pub(super) async fn label_adopted_pods(
                 kind: "Pod".into(),
                 namespace: namespace.clone(),
                 name: name.clone(),
-                uid: String::new(),
+                uid: Uid::default(),
             };
             if let Err(undone) = cache.conflicts.begin_write(&item, &patch, Instant::now()) {
                 tracing::warn!("{}", undone.describe_conflict(&item, &[]));

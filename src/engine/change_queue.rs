@@ -15,7 +15,7 @@ use kube::{Resource, ResourceExt};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Notify;
 
-use crate::api::{App, Approval, Release, gateway_api::HttpRoute, label};
+use crate::api::{App, Approval, Release, Uid, gateway_api::HttpRoute, label};
 
 /// What a change concerns.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,7 +27,7 @@ pub(super) enum ChangeKey {
     /// One release, by name.
     Release(String),
     /// One release, by uid.
-    Uid(String),
+    Uid(Uid),
     /// A lane group.
     Group(String),
     /// The routes of a lane group: the group, and the releases of its apps.

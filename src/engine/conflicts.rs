@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
-    api::InventoryItem,
+    api::{InventoryItem, Uid},
     domain::{batches::template::short_digest, owner::describe_item},
 };
 
@@ -63,7 +63,7 @@ impl WriteConflicts {
         }
         let key = (
             InventoryItem {
-                uid: String::new(),
+                uid: Uid::default(),
                 ..item.clone()
             },
             short_digest(&without_resource_version(wanted)),
@@ -92,7 +92,7 @@ impl WriteConflicts {
     pub(super) fn cancel_write(&self, item: &InventoryItem, wanted: &Value) {
         let key = (
             InventoryItem {
-                uid: String::new(),
+                uid: Uid::default(),
                 ..item.clone()
             },
             short_digest(&without_resource_version(wanted)),

@@ -21,7 +21,7 @@ use crate::{
     api::{
         App, Environment, EnvironmentState, EnvironmentStatus, InventoryItem, LaneMode, Release,
         ReleasePhase::Aborting,
-        RolloutRecord, Served, TaskKind, TaskPhase, VariableGroup,
+        RolloutRecord, Served, TaskKind, TaskPhase, Uid, VariableGroup,
         gateway_api::{HttpRoute, RouteParentStatus},
         label,
     },
@@ -66,7 +66,7 @@ pub(super) async fn observe_release(
     cache: &Cache,
     release: &Release,
 ) -> kube::Result<Observation> {
-    let (name, uid) = (release.name_any(), release.uid().unwrap_or_default());
+    let (name, uid) = (release.name_any(), release.uid());
     let (app, groups) = if release.status.as_ref().is_none_or(|s| s.tasks.is_empty()) {
         read_for_new_release(options, cache, release).await?
     } else {
@@ -94,7 +94,7 @@ pub(super) async fn observe_release(
     let jobs = cache.jobs.list();
     let jobs = jobs
         .iter()
-        .filter(|j| j.annotations().get(label::CREATED_BY) == Some(&uid));
+        .filter(|j| j.annotations().get(label::CREATED_BY) == uid.as_ref());
     let mut jobs = jobs.map(|j| (j.name_any(), to_job_seen(j))).collect();
     build_digests::fill_digests(options, release, &mut jobs).await?;
     let closed = find_closed_lanes(cache, release, app.as_deref().ok());
@@ -394,12 +394,7 @@ fn find_rollout_records(
         .flat_map(|t| &t.rollouts)
     {
         let is = |(item, seen): &&(&InventoryItem, &WorkloadSeen)| {
-            **item
-                == InventoryItem {
-                    uid: String::new(),
-                    ..record.workload.clone()
-                }
-                && seen.meta().uid.as_ref() == Some(&record.workload.uid)
+            **item == record.workload.without_uid() && record.workload.uid.is_of(seen.meta())
         };
         if let Some((item, _)) = nobodys.iter().find(is) {
             found.insert((*item).clone(), record.clone());
@@ -411,10 +406,10 @@ fn find_rollout_records(
 fn to_object_seen(meta: &ObjectMeta) -> ObjectSeen {
     let annotation = |key: &str| meta.annotations.as_ref()?.get(key).cloned();
     ObjectSeen {
-        uid: meta.uid.clone().unwrap_or_default(),
+        uid: Uid::from_meta(meta),
         version: meta.resource_version.clone().unwrap_or_default(),
         applied: annotation(label::APPLIED),
-        created_by: annotation(label::CREATED_BY),
+        created_by: annotation(label::CREATED_BY).map(Uid::from),
         marks: OwnershipMarks::from_metadata(meta),
         terminating: meta.deletion_timestamp.is_some(),
     }
@@ -584,7 +579,7 @@ fn to_job_seen(job: &Job) -> JobSeen {
             kind: "Job".into(),
             namespace: job.namespace().unwrap_or_default(),
             name: job.name_any(),
-            uid: job.uid().unwrap_or_default(),
+            uid: Uid::from_meta(&job.metadata),
         },
         succeeded: condition("Complete").is_some(),
         digest: None,

@@ -13,7 +13,7 @@ use super::{
     change_queue::{ChangeKey, ChangeQueue},
 };
 use crate::{
-    api::{ProbeResult, ProbeSpec},
+    api::{ProbeResult, ProbeSpec, Uid},
     domain::workflow::{ProbeFailure, ProbesSeen},
 };
 
@@ -32,7 +32,7 @@ pub(super) struct Probes {
     wake: Arc<ChangeQueue>,
     tasks: TaskTracker,
     stop: CancellationToken,
-    seen: Arc<Mutex<HashMap<String, ProbeRound>>>,
+    seen: Arc<Mutex<HashMap<Uid, ProbeRound>>>,
 }
 
 impl Probes {
@@ -52,7 +52,7 @@ impl Probes {
     }
 
     /// Results of the last probes of a release.
-    pub(super) fn last_results(&self, release_uid: &str) -> Option<ProbesSeen> {
+    pub(super) fn last_results(&self, release_uid: &Uid) -> Option<ProbesSeen> {
         let ProbeRound {
             task,
             attempt,
@@ -69,14 +69,14 @@ impl Probes {
     }
 
     /// Forgets releases that are over.
-    pub(super) fn retain_releases(&self, still: impl Fn(&str) -> bool) {
+    pub(super) fn retain_releases(&self, still: impl Fn(&Uid) -> bool) {
         self.lock().retain(|uid, _| still(uid));
     }
 
     /// Sends the probes one after the other, unless probes of this release are still running.
     pub(super) fn send_probes(
         &self,
-        release_uid: &str,
+        release_uid: &Uid,
         task: &str,
         attempt: u32,
         group: &str,
@@ -96,9 +96,9 @@ impl Probes {
             running: true,
             last,
         };
-        all.insert(release_uid.into(), seen);
+        all.insert(release_uid.clone(), seen);
         drop(all);
-        let (this, uid, group) = (self.clone(), release_uid.to_owned(), group.to_owned());
+        let (this, uid, group) = (self.clone(), release_uid.clone(), group.to_owned());
         self.tasks.spawn(async move {
             let round = async {
                 let mut results = vec![];
@@ -118,7 +118,7 @@ impl Probes {
         });
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, ProbeRound>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Uid, ProbeRound>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

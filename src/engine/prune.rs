@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Options, cache::Cache, observe};
 use crate::{
-    api::{App, Approval, InventoryItem, Release, label},
+    api::{App, Approval, InventoryItem, Release, Uid, label},
     cluster::error,
     domain::{account::Account, owner::is_same, prune},
 };
@@ -138,21 +138,21 @@ fn workload_exists(cache: &Cache, apps: &BTreeMap<String, Arc<App>>, item: &Inve
             .workloads
             .stateful
             .get_named(namespace, &item.name)
-            .map(|s| s.uid())
+            .map(|s| Uid::from_meta(s.meta()))
     } else {
         cache
             .workloads
             .deployments
             .get_named(namespace, &item.name)
-            .map(|d| d.uid())
+            .map(|d| Uid::from_meta(d.meta()))
     };
-    uid.is_some_and(|uid| item.uid.is_empty() || uid.as_ref() == Some(&item.uid))
+    uid.is_some_and(|uid| item.uid.is_empty() || uid == item.uid)
 }
 
 /// Approvals and build Jobs without an owner reference to their release, by its UID.
 struct Dependents {
-    by_uid: BTreeMap<String, Vec<Dependent>>,
-    known: HashSet<String>,
+    by_uid: BTreeMap<Uid, Vec<Dependent>>,
+    known: HashSet<Uid>,
 }
 
 #[derive(Clone)]
@@ -163,16 +163,18 @@ enum Dependent {
 
 impl Dependent {
     /// Name and UID of its release.
-    fn release_ref(&self) -> Option<(&str, &str)> {
+    fn release_ref(&self) -> Option<(&str, Uid)> {
         match self {
-            Self::Approval(approval) => Some((&approval.spec.release, &approval.spec.release_uid)),
+            Self::Approval(approval) => {
+                Some((&approval.spec.release, approval.spec.release_uid.clone()))
+            }
             Self::Job(job) => {
                 let told = |key: &str| job.annotations().get(key).map(String::as_str);
                 // Jobs from manifests have these annotations too, but they belong to an environment
                 // and stay.
                 let is_build = told(label::APPLIED).is_none()
                     && !job.labels().contains_key(label::ENVIRONMENT);
-                Some((told(label::RELEASE)?, told(label::CREATED_BY)?)).filter(|_| is_build)
+                Some((told(label::RELEASE)?, told(label::CREATED_BY)?.into())).filter(|_| is_build)
             }
         }
     }
@@ -206,7 +208,7 @@ impl Dependents {
         let approvals = cache.approvals.list().into_iter().map(Dependent::Approval);
         let mut jobs = cache.jobs.list();
         jobs.retain(|j| j.namespace().as_deref() == Some(&options.namespace));
-        let mut by_uid: BTreeMap<String, Vec<Dependent>> = BTreeMap::new();
+        let mut by_uid: BTreeMap<Uid, Vec<Dependent>> = BTreeMap::new();
         for dependent in approvals.chain(jobs.into_iter().map(Dependent::Job)) {
             let meta = dependent.meta();
             let Some((_, uid)) = dependent
@@ -215,13 +217,18 @@ impl Dependents {
             else {
                 continue;
             };
-            if !meta.owner_references.iter().flatten().any(|o| o.uid == uid) {
-                by_uid.entry(uid.to_owned()).or_default().push(dependent);
+            if !meta
+                .owner_references
+                .iter()
+                .flatten()
+                .any(|o| o.uid == uid.as_str())
+            {
+                by_uid.entry(uid).or_default().push(dependent);
             }
         }
         Self {
             by_uid,
-            known: releases.iter().filter_map(|r| r.uid()).collect(),
+            known: releases.iter().map(|r| Uid::from_meta(r.meta())).collect(),
         }
     }
 
@@ -251,7 +258,7 @@ async fn delete_release(
     // If this is interrupted, the next pass finds the rest.
     for dependent in dependents
         .by_uid
-        .get(&release.uid().unwrap_or_default())
+        .get(&Uid::from_meta(release.meta()))
         .into_iter()
         .flatten()
     {
@@ -276,7 +283,7 @@ async fn delete_orphan(options: &Options, orphan: Dependent) -> Result<(), Prune
             what: format!("release {name}"),
             error,
         })?;
-    if there.is_some_and(|r| r.metadata.uid.as_deref() == Some(uid)) {
+    if there.is_some_and(|r| uid.is_of(&r.metadata)) {
         return Ok(());
     }
     orphan.delete_dependent(options).await

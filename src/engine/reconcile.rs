@@ -30,7 +30,10 @@ use super::{
     probes::Probes,
     prune,
 };
-use crate::{api::Release, cluster::error};
+use crate::{
+    api::{Release, Uid},
+    cluster::error,
+};
 use job::{Job, JobScope};
 use memory::Memory;
 use release::{OBSERVE_BACKOFF, ReleasePass};
@@ -198,17 +201,17 @@ impl Reconciler {
 
     /// Reconciles these releases of an App.
     #[tracing::instrument(level = "debug", skip_all, fields(app))]
-    async fn reconcile_app(&self, app: &str, uids: &BTreeSet<String>) {
+    async fn reconcile_app(&self, app: &str, uids: &BTreeSet<Uid>) {
         let mut done = BTreeSet::new();
         // Reads the state again each time: a release that has just taken an environment holds it.
         loop {
             let all = self.active_releases();
             let next = all.iter().find(|r| {
-                let uid = r.uid().unwrap_or_default();
+                let uid = Uid::from_meta(&r.metadata);
                 r.spec.app == app && uids.contains(&uid) && !done.contains(&uid)
             });
             let Some(release) = next else { return };
-            let uid = release.uid().unwrap_or_default();
+            let uid = Uid::from_meta(&release.metadata);
             let others: Vec<&Release> = all
                 .iter()
                 .map(|r| &**r)

@@ -22,7 +22,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
-    api::{FIELD_MANAGER, InventoryItem},
+    api::{FIELD_MANAGER, InventoryItem, Uid},
     domain::{
         batches::WorkloadSeen,
         observe::{ReadyWatch, observe_deployment, observe_stateful_set},
@@ -76,10 +76,7 @@ impl Readiness {
     fn forget_gone_pods(&self, there: &[Arc<Pod>]) {
         let mut watch = self.lock_watch();
         if watch.len() > 64 + 2 * there.len() {
-            let uids: HashSet<&str> = there
-                .iter()
-                .filter_map(|p| p.metadata.uid.as_deref())
-                .collect();
+            let uids: HashSet<Uid> = there.iter().map(|p| Uid::from_meta(&p.metadata)).collect();
             watch.retain_pods(|uid| uids.contains(uid));
         }
     }

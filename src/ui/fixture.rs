@@ -191,7 +191,7 @@ fn demo_app(name: &str, old: &str, new: &str, releasing: bool) -> App {
         kind: kind.into(),
         namespace: "demo".into(),
         name: format!("{name}-gray"),
-        uid: format!("uid-{kind}"),
+        uid: format!("uid-{kind}").into(),
     };
     gray.inventory = vec![item("Service", "v1"), item("Deployment", "apps/v1")];
     if !releasing {

@@ -7,7 +7,7 @@ use tui_input::Input;
 use super::{form::Remark, keymap::Action, model::Model, own_commands::PreparedCommand};
 use crate::{
     api::{
-        AppSpec, AppTemplateSpec, Environment, EnvironmentStatus, LaneGroupSpec, LaneSpec,
+        AppSpec, AppTemplateSpec, Environment, EnvironmentStatus, LaneGroupSpec, LaneSpec, Uid,
         VariableGroupSpec,
     },
     domain::{
@@ -127,7 +127,7 @@ pub struct ObservedObject {
     /// Environment, when only one environment of an App matters.
     pub part: Option<String>,
     /// `metadata.uid`.
-    pub uid: String,
+    pub uid: Uid,
     /// `metadata.resourceVersion`.
     pub version: String,
     /// The part of the object that the intent depends on; changes elsewhere do not matter.
@@ -205,7 +205,7 @@ impl ObservedObject {
             namespace: world.namespace.clone(),
             name: name.into(),
             part: part.map(str::to_owned),
-            uid: metadata.uid.clone().unwrap_or_default(),
+            uid: Uid::from_meta(metadata),
             version: metadata.resource_version.clone().unwrap_or_default(),
             basis,
             spec_only: false,

@@ -3,7 +3,7 @@
 use graylane::{
     api::{
         App, Approval, ApprovalSpec, Decision, FIELD_MANAGER, InventoryItem, Release, ReleasePhase,
-        ReleaseSpec, TaskPhase, label,
+        ReleaseSpec, TaskPhase, Uid, label,
     },
     cluster::{lease::ENGINE_LEASE, owner, perform::perform_intent},
     domain::{
@@ -235,7 +235,7 @@ async fn what_was_there_before_is_not_rolled_at_once(at: Place) {
         kind: "Deployment".into(),
         namespace: at.namespace.clone(),
         name: "a-prod".into(),
-        uid: String::new(),
+        uid: Uid::default(),
     };
     let me = Owner {
         home: Some(at.namespace.clone()),
@@ -543,7 +543,7 @@ async fn approvals_that_do_not_count(at: Place) {
         let images = [("backend".to_owned(), image.to_owned())].into();
         let spec = ApprovalSpec {
             release: name.clone(),
-            release_uid: uid.unwrap(),
+            release_uid: uid.unwrap().into(),
             task: "gate".into(),
             attempt: 1,
             decision: Decision::Pass,

@@ -2,12 +2,12 @@
 //! the highest place down, never two missing at once; and the way back, also from a version that never comes up.
 
 use std::{
-    sync::Mutex,
+    sync::{LazyLock, Mutex},
     time::{Duration, Instant},
 };
 
 use graylane::{
-    api::{Amount, FIELD_MANAGER, label},
+    api::{Amount, FIELD_MANAGER, Uid, label},
     domain::{
         batches::{Goal, Records, RolloutAction, UndoAction, plan_batches, stateful},
         observe::{ReadyWatch, StatefulSeen, observe_stateful_set as seen},
@@ -22,6 +22,8 @@ use super::{
     cluster::{LIMIT, Place, cases, eventually, together},
     statefulsets::driver::{Set, State, manifest, most_missing, template},
 };
+
+static UID: LazyLock<Uid> = LazyLock::new(|| "release-uid".into());
 
 cases!(partitions_forward, partitions_back);
 
@@ -101,7 +103,7 @@ impl Rollout {
             manifest: &self.wanted,
             release: "r-1",
             home: None,
-            release_uid: "release-uid",
+            release_uid: &"release-uid".into(),
             task: "deploy",
             attempt: 1,
             batches: &self.batches,
@@ -129,7 +131,7 @@ impl Rollout {
     async fn delete(&mut self, pod: &graylane::domain::observe::PodSeen) {
         assert!(pod.ready.is_none(), "{pod:?}");
         let same = Preconditions {
-            uid: Some(pod.uid.clone()),
+            uid: Some(pod.uid.clone().into()),
             resource_version: Some(pod.version.clone()),
         };
         let params = DeleteParams {
@@ -168,7 +170,7 @@ impl Rollout {
     async fn undo(&mut self) -> usize {
         let (started, mut patches) = (Instant::now(), 0);
         loop {
-            match stateful::undo_rollout(&self.look().await, "release-uid", &Records::default()) {
+            match stateful::undo_rollout(&self.look().await, &UID, &Records::default()) {
                 UndoAction::Patch(patch) => patches += usize::from(self.patch(&patch).await),
                 UndoAction::Delete(pod, _) => self.delete(&pod).await,
                 UndoAction::Wait(why, _) => assert!(started.elapsed() < LIMIT, "{why}"),

@@ -340,7 +340,7 @@ async fn a_wish_depends_on_where_the_release_stands_not_on_every_write() {
     f.status("a-1", waiting()).await;
     let release = f.release("a-1").await;
     let seen = SeenObject {
-        uid: release.uid().unwrap(),
+        uid: release.uid().unwrap().into(),
         version: None,
         state: Some(read_state(&release)),
     };
@@ -412,7 +412,7 @@ async fn one_person_decides_once_about_these_images_and_this_attempt() {
     let uid = f.release("a-1").await.uid().unwrap();
     assert!(
         all.iter()
-            .all(|a| a.spec.release_uid == uid && a.spec.images["backend"] == "sha256:1")
+            .all(|a| a.spec.release_uid.as_str() == uid && a.spec.images["backend"] == "sha256:1")
     );
     let bound = |a: &Approval| a.spec.revision.is_some() && a.spec.digest.is_some();
     assert!(all.iter().all(bound), "{all:?}");
@@ -527,7 +527,7 @@ async fn a_lane_is_never_saved_with_errors_nor_over_somebody_elses_change() {
     assert!(told.contains("exists already"), "{told}");
     let lane = lanes.get("l").await.unwrap();
     let seen = SeenObject {
-        uid: lane.uid().unwrap(),
+        uid: lane.uid().unwrap().into(),
         version: lane.resource_version(),
         state: None,
     };

@@ -6,7 +6,7 @@ use kube::ResourceExt;
 
 use super::{AdoptArgs, confirm_adoption, dry_run, images_of};
 use crate::{
-    api::{App, Environment, InventoryItem, VariableGroup},
+    api::{App, Environment, InventoryItem, Uid, VariableGroup},
     cli::{
         get, output,
         session::{Session, api_error, usage_error},
@@ -71,8 +71,7 @@ pub(super) async fn check_owners(
             (item.api_version, item.kind) = ("v1".into(), "Service".into());
         }
         let marks = OwnershipMarks::from_metadata(&meta);
-        let noted =
-            owner::find_in_inventories(&apps, &item, meta.uid.as_deref().unwrap_or_default());
+        let noted = owner::find_in_inventories(&apps, &item, &Uid::from_meta(&meta));
         match owner::determine_ownership(&marks, me, noted.as_ref()) {
             Ownership::Ours | Ownership::Unowned => {}
             Ownership::Theirs(other) => problems.push(format!(
@@ -129,7 +128,7 @@ pub(super) async fn adopt_object(
         bail!("{what} does not exist: the next release makes it")
     };
     let apps: Vec<App> = get::list_objects(session).await?;
-    let noted = owner::find_in_inventories(&apps, &item, &found.uid().unwrap_or_default());
+    let noted = owner::find_in_inventories(&apps, &item, &Uid::from_meta(&found.metadata));
     let mut former = None;
     match owner::determine_ownership(&marks, &me, noted.as_ref()) {
         Ownership::Unowned => {}

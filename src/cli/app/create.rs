@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use serde_json::Value;
 
 use crate::{
-    api::App,
+    api::{App, Uid},
     cli::{
         adopt::describe_app,
         output::{self, Format},
@@ -75,7 +75,7 @@ pub(super) async fn create_apps(session: &Session, args: CreateArgs) -> Result<(
     }
     // Create only what was shown: if the template has changed meanwhile, the intent is refused.
     let seen = SeenObject {
-        uid: found.uid().unwrap_or_default(),
+        uid: Uid::from_meta(&found.metadata),
         version: found.resource_version(),
         state: None,
     };

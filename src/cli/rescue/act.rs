@@ -134,7 +134,7 @@ fn select_workload(
 /// Deletes a pod unless it has changed meanwhile.
 async fn delete_blocking_pod(pods: &Api<Pod>, place: &NamespaceRef, pod: &PodSeen) -> Result<()> {
     let preconditions = Some(Preconditions {
-        uid: Some(pod.uid.clone()),
+        uid: Some(pod.uid.clone().into()),
         resource_version: Some(pod.version.clone()),
     });
     match pods

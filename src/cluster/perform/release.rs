@@ -187,7 +187,7 @@ pub(super) async fn set_lock(
             .await
             .map_err(api_error(&what))?;
         let app = found.ok_or_else(|| PerformError::refused_with(format!("there is no {what}")))?;
-        if seen.is_some_and(|s| app.uid().as_deref() != Some(&s.uid)) {
+        if seen.is_some_and(|s| !s.uid.is_of(&app.metadata)) {
             check_unchanged(&what, seen, &app)?;
         }
         let Some(index) = app

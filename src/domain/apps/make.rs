@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{Setting, find_problems};
 use crate::{
-    api::{App, AppSpec, AppTemplate, AppTemplateSpec, InventoryItem, VariableGroup, label},
+    api::{App, AppSpec, AppTemplate, AppTemplateSpec, InventoryItem, Uid, VariableGroup, label},
     domain::{
         template, variables,
         workflow::{object_key, render_placed_objects},
@@ -310,7 +310,7 @@ fn inventory_owners(apps: &[&App]) -> OwnersByObject {
                 app.metadata.name.as_deref().unwrap_or_default()
             );
             let plain = |item: &InventoryItem| InventoryItem {
-                uid: String::new(),
+                uid: Uid::default(),
                 ..item.clone()
             };
             all.extend(

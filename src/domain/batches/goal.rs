@@ -12,7 +12,7 @@ use super::{
     template,
 };
 use crate::{
-    api::{Amount, BatchPhase},
+    api::{Amount, BatchPhase, Uid},
     domain::{
         command_line::CommandLine,
         observe::{PodSeen, VersionPods, last_writer},
@@ -30,7 +30,7 @@ pub struct Goal<'a, M = Deployment> {
     /// Namespace of the Release, where it is known.
     pub home: Option<&'a str>,
     /// Uid of the Release.
-    pub release_uid: &'a str,
+    pub release_uid: &'a Uid,
     /// Name of the deploy task.
     pub task: &'a str,
     /// Attempt of the task.
@@ -153,7 +153,7 @@ impl<'a, M> Goal<'a, M> {
     ) -> Latch<W, O> {
         Latch {
             release: self.release.into(),
-            release_uid: self.release_uid.into(),
+            release_uid: self.release_uid.clone(),
             task: self.task.into(),
             attempt: self.attempt,
             mode,
@@ -178,7 +178,9 @@ impl<'a, M> Goal<'a, M> {
         live: &ObjectMeta,
     ) -> Result<(), RolloutAction> {
         let is_this = |by: RolloutId| {
-            by.release_uid == self.release_uid && by.task == self.task && by.attempt == self.attempt
+            by.release_uid == *self.release_uid
+                && by.task == self.task
+                && by.attempt == self.attempt
         };
         if !RolloutId::from_meta(live).is_some_and(is_this) {
             return Ok(());

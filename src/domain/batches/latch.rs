@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{records::Records, template};
 
 use crate::{
-    api::{Amount, RolloutState, label},
+    api::{Amount, RolloutState, Uid, label},
     domain::command_line::CommandLine,
 };
 
@@ -24,7 +24,7 @@ pub struct RolloutMark {
     /// Name of the Release.
     pub release: String,
     /// Uid of the Release.
-    pub release_uid: String,
+    pub release_uid: Uid,
     /// Name of the deploy task.
     pub task: String,
     /// Batches of this rollout, fixed when it began.
@@ -40,7 +40,7 @@ pub struct Latch<W = LatchStep, O = DeploymentSettings> {
     /// Name of the Release.
     pub release: String,
     /// Uid of the Release.
-    pub release_uid: String,
+    pub release_uid: Uid,
     /// Name of the deploy task.
     pub task: String,
     /// Attempt of the task that wrote last.
@@ -89,7 +89,7 @@ pub struct PreviousVersion<O = DeploymentSettings> {
 #[serde(rename_all = "camelCase")]
 pub struct RolloutId {
     /// Uid of the Release.
-    pub release_uid: String,
+    pub release_uid: Uid,
     /// Name of the deploy task.
     pub task: String,
     /// Attempt of the task.
@@ -283,7 +283,7 @@ impl<O: DeserializeOwned> PreviousVersion<O> {
     /// `latched` whether it still has the rollout's settings.
     pub(super) fn find_for_release<W: DeserializeOwned>(
         meta: &ObjectMeta,
-        release_uid: &str,
+        release_uid: &Uid,
         records: &Records,
         shows: impl Fn(&Latch<W, O>, RolloutState) -> bool,
         latched: impl Fn(&Latch<W, O>) -> bool,
@@ -291,7 +291,7 @@ impl<O: DeserializeOwned> PreviousVersion<O> {
         if let Some(latch) = Latch::<W, O>::from_meta(meta)
             .ok()
             .flatten()
-            .filter(|l| l.release_uid == release_uid)
+            .filter(|l| l.release_uid == *release_uid)
         {
             return Some(latch.before);
         }
@@ -305,10 +305,10 @@ impl<O: DeserializeOwned> PreviousVersion<O> {
     }
 
     /// Whether that rollout was one of this release.
-    pub fn is_of_release(&self, release_uid: &str) -> bool {
+    pub fn is_of_release(&self, release_uid: &Uid) -> bool {
         self.by
             .as_ref()
-            .is_some_and(|by| by.release_uid == release_uid)
+            .is_some_and(|by| by.release_uid == *release_uid)
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
     latch::{Latch, RolloutId},
 };
 use crate::{
-    api::{RolloutRecord, RolloutState, label},
+    api::{RolloutRecord, RolloutState, Uid, label},
     domain::{command_line::CommandLine, text::Clean},
 };
 
@@ -24,7 +24,7 @@ pub struct Records<'a> {
     /// Record of the Release in question, or if it has none, of the last Release before it.
     pub kept: Option<&'a RolloutRecord>,
     /// Uids of the other Releases that are not over.
-    pub under_way: &'a [&'a str],
+    pub under_way: &'a [Uid],
 }
 
 /// Rollout of this Release that is in progress on a workload.
@@ -51,7 +51,7 @@ impl Records<'_> {
     /// the patch may never have arrived, and somebody else may have changed the object since.
     pub(super) fn begun_latch<W, O>(
         &self,
-        release_uid: &str,
+        release_uid: &Uid,
         shows: impl Fn(&Latch<W, O>, RolloutState) -> bool,
     ) -> Option<Latch<W, O>>
     where
@@ -61,7 +61,7 @@ impl Records<'_> {
         let kept = self.kept?;
         let latch = self
             .parse_latch::<W, O>()
-            .filter(|latch| latch.release_uid == release_uid)?;
+            .filter(|latch| latch.release_uid == *release_uid)?;
         match kept.state {
             RolloutState::Begun | RolloutState::Takes => Some(latch),
             RolloutState::Restores if kept.workload.uid.is_empty() => None,
@@ -74,14 +74,14 @@ impl Records<'_> {
 
     /// Whether the object is not the one that the record is about.
     pub(super) fn is_recreated(&self, live: &ObjectMeta) -> bool {
-        let uid = |r: &&RolloutRecord| !r.workload.uid.is_empty();
+        let known = |r: &&RolloutRecord| !r.workload.uid.is_empty();
         self.kept
-            .filter(uid)
-            .is_some_and(|r| live.uid.as_ref().is_some_and(|uid| *uid != r.workload.uid))
+            .filter(known)
+            .is_some_and(|r| live.uid.is_some() && !r.workload.uid.is_of(live))
     }
 
-    pub(super) fn is_under_way(&self, release_uid: &str) -> bool {
-        self.under_way.contains(&release_uid)
+    pub(super) fn is_under_way(&self, release_uid: &Uid) -> bool {
+        self.under_way.contains(release_uid)
     }
 }
 
@@ -144,7 +144,7 @@ impl<M> Goal<'_, M> {
         let takes = self.records.kept.is_some_and(takes);
         let again = || describe_recreation(live);
         let (latch, foreign_change) = match (Latch::<W, O>::from_meta(live), kept) {
-            (Ok(Some(latch)), _) if latch.release_uid == self.release_uid => {
+            (Ok(Some(latch)), _) if latch.release_uid == *self.release_uid => {
                 (latch, made_again.then(again))
             }
             (Ok(Some(other)), kept)

@@ -1,13 +1,15 @@
 //! Against the simulated controllers: exact counts at every hold, and never a Ready pod missing on
 //! the way.
 
+use std::sync::LazyLock;
+
 use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::{Value, json};
 
 use super::{simulator::Sim, *};
-use crate::api::{BatchPhase, label};
+use crate::api::{BatchPhase, Uid, label};
 
-pub(super) const UID: &str = "release-uid";
+pub(super) static UID: LazyLock<Uid> = LazyLock::new(|| "release-uid".into());
 
 pub(super) mod any_order;
 mod extremes;
@@ -62,7 +64,7 @@ impl Run {
             manifest,
             release: "r-1",
             home: None,
-            release_uid: UID,
+            release_uid: &UID,
             task: "deploy",
             attempt: self.attempt,
             batches: &self.batches,
@@ -290,7 +292,7 @@ fn another_releases_latch_and_another_controllers_deployment_are_left_alone() {
     assert_eq!(run.run(), RolloutAction::Held);
     let manifest = typed(&run.wanted);
     let goal = Goal {
-        release_uid: "other",
+        release_uid: &"other".into(),
         ..run.goal(&manifest)
     };
     assert!(
@@ -298,12 +300,12 @@ fn another_releases_latch_and_another_controllers_deployment_are_left_alone() {
     );
     let seen = WorkloadSeen::Deployment(Box::new(run.sim.seen()));
     assert_eq!(
-        seen.undo("other", &Records::default()),
+        seen.undo(&"other".into(), &Records::default()),
         UndoAction::Done,
         "nothing of its own to undo"
     );
     assert!(matches!(
-        seen.undo(UID, &Records::default()),
+        seen.undo(&UID, &Records::default()),
         UndoAction::Patch(_)
     ));
     let mut run = Run::new(4, &[], Value::Null);
@@ -363,7 +365,7 @@ fn a_version_that_never_comes_up_costs_no_old_pod_and_is_told() {
         && why.contains("CrashLoopBackOff"))
     );
     assert_eq!(run.sim.count_by_image("v1"), (4, 4));
-    let UndoAction::Patch(patch) = undo_rollout(&run.sim.seen(), UID, &Records::default()) else {
+    let UndoAction::Patch(patch) = undo_rollout(&run.sim.seen(), &UID, &Records::default()) else {
         panic!()
     };
     run.sim.patch(&patch).unwrap();

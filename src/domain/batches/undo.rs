@@ -14,7 +14,10 @@ use super::{
     records::{Records, has_ended},
     stateful::OrphanedPartition,
 };
-use crate::domain::observe::{DeploymentSeen, PodSeen};
+use crate::{
+    api::Uid,
+    domain::observe::{DeploymentSeen, PodSeen},
+};
 
 /// Next action on the way back.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,7 +57,7 @@ pub enum RescueError {
 }
 
 /// Next action on the way back of a release.
-pub fn undo_rollout(seen: &DeploymentSeen, release_uid: &str, records: &Records) -> UndoAction {
+pub fn undo_rollout(seen: &DeploymentSeen, release_uid: &Uid, records: &Records) -> UndoAction {
     let live = &seen.live;
     let shows = |latch: &Latch, state| orphaned::shows_rollout(live, latch, state);
     let before = PreviousVersion::find_for_release::<LatchStep>(

@@ -13,7 +13,7 @@ use super::{
     foreign, is_latch_on, machine, orphaned, records::has_ended, stateful, undo::undo_rollout,
 };
 use crate::{
-    api::InventoryItem,
+    api::{InventoryItem, Uid},
     domain::{
         observe::{self, DeploymentSeen, StatefulSeen, is_autoscaled},
         world::Workload,
@@ -194,8 +194,8 @@ impl WorkloadSeen {
 
     /// The rollout of this release in progress on it, from its annotation or from the release's own
     /// record.
-    pub fn mark_of(&self, release_uid: &str, records: &Records) -> Option<RolloutMark> {
-        let own = |m: &RolloutMark| m.release_uid == release_uid;
+    pub fn mark_of(&self, release_uid: &Uid, records: &Records) -> Option<RolloutMark> {
+        let own = |m: &RolloutMark| m.release_uid == *release_uid;
         self.mark().filter(own).or_else(|| {
             let kept = self.begun_latch(release_uid, records)?;
             (!has_ended(self.meta(), &kept)).then(|| kept.to_mark())
@@ -203,7 +203,7 @@ impl WorkloadSeen {
     }
 
     /// Recorded latch of a rollout of this release that has begun.
-    fn begun_latch(&self, release_uid: &str, records: &Records) -> Option<Latch<Value, Value>> {
+    fn begun_latch(&self, release_uid: &Uid, records: &Records) -> Option<Latch<Value, Value>> {
         records.begun_latch(release_uid, |_, state| match self {
             Self::Deployment(seen) => records
                 .parse_latch()
@@ -224,10 +224,10 @@ impl WorkloadSeen {
 
     /// Next action on the way back of a release. A workload that is half-way in another release is
     /// left alone.
-    pub fn undo(&self, release_uid: &str, records: &Records) -> UndoAction {
+    pub fn undo(&self, release_uid: &Uid, records: &Records) -> UndoAction {
         let own = self.begun_latch(release_uid, records).is_some();
         let of_another = |m: &RolloutMark| {
-            m.release_uid != release_uid && (!own || records.is_under_way(&m.release_uid))
+            m.release_uid != *release_uid && (!own || records.is_under_way(&m.release_uid))
         };
         if self.mark().is_some_and(|m| of_another(&m)) {
             return UndoAction::Done;

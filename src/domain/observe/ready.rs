@@ -11,10 +11,12 @@ use std::{collections::HashMap, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, PodCondition};
 
+use crate::api::Uid;
+
 /// Ready pods by uid, each with its current period of readiness.
 #[derive(Debug, Default)]
 pub struct ReadyWatch {
-    seen: HashMap<String, ReadyPeriod>,
+    seen: HashMap<Uid, ReadyPeriod>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -28,22 +30,22 @@ struct ReadyPeriod {
 impl ReadyWatch {
     /// How long a pod has been Ready at `now`, a time on a monotonic clock.
     pub fn ready_duration(&mut self, pod: &Pod, now: Duration) -> SignedDuration {
-        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        let uid = Uid::from_meta(&pod.metadata);
         let Some(ready) = ready_condition(pod) else {
-            self.seen.remove(uid);
+            self.seen.remove(&uid);
             return SignedDuration::ZERO;
         };
         let stamp = ready.last_transition_time.as_ref().map(|t| t.0);
-        let stretch = match self.seen.get(uid).filter(|s| s.stamp == stamp) {
+        let stretch = match self.seen.get(&uid).filter(|s| s.stamp == stamp) {
             Some(known) => *known,
             None => ReadyPeriod { stamp, from: now },
         };
-        self.seen.insert(uid.to_owned(), stretch);
+        self.seen.insert(uid, stretch);
         SignedDuration::try_from(now.saturating_sub(stretch.from)).unwrap_or(SignedDuration::MAX)
     }
 
     /// Forgets pods that no longer exist.
-    pub fn retain_pods(&mut self, is_there: impl Fn(&str) -> bool) {
+    pub fn retain_pods(&mut self, is_there: impl Fn(&Uid) -> bool) {
         self.seen.retain(|uid, _| is_there(uid));
     }
 
@@ -108,7 +110,7 @@ mod tests {
             );
             assert_eq!(lasted(&pod(false, second), 22), 0);
             assert_eq!(lasted(&pod(true, second), 30), 0, "{second}");
-            watch.retain_pods(|uid| uid != "u");
+            watch.retain_pods(|uid| uid.as_str() != "u");
             assert!(watch.is_empty());
         }
     }

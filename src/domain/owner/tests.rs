@@ -16,7 +16,7 @@ fn item() -> InventoryItem {
         kind: "Service".into(),
         namespace: "demo".into(),
         name: "s".into(),
-        uid: String::new(),
+        uid: Uid::default(),
     }
 }
 
@@ -356,5 +356,5 @@ fn two_that_name_one_object_are_told_of_each_other() {
 }
 
 fn noted_of(app: &App, uid: &str) -> Option<Owner> {
-    find_in_inventories([app], &item(), uid)
+    find_in_inventories([app], &item(), &uid.into())
 }

@@ -172,7 +172,7 @@ fn what_is_still_needed_stays_whatever_the_limit_says() {
     let refs: Vec<&Release> = all.iter().collect();
     let around = Surroundings {
         app_of: &app_of,
-        stands: &|i| i.uid != "w-1",
+        stands: &|i| i.uid.as_str() != "w-1",
         now: now(),
     };
     assert!(

@@ -23,7 +23,7 @@ use crate::{
     api::{
         Control, Environment, EnvironmentState, EnvironmentStatus, HistoryEntry, InventoryItem,
         ReleasePhase, ReleaseStatus, RolloutRecord, RolloutState, TaskKind, TaskPhase, TaskStatus,
-        label,
+        Uid, label,
     },
     domain::{
         account::Account,
@@ -277,7 +277,7 @@ impl Undo<'_> {
             Account::for_object(self.environment, item),
         );
         let known = view.known_records(item);
-        match seen.undo(view.release_uid(), &known.as_records()) {
+        match seen.undo(&view.release_uid(), &known.as_records()) {
             UndoAction::Patch(patch) => {
                 let why = "back, with the user's own settings";
                 let step = ReleaseStep::patch(&workload, patch, why, by);
@@ -455,9 +455,7 @@ fn split_by_creator(
     let (mut made, mut kept) = (vec![], vec![]);
     for item in inventory {
         match find_owned_object(view, environment, item) {
-            Some(seen) if seen.created_by.as_deref() == Some(view.release_uid()) => {
-                made.push(item.clone())
-            }
+            Some(seen) if seen.created_by == Some(view.release_uid()) => made.push(item.clone()),
             Some(_) => kept.push(item.clone()),
             None => {}
         }
@@ -473,7 +471,7 @@ fn with_restored_uids(view: &TaskView, mut told: EnvironmentStatus) -> Environme
         let named = |i: &&mut InventoryItem| is_same(i, &record.workload);
         let uid = view
             .workload(&record.workload)
-            .and_then(|seen| seen.meta().uid.clone());
+            .and_then(|seen| Uid::from_meta(seen.meta()).known());
         if let (Some(item), Some(uid)) = (told.inventory.iter_mut().find(named), uid) {
             item.uid = uid;
         }
@@ -501,7 +499,7 @@ fn describe_recreated(view: &TaskView) -> Option<String> {
     let another = |r: &&RolloutRecord| {
         let uid = view
             .workload(&r.workload)
-            .and_then(|seen| seen.meta().uid.as_deref());
+            .and_then(|seen| Uid::from_meta(seen.meta()).known());
         !r.workload.uid.is_empty() && uid.is_some_and(|uid| uid != r.workload.uid)
     };
     let record = view.task.rollouts.iter().find(another)?;

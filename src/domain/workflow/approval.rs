@@ -12,7 +12,7 @@ use super::{
 use crate::{
     api::{
         Approval, ApprovalMode, ApprovalSpec, ApprovalTask, Decision, HistoryEntry, Release,
-        ReleaseStatus, TaskPhase, TaskStatus,
+        ReleaseStatus, TaskPhase, TaskStatus, Uid,
     },
     domain::text::Clean,
 };
@@ -111,13 +111,10 @@ fn weigh_decisions<'a>(
     task: &ApprovalTask,
 ) -> (BTreeMap<&'a str, &'a Approval>, Vec<String>) {
     let images = bound_images(status);
-    let (name, uid) = (
-        release.metadata.name.as_deref(),
-        release.metadata.uid.as_deref(),
-    );
+    let name = release.metadata.name.as_deref();
     let mine = |a: &&Approval| {
         Some(a.spec.release.as_str()) == name
-            && Some(a.spec.release_uid.as_str()) == uid
+            && a.spec.release_uid.is_of(&release.metadata)
             && a.spec.task == told.name
             && a.spec.attempt == told.attempt
     };
@@ -182,7 +179,7 @@ pub fn new_decision(
     let status = release.status.clone().unwrap_or_default();
     ApprovalSpec {
         release: release.metadata.name.clone().unwrap_or_default(),
-        release_uid: release.metadata.uid.clone().unwrap_or_default(),
+        release_uid: Uid::from_meta(&release.metadata),
         task: task.into(),
         attempt,
         decision,
@@ -239,10 +236,7 @@ pub fn has_uncounted_decision(release: &Release, approvals: &[Approval]) -> bool
     let Some(status) = &release.status else {
         return false;
     };
-    let (name, uid) = (
-        release.metadata.name.as_deref(),
-        release.metadata.uid.as_deref(),
-    );
+    let name = release.metadata.name.as_deref();
     let waits = |a: &Approval| {
         let of =
             |t: &&TaskStatus| t.name == a.spec.task && t.attempt.max(1) == a.spec.attempt.max(1);
@@ -253,7 +247,7 @@ pub fn has_uncounted_decision(release: &Release, approvals: &[Approval]) -> bool
             .is_some_and(|t| t.phase == TaskPhase::Waiting)
     };
     let own = |a: &&Approval| {
-        name == Some(a.spec.release.as_str()) && uid == Some(a.spec.release_uid.as_str())
+        name == Some(a.spec.release.as_str()) && a.spec.release_uid.is_of(&release.metadata)
     };
     approvals
         .iter()

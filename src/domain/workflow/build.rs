@@ -163,7 +163,7 @@ impl<'a> PlannedBuild<'a> {
         object["metadata"]["namespace"] = namespace.into();
         object["metadata"]["labels"][label::APP] = app.as_str().into();
         object["metadata"]["annotations"][label::RELEASE] = view.release_name().into();
-        object["metadata"]["annotations"][label::CREATED_BY] = view.release_uid().into();
+        object["metadata"]["annotations"][label::CREATED_BY] = view.release_uid().as_str().into();
         // The Job is garbage-collected with its release. `blockOwnerDeletion` stays off: it would
         // require a right on the release's finalizers.
         let owner = json!(release.owner_ref(&()));

@@ -93,7 +93,7 @@ pub(super) fn is_half_way(view: &TaskView) -> bool {
     let (uid, task) = (view.release_uid(), &view.task.name);
     view.observed.facts.workloads.iter().any(|(item, seen)| {
         let known = view.known_records(item);
-        let mark = seen.mark_of(uid, &known.as_records());
+        let mark = seen.mark_of(&uid, &known.as_records());
         let by = RolloutId::from_meta(seen.meta());
         mark.is_some_and(|m| m.task == *task)
             || by.is_some_and(|by| by.release_uid == uid && by.task == *task)
@@ -438,10 +438,10 @@ fn with_release_marks(view: &TaskView, object: &Value, seen: Option<&ObjectSeen>
     let home = view.observed.release.metadata.namespace.as_deref();
     home.into_iter()
         .for_each(|home| set_annotation(&mut object, label::HOME, home));
-    let maker = seen.map_or(Some(view.release_uid()), |s| s.created_by.as_deref());
+    let maker = seen.map_or_else(|| Some(view.release_uid()), |s| s.created_by.clone());
     maker
-        .into_iter()
-        .for_each(|uid| set_annotation(&mut object, label::CREATED_BY, uid));
+        .iter()
+        .for_each(|uid| set_annotation(&mut object, label::CREATED_BY, uid.as_str()));
     object
 }
 

@@ -6,7 +6,7 @@ use super::{ObjectSeen, Observed, ReleaseStep, gate, timers::TimerKind, view::Ta
 use crate::{
     api::{
         App, Environment, EnvironmentLock, EnvironmentStatus, InventoryItem, Release, TaskPhase,
-        TaskStatus, label,
+        TaskStatus, Uid, label,
     },
     domain::{
         owner::{Ownership, describe_item},
@@ -155,8 +155,8 @@ pub(super) fn find_obstacle(
     if task.started_at.is_some() {
         return None;
     }
-    let uid = release.metadata.uid.as_deref().unwrap_or_default();
-    let holder = gate::find_holder(&release.spec.app, &environment, uid, others)?.to_owned();
+    let uid = Uid::from_meta(&release.metadata);
+    let holder = gate::find_holder(&release.spec.app, &environment, &uid, others)?.to_owned();
     Some(Obstacle::InUse {
         environment,
         holder,
@@ -323,7 +323,7 @@ pub(super) fn delete_items(
         left.push(format!("{} {}", item.kind, item.name));
         if !seen.terminating {
             steps.push(ReleaseStep::Delete {
-                item: item.with_uid(&seen.uid),
+                item: item.with_uid(seen.uid.clone()),
                 by: view.account(environment, item),
             });
         }

@@ -1,18 +1,18 @@
 //! How releases exclude each other: who holds an environment, and when a lane may take requests.
 
-use crate::api::{App, Release, ReleasePhase, TaskKind, TaskPhase, TaskStatus};
+use crate::api::{App, Release, ReleasePhase, TaskKind, TaskPhase, TaskStatus, Uid};
 
 /// Name of another release that has begun to change an App's environment and is not over: it may
 /// still roll back, so no other release changes anything there.
 pub fn find_holder<'a>(
     app: &str,
     environment: &str,
-    own_uid: &str,
+    own_uid: &Uid,
     releases: &[&'a Release],
 ) -> Option<&'a str> {
     releases
         .iter()
-        .filter(|r| r.spec.app == app && r.metadata.uid.as_deref() != Some(own_uid))
+        .filter(|r| r.spec.app == app && !own_uid.is_of(&r.metadata))
         .find(|r| {
             is_under_way(r)
                 && tasks(r)

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::object_error::{ObjectError, RenderError};
 use crate::{
-    api::{App, Environment, InventoryItem, Release, VariableGroup, label},
+    api::{App, Environment, InventoryItem, Release, Uid, VariableGroup, label},
     domain::{
         account::{Account, check_not_own_object},
         batches::{Manifest, is_batched, template::short_digest},
@@ -205,7 +205,7 @@ pub fn object_key(object: &Value) -> InventoryItem {
         kind: text("/kind"),
         namespace: text("/metadata/namespace"),
         name: text("/metadata/name"),
-        uid: String::new(),
+        uid: Uid::default(),
     }
 }
 
@@ -242,7 +242,7 @@ pub fn objects_to_observe(
             let by = Account::for_environment(Some(app), name, item);
             (
                 InventoryItem {
-                    uid: String::new(),
+                    uid: Uid::default(),
                     ..item.clone()
                 },
                 by,

@@ -6,14 +6,14 @@ use serde_json::Value;
 
 use super::view::TaskView;
 use crate::{
-    api::{InventoryItem, RolloutRecord, RolloutState, label},
+    api::{InventoryItem, RolloutRecord, RolloutState, Uid, label},
     domain::batches::{Records, WorkloadSeen},
 };
 
 /// What is recorded about one workload.
 pub(super) struct KnownRecords<'a> {
     pub(super) kept: Option<&'a RolloutRecord>,
-    under_way: Vec<&'a str>,
+    under_way: Vec<Uid>,
 }
 
 impl KnownRecords<'_> {
@@ -35,9 +35,8 @@ fn is_record_of(record: &RolloutRecord, item: &InventoryItem) -> bool {
 }
 
 /// Uid of a workload; empty when it does not exist.
-fn live_uid(seen: Option<&WorkloadSeen>) -> &str {
-    seen.and_then(|s| s.meta().uid.as_deref())
-        .unwrap_or_default()
+fn live_uid(seen: Option<&WorkloadSeen>) -> Uid {
+    seen.map(|s| Uid::from_meta(s.meta())).unwrap_or_default()
 }
 
 /// Records with these added, or put in the place of those about the same workloads.
@@ -67,7 +66,7 @@ impl<'a> TaskView<'a> {
             .observed
             .others
             .iter()
-            .filter_map(|r| r.metadata.uid.as_deref())
+            .filter_map(|r| Uid::from_meta(&r.metadata).known())
             .collect();
         KnownRecords { kept, under_way }
     }
@@ -81,7 +80,7 @@ impl<'a> TaskView<'a> {
     pub(super) fn record_rollout(
         &self,
         item: &InventoryItem,
-        uid: &str,
+        uid: Uid,
         state: RolloutState,
         latch: impl Into<String>,
     ) -> RolloutRecord {
@@ -131,8 +130,10 @@ impl<'a> TaskView<'a> {
         let latch = patch.pointer(&path).and_then(Value::as_str)?;
         let attempt = self.task.attempt;
         let known = self.known_records(item);
-        let shows =
-            seen.is_some_and(|s| s.mark_of(self.release_uid(), &known.as_records()).is_some());
+        let shows = seen.is_some_and(|s| {
+            s.mark_of(&self.release_uid(), &known.as_records())
+                .is_some()
+        });
         let state = match self.find_record(item).map(|r| (r.state, r.attempt)) {
             Some((RolloutState::Begun | RolloutState::Takes, before)) if before < attempt => {
                 RolloutState::Takes

@@ -6,7 +6,7 @@ use jiff::Unit;
 
 use super::{ObjectSeen, Observed, StepFailure, task_error::TaskError, timers::TimerKind};
 use crate::{
-    api::{InventoryItem, ReleaseSpec, ReleaseStatus, TaskStatus},
+    api::{InventoryItem, ReleaseSpec, ReleaseStatus, TaskStatus, Uid},
     domain::{
         account::Account,
         batches::WorkloadSeen,
@@ -49,7 +49,7 @@ impl<'a> TaskView<'a> {
     }
 
     /// Uid of the release.
-    pub fn release_uid(&self) -> &'a str {
+    pub fn release_uid(&self) -> Uid {
         self.observed.release_uid()
     }
 
@@ -167,8 +167,8 @@ impl<'a> Observed<'a> {
     }
 
     /// Uid of the release; empty without one.
-    pub(super) fn release_uid(&self) -> &'a str {
-        self.release.metadata.uid.as_deref().unwrap_or_default()
+    pub(super) fn release_uid(&self) -> Uid {
+        Uid::from_meta(&self.release.metadata)
     }
 
     /// Current time to the second, as Kubernetes writes it.

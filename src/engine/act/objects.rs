@@ -241,7 +241,7 @@ pub(super) async fn delete_object(
     item: &InventoryItem,
     version: Option<String>,
 ) -> kube::Result<()> {
-    let uid = Some(item.uid.clone()).filter(|uid| !uid.is_empty());
+    let uid = item.uid.clone().known().map(String::from);
     let preconditions = Some(Preconditions {
         uid,
         resource_version: version,

@@ -11,10 +11,13 @@ use k8s_openapi::api::core::v1::Event;
 use kube::{Api, Client, api::ListParams};
 use tokio::time::Instant;
 
-use crate::domain::{
-    batches::WorkloadSeen,
-    observe::{VersionPods, cause},
-    text::Clean,
+use crate::{
+    api::Uid,
+    domain::{
+        batches::WorkloadSeen,
+        observe::{VersionPods, cause},
+        text::Clean,
+    },
 };
 
 /// How long an answer is cached.
@@ -26,7 +29,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// By UID: time and content of the last answer.
 #[derive(Default)]
-pub(in crate::engine) struct Events(Mutex<HashMap<String, (Instant, Option<Clean>)>>);
+pub(in crate::engine) struct Events(Mutex<HashMap<Uid, (Instant, Option<Clean>)>>);
 
 impl Events {
     /// Adds explanations from events to the lagging pods of a workload, and to pods that it cannot
@@ -37,7 +40,7 @@ impl Events {
         namespace: &str,
         seen: &mut WorkloadSeen,
     ) {
-        let uid = seen.meta().uid.clone().unwrap_or_default();
+        let uid = Uid::from_meta(seen.meta());
         let (replicas, sides, has_conditions) = match seen {
             WorkloadSeen::Deployment(d) => (d.new.wanted, [&mut d.new, &mut d.old], true),
             WorkloadSeen::StatefulSet(s) => (s.replicas(), [&mut s.new, &mut s.old], false),
@@ -65,7 +68,7 @@ impl Events {
         }
     }
 
-    async fn find_cause(&self, client: &Client, namespace: &str, uid: &str) -> Option<Clean> {
+    async fn find_cause(&self, client: &Client, namespace: &str, uid: &Uid) -> Option<Clean> {
         let now = Instant::now();
         if let Some((_, words)) = self
             .lock()
@@ -88,11 +91,11 @@ impl Events {
             .map(|c| c.to_text());
         let mut all = self.lock();
         all.retain(|_, (at, _)| now.duration_since(*at) < ANSWER_TTL);
-        all.insert(uid.to_owned(), (now, words.clone()));
+        all.insert(uid.clone(), (now, words.clone()));
         words
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Instant, Option<Clean>)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Uid, (Instant, Option<Clean>)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use reconcile::queue::Load;
 
-use crate::engine::change_queue::ChangeKey;
+use crate::{api::Uid, engine::change_queue::ChangeKey};
 
 /// A unit of reconciliation.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,7 +23,7 @@ pub(super) enum Job {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct JobScope {
     /// For an App: UIDs of the releases.
-    pub(super) releases: BTreeSet<String>,
+    pub(super) releases: BTreeSet<Uid>,
     /// For pods: what has changed.
     pub(super) changed: BTreeSet<ChangeKey>,
 }

@@ -8,14 +8,16 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::domain::workflow::{NamespacedName, ProposalCache, StepFailure, Timers};
+use crate::{
+    api::Uid,
+    domain::workflow::{NamespacedName, ProposalCache, StepFailure, Timers},
+};
 
 pub(super) struct Memory {
     /// Start of the engine's monotonic clock, and time of the last pass.
     pub(super) began: Instant,
     pub(super) last: Instant,
-    /// By UID.
-    releases: HashMap<String, ReleaseMemory>,
+    releases: HashMap<Uid, ReleaseMemory>,
 }
 
 /// What is known of a release that is not over.
@@ -59,8 +61,8 @@ impl Memory {
     }
 
     /// What is known of a release.
-    pub(super) fn release(&mut self, uid: &str) -> &mut ReleaseMemory {
-        self.releases.entry(uid.to_owned()).or_default()
+    pub(super) fn release(&mut self, uid: &Uid) -> &mut ReleaseMemory {
+        self.releases.entry(uid.clone()).or_default()
     }
 
     /// Notes a pass. After a suspension of this process, times of releases do not count it.
@@ -75,7 +77,7 @@ impl Memory {
     }
 
     /// When a release is due although nothing has changed; `None` before its first pass.
-    pub(super) fn due_at(&self, uid: &str) -> Option<Instant> {
+    pub(super) fn due_at(&self, uid: &Uid) -> Option<Instant> {
         self.releases.get(uid)?.due
     }
 
@@ -88,11 +90,11 @@ impl Memory {
     pub(super) fn find_rollouts<'a>(
         &'a self,
         workload: &'a NamespacedName,
-    ) -> impl Iterator<Item = &'a str> {
+    ) -> impl Iterator<Item = &'a Uid> {
         self.releases
             .iter()
             .filter(move |(_, release)| release.rolled.contains(workload))
-            .map(|(uid, _)| uid.as_str())
+            .map(|(uid, _)| uid)
     }
 
     /// Workloads that releases roll out.
@@ -108,7 +110,7 @@ impl Memory {
     }
 
     /// Forgets releases that are over. Returns whether there were any.
-    pub(super) fn forget_finished(&mut self, active: &HashSet<String>) -> bool {
+    pub(super) fn forget_finished(&mut self, active: &HashSet<Uid>) -> bool {
         let before = self.releases.len();
         self.releases.retain(|uid, _| active.contains(uid));
         self.releases.len() < before

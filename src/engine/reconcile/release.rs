@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::{COALESCE_DELAY, RESYNC_INTERVAL, Reconciler, STEP_BACKOFF, memory::StepBackoff};
 use crate::{
-    api::{App, Release, ReleasePhase, ReleaseStatus},
+    api::{App, Release, ReleasePhase, ReleaseStatus, Uid},
     cluster::error,
     domain::workflow::{Decision, Observed, ReleaseFacts, ReleaseStep, StepFailure, decide_steps},
     engine::{
@@ -39,7 +39,7 @@ pub(super) const OBSERVE_BACKOFF: BackoffRange = BackoffRange {
 pub(super) struct ReleasePass<'a> {
     engine: &'a Reconciler,
     release: &'a Release,
-    uid: String,
+    uid: Uid,
     /// All other releases that are not over.
     others: &'a [&'a Release],
     /// Failure of the last try of its steps, unless a person has asked for a retry since.
@@ -66,7 +66,7 @@ impl<'a> ReleasePass<'a> {
         release: &'a Release,
         others: &'a [&'a Release],
     ) -> Self {
-        let uid = release.uid().unwrap_or_default();
+        let uid = Uid::from_meta(&release.metadata);
         let retries = &release.spec.control.retry;
         let backoff = engine.lock_memory().release(&uid).backoff.clone();
         Self {

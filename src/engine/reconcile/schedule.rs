@@ -16,7 +16,7 @@ use super::{
     memory::Memory,
 };
 use crate::{
-    api::{LaneGroup, Release},
+    api::{LaneGroup, Release, Uid},
     domain::{routes::internal_gateway_name, workflow::NamespacedName},
     engine::change_queue::ChangeKey,
 };
@@ -40,7 +40,7 @@ impl Triggers {
             || self.has_key(ChangeKey::All)
             || self.apps.contains(&release.spec.app)
             || self.has_key(ChangeKey::Release(release.name_any()))
-            || self.has_key(ChangeKey::Uid(release.uid().unwrap_or_default()))
+            || self.has_key(ChangeKey::Uid(Uid::from_meta(&release.metadata)))
     }
 
     fn affects_group(&self, group: &LaneGroup) -> bool {
@@ -138,13 +138,10 @@ impl Reconciler {
         }
         queue.add_due(now);
         let rolled = |name: &NamespacedName| {
-            let uids: HashSet<&str> = memory.find_rollouts(name).collect();
-            let of = active.iter().filter(|r| {
-                r.metadata
-                    .uid
-                    .as_deref()
-                    .is_some_and(|uid| uids.contains(uid))
-            });
+            let uids: HashSet<&Uid> = memory.find_rollouts(name).collect();
+            let of = active
+                .iter()
+                .filter(|r| uids.contains(&Uid::from_meta(&r.metadata)));
             of.map(|r| r.spec.app.clone()).collect()
         };
         let concerned = Triggers::from_changes(changed, all.iter().map(|r| &**r), &groups, rolled);
@@ -163,7 +160,7 @@ impl Reconciler {
 
     /// Drops what is remembered of releases that are over.
     fn forget_finished(&self, memory: &mut Memory, active: &[Arc<Release>]) {
-        let uids: HashSet<String> = active.iter().filter_map(|r| r.uid()).collect();
+        let uids: HashSet<Uid> = active.iter().map(|r| Uid::from_meta(&r.metadata)).collect();
         if memory.forget_finished(&uids) {
             self.cache
                 .remote_clusters
@@ -215,10 +212,10 @@ fn queue_apps(
     active: &[Arc<Release>],
     later: Instant,
 ) {
-    let mut wanted: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    let mut wanted: BTreeMap<&str, BTreeSet<Uid>> = BTreeMap::new();
     let mut order = vec![];
     for release in active {
-        let uid = release.uid().unwrap_or_default();
+        let uid = Uid::from_meta(&release.metadata);
         if concerned.affects_release(release, memory.due_at(&uid)) {
             memory.release(&uid).due = Some(later);
             if !wanted.contains_key(release.spec.app.as_str()) {
@@ -263,7 +260,7 @@ mod tests {
         let [a, mate, strange] = [a, mate, strange].map(Arc::new);
         let mut memory = Memory::starting_at(Instant::now());
         memory
-            .release("u-a")
+            .release(&"u-a".into())
             .rolled
             .insert(("n".to_owned(), "taken-over".to_owned()));
         let awaited = awaited_parts(

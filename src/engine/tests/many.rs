@@ -15,7 +15,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::HOME;
 use crate::{
-    api::{App, Approval, InventoryItem, Release, ReleasePhase, label},
+    api::{App, Approval, InventoryItem, Release, ReleasePhase, Uid, label},
     cluster::{agent::Agent, clusters::Clusters, install, owner},
     domain::owner::Owner,
     embedded,
@@ -268,7 +268,7 @@ async fn what_nobody_has_adopted_is_not_written_over_until_somebody_does() {
         kind: "ConfigMap".into(),
         namespace: HOME.into(),
         name: "map".into(),
-        uid: String::new(),
+        uid: Uid::default(),
     };
     let me = Owner {
         home: Some(HOME.into()),

@@ -2,13 +2,13 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
     time::{Duration, Instant},
 };
 
 use futures::{StreamExt, TryStreamExt};
 use graylane::{
-    api::{Amount, FIELD_MANAGER, label},
+    api::{Amount, FIELD_MANAGER, Uid, label},
     domain::{
         batches::{
             Goal, Records, RolloutAction, UndoAction, next_action, plan_batches, undo_rollout,
@@ -29,7 +29,7 @@ use tokio::task::JoinHandle;
 
 use crate::cluster::{LIMIT, Place, eventually};
 
-const UID: &str = "release-uid";
+static UID: LazyLock<Uid> = LazyLock::new(|| "release-uid".into());
 
 pub struct Rollout {
     at: Place,
@@ -182,7 +182,7 @@ impl Rollout {
                 manifest: &self.wanted,
                 release: "r-1",
                 home: None,
-                release_uid: UID,
+                release_uid: &UID,
                 task: "deploy",
                 attempt: 1,
                 batches: &self.batches,
@@ -253,7 +253,7 @@ impl Rollout {
     pub async fn undo(&mut self) -> usize {
         let (started, mut patches) = (Instant::now(), 0);
         loop {
-            match undo_rollout(&self.look().await, UID, &Records::default()) {
+            match undo_rollout(&self.look().await, &UID, &Records::default()) {
                 UndoAction::Patch(patch) => patches += usize::from(self.patch(&patch).await),
                 UndoAction::Wait(why, _) => {
                     assert!(started.elapsed() < LIMIT, "{why}");

@@ -80,7 +80,7 @@ async fn all_apps_are_made_or_none_and_what_was_seen_is_what_is_made() {
     assert_eq!(planned.len(), 2);
     assert_eq!(f.apps().await, ["a", "c"], "a plan makes nothing");
     let seen = SeenObject {
-        uid: template.uid().unwrap(),
+        uid: template.uid().unwrap().into(),
         version: template.resource_version(),
         state: None,
     };

@@ -143,7 +143,7 @@ async fn of_two_who_let_a_batch_go_one_does_and_the_other_is_told_by_whom() {
             let name = release(&f, n + if firm { 1 } else { 1000 }).await;
             let seen = f.release(&name).await;
             let seen = SeenObject {
-                uid: seen.uid().unwrap(),
+                uid: seen.uid().unwrap().into(),
                 version: None,
                 state: firm.then(|| read_state(&seen)),
             };
@@ -192,7 +192,7 @@ async fn of_one_who_lets_a_batch_go_and_one_who_rolls_back_nobody_is_overrun() {
         let seen = f.release(&name).await;
         let seen = |state| {
             Some(SeenObject {
-                uid: seen.uid().unwrap(),
+                uid: seen.uid().unwrap().into(),
                 version: None,
                 state,
             })
@@ -351,7 +351,7 @@ async fn of_one_who_edits_a_lane_and_one_who_deletes_it_one_wins() {
         f.wish("ann", set(None, "gray")).await.unwrap();
         let lane = lanes.get(&name).await.unwrap();
         let seen = Some(SeenObject {
-            uid: lane.uid().unwrap(),
+            uid: lane.uid().unwrap().into(),
             version: lane.resource_version(),
             state: None,
         });

@@ -15,7 +15,7 @@ use super::{
     orphaned::has_rollout_partition,
     settings::{PartitionStep, StatefulSettings},
 };
-use crate::api::label;
+use crate::api::{Uid, label};
 
 /// Fields of the spec that the rollout writes itself, or that are immutable.
 const ROLLOUT_FIELDS: [&str; 8] = [
@@ -147,7 +147,7 @@ pub(super) fn revert(
 pub(super) fn revert_down_to(
     live: &StatefulSet,
     before: &PreviousVersion<StatefulSettings>,
-    release_uid: &str,
+    release_uid: &Uid,
     partition: u32,
 ) -> Option<Value> {
     let own = StatefulSettings {
@@ -155,7 +155,7 @@ pub(super) fn revert_down_to(
         ..before.own.clone()
     };
     let by = before.by.clone().unwrap_or_else(|| RolloutId {
-        release_uid: release_uid.into(),
+        release_uid: release_uid.clone(),
         ..RolloutId::default()
     });
     let told = PreviousVersion {

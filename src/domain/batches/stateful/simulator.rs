@@ -6,7 +6,10 @@ use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Pod};
 use serde_json::{Value, json};
 
 use super::super::{simulator::object, template};
-use crate::domain::observe::{self, REVISION_LABEL, StatefulSeen};
+use crate::{
+    api::Uid,
+    domain::observe::{self, REVISION_LABEL, StatefulSeen},
+};
 
 #[derive(Clone, Debug)]
 pub(crate) struct SimPod {
@@ -90,9 +93,10 @@ impl Sim {
     }
 
     /// Deletes a pod if it is still the one that was seen.
-    pub(crate) fn delete_pod(&mut self, uid: &str, version: &str) -> Result<(), &'static str> {
-        let known =
-            |p: &&mut SimPod| format!("pod-{}", p.id) == uid && p.version.to_string() == version;
+    pub(crate) fn delete_pod(&mut self, uid: &Uid, version: &str) -> Result<(), &'static str> {
+        let known = |p: &&mut SimPod| {
+            format!("pod-{}", p.id) == uid.as_str() && p.version.to_string() == version
+        };
         let pod = self.pods.iter_mut().find(known).ok_or("409")?;
         pod.going = true;
         pod.version += 1;

@@ -73,7 +73,7 @@ impl Run {
             manifest,
             release: "r-1",
             home: None,
-            release_uid: UID,
+            release_uid: &UID,
             task: "deploy",
             attempt: self.attempt,
             batches: &self.batches,
@@ -138,7 +138,7 @@ impl Run {
     fn undo(&mut self) -> (u32, u32) {
         let (mut patches, mut deleted) = (0, 0);
         for _ in 0..300 {
-            match undo_rollout(&self.sim.seen(), UID, &Records::default()) {
+            match undo_rollout(&self.sim.seen(), &UID, &Records::default()) {
                 UndoAction::Patch(patch) => {
                     patches += 1;
                     self.sim.patch(&patch).unwrap();
@@ -160,7 +160,7 @@ impl Run {
         }
         panic!(
             "never back: {:?}",
-            undo_rollout(&self.sim.seen(), UID, &Records::default())
+            undo_rollout(&self.sim.seen(), &UID, &Records::default())
         );
     }
 
@@ -223,7 +223,7 @@ fn a_version_that_never_comes_up_costs_one_pod_and_is_deleted_on_the_way_back() 
         );
         assert_eq!((run.places().as_str(), run.sim.ready()), ("ooon", 3));
         // Restoring the template alone does not replace it.
-        let UndoAction::Patch(patch) = undo_rollout(&run.sim.seen(), UID, &Records::default())
+        let UndoAction::Patch(patch) = undo_rollout(&run.sim.seen(), &UID, &Records::default())
         else {
             panic!()
         };

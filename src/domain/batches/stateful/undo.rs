@@ -22,12 +22,12 @@ use super::{
     slots::SlotTable,
 };
 use crate::{
-    api::label,
+    api::{Uid, label},
     domain::observe::{PodSeen, StatefulSeen},
 };
 
 /// Next action on the way back of a release.
-pub fn undo_rollout(seen: &StatefulSeen, release_uid: &str, records: &Records) -> UndoAction {
+pub fn undo_rollout(seen: &StatefulSeen, release_uid: &Uid, records: &Records) -> UndoAction {
     let live = &seen.live;
     let shows = |latch: &Latch<PartitionStep, StatefulSettings>, _| shows_rollout(live, latch);
     let before = PreviousVersion::find_for_release::<PartitionStep>(
@@ -68,7 +68,7 @@ pub fn undo_rollout(seen: &StatefulSeen, release_uid: &str, records: &Records) -
 fn next_undo_patch(
     seen: &StatefulSeen,
     before: &PreviousVersion<StatefulSettings>,
-    release_uid: &str,
+    release_uid: &Uid,
 ) -> (Option<Value>, bool) {
     let live = &seen.live;
     let (at, kept) = (

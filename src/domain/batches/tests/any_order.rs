@@ -95,11 +95,11 @@ proptest! {
         }
         run.hold = false;
         if abort {
-            if let UndoAction::Patch(patch) = undo_rollout(&run.sim.seen(), UID, &Records::default()) { run.sim.patch(&patch).unwrap(); }
+            if let UndoAction::Patch(patch) = undo_rollout(&run.sim.seen(), &UID, &Records::default()) { run.sim.patch(&patch).unwrap(); }
             run.sim.settle();
             prop_assert_eq!((run.sim.count_by_image("v1"), run.sim.count_by_image("v2").0), ((replicas, replicas), 0));
             run.sim.now += 100;
-            prop_assert_eq!(undo_rollout(&run.sim.seen(), UID, &Records::default()), UndoAction::Done);
+            prop_assert_eq!(undo_rollout(&run.sim.seen(), &UID, &Records::default()), UndoAction::Done);
         } else {
             for upto in run.upto..=all.len() {
                 run.upto = upto;

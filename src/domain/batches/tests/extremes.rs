@@ -58,7 +58,7 @@ proptest! {
         }
         let (phase, at, from, to, above) = written;
         let latch = Latch {
-            release: "r-1".into(), release_uid: UID.into(), task: "deploy".into(), attempt: at, batches: amounts.clone(),
+            release: "r-1".into(), release_uid: UID.clone(), task: "deploy".into(), attempt: at, batches: amounts.clone(),
             written: LatchStep { phase: [LatchPhase::Surge, LatchPhase::Retire, LatchPhase::Hold][phase], replicas: at, from, to, surge: above },
             template: template::short_digest(&template::of_deployment(&typed(&manifest(1, "v2", Value::Null)))),
             after: DeploymentSettings { min_ready_seconds: Some(min_ready), strategy: Some(strategy), ..DeploymentSettings::default() },
@@ -82,12 +82,12 @@ proptest! {
         let wanted = typed(&manifest(4, "v2", Value::Null));
         let batches = plan_batches(&amounts, &[seen.replicas()]);
         let goal = Goal {
-            manifest: &wanted, release: "r-1", home: None, release_uid: UID, task: "deploy", attempt, batches: &batches, upto, hold, surge, records,
+            manifest: &wanted, release: "r-1", home: None, release_uid: &UID, task: "deploy", attempt, batches: &batches, upto, hold, surge, records,
         };
         let told = measure_progress(Some(&seen), &goal);
         prop_assert!(told.done <= batches.len());
         next_action(Some(&seen), &goal);
-        undo_rollout(&seen, UID, &records);
+        undo_rollout(&seen, &UID, &records);
         let _ = plan_rescue(&seen, &records);
     }
 }

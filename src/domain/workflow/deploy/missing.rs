@@ -7,7 +7,7 @@ use super::{
     workloads::{WorkloadMove, WorkloadView},
 };
 use crate::{
-    api::{Amount, InventoryItem, RolloutState},
+    api::{Amount, InventoryItem, RolloutState, Uid},
     domain::{
         batches::{self, restore_object},
         owner::is_same,
@@ -57,7 +57,12 @@ pub(super) fn create_missing(
     let InventoryItem { kind, name, .. } = item;
     WorkloadMove {
         begins_anew: true,
-        record: Some(view.record_rollout(item, "", RolloutState::Restores, &record.latch)),
+        record: Some(view.record_rollout(
+            item,
+            Uid::default(),
+            RolloutState::Restores,
+            &record.latch,
+        )),
         ..WorkloadMove::takes(
             ReleaseStep::create(object, workload.by.clone()),
             format!("recreates {kind} {name} with its old version"),
@@ -91,7 +96,7 @@ fn create_unrecorded(deploy: &Deploy, view: &TaskView, workload: &WorkloadView) 
         first_seen_missing(view, item),
     );
     WorkloadMove {
-        record: Some(view.record_rollout(&was, &was.uid, RolloutState::Gone, "")),
+        record: Some(view.record_rollout(&was, was.uid.clone(), RolloutState::Gone, "")),
         ..WorkloadMove::stops(format!(
             "{GONE_TEXT}, and no release deleted it: {SEEN_AT_TEXT}{at}. Kubernetes does not say by whom (its audit log \
             does). Without old pods there can be no batches: `{retry}` creates it with all pods of the new version at once, `{abort}` ends the release"

@@ -207,7 +207,10 @@ pub(super) fn note_inventory(
     let before = environment_status(deploy.app, name);
     let with_live_uid = |object: &Value| {
         let item = object_key(object);
-        let uid = view.object(&item).map(|s| &*s.uid).unwrap_or_default();
+        let uid = view
+            .object(&item)
+            .map(|s| s.uid.clone())
+            .unwrap_or_default();
         item.with_uid(uid)
     };
     let mut inventory: Vec<InventoryItem> = deploy.objects.iter().map(with_live_uid).collect();

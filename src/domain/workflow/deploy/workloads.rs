@@ -118,7 +118,7 @@ impl<'a> WorkloadView<'a> {
     /// The rollout of this release in progress on it.
     fn mark(&self, view: &TaskView) -> Option<RolloutMark> {
         self.seen?
-            .mark_of(view.release_uid(), &self.records.as_records())
+            .mark_of(&view.release_uid(), &self.records.as_records())
     }
 }
 
@@ -150,7 +150,7 @@ pub(super) fn decide_workloads(
         manifest: &(),
         release: view.release_name(),
         home: view.home(),
-        release_uid: view.release_uid(),
+        release_uid: &view.release_uid(),
         task: &view.task.name,
         attempt: view.task.attempt,
         batches: &amounts,

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::super::*;
 use crate::{
-    api::{App, AppStatus, ApprovalSpec, Control, EnvironmentState, label},
+    api::{App, AppStatus, ApprovalSpec, Control, EnvironmentState, Uid, label},
     domain::{
         account::DEPLOYER,
         batches::{is_batched, simulator::Sim, stateful::simulator::Sim as StatefulSim},
@@ -337,7 +337,7 @@ impl Cluster {
             }
             ReleaseStep::Delete { item, .. } => {
                 let found = InventoryItem {
-                    uid: String::new(),
+                    uid: Uid::default(),
                     ..item.clone()
                 };
                 if self.objects.get(&found).is_some_and(|o| o.uid == item.uid) {
@@ -395,18 +395,18 @@ impl Cluster {
         }
         let seen = self.objects.entry(item.clone()).or_default();
         if new {
-            seen.uid = format!("uid-{}", self.ids);
+            seen.uid = format!("uid-{}", self.ids).into();
             self.made.push(format!("{} {}", item.kind, item.name));
         }
         seen.applied = told(label::APPLIED);
-        seen.created_by = told(label::CREATED_BY);
+        seen.created_by = told(label::CREATED_BY).map(Uid::from);
         seen.marks.app = Some(labelled(label::APP));
         seen.marks.environment = Some(labelled(label::ENVIRONMENT));
         seen.marks.by_us = true;
         let name = (item.namespace, item.name);
         match item.kind.as_str() {
             "Deployment" => {
-                let mut sim = Sim::create(object, &seen.uid, self.now);
+                let mut sim = Sim::create(object, seen.uid.as_str(), self.now);
                 sim.broken.clone_from(&self.broken);
                 self.orphans
                     .remove(&name)
@@ -415,7 +415,7 @@ impl Cluster {
                 self.sims.insert(name, sim);
             }
             "StatefulSet" => {
-                let mut sim = StatefulSim::create(object, &seen.uid, self.now);
+                let mut sim = StatefulSim::create(object, seen.uid.as_str(), self.now);
                 sim.broken.clone_from(&self.broken);
                 self.orphans_of_sets
                     .remove(&name)
@@ -496,7 +496,7 @@ impl Cluster {
     pub fn approve(&mut self, task: &str, by: &str, decision: crate::api::Decision) {
         let spec = ApprovalSpec {
             release: self.release.name_any(),
-            release_uid: self.release.uid().unwrap(),
+            release_uid: Uid::from_meta(&self.release.metadata),
             task: task.into(),
             attempt: self
                 .status()

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{super::*, cluster::*};
 use crate::{
-    api::{Decision::Pass, EnvironmentState, ReleasePhase, TaskPhase, label},
+    api::{Decision::Pass, EnvironmentState, ReleasePhase, TaskPhase, Uid, label},
     domain::batches::simulator::Sim,
 };
 
@@ -438,7 +438,7 @@ fn the_next_release_frees_what_an_earlier_one_left() {
             let record = c.task("deploy-prod").rollouts[0].clone();
             c.records.insert(
                 InventoryItem {
-                    uid: String::new(),
+                    uid: Uid::default(),
                     ..record.workload.clone()
                 },
                 record,

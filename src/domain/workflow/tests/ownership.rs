@@ -5,7 +5,7 @@ use super::{
     super::*,
     cluster::{Cluster, PROD, production},
 };
-use crate::api::{Decision::Pass, EnvironmentState, ReleasePhase, TaskPhase};
+use crate::api::{Decision::Pass, EnvironmentState, ReleasePhase, TaskPhase, Uid};
 
 fn item(kind: &str, name: &str) -> InventoryItem {
     let api_version = if kind == "Deployment" {
@@ -18,7 +18,7 @@ fn item(kind: &str, name: &str) -> InventoryItem {
         kind: kind.into(),
         namespace: "demo".into(),
         name: name.into(),
-        uid: String::new(),
+        uid: Uid::default(),
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
     hands::{annotation, image, look, no_annotations, play_to_the_end, retry_failed, unbegun},
 };
 use crate::{
-    api::{Decision::Pass, EnvironmentState, FIELD_MANAGER, ReleasePhase, label},
+    api::{Decision::Pass, EnvironmentState, FIELD_MANAGER, ReleasePhase, Uid, label},
     domain::batches::stateful::simulator::Sim,
 };
 
@@ -300,7 +300,7 @@ fn the_next_release_takes_no_left_partition_for_the_users_own() {
             let record = c.task("deploy-prod").rollouts[0].clone();
             c.records.insert(
                 InventoryItem {
-                    uid: String::new(),
+                    uid: Uid::default(),
                     ..record.workload.clone()
                 },
                 record,

@@ -3,7 +3,7 @@
 use super::{super::*, cluster::*};
 use crate::api::{
     ApprovalSpec, BatchPhase, Decision::Pass, EnvironmentState, HistoryEntry, ReleasePhase,
-    TaskPhase, Wish,
+    TaskPhase, Uid, Wish,
 };
 
 fn at_batch_one() -> Cluster {
@@ -383,7 +383,7 @@ fn what_the_server_does_not_show_is_told_and_an_abort_goes_on_without_it() {
             kind,
             namespace,
             name: name.into(),
-            uid: String::new(),
+            uid: Uid::default(),
         }
     };
     for name in ["a-prod-conf", "a-gray-conf"] {

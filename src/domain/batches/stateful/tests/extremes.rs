@@ -22,7 +22,7 @@ proptest! {
         live["spec"]["replicas"] = replicas.into();
         let wanted = typed(&manifest(4, "v2", &json!({})));
         let latch = Latch::<PartitionStep, StatefulSettings> {
-            release: "r-1".into(), release_uid: UID.into(), task: "deploy".into(), attempt: at,
+            release: "r-1".into(), release_uid: UID.clone(), task: "deploy".into(), attempt: at,
             written: PartitionStep { partition, replicas: at }, template: template::short_digest(&template::of_stateful(&wanted)),
             ..Latch::default()
         };
@@ -36,12 +36,12 @@ proptest! {
         let seen = observe::observe_stateful_set(&typed(&live), &pods, &|_| jiff::SignedDuration::ZERO);
         let batches = plan_batches(&[Amount::Count(at), Amount::Percent(percent)], &[seen.replicas()]);
         let goal = Goal {
-            manifest: &wanted, release: "r-1", home: None, release_uid: UID, task: "deploy", attempt, batches: &batches, upto, hold,
+            manifest: &wanted, release: "r-1", home: None, release_uid: &UID, task: "deploy", attempt, batches: &batches, upto, hold,
             surge: None, records: Records::default(),
         };
         prop_assert!(measure_progress(Some(&seen), &goal).done <= batches.len());
         next_action(Some(&seen), &goal);
-        undo_rollout(&seen, UID, &Records::default());
+        undo_rollout(&seen, &UID, &Records::default());
         let _ = plan_rescue(&seen, &Records::default());
     }
 }

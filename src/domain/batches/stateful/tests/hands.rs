@@ -89,7 +89,7 @@ fn what_cannot_be_rolled_is_refused_in_words_beforehand() {
         (0, i32::MAX as u32)
     );
     assert!(matches!(
-        undo_rollout(&huge.sim.seen(), UID, &Records::default()),
+        undo_rollout(&huge.sim.seen(), &UID, &Records::default()),
         UndoAction::Wait(..)
     ));
     let on_delete = json!({"updateStrategy": {"type": "OnDelete"}});
@@ -129,7 +129,7 @@ fn what_cannot_be_rolled_is_refused_in_words_beforehand() {
     assert_eq!(other.run(), RolloutAction::Held);
     let manifest = typed(&other.wanted);
     let goal = Goal {
-        release_uid: "other",
+        release_uid: &"other".into(),
         ..other.goal(&manifest)
     };
     assert!(
@@ -145,12 +145,12 @@ fn what_cannot_be_rolled_is_refused_in_words_beforehand() {
     let seen = WorkloadSeen::StatefulSet(Box::new(lame.seen()));
     assert!(find_blocking_pod(&lame.seen()).is_some());
     assert_eq!(
-        seen.undo("other", &Records::default()),
+        seen.undo(&"other".into(), &Records::default()),
         UndoAction::Done,
         "nothing of its own to undo"
     );
     assert!(matches!(
-        seen.undo(UID, &Records::default()),
+        seen.undo(&UID, &Records::default()),
         UndoAction::Patch(_)
     ));
     assert_eq!(next_action(None, &goal), RolloutAction::Create);
