@@ -11,7 +11,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Amount, Stage, Uid, Workflow};
+use super::{Amount, RecordedTime, Stage, Uid, Workflow};
 
 /// One application with one set of manifests (Yunxiao AppStack's 应用 and 编排).
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -305,7 +305,7 @@ pub struct EnvironmentStatus {
     pub service_account_name: Option<String>,
     /// Time of the last state change, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub changed_at: Option<String>,
+    pub changed_at: Option<RecordedTime>,
 }
 
 /// AppStack's NEW, DEPLOYING, RUNNING and ERROR, extended by Cleaned.

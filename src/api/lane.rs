@@ -6,7 +6,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{HopSource, HopSourceStatus, Served, SpanLog, gateway_api::RouteMatch};
+use super::{HopSource, HopSourceStatus, RecordedTime, Served, SpanLog, gateway_api::RouteMatch};
 
 /// Apps behind one entry, with lanes through them (MSE's 泳道组).
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -243,7 +243,7 @@ pub struct RouteStatus {
     pub message: Option<String>,
     /// When the route entered this state, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub since: Option<String>,
+    pub since: Option<RecordedTime>,
 }
 
 /// One lane: which requests get which tag (MSE's 泳道).
@@ -508,7 +508,7 @@ pub struct LaneAppStatus {
     pub reason: String,
     /// When that side began to serve, RFC 3339. Gateways follow a moment later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub since: Option<String>,
+    pub since: Option<RecordedTime>,
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{CleanUpTask, InventoryItem, ProbeSpec, Served, TaskKind, app::any_map};
+use super::{CleanUpTask, InventoryItem, ProbeSpec, RecordedTime, Served, TaskKind, app::any_map};
 
 /// One run of one stage of an App, or one teardown of an environment.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -112,7 +112,7 @@ pub struct Wish {
     /// `pause`, `let batch 2 of deploy-prod through`, …
     pub action: String,
     /// Time, RFC 3339.
-    pub at: String,
+    pub at: RecordedTime,
     /// Reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
@@ -133,10 +133,10 @@ pub struct ReleaseStatus {
     pub message: Option<String>,
     /// Start, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub started_at: Option<String>,
+    pub started_at: Option<RecordedTime>,
     /// End, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub finished_at: Option<String>,
+    pub finished_at: Option<RecordedTime>,
     /// Image name to reference: given, or built by this release.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub images: BTreeMap<String, String>,
@@ -219,10 +219,10 @@ pub struct TaskStatus {
     pub message: Option<String>,
     /// Start of this attempt, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub started_at: Option<String>,
+    pub started_at: Option<RecordedTime>,
     /// End of this attempt, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub finished_at: Option<String>,
+    pub finished_at: Option<RecordedTime>,
     /// For a deploy: the plan, one entry for each batch.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub batches: Vec<BatchStatus>,
@@ -252,7 +252,7 @@ pub struct TaskStatus {
     pub probes: Vec<ProbeResult>,
     /// For a clean-up: when the routes were gone, RFC 3339. The drain time counts from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub drain_since: Option<String>,
+    pub drain_since: Option<RecordedTime>,
 }
 
 /// One workload that a deploy rolls out. It repeats the workload's annotation, which other field
@@ -339,10 +339,10 @@ pub struct BatchStatus {
     pub phase: BatchPhase,
     /// Start, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub started_at: Option<String>,
+    pub started_at: Option<RecordedTime>,
     /// End, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub finished_at: Option<String>,
+    pub finished_at: Option<RecordedTime>,
 }
 
 /// State of a batch.
@@ -392,7 +392,7 @@ pub struct ProbeHop {
 #[serde(rename_all = "camelCase")]
 pub struct HistoryEntry {
     /// Time, RFC 3339.
-    pub at: String,
+    pub at: RecordedTime,
     /// A person, or `engine`.
     pub by: String,
     /// What happened.

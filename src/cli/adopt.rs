@@ -27,7 +27,8 @@ use super::{
 };
 use crate::{
     api::{
-        App, AppSpec, Environment, EnvironmentState, EnvironmentStatus, FIELD_MANAGER, TaskKind,
+        App, AppSpec, Environment, EnvironmentState, EnvironmentStatus, FIELD_MANAGER,
+        RecordedTime, TaskKind,
     },
     cluster::{error, owner},
     domain::{
@@ -330,11 +331,7 @@ async fn write_adoption(
         state: EnvironmentState::Running,
         images: adoption.images.clone(),
         inventory,
-        changed_at: Some(
-            jiff::Timestamp::now()
-                .strftime("%Y-%m-%dT%H:%M:%SZ")
-                .to_string(),
-        ),
+        changed_at: Some(RecordedTime::to_second(jiff::Timestamp::now())),
         ..EnvironmentStatus::default()
     };
     app.set_environment_status(environment, status);

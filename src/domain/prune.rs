@@ -121,8 +121,7 @@ fn prune_reason(
     let finished = release
         .status
         .as_ref()
-        .and_then(|s| s.finished_at.as_deref());
-    let finished: Option<Timestamp> = finished.and_then(|at| at.parse().ok());
+        .and_then(|s| s.finished_at.as_ref()?.timestamp());
     let ttl = history.ttl_seconds_after_finished;
     let expired = ttl.filter(|ttl| {
         finished.is_some_and(|at| now.duration_since(at).as_secs() > i64::from(*ttl))

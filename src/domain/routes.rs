@@ -15,7 +15,7 @@ use jiff::Timestamp;
 
 use crate::{
     api::{
-        Lane, LaneApp, LaneAppStatus, LaneGroup, LaneMode, OnLoss, Served,
+        Lane, LaneApp, LaneAppStatus, LaneGroup, LaneMode, OnLoss, RecordedTime, Served,
         gateway_api::{Gateway, HttpRoute},
     },
     domain::{
@@ -143,7 +143,7 @@ pub fn entry_routes(
 /// comes from a clock that was set back and is replaced: it would excuse every leak until then, as
 /// if the lane had only just been opened.
 pub fn carry_since(old: &[LaneAppStatus], new: &mut [LaneAppStatus], now: Timestamp) {
-    let has_come = |since: &String| since.parse::<Timestamp>().is_ok_and(|since| since <= now);
+    let has_come = |since: &RecordedTime| since.timestamp().is_some_and(|since| since <= now);
     for app in new {
         let before = old
             .iter()
@@ -151,7 +151,7 @@ pub fn carry_since(old: &[LaneAppStatus], new: &mut [LaneAppStatus], now: Timest
         app.since = before
             .and_then(|b| b.since.clone())
             .filter(has_come)
-            .or_else(|| Some(now.to_string()));
+            .or_else(|| Some(now.into()));
     }
 }
 

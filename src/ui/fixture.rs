@@ -11,8 +11,8 @@ use crate::{
         CleanUpTask, DeployTask, Entry, EntryRoute, Environment, EnvironmentState,
         EnvironmentStatus, HistoryEntry, ImageSource, InventoryItem, Lane, LaneApp, LaneAppStatus,
         LaneGroup, LaneGroupSpec, LaneGroupStatus, LaneSpec, LaneStatus, Manifest, ProceedTask,
-        Release, ReleasePhase, ReleaseSpec, ReleaseStatus, RolloutPlan, RouteStatus, Served, Stage,
-        Task, TaskKind, TaskPhase, TaskStatus, Workflow,
+        RecordedTime, Release, ReleasePhase, ReleaseSpec, ReleaseStatus, RolloutPlan, RouteStatus,
+        Served, Stage, Task, TaskKind, TaskPhase, TaskStatus, Workflow,
     },
     domain::{
         hop::Hop,
@@ -40,8 +40,8 @@ pub(super) fn seconds_ago(seconds: i64) -> Timestamp {
         .unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-fn timestamp_ago(seconds: i64) -> Option<String> {
-    Some(seconds_ago(seconds).to_string())
+fn timestamp_ago(seconds: i64) -> Option<RecordedTime> {
+    Some(seconds_ago(seconds).into())
 }
 
 fn string_map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -307,7 +307,7 @@ fn demo_release(
         ..TaskStatus::default()
     };
     let entry = |seconds, by: &str, action: &str, task: &str| HistoryEntry {
-        at: seconds_ago(seconds).to_string(),
+        at: seconds_ago(seconds).into(),
         by: by.into(),
         action: action.into(),
         task: Some(task.into()),

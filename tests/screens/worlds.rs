@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use graylane::{
     api::{
-        AppTemplate, BatchPhase, EnvironmentLock, EnvironmentState, Manifest, Release,
-        ReleasePhase, TaskPhase, TaskStatus, VariableGroup, Workflow, label,
+        AppTemplate, BatchPhase, EnvironmentLock, EnvironmentState, Manifest, RecordedTime,
+        Release, ReleasePhase, TaskPhase, TaskStatus, VariableGroup, Workflow, label,
     },
     domain::{
         hop::Hop,
@@ -205,7 +205,7 @@ pub fn held() -> World {
 pub fn succeeded() -> World {
     with_release(|release| {
         let status = release.status.as_mut().expect("it has begun");
-        let end = fixture::now().to_string();
+        let end: RecordedTime = fixture::now().into();
         for task in &mut status.tasks {
             task.phase = TaskPhase::Succeeded;
             task.message = None;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::{
     api::{
         App, AppTemplate, Approval, Decision, Environment, EnvironmentStatus, Lane, LaneGroup,
-        LaneSpec, Release, RouteStatus, Served, VariableGroup,
+        LaneSpec, RecordedTime, Release, RouteStatus, Served, VariableGroup,
     },
     cli::{
         output::{Table, format_age},
@@ -309,7 +309,7 @@ pub(super) fn environments_table(items: &[EnvironmentRow], wide: bool, now: Time
                 if wide { WIDE_TEXT_WIDTH } else { TEXT_WIDTH },
             ),
             format_age(
-                status.changed_at.as_deref().and_then(|t| t.parse().ok()),
+                status.changed_at.as_ref().and_then(RecordedTime::timestamp),
                 now,
             ),
         ];

@@ -115,7 +115,7 @@ fn history_table(history: &[HistoryEntry], now: Timestamp) -> Table {
     let mut table = Table::new(&["AGE", "BY", "WHAT", "TASK", "MESSAGE"]);
     for entry in history {
         table.add_row([
-            format_age(entry.at.parse().ok(), now),
+            format_age(entry.at.timestamp(), now),
             entry.by.clone(),
             entry.action.clone(),
             entry.task.clone().unwrap_or_default(),

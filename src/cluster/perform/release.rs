@@ -12,7 +12,7 @@ use super::{
     decision::record_decision, is_conflict, refusal_error,
 };
 use crate::{
-    api::{self, App, Control, EnvironmentLock, Release, ReleasePhase, Wish},
+    api::{self, App, Control, EnvironmentLock, RecordedTime, Release, ReleasePhase, Wish},
     domain::{
         intent::{ControlIntent, ReleaseIntent, ReleaseState, SeenObject},
         release_intents,
@@ -77,11 +77,10 @@ pub(super) async fn apply_wish(
 }
 
 fn new_wish(at: &PerformContext<'_>, action: &str, comment: Option<String>) -> Wish {
-    let now = Timestamp::now();
     Wish {
         by: at.by.into(),
         action: action.to_owned(),
-        at: now.round(jiff::Unit::Second).unwrap_or(now).to_string(),
+        at: RecordedTime::to_second(Timestamp::now()),
         comment,
     }
 }

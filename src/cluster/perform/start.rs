@@ -107,8 +107,8 @@ async fn check_startable(
     }
     let groups = get_variable_groups(at, &group_names(&app, wanted)).await?;
     // Do not start what cannot be deployed.
-    let now = jiff::Timestamp::now().to_string();
-    resolve_variables(&app, wanted, |name| groups.get(name), &now).map_err(|all| {
+    let now = jiff::Timestamp::now();
+    resolve_variables(&app, wanted, |name| groups.get(name), now).map_err(|all| {
         PerformError::refused_with(format!(
             "no release of {name} was started\n{}",
             join_lines(&all)

@@ -96,7 +96,7 @@ fn side_of_lanes(on: &[&Lane], app: &str, tag: &str, strict: bool, world: &World
             expect(Served::Base, reason, None)
         }
         Some(status) => {
-            let since = status.since.and_then(|s| s.parse().ok());
+            let since = status.since.and_then(|since| since.timestamp());
             expect(Served::Gray, status.reason, since)
         }
     }

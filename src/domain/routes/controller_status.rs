@@ -164,7 +164,7 @@ pub fn route_status(route: &HttpRoute, coming: &[&str], is_news: bool) -> RouteS
             .filter(|_| !waits),
         by,
         message,
-        since: format_time(since),
+        since: since.map(|at| to_second(at).into()),
     }
 }
 
@@ -235,17 +235,13 @@ pub fn last_spec_change(meta: &ObjectMeta) -> Option<Timestamp> {
 }
 
 fn format_since(at: Option<Timestamp>) -> String {
-    format_time(at)
-        .map(|t| format!(" since {t}"))
+    at.map(|at| format!(" since {}", to_second(at)))
         .unwrap_or_default()
 }
 
-fn format_time(at: Option<Timestamp>) -> Option<String> {
-    at.map(|t| {
-        Timestamp::from_second(t.as_second())
-            .unwrap_or(t)
-            .to_string()
-    })
+/// The second that a time is in.
+fn to_second(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
 #[cfg(test)]

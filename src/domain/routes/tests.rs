@@ -118,12 +118,12 @@ fn a_side_keeps_its_time_until_it_changes() {
         .clone();
     carry_since(&before, &mut after, now);
     let times: Vec<_> = after.iter().map(|a| a.since.clone().unwrap()).collect();
-    assert_eq!(times, [then, now, then].map(|t| t.to_string()));
+    assert_eq!(times, [then, now, then].map(RecordedTime::from));
     // The clock was set back.
     let mut again = after.clone();
     carry_since(&after, &mut again, then);
     assert!(
-        again.iter().all(|a| a.since == Some(then.to_string())),
+        again.iter().all(|a| a.since == Some(then.into())),
         "{again:?}"
     );
 }

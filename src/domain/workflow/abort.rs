@@ -161,7 +161,7 @@ fn undo_deploy(view: &TaskView) -> UndoOutcome {
     };
     if let Some(why) = describe_unreachable(view, app, name) {
         // Time in which the context could not be reached does not count.
-        outcome.status.started_at = Some(view.observed.format_now());
+        outcome.status.started_at = Some(view.observed.recorded_now());
         return UndoOutcome::Waits(outcome, why);
     }
     let before = with_restored_uids(view, environment_status(app, name));

@@ -15,7 +15,7 @@ use super::{
     view::TaskView,
 };
 use crate::{
-    api::{BuildTask, ImageSource, ReleaseSpec, TaskPhase, TaskStatus, label},
+    api::{BuildTask, ImageSource, RecordedTime, ReleaseSpec, TaskPhase, TaskStatus, label},
     domain::{
         account::check_not_own_object,
         template::{self, Context},
@@ -100,7 +100,12 @@ impl<'a> PlannedBuild<'a> {
     ) -> Result<Self, TaskError> {
         let source = view.app()?.spec.images.get(&task.image);
         let source = source.ok_or_else(|| TaskError::NoImage(task.image.clone()))?;
-        let time = format_datetime(started.started_at.as_deref());
+        let time = format_datetime(
+            started
+                .started_at
+                .as_ref()
+                .and_then(RecordedTime::timestamp),
+        );
         let tag = task.tag.replace(BUILD_TIME, &time);
         let TaskStatus { name, attempt, .. } = view.task;
         Ok(Self {
@@ -200,7 +205,6 @@ fn render_only_job(task: &str, template: &str, context: &Context) -> Result<Valu
 }
 
 /// Timestamp as `yyyyMMddHHmmss`, in UTC.
-pub(super) fn format_datetime(at: Option<&str>) -> String {
-    let at: Timestamp = at.and_then(|t| t.parse().ok()).unwrap_or_default();
-    at.strftime("%Y%m%d%H%M%S").to_string()
+pub(super) fn format_datetime(at: Option<Timestamp>) -> String {
+    at.unwrap_or_default().strftime("%Y%m%d%H%M%S").to_string()
 }

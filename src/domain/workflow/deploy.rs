@@ -7,6 +7,7 @@ mod workloads;
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use self::{
@@ -28,7 +29,8 @@ use super::{
 };
 use crate::{
     api::{
-        Control, Environment, EnvironmentState, EnvironmentStatus, InventoryItem, TaskPhase, label,
+        Control, Environment, EnvironmentState, EnvironmentStatus, InventoryItem, RecordedTime,
+        TaskPhase, label,
     },
     domain::{
         account::Account,
@@ -218,10 +220,8 @@ impl<'a> Deploy<'a> {
         let mut outcome = outcome.started();
         let before = environment_status(self.app, &self.environment.name);
         let task = &mut outcome.status;
-        task.new_version = Some(version_name(
-            task.started_at.as_deref(),
-            view.release_name(),
-        ));
+        let started_at = task.started_at.as_ref().and_then(RecordedTime::timestamp);
+        task.new_version = Some(version_name(started_at, view.release_name()));
         task.new_images.clone_from(&view.release.images);
         task.old_images = before.images;
         task.old_version = before.version;
@@ -417,7 +417,7 @@ impl<'a> Deploy<'a> {
 }
 
 /// Name of a version: when its deploy began, and the number in its release's name.
-fn version_name(started_at: Option<&str>, release: &str) -> String {
+fn version_name(started_at: Option<Timestamp>, release: &str) -> String {
     let number = release
         .rsplit('-')
         .next()

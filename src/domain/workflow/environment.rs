@@ -5,8 +5,8 @@ use jiff::SignedDuration;
 use super::{ObjectSeen, Observed, ReleaseStep, gate, timers::TimerKind, view::TaskView};
 use crate::{
     api::{
-        App, Environment, EnvironmentLock, EnvironmentStatus, InventoryItem, Release, TaskPhase,
-        TaskStatus, Uid, label,
+        App, Environment, EnvironmentLock, EnvironmentStatus, InventoryItem, RecordedTime, Release,
+        TaskPhase, TaskStatus, Uid, label,
     },
     domain::{
         owner::{Ownership, describe_item},
@@ -98,7 +98,7 @@ pub(super) fn set_status(
     wanted.changed_at = if wanted.state == before.state {
         before.changed_at.clone()
     } else {
-        Some(view.observed.format_now())
+        Some(view.observed.recorded_now())
     };
     (wanted != before).then(|| ReleaseStep::SetEnvironment {
         environment: environment.into(),
@@ -244,7 +244,7 @@ pub(super) enum DrainPending {
 /// How far the drain of an environment is.
 pub(super) struct DrainCheck {
     /// When the routes were closed.
-    pub since: Option<String>,
+    pub since: Option<RecordedTime>,
     /// What is waited for; `None` when the drain is over.
     pub pending: Option<DrainPending>,
     /// When to reconcile again at the latest.
@@ -295,7 +295,7 @@ pub(super) fn check_drained(
     let left = i64::from(seconds) - view.seconds_watched(TimerKind::Drain);
     let waits = left > 0;
     DrainCheck {
-        since: since.or_else(|| Some(view.observed.format_now())),
+        since: since.or_else(|| Some(view.observed.recorded_now())),
         pending: waits.then_some(DrainPending::Requests { seconds }),
         requeue: waits.then(|| SignedDuration::from_secs(left)),
     }

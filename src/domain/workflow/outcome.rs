@@ -10,7 +10,7 @@ use super::{
     environment::{DrainCheck, Obstacle},
     view::TaskView,
 };
-use crate::api::{HistoryEntry, TaskPhase, TaskStatus};
+use crate::api::{HistoryEntry, RecordedTime, TaskPhase, TaskStatus};
 
 /// Shortest time until a release is reconciled again.
 const MIN_REQUEUE: SignedDuration = SignedDuration::from_millis(100);
@@ -33,7 +33,7 @@ pub(super) struct TaskOutcome {
     /// When to reconcile again at the latest.
     pub requeue: Option<SignedDuration>,
     /// Current time, as the status has it.
-    now: String,
+    now: RecordedTime,
 }
 
 /// An image that a build task has made.
@@ -56,7 +56,7 @@ impl TaskOutcome {
             built: None,
             steps: vec![],
             requeue: None,
-            now: view.observed.format_now(),
+            now: view.observed.recorded_now(),
         }
     }
 
@@ -221,7 +221,7 @@ pub(super) fn release_entry(
     message: Option<String>,
 ) -> HistoryEntry {
     HistoryEntry {
-        at: observed.format_now(),
+        at: observed.recorded_now(),
         by: ENGINE.into(),
         action: action.into(),
         task: None,

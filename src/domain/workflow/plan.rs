@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     build::{BUILD_TIME, format_datetime},
@@ -48,7 +48,7 @@ pub fn plan_release<'g>(
     app: &App,
     spec: &ReleaseSpec,
     group_of: impl Fn(&str) -> Option<&'g VariableGroup>,
-    at: &str,
+    at: Timestamp,
 ) -> Result<ReleasePlan, Vec<PlanError>> {
     let images = &app.spec.images;
     if let Some(unknown) = spec.images.keys().find(|i| !images.contains_key(*i)) {
@@ -107,7 +107,7 @@ pub fn resolve_variables<'g>(
     app: &App,
     spec: &ReleaseSpec,
     group_of: impl Fn(&str) -> Option<&'g VariableGroup>,
-    at: &str,
+    at: Timestamp,
 ) -> Result<BTreeMap<String, Values>, Vec<PlanError>> {
     let specs = task_specs(app, spec).unwrap_or_default();
     let images = &app.spec.images;
@@ -221,19 +221,20 @@ pub(super) fn ensure_begun(reducer: &mut Reducer) -> bool {
 /// Begins a release with its tasks as they are now; false when there is nothing to run.
 fn begin_release(reducer: &mut Reducer) -> bool {
     let observed = reducer.observed;
-    let (spec, at) = (&observed.release.spec, observed.format_now());
+    let (spec, started_at) = (&observed.release.spec, observed.recorded_now());
+    let at = started_at.timestamp().unwrap_or(observed.now);
     let planned = observed
         .facts
         .app
         .as_ref()
         .map_err(|unknown| vec![unknown.clone().into()])
         .and_then(|app| {
-            let plan = plan_release(app, spec, |name| observed.facts.groups.get(name), &at)?;
+            let plan = plan_release(app, spec, |name| observed.facts.groups.get(name), at)?;
             Ok((app, plan))
         });
     match planned {
         Ok((app, plan)) => {
-            reducer.status.started_at = Some(at);
+            reducer.status.started_at = Some(started_at);
             reducer.status.revision = Some(app.revision().name().to_owned());
             reducer.status.tasks = plan.tasks;
             reducer.status.phase = ReleasePhase::Running;

@@ -314,7 +314,7 @@ pub(super) fn find_last_deploy<'r>(
             task,
         })
     });
-    deploys.max_by_key(|deploy| deploy.task.finished_at.as_deref())
+    deploys.max_by_key(|deploy| deploy.task.finished_at.as_ref())
 }
 
 impl LastDeploy<'_> {

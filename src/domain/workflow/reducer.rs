@@ -1,6 +1,6 @@
 //! Folds outcomes into the next status of a release.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use super::{
     Decision, Observed, ReleaseStep,
@@ -10,7 +10,7 @@ use super::{
     view::TaskView,
 };
 use crate::{
-    api::{HistoryEntry, ReleasePhase, ReleaseStatus, TaskPhase},
+    api::{HistoryEntry, RecordedTime, ReleasePhase, ReleaseStatus, TaskPhase},
     domain::text::Clean,
 };
 
@@ -73,9 +73,9 @@ impl<'a> Reducer<'a> {
         let clean = |text: &str| Clean::from_untrusted(text).to_string();
         let entry = HistoryEntry {
             at: if self.is_likely_time(&last.at) {
-                clean(&last.at)
+                clean(&last.at.to_string()).as_str().into()
             } else {
-                self.observed.format_now()
+                self.observed.recorded_now()
             },
             by: clean(&last.by),
             action: clean(&last.action),
@@ -90,16 +90,16 @@ impl<'a> Reducer<'a> {
 
     /// Whether something can have happened to the release at this time: the person's client sets
     /// it.
-    fn is_likely_time(&self, at: &str) -> bool {
-        let (begun, now) = (self.status.started_at.as_deref(), self.observed.now);
+    fn is_likely_time(&self, at: &RecordedTime) -> bool {
+        let (begun, now) = (self.status.started_at.as_ref(), self.observed.now);
         let begun = begun
-            .and_then(|at| at.parse().ok())
+            .and_then(RecordedTime::timestamp)
             .unwrap_or(now)
             .saturating_sub(MAX_CLOCK_SKEW)
             .unwrap_or(now);
         let latest = now.saturating_add(MAX_CLOCK_SKEW).unwrap_or(now);
-        at.parse::<Timestamp>()
-            .is_ok_and(|at| (begun..=latest).contains(&at))
+        at.timestamp()
+            .is_some_and(|at| (begun..=latest).contains(&at))
     }
 
     /// Runs the tasks, or undoes them when the release is aborted.
@@ -171,7 +171,7 @@ impl<'a> Reducer<'a> {
     /// Ends the release.
     pub fn finish(&mut self, phase: ReleasePhase, message: Option<String>) {
         self.status.phase = phase;
-        self.status.finished_at = Some(self.observed.format_now());
+        self.status.finished_at = Some(self.observed.recorded_now());
         self.status.message.clone_from(&message);
         self.status.task = None;
         let word = if phase == ReleasePhase::Succeeded {

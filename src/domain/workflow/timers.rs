@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 
-use crate::api::{ReleaseStatus, TaskStatus};
+use crate::api::{RecordedTime, ReleaseStatus, TaskStatus};
 
 /// What is timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,7 +29,7 @@ struct TimerKey {
     task: String,
     of: TimerKind,
     /// Timestamp as it is in the status.
-    since: String,
+    since: RecordedTime,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +60,7 @@ impl Timers {
         self.seen
             .retain(|beginning, _| told.contains_key(beginning));
         for beginning in told.into_keys() {
-            let stamp = beginning.since.parse::<Timestamp>().ok();
+            let stamp = beginning.since.timestamp();
             let before = stamp
                 .and_then(|at| Duration::try_from(wall.duration_since(at)).ok())
                 .unwrap_or_default();

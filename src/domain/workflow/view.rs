@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use jiff::Unit;
-
 use super::{ObjectSeen, Observed, StepFailure, task_error::TaskError, timers::TimerKind};
 use crate::{
-    api::{InventoryItem, ReleaseSpec, ReleaseStatus, TaskStatus, Uid},
+    api::{InventoryItem, RecordedTime, ReleaseSpec, ReleaseStatus, TaskStatus, Uid},
     domain::{
         account::Account,
         batches::WorkloadSeen,
@@ -172,8 +170,8 @@ impl<'a> Observed<'a> {
     }
 
     /// Current time to the second, as Kubernetes writes it.
-    pub(super) fn format_now(&self) -> String {
-        self.now.round(Unit::Second).unwrap_or(self.now).to_string()
+    pub(super) fn recorded_now(&self) -> RecordedTime {
+        RecordedTime::to_second(self.now)
     }
 }
 

@@ -138,11 +138,8 @@ pub(super) fn note_refused_routes(
         }
         let since = known.and_then(|r| r.since.clone());
         let since = since.or_else(|| {
-            Some(
-                Timestamp::from_second(now.as_second())
-                    .unwrap_or(now)
-                    .to_string(),
-            )
+            let second = Timestamp::from_second(now.as_second());
+            Some(second.unwrap_or(now).into())
         });
         routes.retain(|r| r.name != name);
         routes.push(RouteStatus {

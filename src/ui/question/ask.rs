@@ -239,7 +239,7 @@ fn deploys_to(stage: &Stage, environment: &str) -> bool {
 fn begin_release(model: &Model, app: &App, wanted: ReleaseSpec) -> Result<Release, AskError> {
     let name = wanted.app.clone();
     let group_of = |group: &str| model.world.variables.get(group).map(|g| &**g);
-    let planned = workflow::plan_release(app, &wanted, group_of, &model.now.to_string());
+    let planned = workflow::plan_release(app, &wanted, group_of, model.now);
     let planned = planned.map_err(|all| AskError::CannotBegin {
         app: name,
         why: join_errors(&all, "; "),

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::{
-    api::{EnvironmentState, Served, TaskPhase, TaskStatus},
+    api::{EnvironmentState, RecordedTime, Served, TaskPhase, TaskStatus},
     domain::{signals::Column, text::format_coarse_age},
     ui::{facts::ReleaseState, glyph::Glyphs, model::Model, theme::Role, widget::RichText},
 };
@@ -18,23 +18,18 @@ pub(in crate::ui) fn format_clock(seconds: i64) -> String {
     }
 }
 
-/// Parses an RFC 3339 time.
-pub(in crate::ui) fn parse_time(text: Option<&String>) -> Option<Timestamp> {
-    text.and_then(|t| t.parse().ok())
-}
-
 /// Elapsed time of a task or a release, until now while it has not finished. Only what is `running`
 /// is told by the second: what waits for a person may wait for hours.
 pub(in crate::ui) fn format_elapsed(
     model: &Model,
-    started: Option<&String>,
-    finished: Option<&String>,
+    started: Option<&RecordedTime>,
+    finished: Option<&RecordedTime>,
     running: bool,
 ) -> String {
-    let Some(from) = parse_time(started) else {
+    let Some(from) = started.and_then(RecordedTime::timestamp) else {
         return String::new();
     };
-    let finished = parse_time(finished);
+    let finished = finished.and_then(RecordedTime::timestamp);
     let seconds = finished.unwrap_or(model.now).duration_since(from).as_secs();
     if finished.is_some() || running || seconds < 60 {
         format_clock(seconds)

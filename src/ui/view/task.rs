@@ -2,7 +2,10 @@
 
 use super::{chain, labels};
 use crate::{
-    api::{BatchPhase, BatchStatus, HistoryEntry, Release, TaskKind, TaskPhase, TaskStatus},
+    api::{
+        BatchPhase, BatchStatus, HistoryEntry, RecordedTime, Release, TaskKind, TaskPhase,
+        TaskStatus,
+    },
     domain::text::display_width,
     ui::{
         facts::{self, ReplacementStrategy, count_versions, replacement_strategy},
@@ -310,17 +313,18 @@ pub(in crate::ui) fn task_detail(
     if let Some(environment) = &task.environment {
         add("environment", environment.clone());
     }
+    let time = |at: &Option<RecordedTime>| at.as_ref().map(RecordedTime::to_string);
     for (label, value) in [
-        ("started", &task.started_at),
-        ("finished", &task.finished_at),
-        ("message", &task.message),
-        ("job", &task.job),
-        ("draining since", &task.drain_since),
-        ("old version", &task.old_version),
-        ("new version", &task.new_version),
+        ("started", time(&task.started_at)),
+        ("finished", time(&task.finished_at)),
+        ("message", task.message.clone()),
+        ("job", task.job.clone()),
+        ("draining since", time(&task.drain_since)),
+        ("old version", task.old_version.clone()),
+        ("new version", task.new_version.clone()),
     ] {
         if let Some(value) = value {
-            add(label, value.clone());
+            add(label, value);
         }
     }
     for (image, new) in &task.new_images {
@@ -328,8 +332,10 @@ pub(in crate::ui) fn task_detail(
         add(&format!("image {image}"), format!("{old} → {new}"));
     }
     for said in task_decisions(release, task) {
-        let at = labels::parse_time(Some(&said.at))
-            .map_or_else(|| said.at.clone(), |at| at.strftime("%F %T").to_string());
+        let at = said.at.timestamp().map_or_else(
+            || said.at.to_string(),
+            |at| at.strftime("%F %T").to_string(),
+        );
         let comment = said
             .message
             .as_ref()

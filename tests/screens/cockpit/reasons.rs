@@ -2,7 +2,7 @@
 //! says whose it was, when, and in what words.
 
 use graylane::{
-    api::{BatchPhase, ReleasePhase, TaskPhase},
+    api::{BatchPhase, RecordedTime, ReleasePhase, TaskPhase},
     domain::world::World,
     ui::{Model, fixture},
 };
@@ -18,7 +18,7 @@ fn aborted() -> World {
         let status = release.status.as_mut().expect("it has begun");
         (status.phase, status.task) = (ReleasePhase::Aborted, None);
         status.message = Some("aborted by mia: wrong build".into());
-        let end = fixture::now().to_string();
+        let end: RecordedTime = fixture::now().into();
         status.finished_at = Some(end.clone());
         for task in status.tasks.iter_mut().filter(|t| !t.phase.is_passed()) {
             task.phase = TaskPhase::Aborted;

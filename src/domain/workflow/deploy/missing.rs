@@ -25,7 +25,10 @@ fn first_seen_missing(view: &TaskView, item: &InventoryItem) -> String {
     let at = of_it
         .and_then(|rest| rest.split_once(SEEN_AT_TEXT))
         .and_then(|(_, rest)| rest.split_once(". "));
-    at.map_or_else(|| view.observed.format_now(), |(at, _)| at.to_owned())
+    at.map_or_else(
+        || view.observed.recorded_now().to_string(),
+        |(at, _)| at.to_owned(),
+    )
 }
 
 /// Decides about a workload that does not exist: it is created when it never existed, or when

@@ -51,7 +51,7 @@ impl NotedBatches {
 
 /// What each batch is to reach and how far it is.
 pub(super) fn note_batches(view: &TaskView, workloads: &BatchProgress, hold: bool) -> NotedBatches {
-    let at = view.observed.format_now();
+    let at = view.observed.recorded_now();
     let BatchProgress {
         amounts,
         progress,

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Image, OldSide, read_images, read_values};
 use crate::{
-    api::{Environment, EnvironmentState, Release, ReleaseStatus, TaskKind},
+    api::{Environment, EnvironmentState, RecordedTime, Release, ReleaseStatus, TaskKind},
     domain::{
         revision::{FrozenApp, Revision},
         variables::Values,
@@ -37,7 +37,7 @@ pub(super) fn find_old<'r>(
         .find(|t| t.kind == TaskKind::Deploy && t.environment.as_deref() == Some(name));
     let begun = task.filter(|t| t.started_at.is_some());
     // An old release is compared with what was before it, not with what came after.
-    let begun_at = begun.and_then(|t| t.started_at.as_deref());
+    let begun_at = begun.and_then(|t| t.started_at.as_ref());
     let last_deploy = |environment: &str| {
         let deploy = find_last_deploy(
             environment,
@@ -109,9 +109,9 @@ fn baselines<'a>(app: &'a FrozenApp, name: &str) -> impl Iterator<Item = &'a Env
 }
 
 /// Whether a release had deployed to an environment by this time.
-fn is_deployed_before(release: &Release, environment: &str, at: &str) -> bool {
+fn is_deployed_before(release: &Release, environment: &str, at: &RecordedTime) -> bool {
     let tasks = release.status.iter().flat_map(|s| &s.tasks);
     tasks
         .filter(|t| t.kind == TaskKind::Deploy && t.environment.as_deref() == Some(environment))
-        .any(|t| t.finished_at.as_deref().is_some_and(|end| end <= at))
+        .any(|t| t.finished_at.as_ref().is_some_and(|end| end <= at))
 }

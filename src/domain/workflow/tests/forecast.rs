@@ -365,8 +365,13 @@ fn cluster(s: &Setting) -> Cluster {
 fn play(s: &Setting) {
     let mut c = cluster(s);
     let (mut levels, mut skips) = (s.levels.iter(), s.skips.iter());
-    let planned =
-        plan_release(&c.app, &c.release.spec, |_| None, "2026-01-01T00:00:00Z").expect("a plan");
+    let planned = plan_release(
+        &c.app,
+        &c.release.spec,
+        |_| None,
+        "2026-01-01T00:00:00Z".parse().unwrap(),
+    )
+    .expect("a plan");
     let started = Release {
         status: Some(planned.into_status()),
         ..c.release.clone()

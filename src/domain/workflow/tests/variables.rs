@@ -196,7 +196,7 @@ fn an_image_that_nothing_gives_is_told_before_a_release_begins() {
         &c.app,
         &c.release.spec,
         |name| c.groups.get(name),
-        "2026-01-01T00:00:00Z",
+        "2026-01-01T00:00:00Z".parse().unwrap(),
     );
     assert_eq!(planned.map(|p| p.tasks.len()), Ok(6));
     // A release that is aborted before it began is over.

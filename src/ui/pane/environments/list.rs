@@ -141,7 +141,7 @@ fn wide_columns<'a>(
     };
     WideColumns::with_room(room, environments.len())
         .add_column("CHANGED", move |i| {
-            let changed = status(i).and_then(|s| labels::parse_time(s.changed_at.as_ref()));
+            let changed = status(i).and_then(|s| s.changed_at.as_ref()?.timestamp());
             let age = changed.map(|at| format_coarse_age(model.now, at));
             (Role::Muted, age.unwrap_or_default())
         })

@@ -381,7 +381,9 @@ fn draw_history(canvas: &mut Canvas<'_>, model: &Model, status: &ReleaseStatus, 
     );
     let room = usize::from(area.height) - 1;
     for (i, entry) in status.history.iter().rev().take(room).enumerate() {
-        let time = labels::parse_time(Some(&entry.at))
+        let time = entry
+            .at
+            .timestamp()
             .map(labels::format_time)
             .unwrap_or_default();
         let mut line =
