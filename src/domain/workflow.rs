@@ -40,7 +40,11 @@ mod timers;
 mod verify;
 mod view;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -51,6 +55,7 @@ use super::{
     owner::{Owner, OwnershipMarks},
     revision::{FrozenApp, FrozenAppError},
     text::Clean,
+    world::ObjectKey,
 };
 use crate::{
     api::{
@@ -80,9 +85,6 @@ pub use release_diff::{
 pub use timers::Timers;
 
 use reducer::Reducer;
-
-/// Namespace and name.
-pub type NamespacedName = (String, String);
 
 /// Everything that one decision is based on.
 pub struct Observed<'a> {
@@ -157,9 +159,9 @@ pub struct ObjectSeen {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RoutesSeen {
     /// Services that a route names as backend.
-    pub backends: std::collections::BTreeSet<NamespacedName>,
+    pub backends: BTreeSet<ObjectKey>,
     /// What is wrong with the routes to such a Service.
-    pub troubles: BTreeMap<NamespacedName, String>,
+    pub troubles: BTreeMap<ObjectKey, String>,
     /// Some route was written that its gateways have not acknowledged yet.
     pub pending: bool,
     /// By lane group: an enabled lane that does not lead to what this release has deployed.

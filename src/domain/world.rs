@@ -18,7 +18,9 @@ use super::{
     rights::Rights,
     text::Clean,
 };
-use crate::api::{App, AppTemplate, Approval, Lane, LaneGroup, Release, VariableGroup};
+use crate::api::{
+    App, AppTemplate, Approval, InventoryItem, Lane, LaneGroup, Release, VariableGroup,
+};
 pub use link::{ApiUsage, Link, LinkTrouble, WatchGap};
 pub use pace::pause_after_world;
 pub use pods::{PodChange, Pods, pod_changes, pods_by_key};
@@ -47,6 +49,15 @@ impl ObjectKey {
     /// Context (`None`: home) and namespace within it.
     pub fn split_context(&self) -> (Option<&str>, &str) {
         split_context(&self.namespace)
+    }
+}
+
+impl From<&InventoryItem> for ObjectKey {
+    fn from(item: &InventoryItem) -> Self {
+        Self {
+            namespace: item.namespace.clone(),
+            name: item.name.clone(),
+        }
     }
 }
 

@@ -105,8 +105,8 @@ fn affected_deployments(
     let mut names = BTreeSet::new();
     for key in changed {
         match key {
-            ChangeKey::Workload(namespace, name) => {
-                names.insert((namespace.clone(), name.clone()));
+            ChangeKey::Workload(key) => {
+                names.insert((key.namespace.clone(), key.name.clone()));
             }
             ChangeKey::App(app) => {
                 let app = cache.apps.get_named(&options.namespace, app);

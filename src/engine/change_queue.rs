@@ -15,7 +15,10 @@ use kube::{Resource, ResourceExt};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Notify;
 
-use crate::api::{App, Approval, Release, Uid, gateway_api::HttpRoute, label};
+use crate::{
+    api::{App, Approval, Release, Uid, gateway_api::HttpRoute, label},
+    domain::world::ObjectKey,
+};
 
 /// What a change concerns.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,8 +43,8 @@ pub(super) enum ChangeKey {
     Class,
     /// Pruning of finished releases.
     History,
-    /// A Deployment or StatefulSet without an App label, or its pods: namespace, name.
-    Workload(String, String),
+    /// A Deployment or StatefulSet without an App label, or its pods.
+    Workload(ObjectKey),
 }
 
 #[derive(Default)]
@@ -89,11 +92,11 @@ impl ChangeQueue {
 
     /// Adds changes of pods or ReplicaSets. They start a pass if their App or workload is awaited,
     /// or if `is_wanted` says so of the workload.
-    pub(super) fn add_parts(&self, keys: Vec<ChangeKey>, is_wanted: impl Fn(&str, &str) -> bool) {
+    pub(super) fn add_parts(&self, keys: Vec<ChangeKey>, is_wanted: impl Fn(&ObjectKey) -> bool) {
         let mut pending = self.lock_pending();
         let is_awaited = |key: &ChangeKey| {
             pending.awaited.contains(key)
-                || matches!(key, ChangeKey::Workload(namespace, name) if is_wanted(namespace, name))
+                || matches!(key, ChangeKey::Workload(workload) if is_wanted(workload))
         };
         if keys.iter().any(is_awaited) {
             drop(pending);
@@ -126,10 +129,10 @@ impl ChangeQueue {
 /// App by its label, otherwise the workload by name.
 fn keys_for_app_or_workload(object: &impl ResourceExt, workload: Option<&str>) -> Vec<ChangeKey> {
     let key = || {
-        Some(ChangeKey::Workload(
-            object.namespace().unwrap_or_default(),
-            workload?.to_owned(),
-        ))
+        Some(ChangeKey::Workload(ObjectKey {
+            namespace: object.namespace().unwrap_or_default(),
+            name: workload?.to_owned(),
+        }))
     };
     app_key(object).or_else(key).into_iter().collect()
 }
@@ -234,13 +237,19 @@ mod tests {
         let plain = json!({"metadata": {"name": "p", "namespace": "n", "ownerReferences": owner}});
         assert_eq!(
             keys(plain.clone()),
-            [ChangeKey::Workload("n".into(), "a-prod".into())]
+            [ChangeKey::Workload(ObjectKey::in_context(
+                None, "n", "a-prod"
+            ))]
         );
         let mut placed = plain.clone();
         placed["metadata"]["ownerReferences"][0]["kind"] = "StatefulSet".into();
         assert_eq!(
             keys(placed),
-            [ChangeKey::Workload("n".into(), "a-prod-7f".into())],
+            [ChangeKey::Workload(ObjectKey::in_context(
+                None,
+                "n",
+                "a-prod-7f"
+            ))],
             "its own name has no hash"
         );
         let mut ours = plain;
@@ -334,8 +343,8 @@ mod tests {
     fn pods_that_nothing_waits_for_start_no_pass_and_are_not_forgotten() {
         let queue = ChangeQueue::default();
         let app = |name: &str| ChangeKey::App(name.into());
-        let workload = |name: &str| ChangeKey::Workload("n".into(), name.into());
-        let nobody = |_: &str, _: &str| false;
+        let workload = |name: &str| ChangeKey::Workload(ObjectKey::in_context(None, "n", name));
+        let nobody = |_: &ObjectKey| false;
         queue.add([]);
         queue.add_parts(vec![], nobody);
         queue.add_parts(vec![app("a")], nobody);
@@ -350,12 +359,12 @@ mod tests {
             assert_eq!(queue.take_all(), [key].into());
         }
         queue.add_parts(vec![app("b")], nobody);
-        queue.add_parts(vec![workload("v")], |namespace, name| {
-            (namespace, name) == ("n", "u")
+        queue.add_parts(vec![workload("v")], |wanted| {
+            *wanted == ObjectKey::in_context(None, "n", "u")
         });
         assert!(!is_notified(&queue));
-        queue.add_parts(vec![workload("u")], |namespace, name| {
-            (namespace, name) == ("n", "u")
+        queue.add_parts(vec![workload("u")], |wanted| {
+            *wanted == ObjectKey::in_context(None, "n", "u")
         });
         assert!(is_notified(&queue));
         queue.set_awaited(BTreeSet::new());

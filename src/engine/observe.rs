@@ -33,9 +33,10 @@ use crate::{
         revision::{FrozenApp, FrozenAppError, Revision},
         text::Clean,
         workflow::{
-            ClosedLane, JobSeen, NamespacedName, ObjectSeen, ReleaseFacts, RoutesSeen,
-            check_lane_open, group_names, objects_to_observe,
+            ClosedLane, JobSeen, ObjectSeen, ReleaseFacts, RoutesSeen, check_lane_open,
+            group_names, objects_to_observe,
         },
+        world::ObjectKey,
     },
 };
 
@@ -46,7 +47,7 @@ const MAX_CONCURRENT_READS: usize = 8;
 pub(super) struct Observation {
     pub(super) facts: ReleaseFacts,
     /// Workloads that it may roll out, existing or not.
-    pub(super) rolled: Vec<NamespacedName>,
+    pub(super) rolled: Vec<ObjectKey>,
     /// Namespaces of remote clusters that it uses.
     pub(super) remote_namespaces: BTreeSet<String>,
 }
@@ -124,7 +125,7 @@ pub(super) async fn observe_release(
 struct ObjectsSeen {
     objects: BTreeMap<InventoryItem, ObjectSeen>,
     workloads: BTreeMap<InventoryItem, WorkloadSeen>,
-    rolled: Vec<NamespacedName>,
+    rolled: Vec<ObjectKey>,
     /// Watched namespaces of remote clusters.
     places: BTreeMap<String, Arc<RemoteNamespace>>,
     /// Contexts that cannot be reached, and why.
@@ -157,8 +158,7 @@ impl ObjectsSeen {
                 }
             }
             if is_batched(item) {
-                self.rolled
-                    .push((item.namespace.clone(), item.name.clone()));
+                self.rolled.push(item.into());
                 let seen = match elsewhere {
                     Some((_, namespace)) => self
                         .places
@@ -447,10 +447,10 @@ fn observe_routes(cache: &Cache, app: &str, closed: BTreeMap<String, ClosedLane>
             .find(|r| r.name == route.name_any())
             .and_then(|r| r.message.as_deref());
         for backend in route.spec.rules.iter().flat_map(|r| &r.backend_refs) {
-            let service = (
-                backend.namespace.clone().unwrap_or_else(|| home.clone()),
-                backend.name.clone(),
-            );
+            let service = ObjectKey {
+                namespace: backend.namespace.clone().unwrap_or_else(|| home.clone()),
+                name: backend.name.clone(),
+            };
             let trouble = trouble.map(|why| {
                 format!(
                     "HTTPRoute {}: {}",

@@ -197,10 +197,11 @@ impl RemoteClusters {
         );
         // Workloads of the same name in another cluster are different ones.
         let named = move |key: ChangeKey| match key {
-            ChangeKey::Workload(namespace, name) => ChangeKey::Workload(
-                world::ObjectKey::in_context(Some(&context), &namespace, "").namespace,
-                name,
-            ),
+            ChangeKey::Workload(key) => ChangeKey::Workload(world::ObjectKey::in_context(
+                Some(&context),
+                &key.namespace,
+                &key.name,
+            )),
             key => key,
         };
         store.on_event(move |event| {

@@ -11,7 +11,7 @@ use crate::{
     domain::{
         owner::{Ownership, describe_item},
         text::Clean,
-        world::split_context,
+        world::{ObjectKey, split_context},
     },
 };
 
@@ -274,10 +274,10 @@ pub(super) fn check_drained(
     let mut services = inventory
         .iter()
         .filter(|i| i.kind == "Service" && i.api_version == "v1")
-        .map(|i| (i.namespace.clone(), i.name.clone()));
+        .map(ObjectKey::from);
     if let Some(service) = services.find(|service| routes.backends.contains(service)) {
         let trouble = routes.troubles.get(&service).cloned();
-        let (_, service) = service;
+        let service = service.name;
         return DrainCheck {
             since: None,
             pending: Some(DrainPending::Routes { service, trouble }),

@@ -10,7 +10,10 @@ use tokio::time::Instant;
 
 use crate::{
     api::Uid,
-    domain::workflow::{NamespacedName, ProposalCache, StepFailure, Timers},
+    domain::{
+        workflow::{ProposalCache, StepFailure, Timers},
+        world::ObjectKey,
+    },
 };
 
 pub(super) struct Memory {
@@ -36,7 +39,7 @@ pub(super) struct ReleaseMemory {
     /// Namespaces of remote clusters that it uses.
     pub(super) remote_namespaces: BTreeSet<String>,
     /// Workloads that it rolls out.
-    pub(super) rolled: HashSet<NamespacedName>,
+    pub(super) rolled: HashSet<ObjectKey>,
 }
 
 /// Failure of the last try of a release's steps.
@@ -89,7 +92,7 @@ impl Memory {
     /// UIDs of the releases that roll out a workload.
     pub(super) fn find_rollouts<'a>(
         &'a self,
-        workload: &'a NamespacedName,
+        workload: &'a ObjectKey,
     ) -> impl Iterator<Item = &'a Uid> {
         self.releases
             .iter()
@@ -98,7 +101,7 @@ impl Memory {
     }
 
     /// Workloads that releases roll out.
-    pub(super) fn rolled_workloads(&self) -> impl Iterator<Item = &NamespacedName> {
+    pub(super) fn rolled_workloads(&self) -> impl Iterator<Item = &ObjectKey> {
         self.releases.values().flat_map(|release| &release.rolled)
     }
 

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     api::{LaneGroup, Release, Uid},
-    domain::{routes::internal_gateway_name, workflow::NamespacedName},
+    domain::{routes::internal_gateway_name, world::ObjectKey},
     engine::change_queue::ChangeKey,
 };
 
@@ -76,15 +76,13 @@ impl Triggers {
         changed: BTreeSet<ChangeKey>,
         releases: impl Iterator<Item = &'a Release> + Clone,
         groups: &[std::sync::Arc<LaneGroup>],
-        rolled: impl Fn(&NamespacedName) -> Vec<String>,
+        rolled: impl Fn(&ObjectKey) -> Vec<String>,
     ) -> Self {
         let mut apps = HashSet::new();
         for key in &changed {
             match key {
                 ChangeKey::App(app) => drop(apps.insert(app.clone())),
-                ChangeKey::Workload(namespace, name) => {
-                    apps.extend(rolled(&(namespace.clone(), name.clone())))
-                }
+                ChangeKey::Workload(workload) => apps.extend(rolled(workload)),
                 ChangeKey::Routes(name) => {
                     let group = groups.iter().find(|g| g.name_any() == *name);
                     apps.extend(
@@ -137,7 +135,7 @@ impl Reconciler {
             queue.add_at(Job::Prune, now + PRUNE_DELAY);
         }
         queue.add_due(now);
-        let rolled = |name: &NamespacedName| {
+        let rolled = |name: &ObjectKey| {
             let uids: HashSet<&Uid> = memory.find_rollouts(name).collect();
             let of = active
                 .iter()
@@ -198,9 +196,7 @@ fn awaited_parts(
     let apps = apps.iter().copied().chain(mates);
     let workloads = memory.rolled_workloads();
     apps.map(|app| ChangeKey::App(app.clone()))
-        .chain(
-            workloads.map(|(namespace, name)| ChangeKey::Workload(namespace.clone(), name.clone())),
-        )
+        .chain(workloads.cloned().map(ChangeKey::Workload))
         .collect()
 }
 
@@ -262,7 +258,7 @@ mod tests {
         memory
             .release(&"u-a".into())
             .rolled
-            .insert(("n".to_owned(), "taken-over".to_owned()));
+            .insert(ObjectKey::in_context(None, "n", "taken-over"));
         let awaited = awaited_parts(
             &[Arc::clone(&a), mate, strange],
             &[a],
@@ -270,7 +266,7 @@ mod tests {
             &memory,
         );
         let app = |name: &str| ChangeKey::App(name.into());
-        let rolled = ChangeKey::Workload("n".into(), "taken-over".into());
+        let rolled = ChangeKey::Workload(ObjectKey::in_context(None, "n", "taken-over"));
         assert_eq!(
             awaited,
             [app("a"), app("laned"), app("mate"), rolled].into()

@@ -8,7 +8,7 @@ use kube::api::PostParams;
 use serde_json::json;
 
 use super::Rig;
-use crate::{api::label, engine::change_queue::ChangeKey};
+use crate::{api::label, domain::world::ObjectKey, engine::change_queue::ChangeKey};
 
 impl Rig {
     fn has_started_pass(&self) -> bool {
@@ -73,7 +73,7 @@ async fn a_pod_that_nothing_waits_for_starts_no_pass_until_something_does() {
         .await;
     }
     let (workload, app) = (
-        ChangeKey::Workload("default".into(), "w".into()),
+        ChangeKey::Workload(ObjectKey::in_context(None, "default", "w")),
         ChangeKey::App("a".into()),
     );
     rig.wait_for_key(&app).await;

@@ -15,7 +15,7 @@ use crate::{
         batches::{is_batched, simulator::Sim, stateful::simulator::Sim as StatefulSim},
         revision::{Revision, RevisionError},
         variables::Values,
-        world::split_context,
+        world::{ObjectKey, split_context},
     },
 };
 
@@ -37,13 +37,13 @@ pub struct Cluster {
     pub away: BTreeMap<String, String>,
     /// Objects that the server refuses to show, and its error.
     pub unseen: BTreeMap<InventoryItem, String>,
-    pub sims: BTreeMap<NamespacedName, Sim>,
+    pub sims: BTreeMap<ObjectKey, Sim>,
     /// StatefulSets by name.
-    pub sets: BTreeMap<NamespacedName, StatefulSim>,
+    pub sets: BTreeMap<ObjectKey, StatefulSim>,
     /// What a Deployment or StatefulSet that was deleted alone leaves behind: a recreated one
     /// adopts it.
-    pub orphans: BTreeMap<NamespacedName, Sim>,
-    pub orphans_of_sets: BTreeMap<NamespacedName, StatefulSim>,
+    pub orphans: BTreeMap<ObjectKey, Sim>,
+    pub orphans_of_sets: BTreeMap<ObjectKey, StatefulSim>,
     pub records: BTreeMap<InventoryItem, RolloutRecord>,
     pub jobs: BTreeMap<String, JobSeen>,
     pub probes: Option<ProbesSeen>,
@@ -320,7 +320,7 @@ impl Cluster {
             ReleaseStep::Patch {
                 workload, patch, ..
             } => {
-                let name = (workload.namespace.clone(), workload.name.clone());
+                let name = ObjectKey::from(workload);
                 let (done, live) = if workload.kind == "StatefulSet" {
                     let sim = self.sets.get_mut(&name).expect("patched what is not there");
                     (sim.patch(patch), &sim.live)
@@ -342,7 +342,7 @@ impl Cluster {
                 };
                 if self.objects.get(&found).is_some_and(|o| o.uid == item.uid) {
                     self.objects.remove(&found);
-                    let name = (item.namespace.clone(), item.name.clone());
+                    let name = ObjectKey::from(item);
                     match item.kind.as_str() {
                         "Deployment" => drop(self.sims.remove(&name)),
                         "StatefulSet" => drop(self.sets.remove(&name)),
@@ -403,7 +403,7 @@ impl Cluster {
         seen.marks.app = Some(labelled(label::APP));
         seen.marks.environment = Some(labelled(label::ENVIRONMENT));
         seen.marks.by_us = true;
-        let name = (item.namespace, item.name);
+        let name = ObjectKey::from(&item);
         match item.kind.as_str() {
             "Deployment" => {
                 let mut sim = Sim::create(object, seen.uid.as_str(), self.now);
@@ -600,6 +600,6 @@ impl Cluster {
     }
 }
 
-pub fn name(name: &str) -> NamespacedName {
-    ("demo".into(), name.into())
+pub fn name(name: &str) -> ObjectKey {
+    ObjectKey::in_context(None, "demo", name)
 }
