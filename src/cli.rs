@@ -38,6 +38,7 @@ mod malloc_arenas;
 mod man;
 mod namespace_ref;
 mod new_app_args;
+mod objects;
 mod output;
 #[cfg(feature = "pocket")]
 mod pocket;
@@ -52,6 +53,7 @@ mod sample;
 mod session;
 mod shutdown;
 mod signals;
+mod tables;
 mod teardown;
 mod trace;
 mod variables;

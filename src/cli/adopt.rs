@@ -19,8 +19,9 @@ use color_eyre::eyre::{Result, WrapErr, bail};
 use kube::{Api, ResourceExt, api::PostParams};
 
 use super::{
-    Global, get,
+    Global,
     new_app_args::NewAppArgs,
+    objects,
     output::{self, Format},
     session::{self, Session, api_error, usage_error},
     variables::{self, Groups},
@@ -157,7 +158,7 @@ async fn add_gray_version(
     name: &str,
 ) -> Result<()> {
     let images = images_of(&app, &args.new.environment);
-    let environment = get::find_environment(&app, &args.new.environment)?;
+    let environment = objects::find_environment(&app, &args.new.environment)?;
     let groups = variables::list_groups(session).await?;
     let shared = resolve_group_values(&app, environment, &groups)?;
     let objects = render_objects(&app, environment, &shared, &images)

@@ -1,23 +1,20 @@
 //! `get KIND [NAME] [-o …]`: prints objects as tables or data.
 
 mod pods;
-pub(super) mod tables;
 
 use clap::{Args, ValueEnum};
-use color_eyre::eyre::{Result, bail, eyre};
+use color_eyre::eyre::{Result, bail};
 use jiff::Timestamp;
-use kube::{Api, Resource, ResourceExt, api::ListParams};
+use kube::{Resource, ResourceExt};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    Global,
+    Global, objects,
     output::{self, Format, Table},
-    session::{self, Session, api_error},
+    session::{self, Session},
+    tables,
 };
-use crate::{
-    api::{App, AppTemplate, Approval, Environment, Lane, LaneGroup, Release, VariableGroup},
-    cluster::error,
-};
+use crate::api::{App, AppTemplate, Approval, Lane, LaneGroup, Release, VariableGroup};
 
 #[derive(Debug, Args)]
 pub struct GetArgs {
@@ -80,7 +77,7 @@ pub(super) async fn print_objects(global: &Global, args: GetArgs) -> Result<()> 
             .await?
         }
         Kind::Apptemplates => {
-            let apps: Vec<App> = list_objects(&session).await?;
+            let apps: Vec<App> = objects::list_objects(&session).await?;
             format_objects::<AppTemplate>(&session, name, format, |items, namespace, _| {
                 let apps = tables::select_namespace(&apps, namespace);
                 tables::templates_table(items, &apps, now)
@@ -88,7 +85,7 @@ pub(super) async fn print_objects(global: &Global, args: GetArgs) -> Result<()> 
             .await?
         }
         Kind::Variablegroups => {
-            let apps: Vec<App> = list_objects(&session).await?;
+            let apps: Vec<App> = objects::list_objects(&session).await?;
             format_objects::<VariableGroup>(&session, name, format, |items, namespace, wide| {
                 let apps = tables::select_namespace(&apps, namespace);
                 tables::variable_groups_table(items, &apps, wide, now)
@@ -124,144 +121,6 @@ pub(super) async fn print_objects(global: &Global, args: GetArgs) -> Result<()> 
     output::print(&text)
 }
 
-/// All objects of a kind, oldest first.
-pub(super) async fn list_objects<T>(session: &Session) -> Result<Vec<T>>
-where
-    T: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + DeserializeOwned
-        + std::fmt::Debug,
-{
-    try_list_objects(session)
-        .await
-        .map_err(api_error(describe_listing::<T>(session)))
-}
-
-/// The same, but empty if graylane is not installed. Other errors are returned.
-pub(super) async fn list_if_installed<T>(session: &Session) -> Result<Vec<T>>
-where
-    T: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + DeserializeOwned
-        + std::fmt::Debug,
-{
-    match try_list_objects(session).await {
-        Err(e) if error::status_code(&e) == Some(404) => Ok(vec![]),
-        items => items.map_err(api_error(describe_listing::<T>(session))),
-    }
-}
-
-pub(super) fn describe_listing<T: Resource<DynamicType = ()>>(session: &Session) -> String {
-    let plural = T::plural(&());
-    if session.lists_all {
-        format!("listing {plural} in all namespaces (-n NAME lists those of one)")
-    } else {
-        format!("listing {plural} in namespace {}", session.namespace)
-    }
-}
-
-pub(super) async fn try_list_objects<T>(session: &Session) -> kube::Result<Vec<T>>
-where
-    T: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + DeserializeOwned
-        + std::fmt::Debug,
-{
-    let api: Api<T> = if session.lists_all {
-        Api::all(session.client.clone())
-    } else {
-        Api::namespaced(session.client.clone(), &session.namespace)
-    };
-    let mut items = api.list(&ListParams::default()).await?.items;
-    items.sort_by_key(|i| {
-        (
-            i.namespace(),
-            i.meta().creation_timestamp.as_ref().map(|t| t.0),
-            i.name_any(),
-        )
-    });
-    Ok(items)
-}
-
-/// One object by name.
-pub(super) async fn get_object<T>(session: &Session, name: &str) -> Result<T>
-where
-    T: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + DeserializeOwned
-        + std::fmt::Debug,
-{
-    let api: Api<T> = Api::namespaced(session.client.clone(), &session.namespace);
-    match api
-        .get_opt(name)
-        .await
-        .map_err(api_error(format!("reading {name}")))?
-    {
-        Some(object) => Ok(object),
-        None => {
-            let mut known: Vec<String> = list_objects::<T>(session)
-                .await?
-                .iter()
-                .map(ResourceExt::name_any)
-                .collect();
-            known.sort();
-            let kind = T::kind(&());
-            Err(eyre!(
-                "no {kind} {name} in namespace {}; there {}",
-                session.namespace,
-                describe_names(&known)
-            ))
-        }
-    }
-}
-
-/// The lane group of this name, or the only one.
-pub(super) async fn resolve_group(session: &Session, name: Option<&str>) -> Result<LaneGroup> {
-    if let Some(name) = name {
-        return get_object(session, name).await;
-    }
-    let mut all: Vec<LaneGroup> = list_objects(session).await?;
-    if all.len() == 1 {
-        return Ok(all.remove(0));
-    }
-    let known: Vec<String> = all.iter().map(ResourceExt::name_any).collect();
-    Err(session::usage_error(format!(
-        "which lane group? Name it with --group; there {}",
-        describe_names(&known)
-    )))
-}
-
-/// An environment of an App.
-pub(super) fn find_environment<'a>(app: &'a App, name: &str) -> Result<&'a Environment> {
-    let known = || {
-        describe_names(
-            &app.spec
-                .environments
-                .iter()
-                .map(|e| e.name.clone())
-                .collect::<Vec<_>>(),
-        )
-    };
-    let found = app.spec.environment(name);
-    found.ok_or_else(|| {
-        eyre!(
-            "app {} has no environment {name}; there {}",
-            app.name_any(),
-            known()
-        )
-    })
-}
-
-/// Lists known names for an error message: `is none`, `is only a`, or `are a, b`, cut after 12.
-pub(super) fn describe_names(known: &[String]) -> String {
-    match known {
-        [] => "is none".into(),
-        [one] => format!("is only {one}"),
-        many if many.len() <= 12 => format!("are {}", many.join(", ")),
-        many => format!("are {} and {} more", many[..12].join(", "), many.len() - 12),
-    }
-}
-
 async fn format_objects<T>(
     session: &Session,
     name: Option<&str>,
@@ -276,8 +135,8 @@ where
         + std::fmt::Debug,
 {
     let mut items = match name {
-        Some(name) => vec![get_object::<T>(session, name).await?],
-        None => list_objects::<T>(session).await?,
+        Some(name) => vec![objects::get_object::<T>(session, name).await?],
+        None => objects::list_objects::<T>(session).await?,
     };
     for item in &mut items {
         item.meta_mut().managed_fields = None;
@@ -285,7 +144,7 @@ where
     match format {
         Format::Json | Format::Yaml if name.is_some() => output::format_value(&items[0], format),
         Format::Json | Format::Yaml => output::format_list(&items, format),
-        Format::Name => Ok(list_names(session, &items)),
+        Format::Name => Ok(objects::list_names(session, &items)),
         Format::Table | Format::Wide => {
             let of = |items: &[T], namespace: &str| table(items, namespace, format == Format::Wide);
             Ok(render_table(
@@ -293,21 +152,6 @@ where
                 session,
             ))
         }
-    }
-}
-
-/// Names, one a line; of all namespaces as `NAMESPACE/NAME`.
-pub(super) fn list_names(session: &Session, items: &[impl ResourceExt]) -> String {
-    items
-        .iter()
-        .map(|i| qualify_name(session, i, &i.name_any()) + "\n")
-        .collect()
-}
-
-fn qualify_name(session: &Session, object: &impl ResourceExt, name: &str) -> String {
-    match object.namespace().filter(|_| session.lists_all) {
-        Some(namespace) => format!("{namespace}/{name}"),
-        None => name.to_owned(),
     }
 }
 
@@ -329,7 +173,7 @@ async fn format_environments(
     format: Format,
     now: Timestamp,
 ) -> Result<String> {
-    let apps: Vec<App> = list_objects(session).await?;
+    let apps: Vec<App> = objects::list_objects(session).await?;
     let (of_app, of_name) = match name.map(|n| n.split_once('/').unwrap_or(("", n))) {
         Some((app, name)) => (Some(app).filter(|a| !a.is_empty()), Some(name)),
         None => (None, None),
@@ -352,7 +196,10 @@ async fn format_environments(
         && rows.is_empty()
     {
         let known = environment_names(&apps);
-        bail!("no environment {name}; there {}", describe_names(&known));
+        bail!(
+            "no environment {name}; there {}",
+            objects::describe_names(&known)
+        );
     }
     let (pods, warnings) = pods::count_pods(session, &rows).await?;
     warnings.iter().for_each(|w| say!("warning: {w}"));
@@ -385,7 +232,7 @@ async fn format_environments(
             .iter()
             .map(|r| {
                 let name = format!("{}/{}", r.app.name_any(), r.environment.name);
-                qualify_name(session, r.app, &name) + "\n"
+                objects::qualify_name(session, r.app, &name) + "\n"
             })
             .collect()),
         Format::Table | Format::Wide => {

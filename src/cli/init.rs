@@ -18,9 +18,8 @@ use serde_json::Value;
 use super::{
     Global,
     adopt::{find_workload, images_of, parse_kind_and_name, resolve_group_values},
-    get,
     new_app_args::NewAppArgs,
-    output,
+    objects, output,
     session::{self, api_error, usage_error},
     variables,
 };
@@ -114,7 +113,7 @@ async fn write_lane_group(global: &Global, args: &InitArgs, name: &str) -> Resul
     let Some(app) = app else {
         bail!("there is no App {name} in namespace {}", session.namespace);
     };
-    let environment = get::find_environment(&app, &args.new.environment)?;
+    let environment = objects::find_environment(&app, &args.new.environment)?;
     let groups = variables::list_groups(&session).await?;
     let shared = resolve_group_values(&app, environment, &groups)?;
     let images = images_of(&app, &args.new.environment);

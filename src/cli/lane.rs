@@ -9,6 +9,7 @@ use kube::{Api, ResourceExt};
 use super::{
     Global, get,
     intent_parser::IntentParseError,
+    objects,
     output::{self, Format},
     session::{self, Session, usage_error},
 };
@@ -130,7 +131,7 @@ pub(super) async fn run_lane_command(global: &Global, args: LaneArgs) -> Result<
         LaneCommand::Disable(args) => set_enabled(global, args, false).await,
         LaneCommand::Delete(args) => {
             let session = session::open(global).await?;
-            let lane: Lane = get::get_object(&session, &args.name).await?;
+            let lane: Lane = objects::get_object(&session, &args.name).await?;
             let intent = Intent::DeleteLane {
                 name: args.name,
                 seen: Some(seen_by_uid(&lane)),
@@ -196,7 +197,7 @@ fn seen_by_uid(lane: &Lane) -> SeenObject {
 
 async fn set_enabled(global: &Global, args: Named, enabled: bool) -> Result<()> {
     let session = session::open(global).await?;
-    let lane: Lane = get::get_object(&session, &args.name).await?;
+    let lane: Lane = objects::get_object(&session, &args.name).await?;
     let intent = Intent::EnableLane {
         name: args.name,
         seen: Some(seen_by_uid(&lane)),
@@ -211,7 +212,7 @@ async fn save_lane(session: &Session, args: SetArgs) -> Result<()> {
         .get_opt(&args.name)
         .await
         .map_err(session::api_error(format!("reading lane {}", args.name)))?;
-    let groups: Vec<LaneGroup> = get::list_objects(session).await?;
+    let groups: Vec<LaneGroup> = objects::list_objects(session).await?;
     let spec = merge_spec(&args, old.as_ref().map(|l| &l.spec), &groups)?;
     let away = |context: &str| session.clusters.normalize_context(Some(context)).is_some();
     let LaneFindings {
@@ -226,7 +227,7 @@ async fn save_lane(session: &Session, args: SetArgs) -> Result<()> {
     )
     .await?;
     if let Some(why) = unchecked {
-        let why = get::describe_listing::<App>(session) + ": " + &why;
+        let why = objects::describe_listing::<App>(session) + ": " + &why;
         say!("warning: whether this lane leads to another cluster cannot be checked: {why}");
     }
     let (errors, warnings): (Vec<_>, Vec<_>) =
@@ -261,7 +262,7 @@ fn merge_spec(args: &SetArgs, old: Option<&LaneSpec>, groups: &[LaneGroup]) -> R
         let [one] = known.as_slice() else {
             return Err(usage_error(format!(
                 "which lane group? Name it with --group; there {}",
-                get::describe_names(&known)
+                objects::describe_names(&known)
             )));
         };
         spec.group.clone_from(one);

@@ -3,7 +3,7 @@
 use clap::Args;
 use color_eyre::eyre::Result;
 
-use super::{Global, get, output::Format, session};
+use super::{Global, objects, output::Format, session};
 use crate::{
     api::{App, EnvironmentLock, Uid},
     domain::intent::{Intent, SeenObject},
@@ -79,7 +79,7 @@ pub(super) async fn unlock_environment(global: &Global, args: UnlockArgs) -> Res
 
 async fn send_lock(session: &session::Session, mut intent: Intent, output: Format) -> Result<()> {
     if let Intent::Lock { app, seen, .. } = &mut intent {
-        let found: App = get::get_object(session, app).await?;
+        let found: App = objects::get_object(session, app).await?;
         *seen = Some(SeenObject {
             uid: Uid::from_meta(&found.metadata),
             version: None,

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use color_eyre::eyre::Result;
 use kube::Client;
 
-use super::{get, session::Session};
+use super::{objects, session::Session};
 use crate::{
     api::App,
     domain::world::{ObjectKey, split_context},
@@ -67,7 +67,7 @@ pub(super) fn home_namespace(session: &Session) -> NamespaceRef {
 /// The home namespace first, then those of the environments.
 pub(super) async fn all_namespaces(session: &Session) -> Result<Vec<NamespaceRef>> {
     let home = home_namespace(session);
-    let apps: Vec<App> = get::list_if_installed(session).await?;
+    let apps: Vec<App> = objects::list_if_installed(session).await?;
     let environments = apps.iter().flat_map(|a| &a.spec.environments);
     let others: BTreeSet<NamespaceRef> = environments
         .map(|e| NamespaceRef {

@@ -10,7 +10,7 @@ use color_eyre::eyre::{Result, bail};
 use kube::ResourceExt;
 
 use super::{
-    Global, get,
+    Global, objects,
     output::{self, Format, Table},
     session::{self, usage_error},
     world_watch::{self, WorldWatch},
@@ -122,7 +122,7 @@ impl ProbeTarget {
         let session = session::open_as(global, &config).await?;
         let via = session::resolve_via(global, &config)?;
         let via = via.map_or(Via::Entry, |way| way.into_via(&session.client));
-        let group = get::resolve_group(&session, group).await?.name_any();
+        let group = objects::resolve_group(&session, group).await?.name_any();
         let shown = |w: &World| w.groups.contains_key(&group);
         let live = world_watch::watch_world(&session, "the lane group is gone", shown).await?;
         Ok(Self { group, live, via })

@@ -6,7 +6,7 @@ use color_eyre::eyre::Report;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::{Api, ResourceExt, api::ListParams};
 
-use super::{get, session::Session};
+use super::{objects, session::Session};
 use crate::{
     api::{Release, label},
     cluster::{
@@ -124,7 +124,7 @@ pub(super) async fn list_releases(
     session: &Session,
     app: &str,
 ) -> Result<Vec<Release>, DescribeProposalError> {
-    let mut releases: Vec<Release> = get::list_objects(session)
+    let mut releases: Vec<Release> = objects::list_objects(session)
         .await
         .map_err(DescribeProposalError::Releases)?;
     releases.retain(|r| r.spec.app == app);

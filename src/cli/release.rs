@@ -11,9 +11,9 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::{
-    Global, get,
+    Global, objects,
     output::{self, Format},
-    session,
+    session, tables,
 };
 use crate::{api::Release, domain::intent::Intent};
 
@@ -75,7 +75,7 @@ pub(super) async fn run_release_command(global: &Global, args: ReleaseArgs) -> R
     let session = session::open(global).await?;
     match args.command {
         ReleaseCommand::Show(args) => {
-            let mut release: Release = get::get_object(&session, &args.name).await?;
+            let mut release: Release = objects::get_object(&session, &args.name).await?;
             release.metadata.managed_fields = None;
             output::print(&match args.output {
                 Format::Json | Format::Yaml => output::format_value(&release, args.output)?,
@@ -88,7 +88,7 @@ pub(super) async fn run_release_command(global: &Global, args: ReleaseArgs) -> R
         }
         ReleaseCommand::Diff(args) => diff::compare_with_old(&session, args).await,
         ReleaseCommand::List(args) => {
-            let mut releases: Vec<Release> = get::list_objects(&session).await?;
+            let mut releases: Vec<Release> = objects::list_objects(&session).await?;
             releases.retain(|r| args.app.as_ref().is_none_or(|a| r.spec.app == *a));
             let wide = args.output == Format::Wide;
             output::print(&match args.output {
@@ -98,12 +98,12 @@ pub(super) async fn run_release_command(global: &Global, args: ReleaseArgs) -> R
                         .for_each(|r| r.metadata.managed_fields = None);
                     output::format_list(&releases, args.output)?
                 }
-                Format::Name => get::list_names(&session, &releases),
+                Format::Name => objects::list_names(&session, &releases),
                 Format::Table | Format::Wide => {
                     let of = |items: &[Release], _: &str| {
-                        get::tables::releases_table(items, wide, Timestamp::now())
+                        tables::releases_table(items, wide, Timestamp::now())
                     };
-                    get::tables::by_namespace(&session, &releases, of).render()
+                    tables::by_namespace(&session, &releases, of).render()
                 }
             })
         }

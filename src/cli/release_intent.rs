@@ -10,8 +10,9 @@ use color_eyre::eyre::Result;
 use kube::{Api, api::ListParams, runtime::wait::await_condition};
 
 use super::{
-    Global, get,
+    Global,
     intent_parser::IntentParseError,
+    objects,
     session::{self, Session, api_error, usage_error},
 };
 use crate::{
@@ -190,7 +191,7 @@ async fn resolve_intent(
     command: &ReleaseIntentCommand,
 ) -> Result<(Release, ReleaseIntent)> {
     let args = command.args();
-    let release: Release = get::get_object(session, &args.name).await?;
+    let release: Release = objects::get_object(session, &args.name).await?;
     match resolve_verb(&release, command.verb(), args.task.as_deref()) {
         Ok(wish) => return Ok((release, wish)),
         Err(Unresolved::None { .. }) => {}

@@ -9,7 +9,7 @@ use color_eyre::eyre::{Result, bail, eyre};
 use serde_json::Value;
 
 use super::{
-    Global, get,
+    Global, objects,
     output::{self, Format},
     session::{self, Session, usage_error},
     variables::{self, Groups},
@@ -51,7 +51,7 @@ pub(super) async fn render_manifests(global: &Global, args: RenderArgs) -> Resul
         args.app.as_deref().unwrap_or_default(),
         args.environment.as_deref().unwrap_or_default(),
     );
-    let app: App = get::get_object(&session, name).await?;
+    let app: App = objects::get_object(&session, name).await?;
     let groups = variables::list_groups(&session).await?;
     let context = build_context(&app, name, place, &args.image, &groups)?;
     let mut manifests: Vec<_> = app.spec.manifests.iter().collect();
@@ -101,7 +101,7 @@ fn short_name(object: &Value) -> String {
 
 /// Prints what a release applies, with the labels that it adds.
 async fn print_frozen_manifests(session: &Session, name: &str, args: &RenderArgs) -> Result<()> {
-    let release: Release = get::get_object(session, name).await?;
+    let release: Release = objects::get_object(session, name).await?;
     let found = read_proposal(&session.client, &session.namespace, &release, None).await?;
     let mut environments = found.proposal.environments;
     environments.retain(|(environment, _)| {
@@ -141,7 +141,7 @@ fn build_context(
     given: &[String],
     groups: &Groups,
 ) -> Result<Context> {
-    let environment = get::find_environment(app, place)?;
+    let environment = objects::find_environment(app, place)?;
     let defaults = app
         .spec
         .images
@@ -163,7 +163,7 @@ fn build_context(
             let known: Vec<String> = app.spec.images.keys().cloned().collect();
             bail!(
                 "app {name} has no image {image}; there {}",
-                get::describe_names(&known)
+                objects::describe_names(&known)
             );
         }
         images.insert(image.into(), reference.into());

@@ -20,8 +20,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    Global, get,
+    Global,
     namespace_ref::{self, NamespaceRef},
+    objects,
     output::{self, Format},
     session::{self, Session, api_error},
 };
@@ -105,7 +106,7 @@ pub(super) async fn rescue_workloads(global: &Global, args: RescueArgs) -> Resul
 }
 
 async fn search_and_rescue(session: &Session, args: RescueArgs) -> Result<()> {
-    let releases: Vec<Release> = get::list_if_installed(session).await?;
+    let releases: Vec<Release> = objects::list_if_installed(session).await?;
     let (place, name) = args
         .workload
         .as_deref()

@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Global, get,
+    Global, objects,
     output::{self, Format, Table},
     release::wait::parse_duration,
     session::{self, usage_error},
@@ -139,7 +139,7 @@ pub(super) async fn watch_signals(global: &Global, args: SignalsArgs) -> Result<
 /// Watches the requests of an App; fails if there are none.
 async fn observe_app(global: &Global, args: &SignalsArgs) -> Result<SignalReport> {
     let session = session::open(global).await?;
-    get::get_object::<App>(&session, &args.app).await?;
+    objects::get_object::<App>(&session, &args.app).await?;
     let known = |w: &World| w.apps.contains_key(&args.app);
     let mut live = world_watch::watch_world(&session, "the App is gone", known).await?;
     let end = Instant::now() + args.watch;

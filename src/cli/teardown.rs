@@ -10,7 +10,7 @@ use clap::Args;
 use color_eyre::eyre::{Result, bail};
 
 use super::{
-    Global, get,
+    Global, objects,
     output::Format,
     release::wait,
     session::{self, usage_error},
@@ -57,9 +57,9 @@ impl TeardownArgs {
 
 pub(super) async fn tear_down_environment(global: &Global, args: TeardownArgs) -> Result<()> {
     let session = session::open(global).await?;
-    let app: App = get::get_object(&session, &args.app).await?;
+    let app: App = objects::get_object(&session, &args.app).await?;
     if app.left_behind(&args.environment).is_none() {
-        get::find_environment(&app, &args.environment)?;
+        objects::find_environment(&app, &args.environment)?;
     }
     if !args.yes {
         confirm_teardown(&app, &args)?;

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Global, get,
+    Global,
     hop_collector::{HopCollector, OtlpAddresses},
-    output,
+    objects, output,
     release::wait::parse_duration,
     session,
     world_watch::{self, WorldWatch},
@@ -94,7 +94,7 @@ async fn receive_spans(live: &WorldWatch, grpc: SocketAddr) -> Result<()> {
 pub(super) async fn trace_requests(global: &Global, args: TraceArgs) -> Result<()> {
     let session = session::open(global).await?;
     if let Some(group) = &args.group {
-        get::get_object::<LaneGroup>(&session, group).await?;
+        objects::get_object::<LaneGroup>(&session, group).await?;
     }
     let mut live = world_watch::watch_world(&session, "there is no lane group", |w: &World| {
         !w.groups.is_empty()

@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use super::{
-    Global, get,
+    Global, objects,
     output::{self, Format, Table},
     session::{self, Session},
 };
@@ -35,17 +35,17 @@ pub(super) type Groups = BTreeMap<String, VariableGroup>;
 
 /// The variable groups of the namespace. Empty if the cluster does not serve the kind.
 pub(super) async fn list_groups(session: &Session) -> Result<Groups> {
-    let all = get::list_if_installed::<VariableGroup>(session).await?;
+    let all = objects::list_if_installed::<VariableGroup>(session).await?;
     Ok(all.into_iter().map(|g| (g.name_any(), g)).collect())
 }
 
 pub(super) async fn print_variables(global: &Global, args: VariablesArgs) -> Result<()> {
     let session = session::open(global).await?;
-    let app: App = get::get_object(&session, &args.app).await?;
+    let app: App = objects::get_object(&session, &args.app).await?;
     let groups = list_groups(&session).await?;
-    let releases: Vec<Release> = get::list_objects(&session).await?;
+    let releases: Vec<Release> = objects::list_objects(&session).await?;
     let wanted: Vec<&Environment> = match &args.environment {
-        Some(name) => vec![get::find_environment(&app, name)?],
+        Some(name) => vec![objects::find_environment(&app, name)?],
         None => app.spec.environments.iter().collect(),
     };
     let (mut rows, mut problems) = (vec![], vec![]);

@@ -8,7 +8,7 @@ use super::{AdoptArgs, confirm_adoption, dry_run, images_of};
 use crate::{
     api::{App, Environment, InventoryItem, Uid, VariableGroup},
     cli::{
-        get, output,
+        objects, output,
         session::{Session, api_error, usage_error},
         variables,
     },
@@ -59,7 +59,7 @@ pub(super) async fn check_owners(
     found: &FoundWorkload,
     me: &Owner,
 ) -> Result<()> {
-    let apps: Vec<App> = get::list_if_installed(session).await?;
+    let apps: Vec<App> = objects::list_if_installed(session).await?;
     let mut problems = vec![];
     for object in std::iter::once(&found.deployment).chain(&found.service) {
         let meta: ObjectMeta = serde_json::from_value(object["metadata"].clone())?;
@@ -101,7 +101,7 @@ pub(super) async fn adopt_object(
     kind: &str,
     name: &str,
 ) -> Result<()> {
-    let environment = get::find_environment(app, &args.new.environment)?;
+    let environment = objects::find_environment(app, &args.new.environment)?;
     let groups = variables::list_groups(session).await?;
     let group_of = |name: &str| groups.get(name);
     let is_named = |i: &InventoryItem| i.kind.to_lowercase() == kind && i.name == name;
@@ -127,7 +127,7 @@ pub(super) async fn adopt_object(
     let Some((marks, found)) = found else {
         bail!("{what} does not exist: the next release makes it")
     };
-    let apps: Vec<App> = get::list_objects(session).await?;
+    let apps: Vec<App> = objects::list_objects(session).await?;
     let noted = owner::find_in_inventories(&apps, &item, &Uid::from_meta(&found.metadata));
     let mut former = None;
     match owner::determine_ownership(&marks, &me, noted.as_ref()) {

@@ -11,7 +11,7 @@ use kube::{Api, Client, ResourceExt, api::ListParams};
 
 use crate::{
     cli::{
-        get,
+        objects,
         session::{Session, api_error},
     },
     cluster::error,
@@ -48,7 +48,7 @@ pub(in crate::cli) async fn find_workload(
             .collect();
         bail!(
             "no Service {wanted} that selects the pods of {name}; there {}",
-            get::describe_names(&known)
+            objects::describe_names(&known)
         );
     }
     all.retain(|s| selects_labels(s, &labels));
@@ -80,7 +80,7 @@ async fn get_deployment(client: &Client, namespace: &str, name: &str) -> Result<
     let known: Vec<String> = all.items.iter().map(ResourceExt::name_any).collect();
     bail!(
         "no Deployment {name} in namespace {namespace}; there {}",
-        get::describe_names(&known)
+        objects::describe_names(&known)
     );
 }
 
@@ -94,7 +94,7 @@ fn choose_main(name: &str, service: Option<&str>, all: &[Service]) -> Result<Opt
             let known: Vec<String> = many.iter().map(ResourceExt::name_any).collect();
             bail!(
                 "several Services select the pods of {name}: name the one that callers use with --service; there {}",
-                get::describe_names(&known)
+                objects::describe_names(&known)
             );
         }
     })

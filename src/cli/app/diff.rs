@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::{
     api::{App, AppTemplate},
     cli::{
-        get,
+        objects,
         output::{self, Format},
         session::{Session, usage_error},
     },
@@ -30,7 +30,7 @@ pub(super) struct DiffArgs {
 }
 
 pub(super) async fn compare_with_template(session: &Session, args: DiffArgs) -> Result<()> {
-    let app: App = get::get_object(session, &args.name).await?;
+    let app: App = objects::get_object(session, &args.name).await?;
     let Some(name) = args
         .template
         .as_deref()
@@ -41,7 +41,7 @@ pub(super) async fn compare_with_template(session: &Session, args: DiffArgs) -> 
             args.name
         )));
     };
-    let template: AppTemplate = get::get_object(session, name).await?;
+    let template: AppTemplate = objects::get_object(session, name).await?;
     let Comparison {
         template: wanted,
         app: found,

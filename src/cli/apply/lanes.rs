@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use super::files::ManifestObject;
 use crate::{
     api::{self, App, Lane, LaneGroup},
-    cli::{get, session::Session},
+    cli::{objects, session::Session},
     cluster::{error, gateways},
     domain::lanes::{self, GatewayFeatures, LaneCheck, Problem, Severity},
 };
@@ -31,8 +31,8 @@ pub(super) async fn check_lanes(session: &Session, objects: &[ManifestObject]) -
         return FileFindings::default();
     }
     let (live, before) = match (
-        get::try_list_objects::<LaneGroup>(session).await,
-        get::try_list_objects::<Lane>(session).await,
+        objects::try_list_objects::<LaneGroup>(session).await,
+        objects::try_list_objects::<Lane>(session).await,
     ) {
         (Ok(live), Ok(before)) => (live, before),
         // A cluster without our definitions gets them from these files, or the dry run reports it.
@@ -155,7 +155,7 @@ fn remote_warnings(check: &LaneCheck, lanes: &[(&ManifestObject, Lane)]) -> Vec<
 
 /// Existing Apps, replaced by those of the files, and warnings.
 async fn merge_apps(session: &Session, objects: &[ManifestObject]) -> (Vec<App>, Vec<String>) {
-    let (live, warnings) = match get::list_objects::<App>(session).await {
+    let (live, warnings) = match objects::list_objects::<App>(session).await {
         Ok(live) => (live, vec![]),
         Err(why) => (
             vec![],

@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use super::{files::ManifestObject, lanes::parse_home_objects};
 use crate::{
     api::{App, VariableGroup},
-    cli::{get, session::Session},
+    cli::{objects, session::Session},
     cluster::{error, owner},
     domain::owner::{ClaimedNames, describe_item},
 };
@@ -83,7 +83,7 @@ pub(super) async fn check_owners(
 }
 
 async fn list_apps(session: &Session, checked: &mut OwnerCheck) -> Vec<App> {
-    match get::try_list_objects(session).await {
+    match objects::try_list_objects(session).await {
         Ok(live) => live,
         // A cluster without our definitions gets them from these files, or the dry run reports it.
         Err(e) if error::status_code(&e) == Some(404) => vec![],
@@ -123,7 +123,7 @@ async fn merge_groups(
     session: &Session,
     objects: &[ManifestObject],
 ) -> BTreeMap<String, VariableGroup> {
-    get::try_list_objects::<VariableGroup>(session)
+    objects::try_list_objects::<VariableGroup>(session)
         .await
         .unwrap_or_default()
         .into_iter()

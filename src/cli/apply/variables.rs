@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use super::{files::ManifestObject, lanes::parse_home_objects};
 use crate::{
     api::{App, Release, VariableGroup},
-    cli::{get, session::Session},
+    cli::{objects, session::Session},
     cluster::error,
     domain::variables::{self, Values},
 };
@@ -93,7 +93,7 @@ where
         + DeserializeOwned
         + std::fmt::Debug,
 {
-    get::try_list_objects::<K>(session)
+    objects::try_list_objects::<K>(session)
         .await
         .unwrap_or_else(|why| {
             seen(what, why);

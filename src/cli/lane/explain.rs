@@ -12,7 +12,7 @@ use crate::{
         gateway_api::{Gateway, HttpRoute},
     },
     cli::{
-        get,
+        objects,
         output::{self, Format, Table},
         session::{Session, usage_error},
     },
@@ -43,8 +43,8 @@ pub(super) struct ExplainArgs {
 pub(super) async fn explain_request(session: &Session, args: ExplainArgs) -> Result<()> {
     let parts = request::parse_request(&args.request, &args.header, &args.cookie)
         .map_err(|e| usage_error(e.to_string()))?;
-    let group = get::resolve_group(session, args.group.as_deref()).await?;
-    let all: Vec<Lane> = get::list_objects(session).await?;
+    let group = objects::resolve_group(session, args.group.as_deref()).await?;
+    let all: Vec<Lane> = objects::list_objects(session).await?;
     let name = LaneGroup::name_any(&group);
     let routes = list_routes(session).await;
     let api: Api<Gateway> = Api::namespaced(session.client.clone(), &session.namespace);

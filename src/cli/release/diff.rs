@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::{
     api::Release,
     cli::{
-        get,
+        objects,
         output::{self, Format},
         proposal::{list_releases, list_revisions},
         session::Session,
@@ -27,7 +27,7 @@ pub(super) struct DiffArgs {
 }
 
 pub(super) async fn compare_with_old(session: &Session, args: DiffArgs) -> Result<()> {
-    let release: Release = get::get_object(session, &args.name).await?;
+    let release: Release = objects::get_object(session, &args.name).await?;
     let (app, _) = revision::read_frozen_app(&session.client, &session.namespace, &release).await?;
     let of = &release.spec.app;
     let revisions = list_revisions(session, of).await?;

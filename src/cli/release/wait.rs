@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::{
     api::{BatchPhase, Release, ReleasePhase, TaskPhase},
     cli::{
-        get,
+        objects,
         session::{Session, usage_error},
     },
 };
@@ -115,7 +115,7 @@ impl WaitTarget {
             let known: Vec<String> = status.tasks.iter().map(|t| t.name.clone()).collect();
             return WaitState::Never(format!(
                 "no task {name}; there {}",
-                get::describe_names(&known)
+                objects::describe_names(&known)
             ));
         };
         let now = told(format!("{name} is {:?}", task.phase), &task.message);
@@ -170,7 +170,7 @@ async fn wait_for_target(
     timeout: Duration,
 ) -> Result<()> {
     // Fails at once if there is no such release.
-    let first = wanted.evaluate_release(&get::get_object(session, name).await?);
+    let first = wanted.evaluate_release(&objects::get_object(session, name).await?);
     let api: Api<Release> = Api::namespaced(session.client.clone(), &session.namespace);
     let (seen, mut standings) = tokio::sync::watch::channel(first);
     let ends = |release: Option<&Release>| {
