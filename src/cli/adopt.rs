@@ -112,7 +112,7 @@ pub(super) async fn adopt_workload(global: &Global, args: AdoptArgs) -> Result<(
     }
     let (text, labelled) = describe_adoption(&session, &app, &adoption).await?;
     output::print(&text)?;
-    if !confirm_adoption(&args, &format!("Adopt {}?", labelled))? {
+    if !confirm_adoption(&args, &format!("Adopt {labelled}?"))? {
         bail!("nothing was written");
     }
     write_adoption(&session, &apps, object, &adoption, &args.new.environment).await?;

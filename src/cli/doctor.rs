@@ -29,12 +29,11 @@ pub struct DoctorArgs {
 }
 
 pub(super) async fn check_cluster(global: &Global, args: DoctorArgs) -> Result<()> {
-    let found = match &args.trace {
-        Some(group) => check_tracing(global, group).await?,
-        None => {
-            let session = session::open(global).await?;
-            doctor::run_checks(&session.client, &session.namespace).await
-        }
+    let found = if let Some(group) = &args.trace {
+        check_tracing(global, group).await?
+    } else {
+        let session = session::open(global).await?;
+        doctor::run_checks(&session.client, &session.namespace).await
     };
     match args.output {
         Format::Json | Format::Yaml => output::print(&output::format_value(&found, args.output)?)?,

@@ -78,26 +78,25 @@ where
         + std::fmt::Debug,
 {
     let api: Api<T> = Api::namespaced(session.client.clone(), &session.namespace);
-    match api
+    if let Some(object) = api
         .get_opt(name)
         .await
         .map_err(api_error(format!("reading {name}")))?
     {
-        Some(object) => Ok(object),
-        None => {
-            let mut known: Vec<String> = list_objects::<T>(session)
-                .await?
-                .iter()
-                .map(ResourceExt::name_any)
-                .collect();
-            known.sort();
-            let kind = T::kind(&());
-            Err(eyre!(
-                "no {kind} {name} in namespace {}; there {}",
-                session.namespace,
-                describe_names(&known)
-            ))
-        }
+        Ok(object)
+    } else {
+        let mut known: Vec<String> = list_objects::<T>(session)
+            .await?
+            .iter()
+            .map(ResourceExt::name_any)
+            .collect();
+        known.sort();
+        let kind = T::kind(&());
+        Err(eyre!(
+            "no {kind} {name} in namespace {}; there {}",
+            session.namespace,
+            describe_names(&known)
+        ))
     }
 }
 

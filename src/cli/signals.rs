@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Signals are kept for this long.
-const MAX_WATCH: Duration = Duration::from_secs(300);
+const MAX_WATCH: Duration = Duration::from_mins(5);
 
 #[derive(Debug, Args)]
 pub struct SignalsArgs {

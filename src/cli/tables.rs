@@ -1,4 +1,4 @@
-//! The tables of `get`.
+//! Tables of objects, for `get` and `release list`.
 
 use std::collections::BTreeMap;
 

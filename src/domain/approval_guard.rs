@@ -240,10 +240,10 @@ mod tests {
         }
         let edits: [(&str, Edit); 10] = [
             ("", |w| {
-                tasks(w).push(json!({"name": "more", "deploy": {"environment": "prod"}}))
+                tasks(w).push(json!({"name": "more", "deploy": {"environment": "prod"}}));
             }),
             ("", |w| {
-                tasks(w).insert(0, json!({"name": "go", "proceed": {}}))
+                tasks(w).insert(0, json!({"name": "go", "proceed": {}}));
             }),
             ("", |w| add_stage(w, "new")),
             ("", |w| add_stage(w, "gray")),
@@ -251,7 +251,7 @@ mod tests {
             ("is gone", |w| drop(w.as_array_mut().unwrap().remove(1))),
             ("is gone", |w| w[1]["name"] = "other".into()),
             ("is gone", |w| {
-                w[1]["tasks"][1] = json!({"name": "gate", "proceed": {}})
+                w[1]["tasks"][1] = json!({"name": "gate", "proceed": {}});
             }),
             ("prod is deployed to before it", |w| tasks(w).swap(1, 2)),
             ("stage s is a new way to prod", |w| add_stage(w, "prod")),

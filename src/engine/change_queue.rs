@@ -176,14 +176,13 @@ pub(super) fn keys_for_job(job: &Job) -> Vec<ChangeKey> {
 
 /// Its lane group, otherwise the groups with the same Gateway.
 pub(super) fn keys_for_route(route: &HttpRoute) -> Vec<ChangeKey> {
-    match route.labels().get(label::LANE_GROUP) {
-        Some(group) => vec![ChangeKey::Routes(group.clone())],
-        None => {
-            let parents = route.spec.parent_refs.iter().filter(|p| p.is_gateway());
-            parents
-                .map(|p| ChangeKey::Gateway(p.name.clone()))
-                .collect()
-        }
+    if let Some(group) = route.labels().get(label::LANE_GROUP) {
+        vec![ChangeKey::Routes(group.clone())]
+    } else {
+        let parents = route.spec.parent_refs.iter().filter(|p| p.is_gateway());
+        parents
+            .map(|p| ChangeKey::Gateway(p.name.clone()))
+            .collect()
     }
 }
 

@@ -19,9 +19,9 @@ use crate::{
 /// How often the same write is allowed without back-off.
 const FREE_WRITES: u32 = 3;
 /// Back-off after that: the first pause, doubled up to the second.
-const BACKOFF_RANGE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
+const BACKOFF_RANGE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(5));
 /// Older writes are forgotten.
-const FORGET_AFTER: Duration = Duration::from_secs(900);
+const FORGET_AFTER: Duration = Duration::from_mins(15);
 
 /// Recent writes, by object and digest of the desired content.
 #[derive(Default)]

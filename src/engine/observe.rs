@@ -218,14 +218,14 @@ impl ObjectsSeen {
         while let Some((answer, item, context)) = answers.next().await {
             match (answer, context) {
                 (Ok(Some(found)), _) => {
-                    drop(self.objects.insert(item, to_object_seen(&found.metadata)))
+                    drop(self.objects.insert(item, to_object_seen(&found.metadata)));
                 }
                 (Ok(None), _) => {}
                 (Err(why), _) if is_refusal(&why) => {
-                    drop(self.unseen.insert(item, error::describe_error(&why)))
+                    drop(self.unseen.insert(item, error::describe_error(&why)));
                 }
                 (Err(why), Some(context)) => {
-                    drop(self.away.insert(context, error::describe_error(&why)))
+                    drop(self.away.insert(context, error::describe_error(&why)));
                 }
                 (Err(why), None) => return Err(why),
             }

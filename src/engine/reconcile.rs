@@ -41,7 +41,7 @@ use release::{OBSERVE_BACKOFF, ReleasePass};
 /// Maximum number of concurrent jobs; most of the time they wait for the API.
 const MAX_CONCURRENT_JOBS: usize = 16;
 /// A job that takes longer is cancelled and tried again a little later.
-const JOB_TIMEOUT: Duration = Duration::from_secs(60);
+const JOB_TIMEOUT: Duration = Duration::from_mins(1);
 /// Changes within this time are handled together.
 const COALESCE_DELAY: Duration = Duration::from_millis(5);
 /// Longest time between passes, to find what no watch reports.
@@ -57,7 +57,7 @@ const PRUNE_DELAY: Duration = Duration::from_secs(2);
 /// Back-off if pruning is refused.
 const PRUNE_BACKOFF: BackoffRange = BackoffRange {
     first: Duration::from_secs(30),
-    max: Duration::from_secs(3600),
+    max: Duration::from_hours(1),
 };
 
 pub(super) struct Reconciler {

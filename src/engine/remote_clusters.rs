@@ -261,7 +261,7 @@ mod tests {
         elsewhere.retain_watched(|_| false);
         assert!(elsewhere.get_watched("far/demo").is_none());
         tasks.close();
-        tokio::time::timeout(std::time::Duration::from_secs(60), tasks.wait())
+        tokio::time::timeout(std::time::Duration::from_mins(1), tasks.wait())
             .await
             .expect("its watches end");
     }

@@ -19,9 +19,9 @@ use tokio::time::Instant;
 use crate::{api::ReleasePhase, domain::workflow::ReleaseStep};
 
 /// The Lease is tried every two seconds. An engine that has not tried for this long hangs.
-const MAX_LEASE_TRY_AGE: Duration = Duration::from_secs(60);
+const MAX_LEASE_TRY_AGE: Duration = Duration::from_mins(1);
 /// There is a pass every 30 seconds at the latest. One that waits for many answers may take long.
-const MAX_PASS_AGE: Duration = Duration::from_secs(300);
+const MAX_PASS_AGE: Duration = Duration::from_mins(5);
 /// The engine is ready if the API has answered within this time.
 const MAX_ANSWER_AGE: Duration = Duration::from_secs(30);
 

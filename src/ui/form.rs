@@ -214,7 +214,7 @@ impl Form {
             }
             Some(FieldValue::Choice { .. }) => match request {
                 InputRequest::InsertChar(' ') | InputRequest::GoToNextChar => {
-                    self.cycle_choice(false)
+                    self.cycle_choice(false);
                 }
                 InputRequest::GoToPrevChar => self.cycle_choice(true),
                 _ => {}

@@ -254,15 +254,14 @@ where
             changed = async {
                 pace.wait_until_due().await;
                 worlds.changed().await
-            }, if watching => match changed {
-                Ok(()) => shown_message(worlds.borrow_and_update().clone()),
+            }, if watching => if changed.is_ok() {
+                shown_message(worlds.borrow_and_update().clone())
+            } else {
                 // The watches ended: keep the last world, but mark it as stale.
-                Err(_) => {
-                    watching = false;
-                    let why = Clean::from("the watch of the cluster has ended");
-                    let link = Link::Stale { since: clock(), trouble: LinkTrouble::Offline, why };
-                    shown_message(mark_stale(worlds.borrow().clone(), &link))
-                }
+                watching = false;
+                let why = Clean::from("the watch of the cluster has ended");
+                let link = Link::Stale { since: clock(), trouble: LinkTrouble::Offline, why };
+                shown_message(mark_stale(worlds.borrow().clone(), &link))
             },
             Some(msg) = inbox.recv() => msg,
             () = sleep_until(tick) => {

@@ -134,7 +134,7 @@ fn draw_overlays(canvas: &mut Canvas<'_>, model: &Model, plan: &ScreenPlan) {
         match overlay {
             Overlay::Form(_) | Overlay::Confirm(_) | Overlay::Palette(_) if i < last => continue,
             Overlay::Form(_) | Overlay::Confirm(_) | Overlay::Palette(_) => {
-                canvas.dim_area(plan.body)
+                canvas.dim_area(plan.body);
             }
             Overlay::Text(_) | Overlay::Filter(..) | Overlay::Prompt(_) => {}
         }

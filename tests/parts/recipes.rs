@@ -79,7 +79,7 @@ fn an_action_is_one_row() {
 #[test]
 fn a_pane_is_one_file_and_the_lines_that_its_recipe_names() {
     let words = recipe("a pane");
-    let named: BTreeSet<String> = words.into_iter().filter(|w| w.ends_with(".rs")).collect();
+    let named: BTreeSet<String> = words.into_iter().filter(is_source).collect();
     for pane in ["Apps", "Environments", "Rollout", "Lanes", "Trace"] {
         let module = pane.to_lowercase();
         let (file, folder) = (

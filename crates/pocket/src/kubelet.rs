@@ -209,7 +209,7 @@ fn follow_pods(cache: &Store<Pod>, node: Arc<NodeContext>, tracker: &TaskTracker
         };
         let pod = Arc::clone(new);
         if let Some(known) = pods.get(&uid) {
-            drop(known.send_replace(Some(pod)))
+            drop(known.send_replace(Some(pod)));
         } else {
             let (tx, rx) = watch::channel(Some(pod.clone()));
             pods.insert(uid, tx);

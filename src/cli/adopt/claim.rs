@@ -65,7 +65,7 @@ pub(super) async fn check_owners(
         let meta: ObjectMeta = serde_json::from_value(object["metadata"].clone())?;
         let mut item = object_key(object);
         // A typed object carries no apiVersion and kind.
-        if std::ptr::eq(object, &found.deployment) {
+        if std::ptr::eq(object, &raw const found.deployment) {
             (item.api_version, item.kind) = ("apps/v1".into(), "Deployment".into());
         } else {
             (item.api_version, item.kind) = ("v1".into(), "Service".into());

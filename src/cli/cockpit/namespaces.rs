@@ -76,9 +76,10 @@ impl RememberedNamespaces {
     /// The namespace last chosen for a cluster, by its name on the screen.
     pub(super) fn find(&self, place: &str) -> Option<ShownNamespace> {
         let known = self.read().remove(place)?;
-        Some(match known == ALL {
-            true => ShownNamespace::All,
-            false => ShownNamespace::One(known),
+        Some(if known == ALL {
+            ShownNamespace::All
+        } else {
+            ShownNamespace::One(known)
         })
     }
 

@@ -25,7 +25,7 @@ struct Limits {
 
 const LIMITS: Limits = Limits {
     bytes: 1 << 20,
-    time: Duration::from_secs(60),
+    time: Duration::from_mins(1),
 };
 
 /// Runs a program until it ends, its limits are reached, or the stream is dropped; the last two end
@@ -247,7 +247,7 @@ mod tests {
                 tokio::task::yield_now().await;
             }
         };
-        let limit = Duration::from_secs(60);
+        let limit = Duration::from_mins(1);
         tokio::time::timeout(limit, wait).await.expect("it ends");
     }
 }

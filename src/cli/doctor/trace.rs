@@ -69,7 +69,7 @@ pub(super) async fn check_lane_group(
         .find_map(|lane| build_lane_request(&lane.spec, plain.clone()))
     {
         Some(tagged) => {
-            all.extend(check_request(live, &found, group, via, "tagged request", &tagged).await)
+            all.extend(check_request(live, &found, group, via, "tagged request", &tagged).await);
         }
         None => all.push(new_finding(
             Level::Warn,

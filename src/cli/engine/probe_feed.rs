@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How long a world is watched after it was last needed: longer than any probe waits for hops.
-const IDLE_TIME: Duration = Duration::from_secs(300);
+const IDLE_TIME: Duration = Duration::from_mins(5);
 /// How long a probe waits for a complete world. After that it is sent all the same, and its result
 /// says what is not known.
 const LIST_TIMEOUT: Duration = Duration::from_secs(10);

@@ -264,7 +264,7 @@ mod tests {
                 .contains("Surging")
         );
         assert_eq!(parse_duration("90"), Ok(Duration::from_secs(90)));
-        assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(parse_duration("2m"), Ok(Duration::from_mins(2)));
         assert!(parse_duration("soon").is_err() && parse_duration("-5s").is_err());
     }
 }

@@ -23,9 +23,8 @@ fn latch(before: Value) -> Value {
 }
 
 fn deployment(latch: Option<Value>) -> Deployment {
-    let annotations: Value = latch
-        .map(|l| json!({label::LATCH: l.to_string()}))
-        .unwrap_or_else(|| json!({}));
+    let annotations: Value =
+        latch.map_or_else(|| json!({}), |l| json!({label::LATCH: l.to_string()}));
     serde_json::from_value(json!({
         "metadata": {"name": "a-prod", "namespace": "demo", "resourceVersion": "7", "annotations": annotations},
         "spec": {"paused": true, "minReadySeconds": 2_147_483_646, "replicas": 4, "selector": {},

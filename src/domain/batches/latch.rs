@@ -324,6 +324,7 @@ impl DeploymentSettings {
     }
 
     /// Settings with those of the manifest on top; what the manifest omits stays.
+    #[must_use]
     pub fn overlay_manifest(&self, manifest: &Deployment) -> Self {
         let other = Self::from_deployment(manifest);
         Self {

@@ -100,38 +100,35 @@ pub(super) fn compare_pair(
         task.old_images.values().next(),
         task.new_images.values().next(),
     );
-    let (old, new) = match lane {
-        Some(tag) => {
-            let production = production_environment(app);
-            let image = production.and_then(|e| deployed_image(app, e));
-            let old = side("base".into(), image, &|v| is_base_of(v, production));
-            (
-                old,
-                side(
-                    tag.to_owned(),
-                    new_image,
-                    &|v| matches!(v, Version::Lane(lane) if lane == tag),
-                ),
-            )
-        }
-        None => {
-            let templates = facts
-                .templates(name, environment)
-                .filter(|t| t.has_both())?;
-            let of = |age: VersionAge| {
-                move |v: &Version| match v {
-                    Version::Base {
-                        environment: Some(of),
-                        hash,
-                    } => of == environment && templates.age_of_hash(hash.as_deref()) == age,
-                    _ => false,
-                }
-            };
-            (
-                side("old".into(), old_image, &of(VersionAge::Old)),
-                side("new".into(), new_image, &of(VersionAge::New)),
-            )
-        }
+    let (old, new) = if let Some(tag) = lane {
+        let production = production_environment(app);
+        let image = production.and_then(|e| deployed_image(app, e));
+        let old = side("base".into(), image, &|v| is_base_of(v, production));
+        (
+            old,
+            side(
+                tag.to_owned(),
+                new_image,
+                &|v| matches!(v, Version::Lane(lane) if lane == tag),
+            ),
+        )
+    } else {
+        let templates = facts
+            .templates(name, environment)
+            .filter(|t| t.has_both())?;
+        let of = |age: VersionAge| {
+            move |v: &Version| match v {
+                Version::Base {
+                    environment: Some(of),
+                    hash,
+                } => of == environment && templates.age_of_hash(hash.as_deref()) == age,
+                _ => false,
+            }
+        };
+        (
+            side("old".into(), old_image, &of(VersionAge::Old)),
+            side("new".into(), new_image, &of(VersionAge::New)),
+        )
     };
     let comparison = compare_versions(&old.five, &new.five);
     Some(VersionPair {

@@ -17,7 +17,7 @@ use crate::{
 pub(super) fn app_for_route<'a>(span: &Span, groups: &'a LaneGroups) -> Option<(&'a str, &'a str)> {
     let route = span.route.as_deref()?;
     let mut best: Option<(usize, &str, &str)> = None;
-    for (name, group) in groups.iter() {
+    for (name, group) in groups {
         let at_entry = is_named(route, &entry_route(name))
             .then(|| app_for_path(group, &span.path))
             .flatten();

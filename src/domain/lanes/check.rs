@@ -264,12 +264,13 @@ fn check_contradictions(lane: &Lane, add: &mut impl FnMut(Severity, &str, String
             add(
                 Severity::Error,
                 &place,
-                match other == *condition {
-                    true => format!("'{what}' can never match"),
-                    false => format!(
+                if other == *condition {
+                    format!("'{what}' can never match")
+                } else {
+                    format!(
                         "'{what}' can never match together with '{}'",
                         format_condition(&other)
-                    ),
+                    )
                 },
             );
         }

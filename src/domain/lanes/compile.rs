@@ -66,22 +66,19 @@ impl Compiler<'_> {
         let any = self.compile_conditions(&spec.rule.any, "match.any");
         // Shares are adjacent ranges of the hash, in order of evaluation: 10 % and 20 % are 30 % of
         // all requests.
-        let share = spec
-            .share
-            .map(|share| match percent_to_basis_points(share) {
-                Some(bp) => {
-                    let from = *shared;
-                    *shared = (*shared + bp).min(10_000);
-                    from..*shared
-                }
-                None => {
-                    self.add_problem(
-                        "share".into(),
-                        format!("{share} is not a percentage from 0 to 100"),
-                    );
-                    0..0
-                }
-            });
+        let share = spec.share.map(|share| {
+            if let Some(bp) = percent_to_basis_points(share) {
+                let from = *shared;
+                *shared = (*shared + bp).min(10_000);
+                from..*shared
+            } else {
+                self.add_problem(
+                    "share".into(),
+                    format!("{share} is not a percentage from 0 to 100"),
+                );
+                0..0
+            }
+        });
         for (i, path) in spec
             .rule
             .paths
@@ -177,21 +174,20 @@ impl Index {
         let found = self.names[kind as usize]
             .entry(hash_text(&key))
             .or_default();
-        match found
+        if let Some(field) = found
             .iter()
             .find(|f| *self.fields[**f as usize].key == *key)
         {
-            Some(field) => *field,
-            None => {
-                found.push(next);
-                self.fields.push(super::decide::KeyField {
-                    kind,
-                    key: key.into(),
-                    values: HashMap::default(),
-                    with: vec![],
-                });
-                next
-            }
+            *field
+        } else {
+            found.push(next);
+            self.fields.push(super::decide::KeyField {
+                kind,
+                key: key.into(),
+                values: HashMap::default(),
+                with: vec![],
+            });
+            next
         }
     }
 

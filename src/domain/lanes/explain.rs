@@ -244,12 +244,11 @@ fn determine_outcome(
     traced: bool,
 ) -> EntryOutcome {
     let planned;
-    let all = match entrance.routes {
-        Some(routes) => routes,
-        None => {
-            planned = routes::entry_routes(entrance.group, entrance.lanes, &|_, _| false);
-            planned.as_slice()
-        }
+    let all = if let Some(routes) = entrance.routes {
+        routes
+    } else {
+        planned = routes::entry_routes(entrance.group, entrance.lanes, &|_, _| false);
+        planned.as_slice()
     };
     let host = seen.header("host").map(strip_port).unwrap_or_default();
     let found = entry_matches(entrance, all)
@@ -583,9 +582,10 @@ fn list_lane_reasons(
     }
     if let (Some(share), Some(range)) = (spec.share, shares) {
         let at = request.share_position();
-        let saw = match traced {
-            true => format!("{} of 100", f64::from(at) / 100.0),
-            false => "no traceparent: chosen at random".to_owned(),
+        let saw = if traced {
+            format!("{} of 100", f64::from(at) / 100.0)
+        } else {
+            "no traceparent: chosen at random".to_owned()
         };
         add(
             "share".into(),

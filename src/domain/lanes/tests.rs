@@ -209,7 +209,7 @@ fn what_is_wrong_is_told_in_words() {
     assert!(
         with(|s| {
             s.rule = LaneMatch::default();
-            s.share = Some(101.0)
+            s.share = Some(101.0);
         })
         .contains("not a percentage")
     );

@@ -95,15 +95,14 @@ fn check_key(on: ConditionOn, key: &str) -> FoundProblem {
                 return None;
             }
             let (name, value) = key.split_once('=').unwrap_or((key, ""));
-            let instead = match key.contains('=') {
-                true => format!(
+            let instead = if key.contains('=') {
+                format!(
                     "the name ends before the '=': write cookie {} == {}",
                     name.trim(),
                     value.trim()
-                ),
-                false => {
-                    "no cookie's name has a ';', an outer blank or a control character".to_owned()
-                }
+                )
+            } else {
+                "no cookie's name has a ';', an outer blank or a control character".to_owned()
             };
             found_error(format!("can never match: {instead}"))
         }

@@ -6,19 +6,16 @@ use std::net::Ipv6Addr;
 /// Host without its port; `None` if the text is not `host [":" port]`, if the host is empty, which
 /// `http` does not allow (RFC 9110 §4.2.1), or if there is user information before an `@` (§4.2.4).
 pub fn parse_host(authority: &str) -> Option<&str> {
-    let (host, port) = match authority.strip_prefix('[') {
-        Some(rest) => {
-            let (address, after) = rest.split_once(']')?;
-            address.parse::<Ipv6Addr>().ok()?;
-            (
-                &authority[..address.len() + 2],
-                after.strip_prefix(':').or(after.is_empty().then_some(""))?,
-            )
-        }
-        None => {
-            let (host, port) = authority.split_once(':').unwrap_or((authority, ""));
-            (is_reg_name(host) && !host.is_empty()).then_some((host, port))?
-        }
+    let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
+        let (address, after) = rest.split_once(']')?;
+        address.parse::<Ipv6Addr>().ok()?;
+        (
+            &authority[..address.len() + 2],
+            after.strip_prefix(':').or(after.is_empty().then_some(""))?,
+        )
+    } else {
+        let (host, port) = authority.split_once(':').unwrap_or((authority, ""));
+        (is_reg_name(host) && !host.is_empty()).then_some((host, port))?
     };
     let number =
         port.is_empty() || port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok();

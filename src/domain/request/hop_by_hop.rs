@@ -170,11 +170,10 @@ mod tests {
             ("close, X-MSE-Tag", &["x-mse-tag"], &["x-mse-tag"]),
             ("trailer", &["trailer"], &["trailer"]),
         ] {
-            let mut all = HeaderMap::from_iter(
-                fields
-                    .iter()
-                    .map(|f| (f.parse().unwrap(), HeaderValue::from_static("1"))),
-            );
+            let mut all: HeaderMap = fields
+                .iter()
+                .map(|f| (f.parse().unwrap(), HeaderValue::from_static("1")))
+                .collect();
             all.insert(header::CONNECTION, HeaderValue::from_static(connection));
             assert_eq!(left(all), want, "{connection}");
         }

@@ -172,9 +172,10 @@ fn describe_silence(parent: Option<&ParentRef>, asked_at: Option<Timestamp>) -> 
     let asked = parent.map_or_else(String::new, |p| {
         format!("{} {}", p.kind.as_deref().unwrap_or("Gateway"), p.name)
     });
-    let hint = match parent.is_some_and(|p| p.is_service()) {
-        true => "is there a mesh that takes routes of Services? Else use mode gateway",
-        false => "does its controller run?",
+    let hint = if parent.is_some_and(|p| p.is_service()) {
+        "is there a mesh that takes routes of Services? Else use mode gateway"
+    } else {
+        "does its controller run?"
     };
     format!(
         "nobody has answered for {asked}{}: {hint}",

@@ -238,9 +238,10 @@ impl<'p, 's> Run<'p, 's> {
                 self.note_problem(Problem::new(branch.pipe.at, what));
                 Some(0)
             }
-            other => match other.as_int() {
-                Some(n) => usize::try_from(n).ok().filter(|n| *n > 0),
-                None => {
+            other => {
+                if let Some(n) = other.as_int() {
+                    usize::try_from(n).ok().filter(|n| *n > 0)
+                } else {
                     let what = format!(
                         "`range` goes over lists, maps and whole numbers, and this is {}",
                         other.describe_type()
@@ -248,7 +249,7 @@ impl<'p, 's> Run<'p, 's> {
                     self.note_problem(Problem::new(branch.pipe.at, what));
                     Some(0)
                 }
-            },
+            }
         };
         let flow = match over {
             None => self.exec_list(&branch.otherwise, dot)?,

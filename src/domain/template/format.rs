@@ -212,7 +212,7 @@ impl Printf<'_> {
         let inside = if rest.len() < 3 {
             None
         } else {
-            rest[1..].find(']').map(|end| &rest[1..1 + end])
+            rest[1..].find(']').map(|end| &rest[1..=end])
         };
         let Some(inside) = inside else {
             self.good = false;

@@ -163,21 +163,18 @@ impl<'s> Lexer<'s> {
     /// Adds an error token at `from` and skips the rest of the action that began at `open`. If the
     /// action never ends, or `why` is empty, reports it as not closed and returns false.
     fn push_bad(&mut self, open: usize, from: usize, why: &'static str) -> bool {
-        match end_of_action(&self.source[from..]).filter(|_| !why.is_empty()) {
-            Some(length) => {
-                self.out.push(Token {
-                    kind: TokenKind::Bad(why),
-                    at: from,
-                    text: &self.source[from..from + length],
-                });
-                self.at = from + length + 2;
-                true
-            }
-            None => {
-                self.at = self.source.len();
-                self.push(TokenKind::Bad(""), open);
-                false
-            }
+        if let Some(length) = end_of_action(&self.source[from..]).filter(|_| !why.is_empty()) {
+            self.out.push(Token {
+                kind: TokenKind::Bad(why),
+                at: from,
+                text: &self.source[from..from + length],
+            });
+            self.at = from + length + 2;
+            true
+        } else {
+            self.at = self.source.len();
+            self.push(TokenKind::Bad(""), open);
+            false
         }
     }
 

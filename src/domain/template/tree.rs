@@ -87,7 +87,7 @@ pub(super) enum OperandKind<'s> {
     Unknown,
 }
 
-impl<'s> Command<'s> {
+impl Command<'_> {
     /// The function it calls.
     pub fn function(&self) -> Option<&'static Function> {
         match &self.head.kind {

@@ -188,16 +188,15 @@ impl Undo<'_> {
         let mut waits = Vec::from_iter(hidden.clone().filter(|_| patient));
         let drain = check_drained(view, self.environment, &self.before.inventory);
         let mut outcome = outcome.with_drain(&drain);
-        match drain.pending {
-            Some(drains) => waits.push(drains.to_string()),
-            None => {
-                let undone = self.undo_objects();
-                waits.extend(undone.waits);
-                let records = std::mem::take(&mut outcome.status.rollouts);
-                outcome.status.rollouts = merge_records(records, undone.records);
-                outcome.requeue = earliest(outcome.requeue, undone.requeue);
-                outcome = outcome.with_steps(undone.steps);
-            }
+        if let Some(drains) = drain.pending {
+            waits.push(drains.to_string());
+        } else {
+            let undone = self.undo_objects();
+            waits.extend(undone.waits);
+            let records = std::mem::take(&mut outcome.status.rollouts);
+            outcome.status.rollouts = merge_records(records, undone.records);
+            outcome.requeue = earliest(outcome.requeue, undone.requeue);
+            outcome = outcome.with_steps(undone.steps);
         }
         let late = spent > most && !waits.is_empty();
         if !waits.is_empty() && !late {

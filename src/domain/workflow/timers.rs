@@ -6,7 +6,10 @@
 //! saw the beginning, on a monotonic clock. After a change of engines, limits and drains count from
 //! zero, and so never end early.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 
@@ -51,15 +54,9 @@ impl Timers {
     /// Starts timers for what the status says has begun, and drops those that it no longer has.
     /// `now` is the time on a monotonic clock, `wall` the wall-clock time.
     pub fn track_status(&mut self, status: &ReleaseStatus, now: Duration, wall: Timestamp) {
-        let told: BTreeMap<TimerKey, ()> = status
-            .tasks
-            .iter()
-            .flat_map(timer_keys)
-            .map(|b| (b, ()))
-            .collect();
-        self.seen
-            .retain(|beginning, _| told.contains_key(beginning));
-        for beginning in told.into_keys() {
+        let told: BTreeSet<TimerKey> = status.tasks.iter().flat_map(timer_keys).collect();
+        self.seen.retain(|beginning, _| told.contains(beginning));
+        for beginning in told {
             let stamp = beginning.since.timestamp();
             let before = stamp
                 .and_then(|at| Duration::try_from(wall.duration_since(at)).ok())

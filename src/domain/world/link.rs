@@ -127,14 +127,13 @@ impl WatchGap {
             .context
             .as_ref()
             .map_or_else(String::new, |c| format!(" of {c}"));
-        match self.trouble {
-            LinkTrouble::Missing => format!("not installed: {}{place}", self.resource),
-            _ => {
-                let resource = self.resource;
-                match &self.namespace {
-                    Some(name) => format!("not permitted: list {resource} in {name}{place}"),
-                    None => format!("not permitted: list {resource} in all namespaces{place}"),
-                }
+        if self.trouble == LinkTrouble::Missing {
+            format!("not installed: {}{place}", self.resource)
+        } else {
+            let resource = self.resource;
+            match &self.namespace {
+                Some(name) => format!("not permitted: list {resource} in {name}{place}"),
+                None => format!("not permitted: list {resource} in all namespaces{place}"),
             }
         }
     }

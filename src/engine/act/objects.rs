@@ -171,12 +171,9 @@ async fn rewrite_managed_fields(
         json!({"op": "replace", "path": "/metadata/managedFields", "value": fields}),
         json!({"op": "replace", "path": "/metadata/resourceVersion", "value": seen.resource_version()}),
     ];
-    patch.extend(applied.map(|applied| match seen.annotations().is_empty() {
-        true => json!({"op": "add", "path": "/metadata/annotations", "value": {label::APPLIED: applied}}),
-        false => {
-            let path = format!("/metadata/annotations/{}", label::APPLIED.replace('/', "~1"));
-            json!({"op": "add", "path": path, "value": applied})
-        }
+    patch.extend(applied.map(|applied| if seen.annotations().is_empty() { json!({"op": "add", "path": "/metadata/annotations", "value": {label::APPLIED: applied}}) } else {
+        let path = format!("/metadata/annotations/{}", label::APPLIED.replace('/', "~1"));
+        json!({"op": "add", "path": path, "value": applied})
     }));
     let patch: json_patch::Patch =
         serde_json::from_value(patch.into()).map_err(kube::Error::SerdeError)?;

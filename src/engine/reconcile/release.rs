@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Longest time between passes for a release that waits for a person.
-const WAITING_RESYNC_INTERVAL: Duration = Duration::from_secs(300);
+const WAITING_RESYNC_INTERVAL: Duration = Duration::from_mins(5);
 /// A refusal that lasts beyond a back-off of this length counts as permanent.
 const FORBIDDEN_AFTER: Duration = Duration::from_secs(4);
 /// Back-off for a release that cannot be observed.

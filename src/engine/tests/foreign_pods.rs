@@ -18,7 +18,7 @@ impl Rig {
     /// Waits for a pass, and takes what it is about.
     async fn take_pass(&self) {
         let wait = self.wake.wait_for_change();
-        tokio::time::timeout(Duration::from_secs(60), wait)
+        tokio::time::timeout(Duration::from_mins(1), wait)
             .await
             .expect("a pass is started");
         self.wake.take_all();
@@ -30,7 +30,7 @@ impl Rig {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), wait)
+        tokio::time::timeout(Duration::from_mins(1), wait)
             .await
             .expect("it is noted");
     }

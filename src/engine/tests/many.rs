@@ -109,7 +109,7 @@ impl Fleet {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(120), found)
+        tokio::time::timeout(Duration::from_mins(2), found)
             .await
             .unwrap_or_else(|_| panic!("never: {what}"))
     }

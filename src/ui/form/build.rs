@@ -19,9 +19,10 @@ pub fn start_form(model: &Model) -> Result<Form, AskError> {
             namespace: away.namespace.clone(),
         });
     }
-    let apps: Vec<String> = match model.marked.is_empty() {
-        false => model.marked.iter().map(|key| key.name.clone()).collect(),
-        true => model.app.iter().cloned().collect(),
+    let apps: Vec<String> = if model.marked.is_empty() {
+        model.app.iter().cloned().collect()
+    } else {
+        model.marked.iter().map(|key| key.name.clone()).collect()
     };
     let first = apps
         .first()

@@ -221,7 +221,7 @@ pub(super) fn fields_to_spec(form: &mut Form, base: &LaneSpec) -> (String, LaneS
                     .iter()
                     .find(|(_, w)| *w == value)
                     .map(|(l, _)| *l)
-                    .unwrap_or_default()
+                    .unwrap_or_default();
             }
             id if !value.is_empty() => {
                 match (id.split(' ').next(), text::parse_condition(&value)) {

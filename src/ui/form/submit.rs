@@ -203,7 +203,7 @@ fn read_probe(form: &mut Form) -> (ProbeSpec, Vec<String>) {
                         }
                         None => {
                             field.error =
-                                Some(format!("{part:?} is not a header: write name: value"))
+                                Some(format!("{part:?} is not a header: write name: value"));
                         }
                     }
                 }

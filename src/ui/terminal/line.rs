@@ -140,7 +140,7 @@ impl Line {
         if !was_alone {
             return;
         }
-        let delay = took - quickest;
+        let delay = took.checked_sub(quickest).unwrap();
         let was_late = std::mem::replace(&mut self.was_late, delay > NOTABLE_DELAY);
         if delay > NOTABLE_DELAY {
             // A few bytes may be late once by chance.

@@ -508,10 +508,13 @@ pub(in crate::ui) fn accept_input(model: &mut Model) -> Vec<Effect> {
             Some(PaletteItem::Shell(pod, container)) => forward::run_shell(model, pod, container),
             Some(PaletteItem::Forward(pod, port)) => forward::start_forward(model, pod, port),
             Some(PaletteItem::EndForward(ticket)) => forward::end_forward(model, ticket),
-            Some(goal) => match model.go_to(&goal) {
-                true => vec![],
-                false => report_refusal(model, "that is gone by now"),
-            },
+            Some(goal) => {
+                if model.go_to(&goal) {
+                    vec![]
+                } else {
+                    report_refusal(model, "that is gone by now")
+                }
+            }
             None => {
                 if let Some(theme) = palette.theme_before {
                     model.options.theme = *theme;

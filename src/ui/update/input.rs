@@ -97,7 +97,7 @@ fn key_pressed(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
     if model.read_only && action.danger() != Danger::Safe {
         let back = model.options.keymap.key_anywhere(Action::ReadOnly);
         let back = if model.options.read_only {
-            "".into()
+            String::new()
         } else {
             format!("; {back} turns it on again")
         };

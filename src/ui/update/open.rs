@@ -138,16 +138,13 @@ pub(in crate::ui) fn open_description(model: &mut Model) -> Vec<Effect> {
 
 /// Copies the shown text or the selected name. Everything shown is sanitized, so the copy is too.
 pub(in crate::ui) fn copy_selected(model: &mut Model) -> Vec<Effect> {
-    let copied = match model.overlays.last() {
-        Some(Overlay::Text(text)) => {
-            let copied = view::plain_text(model, text);
-            let words = format_count(copied.lines().count(), "line");
-            Some((copied.trim_end_matches('\n').to_owned(), words))
-        }
-        _ => {
-            let name = model.pane.behaviour().copied_name(model);
-            name.map(|n| (n.clone(), n))
-        }
+    let copied = if let Some(Overlay::Text(text)) = model.overlays.last() {
+        let copied = view::plain_text(model, text);
+        let words = format_count(copied.lines().count(), "line");
+        Some((copied.trim_end_matches('\n').to_owned(), words))
+    } else {
+        let name = model.pane.behaviour().copied_name(model);
+        name.map(|n| (n.clone(), n))
     };
     match copied {
         Some((text, words)) => {

@@ -74,14 +74,13 @@ pub(in crate::ui) fn send_both_probes(model: &mut Model) -> Vec<Effect> {
     };
     let (tagged, plain) = suggest_probes(model, &group);
     let mut sent = vec![];
-    match tagged {
-        Some(tagged) => sent.push(("tagged".to_owned(), tagged)),
-        None => {
-            let key = model.key_for(KeyContext::Global, Action::ProbeForm);
-            let words =
-                format!("no request can be made up that a lane takes; {key} sends one of your own");
-            model.add_notice(Level::Info, words, vec![]);
-        }
+    if let Some(tagged) = tagged {
+        sent.push(("tagged".to_owned(), tagged));
+    } else {
+        let key = model.key_for(KeyContext::Global, Action::ProbeForm);
+        let words =
+            format!("no request can be made up that a lane takes; {key} sends one of your own");
+        model.add_notice(Level::Info, words, vec![]);
     }
     sent.push(("untagged".to_owned(), plain));
     send_probes(model, &group, sent)

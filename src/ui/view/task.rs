@@ -77,7 +77,7 @@ pub(in crate::ui) fn full_width(
     tasks: &[TaskStatus],
     (name, time): (usize, usize),
 ) -> usize {
-    let told = tasks.iter().flat_map(|task| {
+    let told = tasks.iter().filter_map(|task| {
         let (_, forms) = describe_progress(model, release, task);
         forms.into_iter().map(|form| display_width(&form)).max()
     });

@@ -104,7 +104,7 @@ fn twelve_of_fourteen_are_approved_and_two_are_told() {
     assert_eq!(all.len(), 12);
     let digests = all.iter().map(|(_, _, wish)| match wish {
         ReleaseIntent::Decide(decision) => decision.digest.clone().expect("what was shown"),
-        other => panic!("{other:?}"),
+        other @ ReleaseIntent::Control(_) => panic!("{other:?}"),
     });
     // Each is bound to its own objects.
     let digests: std::collections::BTreeSet<String> = digests.collect();

@@ -46,7 +46,7 @@ pub fn expand_variables(text: &str, vars: &BTreeMap<String, String>) -> String {
             rest = tail;
         } else if let Some((name, tail)) = after.strip_prefix('(').and_then(|a| a.split_once(')')) {
             if let Some(value) = vars.get(name) {
-                out.push_str(value)
+                out.push_str(value);
             } else {
                 out.push_str("$(");
                 out.push_str(name);

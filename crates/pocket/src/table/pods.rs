@@ -96,7 +96,7 @@ pub(super) fn pod_status(pod: &Value) -> String {
     let phase = text_or(&pod["status"]["phase"], "Unknown");
     let mut word = text_or(&pod["status"]["reason"], phase).to_owned();
     if let Some(init) = init_status(pod) {
-        word = init
+        word = init;
     } else {
         let mut running = false;
         for status in array_items(&pod["status"]["containerStatuses"])

@@ -41,6 +41,7 @@ impl StatefulSettings {
 
     /// Settings with those of the manifest on top; what the manifest omits stays, field by field
     /// within the strategy: a partition that only the StatefulSet has is the user's own.
+    #[must_use]
     pub fn overlay_manifest(&self, manifest: &StatefulSet) -> Self {
         let other = Self::from_stateful_set(manifest);
         let update_strategy = match (&self.update_strategy, other.update_strategy) {

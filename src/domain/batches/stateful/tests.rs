@@ -152,7 +152,7 @@ impl Run {
                     self.sim.delete_pod(&pod.uid, &pod.version).unwrap();
                 }
                 UndoAction::Wait(_, again) => {
-                    self.sim.now += again.map_or(1, |a| a.as_secs().max(1))
+                    self.sim.now += again.map_or(1, |a| a.as_secs().max(1));
                 }
                 UndoAction::Done => return (patches, deleted),
             }

@@ -435,10 +435,7 @@ proptest! {
         let (ours, _) = Rules::compile("g", &kept);
         for request in &requests {
             let wanted = ours.decide_lane(request).map_or(TagAction::None, |d| TagAction::Set(d.tag.to_owned()));
-            match gateway(&rules, request) {
-                Some(tag) => prop_assert_eq!(tag, wanted, "{:?} {:?}", request, rules),
-                None => prop_assert_eq!(request.path.as_str(), "/C"),
-            }
+            if let Some(tag) = gateway(&rules, request) { prop_assert_eq!(tag, wanted, "{:?} {:?}", request, rules) } else { prop_assert_eq!(request.path.as_str(), "/C") }
         }
     }
 }

@@ -65,10 +65,10 @@ impl Printer {
                 });
             }
             Value::Bool(b) if matches!(verb, 't' | 'v') => {
-                self.write_padded(if *b { "true" } else { "false" })
+                self.write_padded(if *b { "true" } else { "false" });
             }
             Value::Int(i) | Value::Int64(i) => {
-                self.write_number(value, i.unsigned_abs(), *i < 0, true, verb)
+                self.write_number(value, i.unsigned_abs(), *i < 0, true, verb);
             }
             Value::Byte(b) => self.write_number(value, u64::from(*b), false, false, verb),
             Value::Uint(u) => self.write_number(value, *u, false, false, verb),
@@ -93,7 +93,7 @@ impl Printer {
                     self.write_separator(i);
                     match list.kind {
                         ListType::Any | ListType::Texts | ListType::Ints => {
-                            self.write_value(item, verb)
+                            self.write_value(item, verb);
                         }
                     }
                 }
@@ -179,9 +179,10 @@ impl Printer {
 
     fn write_quoted(&mut self, text: &str) {
         let text = self.truncate_text(text);
-        let quoted = match self.flags.sharp && can_backquote(text) {
-            true => format!("`{text}`"),
-            false => quote_text(text, self.flags.plus),
+        let quoted = if self.flags.sharp && can_backquote(text) {
+            format!("`{text}`")
+        } else {
+            quote_text(text, self.flags.plus)
         };
         self.write_padded(&quoted);
     }

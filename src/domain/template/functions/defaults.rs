@@ -33,7 +33,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
     Function::new("fail MESSAGE", &[Text], |args| Err(raised(args))),
     Function::new("ternary YES NO TEST", &[Any, Any, Bool], |args| {
-        Ok(args[if args[2].is_true() { 0 } else { 1 }].clone())
+        Ok(args[usize::from(!args[2].is_true())].clone())
     }),
     Function::new("toString X", &[Any], |args| {
         Ok(Value::from_text(to_text(&args[0])))

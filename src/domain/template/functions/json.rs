@@ -94,10 +94,10 @@ impl Writer<'_> {
                 '\r' => self.out.push_str("\\r"),
                 '\t' => self.out.push_str("\\t"),
                 '\0'..' ' | '\u{2028}' | '\u{2029}' => {
-                    self.out.push_str(&format!("\\u{:04x}", u32::from(c)))
+                    self.out.push_str(&format!("\\u{:04x}", u32::from(c)));
                 }
                 '<' | '>' | '&' if self.html => {
-                    self.out.push_str(&format!("\\u{:04x}", u32::from(c)))
+                    self.out.push_str(&format!("\\u{:04x}", u32::from(c)));
                 }
                 c => self.out.push(c),
             }

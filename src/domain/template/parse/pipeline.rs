@@ -221,16 +221,17 @@ impl<'s> Parser<'s> {
             PipelineError::Problem(Problem::new(at, format!("this is no Go template: {why}")))
         };
         let kind = match token.kind {
-            Lexed::Identifier => match functions::find_function(token.text) {
-                Some(function) => OperandKind::Function(function),
-                None => {
+            Lexed::Identifier => {
+                if let Some(function) = functions::find_function(token.text) {
+                    OperandKind::Function(function)
+                } else {
                     let problem =
                         Problem::new(at, format!("there is no function `{}`", token.text));
                     self.unknown
                         .push(problem.with_help(functions::suggest_instead(token.text)));
                     OperandKind::Unknown
                 }
-            },
+            }
             Lexed::Dot => OperandKind::Dot,
             Lexed::Keyword if token.text == "nil" => OperandKind::Nil,
             Lexed::Variable => {

@@ -129,7 +129,7 @@ fn the_placeholders_are_what_the_template_needs() {
         (all[0].path.as_str(), all[0].line, all[0].column),
         (".AppStack.envName", 4, 27)
     );
-    paths.sort();
+    paths.sort_unstable();
     paths.dedup();
     assert_eq!(
         paths,

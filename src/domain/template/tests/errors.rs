@@ -444,7 +444,7 @@ fn depth_is_bounded_without_a_crash() {
                 Ok(text) => assert!(depth == 40 && text == "x", "{open} {depth}"),
                 // The same template name 40 times: an error, but not about depth.
                 Err(errors) if depth == 40 => {
-                    assert!(errors[0].message.contains("twice"), "{}", errors[0])
+                    assert!(errors[0].message.contains("twice"), "{}", errors[0]);
                 }
                 Err(errors) => assert!(
                     depth > 40 && errors[0].message.contains("depth"),

@@ -374,7 +374,7 @@ impl Cluster {
                 });
             }
             ReleaseStep::RemoveEnvironment(name) => {
-                self.app.spec.environments.retain(|e| e.name != *name)
+                self.app.spec.environments.retain(|e| e.name != *name);
             }
         }
     }

@@ -39,7 +39,7 @@ fn an_edit_after_the_beginning_touches_later_releases_only() {
         ("the approval", |c| {
             c.app.spec.workflow.stages[0]
                 .tasks
-                .retain(|t| t.name != "gate")
+                .retain(|t| t.name != "gate");
         }),
         ("all tasks", |c| c.app.spec.workflow.stages.clear()),
         ("the environments", |c| {
@@ -47,10 +47,10 @@ fn an_edit_after_the_beginning_touches_later_releases_only() {
                 .spec
                 .environments
                 .iter_mut()
-                .for_each(|e| e.namespace = "evil".into())
+                .for_each(|e| e.namespace = "evil".into());
         }),
         ("the values", |c| {
-            c.app.spec.environments[1].values = [("replicas".to_owned(), json!(9))].into()
+            c.app.spec.environments[1].values = [("replicas".to_owned(), json!(9))].into();
         }),
     ];
     for (what, edit) in edits {

@@ -67,7 +67,7 @@ fn a_release_deploys_the_values_of_its_beginning_whatever_becomes_of_the_group()
             drop(
                 c.groups
                     .insert("shared".into(), group(json!({"level": "new"}))),
-            )
+            );
         },
         |c| c.groups.clear(),
         // Another group, named only now.

@@ -319,9 +319,10 @@ fn app_row(model: &Model, row: AppRow<'_>, table: &AppColumns<'_>) -> RichText {
         let shown = truncate_middle(scope.name(), table.namespace - 1);
         line = line.add_column(Role::Muted, shown, table.namespace);
     }
-    let before = match table.qualified.contains(name.as_str()) {
-        true => format!("{}/", scope.name()),
-        false => String::new(),
+    let before = if table.qualified.contains(name.as_str()) {
+        format!("{}/", scope.name())
+    } else {
+        String::new()
     };
     let shown = if before.chars().count() + name.chars().count() > width {
         scope.facts.short_name(name)

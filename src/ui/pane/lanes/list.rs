@@ -266,11 +266,11 @@ fn lane_rows(model: &Model, row: LaneRow<'_>, each: usize, width: usize) -> Vec<
     });
     match (problem, why) {
         (Some(problem), why) if each > 2 => {
-            lines.extend([apps.join(why.unwrap_or_default()), problem])
+            lines.extend([apps.join(why.unwrap_or_default()), problem]);
         }
         (Some(problem), _) => lines.push(problem),
         (None, Some(why)) if each > 2 && apps.width() + why.width() > width => {
-            lines.extend([apps, why])
+            lines.extend([apps, why]);
         }
         (None, why) => lines.push(apps.join(why.unwrap_or_default())),
     }

@@ -215,20 +215,19 @@ fn group_row(
         line = line.add(Role::Warn, "sampled ");
     }
     // Without room for hop and cause, show at least the verdict in full.
-    match describe_worst(model, group, line.width() + 22 > width) {
-        Some(told) => line.add(Role::Bad, format!("{} {told}", glyphs.bad)),
-        None => {
-            let role = match group.newest.worst {
-                Verdict::Ok => Role::Ok,
-                Verdict::FellBack => Role::Accent,
-                _ => Role::Muted,
-            };
-            let line = line.add(role, group.newest.worst.as_str());
-            if group.newest.status >= 400 {
-                line.add(Role::Warn, format!(" {}", group.newest.status))
-            } else {
-                line
-            }
+    if let Some(told) = describe_worst(model, group, line.width() + 22 > width) {
+        line.add(Role::Bad, format!("{} {told}", glyphs.bad))
+    } else {
+        let role = match group.newest.worst {
+            Verdict::Ok => Role::Ok,
+            Verdict::FellBack => Role::Accent,
+            _ => Role::Muted,
+        };
+        let line = line.add(role, group.newest.worst.as_str());
+        if group.newest.status >= 400 {
+            line.add(Role::Warn, format!(" {}", group.newest.status))
+        } else {
+            line
         }
     }
 }

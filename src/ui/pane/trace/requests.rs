@@ -59,9 +59,10 @@ fn explain_silence(model: &Model) -> Vec<String> {
     let mut words: Vec<String> = ill.collect();
     let doctor = CommandLine::graylane("doctor").option("--trace", name);
     let doctor = model.place_command(doctor);
-    words.push(match words.is_empty() {
-        true => format!("no requests seen yet; {doctor} says what could report them"),
-        false => format!("{doctor} says what is missing"),
+    words.push(if words.is_empty() {
+        format!("no requests seen yet; {doctor} says what could report them")
+    } else {
+        format!("{doctor} says what is missing")
     });
     words
 }

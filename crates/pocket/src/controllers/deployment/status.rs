@@ -237,7 +237,8 @@ fn update_progress(work: &SyncState, status: &mut DeploymentStatus, seconds: i32
         let message = format!("{subject} is progressing.");
         let mut new = new_condition("Progressing", "True", "ReplicaSetUpdated", &message, now);
         if let Some(old) = current.as_ref().filter(|c| c.status == "True") {
-            new.last_transition_time = old.last_transition_time.clone();
+            new.last_transition_time
+                .clone_from(&old.last_transition_time);
         }
         // Replaced even if the reason is the same: the deadline counts from the update time.
         remove_condition(status, "Progressing");

@@ -42,7 +42,7 @@ impl RuleChecker<'_> {
                 let path = format!("{path}.x-kubernetes-validations[{at}]");
                 self.check_wording(rule, &path);
                 if let Some(own) = &own {
-                    self.check_expressions(rule, own, &path, uncorrelated)
+                    self.check_expressions(rule, own, &path, uncorrelated);
                 } else {
                     let words =
                         "the type of the validated value is not known: give its schema a type";

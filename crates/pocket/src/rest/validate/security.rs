@@ -208,7 +208,7 @@ fn check_seccomp(profile: &Value, path: &str, problems: &mut Problems) {
                 "must be set when seccomp type is Localhost",
             ));
         } else {
-            check_local_path(local, &path, false, problems)
+            check_local_path(local, &path, false, problems);
         }
     } else if !local.is_null() {
         let shown = json!({"Type": as_text(&profile["type"]), "LocalhostProfile": local});
