@@ -206,7 +206,7 @@ pub struct Model {
     pub now: Timestamp,
     /// The engine's last Lease renewal by the engine's clock, and when it was first seen by ours.
     pub heard: (Option<Timestamp>, Timestamp),
-    /// Spinner counter.
+    /// Spinner counter; it stands still while nothing goes on.
     pub beat: u64,
     /// Terminal size in columns and rows.
     pub size: (u16, u16),
@@ -437,12 +437,9 @@ impl Model {
     /// Whether something moves on the screen without input, so that ticks are needed four times a
     /// second.
     pub fn is_busy(&self) -> bool {
-        let mut turns = self.scopes().flat_map(|s| {
-            let releases = s.facts.active.iter();
-            releases.filter_map(move |name| s.world.releases.get(name))
-        });
-        let turning = turns.any(|r| super::facts::release_state(r).is_busy());
-        !self.pending.is_empty() || turning || self.is_loading()
+        !self.pending.is_empty()
+            || self.scopes().any(|scope| scope.is_advancing(self.now))
+            || self.is_loading()
     }
 
     fn is_loading(&self) -> bool {

@@ -78,7 +78,9 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
         Msg::Tick(now) => {
             model.now = now;
             model.advance_clock(now);
-            model.beat = model.beat.wrapping_add(1);
+            if model.is_busy() {
+                model.beat = model.beat.wrapping_add(1);
+            }
             vec![]
         }
         Msg::Resumed => vec![Effect::Repaint],

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::Model;
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
         world::{ObjectKey, World, Worlds},
     },
     ui::{
-        facts::{Facts, Traffic},
+        facts::{Facts, Traffic, release_state},
         pane::apps::AppRow,
     },
 };
@@ -30,6 +30,9 @@ pub struct NamespaceView {
     heard: (Option<Timestamp>, Timestamp),
 }
 
+/// An engine that has not renewed its Lease for so long is late.
+const LATE_AFTER: SignedDuration = SignedDuration::from_secs(30);
+
 /// One of the namespaces that are shown, to read from.
 #[derive(Clone, Copy, Debug)]
 pub struct NamespaceScope<'a> {
@@ -37,12 +40,37 @@ pub struct NamespaceScope<'a> {
     pub world: &'a World,
     /// Data derived from that.
     pub facts: &'a Facts,
+    /// When its engine's last renewal was seen, by our clock.
+    heard: Timestamp,
 }
 
 impl<'a> NamespaceScope<'a> {
     /// Name of the namespace.
     pub fn name(&self) -> &'a str {
         &self.world.namespace
+    }
+
+    /// Whether its engine has stopped renewing the Lease. The engine's clock may differ from ours,
+    /// so what counts is when we saw the renewal.
+    pub fn is_engine_late(&self, now: Timestamp) -> bool {
+        let renews = self
+            .world
+            .engine
+            .as_ref()
+            .is_some_and(|e| e.renewed.is_some());
+        renews && now.duration_since(self.heard) > LATE_AFTER
+    }
+
+    /// Whether one of its releases goes on by itself: without an engine none does.
+    pub(super) fn is_advancing(&self, now: Timestamp) -> bool {
+        let mut releases = self
+            .facts
+            .active
+            .iter()
+            .filter_map(|name| self.world.releases.get(name));
+        self.world.engine.is_some()
+            && !self.is_engine_late(now)
+            && releases.any(|r| release_state(r).is_busy())
     }
 
     /// Key of one of its objects.
@@ -60,6 +88,7 @@ impl Model {
         NamespaceScope {
             world: &self.world,
             facts: &self.facts,
+            heard: self.heard.1,
         }
     }
 
@@ -269,6 +298,7 @@ impl NamespaceView {
         NamespaceScope {
             world: &self.world,
             facts: &self.facts,
+            heard: self.heard.1,
         }
     }
 }

@@ -451,7 +451,7 @@ fn list_objects_of(scope: NamespaceScope<'_>) -> Vec<(String, PaletteItem)> {
 
 /// Releases in progress come first: they may need somebody to act.
 fn list_releases(scope: NamespaceScope<'_>) -> Vec<(String, PaletteItem)> {
-    let NamespaceScope { world, facts } = scope;
+    let NamespaceScope { world, facts, .. } = scope;
     let mut all = vec![];
     let active = facts.active.iter();
     let over = world
@@ -470,7 +470,7 @@ fn list_releases(scope: NamespaceScope<'_>) -> Vec<(String, PaletteItem)> {
 }
 
 fn list_windows(scope: NamespaceScope<'_>) -> Vec<(String, PaletteItem)> {
-    let NamespaceScope { world, facts } = scope;
+    let NamespaceScope { world, facts, .. } = scope;
     let mut all = vec![];
     let mut windows: BTreeMap<&str, Vec<(&String, &String)>> = BTreeMap::new();
     for (name, release) in world.releases.iter() {

@@ -145,10 +145,7 @@ fn context_part(model: &Model, name: &str, link: &Link) -> RichText {
 fn engine_part(model: &Model) -> Option<RichText> {
     match &model.world.engine {
         Some(engine) => {
-            // Age since we saw the renewal; the engine's clock may differ from ours.
-            let late =
-                engine.renewed.is_some() && model.now.duration_since(model.heard.1).as_secs() > 30;
-            let (role, word) = if late {
+            let (role, word) = if model.current_scope().is_engine_late(model.now) {
                 (Role::Warn, "engine late ")
             } else {
                 (Role::Muted, "engine ")

@@ -271,6 +271,38 @@ fn an_idle_minute_writes_nothing() {
     }
 }
 
+/// A release that nobody carries out does not move: no engine, or one that is not heard of any more. Its age and what is
+/// said of the engine may change, but nothing turns.
+#[test]
+fn nothing_turns_while_no_engine_acts() {
+    let mut line = Line::new();
+    let mut model = fixture::model();
+    assert!(model.is_busy());
+    let later = |seconds| {
+        let at = fixture::now().checked_add(SignedDuration::from_secs(seconds));
+        Msg::Tick(at.expect("a time"))
+    };
+    update(&mut model, later(31));
+    assert!(!model.is_busy(), "the engine is late");
+    let beat = model.beat;
+    update(&mut model, later(32));
+    assert_eq!(model.beat, beat);
+    line.frame(&mut model);
+    let mut world = World::clone(&model.world);
+    world.engine = None;
+    update(&mut model, Msg::World(Arc::new(world)));
+    assert!(!model.is_busy(), "there is no engine");
+    let mut back = World::clone(&model.world);
+    back.engine.clone_from(&fixture::model().world.engine);
+    if let Some(engine) = &mut back.engine {
+        engine.renewed = Some(model.now);
+    }
+    update(&mut model, Msg::World(Arc::new(back)));
+    assert!(model.is_busy(), "an engine acts again");
+    update(&mut model, later(33));
+    assert_ne!(model.beat, beat);
+}
+
 /// One more request through the whole chain, come in at that time.
 fn requested(world: &World, n: u32, time: Timestamp) -> World {
     let last = world.hops.last_chunk::<3>().expect("a chain");
