@@ -15,6 +15,7 @@ mod hops;
 mod lanes;
 mod lease;
 mod observe;
+mod pod_watch;
 mod probes;
 mod prune;
 mod reconcile;
@@ -23,7 +24,6 @@ mod revisions;
 mod serve;
 mod state_ages;
 mod telemetry;
-mod trim;
 mod workloads;
 
 use std::sync::Arc;

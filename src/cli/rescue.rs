@@ -9,10 +9,7 @@ use color_eyre::eyre::{Result, bail};
 use futures::future::join_all;
 use jiff::SignedDuration;
 use k8s_openapi::{
-    api::{
-        apps::v1::{Deployment, ReplicaSet, StatefulSet},
-        core::v1::Pod,
-    },
+    api::apps::v1::{Deployment, StatefulSet},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{Api, Client, ResourceExt, api::ListParams};
@@ -32,7 +29,7 @@ use crate::{
     domain::{
         batches::{Records, RescueError, RescuePatches, is_latch_on, plan_rescue, stateful},
         command_line::CommandLine,
-        observe::{self, DeploymentSeen},
+        observe::{self, DeploymentSeen, ObservedPod, ObservedSet},
         text::Clean,
         world::ObjectKey,
     },
@@ -289,7 +286,7 @@ async fn find_stuck(
         let pods = match &mut pods {
             Some(pods) => pods,
             none => none.insert(
-                Api::<Pod>::namespaced(client.clone(), &place.namespace)
+                Api::<ObservedPod>::namespaced(client.clone(), &place.namespace)
                     .list(&all)
                     .await?
                     .items,
@@ -327,7 +324,7 @@ async fn observe_latch(
             ..DeploymentSeen::default()
         });
     }
-    let sets = Api::<ReplicaSet>::namespaced(client.clone(), &place.namespace)
+    let sets = Api::<ObservedSet>::namespaced(client.clone(), &place.namespace)
         .list(&ListParams::default())
         .await?
         .items;

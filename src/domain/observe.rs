@@ -6,23 +6,21 @@
 
 pub mod cause;
 mod first_seen;
+mod parts;
 mod ready;
 mod stateful;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::{
-    api::{
-        apps::v1::{Deployment, ReplicaSet},
-        core::v1::Pod,
-    },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
-};
+use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use serde_json::Value;
 
 use super::{batches::template, text::Clean};
 use crate::api::{Uid, label};
 
+use cause::Cause;
+
 pub use first_seen::FirstSeen;
+pub use parts::{ObservedPod, ObservedSet};
 pub use ready::ReadyWatch;
 pub use stateful::{
     MAX_STATEFUL_REPLICAS, PodSlot, REVISION_LABEL, StatefulSeen, observe_stateful_set,
@@ -135,16 +133,16 @@ fn to_u32(n: usize) -> u32 {
 /// other owners; `ready` says how long a Ready pod has been Ready.
 pub fn observe_deployment<'a>(
     live: &Deployment,
-    sets: impl IntoIterator<Item = &'a ReplicaSet>,
-    pods: impl IntoIterator<Item = &'a Pod>,
-    ready: &dyn Fn(&Pod) -> SignedDuration,
+    sets: impl IntoIterator<Item = &'a ObservedSet>,
+    pods: impl IntoIterator<Item = &'a ObservedPod>,
+    ready: &dyn Fn(&ObservedPod) -> SignedDuration,
 ) -> DeploymentSeen {
     let wanted = template::of_deployment(live);
     let mut seen = DeploymentSeen {
         live: live.clone(),
         ..DeploymentSeen::default()
     };
-    let own: Vec<&ReplicaSet> = sets
+    let own: Vec<&ObservedSet> = sets
         .into_iter()
         .filter(|rs| is_owned_by(&rs.metadata, &live.metadata))
         .collect();
@@ -159,20 +157,19 @@ pub fn observe_deployment<'a>(
             .cloned()
     });
     let failure = new
-        .and_then(cause::of_set)
+        .and_then(|rs| rs.failure.as_deref().cloned())
         .or_else(|| cause::of_deployment(live).filter(|c| !cause::is_noise(c)));
     seen.new.trouble = failure.map(|c| c.to_text());
     for rs in &own {
-        let wanted = replicas_or_default(rs.spec.as_ref().and_then(|s| s.replicas));
         let side = if rs.metadata.uid == new_uid {
             &mut seen.new
         } else {
             &mut seen.old
         };
-        side.wanted = side.wanted.saturating_add(wanted);
+        side.wanted = side.wanted.saturating_add(rs.replicas);
     }
     let older = find_largest_old_set(&own, new_uid.as_ref());
-    seen.older = older.map(|rs| template::without_hash(template::of_set(rs)));
+    seen.older = older.map(|rs| template::without_hash(rs.template()));
     for pod in pods {
         let Some(owner) = own
             .iter()
@@ -180,7 +177,7 @@ pub fn observe_deployment<'a>(
         else {
             continue;
         };
-        if pod.metadata.deletion_timestamp.is_some() || is_finished(pod) {
+        if pod.metadata.deletion_timestamp.is_some() || pod.is_finished {
             continue;
         }
         let side = if owner.metadata.uid == new_uid {
@@ -194,10 +191,10 @@ pub fn observe_deployment<'a>(
 }
 
 /// The ReplicaSet of the wanted template. Of several equal ones Kubernetes uses the oldest.
-fn find_new_set<'a>(own: &[&'a ReplicaSet], wanted: &Value) -> Option<&'a ReplicaSet> {
+fn find_new_set<'a>(own: &[&'a ObservedSet], wanted: &Value) -> Option<&'a ObservedSet> {
     let wanted = template::normalize_template(wanted);
-    let same = |rs: &&&ReplicaSet| template::normalize_template(&template::of_set(rs)) == wanted;
-    let age = |rs: &&&ReplicaSet| {
+    let same = |rs: &&&ObservedSet| template::normalize_template(&rs.template()) == wanted;
+    let age = |rs: &&&ObservedSet| {
         let created = rs.metadata.creation_timestamp.as_ref().map(|t| t.0);
         (created, rs.metadata.name.clone())
     };
@@ -206,15 +203,13 @@ fn find_new_set<'a>(own: &[&'a ReplicaSet], wanted: &Value) -> Option<&'a Replic
 
 /// The ReplicaSet with most pods among those of older versions.
 fn find_largest_old_set<'a>(
-    own: &[&'a ReplicaSet],
+    own: &[&'a ObservedSet],
     new_uid: Option<&String>,
-) -> Option<&'a ReplicaSet> {
-    let size = |rs: &ReplicaSet| replicas_or_default(rs.spec.as_ref().and_then(|s| s.replicas));
+) -> Option<&'a ObservedSet> {
     own.iter()
-        .map(|rs| (size(rs), *rs))
-        .filter(|(n, rs)| *n > 0 && rs.metadata.uid.as_ref() != new_uid)
-        .max_by_key(|(n, _)| *n)
-        .map(|(_, rs)| rs)
+        .filter(|rs| rs.replicas > 0 && rs.metadata.uid.as_ref() != new_uid)
+        .max_by_key(|rs| rs.replicas)
+        .copied()
 }
 
 /// Whether it belongs to an App but its template is older: its pods do not carry the App's labels.
@@ -230,23 +225,23 @@ pub fn predates_app(live: &Deployment) -> bool {
 /// older, as namespace and name.
 pub fn unlabelled_pods<'a>(
     live: &Deployment,
-    sets: impl IntoIterator<Item = &'a ReplicaSet>,
-    pods: impl IntoIterator<Item = &'a Pod>,
+    sets: impl IntoIterator<Item = &'a ObservedSet>,
+    pods: impl IntoIterator<Item = &'a ObservedPod>,
 ) -> Vec<(String, String)> {
     if !predates_app(live) {
         return vec![];
     }
-    let own: Vec<&ReplicaSet> = sets
+    let own: Vec<&ObservedSet> = sets
         .into_iter()
         .filter(|rs| is_owned_by(&rs.metadata, &live.metadata))
         .collect();
-    let ours = |pod: &&Pod| {
+    let ours = |pod: &&ObservedPod| {
         let meta = &pod.metadata;
         meta.deletion_timestamp.is_none()
             && !has_app_label(meta)
             && own.iter().any(|rs| is_owned_by(meta, &rs.metadata))
     };
-    let name = |pod: &Pod| {
+    let name = |pod: &ObservedPod| {
         let meta = &pod.metadata;
         (
             meta.namespace.clone().unwrap_or_default(),
@@ -273,18 +268,9 @@ fn is_owned_by(child: &ObjectMeta, owner: &ObjectMeta) -> bool {
         .any(|r| r.controller == Some(true) && r.uid == uid)
 }
 
-fn is_finished(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
-    matches!(phase, Some("Succeeded" | "Failed"))
-}
-
-fn observe_pod(pod: &Pod, ready: &dyn Fn(&Pod) -> SignedDuration) -> PodSeen {
-    let lasted = ready::ready_condition(pod).map(|_| ready(pod).max(SignedDuration::ZERO));
-    let cause = if lasted.is_some() {
-        None
-    } else {
-        cause::of_pod(pod)
-    };
+fn observe_pod(pod: &ObservedPod, ready: &dyn Fn(&ObservedPod) -> SignedDuration) -> PodSeen {
+    let lasted = pod.ready.map(|_| ready(pod).max(SignedDuration::ZERO));
+    let cause = pod.cause.as_deref();
     let meta = pod.metadata.clone();
     let uid = Uid::from_meta(&meta);
     PodSeen {
@@ -292,36 +278,10 @@ fn observe_pod(pod: &Pod, ready: &dyn Fn(&Pod) -> SignedDuration) -> PodSeen {
         uid,
         version: meta.resource_version.unwrap_or_default(),
         ready: lasted,
-        is_vague: cause::is_vague(cause.as_ref()),
-        trouble: cause.map(|c| c.to_text()),
-        crashing: is_crashing(pod),
+        is_vague: cause::is_vague(cause),
+        trouble: cause.map(Cause::to_text),
+        crashing: pod.is_crashing,
     }
-}
-
-/// Whether the kubelet reports a failure that it retries again and again.
-fn is_crashing(pod: &Pod) -> bool {
-    const WAITING_ERRORS: [&str; 4] = [
-        "ErrImagePull",
-        "InvalidImageName",
-        "CreateContainerConfigError",
-        "CreateContainerError",
-    ];
-    let status = pod.status.iter();
-    let mut containers = status
-        .flat_map(|s| {
-            s.init_container_statuses
-                .iter()
-                .chain(&s.container_statuses)
-        })
-        .flatten();
-    containers.any(|c| {
-        let reason = c
-            .state
-            .as_ref()
-            .and_then(|s| s.waiting.as_ref()?.reason.as_deref())
-            .unwrap_or_default();
-        reason.ends_with("BackOff") || WAITING_ERRORS.contains(&reason)
-    })
 }
 
 /// Last manager that wrote a field, from `managedFields`, and when.
@@ -381,11 +341,11 @@ mod tests {
             let owner = json!([{"apiVersion": "v1", "kind": "K", "name": by, "uid": by, "controller": true}]);
             json!({"metadata": {"name": uid, "namespace": "n", "uid": uid, "ownerReferences": owner, "labels": labels}})
         };
-        let sets: Vec<ReplicaSet> = [owned("s", "d", json!({})), owned("t", "other", json!({}))]
+        let sets: Vec<ObservedSet> = [owned("s", "d", json!({})), owned("t", "other", json!({}))]
             .into_iter()
             .map(|v| serde_json::from_value(v).unwrap())
             .collect();
-        let pods: Vec<Pod> = [
+        let pods: Vec<ObservedPod> = [
             ("p", "s", json!({})),
             ("q", "s", json!({label::APP: "a"})),
             ("r", "t", json!({})),

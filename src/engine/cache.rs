@@ -23,10 +23,10 @@ use super::{
     },
     conflicts::WriteConflicts,
     observe::events::Events,
+    pod_watch,
     remote_clusters::RemoteClusters,
     revisions::Revisions,
     state_ages::StateAges,
-    trim,
     workloads::{Readiness, Workloads},
 };
 use crate::{
@@ -173,7 +173,7 @@ impl Cache {
         );
         let sets = resilient_watch(Api::all(client.clone()), all());
         let sets = w.follow_parts(sets, &deployments, keys_for_replica_set);
-        let pods = trim::watch_pods(Api::all(client.clone()));
+        let pods = pod_watch::watch_pods(Api::all(client.clone()));
         let pods = w.follow_parts(pods, &deployments, keys_for_pod);
         Self {
             revisions: Revisions::default(),

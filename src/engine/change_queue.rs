@@ -7,17 +7,17 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use k8s_openapi::{
-    api::{apps::v1::ReplicaSet, batch::v1::Job, core::v1::Pod},
-    apimachinery::pkg::apis::meta::v1::OwnerReference,
-};
+use k8s_openapi::{api::batch::v1::Job, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use kube::{Resource, ResourceExt};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Notify;
 
 use crate::{
     api::{App, Approval, Release, Uid, gateway_api::HttpRoute, label},
-    domain::world::ObjectKey,
+    domain::{
+        observe::{ObservedPod, ObservedSet},
+        world::ObjectKey,
+    },
 };
 
 /// What a change concerns.
@@ -194,11 +194,11 @@ pub(super) fn keys_for_workload(object: &impl ResourceExt) -> Vec<ChangeKey> {
     keys_for_app_or_workload(object, Some(&object.name_any()))
 }
 
-pub(super) fn keys_for_replica_set(set: &ReplicaSet) -> Vec<ChangeKey> {
+pub(super) fn keys_for_replica_set(set: &ObservedSet) -> Vec<ChangeKey> {
     keys_for_app_or_workload(set, controller_owner(set).map(|o| &*o.name))
 }
 
-pub(super) fn keys_for_pod(pod: &Pod) -> Vec<ChangeKey> {
+pub(super) fn keys_for_pod(pod: &ObservedPod) -> Vec<ChangeKey> {
     let workload = controller_owner(pod).and_then(|owner| match &*owner.kind {
         // A ReplicaSet is named `DEPLOYMENT-HASH`.
         "ReplicaSet" => owner

@@ -11,7 +11,7 @@ use std::{
 };
 
 use futures::Stream;
-use kube::{Api, Client, runtime::watcher};
+use kube::{Api, Client, Resource, runtime::watcher};
 use reconcile::{
     store::{NamespacedKind, Store, StoreEvent},
     watch::resilient_watch,
@@ -25,7 +25,7 @@ use super::{
     Options,
     cache::keep_whole,
     change_queue::{ChangeKey, ChangeQueue, keys_for_pod, keys_for_replica_set, keys_for_workload},
-    trim,
+    pod_watch,
     workloads::{Readiness, Workloads},
 };
 use crate::{
@@ -145,7 +145,7 @@ impl RemoteClusters {
                 sets: self.watch_kind(Store::default(), &client, at, &wrong, keys_for_replica_set),
                 pods: self.follow_events(
                     Store::default(),
-                    trim::watch_pods(Api::namespaced(client.clone(), namespace)),
+                    pod_watch::watch_pods(Api::namespaced(client.clone(), namespace)),
                     at,
                     &wrong,
                     keys_for_pod,
@@ -182,7 +182,7 @@ impl RemoteClusters {
         concerns: fn(&K) -> Vec<ChangeKey>,
     ) -> Store<K>
     where
-        K: NamespacedKind,
+        K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
     {
         let kind = K::plural(&()).into_owned();
         let unknown = format!("{kind} of {namespace} have not been listed yet");

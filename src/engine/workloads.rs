@@ -7,10 +7,7 @@ use std::{
 };
 
 use jiff::SignedDuration;
-use k8s_openapi::api::{
-    apps::v1::{Deployment, ReplicaSet, StatefulSet},
-    core::v1::Pod,
-};
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use kube::{
     Api, Client, Resource,
     api::{Patch, PatchParams},
@@ -25,7 +22,7 @@ use crate::{
     api::{FIELD_MANAGER, InventoryItem, Uid},
     domain::{
         batches::WorkloadSeen,
-        observe::{ReadyWatch, observe_deployment, observe_stateful_set},
+        observe::{ObservedPod, ObservedSet, ReadyWatch, observe_deployment, observe_stateful_set},
     },
 };
 
@@ -34,8 +31,8 @@ use crate::{
 pub(super) struct Workloads {
     pub(super) deployments: Store<Deployment>,
     pub(super) stateful: Store<StatefulSet>,
-    pub(super) sets: Store<ReplicaSet>,
-    pub(super) pods: Store<Pod>,
+    pub(super) sets: Store<ObservedSet>,
+    pub(super) pods: Store<ObservedPod>,
     pub(super) ready: Readiness,
 }
 
@@ -48,8 +45,8 @@ pub(super) struct Readiness {
 /// Workloads at one point in time.
 pub(super) struct WorkloadSnapshot<'a> {
     of: &'a Workloads,
-    sets: Vec<Arc<ReplicaSet>>,
-    pub(super) pods: Vec<Arc<Pod>>,
+    sets: Vec<Arc<ObservedSet>>,
+    pub(super) pods: Vec<Arc<ObservedPod>>,
 }
 
 /// Answer of the server to a patch.
@@ -68,12 +65,12 @@ impl Default for Readiness {
 }
 
 impl Readiness {
-    fn ready_duration(&self, pod: &Pod) -> SignedDuration {
+    fn ready_duration(&self, pod: &ObservedPod) -> SignedDuration {
         self.lock_watch().ready_duration(pod, self.began.elapsed())
     }
 
     /// Forgets pods that no longer exist.
-    fn forget_gone_pods(&self, there: &[Arc<Pod>]) {
+    fn forget_gone_pods(&self, there: &[Arc<ObservedPod>]) {
         let mut watch = self.lock_watch();
         if watch.len() > 64 + 2 * there.len() {
             let uids: HashSet<Uid> = there.iter().map(|p| Uid::from_meta(&p.metadata)).collect();
@@ -124,7 +121,7 @@ impl WorkloadSnapshot<'_> {
         namespace: &str,
     ) -> Option<WorkloadSeen> {
         let pods = || self.pods.iter().map(|p| &**p);
-        let ready = |pod: &Pod| self.of.ready.ready_duration(pod);
+        let ready = |pod: &ObservedPod| self.of.ready.ready_duration(pod);
         Some(if item.kind == "StatefulSet" {
             let live = self.of.stateful.get_named(namespace, &item.name)?;
             WorkloadSeen::StatefulSet(Box::new(observe_stateful_set(&live, pods(), &ready)))

@@ -10,7 +10,7 @@ use graylane::{
     api::{Amount, FIELD_MANAGER, Uid, label},
     domain::{
         batches::{Goal, Records, RolloutAction, UndoAction, plan_batches, stateful},
-        observe::{ReadyWatch, StatefulSeen, observe_stateful_set as seen},
+        observe::{ObservedPod, ReadyWatch, StatefulSeen, observe_stateful_set as seen},
     },
 };
 use jiff::Timestamp;
@@ -88,8 +88,8 @@ impl Rollout {
             .api::<Pod>()
             .list(&ListParams::default())
             .await
-            .unwrap()
-            .items;
+            .unwrap();
+        let pods: Vec<ObservedPod> = pods.into_iter().map(Into::into).collect();
         seen(&live, &pods, &|pod| {
             self.ready
                 .lock()

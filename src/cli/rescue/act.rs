@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use color_eyre::eyre::{Result, bail, eyre};
 use jiff::SignedDuration;
-use k8s_openapi::api::{
-    apps::v1::{Deployment, StatefulSet},
-    core::v1::Pod,
-};
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions},
@@ -29,7 +26,7 @@ use crate::{
     domain::{
         batches::stateful::{StatefulSettings, find_blocking_pod},
         command_line::CommandLine,
-        observe::{self, PodSeen, StatefulSeen},
+        observe::{self, ObservedPod, PodSeen, StatefulSeen},
         text::Clean,
     },
 };
@@ -132,7 +129,11 @@ fn select_workload(
 }
 
 /// Deletes a pod unless it has changed meanwhile.
-async fn delete_blocking_pod(pods: &Api<Pod>, place: &NamespaceRef, pod: &PodSeen) -> Result<()> {
+async fn delete_blocking_pod(
+    pods: &Api<ObservedPod>,
+    place: &NamespaceRef,
+    pod: &PodSeen,
+) -> Result<()> {
     let preconditions = Some(Preconditions {
         uid: Some(pod.uid.clone().into()),
         resource_version: Some(pod.version.clone()),
@@ -166,7 +167,7 @@ async fn delete_unready_pods(
 ) -> Result<()> {
     let name = written.name_any();
     let sets: Api<StatefulSet> = Api::namespaced(client.clone(), &place.namespace);
-    let pods: Api<Pod> = Api::namespaced(client.clone(), &place.namespace);
+    let pods: Api<ObservedPod> = Api::namespaced(client.clone(), &place.namespace);
     let end = Instant::now() + CONTROLLER_TIMEOUT;
     loop {
         let live = sets.get(&name).await.map_err(api_error(format!(

@@ -2,17 +2,11 @@
 //! kube-controller-manager 1.36 (sync, scale, rolling, recreate), one write at a time, so that a
 //! test can look in between.
 
-use k8s_openapi::{
-    api::{
-        apps::v1::{Deployment, ReplicaSet},
-        core::v1::Pod,
-    },
-    apimachinery::pkg::util::intstr::IntOrString,
-};
+use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::util::intstr::IntOrString};
 use serde_json::{Value, json};
 
 use super::template;
-use crate::domain::observe::{self, DeploymentSeen};
+use crate::domain::observe::{self, DeploymentSeen, ObservedPod, ObservedSet};
 
 pub(super) mod object;
 
@@ -98,14 +92,14 @@ impl Sim {
     }
 
     pub(crate) fn seen(&self) -> DeploymentSeen {
-        let sets: Vec<ReplicaSet> = self.sets.iter().map(|s| self.set_object(s)).collect();
-        let pods: Vec<Pod> = self.pods.iter().map(|p| self.pod_object(p)).collect();
+        let sets: Vec<ObservedSet> = self.sets.iter().map(|s| self.set_object(s)).collect();
+        let pods: Vec<ObservedPod> = self.pods.iter().map(|p| self.pod_object(p)).collect();
         observe::observe_deployment(&self.to_deployment(), &sets, &pods, &|pod| {
             object::ready_duration(pod, self.now)
         })
     }
 
-    fn set_object(&self, set: &Set) -> ReplicaSet {
+    fn set_object(&self, set: &Set) -> ObservedSet {
         let mut template = set.template.clone();
         template["metadata"]["labels"][template::HASH_LABEL] = set.name.as_str().into();
         serde_json::from_value(json!({
@@ -117,7 +111,7 @@ impl Sim {
         .unwrap()
     }
 
-    fn pod_object(&self, pod: &SimPod) -> Pod {
+    fn pod_object(&self, pod: &SimPod) -> ObservedPod {
         serde_json::from_value(json!({
             "metadata": {"name": format!("pod-{}", pod.id), "uid": format!("pod-{}", pod.id),
                 "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": pod.set, "uid": pod.set,

@@ -114,6 +114,25 @@ fn container_statuses(status: &PodStatus) -> impl Iterator<Item = &ContainerStat
         .flatten()
 }
 
+/// Whether the kubelet reports a failure that it retries again and again.
+pub fn is_crashing(pod: &Pod) -> bool {
+    const WAITING_ERRORS: [&str; 4] = [
+        "ErrImagePull",
+        "InvalidImageName",
+        "CreateContainerConfigError",
+        "CreateContainerError",
+    ];
+    let mut containers = pod.status.iter().flat_map(container_statuses);
+    containers.any(|c| {
+        let reason = c
+            .state
+            .as_ref()
+            .and_then(|s| s.waiting.as_ref()?.reason.as_deref())
+            .unwrap_or_default();
+        reason.ends_with("BackOff") || WAITING_ERRORS.contains(&reason)
+    })
+}
+
 /// Why a container does not run.
 fn of_container(container: &ContainerStatus) -> Option<Cause> {
     let state = container.state.as_ref()?;

@@ -8,10 +8,9 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Pod, PodCondition};
-
+use super::ObservedPod;
 use crate::api::Uid;
+use jiff::{SignedDuration, Timestamp};
 
 /// Ready pods by uid, each with its current period of readiness.
 #[derive(Debug, Default)]
@@ -29,13 +28,13 @@ struct ReadyPeriod {
 
 impl ReadyWatch {
     /// How long a pod has been Ready at `now`, a time on a monotonic clock.
-    pub fn ready_duration(&mut self, pod: &Pod, now: Duration) -> SignedDuration {
+    pub fn ready_duration(&mut self, pod: &ObservedPod, now: Duration) -> SignedDuration {
         let uid = Uid::from_meta(&pod.metadata);
-        let Some(ready) = ready_condition(pod) else {
+        let Some(ready) = pod.ready else {
             self.seen.remove(&uid);
             return SignedDuration::ZERO;
         };
-        let stamp = ready.last_transition_time.as_ref().map(|t| t.0);
+        let stamp = ready.since;
         let stretch = match self.seen.get(&uid).filter(|s| s.stamp == stamp) {
             Some(known) => *known,
             None => ReadyPeriod { stamp, from: now },
@@ -60,28 +59,17 @@ impl ReadyWatch {
     }
 }
 
-/// The condition Ready, if it is true.
-pub(super) fn ready_condition(pod: &Pod) -> Option<&PodCondition> {
-    let mut all = pod
-        .status
-        .iter()
-        .flat_map(|s| s.conditions.iter().flatten());
-    all.find(|c| c.type_ == "Ready" && c.status == "True")
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
 
-    fn pod(ready: bool, stamp: &str) -> Pod {
+    fn pod(ready: bool, stamp: &str) -> ObservedPod {
         let status = if ready { "True" } else { "False" };
         let condition = json!({"type": "Ready", "status": status, "lastTransitionTime": stamp});
-        serde_json::from_value(
-            json!({"metadata": {"uid": "u"}, "status": {"conditions": [condition]}}),
-        )
-        .unwrap()
+        let pod = json!({"metadata": {"uid": "u"}, "status": {"conditions": [condition]}});
+        serde_json::from_value(pod).unwrap()
     }
 
     const EARLY: &str = "1970-01-01T00:00:00Z";
@@ -92,7 +80,8 @@ mod tests {
         let at = Duration::from_secs;
         for (first, second) in [(EARLY, LATE), (LATE, EARLY)] {
             let mut watch = ReadyWatch::default();
-            let mut lasted = |pod: &Pod, seconds| watch.ready_duration(pod, at(seconds)).as_secs();
+            let mut lasted =
+                |pod: &ObservedPod, seconds| watch.ready_duration(pod, at(seconds)).as_secs();
             assert_eq!(lasted(&pod(false, first), 5), 0);
             assert_eq!(
                 (lasted(&pod(true, first), 10), lasted(&pod(true, first), 17)),

@@ -5,12 +5,12 @@
 //! controller can tell which revision is the new one, and only once it has observed the current
 //! template: until then it is the one that the rollout has recorded, or none at the beginning.
 
-use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Pod};
+use k8s_openapi::api::apps::v1::StatefulSet;
 
 use jiff::SignedDuration;
 
 use super::{
-    PodSeen, VersionPods, is_finished, is_observed, is_owned_by, observe_pod, replicas_or_default,
+    ObservedPod, PodSeen, VersionPods, is_observed, is_owned_by, observe_pod, replicas_or_default,
     to_u32,
 };
 use crate::domain::batches::RolloutMark;
@@ -49,8 +49,8 @@ pub enum PodSlot<'a> {
 /// long a Ready pod has been Ready.
 pub fn observe_stateful_set<'a>(
     live: &StatefulSet,
-    pods: impl IntoIterator<Item = &'a Pod>,
-    ready: &dyn Fn(&Pod) -> SignedDuration,
+    pods: impl IntoIterator<Item = &'a ObservedPod>,
+    ready: &dyn Fn(&ObservedPod) -> SignedDuration,
 ) -> StatefulSeen {
     let mut seen = StatefulSeen {
         live: live.clone(),
@@ -75,7 +75,7 @@ pub fn observe_stateful_set<'a>(
             }
             None => continue,
         }
-        if pod.metadata.deletion_timestamp.is_some() || is_finished(pod) {
+        if pod.metadata.deletion_timestamp.is_some() || pod.is_finished {
             continue;
         }
         let revision = pod
@@ -159,7 +159,7 @@ mod tests {
     use super::*;
     use crate::api::label;
 
-    fn pod(name: &str, revision: &str, more: Value) -> Pod {
+    fn pod(name: &str, revision: &str, more: Value) -> ObservedPod {
         let mut pod = json!({"metadata": {"name": name, "labels": {REVISION_LABEL: revision}, "ownerReferences":
             [{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": "u", "controller": true}]}});
         json_patch::merge(&mut pod, &more);

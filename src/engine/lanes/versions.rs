@@ -108,16 +108,9 @@ pub(super) fn observe_version(
         };
         let name = target.name.as_deref().unwrap_or_default();
         let pod = pods.get_named(&home, name);
-        let conditions = pod
-            .as_ref()
-            .and_then(|p| p.status.as_ref()?.conditions.as_deref())
-            .unwrap_or_default();
         // Ready again is as new to a gateway as ready for the first time.
-        let ready = conditions
-            .iter()
-            .find(|c| c.type_ == "Ready")
-            .and_then(|c| c.last_transition_time.as_ref());
-        let ready = ready.map(|t| t.0.to_string()).unwrap_or_default();
+        let since = pod.and_then(|p| p.ready?.since);
+        let ready = since.map(|t| t.to_string()).unwrap_or_default();
         !young(
             &format!("{service}/{}", target.uid.as_deref().unwrap_or(name)),
             &ready,

@@ -13,7 +13,9 @@ use graylane::{
         batches::{
             Goal, Records, RolloutAction, UndoAction, next_action, plan_batches, undo_rollout,
         },
-        observe::{DeploymentSeen, ReadyWatch, observe_deployment as seen},
+        observe::{
+            DeploymentSeen, ObservedPod, ObservedSet, ReadyWatch, observe_deployment as seen,
+        },
     },
 };
 use k8s_openapi::api::{
@@ -164,9 +166,11 @@ impl Rollout {
         let all = ListParams::default();
         // Pods last: what they do follows from what the others say.
         let live = self.live().await;
-        let sets = self.at.api::<ReplicaSet>().list(&all).await.unwrap().items;
-        let pods = self.at.api::<Pod>().list(&all).await.unwrap().items;
-        let lasted = |pod: &Pod| {
+        let sets = self.at.api::<ReplicaSet>().list(&all).await.unwrap();
+        let sets: Vec<ObservedSet> = sets.into_iter().map(Into::into).collect();
+        let pods = self.at.api::<Pod>().list(&all).await.unwrap();
+        let pods: Vec<ObservedPod> = pods.into_iter().map(Into::into).collect();
+        let lasted = |pod: &ObservedPod| {
             self.ready
                 .lock()
                 .unwrap()

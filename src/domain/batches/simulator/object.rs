@@ -2,8 +2,9 @@
 //! both kinds of workload.
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
+
+use crate::domain::observe::ObservedPod;
 
 /// Live object created from a manifest.
 pub(in crate::domain::batches) fn create_object(manifest: &Value, uid: &str) -> Value {
@@ -45,15 +46,8 @@ pub(in crate::domain::batches) fn bump_version(live: &mut Value) {
 }
 
 /// How long a pod has been Ready, for a watcher that has seen all of it.
-pub(in crate::domain::batches) fn ready_duration(pod: &Pod, now: i64) -> SignedDuration {
-    let conditions = pod
-        .status
-        .iter()
-        .flat_map(|s| s.conditions.iter().flatten());
-    let since = conditions
-        .filter_map(|c| c.last_transition_time.as_ref())
-        .map(|t| t.0.as_second())
-        .next();
+pub(in crate::domain::batches) fn ready_duration(pod: &ObservedPod, now: i64) -> SignedDuration {
+    let since = pod.ready.and_then(|r| r.since).map(Timestamp::as_second);
     SignedDuration::from_secs(now - since.unwrap_or(now))
 }
 

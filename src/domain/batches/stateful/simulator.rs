@@ -2,13 +2,13 @@
 //! (ordered; and parallel in the harder case, where it counts unavailable pods), one write at a
 //! time, so that a test can look in between.
 
-use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Pod};
+use k8s_openapi::api::apps::v1::StatefulSet;
 use serde_json::{Value, json};
 
 use super::super::{simulator::object, template};
 use crate::{
     api::Uid,
-    domain::observe::{self, REVISION_LABEL, StatefulSeen},
+    domain::observe::{self, ObservedPod, REVISION_LABEL, StatefulSeen},
 };
 
 #[derive(Clone, Debug)]
@@ -104,13 +104,13 @@ impl Sim {
     }
 
     pub(crate) fn seen(&self) -> StatefulSeen {
-        let pods: Vec<Pod> = self.pods.iter().map(|p| self.pod_object(p)).collect();
+        let pods: Vec<ObservedPod> = self.pods.iter().map(|p| self.pod_object(p)).collect();
         observe::observe_stateful_set(&self.to_stateful_set(), &pods, &|pod| {
             object::ready_duration(pod, self.now)
         })
     }
 
-    fn pod_object(&self, pod: &SimPod) -> Pod {
+    fn pod_object(&self, pod: &SimPod) -> ObservedPod {
         let mut object = json!({
             "metadata": {"name": format!("{}-{}", self.live["metadata"]["name"].as_str().unwrap(), pod.place), "uid": format!("pod-{}", pod.id),
                 "resourceVersion": pod.version.to_string(), "labels": {REVISION_LABEL: pod.revision},

@@ -74,7 +74,7 @@ proptest! {
             "metadata": {"name": format!("d-{i}"), "uid": format!("s{i}"), "ownerReferences": owner},
             "spec": {"replicas": n, "selector": {}, "template": manifest(1, ["v1", "v2"][i % 2], Value::Null)["spec"]["template"]},
         })).unwrap();
-        let sets: Vec<k8s_openapi::api::apps::v1::ReplicaSet> = sets.iter().enumerate().map(set).collect();
+        let sets: Vec<observe::ObservedSet> = sets.iter().enumerate().map(set).collect();
         let seen = observe::observe_deployment(&live, &sets, [], &|_| jiff::SignedDuration::ZERO);
         let record = RolloutRecord { attempt: at, state: RolloutState::Takes, latch, ..RolloutRecord::default() };
         let records = Records { kept: taken.then_some(&record), under_way: &[] };

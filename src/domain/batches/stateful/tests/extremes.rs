@@ -29,7 +29,7 @@ proptest! {
         if marked {
             live["metadata"]["annotations"][label::LATCH] = serde_json::to_string(&latch).unwrap().into();
         }
-        let pods: Vec<k8s_openapi::api::core::v1::Pod> = [0, 1, u32::MAX].iter().map(|n| serde_json::from_value(
+        let pods: Vec<observe::ObservedPod> = [0, 1, u32::MAX].iter().map(|n| serde_json::from_value(
             json!({"metadata": {"name": format!("s-{n}"), "ownerReferences": [{"apiVersion": "apps/v1", "kind": "StatefulSet",
                 "name": "s", "uid": "s", "controller": true}]}})).unwrap()).collect();
         live["metadata"]["uid"] = "s".into();
