@@ -25,8 +25,8 @@ RUN cargo build --release --locked --bin graylane --no-default-features
 FROM ${BASE}
 COPY --from=build /src/target/release/graylane /usr/local/bin/graylane
 USER 65532:65532
-# As the program sets it for itself, without starting twice.
-ENV MALLOC_ARENA_MAX=2
+# As the program sets them for itself, without starting twice.
+ENV MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=131072 MALLOC_TRIM_THRESHOLD_=131072
 EXPOSE 8080
 ENTRYPOINT ["/usr/local/bin/graylane"]
 CMD ["engine", "--no-install", "--listen", "0.0.0.0:8080"]

@@ -34,7 +34,7 @@ mod lane;
 mod lock;
 mod logging;
 mod logs;
-mod malloc_arenas;
+mod malloc_settings;
 mod man;
 mod namespace_ref;
 mod new_app_args;
@@ -89,7 +89,7 @@ pub fn main() -> ExitCode {
     }
     let parsed = Cli::try_parse();
     if parsed.as_ref().is_ok_and(Cli::runs_for_long) {
-        malloc_arenas::limit_arenas();
+        malloc_settings::apply_settings();
     }
     #[cfg(feature = "pocket")]
     InheritedLimits::change_process();

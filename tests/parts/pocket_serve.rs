@@ -484,11 +484,11 @@ async fn connections_that_say_nothing_stop_neither_the_api_nor_probes() {
     );
 }
 
-/// What is free in one arena of memory is of no use to another: whatever runs for long has few.
+/// Whatever runs for long gives memory back: few arenas, and thresholds that do not grow.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_runs_for_long_has_few_arenas_of_memory_unless_told_otherwise() {
+async fn what_runs_for_long_gives_memory_back_unless_told_otherwise() {
     if !cfg!(target_env = "gnu") {
-        eprintln!("SKIPPED: arenas are glibc's, and this is no glibc");
+        eprintln!("SKIPPED: the settings are glibc's, and this is no glibc");
         return;
     }
     for (said, found) in [(None, "2"), (Some("5"), "5")] {
@@ -496,6 +496,8 @@ async fn what_runs_for_long_has_few_arenas_of_memory_unless_told_otherwise() {
         let mut serve = command(dir.path(), &["pocket", "serve"]);
         serve
             .env_remove("MALLOC_ARENA_MAX")
+            .env_remove("MALLOC_MMAP_THRESHOLD_")
+            .env_remove("MALLOC_TRIM_THRESHOLD_")
             .env_remove("GLIBC_TUNABLES")
             .stdout(Stdio::piped());
         said.map(|number| serve.env("MALLOC_ARENA_MAX", number));
@@ -507,13 +509,18 @@ async fn what_runs_for_long_has_few_arenas_of_memory_unless_told_otherwise() {
             .unwrap()
             .expect("a first word");
         let environment = std::fs::read(format!("/proc/{}/environ", child.id().unwrap())).unwrap();
-        let variable = format!("MALLOC_ARENA_MAX={found}");
-        assert!(
-            environment
-                .split(|b| *b == 0)
-                .any(|word| word == variable.as_bytes()),
-            "{variable}"
-        );
+        for variable in [
+            format!("MALLOC_ARENA_MAX={found}"),
+            "MALLOC_MMAP_THRESHOLD_=131072".to_owned(),
+            "MALLOC_TRIM_THRESHOLD_=131072".to_owned(),
+        ] {
+            assert!(
+                environment
+                    .split(|b| *b == 0)
+                    .any(|word| word == variable.as_bytes()),
+                "{variable}"
+            );
+        }
         child.kill().await.unwrap();
     }
 }
