@@ -14,6 +14,13 @@ pub struct Workflow {
     pub stages: Vec<Stage>,
 }
 
+impl Workflow {
+    /// Names of its stages, in their order.
+    pub fn stage_names(&self) -> Vec<&str> {
+        self.stages.iter().map(|s| s.name.as_str()).collect()
+    }
+}
+
 /// One stage of the workflow.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -138,13 +138,7 @@ pub(super) fn apps_table(items: &[App], wide: bool, now: Timestamp) -> Table {
         &["NAME", "ENVIRONMENTS", "STAGES", "AGE"]
     });
     for app in items {
-        let stages: Vec<&str> = app
-            .spec
-            .workflow
-            .stages
-            .iter()
-            .map(|s| s.name.as_str())
-            .collect();
+        let stages = app.spec.workflow.stage_names();
         let mut row = vec![
             app.name_any(),
             truncate_text(&app.summary(), TEXT_WIDTH),
@@ -182,12 +176,7 @@ pub(super) fn templates_table(items: &[AppTemplate], made: &[App], now: Timestam
     for template in items {
         let spec = &template.spec.app;
         let environments: Vec<&str> = spec.environments.iter().map(|e| e.name.as_str()).collect();
-        let stages: Vec<&str> = spec
-            .workflow
-            .stages
-            .iter()
-            .map(|s| s.name.as_str())
-            .collect();
+        let stages = spec.workflow.stage_names();
         let name = template.name_any();
         let apps = made
             .iter()

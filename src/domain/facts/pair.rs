@@ -52,6 +52,12 @@ impl VersionPair {
         self.old.five.requests == 0 && self.new.five.requests == 0
     }
 
+    /// Requests in the busiest column of either version.
+    pub fn most_requests(&self) -> u64 {
+        let columns = self.old.columns.iter().chain(&self.new.columns);
+        columns.map(|c| c.requests).max().unwrap_or(0)
+    }
+
     /// Not every request was recorded.
     pub const fn is_sampled(&self) -> bool {
         self.old.five.sampled || self.new.five.sampled

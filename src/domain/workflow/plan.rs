@@ -320,13 +320,7 @@ pub(super) fn task_specs(app: &App, spec: &ReleaseSpec) -> Result<Vec<Task>, Pla
         };
     }
     let stage = app.spec.stage(&spec.stage).ok_or_else(|| {
-        let known: Vec<&str> = app
-            .spec
-            .workflow
-            .stages
-            .iter()
-            .map(|s| s.name.as_str())
-            .collect();
+        let known = app.spec.workflow.stage_names();
         let known = if known.is_empty() {
             "none".into()
         } else {

@@ -24,12 +24,7 @@ pub fn describe_app(app: &App) -> String {
             format!("{}{lane} in {}", e.name, e.namespace)
         })
         .collect();
-    let stages: Vec<&str> = spec
-        .workflow
-        .stages
-        .iter()
-        .map(|s| s.name.as_str())
-        .collect();
+    let stages = spec.workflow.stage_names();
     let stages = if stages.is_empty() {
         "no stage".to_owned()
     } else {

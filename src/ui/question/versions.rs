@@ -36,14 +36,7 @@ pub(super) fn add_versions(model: &Model, question: &mut Question, release: &Rel
         );
         return;
     }
-    let most = pair
-        .old
-        .columns
-        .iter()
-        .chain(&pair.new.columns)
-        .map(|c| c.requests)
-        .max()
-        .unwrap_or(0);
+    let most = pair.most_requests();
     for side in [&pair.old, &pair.new] {
         let sampled = if pair.is_sampled() { " (sampled)" } else { "" };
         question.add_fact(

@@ -76,14 +76,7 @@ fn figure_lines(model: &Model, pair: &VersionPair, width: usize) -> Vec<RichText
         widest(|c| &c.rate),
     );
     let (failed, latency) = (widest(|c| &c.failed), widest(|c| &c.latency));
-    let most = pair
-        .old
-        .columns
-        .iter()
-        .chain(&pair.new.columns)
-        .map(|c| c.requests)
-        .max()
-        .unwrap_or(0);
+    let most = pair.most_requests();
     let worse = pair.comparison.is_worse();
     let line = |side: &VersionFigures, cells: &FigureCells, is_new: bool| {
         let (role, sign) = if is_new {
