@@ -8,6 +8,7 @@
 //! then has a world of its own, from watches that they share.
 
 mod hub;
+mod own_object;
 mod rows;
 mod shared;
 mod source;

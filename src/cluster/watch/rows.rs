@@ -8,7 +8,6 @@ use k8s_openapi::api::{
     core::v1 as core,
 };
 use kube::{ResourceExt, api::DynamicObject};
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{
@@ -76,27 +75,6 @@ pub(super) fn object_key(context: Option<&str>, object: &impl ResourceExt) -> Ob
         &object.namespace().unwrap_or_default(),
         &object.name_any(),
     )
-}
-
-/// A row of one of graylane's own resources; `None`, with a log message, when it does not fit its
-/// schema.
-pub(super) fn own_resource_row<T: DeserializeOwned>(
-    mut object: DynamicObject,
-    row: impl Fn(Arc<T>) -> Row,
-) -> Option<Row> {
-    object.metadata.managed_fields = None;
-    let name = object.name_any();
-    let parsed = serde_json::to_value(object).and_then(|mut value| {
-        clean_value(&mut value);
-        serde_json::from_value(value)
-    });
-    match parsed {
-        Ok(typed) => Some(row(Arc::new(typed))),
-        Err(why) => {
-            tracing::warn!(%name, %why, "left out: does not fit its schema");
-            None
-        }
-    }
 }
 
 /// Cleans every string line by line, so that templates keep their line breaks.

@@ -35,7 +35,10 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
 
-use super::rows::{self, Row};
+use super::{
+    own_object::OwnObject,
+    rows::{self, Row},
+};
 use crate::{
     api::{App, AppTemplate, Approval, Lane, LaneGroup, Release, VariableGroup, label},
     cluster::{error, lean_pod::LeanPod, lease::ENGINE_LEASE, meter::Meter},
@@ -296,13 +299,17 @@ fn http_routes() -> ApiResource {
 
 async fn watch_home<T>(client: Client, to: &Reporter, row: fn(Arc<T>) -> Row)
 where
-    T: Resource<DynamicType = ()> + DeserializeOwned,
+    T: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + std::fmt::Debug
+        + Send
+        + Sync
+        + 'static,
 {
-    let api = dynamic_api_in(client, &to.id.namespace, &ApiResource::erase::<T>(&()));
-    watch_objects(api, watcher::Config::default(), to, |object| {
-        rows::own_resource_row(object, row)
-    })
-    .await;
+    let api = api_in::<OwnObject<T>>(client, &to.id.namespace);
+    let row = |object: OwnObject<T>| object.typed.map(row);
+    watch_objects(api, watcher::Config::default(), to, row).await;
 }
 
 async fn watch_objects<K>(
