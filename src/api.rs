@@ -6,6 +6,7 @@
 mod amount;
 mod app;
 mod approval;
+mod cluster_name;
 pub mod gateway_api;
 mod hops;
 mod lane;
@@ -19,6 +20,7 @@ mod workflow;
 pub use amount::{Amount, AmountError};
 pub use app::*;
 pub use approval::*;
+pub use cluster_name::ClusterName;
 pub use hops::*;
 pub use lane::*;
 pub use recorded_time::RecordedTime;

@@ -11,7 +11,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Amount, RecordedTime, Stage, Uid, Workflow};
+use super::{Amount, ClusterName, RecordedTime, Stage, Uid, Workflow};
 
 /// One application with one set of manifests (Yunxiao AppStack's 应用 and 编排).
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -148,8 +148,8 @@ pub struct Environment {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lane: Option<String>,
     /// Kubeconfig context. If unset, the App's own cluster.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub context: Option<String>,
+    #[serde(default, skip_serializing_if = "ClusterName::is_home")]
+    pub context: ClusterName,
     /// Namespace for manifests that name none. Available as `{{ .Values.namespace }}` unless a
     /// value overrides it.
     pub namespace: String,

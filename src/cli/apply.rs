@@ -166,7 +166,7 @@ async fn adopt_free_object(
     }
     let client = session
         .clusters
-        .client_for(world::split_context(&free.item.namespace).0);
+        .client_for(&world::split_cluster(&free.item.namespace).0);
     owner::adopt_object(client, &free.item, &free.owner, free.former.as_ref()).await?;
     Ok(format!("{what} adopted by {owner}\n"))
 }

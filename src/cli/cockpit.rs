@@ -412,8 +412,8 @@ fn not_connected() -> Fault {
 /// An object as YAML.
 async fn read_yaml(object: ObjectRef, here: ActiveCluster) -> Vec<Answer> {
     let what = object.title();
-    let (context, namespace) = object.key.split_context();
-    let client = here.clusters.client_for(context);
+    let (cluster, namespace) = object.key.split_cluster();
+    let client = here.clusters.client_for(&cluster);
     let api = yaml::api_by_resource(&client, &object.resource, namespace).await;
     let text = match api {
         Ok(Some(api)) => yaml::read_yaml(&api, &object.key.name, false)

@@ -14,7 +14,7 @@ use super::{
     session::{self, Session, usage_error},
 };
 use crate::{
-    api::{App, Lane, LaneGroup, LaneSpec, OnLoss, Uid},
+    api::{App, ClusterName, Lane, LaneGroup, LaneSpec, OnLoss, Uid},
     cluster::perform::{self, LaneFindings},
     domain::{
         intent::{Intent, SeenObject},
@@ -214,7 +214,7 @@ async fn save_lane(session: &Session, args: SetArgs) -> Result<()> {
         .map_err(session::api_error(format!("reading lane {}", args.name)))?;
     let groups: Vec<LaneGroup> = objects::list_objects(session).await?;
     let spec = merge_spec(&args, old.as_ref().map(|l| &l.spec), &groups)?;
-    let away = |context: &str| session.clusters.normalize_context(Some(context)).is_some();
+    let away = |cluster: &ClusterName| !session.clusters.is_home(cluster);
     let LaneFindings {
         problems,
         unchecked,

@@ -97,8 +97,8 @@ async fn print_pod_log(session: &Session, path: &str, args: &LogsArgs) -> Result
         Some(place) => place,
         None => find_pod(session, pod).await?,
     };
-    let context = session.clusters.normalize_context(place.context.as_deref());
-    let key = ObjectKey::in_context(context, &place.namespace, pod);
+    let cluster = session.clusters.normalize_name(&place.cluster);
+    let key = ObjectKey::in_cluster(&cluster, &place.namespace, pod);
     let mut request = args.request_for(PodSelection::of_pod(key));
     if request.containers == ContainerChoice::All {
         request.containers = find_containers(session, &place, pod).await;
@@ -356,7 +356,7 @@ mod tests {
 
     #[test]
     fn a_line_tells_what_tells_it_apart() {
-        let key = Arc::new(ObjectKey::in_context(None, "demo", "db-0"));
+        let key = Arc::new(ObjectKey::at_home("demo", "db-0"));
         let line = LogLine::parse_line(&key, "2026-01-02T03:04:05Z hello");
         let by_container = LogLine {
             container: Some("proxy".into()),

@@ -8,28 +8,27 @@ use kube::Client;
 
 use super::{objects, session::Session};
 use crate::{
-    api::App,
-    domain::world::{ObjectKey, split_context},
+    api::{App, ClusterName},
+    domain::world::{ObjectKey, split_cluster},
 };
 
 /// A namespace in a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct NamespaceRef {
-    /// `None` for the home cluster.
-    pub(super) context: Option<String>,
+    pub(super) cluster: ClusterName,
     pub(super) namespace: String,
 }
 
 impl NamespaceRef {
     pub(super) fn client(&self, session: &Session) -> Client {
-        session.clusters.client_for(self.context.as_deref())
+        session.clusters.client_for(&self.cluster)
     }
 
     /// `NAMESPACE/NAME` or `CONTEXT/NAMESPACE/NAME`.
     pub(super) fn qualified_name(&self, name: &str) -> String {
         format!(
             "{}/{name}",
-            ObjectKey::in_context(self.context.as_deref(), &self.namespace, "").namespace
+            ObjectKey::in_cluster(&self.cluster, &self.namespace, "").namespace
         )
     }
 }
@@ -42,14 +41,10 @@ pub(super) fn parse_object_path<'a>(
     let Some((namespace, name)) = text.rsplit_once('/') else {
         return (None, text);
     };
-    let (context, namespace) = split_context(namespace);
-    let context = session
-        .clusters
-        .normalize_context(context)
-        .map(str::to_owned);
+    let (cluster, namespace) = split_cluster(namespace);
     (
         Some(NamespaceRef {
-            context,
+            cluster: session.clusters.normalize_name(&cluster),
             namespace: namespace.to_owned(),
         }),
         name,
@@ -59,7 +54,7 @@ pub(super) fn parse_object_path<'a>(
 /// The namespace of our resources.
 pub(super) fn home_namespace(session: &Session) -> NamespaceRef {
     NamespaceRef {
-        context: None,
+        cluster: ClusterName::Home,
         namespace: session.namespace.clone(),
     }
 }
@@ -71,10 +66,7 @@ pub(super) async fn all_namespaces(session: &Session) -> Result<Vec<NamespaceRef
     let environments = apps.iter().flat_map(|a| &a.spec.environments);
     let others: BTreeSet<NamespaceRef> = environments
         .map(|e| NamespaceRef {
-            context: session
-                .clusters
-                .normalize_context(e.context.as_deref())
-                .map(str::to_owned),
+            cluster: session.clusters.normalize_name(&e.context),
             namespace: e.namespace.clone(),
         })
         .filter(|p| *p != home)
@@ -91,7 +83,7 @@ mod tests {
     async fn only_what_is_not_installed_has_no_environments() {
         let dir = tempfile::tempdir().unwrap();
         let home = NamespaceRef {
-            context: None,
+            cluster: ClusterName::Home,
             namespace: "demo".into(),
         };
         assert_eq!(

@@ -24,7 +24,7 @@ use super::{
     session::{self, Session, api_error},
 };
 use crate::{
-    api::{InventoryItem, Release, RolloutRecord, Uid},
+    api::{ClusterName, InventoryItem, Release, RolloutRecord, Uid},
     cluster::error,
     domain::{
         batches::{Records, RescueError, RescuePatches, is_latch_on, plan_rescue, stateful},
@@ -73,9 +73,8 @@ enum WorkloadKind {
 struct StuckWorkload {
     kind: WorkloadKind,
     name: String,
-    /// `None` for the home cluster.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    context: Option<String>,
+    #[serde(rename = "context", skip_serializing_if = "ClusterName::is_home")]
+    cluster: ClusterName,
     namespace: String,
     /// Release that began the rollout.
     release: String,
@@ -230,20 +229,20 @@ impl WorkloadKind {
 }
 
 /// A kubectl command line for this namespace.
-fn kubectl_command(context: Option<&str>, namespace: &str) -> CommandLine {
+fn kubectl_command(cluster: &ClusterName, namespace: &str) -> CommandLine {
     CommandLine::kubectl("")
-        .option_if("--context", context)
+        .option_if("--context", cluster.context())
         .option("-n", namespace)
 }
 
 /// A `rescue` command line with the full name of a workload.
 fn rescue_command(
-    context: Option<&str>,
+    cluster: &ClusterName,
     namespace: &str,
     name: &str,
     kind: WorkloadKind,
 ) -> CommandLine {
-    let full = ObjectKey::in_context(context, namespace, name);
+    let full = ObjectKey::in_cluster(cluster, namespace, name);
     CommandLine::graylane("rescue")
         .arg(format!("{}/{name}", full.namespace))
         .fixed_args("--kind")
@@ -256,7 +255,7 @@ async fn find_stuck(
     place: &NamespaceRef,
     releases: &[Release],
 ) -> kube::Result<Vec<StuckWorkload>> {
-    let (client, context) = (place.client(session), place.context.as_deref());
+    let (client, cluster) = (place.client(session), &place.cluster);
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), &place.namespace);
     let sets: Api<StatefulSet> = Api::namespaced(client.clone(), &place.namespace);
     let all = ListParams::default();
@@ -268,13 +267,13 @@ async fn find_stuck(
         .collect();
     let under_way = under_way.as_slice();
     for live in deployments.list(&all).await?.items {
-        let kept = find_rollout_record(WorkloadKind::Deployment, &live.metadata, context, releases);
+        let kept = find_rollout_record(WorkloadKind::Deployment, &live.metadata, cluster, releases);
         let seen = observe_latch(&client, place, live, kept.is_some()).await?;
         let ways = plan_rescue(&seen, &Records { kept, under_way });
         found.extend(to_stuck_workload(
             WorkloadKind::Deployment,
             &seen.live.metadata,
-            context,
+            cluster,
             ways,
             releases,
         ));
@@ -282,7 +281,7 @@ async fn find_stuck(
     let mut pods = None;
     for live in sets.list(&all).await?.items {
         let kept =
-            find_rollout_record(WorkloadKind::StatefulSet, &live.metadata, context, releases);
+            find_rollout_record(WorkloadKind::StatefulSet, &live.metadata, cluster, releases);
         let pods = match &mut pods {
             Some(pods) => pods,
             none => none.insert(
@@ -297,7 +296,7 @@ async fn find_stuck(
         let one = to_stuck_workload(
             WorkloadKind::StatefulSet,
             &live.metadata,
-            context,
+            cluster,
             ways,
             releases,
         );
@@ -341,11 +340,11 @@ fn is_under_way(release: &Release) -> bool {
 fn find_rollout_record<'a>(
     kind: WorkloadKind,
     meta: &ObjectMeta,
-    context: Option<&str>,
+    cluster: &ClusterName,
     releases: &'a [Release],
 ) -> Option<&'a RolloutRecord> {
-    let place = ObjectKey::in_context(
-        context,
+    let place = ObjectKey::in_cluster(
+        cluster,
         meta.namespace.as_deref().unwrap_or_default(),
         meta.name.as_deref().unwrap_or_default(),
     );
@@ -371,13 +370,13 @@ fn find_rollout_record<'a>(
 fn to_stuck_workload(
     kind: WorkloadKind,
     meta: &ObjectMeta,
-    context: Option<&str>,
+    cluster: &ClusterName,
     ways: Result<Option<RescuePatches>, RescueError>,
     releases: &[Release],
 ) -> Option<StuckWorkload> {
     let mut found = StuckWorkload {
         kind,
-        context: context.map(str::to_owned),
+        cluster: cluster.clone(),
         name: meta.name.clone().unwrap_or_default(),
         namespace: meta.namespace.clone().unwrap_or_default(),
         release: String::new(),
@@ -414,7 +413,7 @@ fn to_stuck_workload(
 fn describe_stuck(found: &StuckWorkload) -> String {
     let StuckWorkload {
         name,
-        context,
+        cluster,
         namespace,
         release,
         task,
@@ -429,10 +428,9 @@ fn describe_stuck(found: &StuckWorkload) -> String {
     } else {
         "over, or gone"
     };
-    let kubectl = kubectl_command(context.as_deref(), namespace);
+    let kubectl = kubectl_command(cluster, namespace);
     let command = |patch: &Value| kubectl_patch(&kubectl, kind, name, patch);
-    let ours =
-        |way| rescue_command(context.as_deref(), namespace, name, found.kind).fixed_args(way);
+    let ours = |way| rescue_command(cluster, namespace, name, found.kind).fixed_args(way);
     let clear = match found.in_the_way.as_slice() {
         [] => String::new(),
         pods => {

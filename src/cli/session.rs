@@ -174,7 +174,7 @@ pub(super) fn api_error(what: impl std::fmt::Display) -> impl FnOnce(kube::Error
 #[cfg(all(test, feature = "pocket"))]
 pub(super) mod tests {
     use super::*;
-    use crate::{cluster::install, embedded};
+    use crate::{api::ClusterName, cluster::install, embedded};
 
     /// On the API of a pocket without controllers, in namespace `demo`. Other contexts are unknown.
     pub(in crate::cli) async fn on_pocket(dir: &std::path::Path) -> Session {
@@ -210,7 +210,7 @@ pub(super) mod tests {
     fn of(client: Client, dir: &std::path::Path) -> Session {
         let clusters = Clusters::new(
             client.clone(),
-            None,
+            ClusterName::Home,
             Some(dir.join("no-kubeconfig")),
             Default::default(),
             Agent::Cli,

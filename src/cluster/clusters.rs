@@ -15,33 +15,34 @@ use super::{
     meter::Meter,
     transport,
 };
-use crate::domain::account::Account;
+use crate::{api::ClusterName, domain::account::Account};
 
 /// Clients by context. Clones share them.
 #[derive(Clone)]
 pub struct Clusters {
     home: Client,
-    home_context: Option<String>,
+    home_name: ClusterName,
     kubeconfig: Option<PathBuf>,
-    others: Arc<Mutex<BTreeMap<String, Client>>>,
+    others: Arc<Mutex<BTreeMap<Arc<str>, Client>>>,
     acting: Arc<Mutex<BTreeMap<Account, Client>>>,
     meter: Arc<Meter>,
     agent: Agent,
 }
 
 impl Clusters {
-    /// `home` is the client of `home_context`. Remote contexts are read from `kubeconfig`; `None`
-    /// means that kubectl's own search order applies.
+    /// `home` is the client of the home cluster, `home_name` the name of its context if it has one.
+    /// Remote contexts are read from `kubeconfig`; `None` means that kubectl's own search order
+    /// applies.
     pub fn new(
         home: Client,
-        home_context: Option<String>,
+        home_name: ClusterName,
         kubeconfig: Option<PathBuf>,
         meter: Arc<Meter>,
         agent: Agent,
     ) -> Self {
         Self {
             home,
-            home_context,
+            home_name,
             kubeconfig,
             others: Arc::default(),
             acting: Arc::default(),
@@ -57,7 +58,7 @@ impl Clusters {
         let meter = Arc::<Meter>::default();
         Self::new(
             transport::metered_client(client, Arc::clone(&meter)),
-            None,
+            ClusterName::Home,
             None,
             meter,
             agent,
@@ -84,43 +85,50 @@ impl Clusters {
         &self.meter
     }
 
-    /// The context's name, or `None` when it is the home context.
-    pub fn normalize_context<'a>(&self, context: Option<&'a str>) -> Option<&'a str> {
-        context.filter(|c| Some(*c) != self.home_context.as_deref())
+    /// Whether it is the home cluster, by whichever name.
+    pub fn is_home(&self, cluster: &ClusterName) -> bool {
+        cluster.is_home() || *cluster == self.home_name
     }
 
-    /// Client of a context; `None` is home. An unknown context becomes an error of its first
-    /// request.
-    pub fn client_for(&self, context: Option<&str>) -> Client {
-        let Some(name) = self.normalize_context(context) else {
+    /// The one name of a cluster: the home cluster can also be named by its context.
+    pub fn normalize_name(&self, cluster: &ClusterName) -> ClusterName {
+        if self.is_home(cluster) {
+            ClusterName::Home
+        } else {
+            cluster.clone()
+        }
+    }
+
+    /// Client of a cluster. An unknown context becomes an error of its first request.
+    pub fn client_for(&self, cluster: &ClusterName) -> Client {
+        let ClusterName::Context(name) = self.normalize_name(cluster) else {
             return self.home.clone();
         };
         let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
         let make = || {
             let source = ClusterSource::Kubectl {
                 kubeconfig: self.kubeconfig.clone(),
-                context: Some(name.to_owned()),
+                context: Some(name.to_string()),
             };
             transport::lazy_client(
-                connect::dialer_for(source, name.to_owned(), self.agent),
+                connect::dialer_for(source, name.to_string(), self.agent),
                 false,
                 "default",
                 Arc::clone(&self.meter),
             )
         };
-        others.entry(name.to_owned()).or_insert_with(make).clone()
+        others.entry(Arc::clone(&name)).or_insert_with(make).clone()
     }
 
     /// A client of the account's cluster that impersonates the account. The server decides whether
     /// the caller may impersonate it, and then checks the account's own rights.
     pub fn client_acting_as(&self, account: &Account) -> Client {
-        let context = self.normalize_context(account.context.as_deref());
         let account = Account {
-            context: context.map(str::to_owned),
+            cluster: self.normalize_name(&account.cluster),
             ..account.clone()
         };
         let mut acting = self.acting.lock().unwrap_or_else(PoisonError::into_inner);
-        let make = || transport::impersonating_client(self.client_for(context), &account);
+        let make = || transport::impersonating_client(self.client_for(&account.cluster), &account);
         acting.entry(account.clone()).or_insert_with(make).clone()
     }
 }

@@ -13,7 +13,7 @@ use http::header::USER_AGENT;
 use kube::{Client, Config};
 
 use super::{agent::Agent, clusters::Clusters, error, meter::Meter, plugin, transport};
-use crate::domain::world::LinkTrouble;
+use crate::{api::ClusterName, domain::world::LinkTrouble};
 
 mod address;
 #[cfg(test)]
@@ -158,8 +158,10 @@ pub fn prepare_client(
         .or(known.namespace)
         .unwrap_or_else(|| "default".into());
     let (file, home) = match source {
-        ClusterSource::Kubectl { kubeconfig, .. } => (kubeconfig.clone(), Some(known.name.clone())),
-        ClusterSource::State(_) | ClusterSource::InCluster => (None, None),
+        ClusterSource::Kubectl { kubeconfig, .. } => {
+            (kubeconfig.clone(), known.name.as_str().into())
+        }
+        ClusterSource::State(_) | ClusterSource::InCluster => (None, ClusterName::Home),
     };
     let roams = matches!(source, ClusterSource::State(_));
     let client = transport::lazy_client(

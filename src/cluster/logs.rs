@@ -39,8 +39,8 @@ impl OpenLog for Clusters {
         pod: &ObjectKey,
         params: LogParams,
     ) -> BoxFuture<'static, Result<RawLines, kube::Error>> {
-        let (context, namespace) = pod.split_context();
-        let (client, namespace) = (self.client_for(context), namespace.to_owned());
+        let (cluster, namespace) = pod.split_cluster();
+        let (client, namespace) = (self.client_for(&cluster), namespace.to_owned());
         let name = pod.name.clone();
         async move {
             let lines = stream_raw_lines(&client, &namespace, &name, &params).await?;

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::error;
 use crate::{
-    api::{App, FIELD_MANAGER, InventoryItem, Uid, label},
+    api::{App, ClusterName, FIELD_MANAGER, InventoryItem, Uid, label},
     domain::{
         owner::{self, Owner, Ownership, OwnershipMarks},
         variables::GroupLookup,
@@ -32,7 +32,7 @@ const AT_ONCE: usize = 8;
 pub const MAX_ATTEMPTS: u32 = 16;
 
 /// Looks up the client of a context (`None`: home); returns `None` when there is no such client.
-pub type ClientLookup<'a> = &'a (dyn Fn(Option<&str>) -> Option<Client> + Sync);
+pub type ClientLookup<'a> = &'a (dyn Fn(&ClusterName) -> Option<Client> + Sync);
 
 /// An object that an App must not write as things are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +91,7 @@ pub async fn find_problems(
             {
                 continue;
             }
-            let Some(client) = client_of(world::split_context(&item.namespace).0) else {
+            let Some(client) = client_of(&world::split_cluster(&item.namespace).0) else {
                 continue;
             };
             asked.push((client, item, Owner::for_environment(app, &environment.name)));
@@ -204,7 +204,7 @@ pub async fn adopt_object(
 
 fn object_api(client: Client, item: &InventoryItem) -> Api<kube::core::DynamicObject> {
     let resource: ApiResource = item.api_resource();
-    match world::split_context(&item.namespace).1 {
+    match world::split_cluster(&item.namespace).1 {
         "" => Api::all_with(client, &resource),
         namespace => Api::namespaced_with(client, namespace, &resource),
     }

@@ -16,7 +16,7 @@ use tokio::sync::{Notify, watch};
 
 use super::clusters::Clusters;
 use crate::{
-    api::Environment,
+    api::{ClusterName, Environment},
     domain::{
         rights::{Right, Rights},
         text::Clean,
@@ -35,8 +35,8 @@ const MAX_NAMESPACES: usize = 32;
 /// How long another cluster has to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A context (`None`: home) and a namespace in it.
-type NamespaceRef = (Option<String>, String);
+/// A cluster and a namespace in it.
+type NamespaceRef = (ClusterName, String);
 
 /// Signals that a request was refused although it seemed permitted, so that rights are reviewed
 /// again.
@@ -299,20 +299,13 @@ pub(super) async fn tell_user<F: Future<Output = bool>>(
     }
 }
 
-/// The namespaces of the environments besides ours, each with its context (`None`: home).
+/// The namespaces of the environments besides ours, each with its cluster.
 fn environment_namespaces(clusters: &Clusters, world: &World) -> BTreeSet<NamespaceRef> {
     let environments = world.apps.values().flat_map(|a| &a.spec.environments);
-    let spot = |e: &Environment| {
-        (
-            clusters
-                .normalize_context(e.context.as_deref())
-                .map(str::to_owned),
-            e.namespace.clone(),
-        )
-    };
+    let spot = |e: &Environment| (clusters.normalize_name(&e.context), e.namespace.clone());
     environments
         .map(spot)
-        .filter(|(context, name)| context.is_some() || *name != world.namespace)
+        .filter(|(cluster, name)| !cluster.is_home() || *name != world.namespace)
         .collect()
 }
 
@@ -337,16 +330,16 @@ async fn review_rights(
     let away = places
         .iter()
         .take(MAX_NAMESPACES)
-        .map(async |(context, namespace)| {
-            let client = clusters.client_for(context.as_deref());
-            let place = ObjectKey::in_context(context.as_deref(), namespace, "").namespace;
+        .map(async |(cluster, namespace)| {
+            let client = clusters.client_for(cluster);
+            let place = ObjectKey::in_cluster(cluster, namespace, "").namespace;
             match (
                 tokio::time::timeout(
                     ANSWER_TIMEOUT,
                     missing_rights(&client, namespace, &Right::ENVIRONMENT),
                 )
                 .await,
-                context,
+                cluster,
             ) {
                 (Ok(Ok(found)), _) => Ok(Some(
                     found
@@ -354,7 +347,7 @@ async fn review_rights(
                         .map(|right| (place.clone(), right))
                         .collect::<Vec<_>>(),
                 )),
-                (Ok(Err(why)), None) => Err(why),
+                (Ok(Err(why)), ClusterName::Home) => Err(why),
                 // When one cluster does not answer, the rights in the others are still known.
                 _ => Ok(None),
             }

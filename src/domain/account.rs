@@ -5,8 +5,8 @@
 
 use serde_json::Value;
 
-use super::{text::Clean, world::split_context};
-use crate::api::{App, Environment, GROUP, InventoryItem, label};
+use super::{text::Clean, world::split_cluster};
+use crate::api::{App, ClusterName, Environment, GROUP, InventoryItem, label};
 
 /// Verbs on resources of an API group, as in an RBAC rule.
 pub struct Grant {
@@ -89,8 +89,8 @@ pub const DEPLOYER_GRANTS: &[Grant] = &[
 /// A service account in a namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Account {
-    /// Kubeconfig context of its cluster. `None` means the home cluster.
-    pub context: Option<String>,
+    /// Its cluster.
+    pub cluster: ClusterName,
     /// Namespace of the account.
     pub namespace: String,
     /// Name of the account.
@@ -98,11 +98,11 @@ pub struct Account {
 }
 
 impl Account {
-    /// Default account of a namespace (as [`split_context`] takes it).
+    /// Default account of a namespace (as [`split_cluster`] takes it).
     pub fn deployer(namespace: &str) -> Self {
-        let (context, namespace) = split_context(namespace);
+        let (cluster, namespace) = split_cluster(namespace);
         Self {
-            context: context.map(str::to_owned),
+            cluster,
             namespace: namespace.to_owned(),
             name: DEPLOYER.to_owned(),
         }
@@ -111,14 +111,14 @@ impl Account {
     /// Account that acts for an environment on an object: in the object's own namespace, or in the
     /// environment's for cluster-scoped objects.
     pub fn for_object(environment: &Environment, item: &InventoryItem) -> Self {
-        let (context, namespace) = split_context(&item.namespace);
+        let (cluster, namespace) = split_cluster(&item.namespace);
         let namespace = if namespace.is_empty() {
             &environment.namespace
         } else {
             namespace
         };
         Self {
-            context: context.map(str::to_owned),
+            cluster,
             namespace: namespace.to_owned(),
             name: environment
                 .service_account_name
@@ -311,7 +311,7 @@ mod tests {
         ] {
             let account = Account::for_object(environment, &item(namespace));
             assert_eq!(
-                (account.context.as_deref(), account.user().as_str()),
+                (account.cluster.context(), account.user().as_str()),
                 (context, user),
                 "{namespace}"
             );

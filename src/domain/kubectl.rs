@@ -1,6 +1,7 @@
 //! Commands of kubectl that are run for a person: a shell in a pod, and a forwarded port.
 
 use super::command_line::CommandLine;
+use crate::api::ClusterName;
 
 /// Opens the best shell that a container has.
 const SHELL: &str = "command -v bash >/dev/null && exec bash || exec sh";
@@ -10,8 +11,8 @@ const SHELL: &str = "command -v bash >/dev/null && exec bash || exec sh";
 pub struct KubectlPlace {
     /// Path of the kubeconfig; `None` is kubectl's own choice.
     pub kubeconfig: Option<String>,
-    /// Context; `None` is the current one.
-    pub context: Option<String>,
+    /// Cluster; the home cluster is that of kubectl's current context.
+    pub cluster: ClusterName,
     /// Namespace.
     pub namespace: String,
 }
@@ -20,7 +21,7 @@ impl KubectlPlace {
     fn command(&self) -> CommandLine {
         CommandLine::kubectl("")
             .option_if("--kubeconfig", self.kubeconfig.as_ref())
-            .option_if("--context", self.context.as_ref())
+            .option_if("--context", self.cluster.context())
             .option("-n", &self.namespace)
     }
 }
@@ -60,7 +61,7 @@ mod tests {
     fn commands_name_the_cluster_and_quote_what_is_foreign() {
         let place = KubectlPlace {
             kubeconfig: Some("/home/mia/my config".into()),
-            context: Some("eu;reboot".into()),
+            cluster: "eu;reboot".into(),
             namespace: "shop".into(),
         };
         assert_eq!(

@@ -275,7 +275,7 @@ mod tests {
         let owner = format!("{app}-{environment}-{hash}");
         let name = format!("{owner}-{end}");
         Pod {
-            key: ObjectKey::in_context(None, "demo", &name),
+            key: ObjectKey::at_home("demo", &name),
             app: Some(app.into()),
             environment: Some(environment.into()),
             tag: tag.map(Into::into),
@@ -345,7 +345,7 @@ mod tests {
     #[test]
     fn scopes_go_from_one_pod_to_the_lane_and_always_change_something() {
         let world = world();
-        let key = |name: &str| ObjectKey::in_context(None, "demo", name);
+        let key = |name: &str| ObjectKey::at_home("demo", name);
         let told = |selection: PodSelection| {
             let all = selection.list_scopes(&world);
             all.iter().map(|s| ends(&world, s)).collect::<Vec<_>>()
@@ -364,13 +364,13 @@ mod tests {
     #[test]
     fn labels_tell_pods_apart_as_far_as_the_selection_does_not() {
         let world = world();
-        let key = ObjectKey::in_context(None, "demo", "a-gray-h2-y1");
+        let key = ObjectKey::at_home("demo", "a-gray-h2-y1");
         let label =
             |selection: PodSelection| selection.label_pod(&world, &key, |app| app.to_uppercase());
         assert_eq!(label(PodSelection::of_lane("gray")), "A/gray/y1");
         assert_eq!(label(PodSelection::of_app("a")), "gray/y1");
         assert_eq!(label(PodSelection::of_environment("a", "gray")), "y1");
-        let gone = ObjectKey::in_context(None, "demo", "db-0");
+        let gone = ObjectKey::at_home("demo", "db-0");
         let label = PodSelection::of_app("a").label_pod(&world, &gone, str::to_owned);
         assert_eq!(label, "db-0");
     }

@@ -147,13 +147,13 @@ impl PodIndex {
         let by_name = || {
             let name = by.pod.as_deref()?;
             let fits = |pod: &&Pod| {
-                let namespace = pod.key.split_context().1;
+                let namespace = pod.key.split_cluster().1;
                 pod.key.name == name && by.namespace.as_deref().is_none_or(|n| n == namespace)
             };
             let exact = by
                 .namespace
                 .as_deref()
-                .and_then(|n| self.live.get(&ObjectKey::in_context(None, n, name)));
+                .and_then(|n| self.live.get(&ObjectKey::at_home(n, name)));
             exact
                 .map(|pod| &**pod)
                 .or_else(|| self.live.values().map(|pod| &**pod).find(fits))
@@ -177,7 +177,7 @@ mod tests {
     use crate::domain::world::pods_by_key;
 
     fn pod(name: &str, uid: &str, address: &str, born: &str) -> Pod {
-        let key = ObjectKey::in_context(None, "demo", name);
+        let key = ObjectKey::at_home("demo", name);
         let (uid, address) = (Some(uid.to_owned()), Some(address.to_owned()));
         Pod {
             key,

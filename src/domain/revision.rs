@@ -18,8 +18,8 @@ use k8s_openapi::{
 use kube::Resource;
 use serde_json::Value;
 
-use super::{digest::hash_json, world::split_context};
-use crate::api::{App, AppSpec, GROUP, label};
+use super::{digest::hash_json, world::split_cluster};
+use crate::api::{App, AppSpec, ClusterName, GROUP, label};
 
 /// A ControllerRevision cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -190,11 +190,13 @@ impl FrozenApp {
         self.there.contains(environment)
     }
 
-    /// Replaces contexts that mean the home cluster by none, in environments and inventories.
+    /// Replaces contexts that mean the home cluster by it, in environments and inventories.
     #[must_use]
-    pub fn at_home(mut self, is_home: impl Fn(&str) -> bool) -> Self {
+    pub fn at_home(mut self, is_home: impl Fn(&ClusterName) -> bool) -> Self {
         for environment in &mut self.app.spec.environments {
-            environment.context.take_if(|context| is_home(context));
+            if is_home(&environment.context) {
+                environment.context = ClusterName::Home;
+            }
         }
         let inventories = self
             .app
@@ -203,8 +205,9 @@ impl FrozenApp {
             .flat_map(|s| s.environments.values_mut())
             .map(|e| &mut e.inventory);
         for item in inventories.flatten() {
-            if split_context(&item.namespace).0.is_some_and(&is_home) {
-                item.namespace = split_context(&item.namespace).1.to_owned();
+            let (cluster, namespace) = split_cluster(&item.namespace);
+            if is_home(&cluster) {
+                item.namespace = namespace.to_owned();
             }
         }
         self

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, fmt};
 use super::{
     intent::{Intent, ReleaseIntent},
     text::Clean,
-    world::split_context,
+    world::split_cluster,
 };
 use crate::api::GROUP;
 
@@ -115,9 +115,10 @@ impl Right {
 
     /// Message for a user who lacks the right. `namespace` is as in [`super::world::ObjectKey`].
     pub fn describe_missing(self, namespace: &str) -> String {
-        match split_context(namespace) {
-            (None, namespace) => format!("not permitted: needs {self} in namespace {namespace}"),
-            (Some(context), namespace) => {
+        let (cluster, namespace) = split_cluster(namespace);
+        match cluster.context() {
+            None => format!("not permitted: needs {self} in namespace {namespace}"),
+            Some(context) => {
                 format!("not permitted: needs {self} in namespace {namespace} of context {context}")
             }
         }

@@ -59,8 +59,8 @@ use super::{
 };
 use crate::{
     api::{
-        Approval, EnvironmentStatus, InventoryItem, ProbeResult, ProbeSpec, Release, ReleaseStatus,
-        RolloutRecord, Uid, VariableGroup,
+        Approval, ClusterName, EnvironmentStatus, InventoryItem, ProbeResult, ProbeSpec, Release,
+        ReleaseStatus, RolloutRecord, Uid, VariableGroup,
     },
     domain::account::Account,
 };
@@ -130,8 +130,8 @@ pub struct ReleaseFacts {
     pub pods: BTreeMap<String, u32>,
     /// Observed routes of the lanes.
     pub routes: RoutesSeen,
-    /// Contexts that cannot be reached now, and why. Nothing is known about their objects.
-    pub away: BTreeMap<String, String>,
+    /// Clusters that cannot be reached now, and why. Nothing is known about their objects.
+    pub away: BTreeMap<ClusterName, String>,
     /// Objects named by [`objects_to_observe`] that the server refuses to show, and its error.
     pub unseen: BTreeMap<InventoryItem, String>,
     /// Jobs of this release by name.

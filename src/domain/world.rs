@@ -19,7 +19,7 @@ use super::{
     text::Clean,
 };
 use crate::api::{
-    App, AppTemplate, Approval, InventoryItem, Lane, LaneGroup, Release, VariableGroup,
+    App, AppTemplate, Approval, ClusterName, InventoryItem, Lane, LaneGroup, Release, VariableGroup,
 };
 pub use link::{ApiUsage, Link, LinkTrouble, WatchGap};
 pub use pace::pause_after_world;
@@ -36,19 +36,25 @@ pub struct ObjectKey {
 }
 
 impl ObjectKey {
-    /// Key of an object in a context. `None` is the home cluster.
-    pub fn in_context(context: Option<&str>, namespace: &str, name: &str) -> Self {
-        let namespace =
-            context.map_or_else(|| namespace.to_owned(), |c| format!("{c}/{namespace}"));
+    /// Key of an object in the home cluster.
+    pub fn at_home(namespace: &str, name: &str) -> Self {
+        Self::in_cluster(&ClusterName::Home, namespace, name)
+    }
+
+    /// Key of an object in a cluster.
+    pub fn in_cluster(cluster: &ClusterName, namespace: &str, name: &str) -> Self {
+        let namespace = cluster
+            .context()
+            .map_or_else(|| namespace.to_owned(), |c| format!("{c}/{namespace}"));
         Self {
             namespace,
             name: name.to_owned(),
         }
     }
 
-    /// Context (`None`: home) and namespace within it.
-    pub fn split_context(&self) -> (Option<&str>, &str) {
-        split_context(&self.namespace)
+    /// Cluster and namespace within it.
+    pub fn split_cluster(&self) -> (ClusterName, &str) {
+        split_cluster(&self.namespace)
     }
 }
 
@@ -61,11 +67,11 @@ impl From<&InventoryItem> for ObjectKey {
     }
 }
 
-/// Splits a [`ObjectKey::namespace`] into context (`None`: home) and namespace.
-pub fn split_context(namespace: &str) -> (Option<&str>, &str) {
+/// Splits a [`ObjectKey::namespace`] into cluster and namespace.
+pub fn split_cluster(namespace: &str) -> (ClusterName, &str) {
     match namespace.rsplit_once('/') {
-        Some((context, namespace)) => (Some(context), namespace),
-        None => (None, namespace),
+        Some((context, namespace)) => (context.into(), namespace),
+        None => (ClusterName::Home, namespace),
     }
 }
 
@@ -83,8 +89,8 @@ pub struct World {
     pub me: Option<Clean>,
     /// Whether the data is current.
     pub link: Link,
-    /// Other contexts that environments name, each with its own link.
-    pub contexts: Arc<BTreeMap<String, Link>>,
+    /// Remote clusters that environments name, each with its own link.
+    pub clusters: Arc<BTreeMap<ClusterName, Link>>,
     /// What cannot be watched although the server answers: missing rights, kinds that are not
     /// installed.
     pub gaps: Arc<Vec<WatchGap>>,

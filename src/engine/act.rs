@@ -25,7 +25,7 @@ use crate::{
         command_line::CommandLine,
         owner::describe_item,
         workflow::{ReleaseStep, object_key},
-        world::split_context,
+        world::split_cluster,
     },
 };
 use objects::{create_object, delete_object};
@@ -235,7 +235,7 @@ impl StepRunner<'_> {
             "{why}"
         );
         let client = self.options.clusters.client_acting_as(by);
-        let place = split_context(namespace).1;
+        let place = split_cluster(namespace).1;
         let written = workloads::patch_workload(client, place, workload, patch).await?;
         self.record_write(namespace, written);
         Ok(())

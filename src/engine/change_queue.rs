@@ -236,19 +236,13 @@ mod tests {
         let plain = json!({"metadata": {"name": "p", "namespace": "n", "ownerReferences": owner}});
         assert_eq!(
             keys(plain.clone()),
-            [ChangeKey::Workload(ObjectKey::in_context(
-                None, "n", "a-prod"
-            ))]
+            [ChangeKey::Workload(ObjectKey::at_home("n", "a-prod"))]
         );
         let mut placed = plain.clone();
         placed["metadata"]["ownerReferences"][0]["kind"] = "StatefulSet".into();
         assert_eq!(
             keys(placed),
-            [ChangeKey::Workload(ObjectKey::in_context(
-                None,
-                "n",
-                "a-prod-7f"
-            ))],
+            [ChangeKey::Workload(ObjectKey::at_home("n", "a-prod-7f"))],
             "its own name has no hash"
         );
         let mut ours = plain;
@@ -342,7 +336,7 @@ mod tests {
     fn pods_that_nothing_waits_for_start_no_pass_and_are_not_forgotten() {
         let queue = ChangeQueue::default();
         let app = |name: &str| ChangeKey::App(name.into());
-        let workload = |name: &str| ChangeKey::Workload(ObjectKey::in_context(None, "n", name));
+        let workload = |name: &str| ChangeKey::Workload(ObjectKey::at_home("n", name));
         let nobody = |_: &ObjectKey| false;
         queue.add([]);
         queue.add_parts(vec![], nobody);
@@ -359,11 +353,11 @@ mod tests {
         }
         queue.add_parts(vec![app("b")], nobody);
         queue.add_parts(vec![workload("v")], |wanted| {
-            *wanted == ObjectKey::in_context(None, "n", "u")
+            *wanted == ObjectKey::at_home("n", "u")
         });
         assert!(!is_notified(&queue));
         queue.add_parts(vec![workload("u")], |wanted| {
-            *wanted == ObjectKey::in_context(None, "n", "u")
+            *wanted == ObjectKey::at_home("n", "u")
         });
         assert!(is_notified(&queue));
         queue.set_awaited(BTreeSet::new());

@@ -169,7 +169,7 @@ fn find_lane_problems(
         name: &group.name_any(),
         group: Some(group),
         app_of: &|name| apps.iter().find(|a| a.name_any() == name).map(|a| &**a),
-        away: &|context| options.clusters.normalize_context(Some(context)).is_some(),
+        away: &|cluster| !options.clusters.is_home(cluster),
     };
     check.find_problems(lanes)
 }

@@ -19,7 +19,8 @@ use super::{
 };
 use crate::{
     api::{
-        App, Environment, EnvironmentState, EnvironmentStatus, InventoryItem, LaneMode, Release,
+        App, ClusterName, Environment, EnvironmentState, EnvironmentStatus, InventoryItem,
+        LaneMode, Release,
         ReleasePhase::Aborting,
         RolloutRecord, Served, TaskKind, TaskPhase, Uid, VariableGroup,
         gateway_api::{HttpRoute, RouteParentStatus},
@@ -76,9 +77,7 @@ pub(super) async fn observe_release(
             BTreeMap::new(),
         )
     };
-    let app = app.map(|app| {
-        app.at_home(|context| options.clusters.normalize_context(Some(context)).is_none())
-    });
+    let app = app.map(|app| app.at_home(|cluster| options.clusters.is_home(cluster)));
     let wanted = app
         .as_ref()
         .map(|a| run_blocking(|| objects_to_observe(release, a, &groups)))
@@ -128,14 +127,14 @@ struct ObjectsSeen {
     rolled: Vec<ObjectKey>,
     /// Watched namespaces of remote clusters.
     places: BTreeMap<String, Arc<RemoteNamespace>>,
-    /// Contexts that cannot be reached, and why.
-    away: BTreeMap<String, String>,
+    /// Clusters that cannot be reached, and why.
+    away: BTreeMap<ClusterName, String>,
     /// Objects that a server refuses to show, and its error.
     unseen: BTreeMap<InventoryItem, String>,
 }
 
-/// An object to read, the account to read it with, and its context.
-type AskedObject = (InventoryItem, Account, Option<String>);
+/// An object to read, the account to read it with, and its cluster.
+type AskedObject = (InventoryItem, Account, ClusterName);
 
 impl ObjectsSeen {
     /// Takes the workloads from the cache; patches carry the resourceVersion that was read.
@@ -151,15 +150,15 @@ impl ObjectsSeen {
         let mut asked = vec![];
         for (item, by) in wanted {
             let elsewhere = cache.remote_clusters.split_remote(&item.namespace);
-            if let Some((context, namespace)) = elsewhere {
-                self.enter_remote(cache, &item.namespace, context, namespace);
-                if self.away.contains_key(context) {
+            if let Some((cluster, namespace)) = &elsewhere {
+                self.enter_remote(cache, &item.namespace, cluster, namespace);
+                if self.away.contains_key(cluster) {
                     continue;
                 }
             }
             if is_batched(item) {
                 self.rolled.push(item.into());
-                let seen = match elsewhere {
+                let seen = match &elsewhere {
                     Some((_, namespace)) => self
                         .places
                         .get(&item.namespace)
@@ -167,10 +166,9 @@ impl ObjectsSeen {
                     None => home.find_workload(item, &item.namespace),
                 };
                 if let Some(mut seen) = seen {
-                    let namespace = elsewhere.map_or(&*item.namespace, |(_, namespace)| namespace);
-                    let client = options
-                        .clusters
-                        .client_for(elsewhere.map(|(context, _)| context));
+                    let (cluster, namespace) =
+                        elsewhere.unwrap_or((ClusterName::Home, &item.namespace));
+                    let client = options.clusters.client_for(&cluster);
                     if is_under_way(release) {
                         cache.events.add_causes(&client, namespace, &mut seen).await;
                     }
@@ -180,22 +178,22 @@ impl ObjectsSeen {
                     continue;
                 }
             }
-            let context = elsewhere.map(|(context, _)| context.to_owned());
-            asked.push((item.clone(), by.clone(), context));
+            let cluster = elsewhere.map_or(ClusterName::Home, |(cluster, _)| cluster);
+            asked.push((item.clone(), by.clone(), cluster));
         }
         asked
     }
 
     /// Watches a namespace of a remote cluster, unless it is watched already.
-    fn enter_remote(&mut self, cache: &Cache, place: &str, context: &str, namespace: &str) {
+    fn enter_remote(&mut self, cache: &Cache, place: &str, cluster: &ClusterName, namespace: &str) {
         if namespace.is_empty() || self.places.contains_key(place) {
             return;
         }
         let seen = cache
             .remote_clusters
-            .get_or_watch(place, context, namespace);
+            .get_or_watch(place, cluster, namespace);
         if let Some(why) = seen.unreachable_reason() {
-            self.away.entry(context.to_owned()).or_insert(why);
+            self.away.entry(cluster.clone()).or_insert(why);
         }
         self.places.insert(place.to_owned(), seen);
     }
@@ -205,18 +203,18 @@ impl ObjectsSeen {
         options: &Options,
         asked: Vec<AskedObject>,
     ) -> kube::Result<()> {
-        let asked = asked.into_iter().map(|(item, by, context)| async move {
+        let asked = asked.into_iter().map(|(item, by, cluster)| async move {
             (
                 act::object_api(options, &item, &by)
                     .get_metadata_opt(&item.name)
                     .await,
                 item,
-                context,
+                cluster,
             )
         });
         let mut answers = stream::iter(asked).buffer_unordered(MAX_CONCURRENT_READS);
-        while let Some((answer, item, context)) = answers.next().await {
-            match (answer, context) {
+        while let Some((answer, item, cluster)) = answers.next().await {
+            match (answer, cluster) {
                 (Ok(Some(found)), _) => {
                     drop(self.objects.insert(item, to_object_seen(&found.metadata)));
                 }
@@ -224,10 +222,10 @@ impl ObjectsSeen {
                 (Err(why), _) if is_refusal(&why) => {
                     drop(self.unseen.insert(item, error::describe_error(&why)));
                 }
-                (Err(why), Some(context)) => {
-                    drop(self.away.insert(context, error::describe_error(&why)));
+                (Err(why), ClusterName::Home) => return Err(why),
+                (Err(why), cluster) => {
+                    drop(self.away.insert(cluster, error::describe_error(&why)));
                 }
-                (Err(why), None) => return Err(why),
             }
         }
         Ok(())

@@ -132,7 +132,7 @@ fn workload_exists(cache: &Cache, apps: &BTreeMap<String, Arc<App>>, item: &Inve
             .flat_map(|e| &e.inventory)
             .any(|held| is_same(held, item));
     }
-    let (_, namespace) = crate::domain::world::split_context(&item.namespace);
+    let (_, namespace) = crate::domain::world::split_cluster(&item.namespace);
     let uid = if item.kind == "StatefulSet" {
         cache
             .workloads

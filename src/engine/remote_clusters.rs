@@ -29,6 +29,7 @@ use super::{
     workloads::{Readiness, Workloads},
 };
 use crate::{
+    api::ClusterName,
     cluster::{clusters::Clusters, error},
     domain::world,
 };
@@ -79,26 +80,24 @@ impl RemoteClusters {
         }
     }
 
-    /// Context and namespace of such a name. `None` if it is in the home cluster.
-    pub(super) fn split_remote<'a>(&self, namespace: &'a str) -> Option<(&'a str, &'a str)> {
-        let (context, namespace) = world::split_context(namespace);
-        self.clusters
-            .normalize_context(context)
-            .map(|context| (context, namespace))
+    /// Cluster and namespace of such a name. `None` if it is in the home cluster.
+    pub(super) fn split_remote<'a>(&self, namespace: &'a str) -> Option<(ClusterName, &'a str)> {
+        let (cluster, namespace) = world::split_cluster(namespace);
+        (!self.clusters.is_home(&cluster)).then_some((cluster, namespace))
     }
 
     /// Watched namespace; starts its watches if needed.
     pub(super) fn get_or_watch(
         &self,
         name: &str,
-        context: &str,
+        cluster: &ClusterName,
         namespace: &str,
     ) -> Arc<RemoteNamespace> {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(
             places
                 .entry(name.to_owned())
-                .or_insert_with(|| Arc::new(self.start_watches(context, namespace))),
+                .or_insert_with(|| Arc::new(self.start_watches(cluster, namespace))),
         )
     }
 
@@ -119,13 +118,10 @@ impl RemoteClusters {
             .retain(|name, _| asked(name));
     }
 
-    fn start_watches(&self, context: &str, namespace: &str) -> RemoteNamespace {
-        let (client, stop) = (
-            self.clusters.client_for(Some(context)),
-            self.stop.child_token(),
-        );
+    fn start_watches(&self, cluster: &ClusterName, namespace: &str) -> RemoteNamespace {
+        let (client, stop) = (self.clusters.client_for(cluster), self.stop.child_token());
         let wrong = Arc::<Mutex<BTreeMap<String, String>>>::default();
-        let at = (context, namespace, &stop);
+        let at = (cluster, namespace, &stop);
         RemoteNamespace {
             workloads: Workloads {
                 deployments: self.watch_kind(
@@ -161,7 +157,7 @@ impl RemoteClusters {
         &self,
         store: Store<K>,
         client: &Client,
-        at: (&str, &str, &CancellationToken),
+        at: (&ClusterName, &str, &CancellationToken),
         wrong: &Arc<Mutex<BTreeMap<String, String>>>,
         concerns: fn(&K) -> Vec<ChangeKey>,
     ) -> Store<K>
@@ -177,7 +173,7 @@ impl RemoteClusters {
         &self,
         store: Store<K>,
         events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
-        (context, namespace, stop): (&str, &str, &CancellationToken),
+        (cluster, namespace, stop): (&ClusterName, &str, &CancellationToken),
         wrong: &Arc<Mutex<BTreeMap<String, String>>>,
         concerns: fn(&K) -> Vec<ChangeKey>,
     ) -> Store<K>
@@ -190,15 +186,11 @@ impl RemoteClusters {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(kind.clone(), unknown);
-        let (wake, wrong, context) = (
-            Arc::clone(&self.wake),
-            Arc::clone(wrong),
-            context.to_owned(),
-        );
+        let (wake, wrong, cluster) = (Arc::clone(&self.wake), Arc::clone(wrong), cluster.clone());
         // Workloads of the same name in another cluster are different ones.
         let named = move |key: ChangeKey| match key {
-            ChangeKey::Workload(key) => ChangeKey::Workload(world::ObjectKey::in_context(
-                Some(&context),
+            ChangeKey::Workload(key) => ChangeKey::Workload(world::ObjectKey::in_cluster(
+                &cluster,
                 &key.namespace,
                 &key.name,
             )),
@@ -245,7 +237,7 @@ mod tests {
         let elsewhere = RemoteClusters {
             clusters: Clusters::new(
                 Client::new(silent, "default"),
-                Some("far".into()),
+                "far".into(),
                 None,
                 Arc::default(),
                 Agent::Engine,
@@ -255,7 +247,7 @@ mod tests {
             stop: CancellationToken::new(),
             places: Mutex::default(),
         };
-        drop(elsewhere.get_or_watch("far/demo", "far", "demo"));
+        drop(elsewhere.get_or_watch("far/demo", &"far".into(), "demo"));
         elsewhere.retain_watched(|name| name == "far/demo");
         assert!(elsewhere.get_watched("far/demo").is_some() && tasks.len() == 4);
         elsewhere.retain_watched(|_| false);

@@ -32,7 +32,7 @@ use tokio_util::{
 
 use super::{Options, Telemetry, act, cache::Cache, change_queue::ChangeQueue, lanes, observe};
 use crate::{
-    api::{App, Release, VariableGroup, label},
+    api::{App, ClusterName, Release, VariableGroup, label},
     cluster::{agent::Agent, clusters::Clusters, install},
     domain::workflow::{Observed, ProposalCache, ReleaseStep, Timers, decide_steps},
     embedded,
@@ -83,13 +83,7 @@ impl Rig {
         let client = Client::new(service, HOME);
         let options = Options {
             client: client.clone(),
-            clusters: Clusters::new(
-                client,
-                Some("home".into()),
-                None,
-                Arc::default(),
-                Agent::Engine,
-            ),
+            clusters: Clusters::new(client, "home".into(), None, Arc::default(), Agent::Engine),
             namespace: HOME.into(),
             identity: "test".into(),
             prober: Arc::new(|_, _| unreachable!("nothing is verified here")),
@@ -201,7 +195,7 @@ async fn what_a_release_stands_on_is_its_own_and_what_is_barred_is_told() {
     assert_eq!(seen.pods, BTreeMap::from([("e".to_owned(), 1)]));
     assert_eq!(
         seen.app.as_ref().unwrap().spec.environments[0].context,
-        None,
+        ClusterName::Home,
         "it is home"
     );
     assert!(seen.away.is_empty() && seen.objects.is_empty());

@@ -51,7 +51,7 @@ pub fn check_lane(world: &World, name: &str, spec: &LaneSpec) -> Vec<Problem> {
         name: &spec.group,
         group: world.groups.get(&spec.group).map(Arc::as_ref),
         app_of: &|app| world.apps.get(app).map(Arc::as_ref),
-        away: &|context| world.contexts.contains_key(context),
+        away: &|cluster| world.clusters.contains_key(cluster),
     };
     check.find_new_problems(&all_lanes(world), name, spec)
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use graylane::{
     api::{
-        AppTemplate, BatchPhase, EnvironmentLock, EnvironmentState, Manifest, RecordedTime,
-        Release, ReleasePhase, TaskPhase, TaskStatus, VariableGroup, Workflow, label,
+        AppTemplate, BatchPhase, ClusterName, EnvironmentLock, EnvironmentState, Manifest,
+        RecordedTime, Release, ReleasePhase, TaskPhase, TaskStatus, VariableGroup, Workflow, label,
     },
     domain::{
         hop::Hop,
@@ -614,7 +614,7 @@ pub fn throttled() -> World {
 pub fn forbidden() -> World {
     let why = "pods is forbidden: User \"mia\" cannot list resource \"pods\" in API group \"\" in the namespace \"demo\"";
     let gap = |resource, namespace: &str| WatchGap {
-        context: None,
+        cluster: ClusterName::Home,
         resource,
         namespace: Some(namespace.into()),
         trouble: LinkTrouble::Forbidden,
@@ -646,16 +646,16 @@ pub fn contexts() -> World {
         .iter_mut()
         .find(|e| e.name == "prod")
         .expect("an environment");
-    found.context = Some("prod-eu".into());
-    let contexts = [
-        ("pre-eu".to_owned(), Link::Live),
+    found.context = "prod-eu".into();
+    let clusters = [
+        (ClusterName::from("pre-eu"), Link::Live),
         (
-            "prod-eu".to_owned(),
+            "prod-eu".into(),
             lost(LinkTrouble::Offline, 185, "no route to host"),
         ),
     ];
     World {
-        contexts: Arc::new(contexts.into()),
+        clusters: Arc::new(clusters.into()),
         asked: asked(0),
         ..world
     }
@@ -710,7 +710,7 @@ pub fn all_namespaces() -> Worlds {
 pub fn all_namespaces_refused() -> Worlds {
     let why = "apps.graylane.dev is forbidden: User \"mia\" cannot list resource \"apps\" at the cluster scope";
     let gap = WatchGap {
-        context: None,
+        cluster: ClusterName::Home,
         resource: "apps.graylane.dev",
         namespace: None,
         trouble: LinkTrouble::Forbidden,

@@ -118,8 +118,8 @@ pub(super) async fn adopt_object(
         );
     };
     let me = Owner::for_environment(app, &args.new.environment);
-    let (context, _) = world::split_context(&item.namespace);
-    let client = session.clusters.client_for(context);
+    let (cluster, _) = world::split_cluster(&item.namespace);
+    let client = session.clusters.client_for(&cluster);
     let what = describe_item(&item);
     let found = live::read_marks(client.clone(), &item)
         .await
@@ -143,7 +143,7 @@ pub(super) async fn adopt_object(
         ),
     }
     let mut text = String::new();
-    if session.clusters.normalize_context(context).is_none() {
+    if session.clusters.is_home(&cluster) {
         text = describe_next_release(session, app, environment, group_of, &item).await?;
     }
     text.push_str(&format!(

@@ -75,7 +75,7 @@ pub(super) async fn check_lanes(session: &Session, objects: &[ManifestObject]) -
             name: &name,
             group: Some(&group),
             app_of: &|app| apps.iter().find(|a| a.name_any() == app),
-            away: &|context| session.clusters.normalize_context(Some(context)).is_some(),
+            away: &|cluster| !session.clusters.is_home(cluster),
         };
         problems.extend(lane_problems(&check, &old, &lanes, &after));
         warnings.extend(remote_warnings(&check, &lanes));

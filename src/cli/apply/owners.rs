@@ -7,7 +7,7 @@ use kube::ResourceExt;
 
 use super::{files::ManifestObject, lanes::parse_home_objects};
 use crate::{
-    api::{App, VariableGroup},
+    api::{App, ClusterName, VariableGroup},
     cli::{objects, session::Session},
     cluster::{error, owner},
     domain::owner::{ClaimedNames, describe_item},
@@ -36,7 +36,7 @@ pub(super) async fn check_owners(
     }
     let live = list_apps(session, &mut checked).await;
     let after = merge_apps(session, &live, &ours);
-    let is_home = |context: &str| session.clusters.normalize_context(Some(context)).is_none();
+    let is_home = |cluster: &ClusterName| session.clusters.is_home(cluster);
     let groups = merge_groups(session, objects).await;
     let group_of = |name: &str| groups.get(name);
     let mut taken = ClaimedNames::new(&is_home, &group_of);
@@ -44,7 +44,7 @@ pub(super) async fn check_owners(
         taken.add_rendered(app);
         taken.add_applied(app);
     }
-    let client_of = |context: Option<&str>| Some(session.clusters.client_for(context));
+    let client_of = |cluster: &ClusterName| Some(session.clusters.client_for(cluster));
     for (object, app) in &ours {
         let place = |why: &str| {
             format!(

@@ -48,8 +48,8 @@ async fn describe_one(
     here: &ActiveCluster,
 ) -> Result<Vec<DescribedLine>, DescribeError> {
     let told = |e| DescribeError::Api(Box::new(e));
-    let (context, namespace) = object.key.split_context();
-    let client = here.clusters.client_for(context);
+    let (cluster, namespace) = object.key.split_cluster();
+    let client = here.clusters.client_for(&cluster);
     let api = yaml::api_by_resource(&client, &object.resource, namespace)
         .await
         .map_err(told)?
@@ -76,8 +76,8 @@ async fn describe_services(target: &DescribeTarget, here: &ActiveCluster) -> Vec
     let Some(object) = target.objects.first() else {
         return vec![];
     };
-    let (context, namespace) = object.key.split_context();
-    let client = here.clusters.client_for(context);
+    let (cluster, namespace) = object.key.split_cluster();
+    let client = here.clusters.client_for(&cluster);
     let selector = format!("{}={app},{}={environment}", label::APP, label::ENVIRONMENT);
     let params = ListParams::default().labels(&selector);
     let api: Option<Api<DynamicObject>> = yaml::api_by_resource(&client, "services", namespace)

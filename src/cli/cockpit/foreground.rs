@@ -9,6 +9,7 @@ use std::{
 };
 
 use crate::{
+    api::ClusterName,
     cluster::connect::ClusterSource,
     domain::{
         command_line::CommandLine,
@@ -72,26 +73,27 @@ pub(super) fn kubectl_place(
     pod: &ObjectKey,
     what: &str,
 ) -> Result<KubectlPlace, Fault> {
-    let (context, namespace) = pod.split_context();
-    let place = |kubeconfig: Option<String>, context: Option<String>| KubectlPlace {
+    let (cluster, namespace) = pod.split_cluster();
+    let place = |kubeconfig: Option<String>, cluster: ClusterName| KubectlPlace {
         kubeconfig,
-        context,
+        cluster,
         namespace: namespace.to_owned(),
     };
-    let place = match (source, context) {
+    let place = match (source, cluster) {
         (
             Some(ClusterSource::Kubectl {
                 kubeconfig,
                 context: own,
             }),
-            other,
+            cluster,
         ) => {
             let kubeconfig = kubeconfig.as_ref().map(|path| path.display().to_string());
-            place(kubeconfig, other.map(str::to_owned).or_else(|| own.clone()))
+            let own = || ClusterName::from(own.as_deref());
+            place(kubeconfig, if cluster.is_home() { own() } else { cluster })
         }
-        (_, Some(context)) => place(None, Some(context.to_owned())),
-        (Some(ClusterSource::InCluster), None) => place(None, None),
-        (Some(ClusterSource::State(_)) | None, None) => {
+        (_, cluster @ ClusterName::Context(_)) => place(None, cluster),
+        (Some(ClusterSource::InCluster), ClusterName::Home) => place(None, ClusterName::Home),
+        (Some(ClusterSource::State(_)) | None, ClusterName::Home) => {
             return Err(Fault::new(&format!(
                 "the embedded cluster has no {what}: its pods are processes of this machine, at their own addresses"
             )));
@@ -231,7 +233,7 @@ mod tests {
 
     #[test]
     fn kubectl_is_told_where_the_pod_is() {
-        let pod = |context: Option<&str>| ObjectKey::in_context(context, "shop", "a-1");
+        let pod = |context: Option<&str>| ObjectKey::in_cluster(&context.into(), "shop", "a-1");
         let refused = kubectl_place(
             Some(&ClusterSource::State("/x".into())),
             &pod(None),
@@ -252,9 +254,9 @@ mod tests {
             context: Some("home".into()),
         };
         let place = |context| kubectl_place(Some(&source), &pod(context), "shell").unwrap();
-        assert_eq!(place(None).context.as_deref(), Some("home"));
+        assert_eq!(place(None).cluster.context(), Some("home"));
         let other = place(Some("eu"));
-        assert_eq!(other.context.as_deref(), Some("eu"));
+        assert_eq!(other.cluster.context(), Some("eu"));
         assert_eq!(
             (other.kubeconfig.as_deref(), &*other.namespace),
             (Some("/k"), "shop")

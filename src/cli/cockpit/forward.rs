@@ -25,8 +25,8 @@ const MAX_COMPLAINT: u64 = 2048;
 
 /// The ports that the containers of a pod name.
 pub(super) async fn read_ports(pod: ObjectKey, here: ActiveCluster) -> Answer {
-    let (context, namespace) = pod.split_context();
-    let api: Api<Pod> = Api::namespaced(here.clusters.client_for(context), namespace);
+    let (cluster, namespace) = pod.split_cluster();
+    let api: Api<Pod> = Api::namespaced(here.clusters.client_for(&cluster), namespace);
     let found = match api.get(&pod.name).await {
         Ok(found) => found,
         Err(why) => return Answer::Failed(Fault::new(&error::describe_error(&why))),

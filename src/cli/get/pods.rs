@@ -9,7 +9,7 @@ use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use kube::{Api, Client, ResourceExt, api::ListParams};
 
 use crate::{
-    api::{App, Environment, label},
+    api::{App, ClusterName, Environment, label},
     cli::session::{Session, api_error},
     cluster::error,
 };
@@ -25,19 +25,15 @@ pub(super) async fn count_pods(
     session: &Session,
     rows: &[(&App, &Environment)],
 ) -> Result<(Vec<PodCount>, Vec<String>)> {
-    let mut contexts: BTreeMap<Option<&str>, Vec<usize>> = BTreeMap::new();
+    let mut clusters: BTreeMap<ClusterName, Vec<usize>> = BTreeMap::new();
     for (i, (_, environment)) in rows.iter().enumerate() {
-        contexts
-            .entry(
-                session
-                    .clusters
-                    .normalize_context(environment.context.as_deref()),
-            )
+        clusters
+            .entry(session.clusters.normalize_name(&environment.context))
             .or_default()
             .push(i);
     }
-    let asked = contexts.into_iter().map(async |(context, of_it)| {
-        let client = session.clusters.client_for(context);
+    let asked = clusters.into_iter().map(async |(cluster, of_it)| {
+        let client = session.clusters.client_for(&cluster);
         let wanted = of_it
             .into_iter()
             .map(|i| {
@@ -48,22 +44,22 @@ pub(super) async fn count_pods(
                 )
             })
             .collect();
-        (context, count_in_context(client, wanted).await)
+        (cluster, count_in_cluster(client, wanted).await)
     });
     let (mut pods, mut warnings) = (vec![None; rows.len()], vec![]);
-    for (context, answers) in join_all(asked).await {
+    for (cluster, answers) in join_all(asked).await {
         let mut failed = None;
         for (i, answer) in answers {
             match answer {
                 Ok(found) => pods[i] = Some(found),
                 // One forbidden namespace does not hide the others.
                 Err(e) if error::status_code(&e) == Some(403) => {}
-                Err(e) if context.is_none() => return Err(api_error("listing workloads")(e)),
+                Err(e) if cluster.is_home() => return Err(api_error("listing workloads")(e)),
                 Err(e) => failed = failed.or(Some(e)),
             }
         }
         // An unreachable cluster does not hide the others.
-        if let (Some(context), Some(e)) = (context, failed) {
+        if let (Some(context), Some(e)) = (cluster.context(), failed) {
             warnings.push(format!("context {context}: {}", error::describe_error(&e)));
         }
     }
@@ -81,7 +77,7 @@ fn environment_selector((app, environment): (&App, &Environment)) -> String {
 }
 
 /// Counts in one cluster. If the first request gets no response, the others are not sent.
-async fn count_in_context(
+async fn count_in_cluster(
     client: Client,
     wanted: Vec<(usize, String, String)>,
 ) -> Vec<(usize, kube::Result<(i32, i32)>)> {

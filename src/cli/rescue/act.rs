@@ -88,7 +88,7 @@ pub(super) async fn rescue_one(
     } else {
         "goes back"
     };
-    let kubectl = kubectl_command(one.context.as_deref(), &one.namespace);
+    let kubectl = kubectl_command(&one.cluster, &one.namespace);
     let status = kubectl
         .fixed_args("rollout status")
         .fixed_args(one.kind.as_str())
@@ -103,7 +103,7 @@ fn select_workload(
     SearchResult { mut found, unseen }: SearchResult,
 ) -> Result<(NamespaceRef, StuckWorkload)> {
     let full = |(place, f): &(NamespaceRef, StuckWorkload)| {
-        let command = rescue_command(place.context.as_deref(), &place.namespace, &f.name, f.kind);
+        let command = rescue_command(&place.cluster, &place.namespace, &f.name, f.kind);
         format!("`{command}`")
     };
     if found.len() > 1 {
@@ -193,7 +193,7 @@ async fn delete_unready_pods(
                     CONTROLLER_TIMEOUT.as_secs()
                 );
             }
-            let kubectl = kubectl_command(place.context.as_deref(), &place.namespace);
+            let kubectl = kubectl_command(&place.cluster, &place.namespace);
             let delete = kubectl.fixed_args("delete pod").args(lame);
             say!("warning: not ready; delete it if the rollback waits for it: `{delete}`");
             return Ok(());

@@ -43,7 +43,7 @@ fn half_way_ones_are_found_with_both_ways_out() {
         to_stuck_workload(
             WorkloadKind::Deployment,
             &d.metadata,
-            Some("far"),
+            &"far".into(),
             plan_rescue(&seen, &Records::default()),
             &[],
         )
@@ -122,7 +122,7 @@ fn a_latch_puts_no_command_into_what_is_pasted() {
     let found = to_stuck_workload(
         WorkloadKind::Deployment,
         &live.metadata,
-        Some("far'; touch PWN"),
+        &"far'; touch PWN".into(),
         ways,
         &[],
     )
@@ -192,7 +192,7 @@ async fn a_place_that_cannot_be_looked_at_is_no_answer() {
     )
     .await;
     let far = NamespaceRef {
-        context: Some("far".into()),
+        cluster: "far".into(),
         namespace: "prod".into(),
     };
     let told = search_namespace(&session, far.clone(), &[])

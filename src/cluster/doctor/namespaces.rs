@@ -54,7 +54,7 @@ fn deployer_accounts(home: &str, apps: &[App]) -> BTreeMap<String, BTreeSet<Stri
     for environment in apps
         .iter()
         .flat_map(|a| &a.spec.environments)
-        .filter(|e| e.context.is_none())
+        .filter(|e| e.context.is_home())
     {
         let account = Account::for_object(environment, &Default::default());
         found

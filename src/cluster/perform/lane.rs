@@ -12,6 +12,7 @@ use super::{
     is_conflict,
 };
 use crate::{
+    api::ClusterName,
     api::{self, App, Lane, LaneGroup, LaneSpec},
     cluster::{error, gateways},
     domain::{
@@ -231,7 +232,7 @@ pub async fn check_lane(
     namespace: &str,
     name: &str,
     spec: &LaneSpec,
-    away: Option<&(dyn Fn(&str) -> bool + Sync)>,
+    away: Option<&(dyn Fn(&ClusterName) -> bool + Sync)>,
 ) -> Result<LaneFindings> {
     let lanes = Api::<Lane>::namespaced(client.clone(), namespace)
         .list(&ListParams::default())
@@ -259,7 +260,7 @@ pub async fn check_lane(
         name: &spec.group,
         group: group.as_ref(),
         app_of: &|app| apps.iter().find(|a| a.name_any() == app),
-        away: &|context| away.is_some_and(|away| away(context)),
+        away: &|cluster| away.is_some_and(|away| away(cluster)),
     };
     Ok(LaneFindings {
         problems: check.find_new_problems(&lanes, name, spec),

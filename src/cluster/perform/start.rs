@@ -10,6 +10,7 @@ use kube::{
 
 use super::{MAX_ATTEMPTS, Outcome, PerformContext, PerformError, Result, api_error, is_conflict};
 use crate::{
+    api::ClusterName,
     api::{self, App, CleanUpTask, Release, ReleasePhase, ReleaseSpec, VariableGroup, label},
     cluster::owner,
     domain::{
@@ -154,14 +155,14 @@ async fn check_ownership(
     let mut problems = {
         // The contexts of the kubeconfig are not known here: the engine checks ownership in remote
         // clusters.
-        let is_home = |_: &str| false;
+        let is_home = |_: &ClusterName| false;
         let group_of = |name: &str| groups.get(name);
         let mut taken = ClaimedNames::new(&is_home, &group_of);
         known.iter().for_each(|app| taken.add_applied(app));
         taken.find_clashes(app, deployed)
     };
     if problems.is_empty() {
-        let home = |context: Option<&str>| context.is_none().then(|| at.client.clone());
+        let home = |cluster: &ClusterName| cluster.is_home().then(|| at.client.clone());
         let group_of = |name: &str| groups.get(name);
         let found = owner::find_problems(&home, &group_of, app, deployed, &known).await;
         problems.extend(found.into_iter().map(|p| p.why));

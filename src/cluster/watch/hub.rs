@@ -18,6 +18,7 @@ use super::{
     source::{self, HubMessage, Reporter, SourceChange, SourceFailure, SourceId, SourceKind},
 };
 use crate::{
+    api::ClusterName,
     cluster::{
         clusters::Clusters,
         trace::{HopInbox, HopUpdate},
@@ -54,7 +55,7 @@ pub(super) struct Hub {
     out: watch::Sender<World>,
     stop: CancellationToken,
     sources: BTreeMap<SourceId, SourceState>,
-    servers: BTreeMap<Option<String>, ServerState>,
+    servers: BTreeMap<ClusterName, ServerState>,
     tables: Tables,
     events_changed: bool,
     hops: VecDeque<Arc<Hop>>,
@@ -111,10 +112,10 @@ impl Hub {
     }
 
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<HubMessage>, mut hops: HopInbox) {
-        self.start_probe(None);
+        self.start_probe(ClusterName::Home);
         for kind in SourceKind::HOME {
             self.start_watch(SourceId {
-                context: None,
+                cluster: ClusterName::Home,
                 kind,
                 namespace: self.namespace.clone(),
             });
@@ -189,7 +190,7 @@ impl Hub {
     /// the namespaces of our own Apps is ours.
     fn is_own_hop(&self, hop: &Hop) -> bool {
         let watched = |kind| SourceId {
-            context: None,
+            cluster: ClusterName::Home,
             kind,
             namespace: hop.namespace.clone(),
         };
@@ -238,7 +239,7 @@ impl Hub {
                 ..SourceState::default()
             },
         );
-        if let Some(shared) = self.shared.as_ref().filter(|_| id.context.is_none()) {
+        if let Some(shared) = self.shared.as_ref().filter(|_| id.cluster.is_home()) {
             shared.subscribe(Subscription {
                 hub: self.namespace.clone(),
                 id,
@@ -247,7 +248,7 @@ impl Hub {
             });
             return;
         }
-        let client = self.clusters.client_for(id.context.as_deref());
+        let client = self.clusters.client_for(&id.cluster);
         let meter = Arc::clone(self.clusters.meter());
         let to = Reporter {
             id,
@@ -259,19 +260,19 @@ impl Hub {
     }
 
     /// Starts to probe the server of a cluster.
-    fn start_probe(&mut self, context: Option<String>) {
+    fn start_probe(&mut self, cluster: ClusterName) {
         let stop = self.stop.child_token();
-        if context.is_some() || self.shared.is_none() {
+        if !cluster.is_home() || self.shared.is_none() {
             tokio::spawn(source::probe_server(
-                self.clusters.client_for(context.as_deref()),
-                context.clone(),
+                self.clusters.client_for(&cluster),
+                cluster.clone(),
                 self.messages.clone(),
                 Arc::clone(self.clusters.meter()),
                 stop.clone(),
             ));
         }
         self.servers.insert(
-            context,
+            cluster,
             ServerState {
                 stop,
                 ..ServerState::default()
@@ -283,7 +284,7 @@ impl Hub {
     fn handle_message(&mut self, message: HubMessage) -> bool {
         let (id, change) = match message {
             HubMessage::From(id, change) => (id, change),
-            HubMessage::Server(context, said) => return self.handle_server_report(&context, said),
+            HubMessage::Server(cluster, said) => return self.handle_server_report(&cluster, said),
             HubMessage::HopSources(sources) => {
                 let changed = *self.hop_sources != sources;
                 self.hop_sources = Arc::new(sources);
@@ -339,10 +340,10 @@ impl Hub {
 
     fn handle_server_report(
         &mut self,
-        context: &Option<String>,
+        cluster: &ClusterName,
         said: Result<(), SourceFailure>,
     ) -> bool {
-        let Some(server) = self.servers.get_mut(context) else {
+        let Some(server) = self.servers.get_mut(cluster) else {
             return false;
         };
         if let Err(lost) = said {
@@ -354,7 +355,7 @@ impl Hub {
                 let all: Vec<SourceId> = self
                     .sources
                     .keys()
-                    .filter(|id| id.context == *context)
+                    .filter(|id| id.cluster == *cluster)
                     .cloned()
                     .collect();
                 all.into_iter().for_each(|id| self.start_watch(id));
@@ -375,19 +376,17 @@ impl Hub {
             .rows()
             .values()
             .flat_map(|a| &a.spec.environments);
-        let mut wanted: BTreeSet<(Option<String>, String)> = environments
+        let mut wanted: BTreeSet<(ClusterName, String)> = environments
             .map(|e| {
                 (
-                    self.clusters
-                        .normalize_context(e.context.as_deref())
-                        .map(str::to_owned),
+                    self.clusters.normalize_name(&e.context),
                     e.namespace.clone(),
                 )
             })
             .collect();
-        wanted.insert((None, self.namespace.clone()));
+        wanted.insert((ClusterName::Home, self.namespace.clone()));
         let is_wanted =
-            |id: &SourceId| wanted.contains(&(id.context.clone(), id.namespace.clone()));
+            |id: &SourceId| wanted.contains(&(id.cluster.clone(), id.namespace.clone()));
         let unwanted: Vec<SourceId> = self
             .sources
             .keys()
@@ -400,22 +399,21 @@ impl Hub {
             }
             self.tables.forget_namespace(&id.namespace_key());
         }
-        let contexts: BTreeSet<&Option<String>> =
-            wanted.iter().map(|(context, _)| context).collect();
-        self.servers.retain(|context, server| {
-            let kept = contexts.contains(context);
+        let clusters: BTreeSet<&ClusterName> = wanted.iter().map(|(cluster, _)| cluster).collect();
+        self.servers.retain(|cluster, server| {
+            let kept = clusters.contains(cluster);
             if !kept {
                 server.stop.cancel();
             }
             kept
         });
-        for (context, namespace) in wanted {
-            if !self.servers.contains_key(&context) {
-                self.start_probe(context.clone());
+        for (cluster, namespace) in wanted {
+            if !self.servers.contains_key(&cluster) {
+                self.start_probe(cluster.clone());
             }
             for kind in SourceKind::EVERYWHERE {
                 let id = SourceId {
-                    context: context.clone(),
+                    cluster: cluster.clone(),
                     kind,
                     namespace: namespace.clone(),
                 };
@@ -428,17 +426,18 @@ impl Hub {
 
     fn publish_world(&mut self, hops_dropped: u64) {
         self.revision += 1;
-        let link = self.cluster_link(&None);
-        let names: Vec<String> = self.servers.keys().flatten().cloned().collect();
-        let contexts: BTreeMap<String, Link> = names
+        let link = self.cluster_link(&ClusterName::Home);
+        let names: Vec<ClusterName> = self.servers.keys().cloned().collect();
+        let clusters: BTreeMap<ClusterName, Link> = names
             .into_iter()
-            .map(|n| (n.clone(), self.cluster_link(&Some(n))))
+            .filter(|name| !name.is_home())
+            .map(|name| (name.clone(), self.cluster_link(&name)))
             .collect();
-        let old = Arc::clone(&self.out.borrow().contexts);
-        let contexts = if *old == contexts {
+        let old = Arc::clone(&self.out.borrow().clusters);
+        let clusters = if *old == clusters {
             old
         } else {
-            Arc::new(contexts)
+            Arc::new(clusters)
         };
         let gaps = self.collect_gaps();
         let mut asked = self.clusters.meter().request_stats();
@@ -460,7 +459,7 @@ impl Hub {
             revision: self.revision,
             cluster_name: self.place.clone(),
             link,
-            contexts,
+            clusters,
             gaps,
             asked,
             namespace: self.namespace.clone(),

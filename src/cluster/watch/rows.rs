@@ -11,7 +11,9 @@ use kube::{ResourceExt, api::DynamicObject};
 use serde_json::Value;
 
 use crate::{
-    api::{App, AppTemplate, Approval, Lane, LaneGroup, Release, VariableGroup, label},
+    api::{
+        App, AppTemplate, Approval, ClusterName, Lane, LaneGroup, Release, VariableGroup, label,
+    },
     cluster::status::summarize_pod,
     domain::{
         batches::{DeploymentSettings, is_latch_on, stateful::pods_left_alone},
@@ -68,10 +70,10 @@ impl Row {
     }
 }
 
-/// The key of an object of a context (`None`: home).
-pub(super) fn object_key(context: Option<&str>, object: &impl ResourceExt) -> ObjectKey {
-    ObjectKey::in_context(
-        context,
+/// The key of an object of a cluster.
+pub(super) fn object_key(cluster: &ClusterName, object: &impl ResourceExt) -> ObjectKey {
+    ObjectKey::in_cluster(
+        cluster,
         &object.namespace().unwrap_or_default(),
         &object.name_any(),
     )
@@ -128,7 +130,7 @@ fn workload_row(
     let [ready, updated, available] = counts.map(count_or_zero);
     Workload {
         kind,
-        key: object_key(None, object),
+        key: object_key(&ClusterName::Home, object),
         app: clean_label(object, label::APP),
         environment: clean_label(object, label::ENVIRONMENT),
         replicas: replicas.map_or(0, |told| told.map_or(1, |n| count_or_zero(Some(n)))),
@@ -206,7 +208,7 @@ pub(super) fn pod_row(object: &core::Pod) -> Pod {
         .iter()
         .find(|o| o.controller == Some(true) && matches!(&*o.kind, "ReplicaSet" | "StatefulSet"));
     Pod {
-        key: object_key(None, object),
+        key: object_key(&ClusterName::Home, object),
         app: clean_label(object, label::APP),
         environment: clean_label(object, label::ENVIRONMENT),
         tag: clean_label(object, label::SERVICE_TAG),
@@ -252,7 +254,7 @@ pub(super) fn route_row(object: &DynamicObject) -> Route {
         .or_else(|| accepted.first())
         .and_then(|c| c["message"].as_str());
     Route {
-        key: object_key(None, object),
+        key: object_key(&ClusterName::Home, object),
         group: clean_label(object, label::LANE_GROUP),
         accepted: (!accepted.is_empty()).then_some(refused.is_none()),
         message: told.filter(|m| !m.is_empty()).map(clean_text),

@@ -23,6 +23,7 @@ use super::{
     source::{self, HubMessage, Reporter, SourceChange, SourceFailure, SourceId, SourceKind},
 };
 use crate::{
+    api::ClusterName,
     cluster::{clusters::Clusters, trace::SpanInlet},
     domain::world::{World, Worlds},
 };
@@ -135,7 +136,7 @@ impl Splitter {
         }
         tokio::spawn(source::probe_server(
             self.clusters.home_client().clone(),
-            None,
+            ClusterName::Home,
             self.messages.clone(),
             Arc::clone(self.clusters.meter()),
             self.stop.child_token(),
@@ -274,7 +275,10 @@ impl Splitter {
         let mut told = BTreeSet::new();
         for to in self.subscriptions.values() {
             if told.insert(&to.hub) {
-                let _ = to.out.send(HubMessage::Server(None, said.clone())).await;
+                let _ = to
+                    .out
+                    .send(HubMessage::Server(ClusterName::Home, said.clone()))
+                    .await;
             }
         }
         self.publish_cluster();
@@ -356,7 +360,7 @@ impl Splitter {
 
 fn source_id(kind: SourceKind) -> SourceId {
     SourceId {
-        context: None,
+        cluster: ClusterName::Home,
         kind,
         namespace: String::new(),
     }

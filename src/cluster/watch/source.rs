@@ -40,7 +40,9 @@ use super::{
     rows::{self, Row},
 };
 use crate::{
-    api::{App, AppTemplate, Approval, Lane, LaneGroup, Release, VariableGroup, label},
+    api::{
+        App, AppTemplate, Approval, ClusterName, Lane, LaneGroup, Release, VariableGroup, label,
+    },
     cluster::{error, lean_pod::LeanPod, lease::ENGINE_LEASE, meter::Meter},
     domain::{
         revision::Revision,
@@ -149,8 +151,7 @@ impl SourceKind {
 /// Identifies one watch.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct SourceId {
-    /// `None` is home.
-    pub(super) context: Option<String>,
+    pub(super) cluster: ClusterName,
     pub(super) kind: SourceKind,
     /// Empty for all namespaces at once.
     pub(super) namespace: String,
@@ -159,15 +160,15 @@ pub(super) struct SourceId {
 impl SourceId {
     /// As [`ObjectKey::namespace`](crate::domain::world::ObjectKey).
     pub(super) fn namespace_key(&self) -> String {
-        ObjectKey::in_context(self.context.as_deref(), &self.namespace, "").namespace
+        ObjectKey::in_cluster(&self.cluster, &self.namespace, "").namespace
     }
 }
 
 /// A message to the hub.
 pub(super) enum HubMessage {
     From(SourceId, SourceChange),
-    /// Whether the server of a context answers, and if not, why.
-    Server(Option<String>, Result<(), SourceFailure>),
+    /// Whether the server of a cluster answers, and if not, why.
+    Server(ClusterName, Result<(), SourceFailure>),
     /// What we may do.
     Rights(Rights),
     /// The state of the hop sources that are followed from here.
@@ -320,7 +321,7 @@ async fn watch_objects<K>(
 ) where
     K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
-    let context = to.id.context.as_deref();
+    let cluster = &to.id.cluster;
     let send = |change| to.out.send(HubMessage::From(to.id.clone(), change));
     let mut watch = RestartingWatch::new(api, config, BACKOFF_MOST);
     let mut expired = false;
@@ -336,7 +337,7 @@ async fn watch_objects<K>(
                     Seen::Apply(_) => expired = false,
                     _ => {}
                 }
-                if let Some(change) = to_change(event, context, &row)
+                if let Some(change) = to_change(event, cluster, &row)
                     && send(change).await.is_err()
                 {
                     return;
@@ -382,25 +383,25 @@ async fn watch_objects<K>(
 /// What a watch's event changes; `None` for a listed object that is not shown.
 fn to_change<K: Resource>(
     event: Seen<K>,
-    context: Option<&str>,
+    cluster: &ClusterName,
     row: &impl Fn(K) -> Option<Row>,
 ) -> Option<SourceChange> {
     match event {
         Seen::Init => Some(SourceChange::Begin),
         Seen::InitApply(object) => {
-            let key = rows::object_key(context, &object);
+            let key = rows::object_key(cluster, &object);
             row(object).map(|row| SourceChange::Listed(key.clone(), Box::new(row.with_key(key))))
         }
         Seen::InitDone => Some(SourceChange::Ready),
         Seen::Apply(object) => {
-            let key = rows::object_key(context, &object);
+            let key = rows::object_key(cluster, &object);
             // An object that does not fit its schema (any more) is not shown.
             let gone = SourceChange::Gone(key.clone());
             Some(row(object).map_or(gone, |row| {
                 SourceChange::Set(key.clone(), Box::new(row.with_key(key)))
             }))
         }
-        Seen::Delete(object) => Some(SourceChange::Gone(rows::object_key(context, &object))),
+        Seen::Delete(object) => Some(SourceChange::Gone(rows::object_key(cluster, &object))),
     }
 }
 
@@ -408,7 +409,7 @@ fn to_change<K: Resource>(
 /// suspended.
 pub(super) async fn probe_server(
     client: Client,
-    context: Option<String>,
+    cluster: ClusterName,
     out: Sender<HubMessage>,
     meter: Arc<Meter>,
     stop: CancellationToken,
@@ -416,7 +417,7 @@ pub(super) async fn probe_server(
     const EVERY: Duration = Duration::from_secs(10);
     const WHILE_LOST: Duration = Duration::from_secs(2);
     const ANSWER: Duration = Duration::from_secs(4);
-    let say = |said| out.send(HubMessage::Server(context.clone(), said));
+    let say = |said| out.send(HubMessage::Server(cluster.clone(), said));
     let task = async {
         let mut every = EVERY;
         loop {

@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn what_will_not_get_well_by_waiting_is_told_and_a_pod_on_its_way_is_not() {
-        let key = ObjectKey::in_context(None, "demo", "w");
+        let key = ObjectKey::at_home("demo", "w");
         let told = |workload: Workload, pod: Option<Pod>, event: Option<Event>| {
             let (app, environment) = (Some("a".to_owned()), Some("prod".to_owned()));
             let workload = Workload {
@@ -63,7 +63,7 @@ mod tests {
                 ..workload
             };
             let pods = pod.map(|p| Pod {
-                key: ObjectKey::in_context(None, "demo", "p"),
+                key: ObjectKey::at_home("demo", "p"),
                 app: app.clone(),
                 environment: environment.clone(),
                 ..p

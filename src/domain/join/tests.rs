@@ -33,7 +33,7 @@ fn world() -> World {
     let pod = |(app, end, gray): (&str, u8, bool)| {
         let name = format!("{app}-{}", if gray { "gray" } else { "prod" });
         Pod {
-            key: ObjectKey::in_context(None, "demo", &name),
+            key: ObjectKey::at_home("demo", &name),
             app: Some(app.into()),
             tag: gray.then(|| "gray".into()),
             uid: Some(format!("uid-{app}")),

@@ -13,7 +13,9 @@ use super::{
     unmatchable,
 };
 use crate::{
-    api::{App, Condition, ConditionOn, Lane, LaneGroup, LaneMode, LaneSpec, Operator},
+    api::{
+        App, ClusterName, Condition, ConditionOn, Lane, LaneGroup, LaneMode, LaneSpec, Operator,
+    },
     domain::request::is_under_prefix,
 };
 
@@ -31,8 +33,8 @@ pub struct LaneCheck<'a> {
     pub group: Option<&'a LaneGroup>,
     /// Apps, as far as they are known.
     pub app_of: &'a dyn Fn(&str) -> Option<&'a App>,
-    /// Whether a context is another cluster.
-    pub away: &'a dyn Fn(&str) -> bool,
+    /// Whether it is another cluster than the home cluster.
+    pub away: &'a dyn Fn(&ClusterName) -> bool,
 }
 
 impl<'a> LaneCheck<'a> {

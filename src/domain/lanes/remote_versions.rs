@@ -4,25 +4,24 @@
 use kube::ResourceExt;
 
 use super::{Problem, Severity};
-use crate::api::{App, Environment, Lane, LaneGroup};
+use crate::api::{App, ClusterName, Environment, Lane, LaneGroup};
 
 /// Reports the Apps of the group whose version for this lane is in another cluster; `away` says
-/// whether a context is another cluster.
+/// whether it is another cluster.
 pub(super) fn check_remote_versions<'a>(
     group: &LaneGroup,
     lane: &Lane,
     app_of: &dyn Fn(&str) -> Option<&'a App>,
-    away: &dyn Fn(&str) -> bool,
+    away: &dyn Fn(&ClusterName) -> bool,
 ) -> Vec<Problem> {
     let of_lane = |app: &str| -> Option<&'a Environment> {
         app_of(app)?.spec.environment_of_lane(&lane.spec.tag)
     };
     let told = |app: &str| {
         let environment = of_lane(app)?;
-        let context = environment
-            .context
-            .as_deref()
-            .filter(|context| away(context))?;
+        let context = Some(&environment.context)
+            .filter(|cluster| away(cluster))?
+            .context()?;
         let text = format!(
             "environment {} of {app} is in context {context}: lanes are routed in the cluster of graylane's own resources \
              only, so requests of this lane use {app}'s baseline",
@@ -69,7 +68,9 @@ mod tests {
         .unwrap();
         let apps = [app("a", "far"), app("b", "home")];
         let app_of = |name: &str| apps.iter().find(|a| a.name_any() == name);
-        let told = check_remote_versions(&group, &lane, &app_of, &|context| context != "home");
+        let told = check_remote_versions(&group, &lane, &app_of, &|cluster| {
+            cluster.context() != Some("home")
+        });
         let told: Vec<String> = told.iter().map(ToString::to_string).collect();
         assert_eq!(told.len(), 1, "{told:?}");
         assert!(

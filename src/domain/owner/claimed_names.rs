@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Owner, describe_item};
 use crate::{
-    api::{App, InventoryItem},
+    api::{App, ClusterName, InventoryItem},
     domain::{variables::GroupLookup, workflow::object_names, world},
 };
 
@@ -13,15 +13,15 @@ type ClaimedName = (String, String, String, String);
 
 /// Objects by name, with their present and future owners.
 pub struct ClaimedNames<'a> {
-    is_home: &'a dyn Fn(&str) -> bool,
+    is_home: &'a dyn Fn(&ClusterName) -> bool,
     group_of: GroupLookup<'a>,
     all: BTreeMap<ClaimedName, Vec<Owner>>,
 }
 
 impl<'a> ClaimedNames<'a> {
-    /// Creates an empty set. `is_home` tells whether a context is the Apps' cluster; `group_of`
+    /// Creates an empty set. `is_home` tells whether it is the Apps' own cluster; `group_of`
     /// finds a variable group by name, as names of objects may depend on its values.
-    pub fn new(is_home: &'a dyn Fn(&str) -> bool, group_of: GroupLookup<'a>) -> Self {
+    pub fn new(is_home: &'a dyn Fn(&ClusterName) -> bool, group_of: GroupLookup<'a>) -> Self {
         Self {
             is_home,
             group_of,
@@ -89,9 +89,11 @@ impl<'a> ClaimedNames<'a> {
     }
 
     fn normalized_name(&self, item: &InventoryItem) -> ClaimedName {
-        let (context, namespace) = world::split_context(&item.namespace);
-        let far = context.filter(|c| !(self.is_home)(c));
-        let place = world::ObjectKey::in_context(far, namespace, "").namespace;
+        let (mut cluster, namespace) = world::split_cluster(&item.namespace);
+        if (self.is_home)(&cluster) {
+            cluster = ClusterName::Home;
+        }
+        let place = world::ObjectKey::in_cluster(&cluster, namespace, "").namespace;
         (
             super::api_group(&item.api_version).to_owned(),
             item.kind.clone(),

@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::api::ClusterName;
 
 fn me() -> Owner {
     Owner {
@@ -320,7 +321,7 @@ fn two_that_name_one_object_are_told_of_each_other() {
             None,
         ),
     ];
-    let is_home = |context: &str| context == "home";
+    let is_home = |cluster: &ClusterName| cluster.context() == Some("home");
     for (case, a, b, want) in table {
         let mut taken = ClaimedNames::new(&is_home, &|_| None);
         taken.add_rendered(&a);

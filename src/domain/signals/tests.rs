@@ -194,7 +194,7 @@ fn hop(pod: &str, status: u16, source: Option<Source>) -> Hop {
 
 fn world(hops: Vec<Hop>) -> World {
     let pod = |name: &str, hash: &str| Pod {
-        key: ObjectKey::in_context(None, "demo", name),
+        key: ObjectKey::at_home("demo", name),
         environment: Some("prod".into()),
         hash: Some(hash.into()),
         ..Pod::default()

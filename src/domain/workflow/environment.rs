@@ -11,7 +11,7 @@ use crate::{
     domain::{
         owner::{Ownership, describe_item},
         text::Clean,
-        world::{ObjectKey, split_context},
+        world::{ObjectKey, split_cluster},
     },
 };
 
@@ -44,29 +44,26 @@ pub(super) fn removed_environment(view: &TaskView, app: &App, name: &str) -> Env
 /// Time until something that could not be reached is tried again.
 pub(super) const RETRY_INTERVAL: SignedDuration = SignedDuration::from_secs(5);
 
-/// Why nothing is known of the environment now: its context, or one where it still has objects, is
+/// Why nothing is known of the environment now: its cluster, or one where it still has objects, is
 /// unreachable.
 pub(super) fn describe_unreachable(
     view: &TaskView,
     app: &App,
     environment: &str,
 ) -> Option<String> {
-    let own = app
-        .spec
-        .environment(environment)
-        .and_then(|e| e.context.clone());
+    let own = app.spec.environment(environment).map(|e| e.context.clone());
     let before = environment_status(app, environment);
     let held = before
         .inventory
         .iter()
-        .filter_map(|i| split_context(&i.namespace).0.map(str::to_owned));
-    let contexts = own.into_iter().chain(held).collect::<Vec<_>>();
-    let (context, why) = contexts
+        .map(|i| split_cluster(&i.namespace).0);
+    let clusters = own.into_iter().chain(held).collect::<Vec<_>>();
+    let (cluster, why) = clusters
         .iter()
         .find_map(|c| view.observed.facts.away.get_key_value(c))?;
     Some(format!(
         "waits for context {}: {}",
-        Clean::from_untrusted(context),
+        Clean::from_untrusted(cluster.context().unwrap_or_default()),
         Clean::from_untrusted(why)
     ))
 }

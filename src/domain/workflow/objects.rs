@@ -93,11 +93,10 @@ pub fn render_placed_objects(
     images: &BTreeMap<String, String>,
 ) -> Result<Vec<Value>, Vec<RenderError>> {
     let mut objects = render_objects(app, environment, shared, images)?;
-    if environment.context.is_some() {
+    if !environment.context.is_home() {
         for object in &mut objects {
             let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
-            let place =
-                ObjectKey::in_context(environment.context.as_deref(), namespace, "").namespace;
+            let place = ObjectKey::in_cluster(&environment.context, namespace, "").namespace;
             object["metadata"]["namespace"] = place.into();
         }
     }

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use crate::domain::text::Clean;
+use crate::{api::ClusterName, domain::text::Clean};
 
 /// Whether the data of a cluster is current.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -106,8 +106,8 @@ impl LinkTrouble {
 /// Resource that cannot be watched while other watches work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchGap {
-    /// Context. `None` is the home cluster.
-    pub context: Option<String>,
+    /// Cluster.
+    pub cluster: ClusterName,
     /// Plural with its group, as in RBAC: `pods`, `deployments.apps`.
     pub resource: &'static str,
     /// Namespace of the watch; `None` where all of them are watched at once.
@@ -124,8 +124,8 @@ impl WatchGap {
     /// Description for users: `not permitted: list pods in demo-test`
     pub fn describe_gap(&self) -> String {
         let place = self
-            .context
-            .as_ref()
+            .cluster
+            .context()
             .map_or_else(String::new, |c| format!(" of {c}"));
         if self.trouble == LinkTrouble::Missing {
             format!("not installed: {}{place}", self.resource)

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::MAX_CONFLICT_TRIES;
 use crate::{
-    api::{FIELD_MANAGER, InventoryItem, label},
-    domain::{account::Account, owner::OwnershipMarks, workflow::object_key, world::split_context},
+    api::{ClusterName, FIELD_MANAGER, InventoryItem, label},
+    domain::{account::Account, owner::OwnershipMarks, workflow::object_key, world::split_cluster},
     engine::Options,
 };
 
@@ -39,7 +39,7 @@ pub(in crate::engine) fn object_api(
     by: &Account,
 ) -> Api<DynamicObject> {
     let (resource, client) = (item.api_resource(), options.clusters.client_acting_as(by));
-    match split_context(&item.namespace).1 {
+    match split_cluster(&item.namespace).1 {
         "" => Api::all_with(client, &resource),
         namespace => Api::namespaced_with(client, namespace, &resource),
     }
@@ -48,7 +48,8 @@ pub(in crate::engine) fn object_api(
 /// The object with the context removed from its namespace.
 fn strip_context(object: &Value) -> Value {
     let mut object = object.clone();
-    let Some((Some(_), namespace)) = object["metadata"]["namespace"].as_str().map(split_context)
+    let Some((ClusterName::Context(_), namespace)) =
+        object["metadata"]["namespace"].as_str().map(split_cluster)
     else {
         return object;
     };

@@ -258,7 +258,7 @@ mod tests {
         memory
             .release(&"u-a".into())
             .rolled
-            .insert(ObjectKey::in_context(None, "n", "taken-over"));
+            .insert(ObjectKey::at_home("n", "taken-over"));
         let awaited = awaited_parts(
             &[Arc::clone(&a), mate, strange],
             &[a],
@@ -266,7 +266,7 @@ mod tests {
             &memory,
         );
         let app = |name: &str| ChangeKey::App(name.into());
-        let rolled = ChangeKey::Workload(ObjectKey::in_context(None, "n", "taken-over"));
+        let rolled = ChangeKey::Workload(ObjectKey::at_home("n", "taken-over"));
         assert_eq!(
             awaited,
             [app("a"), app("laned"), app("mate"), rolled].into()

@@ -73,7 +73,7 @@ async fn a_pod_that_nothing_waits_for_starts_no_pass_until_something_does() {
         .await;
     }
     let (workload, app) = (
-        ChangeKey::Workload(ObjectKey::in_context(None, "default", "w")),
+        ChangeKey::Workload(ObjectKey::at_home("default", "w")),
         ChangeKey::App("a".into()),
     );
     rig.wait_for_key(&app).await;

@@ -15,7 +15,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::HOME;
 use crate::{
-    api::{App, Approval, InventoryItem, Release, ReleasePhase, Uid, label},
+    api::{App, Approval, ClusterName, InventoryItem, Release, ReleasePhase, Uid, label},
     cluster::{agent::Agent, clusters::Clusters, install, owner},
     domain::owner::Owner,
     embedded,
@@ -48,7 +48,13 @@ impl Fleet {
         let engines = Client::new(service, HOME);
         let options = Options {
             client: engines.clone(),
-            clusters: Clusters::new(engines, None, None, Arc::default(), Agent::Engine),
+            clusters: Clusters::new(
+                engines,
+                ClusterName::Home,
+                None,
+                Arc::default(),
+                Agent::Engine,
+            ),
             namespace: HOME.into(),
             identity: "test".into(),
             prober: Arc::new(|_, _| unreachable!("nothing is verified here")),

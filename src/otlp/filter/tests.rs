@@ -16,7 +16,7 @@ const OTHER: &str = "10.9.9.9";
 
 fn pods() -> PodIndex {
     let pod = |name: &str, address: &str, tag: Option<&str>| Pod {
-        key: ObjectKey::in_context(None, "demo", name),
+        key: ObjectKey::at_home("demo", name),
         address: Some(address.into()),
         tag: tag.map(Into::into),
         ..Pod::default()

@@ -295,7 +295,7 @@ mod tests {
     use crate::domain::{log::LogLine, text::Clean};
 
     fn pod(name: &str) -> Arc<ObjectKey> {
-        Arc::new(ObjectKey::in_context(None, "demo", name))
+        Arc::new(ObjectKey::at_home("demo", name))
     }
 
     fn line(name: &str, second: i64, text: &str) -> LogEvent {

@@ -2,6 +2,7 @@
 
 use super::{OwnCommand, PreparedCommand};
 use crate::{
+    api::ClusterName,
     domain::own_command::SelectedValue,
     ui::{effect::context_of_place, model::Model},
 };
@@ -27,7 +28,11 @@ fn selected_value(model: &Model, value: SelectedValue) -> Option<String> {
         SelectedValue::Namespace => selected_place(model).1,
         SelectedValue::Context => {
             let shown = || context_of_place(&model.options.place).map(str::to_owned);
-            selected_place(model).0.or_else(shown)
+            selected_place(model)
+                .0
+                .context()
+                .map(str::to_owned)
+                .or_else(shown)
         }
         SelectedValue::Release => model.selected_release().map(|(name, _)| name.clone()),
         SelectedValue::Pod => pod.map(|pod| pod.key.name.clone()),
@@ -37,22 +42,22 @@ fn selected_value(model: &Model, value: SelectedValue) -> Option<String> {
     }
 }
 
-/// Context, where it is not the shown one, and namespace of what is selected: of the pod, else of
+/// Cluster and namespace of what is selected: of the pod, else of
 /// the environment. Lanes and requests belong to graylane's own namespace.
-fn selected_place(model: &Model) -> (Option<String>, Option<String>) {
+fn selected_place(model: &Model) -> (ClusterName, Option<String>) {
     let home = &model.world.namespace;
     if model.pane.behaviour().is_about_home() {
-        return (None, Some(home.clone()));
+        return (ClusterName::Home, Some(home.clone()));
     }
     if let Some(pod) = model.selected_pod().filter(|_| model.drilled) {
-        let (context, namespace) = pod.key.split_context();
-        return (context.map(str::to_owned), Some(namespace.to_owned()));
+        let (cluster, namespace) = pod.key.split_cluster();
+        return (cluster, Some(namespace.to_owned()));
     }
     match model.selected_environment() {
         Some(environment) => (
             environment.context.clone(),
             Some(environment.namespace.clone()),
         ),
-        None => (None, Some(home.clone())),
+        None => (ClusterName::Home, Some(home.clone())),
     }
 }

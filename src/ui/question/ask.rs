@@ -8,7 +8,7 @@ use super::{
     AskError, ObservedObject, Question, changes, environment, forecast, lane, many, release,
 };
 use crate::{
-    api::{App, Release, ReleaseSpec, Stage},
+    api::{App, ClusterName, Release, ReleaseSpec, Stage},
     domain::{
         command_line::CommandLine,
         intent::Intent,
@@ -144,7 +144,7 @@ pub fn ask_to_start(
         comment: comment.clone(),
         window: None,
     };
-    let is_home = |context: &str| !model.world.contexts.contains_key(context);
+    let is_home = |cluster: &ClusterName| !model.world.clusters.contains_key(cluster);
     let group_of = |group: &str| model.world.variables.get(group).map(|g| &**g);
     let mut taken = ClaimedNames::new(&is_home, &group_of);
     model

@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 
 use super::{labels, title::pane_key};
 use crate::{
-    api::Release,
+    api::{ClusterName, Release},
     domain::{
         text::{format_age, format_count, truncate},
         world::{Link, World},
@@ -74,10 +74,10 @@ fn status_line(model: &Model, room: usize) -> RichText {
             format!("{} throttled, again in {left} s", glyphs.warn),
         ));
     }
-    let mut contexts: Vec<(&String, &Link)> = world.contexts.iter().collect();
-    contexts.sort_by_key(|(name, link)| (link.stale_since().is_none(), *name));
-    for (name, link) in contexts {
-        parts.push(context_part(model, name, link));
+    let mut remote: Vec<(&ClusterName, &Link)> = world.clusters.iter().collect();
+    remote.sort_by_key(|(name, link)| (link.stale_since().is_none(), *name));
+    for (name, link) in remote {
+        parts.push(remote_part(model, name, link));
     }
     if let Some(entry) = world
         .groups
@@ -123,8 +123,9 @@ fn link_part(model: &Model, room: usize) -> RichText {
     }
 }
 
-/// The connection to another context.
-fn context_part(model: &Model, name: &str, link: &Link) -> RichText {
+/// The connection to a remote cluster.
+fn remote_part(model: &Model, cluster: &ClusterName, link: &Link) -> RichText {
+    let name = cluster.context().unwrap_or_default();
     let glyphs = &model.options.glyphs;
     match link {
         Link::Live => RichText::styled(Role::Ok, glyphs.full).add(Role::Muted, format!(" {name}")),

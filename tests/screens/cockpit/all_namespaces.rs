@@ -198,7 +198,7 @@ fn a_window_is_of_one_namespace() {
         select(&mut model, namespace, "spring-cloud-b");
         model
             .marked
-            .insert(ObjectKey::in_context(None, namespace, "spring-cloud-b"));
+            .insert(ObjectKey::at_home(namespace, "spring-cloud-b"));
     }
     press(&mut model, "n");
     assert!(model.overlays.is_empty());

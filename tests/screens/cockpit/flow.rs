@@ -164,7 +164,7 @@ impl EffectHandler for Held {
     fn run_query(&self, _: Query) -> BoxStream<'static, Answer> {
         self.0.asked.fetch_add(1, Ordering::SeqCst);
         let alive = Dropped(self.0.dropped.clone());
-        let pod = Arc::new(ObjectKey::in_context(None, "demo", "a"));
+        let pod = Arc::new(ObjectKey::at_home("demo", "a"));
         let lines = stream::unfold((0, alive), move |(n, alive)| {
             let line = LogLine {
                 pod: Arc::clone(&pod),

@@ -83,8 +83,8 @@ fn a_command_without_its_values_says_what_is_missing() {
     let [Effect::Foreground(_, Foreground::Run(command))] = &effects[..] else {
         panic!("{effects:?} {}", notice(&model))
     };
-    let (context, namespace) = pod.split_context();
-    let context = format!("--context={}", context.unwrap_or("prod-eu"));
+    let (cluster, namespace) = pod.split_cluster();
+    let context = format!("--context={}", cluster.context().unwrap_or("prod-eu"));
     let expected = [
         "kubectl", &context, "-n", namespace, "debug", "-it", &pod.name,
     ];

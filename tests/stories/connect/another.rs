@@ -4,7 +4,7 @@ use std::{process::Stdio, sync::Arc, time::Duration};
 
 use super::door::{Door, Play};
 use graylane::{
-    api::{App, ReleasePhase, label},
+    api::{App, ClusterName, ReleasePhase, label},
     cluster::{agent::Agent, clusters::Clusters, perform::perform_intent, watch},
     domain::{
         batches::Latch,
@@ -111,7 +111,7 @@ spec:
     let file = far.kubeconfig("far", "", "{token: one}");
     let clusters = Clusters::new(
         home.behind.clone(),
-        None,
+        ClusterName::Home,
         Some(file),
         Arc::default(),
         Agent::Engine,
@@ -167,8 +167,8 @@ spec:
     .await;
     assert_eq!(world.link, Link::Live, "home lives");
     until("that the far one is offline", &|w| {
-        w.contexts
-            .get("far")
+        w.clusters
+            .get(&ClusterName::from("far"))
             .is_some_and(|l| l.stale_since().is_some())
     })
     .await;
@@ -194,7 +194,8 @@ spec:
         (vec!["a-test".into()], vec!["a-prod".to_owned()])
     );
     let world = until("the far pod", &|w| {
-        w.pods_of("a", "prod").any(|p| p.ready) && w.contexts["far"] == Link::Live
+        w.pods_of("a", "prod").any(|p| p.ready)
+            && w.clusters[&ClusterName::from("far")] == Link::Live
     })
     .await;
     assert_eq!(
@@ -203,8 +204,8 @@ spec:
             .next()
             .unwrap()
             .key
-            .split_context(),
-        (Some("far"), "demo")
+            .split_cluster(),
+        ("far".into(), "demo")
     );
     let inventory = &world.apps["a"].status.as_ref().unwrap().environments["prod"].inventory;
     assert_eq!(

@@ -88,7 +88,7 @@ impl OpenLog for Script {
 
 fn world(pods: &[&str]) -> World {
     let pod = |name: &&str| Pod {
-        key: ObjectKey::in_context(None, "demo", name),
+        key: ObjectKey::at_home("demo", name),
         app: Some("shop".into()),
         uid: Some(format!("uid of {name}")),
         containers: vec![Clean::from("app"), Clean::from("proxy")],
@@ -204,7 +204,7 @@ async fn the_number_of_logs_is_bounded_and_the_rest_is_told() {
 
 #[tokio::test(start_paused = true)]
 async fn one_pod_ends_with_its_log_and_another_run_is_not_followed() {
-    let pod = |name: &str| PodSelection::of_pod(ObjectKey::in_context(None, "demo", name));
+    let pod = |name: &str| PodSelection::of_pod(ObjectKey::at_home("demo", name));
     let script = Script::new(&[
         ("a", &[Part::Ends(vec![T1])]),
         ("b", &[Part::Ends(vec![T2])]),
@@ -304,7 +304,7 @@ async fn of_many_pods_the_runs_before_are_read_where_there_are_any() {
 
     let alone = Script::new(&[("a", &[Part::Invalid(NONE)])]);
     let one = LogRequest {
-        selection: PodSelection::of_pod(ObjectKey::in_context(None, "demo", "a")),
+        selection: PodSelection::of_pod(ObjectKey::at_home("demo", "a")),
         previous: true,
         ..LogRequest::default()
     };

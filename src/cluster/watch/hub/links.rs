@@ -10,9 +10,12 @@ use super::{
     super::source::{SourceFailure, SourceId, SourceKind},
     Hub,
 };
-use crate::domain::{
-    text::Clean,
-    world::{Link, LinkTrouble, WatchGap},
+use crate::{
+    api::ClusterName,
+    domain::{
+        text::Clean,
+        world::{Link, LinkTrouble, WatchGap},
+    },
 };
 
 #[derive(Default)]
@@ -26,7 +29,7 @@ pub(in super::super) struct SourceState {
     pub(in super::super) stop: CancellationToken,
 }
 
-/// A cluster, by its context; `None` is home.
+/// A cluster.
 #[derive(Default)]
 pub(in super::super) struct ServerState {
     pub(in super::super) lost: Option<(Timestamp, SourceFailure)>,
@@ -38,12 +41,12 @@ pub(in super::super) struct ServerState {
 
 impl Hub {
     /// The state of a cluster connection.
-    pub(super) fn cluster_link(&mut self, context: &Option<String>) -> Link {
-        let Some(server) = self.servers.get_mut(context) else {
+    pub(super) fn cluster_link(&mut self, cluster: &ClusterName) -> Link {
+        let Some(server) = self.servers.get_mut(cluster) else {
             return Link::Connecting;
         };
         let own = self.sources.iter();
-        let own = own.filter(|(id, _)| id.context == *context);
+        let own = own.filter(|(id, _)| id.cluster == *cluster);
         server.judge_link(own.map(|(_, state)| state))
     }
 
@@ -54,13 +57,13 @@ impl Hub {
             .iter()
             .filter_map(|(id, state)| {
                 let mut gap = describe_gap(id, state)?;
-                gap.namespace = gap.namespace.filter(|_| !(shared && id.context.is_none()));
+                gap.namespace = gap.namespace.filter(|_| !(shared && id.cluster.is_home()));
                 Some(gap)
             })
             .collect();
         // One watch of all namespaces may stand for several of ours.
         gaps.dedup_by(|a, b| {
-            (&a.context, a.resource, &a.namespace) == (&b.context, b.resource, &b.namespace)
+            (&a.cluster, a.resource, &a.namespace) == (&b.cluster, b.resource, &b.namespace)
         });
         let old = &self.out.borrow().gaps;
         if **old == gaps {
@@ -111,7 +114,7 @@ pub(in super::super) fn describe_gap(id: &SourceId, state: &SourceState) -> Opti
     let (since, lost) = state.barred.as_ref()?;
     let told = !matches!(id.kind, SourceKind::Route | SourceKind::Engine);
     told.then(|| WatchGap {
-        context: id.context.clone(),
+        cluster: id.cluster.clone(),
         resource: id.kind.resource(),
         namespace: Some(id.namespace.clone()).filter(|name| !name.is_empty()),
         trouble: lost.trouble,

@@ -104,7 +104,7 @@ mod tests {
     };
 
     fn key(namespace: &str, name: &str) -> ObjectKey {
-        ObjectKey::in_context(None, namespace, name)
+        ObjectKey::at_home(namespace, name)
     }
 
     fn row() -> Box<Row> {

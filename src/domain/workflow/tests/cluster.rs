@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 
 use super::super::*;
 use crate::{
-    api::{App, AppStatus, ApprovalSpec, Control, EnvironmentState, Uid, label},
+    api::{App, AppStatus, ApprovalSpec, ClusterName, Control, EnvironmentState, Uid, label},
     domain::{
         account::DEPLOYER,
         batches::{is_batched, simulator::Sim, stateful::simulator::Sim as StatefulSim},
         revision::{Revision, RevisionError},
         variables::Values,
-        world::{ObjectKey, split_context},
+        world::{ObjectKey, split_cluster},
     },
 };
 
@@ -34,7 +34,7 @@ pub struct Cluster {
     /// Owners of unmarked objects in other Apps' inventories.
     pub claims: BTreeMap<InventoryItem, Owner>,
     /// Contexts that cannot be reached.
-    pub away: BTreeMap<String, String>,
+    pub away: BTreeMap<ClusterName, String>,
     /// Objects that the server refuses to show, and its error.
     pub unseen: BTreeMap<InventoryItem, String>,
     pub sims: BTreeMap<ObjectKey, Sim>,
@@ -274,13 +274,9 @@ impl Cluster {
             } else {
                 DEPLOYER
             };
-            let (context, namespace) = split_context(&item.namespace);
-            let is = (
-                by.context.as_deref(),
-                by.namespace.as_str(),
-                by.name.as_str(),
-            );
-            assert_eq!(is, (context, namespace, name), "as whom: {step:?}");
+            let (cluster, namespace) = split_cluster(&item.namespace);
+            let is = (&by.cluster, by.namespace.as_str(), by.name.as_str());
+            assert_eq!(is, (&cluster, namespace, name), "as whom: {step:?}");
         }
         decision
     }
@@ -601,5 +597,5 @@ impl Cluster {
 }
 
 pub fn name(name: &str) -> ObjectKey {
-    ObjectKey::in_context(None, "demo", name)
+    ObjectKey::at_home("demo", name)
 }

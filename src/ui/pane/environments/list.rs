@@ -162,7 +162,7 @@ fn wide_columns<'a>(
 
 /// The namespace of an environment, with its context.
 fn environment_place(environment: &Environment) -> String {
-    match &environment.context {
+    match environment.context.context() {
         Some(context) => format!("{} of {context}", environment.namespace),
         None => environment.namespace.clone(),
     }
@@ -398,14 +398,14 @@ fn stale_link<'a>(
 ) -> Option<(Timestamp, LinkTrouble, &'a Clean)> {
     model
         .world
-        .contexts
-        .get(environment.context.as_ref()?)?
+        .clusters
+        .get(&environment.context)?
         .stale_since()
 }
 
 fn environment_detail(model: &Model, app: &str, environment: &Environment) -> Option<RichText> {
     if let Some((since, trouble, why)) = stale_link(model, environment) {
-        let context = environment.context.as_deref().unwrap_or_default();
+        let context = environment.context.context().unwrap_or_default();
         let words = format!(
             "{context}: {}; this is as of {} ago: {why}",
             trouble.as_sentence(),
