@@ -11,7 +11,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Amount, ClusterName, RecordedTime, Stage, Uid, Workflow};
+use super::{Amount, ClusterName, NamespaceRef, RecordedTime, Stage, Uid, Workflow};
 
 /// One application with one set of manifests (Yunxiao AppStack's 应用 and 编排).
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -336,7 +336,7 @@ pub struct InventoryItem {
     pub kind: String,
     /// Empty for cluster-scoped kinds; `CONTEXT/NAMESPACE` in another context.
     #[serde(default)]
-    pub namespace: String,
+    pub namespace: NamespaceRef,
     /// `metadata.name`.
     pub name: String,
     /// `metadata.uid`. An object of the same name with another UID is not ours.

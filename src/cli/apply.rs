@@ -38,7 +38,6 @@ use crate::{
     domain::{
         owner::{OwnershipMarks, describe_item},
         text::Clean,
-        world,
     },
 };
 use files::ManifestObject;
@@ -164,9 +163,7 @@ async fn adopt_free_object(
     if dry_run {
         return Ok(format!("{what} would be adopted by {owner}\n"));
     }
-    let client = session
-        .clusters
-        .client_for(&world::split_cluster(&free.item.namespace).0);
+    let client = session.clusters.client_for(&free.item.namespace.cluster);
     owner::adopt_object(client, &free.item, &free.owner, free.former.as_ref()).await?;
     Ok(format!("{what} adopted by {owner}\n"))
 }

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Global, probe::NotCompared, session, via::ViaArg};
 use crate::{
+    api::NamespaceRef,
     cluster::{
         agent::Agent,
         connect::{self, ClusterSource, ConnectError, Connected},
@@ -412,8 +413,11 @@ fn not_connected() -> Fault {
 /// An object as YAML.
 async fn read_yaml(object: ObjectRef, here: ActiveCluster) -> Vec<Answer> {
     let what = object.title();
-    let (cluster, namespace) = object.key.split_cluster();
-    let client = here.clusters.client_for(&cluster);
+    let NamespaceRef {
+        cluster,
+        name: namespace,
+    } = &object.key.namespace;
+    let client = here.clusters.client_for(cluster);
     let api = yaml::api_by_resource(&client, &object.resource, namespace).await;
     let text = match api {
         Ok(Some(api)) => yaml::read_yaml(&api, &object.key.name, false)

@@ -12,13 +12,12 @@ use kube::Api;
 use tokio::sync::watch;
 
 use super::{
-    Global,
-    namespace_ref::{self, NamespaceRef},
-    output,
+    Global, namespace_ref, output,
     session::{self, Session},
     world_watch,
 };
 use crate::{
+    api::NamespaceRef,
     cluster::{error, logs},
     domain::{
         log::{ContainerChoice, LogEvent, LogLine, LogRequest},
@@ -97,8 +96,7 @@ async fn print_pod_log(session: &Session, path: &str, args: &LogsArgs) -> Result
         Some(place) => place,
         None => find_pod(session, pod).await?,
     };
-    let cluster = session.clusters.normalize_name(&place.cluster);
-    let key = ObjectKey::in_cluster(&cluster, &place.namespace, pod);
+    let key = ObjectKey::new(session.clusters.normalize_namespace(&place), pod);
     let mut request = args.request_for(PodSelection::of_pod(key));
     if request.containers == ContainerChoice::All {
         request.containers = find_containers(session, &place, pod).await;
@@ -122,7 +120,7 @@ async fn print_pod_log(session: &Session, path: &str, args: &LogsArgs) -> Result
 
 /// The containers of a pod. Where the pod cannot be read the server decides, or says why not.
 async fn find_containers(session: &Session, place: &NamespaceRef, pod: &str) -> ContainerChoice {
-    let pods: Api<Pod> = Api::namespaced(place.client(session), &place.namespace);
+    let pods: Api<Pod> = Api::namespaced(session.clusters.client_for(&place.cluster), &place.name);
     let spec = pods.get(pod).await.ok().and_then(|pod| pod.spec);
     let names = spec.into_iter().flat_map(|spec| spec.containers);
     match names.map(|container| container.name).collect::<Vec<_>>() {
@@ -282,7 +280,7 @@ async fn find_pod(session: &Session, pod: &str) -> Result<NamespaceRef> {
             // An unreachable cluster does not hide pods of others.
             Err(e) => say!(
                 "warning: not looked for: {}: {}",
-                place.qualified_name(pod),
+                place.qualify_name(pod),
                 error::describe_error(&e)
             ),
         }
@@ -290,11 +288,11 @@ async fn find_pod(session: &Session, pod: &str) -> Result<NamespaceRef> {
     match found.as_slice() {
         [] => Ok(home),
         [one] => {
-            say!("{}:", one.qualified_name(pod));
+            say!("{}:", one.qualify_name(pod));
             Ok(one.clone())
         }
         many => {
-            let all: Vec<String> = many.iter().map(|place| place.qualified_name(pod)).collect();
+            let all: Vec<String> = many.iter().map(|place| place.qualify_name(pod)).collect();
             Err(session::usage_error(format!(
                 "several pods have this name: {}; name one of them like this",
                 all.join(", ")
@@ -304,7 +302,7 @@ async fn find_pod(session: &Session, pod: &str) -> Result<NamespaceRef> {
 }
 
 async fn has_pod(session: &Session, place: &NamespaceRef, pod: &str) -> kube::Result<bool> {
-    let pods: Api<Pod> = Api::namespaced(place.client(session), &place.namespace);
+    let pods: Api<Pod> = Api::namespaced(session.clusters.client_for(&place.cluster), &place.name);
     Ok(pods.get_metadata_opt(pod).await?.is_some())
 }
 
@@ -410,7 +408,7 @@ mod tests {
         let found = async || {
             find_pod(&session, "db-0")
                 .await
-                .map(|place| place.namespace)
+                .map(|place| place.to_string())
         };
         assert_eq!(found().await.unwrap(), "demo", "nobody has it");
         run("kube-system").await;

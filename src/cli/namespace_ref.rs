@@ -4,34 +4,9 @@
 use std::collections::BTreeSet;
 
 use color_eyre::eyre::Result;
-use kube::Client;
 
 use super::{objects, session::Session};
-use crate::{
-    api::{App, ClusterName},
-    domain::world::{ObjectKey, split_cluster},
-};
-
-/// A namespace in a cluster.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct NamespaceRef {
-    pub(super) cluster: ClusterName,
-    pub(super) namespace: String,
-}
-
-impl NamespaceRef {
-    pub(super) fn client(&self, session: &Session) -> Client {
-        session.clusters.client_for(&self.cluster)
-    }
-
-    /// `NAMESPACE/NAME` or `CONTEXT/NAMESPACE/NAME`.
-    pub(super) fn qualified_name(&self, name: &str) -> String {
-        format!(
-            "{}/{name}",
-            ObjectKey::in_cluster(&self.cluster, &self.namespace, "").namespace
-        )
-    }
-}
+use crate::api::{App, NamespaceRef};
 
 /// Splits `[[CONTEXT/]NAMESPACE/]NAME` into a namespace, if it is given, and a name.
 pub(super) fn parse_object_path<'a>(
@@ -41,22 +16,13 @@ pub(super) fn parse_object_path<'a>(
     let Some((namespace, name)) = text.rsplit_once('/') else {
         return (None, text);
     };
-    let (cluster, namespace) = split_cluster(namespace);
-    (
-        Some(NamespaceRef {
-            cluster: session.clusters.normalize_name(&cluster),
-            namespace: namespace.to_owned(),
-        }),
-        name,
-    )
+    let namespace = session.clusters.normalize_namespace(&namespace.into());
+    (Some(namespace), name)
 }
 
 /// The namespace of our resources.
 pub(super) fn home_namespace(session: &Session) -> NamespaceRef {
-    NamespaceRef {
-        cluster: ClusterName::Home,
-        namespace: session.namespace.clone(),
-    }
+    NamespaceRef::at_home(session.namespace.as_str())
 }
 
 /// The home namespace first, then those of the environments.
@@ -65,10 +31,7 @@ pub(super) async fn all_namespaces(session: &Session) -> Result<Vec<NamespaceRef
     let apps: Vec<App> = objects::list_if_installed(session).await?;
     let environments = apps.iter().flat_map(|a| &a.spec.environments);
     let others: BTreeSet<NamespaceRef> = environments
-        .map(|e| NamespaceRef {
-            cluster: session.clusters.normalize_name(&e.context),
-            namespace: e.namespace.clone(),
-        })
+        .map(|e| session.clusters.namespace_of(e))
         .filter(|p| *p != home)
         .collect();
     Ok([home].into_iter().chain(others).collect())
@@ -82,10 +45,7 @@ mod tests {
     #[tokio::test]
     async fn only_what_is_not_installed_has_no_environments() {
         let dir = tempfile::tempdir().unwrap();
-        let home = NamespaceRef {
-            cluster: ClusterName::Home,
-            namespace: "demo".into(),
-        };
+        let home = NamespaceRef::at_home("demo");
         assert_eq!(
             all_namespaces(&on_refusal(404, dir.path())).await.unwrap(),
             [home]

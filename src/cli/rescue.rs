@@ -17,14 +17,12 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    Global,
-    namespace_ref::{self, NamespaceRef},
-    objects,
+    Global, namespace_ref, objects,
     output::{self, Format},
     session::{self, Session, api_error},
 };
 use crate::{
-    api::{ClusterName, InventoryItem, Release, RolloutRecord, Uid},
+    api::{ClusterName, InventoryItem, NamespaceRef, Release, RolloutRecord, Uid},
     cluster::error,
     domain::{
         batches::{Records, RescueError, RescuePatches, is_latch_on, plan_rescue, stateful},
@@ -97,6 +95,12 @@ struct StuckWorkload {
     in_the_way: Vec<String>,
 }
 
+impl StuckWorkload {
+    fn place(&self) -> NamespaceRef {
+        NamespaceRef::new(self.cluster.clone(), self.namespace.as_str())
+    }
+}
+
 pub(super) async fn rescue_workloads(global: &Global, args: RescueArgs) -> Result<()> {
     search_and_rescue(&session::open(global).await?, args).await
 }
@@ -144,10 +148,7 @@ async fn search_namespace(
 ) -> Result<SearchResult> {
     let all = find_stuck(session, &place, releases)
         .await
-        .map_err(api_error(format!(
-            "looking at {}",
-            place.qualified_name("*")
-        )))?;
+        .map_err(api_error(format!("looking at {}", place.qualify_name("*"))))?;
     Ok(SearchResult {
         found: all
             .into_iter()
@@ -178,7 +179,7 @@ async fn search_everywhere(session: &Session, releases: &[Release]) -> Result<Se
             Err(e) => {
                 say!(
                     "warning: not checked: {}: {}",
-                    place.qualified_name("*"),
+                    place.qualify_name("*"),
                     error::describe_error(&e)
                 );
                 seen.unseen.push(place);
@@ -190,7 +191,7 @@ async fn search_everywhere(session: &Session, releases: &[Release]) -> Result<Se
 
 fn describe_unsearched(unseen: &[NamespaceRef]) -> String {
     match unseen {
-        [one] => format!("{} could not be checked", one.qualified_name("*")),
+        [one] => format!("{} could not be checked", one.qualify_name("*")),
         many => format!("{} places could not be checked", many.len()),
     }
 }
@@ -206,7 +207,7 @@ fn print_found(
         }
         Format::Name => found
             .iter()
-            .map(|(place, f)| place.qualified_name(&f.name) + "\n")
+            .map(|(place, f)| place.qualify_name(&f.name) + "\n")
             .collect(),
         Format::Table | Format::Wide if !found.is_empty() => found
             .iter()
@@ -229,22 +230,16 @@ impl WorkloadKind {
 }
 
 /// A kubectl command line for this namespace.
-fn kubectl_command(cluster: &ClusterName, namespace: &str) -> CommandLine {
+fn kubectl_command(place: &NamespaceRef) -> CommandLine {
     CommandLine::kubectl("")
-        .option_if("--context", cluster.context())
-        .option("-n", namespace)
+        .option_if("--context", place.cluster.context())
+        .option("-n", &*place.name)
 }
 
 /// A `rescue` command line with the full name of a workload.
-fn rescue_command(
-    cluster: &ClusterName,
-    namespace: &str,
-    name: &str,
-    kind: WorkloadKind,
-) -> CommandLine {
-    let full = ObjectKey::in_cluster(cluster, namespace, name);
+fn rescue_command(place: &NamespaceRef, name: &str, kind: WorkloadKind) -> CommandLine {
     CommandLine::graylane("rescue")
-        .arg(format!("{}/{name}", full.namespace))
+        .arg(place.qualify_name(name))
         .fixed_args("--kind")
         .fixed_args(kind.as_str())
 }
@@ -255,9 +250,9 @@ async fn find_stuck(
     place: &NamespaceRef,
     releases: &[Release],
 ) -> kube::Result<Vec<StuckWorkload>> {
-    let (client, cluster) = (place.client(session), &place.cluster);
-    let deployments: Api<Deployment> = Api::namespaced(client.clone(), &place.namespace);
-    let sets: Api<StatefulSet> = Api::namespaced(client.clone(), &place.namespace);
+    let (client, cluster) = (session.clusters.client_for(&place.cluster), &place.cluster);
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), &place.name);
+    let sets: Api<StatefulSet> = Api::namespaced(client.clone(), &place.name);
     let all = ListParams::default();
     let mut found = vec![];
     let under_way: Vec<Uid> = releases
@@ -285,7 +280,7 @@ async fn find_stuck(
         let pods = match &mut pods {
             Some(pods) => pods,
             none => none.insert(
-                Api::<ObservedPod>::namespaced(client.clone(), &place.namespace)
+                Api::<ObservedPod>::namespaced(client.clone(), &place.name)
                     .list(&all)
                     .await?
                     .items,
@@ -323,7 +318,7 @@ async fn observe_latch(
             ..DeploymentSeen::default()
         });
     }
-    let sets = Api::<ObservedSet>::namespaced(client.clone(), &place.namespace)
+    let sets = Api::<ObservedSet>::namespaced(client.clone(), &place.name)
         .list(&ListParams::default())
         .await?
         .items;
@@ -343,15 +338,13 @@ fn find_rollout_record<'a>(
     cluster: &ClusterName,
     releases: &'a [Release],
 ) -> Option<&'a RolloutRecord> {
-    let place = ObjectKey::in_cluster(
-        cluster,
+    let place = NamespaceRef::new(
+        cluster.clone(),
         meta.namespace.as_deref().unwrap_or_default(),
-        meta.name.as_deref().unwrap_or_default(),
     );
+    let key = ObjectKey::new(place, meta.name.as_deref().unwrap_or_default());
     let is = |i: &InventoryItem| {
-        i.kind.eq_ignore_ascii_case(kind.as_str())
-            && (&*i.namespace, &*i.name) == (&*place.namespace, &*place.name)
-            && i.uid.is_of(meta)
+        i.kind.eq_ignore_ascii_case(kind.as_str()) && ObjectKey::from(i) == key && i.uid.is_of(meta)
     };
     let of = |r: &'a Release| {
         r.status
@@ -413,12 +406,11 @@ fn to_stuck_workload(
 fn describe_stuck(found: &StuckWorkload) -> String {
     let StuckWorkload {
         name,
-        cluster,
-        namespace,
         release,
         task,
         ..
     } = found;
+    let place = found.place();
     let kind = found.kind.as_str();
     if let Some(problem) = &found.problem {
         return format!("{kind} {name}: {problem}\n");
@@ -428,9 +420,9 @@ fn describe_stuck(found: &StuckWorkload) -> String {
     } else {
         "over, or gone"
     };
-    let kubectl = kubectl_command(cluster, namespace);
+    let kubectl = kubectl_command(&place);
     let command = |patch: &Value| kubectl_patch(&kubectl, kind, name, patch);
-    let ours = |way| rescue_command(cluster, namespace, name, found.kind).fixed_args(way);
+    let ours = |way| rescue_command(&place, name, found.kind).fixed_args(way);
     let clear = match found.in_the_way.as_slice() {
         [] => String::new(),
         pods => {

@@ -15,7 +15,10 @@ use super::{
     meter::Meter,
     transport,
 };
-use crate::{api::ClusterName, domain::account::Account};
+use crate::{
+    api::{ClusterName, Environment, NamespaceRef},
+    domain::account::Account,
+};
 
 /// Clients by context. Clones share them.
 #[derive(Clone)]
@@ -99,6 +102,22 @@ impl Clusters {
         }
     }
 
+    /// The one name of a namespace.
+    pub fn normalize_namespace(&self, namespace: &NamespaceRef) -> NamespaceRef {
+        NamespaceRef {
+            cluster: self.normalize_name(&namespace.cluster),
+            name: Arc::clone(&namespace.name),
+        }
+    }
+
+    /// Namespace of an environment.
+    pub fn namespace_of(&self, environment: &Environment) -> NamespaceRef {
+        NamespaceRef::new(
+            self.normalize_name(&environment.context),
+            environment.namespace.as_str(),
+        )
+    }
+
     /// Client of a cluster. An unknown context becomes an error of its first request.
     pub fn client_for(&self, cluster: &ClusterName) -> Client {
         let ClusterName::Context(name) = self.normalize_name(cluster) else {
@@ -123,12 +142,12 @@ impl Clusters {
     /// A client of the account's cluster that impersonates the account. The server decides whether
     /// the caller may impersonate it, and then checks the account's own rights.
     pub fn client_acting_as(&self, account: &Account) -> Client {
-        let account = Account {
-            cluster: self.normalize_name(&account.cluster),
-            ..account.clone()
-        };
+        let mut account = account.clone();
+        account.namespace = self.normalize_namespace(&account.namespace);
         let mut acting = self.acting.lock().unwrap_or_else(PoisonError::into_inner);
-        let make = || transport::impersonating_client(self.client_for(&account.cluster), &account);
+        let make = || {
+            transport::impersonating_client(self.client_for(&account.namespace.cluster), &account)
+        };
         acting.entry(account.clone()).or_insert_with(make).clone()
     }
 }

@@ -1,5 +1,7 @@
 //! Logs of containers as lines. Overlong lines are cut, so that they cannot fill the memory.
 
+use std::sync::Arc;
+
 use futures::{
     AsyncBufRead, AsyncBufReadExt, FutureExt, Stream, StreamExt,
     future::BoxFuture,
@@ -39,8 +41,11 @@ impl OpenLog for Clusters {
         pod: &ObjectKey,
         params: LogParams,
     ) -> BoxFuture<'static, Result<RawLines, kube::Error>> {
-        let (cluster, namespace) = pod.split_cluster();
-        let (client, namespace) = (self.client_for(&cluster), namespace.to_owned());
+        let namespace = &pod.namespace;
+        let (client, namespace) = (
+            self.client_for(&namespace.cluster),
+            Arc::clone(&namespace.name),
+        );
         let name = pod.name.clone();
         async move {
             let lines = stream_raw_lines(&client, &namespace, &name, &params).await?;

@@ -20,7 +20,6 @@ use crate::{
         owner::{self, Owner, Ownership, OwnershipMarks},
         variables::GroupLookup,
         workflow::object_names,
-        world,
     },
 };
 
@@ -91,7 +90,7 @@ pub async fn find_problems(
             {
                 continue;
             }
-            let Some(client) = client_of(&world::split_cluster(&item.namespace).0) else {
+            let Some(client) = client_of(&item.namespace.cluster) else {
                 continue;
             };
             asked.push((client, item, Owner::for_environment(app, &environment.name)));
@@ -204,7 +203,7 @@ pub async fn adopt_object(
 
 fn object_api(client: Client, item: &InventoryItem) -> Api<kube::core::DynamicObject> {
     let resource: ApiResource = item.api_resource();
-    match world::split_cluster(&item.namespace).1 {
+    match &*item.namespace.name {
         "" => Api::all_with(client, &resource),
         namespace => Api::namespaced_with(client, namespace, &resource),
     }

@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use super::{error, rights};
 use crate::{
-    api::{App, AppTemplate, Uid},
+    api::{App, AppTemplate, NamespaceRef, Uid},
     domain::{
         apps::Setting,
         intent::{Intent, SeenObject},
@@ -123,7 +123,9 @@ pub async fn perform_intent(
     let right = Right::for_intent(&intent);
     if matches!(rights::has_right(client, right, namespace).await, Ok(false)) {
         rights::note_refusal();
-        return Err(PerformError::Refused(right.describe_missing(namespace)));
+        return Err(PerformError::Refused(
+            right.describe_missing(&NamespaceRef::at_home(namespace)),
+        ));
     }
     let at = PerformContext {
         client,

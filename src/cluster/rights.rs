@@ -16,11 +16,11 @@ use tokio::sync::{Notify, watch};
 
 use super::clusters::Clusters;
 use crate::{
-    api::{ClusterName, Environment},
+    api::{ClusterName, NamespaceRef},
     domain::{
         rights::{Right, Rights},
         text::Clean,
-        world::{ObjectKey, World},
+        world::World,
     },
 };
 
@@ -34,9 +34,6 @@ const MAX_NAMESPACES: usize = 32;
 
 /// How long another cluster has to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A cluster and a namespace in it.
-type NamespaceRef = (ClusterName, String);
 
 /// Signals that a request was refused although it seemed permitted, so that rights are reviewed
 /// again.
@@ -299,13 +296,13 @@ pub(super) async fn tell_user<F: Future<Output = bool>>(
     }
 }
 
-/// The namespaces of the environments besides ours, each with its cluster.
+/// The namespaces of the environments besides ours.
 fn environment_namespaces(clusters: &Clusters, world: &World) -> BTreeSet<NamespaceRef> {
     let environments = world.apps.values().flat_map(|a| &a.spec.environments);
-    let spot = |e: &Environment| (clusters.normalize_name(&e.context), e.namespace.clone());
+    let home = NamespaceRef::at_home(world.namespace.as_str());
     environments
-        .map(spot)
-        .filter(|(cluster, name)| !cluster.is_home() || *name != world.namespace)
+        .map(|e| clusters.namespace_of(e))
+        .filter(|namespace| *namespace != home)
         .collect()
 }
 
@@ -323,35 +320,31 @@ async fn review_rights(
     let found = missing_rights(client, home, &Right::HOME).await?;
     let mut all: BTreeSet<_> = found
         .into_iter()
-        .map(|right| (home.to_owned(), right))
+        .map(|right| (NamespaceRef::at_home(home), right))
         .collect();
     // Bounded, because a workspace of a thousand namespaces must not cause a thousand reviews a
     // minute.
-    let away = places
-        .iter()
-        .take(MAX_NAMESPACES)
-        .map(async |(cluster, namespace)| {
-            let client = clusters.client_for(cluster);
-            let place = ObjectKey::in_cluster(cluster, namespace, "").namespace;
-            match (
-                tokio::time::timeout(
-                    ANSWER_TIMEOUT,
-                    missing_rights(&client, namespace, &Right::ENVIRONMENT),
-                )
-                .await,
-                cluster,
-            ) {
-                (Ok(Ok(found)), _) => Ok(Some(
-                    found
-                        .into_iter()
-                        .map(|right| (place.clone(), right))
-                        .collect::<Vec<_>>(),
-                )),
-                (Ok(Err(why)), ClusterName::Home) => Err(why),
-                // When one cluster does not answer, the rights in the others are still known.
-                _ => Ok(None),
-            }
-        });
+    let away = places.iter().take(MAX_NAMESPACES).map(async |namespace| {
+        let client = clusters.client_for(&namespace.cluster);
+        match (
+            tokio::time::timeout(
+                ANSWER_TIMEOUT,
+                missing_rights(&client, &namespace.name, &Right::ENVIRONMENT),
+            )
+            .await,
+            &namespace.cluster,
+        ) {
+            (Ok(Ok(found)), _) => Ok(Some(
+                found
+                    .into_iter()
+                    .map(|right| (namespace.clone(), right))
+                    .collect::<Vec<_>>(),
+            )),
+            (Ok(Err(why)), ClusterName::Home) => Err(why),
+            // When one cluster does not answer, the rights in the others are still known.
+            _ => Ok(None),
+        }
+    });
     let mut whole = true;
     for found in futures::future::join_all(away).await {
         let found = found?;

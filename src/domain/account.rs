@@ -5,8 +5,8 @@
 
 use serde_json::Value;
 
-use super::{text::Clean, world::split_cluster};
-use crate::api::{App, ClusterName, Environment, GROUP, InventoryItem, label};
+use super::text::Clean;
+use crate::api::{App, Environment, GROUP, InventoryItem, NamespaceRef, label};
 
 /// Verbs on resources of an API group, as in an RBAC rule.
 pub struct Grant {
@@ -89,21 +89,17 @@ pub const DEPLOYER_GRANTS: &[Grant] = &[
 /// A service account in a namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Account {
-    /// Its cluster.
-    pub cluster: ClusterName,
     /// Namespace of the account.
-    pub namespace: String,
+    pub namespace: NamespaceRef,
     /// Name of the account.
     pub name: String,
 }
 
 impl Account {
-    /// Default account of a namespace (as [`split_cluster`] takes it).
-    pub fn deployer(namespace: &str) -> Self {
-        let (cluster, namespace) = split_cluster(namespace);
+    /// Default account of a namespace.
+    pub fn deployer(namespace: NamespaceRef) -> Self {
         Self {
-            cluster,
-            namespace: namespace.to_owned(),
+            namespace,
             name: DEPLOYER.to_owned(),
         }
     }
@@ -111,15 +107,12 @@ impl Account {
     /// Account that acts for an environment on an object: in the object's own namespace, or in the
     /// environment's for cluster-scoped objects.
     pub fn for_object(environment: &Environment, item: &InventoryItem) -> Self {
-        let (cluster, namespace) = split_cluster(&item.namespace);
-        let namespace = if namespace.is_empty() {
-            &environment.namespace
-        } else {
-            namespace
-        };
+        let mut namespace = item.namespace.clone();
+        if namespace.name.is_empty() {
+            namespace.name = environment.namespace.as_str().into();
+        }
         Self {
-            cluster,
-            namespace: namespace.to_owned(),
+            namespace,
             name: environment
                 .service_account_name
                 .clone()
@@ -137,13 +130,16 @@ impl Account {
         let by = status.and_then(|status| status.service_account_name.clone());
         Self {
             name: by.unwrap_or_else(|| DEPLOYER.to_owned()),
-            ..Self::deployer(&item.namespace)
+            ..Self::deployer(item.namespace.clone())
         }
     }
 
     /// User name of the account for API servers.
     pub fn user(&self) -> String {
-        format!("system:serviceaccount:{}:{}", self.namespace, self.name)
+        format!(
+            "system:serviceaccount:{}:{}",
+            self.namespace.name, self.name
+        )
     }
 }
 
@@ -311,13 +307,13 @@ mod tests {
         ] {
             let account = Account::for_object(environment, &item(namespace));
             assert_eq!(
-                (account.cluster.context(), account.user().as_str()),
+                (account.namespace.cluster.context(), account.user().as_str()),
                 (context, user),
                 "{namespace}"
             );
         }
         assert_eq!(
-            Account::deployer("far/x").user(),
+            Account::deployer("far/x".into()).user(),
             "system:serviceaccount:x:graylane-deployer"
         );
     }

@@ -1,7 +1,7 @@
 //! Commands of kubectl that are run for a person: a shell in a pod, and a forwarded port.
 
 use super::command_line::CommandLine;
-use crate::api::ClusterName;
+use crate::api::NamespaceRef;
 
 /// Opens the best shell that a container has.
 const SHELL: &str = "command -v bash >/dev/null && exec bash || exec sh";
@@ -11,18 +11,16 @@ const SHELL: &str = "command -v bash >/dev/null && exec bash || exec sh";
 pub struct KubectlPlace {
     /// Path of the kubeconfig; `None` is kubectl's own choice.
     pub kubeconfig: Option<String>,
-    /// Cluster; the home cluster is that of kubectl's current context.
-    pub cluster: ClusterName,
-    /// Namespace.
-    pub namespace: String,
+    /// Namespace; the home cluster is that of kubectl's current context.
+    pub namespace: NamespaceRef,
 }
 
 impl KubectlPlace {
     fn command(&self) -> CommandLine {
         CommandLine::kubectl("")
             .option_if("--kubeconfig", self.kubeconfig.as_ref())
-            .option_if("--context", self.cluster.context())
-            .option("-n", &self.namespace)
+            .option_if("--context", self.namespace.cluster.context())
+            .option("-n", &*self.namespace.name)
     }
 }
 
@@ -61,8 +59,7 @@ mod tests {
     fn commands_name_the_cluster_and_quote_what_is_foreign() {
         let place = KubectlPlace {
             kubeconfig: Some("/home/mia/my config".into()),
-            cluster: "eu;reboot".into(),
-            namespace: "shop".into(),
+            namespace: NamespaceRef::new("eu;reboot".into(), "shop"),
         };
         assert_eq!(
             exec_command(&place, "a-1", "app").to_string(),

@@ -11,7 +11,7 @@ mod claimed_names;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{command_line::CommandLine, text::Clean};
-use crate::api::{App, FIELD_MANAGER, InventoryItem, Uid, label};
+use crate::api::{App, FIELD_MANAGER, InventoryItem, NamespaceRef, Uid, label};
 
 pub use claimed_names::ClaimedNames;
 
@@ -215,7 +215,7 @@ pub fn find_in_inventories<'a>(
 
 /// Whether two items name the same object, in any version of the API.
 pub fn is_same(a: &InventoryItem, b: &InventoryItem) -> bool {
-    fn identity_parts(i: &InventoryItem) -> (&str, &str, &str, &str) {
+    fn identity_parts(i: &InventoryItem) -> (&str, &str, &NamespaceRef, &str) {
         (api_group(&i.api_version), &i.kind, &i.namespace, &i.name)
     }
     identity_parts(a) == identity_parts(b)
@@ -289,7 +289,7 @@ fn adopt_hint(item: &InventoryItem, me: &Owner) -> String {
 
 /// `Service demo/web`.
 pub fn describe_item(item: &InventoryItem) -> String {
-    let text = match item.namespace.as_str() {
+    let text = match &*item.namespace.to_string() {
         "" => format!("{} {}", item.kind, item.name),
         namespace => format!("{} {namespace}/{}", item.kind, item.name),
     };

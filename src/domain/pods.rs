@@ -147,7 +147,7 @@ impl PodIndex {
         let by_name = || {
             let name = by.pod.as_deref()?;
             let fits = |pod: &&Pod| {
-                let namespace = pod.key.split_cluster().1;
+                let namespace = &*pod.key.namespace.name;
                 pod.key.name == name && by.namespace.as_deref().is_none_or(|n| n == namespace)
             };
             let exact = by

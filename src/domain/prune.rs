@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::api::{App, InventoryItem, Release, ReleaseHistory, ReleasePhase, TaskKind, TaskPhase};
+use crate::api::{
+    App, InventoryItem, NamespaceRef, Release, ReleaseHistory, ReleasePhase, TaskKind, TaskPhase,
+};
 
 /// What must be known apart from the Releases.
 pub struct Surroundings<'a> {
@@ -214,7 +216,7 @@ struct NewestReleases<'r> {
     /// Apps and the environments that were deployed to.
     deployed: BTreeSet<(&'r str, &'r str)>,
     /// Kind, namespace and name of workloads with a record.
-    records: BTreeSet<(&'r str, &'r str, &'r str)>,
+    records: BTreeSet<(&'r str, &'r NamespaceRef, &'r str)>,
 }
 
 impl<'r> NewestReleases<'r> {
@@ -265,7 +267,7 @@ impl<'r> NewestReleases<'r> {
                 name: workload,
                 ..
             } = &record.workload;
-            let key = (kind.as_str(), namespace.as_str(), workload.as_str());
+            let key = (kind.as_str(), namespace, workload.as_str());
             if !self.records.contains(&key) && (around.stands)(&record.workload) {
                 is_newest |= self.records.insert(key);
             }

@@ -18,7 +18,7 @@ use k8s_openapi::{
 use kube::Resource;
 use serde_json::Value;
 
-use super::{digest::hash_json, world::split_cluster};
+use super::digest::hash_json;
 use crate::api::{App, AppSpec, ClusterName, GROUP, label};
 
 /// A ControllerRevision cannot be used.
@@ -205,9 +205,8 @@ impl FrozenApp {
             .flat_map(|s| s.environments.values_mut())
             .map(|e| &mut e.inventory);
         for item in inventories.flatten() {
-            let (cluster, namespace) = split_cluster(&item.namespace);
-            if is_home(&cluster) {
-                item.namespace = namespace.to_owned();
+            if is_home(&item.namespace.cluster) {
+                item.namespace.cluster = ClusterName::Home;
             }
         }
         self

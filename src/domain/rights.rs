@@ -6,9 +6,8 @@ use std::{collections::BTreeSet, fmt};
 use super::{
     intent::{Intent, ReleaseIntent},
     text::Clean,
-    world::split_cluster,
 };
-use crate::api::GROUP;
+use crate::api::{GROUP, NamespaceRef};
 
 /// A right that an operation needs in a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -113,9 +112,12 @@ impl Right {
         }
     }
 
-    /// Message for a user who lacks the right. `namespace` is as in [`super::world::ObjectKey`].
-    pub fn describe_missing(self, namespace: &str) -> String {
-        let (cluster, namespace) = split_cluster(namespace);
+    /// Message for a user who lacks the right in a namespace.
+    pub fn describe_missing(self, namespace: &NamespaceRef) -> String {
+        let NamespaceRef {
+            cluster,
+            name: namespace,
+        } = namespace;
         match cluster.context() {
             None => format!("not permitted: needs {self} in namespace {namespace}"),
             Some(context) => {
@@ -146,15 +148,15 @@ impl fmt::Display for Right {
 pub struct Rights {
     /// User name that the cluster reports. `None` if it reports none.
     pub who: Option<Clean>,
-    /// Missing rights by namespace, as in [`super::world::ObjectKey`].
-    pub lacking: BTreeSet<(String, Right)>,
+    /// Missing rights by namespace.
+    pub lacking: BTreeSet<(NamespaceRef, Right)>,
 }
 
 impl Rights {
     /// Explains why an operation is not permitted. `None` if it is, or if that is not known.
-    pub fn explain_missing(&self, right: Right, namespace: &str) -> Option<String> {
+    pub fn explain_missing(&self, right: Right, namespace: &NamespaceRef) -> Option<String> {
         self.lacking
-            .contains(&(namespace.to_owned(), right))
+            .contains(&(namespace.clone(), right))
             .then(|| right.describe_missing(namespace))
     }
 }
@@ -173,18 +175,20 @@ mod tests {
             ]
             .into(),
         };
-        let told = rights.explain_missing(Right::Approve, "demo").unwrap();
+        let told = rights
+            .explain_missing(Right::Approve, &"demo".into())
+            .unwrap();
         assert_eq!(
             told,
             "not permitted: needs create approvals.graylane.dev in namespace demo"
         );
         assert_eq!(
-            rights.explain_missing(Right::Logs, "test").unwrap(),
+            rights.explain_missing(Right::Logs, &"test".into()).unwrap(),
             "not permitted: needs get pods/log in namespace test"
         );
-        assert_eq!(rights.explain_missing(Right::Approve, "test"), None);
+        assert_eq!(rights.explain_missing(Right::Approve, &"test".into()), None);
         assert_eq!(
-            Rights::default().explain_missing(Right::Start, "demo"),
+            Rights::default().explain_missing(Right::Start, &"demo".into()),
             None
         );
     }

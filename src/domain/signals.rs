@@ -61,10 +61,9 @@ impl Version {
         if let Some(tag) = &hop.pod_tag {
             return Self::Lane(tag.clone());
         }
-        let known = world.pods.get(&ObjectKey {
-            namespace: hop.namespace.clone(),
-            name: pod.clone(),
-        });
+        let known = world
+            .pods
+            .get(&ObjectKey::at_home(hop.namespace.as_str(), pod.as_str()));
         Self::Base {
             environment: known.and_then(|p| p.environment.clone()),
             hash: known.and_then(|p| p.hash.clone()),

@@ -19,7 +19,8 @@ use super::{
     text::Clean,
 };
 use crate::api::{
-    App, AppTemplate, Approval, ClusterName, InventoryItem, Lane, LaneGroup, Release, VariableGroup,
+    App, AppTemplate, Approval, ClusterName, InventoryItem, Lane, LaneGroup, NamespaceRef, Release,
+    VariableGroup,
 };
 pub use link::{ApiUsage, Link, LinkTrouble, WatchGap};
 pub use pace::pause_after_world;
@@ -28,33 +29,22 @@ pub use pods::{PodChange, Pods, pod_changes, pods_by_key};
 /// Namespace and name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectKey {
-    /// `metadata.namespace`; empty for cluster-scoped kinds. In another context
-    /// `CONTEXT/NAMESPACE`, which is unambiguous because namespaces contain no slash.
-    pub namespace: String,
+    /// Its namespace; of cluster-scoped kinds the name of it is empty.
+    pub namespace: NamespaceRef,
     /// `metadata.name`.
     pub name: String,
 }
 
 impl ObjectKey {
+    /// Key of an object in a namespace.
+    pub fn new(namespace: NamespaceRef, name: impl Into<String>) -> Self {
+        let name = name.into();
+        Self { namespace, name }
+    }
+
     /// Key of an object in the home cluster.
-    pub fn at_home(namespace: &str, name: &str) -> Self {
-        Self::in_cluster(&ClusterName::Home, namespace, name)
-    }
-
-    /// Key of an object in a cluster.
-    pub fn in_cluster(cluster: &ClusterName, namespace: &str, name: &str) -> Self {
-        let namespace = cluster
-            .context()
-            .map_or_else(|| namespace.to_owned(), |c| format!("{c}/{namespace}"));
-        Self {
-            namespace,
-            name: name.to_owned(),
-        }
-    }
-
-    /// Cluster and namespace within it.
-    pub fn split_cluster(&self) -> (ClusterName, &str) {
-        split_cluster(&self.namespace)
+    pub fn at_home(namespace: impl Into<Arc<str>>, name: impl Into<String>) -> Self {
+        Self::new(NamespaceRef::at_home(namespace), name)
     }
 }
 
@@ -64,14 +54,6 @@ impl From<&InventoryItem> for ObjectKey {
             namespace: item.namespace.clone(),
             name: item.name.clone(),
         }
-    }
-}
-
-/// Splits a [`ObjectKey::namespace`] into cluster and namespace.
-pub fn split_cluster(namespace: &str) -> (ClusterName, &str) {
-    match namespace.rsplit_once('/') {
-        Some((context, namespace)) => (context.into(), namespace),
-        None => (ClusterName::Home, namespace),
     }
 }
 

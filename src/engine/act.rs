@@ -17,7 +17,7 @@ use super::{
     workloads::{self, WrittenWorkload},
 };
 use crate::{
-    api::{InventoryItem, Release, Uid, label},
+    api::{InventoryItem, NamespaceRef, Release, Uid, label},
     cluster::error,
     domain::{
         account::Account,
@@ -25,7 +25,6 @@ use crate::{
         command_line::CommandLine,
         owner::describe_item,
         workflow::{ReleaseStep, object_key},
-        world::split_cluster,
     },
 };
 use objects::{create_object, delete_object};
@@ -230,33 +229,37 @@ impl StepRunner<'_> {
         tracing::info!(
             release = self.release.name_any(),
             kind,
-            namespace,
+            %namespace,
             name,
             "{why}"
         );
         let client = self.options.clusters.client_acting_as(by);
-        let place = split_cluster(namespace).1;
+        let place = &namespace.name;
         let written = workloads::patch_workload(client, place, workload, patch).await?;
         self.record_write(namespace, written);
         Ok(())
     }
 
-    fn record_write(&self, namespace: &str, written: WrittenWorkload) {
+    fn record_write(&self, namespace: &NamespaceRef, written: WrittenWorkload) {
         let remote_clusters = &self.cache.remote_clusters;
         match (
-            remote_clusters.split_remote(namespace),
+            remote_clusters.is_remote(namespace),
             remote_clusters.get_watched(namespace),
         ) {
-            (None, _) => self.cache.workloads.record_write(written),
-            (Some(_), Some(place)) => place.workloads.record_write(written),
-            (Some(_), None) => {}
+            (false, _) => self.cache.workloads.record_write(written),
+            (true, Some(place)) => place.workloads.record_write(written),
+            (true, None) => {}
         }
     }
 
     /// Creates a Job, unless this release has created it already.
     async fn create_job(&self, step: &ReleaseStep, job: &Value) -> Result<(), StepError> {
         let item = object_key(job);
-        let api = object_api(self.options, &item, &Account::deployer(&item.namespace));
+        let api = object_api(
+            self.options,
+            &item,
+            &Account::deployer(item.namespace.clone()),
+        );
         let created = create_object(&api, job).await;
         let created = created.map_err(|why| self.server_error(step, why))?;
         if created.is_none() && self.is_foreign_job(&api, &item).await {
@@ -286,7 +289,7 @@ impl StepRunner<'_> {
         let InventoryItem {
             namespace, name, ..
         } = pod;
-        tracing::info!(release = self.release.name_any(), namespace, name, "{why}");
+        tracing::info!(release = self.release.name_any(), %namespace, name, "{why}");
         let api = object_api(self.options, pod, by);
         delete_object(&api, pod, Some(version.to_owned())).await
     }

@@ -13,11 +13,12 @@ use tokio::time::Instant;
 
 use super::{Options, cache::Cache, change_queue::ChangeKey};
 use crate::{
-    api::{FIELD_MANAGER, InventoryItem, Uid, label},
+    api::{FIELD_MANAGER, InventoryItem, NamespaceRef, Uid, label},
     cluster::error,
     domain::{
         account::Account,
         observe::{predates_app, unlabelled_pods},
+        world::ObjectKey,
     },
 };
 
@@ -48,7 +49,7 @@ pub(super) async fn label_adopted_pods(
             let item = InventoryItem {
                 api_version: "v1".into(),
                 kind: "Pod".into(),
-                namespace: namespace.clone(),
+                namespace: NamespaceRef::at_home(namespace.as_str()),
                 name: name.clone(),
                 uid: Uid::default(),
             };
@@ -106,7 +107,7 @@ fn affected_deployments(
     for key in changed {
         match key {
             ChangeKey::Workload(key) => {
-                names.insert((key.namespace.clone(), key.name.clone()));
+                names.insert(key.clone());
             }
             ChangeKey::App(app) => {
                 let app = cache.apps.get_named(&options.namespace, app);
@@ -116,13 +117,17 @@ fn affected_deployments(
                     .flat_map(|s| s.environments.values())
                     .flat_map(|e| &e.inventory);
                 let deployments = items.filter(|i| i.kind == "Deployment");
-                names.extend(deployments.map(|i| (i.namespace.clone(), i.name.clone())));
+                names.extend(deployments.map(ObjectKey::from));
             }
             _ => {}
         }
     }
     names
         .iter()
-        .filter_map(|(ns, name)| cache.workloads.deployments.get_named(ns, name))
+        .filter(|key| key.namespace.cluster.is_home())
+        .filter_map(|key| {
+            let deployments = &cache.workloads.deployments;
+            deployments.get_named(&key.namespace.name, &key.name)
+        })
         .collect()
 }

@@ -50,7 +50,7 @@ async fn read_job_digest(
     name: &str,
     job: &InventoryItem,
 ) -> kube::Result<Option<String>> {
-    let api: Api<Pod> = Api::namespaced(options.client.clone(), &job.namespace);
+    let api: Api<Pod> = Api::namespaced(options.client.clone(), &job.namespace.name);
     match api
         .list(&ListParams::default().labels(&format!("{JOB}={name}")))
         .await

@@ -106,7 +106,7 @@ impl WatchStarter<'_> {
         let (wake, deployments) = (Arc::clone(self.wake), deployments.clone());
         let tell = move |object: &K| {
             wake.add_parts(concerns(object), |workload| {
-                let live = deployments.get_named(&workload.namespace, &workload.name);
+                let live = deployments.get_named(&workload.namespace.name, &workload.name);
                 live.is_some_and(|live| predates_app(&live))
             });
         };

@@ -129,10 +129,10 @@ impl ChangeQueue {
 /// App by its label, otherwise the workload by name.
 fn keys_for_app_or_workload(object: &impl ResourceExt, workload: Option<&str>) -> Vec<ChangeKey> {
     let key = || {
-        Some(ChangeKey::Workload(ObjectKey {
-            namespace: object.namespace().unwrap_or_default(),
-            name: workload?.to_owned(),
-        }))
+        Some(ChangeKey::Workload(ObjectKey::at_home(
+            object.namespace().unwrap_or_default(),
+            workload?,
+        )))
     };
     app_key(object).or_else(key).into_iter().collect()
 }

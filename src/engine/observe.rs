@@ -20,7 +20,7 @@ use super::{
 use crate::{
     api::{
         App, ClusterName, Environment, EnvironmentState, EnvironmentStatus, InventoryItem,
-        LaneMode, Release,
+        LaneMode, NamespaceRef, Release,
         ReleasePhase::Aborting,
         RolloutRecord, Served, TaskKind, TaskPhase, Uid, VariableGroup,
         gateway_api::{HttpRoute, RouteParentStatus},
@@ -50,7 +50,7 @@ pub(super) struct Observation {
     /// Workloads that it may roll out, existing or not.
     pub(super) rolled: Vec<ObjectKey>,
     /// Namespaces of remote clusters that it uses.
-    pub(super) remote_namespaces: BTreeSet<String>,
+    pub(super) remote_namespaces: BTreeSet<NamespaceRef>,
 }
 
 /// Runs CPU-bound work, such as rendering templates, without blocking other tasks of this thread,
@@ -126,7 +126,7 @@ struct ObjectsSeen {
     workloads: BTreeMap<InventoryItem, WorkloadSeen>,
     rolled: Vec<ObjectKey>,
     /// Watched namespaces of remote clusters.
-    places: BTreeMap<String, Arc<RemoteNamespace>>,
+    places: BTreeMap<NamespaceRef, Arc<RemoteNamespace>>,
     /// Clusters that cannot be reached, and why.
     away: BTreeMap<ClusterName, String>,
     /// Objects that a server refuses to show, and its error.
@@ -149,28 +149,29 @@ impl ObjectsSeen {
     ) -> Vec<AskedObject> {
         let mut asked = vec![];
         for (item, by) in wanted {
-            let elsewhere = cache.remote_clusters.split_remote(&item.namespace);
-            if let Some((cluster, namespace)) = &elsewhere {
-                self.enter_remote(cache, &item.namespace, cluster, namespace);
-                if self.away.contains_key(cluster) {
+            let namespace = options.clusters.normalize_namespace(&item.namespace);
+            if !namespace.cluster.is_home() {
+                self.enter_remote(cache, &namespace);
+                if self.away.contains_key(&namespace.cluster) {
                     continue;
                 }
             }
             if is_batched(item) {
                 self.rolled.push(item.into());
-                let seen = match &elsewhere {
-                    Some((_, namespace)) => self
-                        .places
-                        .get(&item.namespace)
-                        .and_then(|p| p.workloads.take_snapshot().find_workload(item, namespace)),
-                    None => home.find_workload(item, &item.namespace),
+                let seen = if namespace.cluster.is_home() {
+                    home.find_workload(item)
+                } else {
+                    self.places
+                        .get(&namespace)
+                        .and_then(|p| p.workloads.take_snapshot().find_workload(item))
                 };
                 if let Some(mut seen) = seen {
-                    let (cluster, namespace) =
-                        elsewhere.unwrap_or((ClusterName::Home, &item.namespace));
-                    let client = options.clusters.client_for(&cluster);
+                    let client = options.clusters.client_for(&namespace.cluster);
                     if is_under_way(release) {
-                        cache.events.add_causes(&client, namespace, &mut seen).await;
+                        cache
+                            .events
+                            .add_causes(&client, &namespace.name, &mut seen)
+                            .await;
                     }
                     self.objects
                         .insert(item.clone(), to_object_seen(seen.meta()));
@@ -178,24 +179,21 @@ impl ObjectsSeen {
                     continue;
                 }
             }
-            let cluster = elsewhere.map_or(ClusterName::Home, |(cluster, _)| cluster);
-            asked.push((item.clone(), by.clone(), cluster));
+            asked.push((item.clone(), by.clone(), namespace.cluster));
         }
         asked
     }
 
     /// Watches a namespace of a remote cluster, unless it is watched already.
-    fn enter_remote(&mut self, cache: &Cache, place: &str, cluster: &ClusterName, namespace: &str) {
-        if namespace.is_empty() || self.places.contains_key(place) {
+    fn enter_remote(&mut self, cache: &Cache, namespace: &NamespaceRef) {
+        if namespace.name.is_empty() || self.places.contains_key(namespace) {
             return;
         }
-        let seen = cache
-            .remote_clusters
-            .get_or_watch(place, cluster, namespace);
+        let seen = cache.remote_clusters.get_or_watch(namespace);
         if let Some(why) = seen.unreachable_reason() {
-            self.away.entry(cluster.clone()).or_insert(why);
+            self.away.entry(namespace.cluster.clone()).or_insert(why);
         }
-        self.places.insert(place.to_owned(), seen);
+        self.places.insert(namespace.clone(), seen);
     }
 
     async fn read_others(
@@ -237,10 +235,14 @@ fn count_pods(
     release: &Release,
     wanted: &BTreeMap<InventoryItem, Account>,
     home: &WorkloadSnapshot<'_>,
-    places: &BTreeMap<String, Arc<RemoteNamespace>>,
+    places: &BTreeMap<NamespaceRef, Arc<RemoteNamespace>>,
 ) -> BTreeMap<String, u32> {
     // Apps in other namespaces may have the same name.
-    let own: BTreeSet<&str> = wanted.keys().map(|i| i.namespace.as_str()).collect();
+    let own: BTreeSet<&str> = wanted
+        .keys()
+        .filter(|i| i.namespace.cluster.is_home())
+        .map(|i| &*i.namespace.name)
+        .collect();
     let afar: Vec<_> = places
         .values()
         .flat_map(|p| p.workloads.pods.list())
@@ -445,10 +447,8 @@ fn observe_routes(cache: &Cache, app: &str, closed: BTreeMap<String, ClosedLane>
             .find(|r| r.name == route.name_any())
             .and_then(|r| r.message.as_deref());
         for backend in route.spec.rules.iter().flat_map(|r| &r.backend_refs) {
-            let service = ObjectKey {
-                namespace: backend.namespace.clone().unwrap_or_else(|| home.clone()),
-                name: backend.name.clone(),
-            };
+            let namespace = backend.namespace.as_deref().unwrap_or(&home);
+            let service = ObjectKey::at_home(namespace, backend.name.as_str());
             let trouble = trouble.map(|why| {
                 format!(
                     "HTTPRoute {}: {}",
@@ -575,7 +575,7 @@ fn to_job_seen(job: &Job) -> JobSeen {
         item: InventoryItem {
             api_version: "batch/v1".into(),
             kind: "Job".into(),
-            namespace: job.namespace().unwrap_or_default(),
+            namespace: NamespaceRef::at_home(job.namespace().unwrap_or_default()),
             name: job.name_any(),
             uid: Uid::from_meta(&job.metadata),
         },

@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Options, cache::Cache, observe};
 use crate::{
-    api::{App, Approval, InventoryItem, Release, Uid, label},
+    api::{App, Approval, InventoryItem, NamespaceRef, Release, Uid, label},
     cluster::error,
     domain::{account::Account, owner::is_same, prune},
 };
@@ -119,11 +119,7 @@ fn releases_to_prune(
 /// In the home cluster the watch knows. Workloads of remote clusters are not watched for this; one
 /// that is in an inventory may exist.
 fn workload_exists(cache: &Cache, apps: &BTreeMap<String, Arc<App>>, item: &InventoryItem) -> bool {
-    if cache
-        .remote_clusters
-        .split_remote(&item.namespace)
-        .is_some()
-    {
+    if cache.remote_clusters.is_remote(&item.namespace) {
         let environments = apps
             .values()
             .flat_map(|a| &a.status)
@@ -132,7 +128,7 @@ fn workload_exists(cache: &Cache, apps: &BTreeMap<String, Arc<App>>, item: &Inve
             .flat_map(|e| &e.inventory)
             .any(|held| is_same(held, item));
     }
-    let (_, namespace) = crate::domain::world::split_cluster(&item.namespace);
+    let namespace = &item.namespace.name;
     let uid = if item.kind == "StatefulSet" {
         cache
             .workloads
@@ -190,7 +186,7 @@ impl Dependent {
         match self {
             Self::Approval(approval) => delete_object(own_api(options), &**approval, false).await,
             Self::Job(job) => {
-                let by = Account::deployer(&options.namespace);
+                let by = Account::deployer(NamespaceRef::at_home(options.namespace.as_str()));
                 delete_object(
                     Api::namespaced(options.clusters.client_acting_as(&by), &options.namespace),
                     &**job,

@@ -1,9 +1,7 @@
 //! Environments in remote clusters. Each namespace is watched from the first time a release needs
 //! it. An unreachable cluster only holds up its own environments, which report it.
 //!
-//! Within the engine such a namespace is written `CONTEXT/NAMESPACE`, as in
-//! [`crate::domain::world::ObjectKey`]. Decisions use these names; only reads and writes go to the
-//! cluster.
+//! Decisions name objects by their cluster too; only reads and writes go to it.
 
 use std::{
     collections::BTreeMap,
@@ -29,9 +27,9 @@ use super::{
     workloads::{Readiness, Workloads},
 };
 use crate::{
-    api::ClusterName,
+    api::NamespaceRef,
     cluster::{clusters::Clusters, error},
-    domain::world,
+    domain::world::ObjectKey,
 };
 
 /// Watched namespaces of remote clusters.
@@ -40,7 +38,7 @@ pub(super) struct RemoteClusters {
     wake: Arc<ChangeQueue>,
     tasks: TaskTracker,
     stop: CancellationToken,
-    places: Mutex<BTreeMap<String, Arc<RemoteNamespace>>>,
+    places: Mutex<BTreeMap<NamespaceRef, Arc<RemoteNamespace>>>,
 }
 
 /// One watched namespace of a remote cluster.
@@ -80,48 +78,45 @@ impl RemoteClusters {
         }
     }
 
-    /// Cluster and namespace of such a name. `None` if it is in the home cluster.
-    pub(super) fn split_remote<'a>(&self, namespace: &'a str) -> Option<(ClusterName, &'a str)> {
-        let (cluster, namespace) = world::split_cluster(namespace);
-        (!self.clusters.is_home(&cluster)).then_some((cluster, namespace))
+    /// Whether a namespace is in another cluster than the home cluster.
+    pub(super) fn is_remote(&self, namespace: &NamespaceRef) -> bool {
+        !self.clusters.is_home(&namespace.cluster)
     }
 
     /// Watched namespace; starts its watches if needed.
-    pub(super) fn get_or_watch(
-        &self,
-        name: &str,
-        cluster: &ClusterName,
-        namespace: &str,
-    ) -> Arc<RemoteNamespace> {
+    pub(super) fn get_or_watch(&self, namespace: &NamespaceRef) -> Arc<RemoteNamespace> {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(
             places
-                .entry(name.to_owned())
-                .or_insert_with(|| Arc::new(self.start_watches(cluster, namespace))),
+                .entry(namespace.clone())
+                .or_insert_with(|| Arc::new(self.start_watches(namespace))),
         )
     }
 
     /// Watched namespace, if it is watched.
-    pub(super) fn get_watched(&self, name: &str) -> Option<Arc<RemoteNamespace>> {
+    pub(super) fn get_watched(&self, namespace: &NamespaceRef) -> Option<Arc<RemoteNamespace>> {
         self.places
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .get(name)
+            .get(namespace)
             .cloned()
     }
 
     /// Stops watching namespaces that are no longer needed.
-    pub(super) fn retain_watched(&self, asked: impl Fn(&str) -> bool) {
+    pub(super) fn retain_watched(&self, asked: impl Fn(&NamespaceRef) -> bool) {
         self.places
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .retain(|name, _| asked(name));
     }
 
-    fn start_watches(&self, cluster: &ClusterName, namespace: &str) -> RemoteNamespace {
-        let (client, stop) = (self.clusters.client_for(cluster), self.stop.child_token());
+    fn start_watches(&self, namespace: &NamespaceRef) -> RemoteNamespace {
+        let (client, stop) = (
+            self.clusters.client_for(&namespace.cluster),
+            self.stop.child_token(),
+        );
         let wrong = Arc::<Mutex<BTreeMap<String, String>>>::default();
-        let at = (cluster, namespace, &stop);
+        let at = (namespace, &stop);
         RemoteNamespace {
             workloads: Workloads {
                 deployments: self.watch_kind(
@@ -141,7 +136,7 @@ impl RemoteClusters {
                 sets: self.watch_kind(Store::default(), &client, at, &wrong, keys_for_replica_set),
                 pods: self.follow_events(
                     Store::default(),
-                    pod_watch::watch_pods(Api::namespaced(client.clone(), namespace)),
+                    pod_watch::watch_pods(Api::namespaced(client.clone(), &namespace.name)),
                     at,
                     &wrong,
                     keys_for_pod,
@@ -157,14 +152,14 @@ impl RemoteClusters {
         &self,
         store: Store<K>,
         client: &Client,
-        at: (&ClusterName, &str, &CancellationToken),
+        at: (&NamespaceRef, &CancellationToken),
         wrong: &Arc<Mutex<BTreeMap<String, String>>>,
         concerns: fn(&K) -> Vec<ChangeKey>,
     ) -> Store<K>
     where
         K: NamespacedKind,
     {
-        let api = Api::<K>::namespaced(client.clone(), at.1);
+        let api = Api::<K>::namespaced(client.clone(), &at.0.name);
         let events = resilient_watch(api, watcher::Config::default());
         self.follow_events(store, events, at, wrong, concerns)
     }
@@ -173,7 +168,7 @@ impl RemoteClusters {
         &self,
         store: Store<K>,
         events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
-        (cluster, namespace, stop): (&ClusterName, &str, &CancellationToken),
+        (namespace, stop): (&NamespaceRef, &CancellationToken),
         wrong: &Arc<Mutex<BTreeMap<String, String>>>,
         concerns: fn(&K) -> Vec<ChangeKey>,
     ) -> Store<K>
@@ -181,19 +176,18 @@ impl RemoteClusters {
         K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
     {
         let kind = K::plural(&()).into_owned();
-        let unknown = format!("{kind} of {namespace} have not been listed yet");
+        let unknown = format!("{kind} of {} have not been listed yet", namespace.name);
         wrong
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(kind.clone(), unknown);
-        let (wake, wrong, cluster) = (Arc::clone(&self.wake), Arc::clone(wrong), cluster.clone());
+        let (wake, wrong, namespace) =
+            (Arc::clone(&self.wake), Arc::clone(wrong), namespace.clone());
         // Workloads of the same name in another cluster are different ones.
         let named = move |key: ChangeKey| match key {
-            ChangeKey::Workload(key) => ChangeKey::Workload(world::ObjectKey::in_cluster(
-                &cluster,
-                &key.namespace,
-                &key.name,
-            )),
+            ChangeKey::Workload(key) => {
+                ChangeKey::Workload(ObjectKey::new(namespace.clone(), key.name))
+            }
             key => key,
         };
         store.on_event(move |event| {
@@ -247,11 +241,12 @@ mod tests {
             stop: CancellationToken::new(),
             places: Mutex::default(),
         };
-        drop(elsewhere.get_or_watch("far/demo", &"far".into(), "demo"));
-        elsewhere.retain_watched(|name| name == "far/demo");
-        assert!(elsewhere.get_watched("far/demo").is_some() && tasks.len() == 4);
+        let place = NamespaceRef::from("far/demo");
+        drop(elsewhere.get_or_watch(&place));
+        elsewhere.retain_watched(|name| *name == place);
+        assert!(elsewhere.get_watched(&place).is_some() && tasks.len() == 4);
         elsewhere.retain_watched(|_| false);
-        assert!(elsewhere.get_watched("far/demo").is_none());
+        assert!(elsewhere.get_watched(&place).is_none());
         tasks.close();
         tokio::time::timeout(std::time::Duration::from_mins(1), tasks.wait())
             .await

@@ -114,12 +114,9 @@ impl Workloads {
 }
 
 impl WorkloadSnapshot<'_> {
-    /// State of a workload, in the namespace as its own cluster knows it.
-    pub(super) fn find_workload(
-        &self,
-        item: &InventoryItem,
-        namespace: &str,
-    ) -> Option<WorkloadSeen> {
+    /// State of a workload of this cluster.
+    pub(super) fn find_workload(&self, item: &InventoryItem) -> Option<WorkloadSeen> {
+        let namespace = &item.namespace.name;
         let pods = || self.pods.iter().map(|p| &**p);
         let ready = |pod: &ObservedPod| self.of.ready.ready_duration(pod);
         Some(if item.kind == "StatefulSet" {

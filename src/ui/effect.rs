@@ -282,13 +282,9 @@ pub struct ObjectRef {
 impl ObjectRef {
     /// Reference to one of graylane's own resources.
     pub fn own_resource(plural: &str, namespace: &str, name: &str) -> Self {
-        let key = ObjectKey {
-            namespace: namespace.into(),
-            name: name.into(),
-        };
         Self {
             resource: format!("{plural}.{}", crate::api::GROUP),
-            key,
+            key: ObjectKey::at_home(namespace, name),
         }
     }
 

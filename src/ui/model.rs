@@ -111,7 +111,7 @@ impl Pending {
         Self {
             words: words.into(),
             about: about.name.clone(),
-            namespace: about.namespace.clone(),
+            namespace: about.namespace.name.to_string(),
             since: now,
             probe: None,
             run: None,

@@ -6,6 +6,7 @@ use super::{
     model::Model,
     update::{editable_object, selected_pods},
 };
+use crate::api::NamespaceRef;
 use crate::domain::{pod_selection::PodSelection, rights::Right};
 
 /// The permission that an action needs, and where.
@@ -26,13 +27,13 @@ pub(super) enum RightNeed {
 /// Why the user may not run an action; `None` when it is permitted or not known.
 pub fn missing_right(model: &Model, action: Action) -> Option<String> {
     let rights = &model.world.rights;
-    let home = &model.world.namespace;
+    let home = NamespaceRef::at_home(model.world.namespace.as_str());
     let (right, chosen) = match action.row().needs {
         RightNeed::Nothing => return None,
-        RightNeed::Home(right) => return rights.explain_missing(right, home),
+        RightNeed::Home(right) => return rights.explain_missing(right, &home),
         RightNeed::EditedObject => {
             let (kind, _) = editable_object(model)?;
-            return rights.explain_missing(kind.right(), home);
+            return rights.explain_missing(kind.right(), &home);
         }
         RightNeed::ChosenPods(right) => (right, selected_pods(model)?),
         RightNeed::SelectedPod(right) => (

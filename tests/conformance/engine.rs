@@ -2,8 +2,8 @@
 
 use graylane::{
     api::{
-        App, Approval, ApprovalSpec, Decision, FIELD_MANAGER, InventoryItem, Release, ReleasePhase,
-        ReleaseSpec, TaskPhase, Uid, label,
+        App, Approval, ApprovalSpec, Decision, FIELD_MANAGER, InventoryItem, NamespaceRef, Release,
+        ReleasePhase, ReleaseSpec, TaskPhase, Uid, label,
     },
     cluster::{lease::ENGINE_LEASE, owner, perform::perform_intent},
     domain::{
@@ -233,7 +233,7 @@ async fn what_was_there_before_is_not_rolled_at_once(at: Place) {
     let item = InventoryItem {
         api_version: "apps/v1".into(),
         kind: "Deployment".into(),
-        namespace: at.namespace.clone(),
+        namespace: NamespaceRef::at_home(at.namespace.as_str()),
         name: "a-prod".into(),
         uid: Uid::default(),
     };

@@ -250,7 +250,7 @@ async fn has_no_right_of_its_own(
         refused::<RoleBinding>(engine, namespace, json!({"metadata": {"name": "r"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "graylane-engine"}})).await;
     }
     refused::<Lease>(engine, "demo-test", named("graylane-engine")).await;
-    let deployer = clusters.client_acting_as(&Account::deployer(HOME));
+    let deployer = clusters.client_acting_as(&Account::deployer(HOME.into()));
     refused::<Lease>(&deployer, HOME, named("graylane-engine")).await;
     refused::<ConfigMap>(&deployer, "demo-test", named("c")).await;
     refused::<Release>(

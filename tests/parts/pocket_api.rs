@@ -914,7 +914,7 @@ async fn a_service_account_is_acted_as_in_its_own_namespace_and_nobody_else_is()
             .unwrap();
     }
     let deployer = Clusters::from_client(p.client.clone(), Agent::Engine)
-        .client_acting_as(&Account::deployer("here"));
+        .client_acting_as(&Account::deployer("here".into()));
     let object = |api_version: &str, kind: &str| {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         let resource =

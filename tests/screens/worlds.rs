@@ -158,7 +158,7 @@ pub fn viewer() -> World {
     let lacking = Right::HOME
         .into_iter()
         .filter(|r| *r != Right::Logs)
-        .map(|r| ("demo".to_owned(), r))
+        .map(|r| ("demo".into(), r))
         .collect();
     World {
         rights: Arc::new(Rights {

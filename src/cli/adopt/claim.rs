@@ -18,7 +18,6 @@ use crate::{
         owner::{self, Owner, Ownership, OwnershipMarks, describe_item},
         variables::resolve_shared_values,
         workflow::{object_key, object_names, render_objects},
-        world,
     },
 };
 
@@ -118,8 +117,8 @@ pub(super) async fn adopt_object(
         );
     };
     let me = Owner::for_environment(app, &args.new.environment);
-    let (cluster, _) = world::split_cluster(&item.namespace);
-    let client = session.clusters.client_for(&cluster);
+    let cluster = &item.namespace.cluster;
+    let client = session.clusters.client_for(cluster);
     let what = describe_item(&item);
     let found = live::read_marks(client.clone(), &item)
         .await
@@ -143,7 +142,7 @@ pub(super) async fn adopt_object(
         ),
     }
     let mut text = String::new();
-    if session.clusters.is_home(&cluster) {
+    if session.clusters.is_home(cluster) {
         text = describe_next_release(session, app, environment, group_of, &item).await?;
     }
     text.push_str(&format!(

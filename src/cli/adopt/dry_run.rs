@@ -69,10 +69,10 @@ pub(super) fn object_title(object: &Value) -> String {
 
 fn api_for_object(session: &Session, object: &Value) -> Api<DynamicObject> {
     let item = object_key(object);
-    let namespace = if item.namespace.is_empty() {
+    let namespace = if item.namespace.name.is_empty() {
         &session.namespace
     } else {
-        &item.namespace
+        &*item.namespace.name
     };
     Api::namespaced_with(session.client.clone(), namespace, &item.api_resource())
 }

@@ -5,7 +5,7 @@ use kube::{Api, ResourceExt};
 
 use super::{files::ManifestObject, lanes::parse_home_objects};
 use crate::{
-    api::App,
+    api::{App, NamespaceRef},
     cli::session::Session,
     cluster::rights,
     domain::{approval_guard::find_weakened_approvals, rights::Right},
@@ -32,6 +32,7 @@ pub(super) async fn check_approvals(session: &Session, objects: &[ManifestObject
     {
         return vec![];
     }
-    problems.push(Right::Weaken.describe_missing(&session.namespace));
+    problems
+        .push(Right::Weaken.describe_missing(&NamespaceRef::at_home(session.namespace.as_str())));
     problems
 }

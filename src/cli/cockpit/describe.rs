@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::cluster_session::ActiveCluster;
 use crate::{
-    api::label,
+    api::{NamespaceRef, label},
     cluster::{error, yaml},
     domain::describe::{DescribedLine, ObjectEvent, describe_object},
     ui::{
@@ -48,8 +48,11 @@ async fn describe_one(
     here: &ActiveCluster,
 ) -> Result<Vec<DescribedLine>, DescribeError> {
     let told = |e| DescribeError::Api(Box::new(e));
-    let (cluster, namespace) = object.key.split_cluster();
-    let client = here.clusters.client_for(&cluster);
+    let NamespaceRef {
+        cluster,
+        name: namespace,
+    } = &object.key.namespace;
+    let client = here.clusters.client_for(cluster);
     let api = yaml::api_by_resource(&client, &object.resource, namespace)
         .await
         .map_err(told)?
@@ -59,7 +62,7 @@ async fn describe_one(
     let about = yaml::ObjectRef {
         api_version: text(&value["apiVersion"]),
         kind: text(&value["kind"]),
-        namespace: namespace.to_owned(),
+        namespace: namespace.to_string(),
         name: object.key.name.clone(),
     };
     // Without the right to read events the rest is worth showing.
@@ -76,8 +79,11 @@ async fn describe_services(target: &DescribeTarget, here: &ActiveCluster) -> Vec
     let Some(object) = target.objects.first() else {
         return vec![];
     };
-    let (cluster, namespace) = object.key.split_cluster();
-    let client = here.clusters.client_for(&cluster);
+    let NamespaceRef {
+        cluster,
+        name: namespace,
+    } = &object.key.namespace;
+    let client = here.clusters.client_for(cluster);
     let selector = format!("{}={app},{}={environment}", label::APP, label::ENVIRONMENT);
     let params = ListParams::default().labels(&selector);
     let api: Option<Api<DynamicObject>> = yaml::api_by_resource(&client, "services", namespace)

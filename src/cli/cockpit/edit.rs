@@ -20,7 +20,7 @@ pub(super) async fn read_object(object: ObjectRef, here: ActiveCluster) -> Answe
         return Answer::Failed(Fault::new(&format!("{} is not edited", object.title())));
     };
     let client = here.clusters.home_client();
-    match perform::read_editable(client, &object.key.namespace, kind, &object.key.name).await {
+    match perform::read_editable(client, &object.key.namespace.name, kind, &object.key.name).await {
         Ok(value) => Answer::Editable(Arc::new(value)),
         Err(why) => Answer::Failed(super::to_fault(&why)),
     }

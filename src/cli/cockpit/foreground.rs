@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    api::ClusterName,
+    api::{ClusterName, NamespaceRef},
     cluster::connect::ClusterSource,
     domain::{
         command_line::CommandLine,
@@ -73,11 +73,10 @@ pub(super) fn kubectl_place(
     pod: &ObjectKey,
     what: &str,
 ) -> Result<KubectlPlace, Fault> {
-    let (cluster, namespace) = pod.split_cluster();
+    let NamespaceRef { cluster, name } = pod.namespace.clone();
     let place = |kubeconfig: Option<String>, cluster: ClusterName| KubectlPlace {
         kubeconfig,
-        cluster,
-        namespace: namespace.to_owned(),
+        namespace: NamespaceRef::new(cluster, name),
     };
     let place = match (source, cluster) {
         (
@@ -233,7 +232,9 @@ mod tests {
 
     #[test]
     fn kubectl_is_told_where_the_pod_is() {
-        let pod = |context: Option<&str>| ObjectKey::in_cluster(&context.into(), "shop", "a-1");
+        let pod = |context: Option<&str>| {
+            ObjectKey::new(NamespaceRef::new(context.into(), "shop"), "a-1")
+        };
         let refused = kubectl_place(
             Some(&ClusterSource::State("/x".into())),
             &pod(None),
@@ -254,11 +255,11 @@ mod tests {
             context: Some("home".into()),
         };
         let place = |context| kubectl_place(Some(&source), &pod(context), "shell").unwrap();
-        assert_eq!(place(None).cluster.context(), Some("home"));
+        assert_eq!(place(None).namespace.cluster.context(), Some("home"));
         let other = place(Some("eu"));
-        assert_eq!(other.cluster.context(), Some("eu"));
+        assert_eq!(other.namespace.cluster.context(), Some("eu"));
         assert_eq!(
-            (other.kubeconfig.as_deref(), &*other.namespace),
+            (other.kubeconfig.as_deref(), &*other.namespace.name),
             (Some("/k"), "shop")
         );
     }

@@ -12,6 +12,7 @@ use tokio::{
 
 use super::{cluster_session::ActiveCluster, foreground};
 use crate::{
+    api::NamespaceRef,
     cluster::{connect::ClusterSource, error},
     domain::{
         kubectl::{parse_forwarded_port, port_forward_command},
@@ -25,8 +26,11 @@ const MAX_COMPLAINT: u64 = 2048;
 
 /// The ports that the containers of a pod name.
 pub(super) async fn read_ports(pod: ObjectKey, here: ActiveCluster) -> Answer {
-    let (cluster, namespace) = pod.split_cluster();
-    let api: Api<Pod> = Api::namespaced(here.clusters.client_for(&cluster), namespace);
+    let NamespaceRef {
+        cluster,
+        name: namespace,
+    } = &pod.namespace;
+    let api: Api<Pod> = Api::namespaced(here.clusters.client_for(cluster), namespace);
     let found = match api.get(&pod.name).await {
         Ok(found) => found,
         Err(why) => return Answer::Failed(Fault::new(&error::describe_error(&why))),

@@ -16,9 +16,8 @@ use super::{
     rescue_command,
 };
 use crate::{
-    api::FIELD_MANAGER,
+    api::{FIELD_MANAGER, NamespaceRef},
     cli::{
-        namespace_ref::NamespaceRef,
         output,
         session::{Session, api_error, usage_error},
     },
@@ -59,21 +58,21 @@ pub(super) async fn rescue_one(
         field_manager: Some(FIELD_MANAGER.into()),
         ..PatchParams::default()
     };
-    let client = place.client(session);
+    let client = session.clusters.client_for(&place.cluster);
     let trying = api_error(format!(
         "patching {} {}",
         one.kind.as_str(),
-        place.qualified_name(&one.name)
+        place.qualify_name(&one.name)
     ));
     match one.kind {
         WorkloadKind::Deployment => {
-            let api: Api<Deployment> = Api::namespaced(client, &place.namespace);
+            let api: Api<Deployment> = Api::namespaced(client, &place.name);
             api.patch(&one.name, &params, &patch)
                 .await
                 .map_err(trying)?;
         }
         WorkloadKind::StatefulSet => {
-            let api: Api<StatefulSet> = Api::namespaced(client.clone(), &place.namespace);
+            let api: Api<StatefulSet> = Api::namespaced(client.clone(), &place.name);
             let written = api
                 .patch(&one.name, &params, &patch)
                 .await
@@ -88,7 +87,7 @@ pub(super) async fn rescue_one(
     } else {
         "goes back"
     };
-    let kubectl = kubectl_command(&one.cluster, &one.namespace);
+    let kubectl = kubectl_command(&place);
     let status = kubectl
         .fixed_args("rollout status")
         .fixed_args(one.kind.as_str())
@@ -103,7 +102,7 @@ fn select_workload(
     SearchResult { mut found, unseen }: SearchResult,
 ) -> Result<(NamespaceRef, StuckWorkload)> {
     let full = |(place, f): &(NamespaceRef, StuckWorkload)| {
-        let command = rescue_command(&place.cluster, &place.namespace, &f.name, f.kind);
+        let command = rescue_command(place, &f.name, f.kind);
         format!("`{command}`")
     };
     if found.len() > 1 {
@@ -152,7 +151,7 @@ async fn delete_blocking_pod(
         Err(why) if matches!(error::status_code(&why), Some(404 | 409)) => {}
         done => drop(done.map_err(api_error(format!(
             "deleting pod {}",
-            place.qualified_name(&pod.name)
+            place.qualify_name(&pod.name)
         )))?),
     }
     Ok(())
@@ -166,21 +165,18 @@ async fn delete_unready_pods(
     written: &StatefulSet,
 ) -> Result<()> {
     let name = written.name_any();
-    let sets: Api<StatefulSet> = Api::namespaced(client.clone(), &place.namespace);
-    let pods: Api<ObservedPod> = Api::namespaced(client.clone(), &place.namespace);
+    let sets: Api<StatefulSet> = Api::namespaced(client.clone(), &place.name);
+    let pods: Api<ObservedPod> = Api::namespaced(client.clone(), &place.name);
     let end = Instant::now() + CONTROLLER_TIMEOUT;
     loop {
         let live = sets.get(&name).await.map_err(api_error(format!(
             "reading statefulset {}",
-            place.qualified_name(&name)
+            place.qualify_name(&name)
         )))?;
         let all = pods
             .list(&ListParams::default())
             .await
-            .map_err(api_error(format!(
-                "listing {}",
-                place.qualified_name("pods")
-            )))?;
+            .map_err(api_error(format!("listing {}", place.qualify_name("pods"))))?;
         let seen = observe::observe_stateful_set(&live, &all.items, &|_| SignedDuration::ZERO);
         let lame = unready_pods(&seen);
         if seen.is_observed() && lame.is_empty() {
@@ -193,7 +189,7 @@ async fn delete_unready_pods(
                     CONTROLLER_TIMEOUT.as_secs()
                 );
             }
-            let kubectl = kubectl_command(&place.cluster, &place.namespace);
+            let kubectl = kubectl_command(place);
             let delete = kubectl.fixed_args("delete pod").args(lame);
             say!("warning: not ready; delete it if the rollback waits for it: `{delete}`");
             return Ok(());

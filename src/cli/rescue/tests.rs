@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    api::{App, label},
+    api::{App, NamespaceRef, label},
     cli::session::tests::on_pocket,
     domain::{batches::Latch, observe::REVISION_LABEL},
 };
@@ -191,10 +191,7 @@ async fn a_place_that_cannot_be_looked_at_is_no_answer() {
         {"name": "prod", "namespace": "prod", "context": "far"}]}}),
     )
     .await;
-    let far = NamespaceRef {
-        cluster: "far".into(),
-        namespace: "prod".into(),
-    };
+    let far = NamespaceRef::new("far".into(), "prod");
     let told = search_namespace(&session, far.clone(), &[])
         .await
         .unwrap_err()

@@ -58,7 +58,7 @@ fn deployer_accounts(home: &str, apps: &[App]) -> BTreeMap<String, BTreeSet<Stri
     {
         let account = Account::for_object(environment, &Default::default());
         found
-            .entry(account.namespace)
+            .entry(account.namespace.name.to_string())
             .or_default()
             .insert(account.name);
     }

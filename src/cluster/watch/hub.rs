@@ -18,7 +18,7 @@ use super::{
     source::{self, HubMessage, Reporter, SourceChange, SourceFailure, SourceId, SourceKind},
 };
 use crate::{
-    api::ClusterName,
+    api::{ClusterName, NamespaceRef},
     cluster::{
         clusters::Clusters,
         trace::{HopInbox, HopUpdate},
@@ -117,7 +117,7 @@ impl Hub {
             self.start_watch(SourceId {
                 cluster: ClusterName::Home,
                 kind,
-                namespace: self.namespace.clone(),
+                namespace: self.namespace.as_str().into(),
             });
         }
         let stop = self.stop.clone();
@@ -192,7 +192,7 @@ impl Hub {
         let watched = |kind| SourceId {
             cluster: ClusterName::Home,
             kind,
-            namespace: hop.namespace.clone(),
+            namespace: hop.namespace.as_str().into(),
         };
         self.shared.is_none()
             || hop.namespace.is_empty()
@@ -320,7 +320,7 @@ impl Hub {
             }
             SourceChange::Begin => self.tables.begin_list(&id),
             SourceChange::Listed(key, row) => {
-                self.tables.add_listed(&id.namespace_key(), key, *row);
+                self.tables.add_listed(&id.namespace_ref(), key, *row);
             }
             SourceChange::Set(key, row) => {
                 let changed = self.tables.set_row(key, *row);
@@ -376,17 +376,11 @@ impl Hub {
             .rows()
             .values()
             .flat_map(|a| &a.spec.environments);
-        let mut wanted: BTreeSet<(ClusterName, String)> = environments
-            .map(|e| {
-                (
-                    self.clusters.normalize_name(&e.context),
-                    e.namespace.clone(),
-                )
-            })
+        let mut wanted: BTreeSet<NamespaceRef> = environments
+            .map(|e| self.clusters.namespace_of(e))
             .collect();
-        wanted.insert((ClusterName::Home, self.namespace.clone()));
-        let is_wanted =
-            |id: &SourceId| wanted.contains(&(id.cluster.clone(), id.namespace.clone()));
+        wanted.insert(NamespaceRef::at_home(self.namespace.as_str()));
+        let is_wanted = |id: &SourceId| wanted.contains(&id.namespace_ref());
         let unwanted: Vec<SourceId> = self
             .sources
             .keys()
@@ -397,9 +391,10 @@ impl Hub {
             if let Some(state) = self.sources.remove(&id) {
                 state.stop.cancel();
             }
-            self.tables.forget_namespace(&id.namespace_key());
+            self.tables.forget_namespace(&id.namespace_ref());
         }
-        let clusters: BTreeSet<&ClusterName> = wanted.iter().map(|(cluster, _)| cluster).collect();
+        let clusters: BTreeSet<&ClusterName> =
+            wanted.iter().map(|namespace| &namespace.cluster).collect();
         self.servers.retain(|cluster, server| {
             let kept = clusters.contains(cluster);
             if !kept {
@@ -407,7 +402,7 @@ impl Hub {
             }
             kept
         });
-        for (cluster, namespace) in wanted {
+        for NamespaceRef { cluster, name } in wanted {
             if !self.servers.contains_key(&cluster) {
                 self.start_probe(cluster.clone());
             }
@@ -415,7 +410,7 @@ impl Hub {
                 let id = SourceId {
                     cluster: cluster.clone(),
                     kind,
-                    namespace: namespace.clone(),
+                    namespace: Arc::clone(&name),
                 };
                 if !self.sources.contains_key(&id) {
                     self.start_watch(id);

@@ -11,9 +11,7 @@ use kube::{ResourceExt, api::DynamicObject};
 use serde_json::Value;
 
 use crate::{
-    api::{
-        App, AppTemplate, Approval, ClusterName, Lane, LaneGroup, Release, VariableGroup, label,
-    },
+    api::{App, AppTemplate, Approval, Lane, LaneGroup, Release, VariableGroup, label},
     cluster::status::summarize_pod,
     domain::{
         batches::{DeploymentSettings, is_latch_on, stateful::pods_left_alone},
@@ -70,15 +68,6 @@ impl Row {
     }
 }
 
-/// The key of an object of a cluster.
-pub(super) fn object_key(cluster: &ClusterName, object: &impl ResourceExt) -> ObjectKey {
-    ObjectKey::in_cluster(
-        cluster,
-        &object.namespace().unwrap_or_default(),
-        &object.name_any(),
-    )
-}
-
 /// Cleans every string line by line, so that templates keep their line breaks.
 pub(super) fn clean_value(value: &mut Value) {
     match value {
@@ -130,7 +119,6 @@ fn workload_row(
     let [ready, updated, available] = counts.map(count_or_zero);
     Workload {
         kind,
-        key: object_key(&ClusterName::Home, object),
         app: clean_label(object, label::APP),
         environment: clean_label(object, label::ENVIRONMENT),
         replicas: replicas.map_or(0, |told| told.map_or(1, |n| count_or_zero(Some(n)))),
@@ -208,7 +196,7 @@ pub(super) fn pod_row(object: &core::Pod) -> Pod {
         .iter()
         .find(|o| o.controller == Some(true) && matches!(&*o.kind, "ReplicaSet" | "StatefulSet"));
     Pod {
-        key: object_key(&ClusterName::Home, object),
+        key: ObjectKey::default(),
         app: clean_label(object, label::APP),
         environment: clean_label(object, label::ENVIRONMENT),
         tag: clean_label(object, label::SERVICE_TAG),
@@ -254,7 +242,7 @@ pub(super) fn route_row(object: &DynamicObject) -> Route {
         .or_else(|| accepted.first())
         .and_then(|c| c["message"].as_str());
     Route {
-        key: object_key(&ClusterName::Home, object),
+        key: ObjectKey::default(),
         group: clean_label(object, label::LANE_GROUP),
         accepted: (!accepted.is_empty()).then_some(refused.is_none()),
         message: told.filter(|m| !m.is_empty()).map(clean_text),
@@ -277,10 +265,10 @@ pub(super) fn event_row(object: &core::Event) -> Event {
         time,
         warning: object.type_.as_deref() == Some("Warning"),
         kind: clean_text(about.kind.as_deref().unwrap_or_default()),
-        object: ObjectKey {
-            namespace: clean_text(about.namespace.as_deref().unwrap_or_default()).to_string(),
-            name: clean_text(about.name.as_deref().unwrap_or_default()).to_string(),
-        },
+        object: ObjectKey::at_home(
+            clean_text(about.namespace.as_deref().unwrap_or_default()).as_str(),
+            clean_text(about.name.as_deref().unwrap_or_default()).as_str(),
+        ),
         reason: clean_text(object.reason.as_deref().unwrap_or_default()),
         message: clean_text(object.message.as_deref().unwrap_or_default()),
         count: count_or_zero(

@@ -120,8 +120,8 @@ struct Splitter {
     server: ServerState,
     hubs: BTreeMap<String, CancellationToken>,
     /// By kind, namespace of the rows, and namespace of the hub.
-    subscriptions: BTreeMap<(SourceKind, String, String), Subscription>,
-    event_namespaces: BTreeSet<String>,
+    subscriptions: BTreeMap<(SourceKind, Arc<str>, String), Subscription>,
+    event_namespaces: BTreeSet<Arc<str>>,
     events_due: Option<Instant>,
 }
 
@@ -310,7 +310,7 @@ impl Splitter {
         let marking = SourceKind::MARKING.iter();
         let wanted: BTreeSet<String> = marking
             .filter_map(|kind| self.kinds.get(kind))
-            .flat_map(|of| of.rows.namespaces().cloned())
+            .flat_map(|of| of.rows.namespaces().map(str::to_owned))
             .collect();
         let gone: Vec<String> = self.hubs.keys().cloned().collect();
         for namespace in gone.into_iter().filter(|name| !wanted.contains(name)) {
@@ -362,7 +362,7 @@ fn source_id(kind: SourceKind) -> SourceId {
     SourceId {
         cluster: ClusterName::Home,
         kind,
-        namespace: String::new(),
+        namespace: Arc::default(),
     }
 }
 

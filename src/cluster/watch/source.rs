@@ -18,7 +18,7 @@
 //! object. ReplicaSets, Services, Jobs and EndpointSlices, which the engine watches, are not shown
 //! and not watched here. A row keeps only what is shown of an object.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, Deployment, StatefulSet},
@@ -41,7 +41,8 @@ use super::{
 };
 use crate::{
     api::{
-        App, AppTemplate, Approval, ClusterName, Lane, LaneGroup, Release, VariableGroup, label,
+        App, AppTemplate, Approval, ClusterName, Lane, LaneGroup, NamespaceRef, Release,
+        VariableGroup, label,
     },
     cluster::{error, lean_pod::LeanPod, lease::ENGINE_LEASE, meter::Meter},
     domain::{
@@ -154,13 +155,13 @@ pub(super) struct SourceId {
     pub(super) cluster: ClusterName,
     pub(super) kind: SourceKind,
     /// Empty for all namespaces at once.
-    pub(super) namespace: String,
+    pub(super) namespace: Arc<str>,
 }
 
 impl SourceId {
-    /// As [`ObjectKey::namespace`](crate::domain::world::ObjectKey).
-    pub(super) fn namespace_key(&self) -> String {
-        ObjectKey::in_cluster(&self.cluster, &self.namespace, "").namespace
+    /// The namespace of its objects.
+    pub(super) fn namespace_ref(&self) -> NamespaceRef {
+        NamespaceRef::new(self.cluster.clone(), Arc::clone(&self.namespace))
     }
 }
 
@@ -321,7 +322,7 @@ async fn watch_objects<K>(
 ) where
     K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
-    let cluster = &to.id.cluster;
+    let mut namespaces = SeenNamespaces::of_cluster(to.id.cluster.clone());
     let send = |change| to.out.send(HubMessage::From(to.id.clone(), change));
     let mut watch = RestartingWatch::new(api, config, BACKOFF_MOST);
     let mut expired = false;
@@ -337,7 +338,7 @@ async fn watch_objects<K>(
                     Seen::Apply(_) => expired = false,
                     _ => {}
                 }
-                if let Some(change) = to_change(event, cluster, &row)
+                if let Some(change) = to_change(event, &mut namespaces, &row)
                     && send(change).await.is_err()
                 {
                     return;
@@ -380,28 +381,59 @@ async fn watch_objects<K>(
     }
 }
 
+/// Namespaces of the objects that a watch has told of. The keys of all objects of one share its
+/// name.
+struct SeenNamespaces {
+    cluster: ClusterName,
+    names: BTreeSet<Arc<str>>,
+}
+
+impl SeenNamespaces {
+    const fn of_cluster(cluster: ClusterName) -> Self {
+        Self {
+            cluster,
+            names: BTreeSet::new(),
+        }
+    }
+
+    /// The key of an object.
+    fn key_of(&mut self, object: &impl Resource) -> ObjectKey {
+        let meta = object.meta();
+        let namespace = meta.namespace.as_deref().unwrap_or_default();
+        let shared = self.names.get(namespace).cloned().unwrap_or_else(|| {
+            let name = Arc::<str>::from(namespace);
+            self.names.insert(Arc::clone(&name));
+            name
+        });
+        ObjectKey::new(
+            NamespaceRef::new(self.cluster.clone(), shared),
+            meta.name.clone().unwrap_or_default(),
+        )
+    }
+}
+
 /// What a watch's event changes; `None` for a listed object that is not shown.
 fn to_change<K: Resource>(
     event: Seen<K>,
-    cluster: &ClusterName,
+    namespaces: &mut SeenNamespaces,
     row: &impl Fn(K) -> Option<Row>,
 ) -> Option<SourceChange> {
     match event {
         Seen::Init => Some(SourceChange::Begin),
         Seen::InitApply(object) => {
-            let key = rows::object_key(cluster, &object);
+            let key = namespaces.key_of(&object);
             row(object).map(|row| SourceChange::Listed(key.clone(), Box::new(row.with_key(key))))
         }
         Seen::InitDone => Some(SourceChange::Ready),
         Seen::Apply(object) => {
-            let key = rows::object_key(cluster, &object);
+            let key = namespaces.key_of(&object);
             // An object that does not fit its schema (any more) is not shown.
             let gone = SourceChange::Gone(key.clone());
             Some(row(object).map_or(gone, |row| {
                 SourceChange::Set(key.clone(), Box::new(row.with_key(key)))
             }))
         }
-        Seen::Delete(object) => Some(SourceChange::Gone(rows::object_key(cluster, &object))),
+        Seen::Delete(object) => Some(SourceChange::Gone(namespaces.key_of(&object))),
     }
 }
 
@@ -495,6 +527,21 @@ fn to_source_failure(error: &watcher::Error) -> SourceFailure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_of_one_namespace_share_its_name() {
+        let mut seen = SeenNamespaces::of_cluster("far".into());
+        let mut key = |namespace: &str, name: &str| {
+            let mut pod = core::Pod::default();
+            pod.metadata.namespace = Some(namespace.into());
+            pod.metadata.name = Some(name.into());
+            seen.key_of(&pod)
+        };
+        let (one, two, other) = (key("demo", "a"), key("demo", "b"), key("prod", "a"));
+        assert_eq!(one, ObjectKey::new("far/demo".into(), "a"));
+        assert!(Arc::ptr_eq(&one.namespace.name, &two.namespace.name));
+        assert_eq!(other, ObjectKey::new("far/prod".into(), "a"));
+    }
 
     #[test]
     fn a_clock_that_jumped_is_a_sleep_and_a_late_wake_up_is_none() {

@@ -3,11 +3,13 @@
 
 use std::{borrow::Borrow, collections::BTreeMap, sync::Arc};
 
+use crate::api::NamespaceRef;
+
 /// Rows by key, shared with published worlds.
 pub(super) struct Table<K, V> {
     rows: Arc<BTreeMap<K, V>>,
     /// Lists in progress, by namespace.
-    coming: BTreeMap<String, BTreeMap<K, V>>,
+    coming: BTreeMap<NamespaceRef, BTreeMap<K, V>>,
 }
 
 impl<K, V> Default for Table<K, V> {
@@ -24,19 +26,19 @@ impl<K: Ord + Clone, V: Clone + PartialEq> Table<K, V> {
         &self.rows
     }
 
-    pub(super) fn begin_list(&mut self, namespace: &str) {
-        self.coming.insert(namespace.to_owned(), BTreeMap::new());
+    pub(super) fn begin_list(&mut self, namespace: &NamespaceRef) {
+        self.coming.insert(namespace.clone(), BTreeMap::new());
     }
 
-    pub(super) fn add_listed(&mut self, namespace: &str, key: K, row: V) {
+    pub(super) fn add_listed(&mut self, namespace: &NamespaceRef, key: K, row: V) {
         self.coming
-            .entry(namespace.to_owned())
+            .entry(namespace.clone())
             .or_default()
             .insert(key, row);
     }
 
     /// Completes the list of a namespace; `of` says which keys belong to it.
-    pub(super) fn finish_list(&mut self, namespace: &str, of: impl Fn(&K) -> bool) {
+    pub(super) fn finish_list(&mut self, namespace: &NamespaceRef, of: impl Fn(&K) -> bool) {
         let Some(mut fresh) = self.coming.remove(namespace) else {
             return;
         };
@@ -84,10 +86,11 @@ mod tests {
         table.set_row(("a", 1), 10);
         table.set_row(("a", 2), 20);
         table.set_row(("b", 1), 30);
-        table.begin_list("a");
-        table.add_listed("a", ("a", 2), 21);
+        let a = NamespaceRef::at_home("a");
+        table.begin_list(&a);
+        table.add_listed(&a, ("a", 2), 21);
         assert_eq!(table.rows().len(), 3, "nothing blinks while a list comes");
-        table.finish_list("a", |k| k.0 == "a");
+        table.finish_list(&a, |k| k.0 == "a");
         assert_eq!(
             **table.rows(),
             BTreeMap::from([(("a", 2), 21), (("b", 1), 30)])

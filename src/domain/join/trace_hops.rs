@@ -364,7 +364,7 @@ impl<'a, 's> TraceIndex<'a, 's> {
             .and_then(|p| p.address.clone())
             .or_else(|| span.peer.clone());
         let namespace = pod
-            .map(|p| p.key.split_cluster().1.to_owned())
+            .map(|p| p.key.namespace.name.to_string())
             .unwrap_or_default();
         let hop = Hop {
             time: span.time,

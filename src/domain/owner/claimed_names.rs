@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use super::{Owner, describe_item};
 use crate::{
-    api::{App, ClusterName, InventoryItem},
-    domain::{variables::GroupLookup, workflow::object_names, world},
+    api::{App, ClusterName, InventoryItem, NamespaceRef},
+    domain::{variables::GroupLookup, workflow::object_names},
 };
 
-/// Group, kind, namespace (with its context if not home), name.
-type ClaimedName = (String, String, String, String);
+/// Group, kind, namespace, name.
+type ClaimedName = (String, String, NamespaceRef, String);
 
 /// Objects by name, with their present and future owners.
 pub struct ClaimedNames<'a> {
@@ -89,15 +89,14 @@ impl<'a> ClaimedNames<'a> {
     }
 
     fn normalized_name(&self, item: &InventoryItem) -> ClaimedName {
-        let (mut cluster, namespace) = world::split_cluster(&item.namespace);
-        if (self.is_home)(&cluster) {
-            cluster = ClusterName::Home;
+        let mut namespace = item.namespace.clone();
+        if (self.is_home)(&namespace.cluster) {
+            namespace.cluster = ClusterName::Home;
         }
-        let place = world::ObjectKey::in_cluster(&cluster, namespace, "").namespace;
         (
             super::api_group(&item.api_version).to_owned(),
             item.kind.clone(),
-            place,
+            namespace,
             item.name.clone(),
         )
     }

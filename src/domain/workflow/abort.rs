@@ -125,7 +125,7 @@ pub(super) fn enter_abort(observed: &Observed, status: &mut ReleaseStatus) -> Ve
     let jobs = status.tasks.iter();
     jobs.filter_map(|task| running_job(observed, task))
         .map(|job| ReleaseStep::Delete {
-            by: Account::deployer(&job.namespace),
+            by: Account::deployer(job.namespace.clone()),
             item: job,
         })
         .collect()

@@ -11,7 +11,7 @@ use crate::{
     domain::{
         owner::{Ownership, describe_item},
         text::Clean,
-        world::{ObjectKey, split_cluster},
+        world::ObjectKey,
     },
 };
 
@@ -53,10 +53,7 @@ pub(super) fn describe_unreachable(
 ) -> Option<String> {
     let own = app.spec.environment(environment).map(|e| e.context.clone());
     let before = environment_status(app, environment);
-    let held = before
-        .inventory
-        .iter()
-        .map(|i| split_cluster(&i.namespace).0);
+    let held = before.inventory.iter().map(|i| i.namespace.cluster.clone());
     let clusters = own.into_iter().chain(held).collect::<Vec<_>>();
     let (cluster, why) = clusters
         .iter()

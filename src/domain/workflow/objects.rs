@@ -6,14 +6,13 @@ use serde_json::{Value, json};
 
 use super::object_error::{ObjectError, RenderError};
 use crate::{
-    api::{App, Environment, InventoryItem, Release, Uid, VariableGroup, label},
+    api::{App, Environment, InventoryItem, NamespaceRef, Release, Uid, VariableGroup, label},
     domain::{
         account::{Account, check_not_own_object},
         batches::{Manifest, is_batched, template::short_digest},
         owner::is_same,
         template::{self, Context},
         variables::{self, Values},
-        world::ObjectKey,
     },
 };
 
@@ -96,8 +95,8 @@ pub fn render_placed_objects(
     if !environment.context.is_home() {
         for object in &mut objects {
             let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
-            let place = ObjectKey::in_cluster(&environment.context, namespace, "").namespace;
-            object["metadata"]["namespace"] = place.into();
+            let place = NamespaceRef::new(environment.context.clone(), namespace);
+            object["metadata"]["namespace"] = place.to_string().into();
         }
     }
     Ok(objects)
@@ -202,7 +201,7 @@ pub fn object_key(object: &Value) -> InventoryItem {
     InventoryItem {
         api_version: text("/apiVersion"),
         kind: text("/kind"),
-        namespace: text("/metadata/namespace"),
+        namespace: text("/metadata/namespace").into(),
         name: text("/metadata/name"),
         uid: Uid::default(),
     }

@@ -447,8 +447,9 @@ fn compare_objects(mut old: Vec<Value>, mut new: Vec<Value>) -> Vec<ObjectChange
 }
 
 fn object_title(key: &InventoryItem) -> String {
-    let slash = if key.namespace.is_empty() { "" } else { "/" };
-    format!("{} {}{slash}{}", key.kind, key.namespace, key.name)
+    let namespace = key.namespace.to_string();
+    let slash = if namespace.is_empty() { "" } else { "/" };
+    format!("{} {namespace}{slash}{}", key.kind, key.name)
 }
 
 #[cfg(test)]

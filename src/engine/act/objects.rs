@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::MAX_CONFLICT_TRIES;
 use crate::{
-    api::{ClusterName, FIELD_MANAGER, InventoryItem, label},
-    domain::{account::Account, owner::OwnershipMarks, workflow::object_key, world::split_cluster},
+    api::{ClusterName, FIELD_MANAGER, InventoryItem, NamespaceRef, label},
+    domain::{account::Account, owner::OwnershipMarks, workflow::object_key},
     engine::Options,
 };
 
@@ -39,7 +39,7 @@ pub(in crate::engine) fn object_api(
     by: &Account,
 ) -> Api<DynamicObject> {
     let (resource, client) = (item.api_resource(), options.clusters.client_acting_as(by));
-    match split_cluster(&item.namespace).1 {
+    match &*item.namespace.name {
         "" => Api::all_with(client, &resource),
         namespace => Api::namespaced_with(client, namespace, &resource),
     }
@@ -48,17 +48,20 @@ pub(in crate::engine) fn object_api(
 /// The object with the context removed from its namespace.
 fn strip_context(object: &Value) -> Value {
     let mut object = object.clone();
-    let Some((ClusterName::Context(_), namespace)) =
-        object["metadata"]["namespace"].as_str().map(split_cluster)
+    let Some(NamespaceRef {
+        cluster: ClusterName::Context(_),
+        name: namespace,
+    }) = object["metadata"]["namespace"]
+        .as_str()
+        .map(NamespaceRef::from)
     else {
         return object;
     };
-    let namespace = namespace.to_owned();
     if let Some(meta) = object["metadata"].as_object_mut() {
         if namespace.is_empty() {
             meta.remove("namespace");
         } else {
-            meta.insert("namespace".into(), namespace.into());
+            meta.insert("namespace".into(), (*namespace).into());
         }
     }
     object
@@ -233,7 +236,7 @@ pub(super) async fn create_object(
 
 /// Deletes an object if it still has this UID (and this version, if given), so that a new object of
 /// the same name stays.
-#[tracing::instrument(level = "debug", skip_all, fields(kind = item.kind, namespace = item.namespace, name = item.name))]
+#[tracing::instrument(level = "debug", skip_all, fields(kind = item.kind, namespace = %item.namespace, name = item.name))]
 pub(super) async fn delete_object(
     api: &Api<DynamicObject>,
     item: &InventoryItem,

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::{
     api::{
-        InventoryItem, LaneGroup, RouteStatus,
+        InventoryItem, LaneGroup, NamespaceRef, RouteStatus,
         gateway_api::{Gateway, HttpRoute},
         label,
     },
@@ -82,7 +82,7 @@ async fn apply_planned(
     seen: Option<&str>,
 ) -> kube::Result<Option<String>> {
     let item = object_key(object);
-    let by = Account::deployer(&item.namespace);
+    let by = Account::deployer(item.namespace.clone());
     if let Err(undone) = cache.conflicts.begin_write(&item, object, Instant::now()) {
         return Ok(Some(undone.describe_conflict(
             &item,
@@ -210,7 +210,9 @@ where
 {
     let client = options
         .clusters
-        .client_acting_as(&Account::deployer(&options.namespace));
+        .client_acting_as(&Account::deployer(NamespaceRef::at_home(
+            options.namespace.as_str(),
+        )));
     let api: Api<K> = Api::namespaced(client, &options.namespace);
     match api.delete(name, &DeleteParams::default()).await {
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
@@ -235,7 +237,7 @@ fn refusal_text(done: kube::Result<()>, item: &InventoryItem) -> kube::Result<Op
         let kind = kind.to_lowercase();
         let delete = CommandLine::kubectl("delete")
             .arg(kind)
-            .option("-n", namespace)
+            .option("-n", &*namespace.name)
             .arg(name);
         words += &format!("; what somebody else wrote stays: `{delete}` has it recreated");
     }

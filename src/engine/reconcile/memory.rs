@@ -9,7 +9,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    api::Uid,
+    api::{NamespaceRef, Uid},
     domain::{
         workflow::{ProposalCache, StepFailure, Timers},
         world::ObjectKey,
@@ -37,7 +37,7 @@ pub(super) struct ReleaseMemory {
     /// How often in a row it could not be observed.
     pub(super) unobserved: u32,
     /// Namespaces of remote clusters that it uses.
-    pub(super) remote_namespaces: BTreeSet<String>,
+    pub(super) remote_namespaces: BTreeSet<NamespaceRef>,
     /// Workloads that it rolls out.
     pub(super) rolled: HashSet<ObjectKey>,
 }
@@ -106,7 +106,7 @@ impl Memory {
     }
 
     /// Whether a release uses a namespace of a remote cluster.
-    pub(super) fn uses_remote_namespace(&self, name: &str) -> bool {
+    pub(super) fn uses_remote_namespace(&self, name: &NamespaceRef) -> bool {
         self.releases
             .values()
             .any(|r| r.remote_namespaces.contains(name))

@@ -12,11 +12,15 @@ use crate::ui::{
 /// Starts a release of the marked Apps, or of the selected one.
 pub fn start_form(model: &Model) -> Result<Form, AskError> {
     let here = &model.world.namespace;
-    if let Some(away) = model.marked.iter().find(|key| key.namespace != *here) {
+    if let Some(away) = model
+        .marked
+        .iter()
+        .find(|key| *key.namespace.name != **here)
+    {
         return Err(AskError::TwoNamespaces {
             here: here.clone(),
             app: away.name.clone(),
-            namespace: away.namespace.clone(),
+            namespace: away.namespace.name.to_string(),
         });
     }
     let apps: Vec<String> = if model.marked.is_empty() {

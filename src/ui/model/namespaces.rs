@@ -75,10 +75,7 @@ impl<'a> NamespaceScope<'a> {
 
     /// Key of one of its objects.
     pub fn key_of(&self, name: &str) -> ObjectKey {
-        ObjectKey {
-            namespace: self.world.namespace.clone(),
-            name: name.to_owned(),
-        }
+        ObjectKey::at_home(self.world.namespace.as_str(), name)
     }
 }
 

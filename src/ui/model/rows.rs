@@ -57,13 +57,13 @@ impl Model {
             let hidden = || self.world.apps.keys().next();
             let next = next.or_else(|| hidden().map(|name| self.current_scope().key_of(name)));
             if let Some(key) = &next {
-                self.enter_namespace(&key.namespace);
+                self.enter_namespace(&key.namespace.name);
             }
             self.select_app(next.map(|key| key.name));
         }
         let mut marked = std::mem::take(&mut self.marked);
         marked.retain(|key| {
-            let scope = self.scope_of(&key.namespace);
+            let scope = self.scope_of(&key.namespace.name);
             scope.is_some_and(|s| s.world.apps.contains_key(&key.name))
         });
         self.marked = marked;

@@ -2,7 +2,7 @@
 
 use super::{OwnCommand, PreparedCommand};
 use crate::{
-    api::ClusterName,
+    api::NamespaceRef,
     domain::own_command::SelectedValue,
     ui::{effect::context_of_place, model::Model},
 };
@@ -25,11 +25,11 @@ fn selected_value(model: &Model, value: SelectedValue) -> Option<String> {
     match value {
         SelectedValue::App => model.app.clone(),
         SelectedValue::Environment => model.selected_environment().map(|e| e.name.clone()),
-        SelectedValue::Namespace => selected_place(model).1,
+        SelectedValue::Namespace => Some(selected_namespace(model).name.to_string()),
         SelectedValue::Context => {
             let shown = || context_of_place(&model.options.place).map(str::to_owned);
-            selected_place(model)
-                .0
+            selected_namespace(model)
+                .cluster
                 .context()
                 .map(str::to_owned)
                 .or_else(shown)
@@ -42,22 +42,19 @@ fn selected_value(model: &Model, value: SelectedValue) -> Option<String> {
     }
 }
 
-/// Cluster and namespace of what is selected: of the pod, else of
-/// the environment. Lanes and requests belong to graylane's own namespace.
-fn selected_place(model: &Model) -> (ClusterName, Option<String>) {
-    let home = &model.world.namespace;
+/// Namespace of what is selected: of the pod, else of the environment. Lanes and requests belong to
+/// graylane's own namespace.
+fn selected_namespace(model: &Model) -> NamespaceRef {
+    let home = || NamespaceRef::at_home(model.world.namespace.as_str());
     if model.pane.behaviour().is_about_home() {
-        return (ClusterName::Home, Some(home.clone()));
+        return home();
     }
     if let Some(pod) = model.selected_pod().filter(|_| model.drilled) {
-        let (cluster, namespace) = pod.key.split_cluster();
-        return (cluster, Some(namespace.to_owned()));
+        return pod.key.namespace.clone();
     }
-    match model.selected_environment() {
-        Some(environment) => (
-            environment.context.clone(),
-            Some(environment.namespace.clone()),
-        ),
-        None => (ClusterName::Home, Some(home.clone())),
-    }
+    model
+        .selected_environment()
+        .map_or_else(home, |environment| {
+            NamespaceRef::new(environment.context.clone(), environment.namespace.as_str())
+        })
 }

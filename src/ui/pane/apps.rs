@@ -64,7 +64,7 @@ impl PaneBehaviour for AppsPane {
         let rows = model.visible_apps();
         let key = rows.get(row).map(|row| row.scope.key_of(row.name));
         if let Some(key) = key {
-            model.enter_namespace(&key.namespace);
+            model.enter_namespace(&key.namespace.name);
             model.select_app(Some(key.name));
         }
     }

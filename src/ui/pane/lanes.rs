@@ -60,7 +60,7 @@ impl PaneBehaviour for LanesPane {
         let rows = model.visible_lanes();
         let key = rows.get(row).map(|row| row.scope.key_of(row.name));
         if let Some(key) = key {
-            model.visit_namespace(&key.namespace);
+            model.visit_namespace(&key.namespace.name);
             model.lane = Some(key.name);
         }
     }

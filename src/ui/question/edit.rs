@@ -44,7 +44,7 @@ pub fn ask_to_save_edit(
     ];
     question.kubectl.push(
         CommandLine::kubectl("")
-            .option("-n", &key.namespace)
+            .option("-n", &*key.namespace.name)
             .fixed_args("replace")
             .option("-f", &checked.path),
     );

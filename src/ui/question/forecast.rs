@@ -32,10 +32,7 @@ pub(super) fn forecast_from_world(
         .chain(decided)
         .collect();
     let workload_of = |item: &InventoryItem| -> Option<&Workload> {
-        let key = ObjectKey {
-            namespace: item.namespace.clone(),
-            name: item.name.clone(),
-        };
+        let key = ObjectKey::from(item);
         if item.kind == "StatefulSet" {
             world.stateful.get(&key)
         } else {

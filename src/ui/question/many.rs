@@ -19,9 +19,9 @@ pub(super) fn ask_about_marked(model: &Model, action: Action) -> Result<Question
     (single.release, single.task) = (None, None);
     for key in &model.marked {
         // Each in its own namespace.
-        let there = single.enter_namespace(&key.namespace);
+        let there = single.enter_namespace(&key.namespace.name);
         single.app = Some(key.name.clone()).filter(|_| there);
-        let app = model.qualified_name(&key.namespace, &key.name);
+        let app = model.qualified_name(&key.namespace.name, &key.name);
         match build_single_question(&single, action) {
             Ok(question) => asked.push(question),
             Err(why) => refused.push((app, why.to_string())),

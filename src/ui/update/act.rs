@@ -445,10 +445,7 @@ fn send_intent(model: &mut Model) -> Vec<Effect> {
     model.marked.clear();
     let effects = all.into_iter().map(|planned| {
         let ticket = model.next_ticket();
-        let about = ObjectKey {
-            namespace: planned.namespace.clone(),
-            name: planned.about,
-        };
+        let about = ObjectKey::at_home(planned.namespace.as_str(), planned.about);
         let pending = Pending {
             run,
             draft: draft.clone(),

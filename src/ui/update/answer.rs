@@ -24,11 +24,8 @@ pub(in crate::ui) fn handle_settled(
         Ok(done) => Ok(done.text.to_string()),
         Err(fault) => Err(fault.text.to_string()),
     };
-    let about = ObjectKey {
-        namespace: pending.namespace,
-        name: pending.about,
-    };
-    let effects = report_outcome(model, &about.namespace, pending.draft, outcome);
+    let about = ObjectKey::at_home(pending.namespace, pending.about);
+    let effects = report_outcome(model, &about.namespace.name, pending.draft, outcome);
     if let Some(id) = pending.run {
         end_part_of_run(model, id, &about, told);
     }
@@ -37,12 +34,12 @@ pub(in crate::ui) fn handle_settled(
 
 /// Notes what came of one intent of a run. After the last one all of them are told.
 fn end_part_of_run(model: &mut Model, id: u64, about: &ObjectKey, outcome: Result<String, String>) {
-    let scope = model.scope_of(&about.namespace);
+    let scope = model.scope_of(&about.namespace.name);
     let app = scope.and_then(|scope| {
         let release = scope.world.releases.get(&about.name)?;
         Some(scope.key_of(&release.spec.app))
     });
-    let name = model.qualified_name(&about.namespace, &about.name);
+    let name = model.qualified_name(&about.namespace.name, &about.name);
     let Some(run) = model.runs.get_mut(&id) else {
         return;
     };

@@ -22,7 +22,7 @@ fn release_is(model: &Model, action: Action, test: fn(ReleaseState<'_>) -> bool)
     if question::is_about_marked(model, action) {
         let marked = model.marked.iter();
         let mut releases = marked.filter_map(|key| {
-            let scope = model.scope_of(&key.namespace)?;
+            let scope = model.scope_of(&key.namespace.name)?;
             scope.world.releases.get(scope.facts.release_of(&key.name)?)
         });
         releases.any(|r| test(release_state(r)))

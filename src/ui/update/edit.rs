@@ -84,7 +84,7 @@ pub(in crate::ui) fn check_draft(
     }
     let draft = EditDraft {
         kind: edit.kind,
-        namespace: edit.object.key.namespace.clone(),
+        namespace: edit.object.key.namespace.name.to_string(),
         name: edit.object.key.name.clone(),
         before: Arc::clone(&edit.before),
         text,
@@ -107,7 +107,7 @@ pub(in crate::ui) fn ask_to_save(
     let path = checked.path.clone();
     let kept = format!("the text is kept in {path}");
     // Another namespace may have been entered while the text was checked.
-    let namespace = &edit.object.key.namespace;
+    let namespace = &*edit.object.key.namespace.name;
     if !model.visit_namespace(namespace) {
         let why = format!("namespace {namespace} is not shown any more: nothing was saved");
         model.add_notice(Level::Warn, why, vec![kept]);

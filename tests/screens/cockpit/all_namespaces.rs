@@ -188,7 +188,7 @@ fn marks_span_namespaces_and_each_is_acted_on_in_its_own() {
     }
     let marked: Vec<&ObjectKey> = model.marked.iter().collect();
     assert_eq!(marked.len(), 2);
-    assert!(marked.iter().all(|key| key.namespace == "shop"));
+    assert!(marked.iter().all(|key| key.namespace == "shop".into()));
 }
 
 #[test]

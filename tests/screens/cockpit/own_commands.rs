@@ -83,7 +83,7 @@ fn a_command_without_its_values_says_what_is_missing() {
     let [Effect::Foreground(_, Foreground::Run(command))] = &effects[..] else {
         panic!("{effects:?} {}", notice(&model))
     };
-    let (cluster, namespace) = pod.split_cluster();
+    let (namespace, cluster) = (&*pod.namespace.name, &pod.namespace.cluster);
     let context = format!("--context={}", cluster.context().unwrap_or("prod-eu"));
     let expected = [
         "kubectl", &context, "-n", namespace, "debug", "-it", &pod.name,

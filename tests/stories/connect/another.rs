@@ -199,22 +199,21 @@ spec:
     })
     .await;
     assert_eq!(
-        world
-            .pods_of("a", "prod")
-            .next()
-            .unwrap()
-            .key
-            .split_cluster(),
-        ("far".into(), "demo")
+        world.pods_of("a", "prod").next().unwrap().key.namespace,
+        "far/demo".into()
     );
     let inventory = &world.apps["a"].status.as_ref().unwrap().environments["prod"].inventory;
     assert_eq!(
-        (inventory[0].namespace.as_str(), inventory[0].uid.is_empty()),
+        (
+            inventory[0].namespace.to_string().as_str(),
+            inventory[0].uid.is_empty()
+        ),
         ("far/demo", false)
     );
 
     // Rights, logs, tables and what stands half-way are that cluster's too.
-    let logs = |w: &World, namespace: &str| w.rights.explain_missing(Right::Logs, namespace);
+    let logs =
+        |w: &World, namespace: &str| w.rights.explain_missing(Right::Logs, &namespace.into());
     let world = until("that its logs are not permitted", &|w| {
         logs(w, "far/demo").is_some()
     })

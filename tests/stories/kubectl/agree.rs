@@ -137,7 +137,7 @@ impl Rig {
             }
             assert_eq!(
                 said,
-                world.explain_missing(right, "demo").is_none(),
+                world.explain_missing(right, &"demo".into()).is_none(),
                 "{right}"
             );
         }

@@ -88,7 +88,7 @@ impl OpenLog for Script {
 
 fn world(pods: &[&str]) -> World {
     let pod = |name: &&str| Pod {
-        key: ObjectKey::at_home("demo", name),
+        key: ObjectKey::at_home("demo", *name),
         app: Some("shop".into()),
         uid: Some(format!("uid of {name}")),
         containers: vec![Clean::from("app"), Clean::from("proxy")],

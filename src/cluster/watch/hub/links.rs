@@ -116,7 +116,7 @@ pub(in super::super) fn describe_gap(id: &SourceId, state: &SourceState) -> Opti
     told.then(|| WatchGap {
         cluster: id.cluster.clone(),
         resource: id.kind.resource(),
-        namespace: Some(id.namespace.clone()).filter(|name| !name.is_empty()),
+        namespace: Some(id.namespace.to_string()).filter(|name| !name.is_empty()),
         trouble: lost.trouble,
         since: *since,
         why: Clean::from_untrusted(&lost.why),

@@ -8,7 +8,7 @@ use super::super::{
     table::Table,
 };
 use crate::{
-    api::{App, AppTemplate, Approval, Lane, LaneGroup, Release, VariableGroup},
+    api::{App, AppTemplate, Approval, Lane, LaneGroup, NamespaceRef, Release, VariableGroup},
     domain::{
         revision::Revision,
         world::{EngineHolder, Event, ObjectKey, Pod, Route, Workload},
@@ -38,7 +38,7 @@ pub(super) struct Tables {
 
 impl Tables {
     pub(super) fn begin_list(&mut self, id: &SourceId) {
-        let ns = &id.namespace_key();
+        let ns = &id.namespace_ref();
         match id.kind {
             SourceKind::App => self.apps.begin_list(ns),
             SourceKind::Template => self.templates.begin_list(ns),
@@ -57,7 +57,7 @@ impl Tables {
         }
     }
 
-    pub(super) fn add_listed(&mut self, ns: &str, key: ObjectKey, row: Row) {
+    pub(super) fn add_listed(&mut self, ns: &NamespaceRef, key: ObjectKey, row: Row) {
         match row {
             Row::App(row) => self.apps.add_listed(ns, key.name, row),
             Row::Template(row) => self.templates.add_listed(ns, key.name, row),
@@ -77,9 +77,8 @@ impl Tables {
     }
 
     pub(super) fn finish_list(&mut self, id: &SourceId) {
-        let place = id.namespace_key();
-        let ns = place.as_str();
-        let of = |key: &ObjectKey| key.namespace == ns;
+        let ns = &id.namespace_ref();
+        let of = |key: &ObjectKey| key.namespace == *ns;
         match id.kind {
             SourceKind::App => self.apps.finish_list(ns, |_| true),
             SourceKind::Template => self.templates.finish_list(ns, |_| true),
@@ -136,8 +135,8 @@ impl Tables {
         }
     }
 
-    pub(super) fn forget_namespace(&mut self, namespace: &str) {
-        let elsewhere = |key: &ObjectKey| key.namespace != namespace;
+    pub(super) fn forget_namespace(&mut self, namespace: &NamespaceRef) {
+        let elsewhere = |key: &ObjectKey| key.namespace != *namespace;
         self.deployments.retain(|k, _| elsewhere(k));
         self.stateful.retain(|k, _| elsewhere(k));
         self.pods.retain(|k, _| elsewhere(k));

@@ -1,11 +1,11 @@
 //! The rows of one kind in all namespaces, and to which namespaces a change goes.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::super::{rows::Row, source::SourceChange};
 use crate::domain::world::ObjectKey;
 
-type RowsByNamespace = BTreeMap<String, BTreeMap<ObjectKey, Row>>;
+type RowsByNamespace = BTreeMap<Arc<str>, BTreeMap<ObjectKey, Row>>;
 
 /// Rows by namespace.
 #[derive(Default)]
@@ -21,7 +21,7 @@ pub(super) enum Delivery {
     /// Nobody yet.
     Nothing,
     /// Those who need this namespace.
-    Namespace(String, SourceChange),
+    Namespace(Arc<str>, SourceChange),
     /// Everybody gets the new list of the namespace that it needs.
     Lists,
     /// Everybody: the watch fails.
@@ -41,9 +41,9 @@ impl SharedRows {
                 Delivery::Nothing
             }
             SourceChange::Listed(key, row) => {
-                if wanted(&key.namespace) {
+                if wanted(&key.namespace.name) {
                     let coming = self.coming.get_or_insert_default();
-                    let own = coming.entry(key.namespace.clone()).or_default();
+                    let own = coming.entry(Arc::clone(&key.namespace.name)).or_default();
                     own.insert(key, *row);
                 }
                 Delivery::Nothing
@@ -53,16 +53,16 @@ impl SharedRows {
                 Delivery::Lists
             }
             SourceChange::Set(key, row) => {
-                if !wanted(&key.namespace) {
+                if !wanted(&key.namespace.name) {
                     return Delivery::Nothing;
                 }
-                let namespace = key.namespace.clone();
+                let namespace = Arc::clone(&key.namespace.name);
                 let own = self.rows.entry(namespace.clone()).or_default();
                 own.insert(key.clone(), (*row).clone());
                 Delivery::Namespace(namespace, SourceChange::Set(key, row))
             }
             SourceChange::Gone(key) => {
-                let namespace = key.namespace.clone();
+                let namespace = Arc::clone(&key.namespace.name);
                 if let Some(own) = self.rows.get_mut(&namespace) {
                     own.remove(&key);
                     if own.is_empty() {
@@ -90,8 +90,8 @@ impl SharedRows {
     }
 
     /// Namespaces with rows.
-    pub(super) fn namespaces(&self) -> impl Iterator<Item = &String> {
-        self.rows.keys()
+    pub(super) fn namespaces(&self) -> impl Iterator<Item = &str> {
+        self.rows.keys().map(|name| &**name)
     }
 }
 
@@ -143,9 +143,9 @@ mod tests {
         ));
         assert_eq!(listed(&rows, "pay"), ["a"]);
         let told = rows.apply_change(SourceChange::Set(key("shop", "b"), row()), all);
-        assert!(matches!(told, Delivery::Namespace(to, SourceChange::Set(..)) if to == "shop"));
+        assert!(matches!(told, Delivery::Namespace(to, SourceChange::Set(..)) if &*to == "shop"));
         let told = rows.apply_change(SourceChange::Gone(key("shop", "a")), all);
-        assert!(matches!(told, Delivery::Namespace(to, SourceChange::Gone(_)) if to == "shop"));
+        assert!(matches!(told, Delivery::Namespace(to, SourceChange::Gone(_)) if &*to == "shop"));
         assert_eq!(
             (listed(&rows, "pay"), listed(&rows, "shop")),
             (vec!["a".into()], vec!["b".into()])

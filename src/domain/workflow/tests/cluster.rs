@@ -15,7 +15,7 @@ use crate::{
         batches::{is_batched, simulator::Sim, stateful::simulator::Sim as StatefulSim},
         revision::{Revision, RevisionError},
         variables::Values,
-        world::{ObjectKey, split_cluster},
+        world::ObjectKey,
     },
 };
 
@@ -274,9 +274,8 @@ impl Cluster {
             } else {
                 DEPLOYER
             };
-            let (cluster, namespace) = split_cluster(&item.namespace);
-            let is = (&by.cluster, by.namespace.as_str(), by.name.as_str());
-            assert_eq!(is, (&cluster, namespace, name), "as whom: {step:?}");
+            let is = (&by.namespace, by.name.as_str());
+            assert_eq!(is, (&item.namespace, name), "as whom: {step:?}");
         }
         decision
     }

@@ -3,6 +3,7 @@
 use ratatui::layout::Rect;
 
 use crate::{
+    api::NamespaceRef,
     domain::{
         text::{display_width, format_coarse_age, truncate_middle},
         world::Pod,
@@ -144,7 +145,7 @@ impl<'a> PodColumns<'a> {
 
 /// What else is told of each pod.
 fn wide_pod_columns<'a>(model: &'a Model, pods: &'a [&'a Pod], room: usize) -> WideColumns<'a> {
-    let named = model.world.namespace.as_str();
+    let named = NamespaceRef::at_home(model.world.namespace.as_str());
     WideColumns::with_room(room, pods.len())
         .add_column("IMAGE", move |i| {
             let images = pods.get(i).into_iter().flat_map(|p| &p.images);
@@ -156,9 +157,9 @@ fn wide_pod_columns<'a>(model: &'a Model, pods: &'a [&'a Pod], room: usize) -> W
             (Role::Muted, hash.unwrap_or_default())
         })
         .add_column("NAMESPACE", move |i| {
-            let own = pods.get(i).map(|p| p.key.namespace.as_str());
-            let own = own.filter(|own| *own != named).unwrap_or_default();
-            (Role::Muted, own.to_owned())
+            let own = pods.get(i).map(|p| &p.key.namespace);
+            let own = own.filter(|own| **own != named).map(ToString::to_string);
+            (Role::Muted, own.unwrap_or_default())
         })
 }
 

@@ -1,5 +1,6 @@
 //! What the cockpit shows of each kind, and where kubectl has it.
 
+use graylane::api::NamespaceRef;
 use graylane::domain::world::{Event, Pod, Route, Workload, World};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -151,7 +152,7 @@ pub(super) fn differ(objects: &[Value], world: &World) -> Vec<String> {
     let mine = |kind: &'static str| {
         of_kind(objects, kind).filter(|o| o["metadata"]["labels"]["graylane.dev/app"].is_string())
     };
-    let demo = |namespace: &str| namespace == "demo";
+    let demo = |namespace: &NamespaceRef| *namespace == "demo".into();
     let rows = world
         .pods
         .values()
