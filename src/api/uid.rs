@@ -1,6 +1,9 @@
 //! `Uid`: which object, whatever its name.
 
-use std::{borrow::Cow, fmt};
+use std::{
+    borrow::{Borrow, Cow},
+    fmt,
+};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -36,6 +39,13 @@ impl Uid {
     /// Whether an object has this uid, which is known.
     pub fn is_of(&self, meta: &ObjectMeta) -> bool {
         !self.is_empty() && meta.uid.as_deref() == Some(self.as_str())
+    }
+}
+
+/// Maps by uid can be read by its text.
+impl Borrow<str> for Uid {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

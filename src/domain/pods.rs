@@ -12,6 +12,7 @@ use super::{
     span::Emitter,
     world::{ObjectKey, Pod, Pods},
 };
+use crate::api::Uid;
 
 /// How long a deleted pod is remembered.
 const GONE_RETENTION: SignedDuration = SignedDuration::from_secs(60);
@@ -23,7 +24,7 @@ const MAX_GONE: usize = 4096;
 pub struct PodIndex {
     live: Pods,
     by_address: HashMap<String, Vec<Arc<ObjectKey>>>,
-    by_uid: HashMap<String, Arc<ObjectKey>>,
+    by_uid: HashMap<Uid, Arc<ObjectKey>>,
     gone: VecDeque<(Timestamp, Arc<Pod>)>,
 }
 
@@ -136,7 +137,7 @@ impl PodIndex {
                     .iter()
                     .rev()
                     .map(|(_, pod)| &**pod)
-                    .find(|p| p.uid.as_deref() == Some(uid))
+                    .find(|p| p.uid.as_ref().is_some_and(|own| own.as_str() == uid))
             };
             self.by_uid
                 .get(uid)
@@ -178,7 +179,7 @@ mod tests {
 
     fn pod(name: &str, uid: &str, address: &str, born: &str) -> Pod {
         let key = ObjectKey::at_home("demo", name);
-        let (uid, address) = (Some(uid.to_owned()), Some(address.to_owned()));
+        let (uid, address) = (Some(uid.into()), Some(address.to_owned()));
         Pod {
             key,
             uid,
@@ -286,7 +287,8 @@ mod tests {
         assert_eq!(
             index
                 .find_by_address("10.0.0.2", time("00:30"))
-                .and_then(|p| p.uid.as_deref()),
+                .and_then(|p| p.uid.as_ref())
+                .map(Uid::as_str),
             Some("u2")
         );
         index.update_pods(&Pods::new(), time("00:40"));

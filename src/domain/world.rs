@@ -20,7 +20,7 @@ use super::{
 };
 use crate::api::{
     App, AppTemplate, Approval, ClusterName, InventoryItem, Lane, LaneGroup, NamespaceRef, Release,
-    VariableGroup,
+    Uid, VariableGroup,
 };
 pub use link::{ApiUsage, Link, LinkTrouble, WatchGap};
 pub use pace::pause_after_world;
@@ -284,7 +284,7 @@ pub struct Pod {
     /// `pod-template-hash`, or the revision of a StatefulSet. Pods of one version share it.
     pub hash: Option<String>,
     /// `metadata.uid`.
-    pub uid: Option<String>,
+    pub uid: Option<Uid>,
     /// `status.podIP`.
     pub address: Option<String>,
     /// Status as in kubectl's STATUS column: `Running`, `Pending`, `CrashLoopBackOff`,

@@ -15,6 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::OpenLog;
 use crate::{
+    api::Uid,
     cluster::error,
     domain::{
         log::{ContainerChoice, LogEvent, LogLine, LogRequest, MAX_STREAMS},
@@ -160,7 +161,7 @@ impl Followers {
 #[derive(Clone, Debug)]
 pub(super) struct ChosenPod {
     pub(super) key: Arc<ObjectKey>,
-    pub(super) uid: Option<String>,
+    pub(super) uid: Option<Uid>,
     pub(super) container: Option<String>,
     /// Name of the container, where several of the pod are read.
     shown: Option<Arc<str>>,
@@ -241,7 +242,7 @@ pub(super) fn find_pods(world: &World, request: &LogRequest) -> Vec<ChosenPod> {
 fn add_containers(
     found: &mut Vec<ChosenPod>,
     key: &ObjectKey,
-    uid: Option<&String>,
+    uid: Option<&Uid>,
     containers: Vec<Option<String>>,
 ) {
     let (key, are_several) = (Arc::new(key.clone()), containers.len() > 1);

@@ -206,7 +206,7 @@ pub(super) fn pod_row(object: &core::Pod) -> Pod {
         address: status
             .and_then(|s| s.pod_ip.as_deref())
             .map(|a| clean_text(a).to_string()),
-        uid: object.uid().map(|uid| clean_text(&uid).to_string()),
+        uid: object.uid().map(|uid| clean_text(&uid).as_str().into()),
         state: clean_text(&words.state),
         ready: words.ready,
         terminating: object.metadata.deletion_timestamp.is_some(),

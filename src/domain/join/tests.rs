@@ -36,7 +36,7 @@ fn world() -> World {
             key: ObjectKey::at_home("demo", &name),
             app: Some(app.into()),
             tag: gray.then(|| "gray".into()),
-            uid: Some(format!("uid-{app}")),
+            uid: Some(format!("uid-{app}").into()),
             address: Some(format!("127.0.0.{end}")),
             ready: true,
             ..Pod::default()
@@ -804,7 +804,7 @@ fn open_world() -> World {
         pod.key.name = format!("{app}-prod");
         (pod.tag, pod.uid, pod.address) = (
             None,
-            Some(format!("uid-{app}2")),
+            Some(format!("uid-{app}2").into()),
             Some(format!("127.0.0.{end}")),
         );
         Arc::make_mut(&mut world.pods).extend(pods_by_key([pod]));

@@ -90,7 +90,7 @@ fn world(pods: &[&str]) -> World {
     let pod = |name: &&str| Pod {
         key: ObjectKey::at_home("demo", *name),
         app: Some("shop".into()),
-        uid: Some(format!("uid of {name}")),
+        uid: Some(format!("uid of {name}").into()),
         containers: vec![Clean::from("app"), Clean::from("proxy")],
         ..Pod::default()
     };
