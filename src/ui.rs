@@ -28,7 +28,7 @@ pub mod update;
 pub mod view;
 mod widget;
 
-pub use effect::{Answer, Effect, Fault, IntentOutcome, ObjectRef, Query, Ticket};
+pub use effect::{Answer, Effect, Fault, IntentOutcome, Query, Ticket};
 pub use model::{Model, Msg};
 pub use options::Options;
 pub use run::EffectHandler;

@@ -3,15 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use kube::{
-    CustomResource,
-    core::{ApiResource, GroupVersionKind},
-};
+use kube::{CustomResource, core::ApiResource};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Amount, ClusterName, NamespaceRef, RecordedTime, Stage, Uid, Workflow};
+use super::{
+    Amount, ClusterName, NamespaceRef, RecordedTime, Stage, Uid, Workflow, object_ref::api_resource,
+};
 
 /// One application with one set of manifests (Yunxiao AppStack's 应用 and 编排).
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -347,11 +346,7 @@ pub struct InventoryItem {
 impl InventoryItem {
     /// API resource of its kind, for dynamic clients.
     pub fn api_resource(&self) -> ApiResource {
-        let (group, version) = self
-            .api_version
-            .split_once('/')
-            .unwrap_or(("", &self.api_version));
-        ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &self.kind))
+        api_resource(&self.api_version, &self.kind)
     }
 
     /// Same object, whichever uid it has.

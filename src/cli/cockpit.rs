@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Global, probe::NotCompared, session, via::ViaArg};
 use crate::{
-    api::NamespaceRef,
+    api::{NamespaceRef, ObjectRef},
     cluster::{
         agent::Agent,
         connect::{self, ClusterSource, ConnectError, Connected},
@@ -34,8 +34,8 @@ use crate::{
     ui::{
         Answer, EffectHandler, Fault, IntentOutcome, Options, Query,
         effect::{
-            Foreground, ForegroundCommand, ObjectRef, ProbeOutcome as Shown, Returned,
-            ShownNamespace, place_of_context,
+            Foreground, ForegroundCommand, ProbeOutcome as Shown, Returned, ShownNamespace,
+            place_of_context,
         },
         options::RequestedOptions,
         terminal::run_cockpit,
@@ -418,12 +418,12 @@ async fn read_yaml(object: ObjectRef, here: ActiveCluster) -> Vec<Answer> {
         name: namespace,
     } = &object.key.namespace;
     let client = here.clusters.client_for(cluster);
-    let api = yaml::api_by_resource(&client, &object.resource, namespace).await;
+    let api = yaml::api_by_resource(&client, &object.resource_word(), namespace).await;
     let text = match api {
         Ok(Some(api)) => yaml::read_yaml(&api, &object.key.name, false)
             .await
             .map_err(|e| error::describe_error(&e)),
-        Ok(None) => Err(format!("this cluster has no {}", object.resource)),
+        Ok(None) => Err(format!("this cluster has no {}", object.resource_word())),
         Err(e) => Err(error::describe_error(&e)),
     };
     match text {

@@ -10,18 +10,7 @@ use kube::{
 
 use kube_yaml::to_yaml;
 
-/// Identifies one object of any kind.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ObjectRef {
-    /// For example `apps/v1`.
-    pub api_version: String,
-    /// For example `Deployment`.
-    pub kind: String,
-    /// Ignored for cluster-scoped kinds.
-    pub namespace: String,
-    /// `metadata.name`.
-    pub name: String,
-}
+use crate::api::ObjectRef;
 
 /// The API for an object's kind, discovered from the cluster.
 pub async fn api_for_object(
@@ -36,7 +25,9 @@ pub async fn api_for_object(
     let (resource, capabilities) = discovery::pinned_kind(client, &gvk).await?;
     Ok(match capabilities.scope {
         Scope::Cluster => Api::all_with(client.clone(), &resource),
-        Scope::Namespaced => Api::namespaced_with(client.clone(), &object.namespace, &resource),
+        Scope::Namespaced => {
+            Api::namespaced_with(client.clone(), &object.key.namespace.name, &resource)
+        }
     })
 }
 
@@ -59,21 +50,6 @@ pub async fn api_by_resource(
     }))
 }
 
-/// The object as YAML; `managed_fields` keeps the managed fields.
-#[tracing::instrument(level = "debug", skip_all)]
-pub async fn object_yaml(
-    client: &Client,
-    object: &ObjectRef,
-    managed_fields: bool,
-) -> Result<String, kube::Error> {
-    read_yaml(
-        &api_for_object(client, object).await?,
-        &object.name,
-        managed_fields,
-    )
-    .await
-}
-
 /// An object of a known API as YAML.
 pub async fn read_yaml(
     api: &Api<DynamicObject>,
@@ -91,10 +67,10 @@ pub async fn read_yaml(
 /// The events about an object, oldest first.
 #[tracing::instrument(level = "debug", skip_all)]
 pub async fn list_events(client: &Client, object: &ObjectRef) -> Result<Vec<Event>, kube::Error> {
-    let api: Api<Event> = Api::namespaced(client.clone(), &object.namespace);
+    let api: Api<Event> = Api::namespaced(client.clone(), &object.key.namespace.name);
     let selector = format!(
         "involvedObject.kind={},involvedObject.name={}",
-        object.kind, object.name
+        object.kind, object.key.name
     );
     let mut found = api
         .list(&ListParams::default().fields(&selector))

@@ -14,11 +14,8 @@ use serde_json::json;
 
 use super::samples::{SAMPLES, Sample, TRAFFIC};
 use crate::{
-    api::{self, App, Control, Release, ReleasePhase, ReleaseSpec},
-    cluster::{
-        error,
-        yaml::{ObjectRef, api_for_object},
-    },
+    api::{self, App, Control, ObjectRef, Release, ReleasePhase, ReleaseSpec},
+    cluster::{error, yaml::api_for_object},
     domain::command_line::CommandLine,
 };
 
@@ -114,31 +111,19 @@ pub async fn is_seeded(client: &Client) -> Result<bool, SeedError> {
 /// Creates the objects of a file that do not exist.
 pub async fn create_missing(client: &Client, sample: &Sample) -> Result<(), SeedError> {
     for object in sample.parse_objects() {
-        let text = |pointer: &str| {
-            object
-                .pointer(pointer)
-                .and_then(|v| v.as_str())
-                .unwrap_or_default()
-                .to_owned()
-        };
-        let wanted = ObjectRef {
-            api_version: text("/apiVersion"),
-            kind: text("/kind"),
-            namespace: text("/metadata/namespace"),
-            name: text("/metadata/name"),
-        };
-        let what = format!("{} {}", wanted.kind, wanted.name);
+        let wanted = ObjectRef::from_object(&object);
+        let what = format!("{} {}", wanted.kind, wanted.key.name);
         let api = api_for_object(client, &wanted)
             .await
             .map_err(refused_error(&what))?;
         if api
-            .get_metadata_opt(&wanted.name)
+            .get_metadata_opt(&wanted.key.name)
             .await
             .map_err(refused_error(&what))?
             .is_none()
         {
             let params = PatchParams::apply(api::FIELD_MANAGER);
-            api.patch(&wanted.name, &params, &Patch::Apply(&object))
+            api.patch(&wanted.key.name, &params, &Patch::Apply(&object))
                 .await
                 .map_err(refused_error(&what))?;
         }

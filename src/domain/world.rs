@@ -18,44 +18,13 @@ use super::{
     rights::Rights,
     text::Clean,
 };
+pub use crate::api::ObjectKey;
 use crate::api::{
-    App, AppTemplate, Approval, ClusterName, InventoryItem, Lane, LaneGroup, NamespaceRef, Release,
-    Uid, VariableGroup,
+    App, AppTemplate, Approval, ClusterName, Lane, LaneGroup, Release, Uid, VariableGroup,
 };
 pub use link::{ApiUsage, Link, LinkTrouble, WatchGap};
 pub use pace::pause_after_world;
 pub use pods::{PodChange, Pods, pod_changes, pods_by_key};
-
-/// Namespace and name.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ObjectKey {
-    /// Its namespace; of cluster-scoped kinds the name of it is empty.
-    pub namespace: NamespaceRef,
-    /// `metadata.name`.
-    pub name: String,
-}
-
-impl ObjectKey {
-    /// Key of an object in a namespace.
-    pub fn new(namespace: NamespaceRef, name: impl Into<String>) -> Self {
-        let name = name.into();
-        Self { namespace, name }
-    }
-
-    /// Key of an object in the home cluster.
-    pub fn at_home(namespace: impl Into<Arc<str>>, name: impl Into<String>) -> Self {
-        Self::new(NamespaceRef::at_home(namespace), name)
-    }
-}
-
-impl From<&InventoryItem> for ObjectKey {
-    fn from(item: &InventoryItem) -> Self {
-        Self {
-            namespace: item.namespace.clone(),
-            name: item.name.clone(),
-        }
-    }
-}
 
 /// Lane groups by name.
 pub type LaneGroups = BTreeMap<String, Arc<LaneGroup>>;
@@ -217,6 +186,14 @@ pub enum WorkloadKind {
 }
 
 impl WorkloadKind {
+    /// `kind` of its objects.
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::Deployment => "Deployment",
+            Self::StatefulSet => "StatefulSet",
+        }
+    }
+
     /// Resource name for kubectl.
     pub const fn resource(self) -> &'static str {
         match self {

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde_json::Value;
 
 use crate::{
-    api::Served,
+    api::{ObjectRef, Served},
     domain::{
         chain::Chain,
         describe::DescribedLine,
@@ -267,40 +267,6 @@ pub fn cluster_of_place(place: &str) -> &str {
     place
         .rsplit_once(NAMESPACE_OF)
         .map_or(place, |(cluster, _)| cluster)
-}
-
-/// Reference to one object, by resource and name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ObjectRef {
-    /// Plural and group, as kubectl takes them: `releases.graylane.dev`, `pods`,
-    /// `deployments.apps`.
-    pub resource: String,
-    /// Namespace and name.
-    pub key: ObjectKey,
-}
-
-impl ObjectRef {
-    /// Reference to one of graylane's own resources.
-    pub fn own_resource(plural: &str, namespace: &str, name: &str) -> Self {
-        Self {
-            resource: format!("{plural}.{}", crate::api::GROUP),
-            key: ObjectKey::at_home(namespace, name),
-        }
-    }
-
-    /// Reference to a pod.
-    pub fn pod(key: ObjectKey) -> Self {
-        Self {
-            resource: "pods".into(),
-            key,
-        }
-    }
-
-    /// Short form for titles: `pods/spring-cloud-a-…`.
-    pub fn title(&self) -> String {
-        let kind = self.resource.split('.').next().unwrap_or_default();
-        format!("{kind}/{}", self.key.name)
-    }
 }
 
 /// Part of the answer to an [`Query`].

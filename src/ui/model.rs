@@ -14,7 +14,7 @@ use serde_json::Value;
 use tui_input::Input;
 
 use super::{
-    effect::{Answer, Effect, Fault, IntentOutcome, ObjectRef, Returned, Ticket},
+    effect::{Answer, Effect, Fault, IntentOutcome, Returned, Ticket},
     facts::Facts,
     form::Form,
     keymap::{Action, KeyContext},
@@ -23,7 +23,7 @@ use super::{
     question::Question,
 };
 use crate::{
-    api::{App, Release},
+    api::{App, ObjectRef, Release},
     domain::{
         edit::EditableKind,
         world::{Link, ObjectKey, World, Worlds},

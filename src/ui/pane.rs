@@ -5,11 +5,12 @@
 use ratatui::layout::Rect;
 
 use super::{
-    effect::{DescribeTarget, Effect, ObjectRef},
+    effect::{DescribeTarget, Effect},
     keymap::{Action, KeyContext},
     model::{Model, SortableList},
     widget::Canvas,
 };
+use crate::api::ObjectRef;
 use crate::domain::pod_selection::PodSelection;
 
 pub mod apps;

@@ -9,13 +9,10 @@ use serde_json::Value;
 
 use super::cluster_session::ActiveCluster;
 use crate::{
-    api::{NamespaceRef, label},
+    api::{NamespaceRef, ObjectRef, label},
     cluster::{error, yaml},
     domain::describe::{DescribedLine, ObjectEvent, describe_object},
-    ui::{
-        Answer, Fault,
-        effect::{DescribeTarget, ObjectRef},
-    },
+    ui::{Answer, Fault, effect::DescribeTarget},
 };
 
 /// Describes the objects one after the other; one that cannot be read says so.
@@ -53,20 +50,13 @@ async fn describe_one(
         name: namespace,
     } = &object.key.namespace;
     let client = here.clusters.client_for(cluster);
-    let api = yaml::api_by_resource(&client, &object.resource, namespace)
+    let api = yaml::api_by_resource(&client, &object.resource_word(), namespace)
         .await
         .map_err(told)?
-        .ok_or_else(|| DescribeError::NoKind(object.resource.clone()))?;
+        .ok_or_else(|| DescribeError::NoKind(object.resource_word()))?;
     let value = to_value(&api.get(&object.key.name).await.map_err(told)?);
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let about = yaml::ObjectRef {
-        api_version: text(&value["apiVersion"]),
-        kind: text(&value["kind"]),
-        namespace: namespace.to_string(),
-        name: object.key.name.clone(),
-    };
     // Without the right to read events the rest is worth showing.
-    let events = yaml::list_events(&client, &about).await.unwrap_or_default();
+    let events = yaml::list_events(&client, object).await.unwrap_or_default();
     let events: Vec<ObjectEvent> = events.into_iter().map(to_object_event).collect();
     Ok(describe_object(&value, &events, Timestamp::now()))
 }

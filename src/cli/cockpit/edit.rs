@@ -6,17 +6,18 @@ use futures::stream::{self, BoxStream, StreamExt};
 
 use super::cluster_session::ActiveCluster;
 use crate::{
+    api::ObjectRef,
     cluster::perform,
     domain::{
         edit::{EditDraft, EditableKind},
         text::Clean,
     },
-    ui::{Answer, Fault, effect::ObjectRef},
+    ui::{Answer, Fault},
 };
 
 /// The object as it is now.
 pub(super) async fn read_object(object: ObjectRef, here: ActiveCluster) -> Answer {
-    let Some(kind) = EditableKind::from_resource(&object.resource) else {
+    let Some(kind) = EditableKind::from_resource(&object.resource_word()) else {
         return Answer::Failed(Fault::new(&format!("{} is not edited", object.title())));
     };
     let client = here.clusters.home_client();

@@ -10,9 +10,10 @@ use tui_input::Input;
 
 use super::{Model, NamespaceScope};
 use crate::{
+    api::ObjectRef,
     domain::{text::format_count, world::ObjectKey},
     ui::{
-        effect::{ClusterChoice, NamespaceChoice, ObjectRef, ShownNamespace, Ticket},
+        effect::{ClusterChoice, NamespaceChoice, ShownNamespace, Ticket},
         keymap::{Action, Danger},
         options::Options,
         own_commands::OwnCommand,
@@ -417,19 +418,19 @@ fn list_objects_of(scope: NamespaceScope<'_>) -> Vec<(String, PaletteItem)> {
     let templates = world
         .templates
         .keys()
-        .map(|name| ("template", "apptemplates", name));
+        .map(|name| ("template", "AppTemplate", name));
     let groups = world
         .variables
         .keys()
-        .map(|name| ("variable group", "variablegroups", name));
+        .map(|name| ("variable group", "VariableGroup", name));
     let lane_groups = world
         .groups
         .keys()
-        .map(|name| ("lane group", "lanegroups", name));
-    for (word, plural, name) in templates.chain(groups).chain(lane_groups) {
+        .map(|name| ("lane group", "LaneGroup", name));
+    for (word, kind, name) in templates.chain(groups).chain(lane_groups) {
         all.push((
             format!("{word} {name}"),
-            PaletteItem::Object(ObjectRef::own_resource(plural, &world.namespace, name)),
+            PaletteItem::Object(ObjectRef::own_resource(kind, &world.namespace, name)),
         ));
     }
     all.extend(list_releases(scope));

@@ -1,7 +1,7 @@
 //! Filters, and what is selected among the rows of a pane.
 
 use super::Model;
-use crate::ui::{effect::ObjectRef, pane::Pane};
+use crate::{api::ObjectRef, ui::pane::Pane};
 
 /// Whether a text passes a filter: case-insensitive containment; a leading `!` inverts the filter.
 pub fn matches_filter(filter: &str, text: &str) -> bool {
@@ -28,14 +28,14 @@ impl Model {
         self.pane.behaviour().select_row(self, row);
     }
 
-    /// The selected object, as kubectl names it.
+    /// The selected object.
     pub fn selected_object(&self) -> Option<ObjectRef> {
         self.pane.behaviour().selected_object(self)
     }
 
     /// One of graylane's own objects in the current namespace.
-    pub(in crate::ui) fn own_object(&self, plural: &str, name: &str) -> ObjectRef {
-        ObjectRef::own_resource(plural, &self.world.namespace, name)
+    pub(in crate::ui) fn own_object(&self, kind: &str, name: &str) -> ObjectRef {
+        ObjectRef::own_resource(kind, &self.world.namespace, name)
     }
 
     /// Replaces selections that the new world no longer contains by a neighbour; `row` is where the

@@ -4,6 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use super::log::{LogBuffer, LogTarget};
 use crate::{
+    api::ObjectRef,
     domain::{
         chain::Chain,
         describe::{DescribedLine, Tone},
@@ -14,7 +15,7 @@ use crate::{
         world::ObjectKey,
     },
     ui::{
-        effect::{Fault, ObjectRef, ProbeOutcome, Ticket},
+        effect::{Fault, ProbeOutcome, Ticket},
         theme::Role,
         widget::RichText,
     },

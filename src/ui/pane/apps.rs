@@ -5,9 +5,10 @@ use ratatui::layout::Rect;
 
 use super::{Pane, PaneBehaviour, Place, RowPosition, environments, rollout};
 use crate::{
+    api::ObjectRef,
     domain::{facts, pod_selection::PodSelection, world::ObjectKey},
     ui::{
-        effect::{Effect, ObjectRef},
+        effect::Effect,
         keymap::{Action, KeyContext},
         model::{Model, NamespaceScope, SortColumn, SortableList, matches_filter},
         update::act::move_selection,
@@ -82,7 +83,7 @@ impl PaneBehaviour for AppsPane {
     }
 
     fn selected_object(&self, model: &Model) -> Option<ObjectRef> {
-        Some(model.own_object("apps", model.app.as_ref()?))
+        Some(model.own_object("App", model.app.as_ref()?))
     }
 
     fn selected_pods(&self, model: &Model) -> Option<PodSelection> {

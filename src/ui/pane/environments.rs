@@ -4,14 +4,14 @@ use ratatui::layout::Rect;
 
 use super::{Pane, PaneBehaviour, Place, RowPosition};
 use crate::{
-    api::Environment,
+    api::{Environment, ObjectRef},
     domain::{
         facts,
         pod_selection::PodSelection,
         world::{ObjectKey, Pod},
     },
     ui::{
-        effect::{DescribeTarget, Effect, ObjectRef},
+        effect::{DescribeTarget, Effect},
         keymap::{Action, KeyContext},
         model::{Model, SortColumn, SortableList, matches_filter},
         update::logs::open_logs,
@@ -102,13 +102,13 @@ impl PaneBehaviour for EnvironmentsPane {
         }
         let app = model.app.as_ref()?;
         let workload = shown_workloads(model)?.next();
-        Some(workload.unwrap_or_else(|| model.own_object("apps", app)))
+        Some(workload.unwrap_or_else(|| model.own_object("App", app)))
     }
 
     /// The pane is about an App's environment, also where a workload is there to show.
     fn edited_object(&self, model: &Model) -> Option<ObjectRef> {
         self.selected_object(model)?;
-        Some(model.own_object("apps", model.app.as_ref()?))
+        Some(model.own_object("App", model.app.as_ref()?))
     }
 
     /// Of an environment its workloads and Services.
@@ -196,10 +196,7 @@ pub(super) fn focus_pane(model: &mut Model) {
 fn shown_workloads(model: &Model) -> Option<impl Iterator<Item = ObjectRef>> {
     let (app, environment) = (model.app.as_ref()?, model.selected_environment()?);
     let workloads = model.world.workloads_of(app, &environment.name);
-    Some(workloads.map(|w| ObjectRef {
-        resource: w.kind.resource().into(),
-        key: w.key.clone(),
-    }))
+    Some(workloads.map(|w| ObjectRef::new("apps/v1", w.kind.kind(), w.key.clone())))
 }
 
 impl Model {

@@ -7,10 +7,10 @@ use ratatui::layout::Rect;
 
 use super::{Pane, PaneBehaviour, Place, RowPosition};
 use crate::{
-    api::Lane,
+    api::{Lane, ObjectRef},
     domain::pod_selection::PodSelection,
     ui::{
-        effect::{Effect, ObjectRef},
+        effect::Effect,
         keymap::{Action, KeyContext},
         model::{Model, NamespaceScope, SortColumn, SortableList, matches_filter},
         rule,
@@ -74,7 +74,7 @@ impl PaneBehaviour for LanesPane {
     }
 
     fn selected_object(&self, model: &Model) -> Option<ObjectRef> {
-        Some(model.own_object("lanes", model.selected_lane()?.0))
+        Some(model.own_object("Lane", model.selected_lane()?.0))
     }
 
     fn selected_pods(&self, model: &Model) -> Option<PodSelection> {

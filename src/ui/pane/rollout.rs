@@ -4,10 +4,10 @@ use ratatui::layout::Rect;
 
 use super::{Pane, PaneBehaviour, Place, RowPosition};
 use crate::{
-    api::TaskStatus,
+    api::{ObjectRef, TaskStatus},
     domain::pod_selection::PodSelection,
     ui::{
-        effect::{Effect, ObjectRef},
+        effect::Effect,
         keymap::{Action, KeyContext},
         model::{Model, Source, Text},
         update::open::{push_text, report_nothing},
@@ -45,7 +45,7 @@ impl PaneBehaviour for RolloutPane {
     }
 
     fn selected_object(&self, model: &Model) -> Option<ObjectRef> {
-        Some(model.own_object("releases", model.selected_release()?.0))
+        Some(model.own_object("Release", model.selected_release()?.0))
     }
 
     /// Of the task's environment, where it has one.

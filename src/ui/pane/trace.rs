@@ -6,6 +6,7 @@ use ratatui::layout::Rect;
 
 use super::{Pane, PaneBehaviour, Place, RowPosition};
 use crate::{
+    api::ObjectRef,
     domain::{
         chain::{Chain, ChainFault, ChainGroup, GroupKey},
         facts,
@@ -13,7 +14,7 @@ use crate::{
         world::ObjectKey,
     },
     ui::{
-        effect::{Effect, ObjectRef},
+        effect::Effect,
         keymap::{Action, KeyContext},
         model::{Model, SortColumn, SortableList, Source, Text, matches_filter},
         update::{

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::{
+    api::ObjectRef,
     domain::edit::{CheckedEdit, EditDraft, EditableKind, editable_text},
     ui::{
-        effect::{Effect, Foreground, ObjectRef, Query, Returned, Ticket},
+        effect::{Effect, Foreground, Query, Returned, Ticket},
         model::{Level, Model, Overlay, Pending, PendingEdit, Source},
         question,
     },
@@ -23,7 +24,7 @@ pub(in crate::ui) fn editable_object(model: &Model) -> Option<(EditableKind, Obj
         },
         _ => model.pane.behaviour().edited_object(model)?,
     };
-    EditableKind::from_resource(&object.resource).map(|kind| (kind, object))
+    EditableKind::from_resource(&object.resource_word()).map(|kind| (kind, object))
 }
 
 fn wait_for(model: &mut Model, words: &str, edit: PendingEdit) -> Ticket {

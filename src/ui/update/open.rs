@@ -3,9 +3,10 @@
 use kube::ResourceExt;
 
 use crate::{
+    api::ObjectRef,
     domain::{apps, text::format_count, world::ObjectKey},
     ui::{
-        effect::{DescribeTarget, Effect, ObjectRef, Query},
+        effect::{DescribeTarget, Effect, Query},
         model::{Level, Model, Overlay, Source, Text},
         view,
     },
