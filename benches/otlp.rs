@@ -128,7 +128,7 @@ fn keys() -> AttributeKeys {
 /// Ten thousand.
 fn pods() -> PodIndex {
     let pod = |n: u32| Pod {
-        key: ObjectKey::at_home("demo", &format!("pod-{n}")),
+        key: ObjectKey::at_home("demo", format!("pod-{n}")),
         address: Some(format!("10.0.{}.{}", n / 250, n % 250)),
         ..Pod::default()
     };

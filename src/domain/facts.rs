@@ -374,7 +374,7 @@ mod tests {
     /// A world with these pods: for each its number, its App and its environment.
     fn world(pods: &BTreeMap<u8, (u8, u8)>) -> World {
         let pod = |(n, (app, environment)): (&u8, &(u8, u8))| Pod {
-            key: ObjectKey::at_home("n", &n.to_string()),
+            key: ObjectKey::at_home("n", n.to_string()),
             // Some pods are of no App.
             app: (*app > 0).then(|| format!("a{app}")),
             environment: Some(format!("e{environment}")),

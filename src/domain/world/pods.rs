@@ -63,7 +63,7 @@ mod tests {
 
     fn pods(restarts: &BTreeMap<u8, u32>) -> Pods {
         let pod = |(n, restarts): (&u8, &u32)| Pod {
-            key: ObjectKey::at_home("n", &n.to_string()),
+            key: ObjectKey::at_home("n", n.to_string()),
             restarts: *restarts,
             ..Pod::default()
         };
