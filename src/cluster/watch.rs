@@ -9,6 +9,7 @@
 
 mod hub;
 mod own_object;
+mod row_object;
 mod rows;
 mod shared;
 mod source;

@@ -37,7 +37,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     own_object::OwnObject,
-    rows::{self, Row},
+    row_object::{IntoRow, RowObject},
+    rows::Row,
 };
 use crate::{
     api::{
@@ -46,7 +47,6 @@ use crate::{
     },
     cluster::{error, lean_pod::LeanPod, lease::ENGINE_LEASE, meter::Meter},
     domain::{
-        revision::Revision,
         rights::Rights,
         world::{LinkTrouble, ObjectKey, WorkloadKind},
     },
@@ -216,72 +216,65 @@ pub(super) async fn run_watch(client: Client, to: Reporter, stop: CancellationTo
     let plain = watcher::Config::default;
     // Pods of builds have an App but no environment: no pane shows them.
     let ours = || plain().labels(&format!("{},{}", label::APP, label::ENVIRONMENT));
-    let (kind, namespace) = (to.id.kind, to.id.namespace.clone());
     let task = async {
-        match kind {
-            SourceKind::App => watch_home::<App>(client, &to, Row::App).await,
-            SourceKind::Template => watch_home::<AppTemplate>(client, &to, Row::Template).await,
-            SourceKind::Variables => watch_home::<VariableGroup>(client, &to, Row::Variables).await,
-            SourceKind::Release => watch_home::<Release>(client, &to, Row::Release).await,
-            SourceKind::Approval => watch_home::<Approval>(client, &to, Row::Approval).await,
-            SourceKind::Group => watch_home::<LaneGroup>(client, &to, Row::Group).await,
-            SourceKind::Lane => watch_home::<Lane>(client, &to, Row::Lane).await,
+        match to.id.kind {
+            SourceKind::App => watch_rows::<OwnObject<App>>(client, plain(), &to).await,
+            SourceKind::Template => {
+                watch_rows::<OwnObject<AppTemplate>>(client, plain(), &to).await;
+            }
+            SourceKind::Variables => {
+                watch_rows::<OwnObject<VariableGroup>>(client, plain(), &to).await;
+            }
+            SourceKind::Release => watch_rows::<OwnObject<Release>>(client, plain(), &to).await,
+            SourceKind::Approval => watch_rows::<OwnObject<Approval>>(client, plain(), &to).await,
+            SourceKind::Group => watch_rows::<OwnObject<LaneGroup>>(client, plain(), &to).await,
+            SourceKind::Lane => watch_rows::<OwnObject<Lane>>(client, plain(), &to).await,
             SourceKind::Revision => {
-                let row = |r: ControllerRevision| {
-                    Some(Row::Revision(Arc::new(Revision::from_object(&r).ok()?)))
-                };
-                watch_objects(
-                    api_in(client, &namespace),
-                    plain().labels(label::REVISION_OF),
-                    &to,
-                    row,
-                )
-                .await;
+                let config = plain().labels(label::REVISION_OF);
+                watch_rows::<ControllerRevision>(client, config, &to).await;
             }
-            SourceKind::Deployment => {
-                let row = |d: Deployment| Some(Row::Deployment(rows::deployment_row(&d)));
-                watch_objects(api_in(client, &namespace), ours(), &to, row).await;
-            }
-            SourceKind::Stateful => {
-                let row = |s: StatefulSet| Some(Row::Stateful(rows::stateful_set_row(&s)));
-                watch_objects(api_in(client, &namespace), ours(), &to, row).await;
-            }
-            SourceKind::Pod => {
-                let row = |LeanPod(p)| Some(Row::Pod(rows::pod_row(&p)));
-                watch_objects(api_in(client, &namespace), ours(), &to, row).await;
-            }
+            SourceKind::Deployment => watch_rows::<Deployment>(client, ours(), &to).await,
+            SourceKind::Stateful => watch_rows::<StatefulSet>(client, ours(), &to).await,
+            SourceKind::Pod => watch_rows::<LeanPod>(client, ours(), &to).await,
             SourceKind::Route => {
-                let api = dynamic_api_in(client, &namespace, &http_routes());
-                let row = |r: DynamicObject| Some(Row::Route(rows::route_row(&r)));
-                watch_objects(api, plain().labels(label::LANE_GROUP), &to, row).await;
+                let api = dynamic_api_in(client, &to.id.namespace, &http_routes());
+                watch_objects(api, plain().labels(label::LANE_GROUP), &to).await;
             }
-            SourceKind::Event => {
-                let row = |e: core::Event| Some(Row::Event(rows::event_row(&e)));
-                watch_objects(api_in(client, &namespace), plain(), &to, row).await;
-            }
+            SourceKind::Event => watch_rows::<core::Event>(client, plain(), &to).await,
             SourceKind::Engine => {
                 let config = plain().fields(&format!("metadata.name={ENGINE_LEASE}"));
-                let row = |l: Lease| rows::engine_row(&l).map(Row::Engine);
-                watch_objects(api_in(client, &namespace), config, &to, row).await;
+                watch_rows::<Lease>(client, config, &to).await;
             }
         }
     };
     stop.run_until_cancelled(task).await;
 }
 
-/// The API of a kind in a namespace; an empty one means all namespaces.
-fn api_in<K>(client: Client, namespace: &str) -> Api<K>
+/// Watches a kind in the namespace of `to`; an empty one means all namespaces.
+async fn watch_rows<K>(client: Client, config: watcher::Config, to: &Reporter)
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    K: IntoRow
+        + Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + DeserializeOwned
+        + std::fmt::Debug
+        + 'static,
 {
-    if namespace.is_empty() {
+    let namespace: &str = &to.id.namespace;
+    let api: Api<RowObject<K>> = if namespace.is_empty() {
         Api::all(client)
     } else {
         Api::namespaced(client, namespace)
-    }
+    };
+    watch_objects(api, config, to).await;
 }
 
-fn dynamic_api_in(client: Client, namespace: &str, resource: &ApiResource) -> Api<DynamicObject> {
+/// As [`watch_rows`] chooses it, for a kind that is known at run time.
+fn dynamic_api_in(
+    client: Client,
+    namespace: &str,
+    resource: &ApiResource,
+) -> Api<RowObject<DynamicObject>> {
     if namespace.is_empty() {
         Api::all_with(client, resource)
     } else {
@@ -299,28 +292,9 @@ fn http_routes() -> ApiResource {
     }
 }
 
-async fn watch_home<T>(client: Client, to: &Reporter, row: fn(Arc<T>) -> Row)
+async fn watch_objects<K>(api: Api<RowObject<K>>, config: watcher::Config, to: &Reporter)
 where
-    T: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + std::fmt::Debug
-        + Send
-        + Sync
-        + 'static,
-{
-    let api = api_in::<OwnObject<T>>(client, &to.id.namespace);
-    let row = |object: OwnObject<T>| object.typed.map(row);
-    watch_objects(api, watcher::Config::default(), to, row).await;
-}
-
-async fn watch_objects<K>(
-    api: Api<K>,
-    config: watcher::Config,
-    to: &Reporter,
-    row: impl Fn(K) -> Option<Row>,
-) where
-    K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
+    K: IntoRow + Clone + DeserializeOwned + std::fmt::Debug + 'static,
 {
     let mut namespaces = SeenNamespaces::of_cluster(to.id.cluster.clone());
     let send = |change| to.out.send(HubMessage::From(to.id.clone(), change));
@@ -338,7 +312,7 @@ async fn watch_objects<K>(
                     Seen::Apply(_) => expired = false,
                     _ => {}
                 }
-                if let Some(change) = to_change(event, &mut namespaces, &row)
+                if let Some(change) = to_change(event, &mut namespaces)
                     && send(change).await.is_err()
                 {
                     return;
@@ -413,25 +387,28 @@ impl SeenNamespaces {
 }
 
 /// What a watch's event changes; `None` for a listed object that is not shown.
-fn to_change<K: Resource>(
-    event: Seen<K>,
+fn to_change<K: IntoRow>(
+    event: Seen<RowObject<K>>,
     namespaces: &mut SeenNamespaces,
-    row: &impl Fn(K) -> Option<Row>,
 ) -> Option<SourceChange> {
     match event {
         Seen::Init => Some(SourceChange::Begin),
         Seen::InitApply(object) => {
             let key = namespaces.key_of(&object);
-            row(object).map(|row| SourceChange::Listed(key.clone(), Box::new(row.with_key(key))))
+            let row = object.row?;
+            Some(SourceChange::Listed(
+                key.clone(),
+                Box::new(row.with_key(key)),
+            ))
         }
         Seen::InitDone => Some(SourceChange::Ready),
         Seen::Apply(object) => {
             let key = namespaces.key_of(&object);
             // An object that does not fit its schema (any more) is not shown.
-            let gone = SourceChange::Gone(key.clone());
-            Some(row(object).map_or(gone, |row| {
-                SourceChange::Set(key.clone(), Box::new(row.with_key(key)))
-            }))
+            Some(match object.row {
+                Some(row) => SourceChange::Set(key.clone(), Box::new(row.with_key(key))),
+                None => SourceChange::Gone(key),
+            })
         }
         Seen::Delete(object) => Some(SourceChange::Gone(namespaces.key_of(&object))),
     }
