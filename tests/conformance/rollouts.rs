@@ -151,6 +151,12 @@ async fn a_foreign_hand_stops_it(at: Place) {
         field_manager: Some("kubectl-set".into()),
         ..PatchParams::default()
     };
+    // Times of managed fields are whole seconds: whoever created it must not have done so in this one.
+    let created = r.live().await.metadata.creation_timestamp.unwrap().0;
+    eventually("another second", async || {
+        (jiff::Timestamp::now().as_second() > created.as_second()).then_some(())
+    })
+    .await;
     let patch = json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "web:evil"}]}}}});
     let api = at.api::<k8s_openapi::api::apps::v1::Deployment>();
     api.patch("web", &by, &Patch::Strategic(patch))
