@@ -217,6 +217,9 @@ def memory(pid, line="VmRSS"):
         return next(int(l.split()[1]) / 1024 for l in status if l.startswith(line))
 
 
+QUESTION = b"\x1b[5n"
+
+
 class Cockpit:
     """The cockpit in a terminal of 160 by 40, which answers when it is asked for its state."""
 
@@ -234,6 +237,7 @@ class Cockpit:
         threading.Thread(target=self.read, daemon=True).start()
 
     def read(self):
+        unread = b""
         while True:
             try:
                 got = os.read(self.terminal, 65536)
@@ -243,8 +247,10 @@ class Cockpit:
                 return
             now = time.time() - self.begun
             self.bytes += len(got)
-            if b"\x1b[5n" in got:
-                os.write(self.terminal, b"\x1b[0n")
+            # Each question is answered; one may come in two reads, and two in one.
+            asked = unread + got
+            os.write(self.terminal, b"\x1b[0n" * asked.count(QUESTION))
+            unread = asked[1 - len(QUESTION):]
             self.first_byte = self.first_byte or now
             if self.first_data is None:
                 self.seen += got
