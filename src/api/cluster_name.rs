@@ -1,9 +1,10 @@
 //! `ClusterName`: which cluster, the home cluster or one of another kubeconfig context.
 
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize, Serializer};
+
+use super::delegate::delegate_schema;
 
 /// A cluster, as seen from the one that holds graylane's own resources. On the wire it is the name
 /// of its kubeconfig context, or nothing.
@@ -52,20 +53,7 @@ impl Serialize for ClusterName {
     }
 }
 
-/// In a schema it is a string that may be missing.
-impl JsonSchema for ClusterName {
-    fn schema_name() -> Cow<'static, str> {
-        Option::<String>::schema_name()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        Option::<String>::json_schema(generator)
-    }
-}
+delegate_schema!(ClusterName, Option<String>);
 
 #[cfg(test)]
 mod tests {

@@ -1,11 +1,10 @@
 //! `NamespaceRef`: a namespace of a cluster.
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
-use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::ClusterName;
+use super::{ClusterName, delegate::delegate_schema};
 
 /// A namespace of a cluster. It is written `NAMESPACE` in the home cluster, else
 /// `CONTEXT/NAMESPACE`, which is unambiguous because namespaces contain no slash. This is the only
@@ -69,20 +68,7 @@ impl Serialize for NamespaceRef {
     }
 }
 
-/// In a schema it is any string.
-impl JsonSchema for NamespaceRef {
-    fn schema_name() -> Cow<'static, str> {
-        String::schema_name()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        String::json_schema(generator)
-    }
-}
+delegate_schema!(NamespaceRef, String);
 
 #[cfg(test)]
 mod tests {

@@ -3,8 +3,9 @@
 use std::{borrow::Cow, fmt};
 
 use jiff::{Timestamp, Unit};
-use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::delegate::delegate_schema;
 
 /// A time as it stands in an object. What somebody wrote by hand, or with an offset or another
 /// precision, is written back exactly as it was read; text that is no time does not make the object
@@ -72,20 +73,7 @@ impl<'de> Deserialize<'de> for RecordedTime {
     }
 }
 
-/// In a schema it is any string.
-impl JsonSchema for RecordedTime {
-    fn schema_name() -> Cow<'static, str> {
-        String::schema_name()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        String::json_schema(generator)
-    }
-}
+delegate_schema!(RecordedTime, String);
 
 #[cfg(test)]
 mod tests {

@@ -1,13 +1,11 @@
 //! `Uid`: which object, whatever its name.
 
-use std::{
-    borrow::{Borrow, Cow},
-    fmt,
-};
+use std::{borrow::Borrow, fmt};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
+
+use super::delegate::delegate_schema;
 
 /// `metadata.uid` of an object: an object that was deleted and created again under the same name
 /// has another one. Empty where it is not known, or where there is no object yet.
@@ -73,20 +71,7 @@ impl fmt::Display for Uid {
     }
 }
 
-/// In a schema it is any string.
-impl JsonSchema for Uid {
-    fn schema_name() -> Cow<'static, str> {
-        String::schema_name()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        String::json_schema(generator)
-    }
-}
+delegate_schema!(Uid, String);
 
 #[cfg(test)]
 mod tests {

@@ -4,10 +4,9 @@
 //! they are read. An object that does not fit its schema (written by another version, or past a
 //! broken webhook) is left out; the others of its kind are still shown.
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Resource;
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, DeserializeSeed, Error, IgnoredAny, MapAccess, Visitor},
@@ -15,6 +14,7 @@ use serde::{
 use serde_json::{Map, Value};
 
 use super::rows::clean_value;
+use crate::api::delegate_resource;
 
 /// One object of kind `T`.
 #[derive(Clone, Debug)]
@@ -49,34 +49,7 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for OwnObject<T> {
     }
 }
 
-impl<T: Resource> Resource for OwnObject<T> {
-    type DynamicType = T::DynamicType;
-    type Scope = T::Scope;
-
-    fn kind(dt: &T::DynamicType) -> Cow<'_, str> {
-        T::kind(dt)
-    }
-
-    fn group(dt: &T::DynamicType) -> Cow<'_, str> {
-        T::group(dt)
-    }
-
-    fn version(dt: &T::DynamicType) -> Cow<'_, str> {
-        T::version(dt)
-    }
-
-    fn plural(dt: &T::DynamicType) -> Cow<'_, str> {
-        T::plural(dt)
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-}
+delegate_resource!(OwnObject<T>, T, metadata; T);
 
 /// Reads the fields of an object, or of its metadata, but for managed fields.
 struct ObjectFields {
@@ -146,7 +119,7 @@ mod tests {
         object["metadata"]["managedFields"] =
             json!([{"manager": "m", "operation": "Apply", "fieldsV1": {"f:spec": {}}}]);
         let read = read(&object).unwrap();
-        assert_eq!(read.meta(), &plain.metadata);
+        assert_eq!(read.metadata, plain.metadata);
         let typed = read.typed.unwrap();
         assert_eq!(
             (&typed.metadata, &typed.spec),

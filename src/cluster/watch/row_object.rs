@@ -1,7 +1,7 @@
 //! Objects that are turned into rows where they are read. A list comes in pages of hundreds of
 //! objects: of all but one of them only the row exists, a twentieth of a Deployment.
 
-use std::{borrow::Cow, marker::PhantomData, sync::Arc};
+use std::{marker::PhantomData, sync::Arc};
 
 use k8s_openapi::{
     api::{
@@ -19,7 +19,7 @@ use super::{
     rows::{self, Row},
 };
 use crate::{
-    api::{App, AppTemplate, Approval, Lane, LaneGroup, Release, VariableGroup},
+    api::{App, AppTemplate, Approval, Lane, LaneGroup, Release, VariableGroup, delegate_resource},
     cluster::lean_pod::LeanPod,
     domain::revision::Revision,
 };
@@ -55,34 +55,7 @@ impl<'de, K: IntoRow + DeserializeOwned> Deserialize<'de> for RowObject<K> {
     }
 }
 
-impl<K: Resource> Resource for RowObject<K> {
-    type DynamicType = K::DynamicType;
-    type Scope = K::Scope;
-
-    fn kind(dt: &K::DynamicType) -> Cow<'_, str> {
-        K::kind(dt)
-    }
-
-    fn group(dt: &K::DynamicType) -> Cow<'_, str> {
-        K::group(dt)
-    }
-
-    fn version(dt: &K::DynamicType) -> Cow<'_, str> {
-        K::version(dt)
-    }
-
-    fn plural(dt: &K::DynamicType) -> Cow<'_, str> {
-        K::plural(dt)
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-}
+delegate_resource!(RowObject<K>, K, metadata; K);
 
 /// Rows of graylane's own kinds hold the whole object.
 macro_rules! own_kinds {

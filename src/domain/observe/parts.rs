@@ -2,14 +2,11 @@
 //! ReplicaSets a Deployment; of each only its identity is kept, and what is decided from it. That
 //! takes a third of the memory of the whole objects.
 
-use std::borrow::Cow;
-
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{apps::v1::ReplicaSet, core::v1::Pod},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use kube::{Resource, core::NamespaceResourceScope};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -18,7 +15,10 @@ use super::{
     replicas_or_default,
     stateful::REVISION_LABEL,
 };
-use crate::{api::label, domain::batches::template};
+use crate::{
+    api::{delegate_resource, label},
+    domain::batches::template,
+};
 
 /// A pod, as far as rollouts and lanes read it.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -126,42 +126,8 @@ fn is_read_label(name: &str) -> bool {
     .contains(&name)
 }
 
-/// Makes a type with `metadata` stand for the resource that it is kept of.
-macro_rules! stands_for {
-    ($kept:ty, $whole:ty) => {
-        impl Resource for $kept {
-            type DynamicType = ();
-            type Scope = NamespaceResourceScope;
-
-            fn kind(dt: &()) -> Cow<'_, str> {
-                <$whole>::kind(dt)
-            }
-
-            fn group(dt: &()) -> Cow<'_, str> {
-                <$whole>::group(dt)
-            }
-
-            fn version(dt: &()) -> Cow<'_, str> {
-                <$whole>::version(dt)
-            }
-
-            fn plural(dt: &()) -> Cow<'_, str> {
-                <$whole>::plural(dt)
-            }
-
-            fn meta(&self) -> &ObjectMeta {
-                &self.metadata
-            }
-
-            fn meta_mut(&mut self) -> &mut ObjectMeta {
-                &mut self.metadata
-            }
-        }
-    };
-}
-
-stands_for!(ObservedPod, Pod);
-stands_for!(ObservedSet, ReplicaSet);
+delegate_resource!(ObservedPod, Pod, metadata);
+delegate_resource!(ObservedSet, ReplicaSet, metadata);
 
 #[cfg(test)]
 mod tests {
