@@ -131,10 +131,14 @@ fn build_client(wire: Transport, namespace: &str) -> Client {
 impl Transport {
     #[tracing::instrument(level = "debug", skip_all, fields(method = %request.method(), path = request.uri().path()))]
     async fn send(&self, mut request: Request<Body>) -> Result<Response<Body>, kube::Error> {
-        let patient = !is_watch_request(&request);
+        // Renewals of the engine's Lease go before all else, and come again by themselves.
+        let urgent = is_lease_request(&request);
+        let patient = !urgent && !is_watch_request(&request);
         let mut fresh = false;
         for tried in 1.. {
-            self.meter.wait_until_allowed().await;
+            if !urgent {
+                self.meter.wait_until_allowed().await;
+            }
             let client = self.current_client().await?;
             let again = clone_request(&request);
             self.meter.count_request();
@@ -262,6 +266,12 @@ fn is_watch_request(request: &Request<Body>) -> bool {
         .any(|pair| pair == "watch=true" || pair.starts_with("limit="))
 }
 
+/// Whether a request is about one Lease.
+fn is_lease_request(request: &Request<Body>) -> bool {
+    let path = request.uri().path();
+    path.contains("/apis/coordination.k8s.io/") && path.contains("/leases/")
+}
+
 /// Whether the answer may start late: a followed log, or a request through a proxy.
 fn may_stay_silent(request: &Request<Body>) -> bool {
     let uri = request.uri();
@@ -381,5 +391,42 @@ mod tests {
         };
         let quiet = tokio::time::timeout(ANSWER_TIMEOUT * 20, pods.log_stream("p", &log)).await;
         assert!(quiet.is_err());
+    }
+
+    /// While the server wants peace, the engine goes on renewing its Lease, and does not repeat what
+    /// the next renewal asks again.
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_is_renewed_while_all_else_waits() {
+        use k8s_openapi::api::coordination::v1::Lease;
+
+        let asked = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&asked);
+        let service = service_fn(move |request: Request<Body>| {
+            let lease = request.uri().path().ends_with("/leases/l");
+            count.fetch_add(u32::from(lease), Ordering::Relaxed);
+            let answer = Response::builder();
+            let answer = if lease {
+                answer.status(StatusCode::TOO_MANY_REQUESTS)
+            } else {
+                answer
+            };
+            let body = Body::from(br#"{"metadata": {"name": "p"}}"#.to_vec());
+            std::future::ready(answer.body(body).map_err(BoxError::from))
+        });
+        let meter = Arc::<Meter>::default();
+        let client = metered_client(Client::new(service, "default"), Arc::clone(&meter));
+        let (leases, pods) = (
+            Api::<Lease>::default_namespaced(client.clone()),
+            Api::<Pod>::default_namespaced(client),
+        );
+        let begun = Instant::now();
+        meter.throttle(Some(Duration::from_secs(20)));
+        for tries in 1..=3 {
+            leases.get("l").await.unwrap_err();
+            assert_eq!(asked.load(Ordering::Relaxed), tries);
+        }
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        pods.get("p").await.unwrap();
+        assert!(begun.elapsed() >= Duration::from_secs(20));
     }
 }
