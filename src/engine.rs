@@ -30,7 +30,10 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use kube::Client;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 
 use crate::{
     api::{ProbeResult, ProbeSpec},
@@ -73,53 +76,91 @@ pub struct Options {
 /// Runs releases until `stop`. Stands by while another engine holds the Lease.
 pub async fn run_engine(options: Options, stop: CancellationToken) {
     let lease = lease::Lease::new(&options);
+    let tasks = TaskTracker::new();
+    // Kept over a lost Lease: an API server that is too slow for renewals must not be asked for
+    // everything again. What another engine has written may be missing in them.
+    let mut stores: Option<Stores> = None;
     while !stop.is_cancelled() {
-        let Some(since) = stop.run_until_cancelled(lease.acquire()).await else {
+        let acquired = lease.acquire(|| stores = None);
+        let Some(since) = stop.run_until_cancelled(acquired).await else {
             break;
         };
         tracing::info!(identity = options.identity, "this engine acts");
         options.telemetry.set_acting(true);
         let acting = stop.child_token();
         let held = acting.clone();
-        tokio::join!(run_as_leader(&options, &acting), async {
-            tokio::select! {
-                () = lease.keep_renewing(since) => tracing::warn!("the Lease is lost: nothing is done any more"),
-                () = held.cancelled() => {}
+        let stores = stores.get_or_insert_with(|| Stores::start_watches(&options, &tasks, &stop));
+        tokio::join!(
+            stores.act_on_changes(&options, lease.pace(), &acting),
+            async {
+                tokio::select! {
+                    () = lease.keep_renewing(since) => tracing::warn!("the Lease is lost: nothing is done any more"),
+                    () = held.cancelled() => {}
+                }
+                held.cancel();
             }
-            held.cancel();
-        });
+        );
         options.telemetry.set_acting(false);
         if stop.is_cancelled() {
             lease.release().await;
         }
     }
-}
-
-/// Reconciles until `stop`, while the Lease is held.
-async fn run_as_leader(options: &Options, stop: &CancellationToken) {
-    let wake = Arc::new(change_queue::ChangeQueue::with_gauge(
-        options.telemetry.queue.clone(),
-    ));
-    let tasks = TaskTracker::new();
-    let cache = cache::Cache::start_watches(options, &wake, &tasks, stop);
-    if stop
-        .run_until_cancelled(cache.wait_until_synced())
-        .await
-        .is_some()
-    {
-        let probes = probes::Probes::new(
-            options.prober.clone(),
-            Arc::clone(&wake),
-            tasks.clone(),
-            stop.clone(),
-        );
-        reconcile::Reconciler::new(options, cache, probes, &wake)
-            .run_loop(stop)
-            .await;
-    }
-    stop.cancel();
+    drop(stores);
     tasks.close();
     tasks.wait().await;
+}
+
+/// What an engine has watched, as long as it is watched.
+struct Stores {
+    cache: Arc<cache::Cache>,
+    wake: Arc<change_queue::ChangeQueue>,
+    /// Dropping it stops the watches.
+    _ends: DropGuard,
+}
+
+impl Stores {
+    fn start_watches(options: &Options, tasks: &TaskTracker, stop: &CancellationToken) -> Self {
+        let wake = Arc::new(change_queue::ChangeQueue::with_gauge(
+            options.telemetry.queue.clone(),
+        ));
+        let stop = stop.child_token();
+        let cache = Arc::new(cache::Cache::start_watches(options, &wake, tasks, &stop));
+        Self {
+            cache,
+            wake,
+            _ends: stop.drop_guard(),
+        }
+    }
+
+    /// Reconciles until `stop`, while the Lease is held.
+    async fn act_on_changes(
+        &self,
+        options: &Options,
+        pace: &lease::RenewalPace,
+        stop: &CancellationToken,
+    ) {
+        let tasks = TaskTracker::new();
+        if stop
+            .run_until_cancelled(self.cache.wait_until_synced())
+            .await
+            .is_some()
+        {
+            let probes = probes::Probes::new(
+                options.prober.clone(),
+                Arc::clone(&self.wake),
+                tasks.clone(),
+                stop.clone(),
+            );
+            self.wake.add([change_queue::ChangeKey::All]);
+            let cache = Arc::clone(&self.cache);
+            reconcile::Reconciler::new(options, cache, probes, &self.wake, pace)
+                .run_loop(stop)
+                .await;
+        }
+        stop.cancel();
+        tasks.close();
+        tasks.wait().await;
+    }
 }
 
 #[cfg(all(test, feature = "pocket"))]

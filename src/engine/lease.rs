@@ -4,7 +4,7 @@
 //! machine and has ended is replaced at once.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -34,8 +34,12 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 const RENEW_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// State of the Lease after a try.
+#[derive(Debug, PartialEq, Eq)]
 enum LeaseState {
-    Ours,
+    /// `unbroken` if nobody else has held it since it was last ours.
+    Ours {
+        unbroken: bool,
+    },
     HeldBy(String),
     /// The Lease was written in between, by another or by ourselves: a renewal may succeed after we
     /// stopped waiting for the answer.
@@ -54,6 +58,45 @@ pub(super) struct Lease {
     identity: String,
     telemetry: Telemetry,
     seen: Mutex<Option<ObservedRenewal>>,
+    /// As we wrote it last. It is renewed in one request while nobody else writes it.
+    written: Mutex<Option<Object>>,
+    pace: RenewalPace,
+}
+
+/// How fast the API server answers renewals; clones share it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RenewalPace(Arc<Mutex<Renewals>>);
+
+#[derive(Debug, Default)]
+struct Renewals {
+    /// When the current one began.
+    began: Option<Instant>,
+    last: Duration,
+}
+
+impl RenewalPace {
+    fn lock(&self) -> MutexGuard<'_, Renewals> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_begin(&self) {
+        self.lock().began.get_or_insert_with(Instant::now);
+    }
+
+    /// Without an answer, the time goes on.
+    fn note_answer(&self) {
+        let mut renewals = self.lock();
+        if let Some(began) = renewals.began.take() {
+            renewals.last = began.elapsed();
+        }
+    }
+
+    /// How long the last renewal took; the current one, if it already takes longer.
+    pub(super) fn renewal_time(&self) -> Duration {
+        let renewals = self.lock();
+        let current = renewals.began.map(|began| began.elapsed());
+        current.unwrap_or_default().max(renewals.last)
+    }
 }
 
 impl Lease {
@@ -63,21 +106,35 @@ impl Lease {
             identity: options.identity.clone(),
             telemetry: options.telemetry.clone(),
             seen: Mutex::default(),
+            written: Mutex::default(),
+            pace: RenewalPace::default(),
         }
     }
 
+    /// How fast the API server answers renewals.
+    pub(super) fn pace(&self) -> &RenewalPace {
+        &self.pace
+    }
+
     /// Waits until the Lease is ours and returns a time just before that. Logs the holder
-    /// meanwhile.
+    /// meanwhile. Calls `on_break` if another engine has held it since it was last ours, or may
+    /// have.
     #[tracing::instrument(level = "debug", skip_all)]
-    pub(super) async fn acquire(&self) -> Instant {
+    pub(super) async fn acquire(&self, mut on_break: impl FnMut()) -> Instant {
         let mut told = String::new();
         loop {
             let began = Instant::now();
             match self.try_acquire().await {
-                Ok(LeaseState::Ours) => return began,
+                Ok(LeaseState::Ours { unbroken }) => {
+                    if !unbroken {
+                        on_break();
+                    }
+                    return began;
+                }
                 Ok(LeaseState::HeldBy(holder)) if holder != told => {
                     tracing::info!("stands by: {holder} acts (Lease {ENGINE_LEASE})");
                     told = holder;
+                    on_break();
                 }
                 Ok(LeaseState::HeldBy(_) | LeaseState::Unknown) => {}
                 Err(why) => tracing::debug!("the engine's Lease: {}", error::describe_error(&why)),
@@ -98,7 +155,7 @@ impl Lease {
                 return;
             }
             match timeout_at(end.min(began + RENEW_TIMEOUT), self.try_acquire()).await {
-                Ok(Ok(LeaseState::Ours)) => last = began,
+                Ok(Ok(LeaseState::Ours { .. })) => last = began,
                 Ok(Ok(LeaseState::HeldBy(_))) => return,
                 // The next try tells who holds it.
                 Ok(Ok(LeaseState::Unknown)) => {}
@@ -114,6 +171,7 @@ impl Lease {
     /// Gives the Lease up, so that another engine does not have to wait.
     #[tracing::instrument(level = "debug", skip_all)]
     pub(super) async fn release(&self) {
+        *self.lock_written() = None;
         let given_up = async {
             let Some(mut lease) = self.api.get_opt(ENGINE_LEASE).await? else {
                 return Ok(());
@@ -135,16 +193,25 @@ impl Lease {
         }
     }
 
+    fn lock_written(&self) -> MutexGuard<'_, Option<Object>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Takes or renews the Lease.
     #[tracing::instrument(level = "trace", skip_all)]
     async fn try_acquire(&self) -> kube::Result<LeaseState> {
+        self.pace.note_begin();
         let taken = self.acquire_or_renew().await;
+        self.pace.note_answer();
         self.telemetry.note_lease_try(taken.is_ok());
         taken
     }
 
     #[tracing::instrument(level = "trace", skip_all)]
     async fn acquire_or_renew(&self) -> kube::Result<LeaseState> {
+        if self.renew_written().await? {
+            return Ok(LeaseState::Ours { unbroken: true });
+        }
         let now = Timestamp::now();
         let Some(mut lease) = self.api.get_opt(ENGINE_LEASE).await? else {
             let mut lease = Object::default();
@@ -153,7 +220,8 @@ impl Lease {
                 lease_transitions: Some(0),
                 ..self.held_spec(now, now)
             });
-            return to_lease_state(self.api.create(&PostParams::default(), &lease).await);
+            let made = self.api.create(&PostParams::default(), &lease).await;
+            return self.note_written(made, false);
         };
         let spec = lease.spec.clone().unwrap_or_default();
         let holder = spec.holder_identity.as_deref().filter(|h| !h.is_empty());
@@ -173,19 +241,56 @@ impl Lease {
             .as_ref()
             .filter(|_| ours)
             .map_or(now, |t| t.0);
-        let transitions = spec
-            .lease_transitions
-            .unwrap_or(0)
-            .saturating_add(i32::from(!ours));
+        let before = spec.lease_transitions.unwrap_or(0);
         lease.spec = Some(LeaseSpec {
-            lease_transitions: Some(transitions),
+            lease_transitions: Some(before.saturating_add(i32::from(!ours))),
             ..self.held_spec(since, now)
         });
-        to_lease_state(
-            self.api
-                .replace(ENGINE_LEASE, &PostParams::default(), &lease)
-                .await,
-        )
+        let last = self.lock_written().as_ref().and_then(count_transitions);
+        let written = self
+            .api
+            .replace(ENGINE_LEASE, &PostParams::default(), &lease)
+            .await;
+        self.note_written(written, ours && last == Some(before))
+    }
+
+    /// Renews the Lease as we wrote it last. Returns whether it was still that.
+    async fn renew_written(&self) -> kube::Result<bool> {
+        let Some(mut lease) = self.lock_written().clone() else {
+            return Ok(false);
+        };
+        if let Some(spec) = &mut lease.spec {
+            spec.renew_time = Some(MicroTime(Timestamp::now()));
+        }
+        let written = self
+            .api
+            .replace(ENGINE_LEASE, &PostParams::default(), &lease)
+            .await;
+        match written {
+            Ok(lease) => {
+                *self.lock_written() = Some(lease);
+                Ok(true)
+            }
+            // Written or deleted since: by another, or by ourselves in a request whose answer never
+            // came.
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(false),
+            Err(why) => Err(why),
+        }
+    }
+
+    fn note_written(
+        &self,
+        written: kube::Result<Object>,
+        unbroken: bool,
+    ) -> kube::Result<LeaseState> {
+        match written {
+            Ok(lease) => {
+                *self.lock_written() = Some(lease);
+                Ok(LeaseState::Ours { unbroken })
+            }
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(LeaseState::Unknown),
+            Err(why) => Err(why),
+        }
     }
 
     /// How long this has been the holder's last renewal, as observed here.
@@ -246,20 +351,14 @@ fn is_gone(holder: &str) -> bool {
         })
 }
 
-fn to_lease_state<T>(written: kube::Result<T>) -> kube::Result<LeaseState> {
-    match written {
-        Ok(_) => Ok(LeaseState::Ours),
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(LeaseState::Unknown),
-        Err(why) => Err(why),
-    }
+/// How often the Lease has changed hands, as written in it.
+fn count_transitions(lease: &Object) -> Option<i32> {
+    Some(lease.spec.as_ref()?.lease_transitions.unwrap_or(0))
 }
 
 #[cfg(all(test, feature = "pocket"))]
 mod tests {
-    use std::sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    };
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     use serde_json::json;
 
@@ -282,6 +381,8 @@ mod tests {
             identity: identity.into(),
             telemetry: Telemetry::default(),
             seen: Mutex::default(),
+            written: Mutex::default(),
+            pace: RenewalPace::default(),
         }
     }
 
@@ -300,7 +401,10 @@ mod tests {
             let mut seen = here.seen.lock().unwrap();
             seen.as_mut().unwrap().since -= Duration::from_secs(seconds);
         };
-        assert!(matches!(there.try_acquire().await, Ok(LeaseState::Ours)));
+        assert!(matches!(
+            there.try_acquire().await,
+            Ok(LeaseState::Ours { .. })
+        ));
         assert_eq!(of().await.lease_duration_seconds, Some(12));
         // With a clock that is years slow or fast, and with the right one.
         for at in [
@@ -324,14 +428,20 @@ mod tests {
                 "{at}"
             );
         }
-        assert!(matches!(there.try_acquire().await, Ok(LeaseState::Ours)));
+        assert!(matches!(
+            there.try_acquire().await,
+            Ok(LeaseState::Ours { .. })
+        ));
         known_for(8);
         assert!(
             matches!(here.try_acquire().await, Ok(LeaseState::HeldBy(_))),
             "renewed, it is waited for anew"
         );
         known_for(13);
-        assert!(matches!(here.try_acquire().await, Ok(LeaseState::Ours)));
+        assert!(matches!(
+            here.try_acquire().await,
+            Ok(LeaseState::Ours { .. })
+        ));
         assert!(
             matches!(there.try_acquire().await, Ok(LeaseState::HeldBy(by)) if by == "here/1/b"),
             "it learns that it has lost it"
@@ -360,10 +470,13 @@ mod tests {
             Ok(LeaseState::HeldBy(_))
         ));
         known_for(2);
-        assert!(matches!(here.try_acquire().await, Ok(LeaseState::Ours)));
+        assert!(matches!(
+            here.try_acquire().await,
+            Ok(LeaseState::Ours { .. })
+        ));
         here.release().await;
         assert!(
-            matches!(there.try_acquire().await, Ok(LeaseState::Ours)),
+            matches!(there.try_acquire().await, Ok(LeaseState::Ours { .. })),
             "given up, it is free at once"
         );
         server.close().await;
@@ -385,7 +498,7 @@ mod tests {
             let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
                 "metadata": {"name": ENGINE_LEASE, "resourceVersion": "1"}, "spec": spec});
             let conflict = json!({"apiVersion": "v1", "kind": "Status", "status": "Failure", "code": 409, "message": "m", "reason": "Conflict"});
-            let (code, body) = if put && before == 0 {
+            let (code, body) = if put && matches!(before, 0 | 3) {
                 (409, conflict)
             } else {
                 (200, lease)
@@ -399,8 +512,97 @@ mod tests {
         here.keep_renewing(Instant::now()).await;
         assert_eq!(
             puts.load(Ordering::Relaxed),
-            3,
-            "a conflict, two renewals, and then it reads of another"
+            4,
+            "a conflict, two renewals, and one that another has forestalled"
         );
+    }
+
+    /// What was asked for since the last look, and the Lease's state after a try.
+    struct CountedLease {
+        lease: Lease,
+        asked: Arc<Mutex<Vec<http::Method>>>,
+    }
+
+    impl CountedLease {
+        async fn try_acquire(&self) -> (Vec<http::Method>, LeaseState) {
+            let state = self.lease.try_acquire().await.unwrap();
+            (std::mem::take(&mut self.asked.lock().unwrap()), state)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_renewal_is_one_request_until_somebody_else_writes() {
+        use http::Method;
+
+        let dir = tempfile::tempdir().unwrap();
+        let server = crate::embedded::open_api(dir.path()).unwrap();
+        let other = lease(server.client(), "elsewhere/1/a");
+        let asked = Arc::<Mutex<Vec<Method>>>::default();
+        let (served, noted) = (server.clone(), Arc::clone(&asked));
+        let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+            noted.lock().unwrap().push(request.method().clone());
+            let served = served.clone();
+            async move { Ok::<_, tower::BoxError>(served.handle_request(request).await) }
+        });
+        let here = CountedLease {
+            lease: lease(kube::Client::new(service, "default"), "here/1/b"),
+            asked,
+        };
+        let change = async |change: &dyn Fn(&mut Object)| {
+            let mut object = other.api.get(ENGINE_LEASE).await.unwrap();
+            change(&mut object);
+            let by = PostParams::default();
+            other.api.replace(ENGINE_LEASE, &by, &object).await.unwrap();
+        };
+        let ours = |unbroken| LeaseState::Ours { unbroken };
+        assert_eq!(
+            here.try_acquire().await,
+            (vec![Method::GET, Method::POST], ours(false))
+        );
+        let renewed = (vec![Method::PUT], ours(true));
+        assert_eq!(here.try_acquire().await, renewed);
+        assert_eq!(here.try_acquire().await, renewed);
+        let read_first = |unbroken| (vec![Method::PUT, Method::GET, Method::PUT], ours(unbroken));
+        change(&|lease| lease.metadata.annotations = Some([("a".into(), "b".into())].into())).await;
+        assert_eq!(
+            here.try_acquire().await,
+            read_first(true),
+            "it is still held"
+        );
+        assert_eq!(here.try_acquire().await, renewed);
+        // Another engine has held it meanwhile: by the count of transitions, whoever holds it now.
+        change(&|lease| lease.spec.as_mut().unwrap().lease_transitions = Some(2)).await;
+        assert_eq!(here.try_acquire().await, read_first(false));
+        change(&|lease| lease.spec.as_mut().unwrap().holder_identity = None).await;
+        assert_eq!(here.try_acquire().await, read_first(false));
+        let by = kube::api::DeleteParams::default();
+        other.api.delete(ENGINE_LEASE, &by).await.unwrap();
+        assert_eq!(
+            here.try_acquire().await,
+            (vec![Method::PUT, Method::GET, Method::POST], ours(false))
+        );
+        server.close().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_renewal_under_way_counts_as_long_as_it_lasts() {
+        let pace = RenewalPace::default();
+        let seconds = || pace.renewal_time().as_secs();
+        let wait = |seconds| tokio::time::advance(Duration::from_secs(seconds));
+        assert_eq!(seconds(), 0);
+        pace.note_begin();
+        wait(3).await;
+        assert_eq!(seconds(), 3);
+        // The caller stopped waiting, and tries again.
+        pace.note_begin();
+        wait(2).await;
+        pace.note_answer();
+        wait(9).await;
+        assert_eq!(seconds(), 5, "the last one");
+        pace.note_begin();
+        wait(1).await;
+        assert_eq!(seconds(), 5);
+        pace.note_answer();
+        assert_eq!(seconds(), 1);
     }
 }

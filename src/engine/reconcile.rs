@@ -27,6 +27,7 @@ use super::{
     cache::Cache,
     change_queue::ChangeQueue,
     lanes::{self, GroupOutcome},
+    lease::RenewalPace,
     probes::Probes,
     prune,
 };
@@ -38,7 +39,15 @@ use job::{Job, JobScope};
 use memory::Memory;
 use release::{OBSERVE_BACKOFF, ReleasePass};
 
-/// Maximum number of concurrent jobs; most of the time they wait for the API.
+/// Maximum number of concurrent jobs by the time that the API server takes to renew the Lease, the
+/// longest first. Most of the time jobs wait for the server: one that answers late has too much to
+/// do, and must not lose the Lease's renewals among the requests of jobs.
+const JOB_LIMITS: [(Duration, usize); 3] = [
+    (Duration::from_secs(2), 1),
+    (Duration::from_secs(1), 4),
+    (Duration::from_millis(500), 8),
+];
+/// The same for a server that answers in time.
 const MAX_CONCURRENT_JOBS: usize = 16;
 /// A job that takes longer is cancelled and tried again a little later.
 const JOB_TIMEOUT: Duration = Duration::from_mins(1);
@@ -62,18 +71,20 @@ const PRUNE_BACKOFF: BackoffRange = BackoffRange {
 
 pub(super) struct Reconciler {
     options: Options,
-    cache: Cache,
+    cache: Arc<Cache>,
     probes: Probes,
     wake: Arc<ChangeQueue>,
     memory: Mutex<Memory>,
+    pace: RenewalPace,
 }
 
 impl Reconciler {
     pub(super) fn new(
         options: &Options,
-        cache: Cache,
+        cache: Arc<Cache>,
         probes: Probes,
         wake: &Arc<ChangeQueue>,
+        pace: &RenewalPace,
     ) -> Self {
         let now = Instant::now();
         let memory = Mutex::new(Memory::starting_at(now));
@@ -83,6 +94,7 @@ impl Reconciler {
             probes,
             wake: Arc::clone(wake),
             memory,
+            pace: pace.clone(),
         }
     }
 
@@ -97,7 +109,7 @@ impl Reconciler {
         let mut busy = FuturesUnordered::new();
         loop {
             let next = self.schedule_jobs(&mut queue);
-            while busy.len() < MAX_CONCURRENT_JOBS
+            while busy.len() < limit_jobs(self.pace.renewal_time())
                 && let Some((job, load)) = queue.take_next()
             {
                 busy.push(self.run_job(job, load));
@@ -232,6 +244,12 @@ impl Reconciler {
     }
 }
 
+/// Maximum number of concurrent jobs when the Lease was renewed within this time.
+fn limit_jobs(renewal: Duration) -> usize {
+    let slow = JOB_LIMITS.iter().find(|(from, _)| renewal >= *from);
+    slow.map_or(MAX_CONCURRENT_JOBS, |(_, most)| *most)
+}
+
 #[cfg(all(test, feature = "pocket"))]
 mod tests {
     use serde_json::json;
@@ -243,5 +261,12 @@ mod tests {
         let mut release = Release::new(&format!("{app}-1"), serde_json::from_value(spec).unwrap());
         release.metadata.uid = Some(uid.into());
         release
+    }
+
+    #[test]
+    fn the_slower_the_server_the_fewer_jobs_and_never_none() {
+        let limits = [0, 499, 500, 999, 1000, 1999, 2000, 60_000]
+            .map(|millis| limit_jobs(Duration::from_millis(millis)));
+        assert_eq!(limits, [16, 16, 8, 8, 4, 4, 1, 1]);
     }
 }

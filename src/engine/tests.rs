@@ -1,6 +1,7 @@
 //! The engine's caches on a pocket's API. The test takes the role of the loop.
 
 mod foreign_pods;
+mod lost_lease;
 mod many;
 mod pruning;
 

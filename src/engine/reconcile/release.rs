@@ -378,7 +378,13 @@ mod tests {
             TaskTracker::new(),
             stop,
         );
-        let engine = Reconciler::new(&rig.options, rig.cache, probes, &wake);
+        let engine = Reconciler::new(
+            &rig.options,
+            Arc::new(rig.cache),
+            probes,
+            &wake,
+            &crate::engine::lease::RenewalPace::default(),
+        );
         let pass = ReleasePass::begin(&engine, &release, &[]);
         let why = kube::Error::Api(Box::new(
             Status::failure("etcd is full", "InternalError").with_code(500),
