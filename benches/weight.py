@@ -18,6 +18,8 @@ import time
 from statistics import median
 
 PROGRAM, KUBECONFIG, API = sys.argv[1:4]
+# Process of the API server, where it is ours.
+SERVER = int(sys.argv[4]) if len(sys.argv) > 4 else None
 NAMESPACE = "graylane-weight"
 number = lambda name, default: int(os.environ.get(name, default))
 PODS, CHANGES, SECONDS, STARTS = (
@@ -158,24 +160,26 @@ def pod_status(n, restarts):
             "containerID": "containerd://" + "b" * 64, "state": {"running": {"startedAt": now}}}]}}
 
 
+OWN = f"/apis/graylane.dev/v1alpha1/namespaces/{NAMESPACE}"
+
+
 def load():
     core, apps = f"/api/v1/namespaces/{NAMESPACE}", f"/apis/apps/v1/namespaces/{NAMESPACE}"
-    own = f"/apis/graylane.dev/v1alpha1/namespaces/{NAMESPACE}"
     Api().send("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
     install = subprocess.run([PROGRAM, "--kubeconfig", KUBECONFIG, "-n", NAMESPACE, "install"], capture_output=True, text=True)
     if install.returncode:
         raise SystemExit(install.stderr)
     review = json.loads(Api().send("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", {}))
     me = review["status"]["userInfo"]["username"]
-    in_parallel(range(APPS), lambda api, n: api.send("POST", f"{own}/apps", app(n)))
-    in_parallel(range(RELEASES), lambda api, n: api.send("POST", f"{own}/releases", release(n, me)))
+    in_parallel(range(APPS), lambda api, n: api.send("POST", f"{OWN}/apps", app(n)))
+    in_parallel(range(RELEASES), lambda api, n: api.send("POST", f"{OWN}/releases", release(n, me)))
     in_parallel(range(DEPLOYMENTS), lambda api, n: api.send("POST", f"{apps}/deployments", deployment(n)))
 
     def make_pod(api, n):
         api.send("POST", f"{core}/pods", pod(n))
         change_pod(api, n, 0)
     in_parallel(range(PODS), make_pod)
-    return len(Api().send("GET", f"{core}/pods/{pod_name(0)}"))
+    return len(Api().send("GET", f"{core}/pods/{pod_name(0)}")), me
 
 
 def change_pod(api, n, restarts):
@@ -310,20 +314,83 @@ def settle(pid):
             return
 
 
+class Engine:
+    """The engine, with the lines of its log."""
+
+    def __init__(self):
+        self.lines = []
+        self.process = subprocess.Popen([PROGRAM, "--kubeconfig", KUBECONFIG, "-n", NAMESPACE, "engine", "--no-install"],
+                                        stderr=subprocess.PIPE, text=True)
+        self.pid = self.process.pid
+        threading.Thread(target=self.read, daemon=True).start()
+
+    def read(self):
+        for line in self.process.stderr:
+            self.lines.append(line)
+            if "LOG" in os.environ:
+                sys.stderr.write(line)
+
+    def count(self, words):
+        return sum(words in line for line in self.lines)
+
+    def end(self):
+        self.process.terminate()
+        self.process.wait()
+
+
+class Starvation:
+    """Lets the API server work for a twentieth of the time: most answers take 1 to 2 seconds."""
+
+    def __init__(self):
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def run(self):
+        while not self.over.is_set():
+            os.kill(SERVER, signal.SIGSTOP)
+            self.over.wait(1.9)
+            os.kill(SERVER, signal.SIGCONT)
+            self.over.wait(0.1)
+
+    def stop(self):
+        self.over.set()
+        self.thread.join()
+
+
+def begin_at_once(what, requester, limit):
+    """A release of each App, created at once: how long until all have begun, and how many a second had at most."""
+    api = Api()
+    api.send("DELETE", f"{OWN}/releases")
+    time.sleep(3)
+    begun, seen = time.time(), []
+    in_parallel(range(APPS), lambda api, n: api.send("POST", f"{OWN}/releases", release(n, requester)))
+    created = time.time() - begun
+    while not seen or seen[-1][1] < APPS:
+        items = json.loads(api.send("GET", f"{OWN}/releases"))["items"]
+        phases = [item.get("status", {}).get("phase", "Pending") for item in items]
+        seen.append((time.time() - begun, sum(phase != "Pending" for phase in phases)))
+        if seen[-1][0] > limit:
+            break
+        time.sleep(0.1)
+    at, count = seen[-1]
+    half = next((t for t, n in seen if n >= APPS / 2), None)
+    row(f"{what}: {count} of {APPS} releases have begun", f"{at:.1f} s",
+        f"created in {created:.1f} s; half of them after {half or at:.1f} s")
+
+
 def main():
     begun = time.time()
-    size = load()
+    size, requester = load()
     row("pods, bytes of one, loaded in", str(PODS), f"{size} B, {time.time() - begun:.0f} s")
     row("binary", f"{os.path.getsize(PROGRAM) / 1e6:.1f} MB", "goal 25 MB")
-    engine = subprocess.Popen([PROGRAM, "--kubeconfig", KUBECONFIG, "-n", NAMESPACE, "engine", "--no-install"],
-                              stderr=subprocess.DEVNULL if "LOG" not in os.environ else None)
+    engine = Engine()
     try:
         time.sleep(5)
         settle(engine.pid)
         figures("engine", engine.pid, 80)
     finally:
-        engine.terminate()
-        engine.wait()
+        engine.end()
     starts = []
     for _ in range(STARTS):
         cockpit = Cockpit()
@@ -342,6 +409,27 @@ def main():
         figures("cockpit", cockpit.pid, 50, lambda: cockpit.bytes)
     finally:
         cockpit.end()
+    engine = Engine()
+    try:
+        time.sleep(5)
+        begin_at_once("at once", requester, LIMIT)
+        if SERVER:
+            starved = Starvation()
+            try:
+                time.sleep(30)
+                lost = engine.count("the Lease is lost")
+                row("starved server: Leases lost in 30 s at rest", str(lost), "goal 0")
+            finally:
+                starved.stop()
+            settle(engine.pid)
+            starved = Starvation()
+            try:
+                begin_at_once("starved server", requester, LIMIT)
+                row("starved server: Leases lost meanwhile", str(engine.count("the Lease is lost") - lost), "goal 0")
+            finally:
+                starved.stop()
+    finally:
+        engine.end()
 
 
 main()

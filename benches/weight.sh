@@ -1,7 +1,9 @@
 #!/bin/bash
 # What graylane weighs on a real API server with 5,000 pods of about 8.4 kB, 400 Deployments, 200 Apps and 50 Releases:
 # how long the first output and the first screen of data take, and the memory, CPU and output of the cockpit and of the
-# engine, at rest and while 100 pods a second change. The pods are of Apps without a release.
+# engine, at rest and while 100 pods a second change. The pods are of Apps without a release. What the cockpit writes at rest
+# is the ages of the Releases, once a minute. Then how soon 200 Releases that are created at once begin; on an API server of
+# its own also while that gets a twentieth of its time, and how often the engine loses its Lease.
 #   benches/weight.sh [PROGRAM] [KUBECONFIG]     (target/release/graylane, which is built when not named)
 # Without a kubeconfig an API server of its own is started from KUBEBUILDER_ASSETS (etcd, kube-apiserver; no controllers, no
 # kubelet), and ends with the script. With one, kubectl is needed, and the namespace graylane-weight is made and deleted.
@@ -15,7 +17,7 @@ if [ -z "$program" ]; then
 fi
 program=$(realpath "$program")
 assets=${KUBEBUILDER_ASSETS:-/usr/local/kubebuilder/bin}
-dir=$(mktemp -d) pids=() made=
+dir=$(mktemp -d) pids=() made= server=
 end() {
     [ -z "$made" ] || kubectl --kubeconfig "$kubeconfig" delete namespace graylane-weight --wait=false >/dev/null || true
     for pid in "${pids[@]}"; do kill -9 "$pid" 2>/dev/null || true; done
@@ -48,7 +50,7 @@ else
         --disable-admission-plugins ServiceAccount --endpoint-reconciler-type none --profiling=false \
         --service-cluster-ip-range 10.0.0.0/16 --service-account-issuer https://kubernetes.default.svc \
         --service-account-key-file "$dir/accounts.key" --service-account-signing-key-file "$dir/accounts.key" \
-        >"$dir/api.log" 2>&1 & pids+=($!)
+        >"$dir/api.log" 2>&1 & server=$! pids+=($!)
     api=https://127.0.0.1:$port kubeconfig=$dir/kubeconfig
     for _ in $(seq 600); do
         curl -skf -H 'Authorization: Bearer weight' "$api/readyz" >/dev/null && break
@@ -64,4 +66,4 @@ CONFIG
     chmod 600 "$kubeconfig"
 fi
 export XDG_CONFIG_HOME=$dir XDG_STATE_HOME=$dir
-python3 benches/weight.py "$program" "$kubeconfig" "$api"
+python3 benches/weight.py "$program" "$kubeconfig" "$api" $server
