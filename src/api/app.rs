@@ -3,14 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use kube::{CustomResource, core::ApiResource};
+use kube::CustomResource;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{
-    Amount, ClusterName, NamespaceRef, RecordedTime, Stage, Uid, Workflow, object_ref::api_resource,
-};
+use super::{Amount, ClusterName, ObjectRef, RecordedTime, Stage, Uid, Workflow};
 
 /// One application with one set of manifests (Yunxiao AppStack's 应用 and 编排).
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -324,47 +322,20 @@ pub enum EnvironmentState {
 }
 
 /// One applied object.
-#[derive(
-    Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct InventoryItem {
-    /// `apps/v1`.
-    pub api_version: String,
-    /// `Deployment`.
-    pub kind: String,
-    /// Empty for cluster-scoped kinds; `CONTEXT/NAMESPACE` in another context.
-    #[serde(default)]
-    pub namespace: NamespaceRef,
-    /// `metadata.name`.
-    pub name: String,
+    /// Which object.
+    #[serde(flatten)]
+    pub object: ObjectRef,
     /// `metadata.uid`. An object of the same name with another UID is not ours.
     #[serde(default)]
     pub uid: Uid,
 }
 
 impl InventoryItem {
-    /// API resource of its kind, for dynamic clients.
-    pub fn api_resource(&self) -> ApiResource {
-        api_resource(&self.api_version, &self.kind)
-    }
-
-    /// Same object, whichever uid it has.
-    #[must_use]
-    pub fn without_uid(&self) -> Self {
-        self.with_uid(Uid::default())
-    }
-
-    /// Same object with this uid.
-    #[must_use]
-    pub fn with_uid(&self, uid: Uid) -> Self {
-        Self {
-            api_version: self.api_version.clone(),
-            kind: self.kind.clone(),
-            namespace: self.namespace.clone(),
-            name: self.name.clone(),
-            uid,
-        }
+    /// An object with this uid.
+    pub fn new(object: ObjectRef, uid: Uid) -> Self {
+        Self { object, uid }
     }
 }
 

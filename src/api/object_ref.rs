@@ -4,14 +4,19 @@
 use std::sync::Arc;
 
 use kube::core::{ApiResource, GroupVersionKind};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{GROUP, InventoryItem, NamespaceRef, VERSION};
+use super::{GROUP, NamespaceRef, VERSION};
 
 /// Namespace and name.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub struct ObjectKey {
-    /// Its namespace; of cluster-scoped kinds the name of it is empty.
+    /// Empty for cluster-scoped kinds; `CONTEXT/NAMESPACE` in another context.
+    #[serde(default)]
     pub namespace: NamespaceRef,
     /// `metadata.name`.
     pub name: String,
@@ -30,20 +35,18 @@ impl ObjectKey {
     }
 }
 
-impl From<&InventoryItem> for ObjectKey {
-    fn from(item: &InventoryItem) -> Self {
-        Self::new(item.namespace.clone(), item.name.as_str())
-    }
-}
-
 /// One object of any kind.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "camelCase")]
 pub struct ObjectRef {
     /// `apps/v1`.
     pub api_version: String,
     /// `Deployment`.
     pub kind: String,
     /// Namespace and name.
+    #[serde(flatten)]
     pub key: ObjectKey,
 }
 
@@ -68,20 +71,29 @@ impl ObjectRef {
         Self::new("v1", "Pod", key)
     }
 
-    /// What an object says of itself.
+    /// What an object says of itself; a rendered one may be placed in `CONTEXT/NAMESPACE`.
     pub fn from_object(object: &Value) -> Self {
         let text = |pointer: &str| {
             let value = object.pointer(pointer).and_then(Value::as_str);
             value.unwrap_or_default()
         };
-        let namespace = NamespaceRef::at_home(text("/metadata/namespace"));
+        let namespace = NamespaceRef::from(text("/metadata/namespace"));
         let key = ObjectKey::new(namespace, text("/metadata/name"));
         Self::new(text("/apiVersion"), text("/kind"), key)
     }
 
     /// API resource of its kind, for dynamic clients.
     pub fn api_resource(&self) -> ApiResource {
-        api_resource(&self.api_version, &self.kind)
+        let (group, version) = self
+            .api_version
+            .split_once('/')
+            .unwrap_or(("", &self.api_version));
+        ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &self.kind))
+    }
+
+    /// Kind and name, as messages tell them: `Deployment web`.
+    pub fn kind_and_name(&self) -> String {
+        format!("{} {}", self.kind, self.key.name)
     }
 
     /// Its resource as kubectl takes it: `pods`, `deployments.apps`, `releases.graylane.dev`.
@@ -100,19 +112,15 @@ impl ObjectRef {
     }
 }
 
-/// API resource of a kind.
-pub(super) fn api_resource(api_version: &str, kind: &str) -> ApiResource {
-    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
-}
-
 #[cfg(test)]
 mod tests {
     use kube::{CustomResourceExt, Resource};
     use serde_json::json;
 
     use super::*;
-    use crate::api::{App, AppTemplate, Lane, LaneGroup, Release, VariableGroup};
+    use crate::api::{
+        App, AppTemplate, InventoryItem, Lane, LaneGroup, Release, Uid, VariableGroup,
+    };
 
     #[test]
     fn kubectls_word_is_derived_from_the_kind() {
@@ -150,11 +158,37 @@ mod tests {
     }
 
     #[test]
+    fn an_applied_object_is_written_flat() {
+        let key = ObjectKey::new("far/demo".into(), "x");
+        let whole = InventoryItem::new(ObjectRef::new("apps/v1", "Deployment", key), "u".into());
+        let written = r#"{"apiVersion":"apps/v1","kind":"Deployment","namespace":"far/demo","name":"x","uid":"u"}"#;
+        assert_eq!(serde_json::to_string(&whole).unwrap(), written);
+        assert_eq!(
+            serde_json::from_str::<InventoryItem>(written).unwrap(),
+            whole
+        );
+
+        // What older versions have left out.
+        let bare = json!({"apiVersion": "v1", "kind": "Node", "name": "x"});
+        let node = InventoryItem::new(
+            ObjectRef::new("v1", "Node", ObjectKey::at_home("", "x")),
+            Uid::default(),
+        );
+        assert_eq!(serde_json::from_value::<InventoryItem>(bare).unwrap(), node);
+    }
+
+    #[test]
     fn an_object_tells_which_one_it_is() {
         let object = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"namespace": "demo", "name": "x"}});
+        let named = |key| ObjectRef::new("apps/v1", "Deployment", key);
         assert_eq!(
             ObjectRef::from_object(&object),
-            ObjectRef::new("apps/v1", "Deployment", ObjectKey::at_home("demo", "x"))
+            named(ObjectKey::at_home("demo", "x"))
+        );
+        let placed = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"namespace": "far/demo", "name": "x"}});
+        assert_eq!(
+            ObjectRef::from_object(&placed),
+            named(ObjectKey::new("far/demo".into(), "x"))
         );
     }
 }

@@ -29,7 +29,7 @@ use super::{
 use crate::{
     api::{
         App, AppSpec, Environment, EnvironmentState, EnvironmentStatus, FIELD_MANAGER,
-        RecordedTime, TaskKind,
+        InventoryItem, ObjectRef, RecordedTime, TaskKind,
     },
     cluster::{error, owner},
     domain::{
@@ -38,7 +38,7 @@ use crate::{
         owner::Owner,
         text::{join_lines, unified_diff},
         variables::{Values, format_unresolved, resolve_shared_values as shared_values},
-        workflow::{object_key, render_objects},
+        workflow::render_objects,
     },
 };
 
@@ -318,15 +318,15 @@ async fn write_adoption(
         .map_err(api_error(format!("App {name}")))?;
     let mut inventory = vec![];
     for object in &adoption.objects {
-        let mut item = object_key(object);
-        item.uid = owner::adopt_object(
+        let object = ObjectRef::from_object(object);
+        let uid = owner::adopt_object(
             session.client.clone(),
-            &item,
+            &object,
             &Owner::for_environment(&object_app, environment),
             None,
         )
         .await?;
-        inventory.push(item);
+        inventory.push(InventoryItem::new(object, uid));
     }
     let status = EnvironmentStatus {
         state: EnvironmentState::Running,
@@ -428,7 +428,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        api::{InventoryItem, label},
+        api::{ObjectKey, label},
         cli::session::tests::on_pocket,
     };
 
@@ -493,16 +493,10 @@ mod tests {
         ] {
             let map = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
             maps.create(&PostParams::default(), &map).await.unwrap();
-            let item = InventoryItem {
-                api_version: "v1".into(),
-                kind: "ConfigMap".into(),
-                namespace: "demo".into(),
-                name: name.into(),
-                ..InventoryItem::default()
-            };
+            let object = ObjectRef::new("v1", "ConfigMap", ObjectKey::at_home("demo", name));
             let told = owner::adopt_object(
                 outrun::<ConfigMap>(&client, name, times, patch),
-                &item,
+                &object,
                 &me,
                 None,
             )

@@ -36,7 +36,7 @@ use crate::{
         owner::{self, OwnershipProblem},
     },
     domain::{
-        owner::{OwnershipMarks, describe_item},
+        owner::{OwnershipMarks, describe_object},
         text::Clean,
     },
 };
@@ -158,13 +158,15 @@ async fn adopt_free_object(
     free: &OwnershipProblem,
     dry_run: bool,
 ) -> Result<String> {
-    let what = describe_item(&free.item);
+    let what = describe_object(&free.object);
     let owner = free.owner.describe_owner(Some(&session.namespace));
     if dry_run {
         return Ok(format!("{what} would be adopted by {owner}\n"));
     }
-    let client = session.clusters.client_for(&free.item.namespace.cluster);
-    owner::adopt_object(client, &free.item, &free.owner, free.former.as_ref()).await?;
+    let client = session
+        .clusters
+        .client_for(&free.object.key.namespace.cluster);
+    owner::adopt_object(client, &free.object, &free.owner, free.former.as_ref()).await?;
     Ok(format!("{what} adopted by {owner}\n"))
 }
 

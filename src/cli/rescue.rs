@@ -343,8 +343,8 @@ fn find_rollout_record<'a>(
         meta.namespace.as_deref().unwrap_or_default(),
     );
     let key = ObjectKey::new(place, meta.name.as_deref().unwrap_or_default());
-    let is = |i: &InventoryItem| {
-        i.kind.eq_ignore_ascii_case(kind.as_str()) && ObjectKey::from(i) == key && i.uid.is_of(meta)
+    let is = |InventoryItem { object, uid }: &InventoryItem| {
+        object.kind.eq_ignore_ascii_case(kind.as_str()) && object.key == key && uid.is_of(meta)
     };
     let of = |r: &'a Release| {
         r.status

@@ -16,7 +16,7 @@ use super::{
     session::{self, usage_error},
 };
 use crate::{
-    api::{App, ReleasePhase},
+    api::{App, ObjectRef, ReleasePhase},
     domain::intent::Intent,
 };
 
@@ -88,7 +88,8 @@ fn confirm_teardown(app: &App, args: &TeardownArgs) -> Result<()> {
         .unwrap_or_default();
     say!("This deletes of {} in {}:", args.app, args.environment);
     for item in &status.inventory {
-        say!("  {} {}/{}", item.kind, item.namespace, item.name);
+        let ObjectRef { kind, key, .. } = &item.object;
+        say!("  {kind} {}/{}", key.namespace, key.name);
     }
     eprint!("Type the environment's name to go on: ");
     std::io::stderr().flush()?;

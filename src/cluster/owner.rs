@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::error;
 use crate::{
-    api::{App, ClusterName, FIELD_MANAGER, InventoryItem, Uid, label},
+    api::{App, ClusterName, FIELD_MANAGER, ObjectRef, Uid, label},
     domain::{
         owner::{self, Owner, Ownership, OwnershipMarks},
         variables::GroupLookup,
@@ -37,7 +37,7 @@ pub type ClientLookup<'a> = &'a (dyn Fn(&ClusterName) -> Option<Client> + Sync);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnershipProblem {
     /// The object.
-    pub item: InventoryItem,
+    pub object: ObjectRef,
     /// The environment that would write it.
     pub owner: Owner,
     /// Nobody owns it, or only an environment that the App no longer has: it can be adopted.
@@ -49,13 +49,13 @@ pub struct OwnershipProblem {
 }
 
 /// The ownership marks of an object; `None` when it does not exist.
-#[tracing::instrument(level = "debug", skip_all, fields(kind = item.kind, name = item.name))]
+#[tracing::instrument(level = "debug", skip_all, fields(kind = object.kind, name = object.key.name))]
 pub async fn read_marks(
     client: Client,
-    item: &InventoryItem,
+    object: &ObjectRef,
 ) -> kube::Result<Option<(OwnershipMarks, PartialObjectMeta)>> {
-    let found = object_api(client, item)
-        .get_metadata_opt(&item.name)
+    let found = object_api(client, object)
+        .get_metadata_opt(&object.key.name)
         .await?;
     Ok(found.map(|meta| (OwnershipMarks::from_metadata(&meta.metadata), meta)))
 }
@@ -82,23 +82,27 @@ pub async fn find_problems(
             .as_ref()
             .and_then(|s| s.environments.get(&environment.name));
         let noted = status.map(|s| s.inventory.as_slice()).unwrap_or_default();
-        for item in object_names(app, environment, group_of) {
+        for object in object_names(app, environment, group_of) {
             // The engine has already checked the object with this uid.
             if noted
                 .iter()
-                .any(|i| !i.uid.is_empty() && owner::is_same(i, &item))
+                .any(|i| !i.uid.is_empty() && owner::is_same(&i.object, &object))
             {
                 continue;
             }
-            let Some(client) = client_of(&item.namespace.cluster) else {
+            let Some(client) = client_of(&object.key.namespace.cluster) else {
                 continue;
             };
-            asked.push((client, item, Owner::for_environment(app, &environment.name)));
+            asked.push((
+                client,
+                object,
+                Owner::for_environment(app, &environment.name),
+            ));
         }
     }
     let answers = asked
         .into_iter()
-        .map(|(client, item, me)| find_problem(client, item, me, app, apps));
+        .map(|(client, object, me)| find_problem(client, object, me, app, apps));
     let mut found: Vec<OwnershipProblem> = stream::iter(answers)
         .buffered(AT_ONCE)
         .filter_map(std::future::ready)
@@ -110,26 +114,26 @@ pub async fn find_problems(
 
 async fn find_problem(
     client: Client,
-    item: InventoryItem,
+    object: ObjectRef,
     me: Owner,
     app: &App,
     apps: &[App],
 ) -> Option<OwnershipProblem> {
-    let (marks, found) = timeout(ANSWER_TIMEOUT, read_marks(client, &item))
+    let (marks, found) = timeout(ANSWER_TIMEOUT, read_marks(client, &object))
         .await
         .ok()?
         .ok()
         .flatten()?;
-    let noted = owner::find_in_inventories(apps, &item, &Uid::from_meta(&found.metadata));
+    let noted = owner::find_in_inventories(apps, &object, &Uid::from_meta(&found.metadata));
     let whose = owner::determine_ownership(&marks, &me, noted.as_ref());
-    let why = owner::explain_refusal(&item, &whose, &marks, &me)
+    let why = owner::explain_refusal(&object, &whose, &marks, &me)
         .filter(|_| found.metadata.deletion_timestamp.is_none())?;
     let former = match &whose {
         Ownership::Theirs(owner) if owner.is_former(&me, app) => Some(owner.clone()),
         _ => None,
     };
     Some(OwnershipProblem {
-        item,
+        object,
         owner: me,
         is_free: former.is_some() || whose == Ownership::Unowned,
         former,
@@ -157,24 +161,24 @@ pub enum AdoptError {
 /// Makes an object that nobody or only `former` owns belong to this environment by setting its
 /// marks; returns its uid. An object with another owner keeps it, even if it got that owner only a
 /// moment ago. `former` is an environment that the App no longer has ([`Owner::is_former`]).
-#[tracing::instrument(level = "debug", skip_all, fields(kind = item.kind, name = item.name))]
+#[tracing::instrument(level = "debug", skip_all, fields(kind = object.kind, name = object.key.name))]
 pub async fn adopt_object(
     client: Client,
-    item: &InventoryItem,
+    object: &ObjectRef,
     me: &Owner,
     former: Option<&Owner>,
 ) -> Result<Uid, AdoptError> {
-    let what = owner::describe_item(item);
+    let what = owner::describe_object(object);
     let failed = |e: kube::Error| AdoptError::Api(what.clone(), error::describe_error(&e));
     for _ in 0..MAX_ATTEMPTS {
-        let found = read_marks(client.clone(), item).await.map_err(failed)?;
+        let found = read_marks(client.clone(), object).await.map_err(failed)?;
         let (marks, found) = found.ok_or_else(|| AdoptError::Gone(what.clone()))?;
         match owner::determine_ownership(&marks, me, None) {
             Ownership::Ours | Ownership::Unowned => {}
             Ownership::Theirs(owner) if Some(&owner) == former => {}
             whose => {
                 return Err(AdoptError::Owned(
-                    owner::explain_refusal(item, &whose, &marks, me).unwrap_or_default(),
+                    owner::explain_refusal(object, &whose, &marks, me).unwrap_or_default(),
                 ));
             }
         }
@@ -189,8 +193,8 @@ pub async fn adopt_object(
             field_manager: Some(FIELD_MANAGER.into()),
             ..PatchParams::default()
         };
-        match object_api(client.clone(), item)
-            .patch_metadata(&item.name, &params, &Patch::Merge(patch))
+        match object_api(client.clone(), object)
+            .patch_metadata(&object.key.name, &params, &Patch::Merge(patch))
             .await
         {
             // A controller wrote the status, or someone took the object: the next read shows which.
@@ -201,9 +205,9 @@ pub async fn adopt_object(
     Err(AdoptError::Busy(what))
 }
 
-fn object_api(client: Client, item: &InventoryItem) -> Api<kube::core::DynamicObject> {
-    let resource: ApiResource = item.api_resource();
-    match &*item.namespace.name {
+fn object_api(client: Client, object: &ObjectRef) -> Api<kube::core::DynamicObject> {
+    let resource: ApiResource = object.api_resource();
+    match &*object.key.namespace.name {
         "" => Api::all_with(client, &resource),
         namespace => Api::namespaced_with(client, namespace, &resource),
     }

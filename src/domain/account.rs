@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use super::text::Clean;
-use crate::api::{App, Environment, GROUP, InventoryItem, NamespaceRef, label};
+use crate::api::{App, Environment, GROUP, NamespaceRef, ObjectRef, label};
 
 /// Verbs on resources of an API group, as in an RBAC rule.
 pub struct Grant {
@@ -106,8 +106,8 @@ impl Account {
 
     /// Account that acts for an environment on an object: in the object's own namespace, or in the
     /// environment's for cluster-scoped objects.
-    pub fn for_object(environment: &Environment, item: &InventoryItem) -> Self {
-        let mut namespace = item.namespace.clone();
+    pub fn for_object(environment: &Environment, object: &ObjectRef) -> Self {
+        let mut namespace = object.key.namespace.clone();
         if namespace.name.is_empty() {
             namespace.name = environment.namespace.as_str().into();
         }
@@ -122,15 +122,15 @@ impl Account {
 
     /// Account that acts for an environment of an App. If the App no longer has the environment,
     /// the account that deployed it.
-    pub fn for_environment(app: Option<&App>, name: &str, item: &InventoryItem) -> Self {
+    pub fn for_environment(app: Option<&App>, name: &str, object: &ObjectRef) -> Self {
         if let Some(environment) = app.and_then(|app| app.spec.environment(name)) {
-            return Self::for_object(environment, item);
+            return Self::for_object(environment, object);
         }
         let status = app.and_then(|app| app.status.as_ref()?.environments.get(name));
         let by = status.and_then(|status| status.service_account_name.clone());
         Self {
             name: by.unwrap_or_else(|| DEPLOYER.to_owned()),
-            ..Self::deployer(item.namespace.clone())
+            ..Self::deployer(object.key.namespace.clone())
         }
     }
 
@@ -254,12 +254,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::api::ObjectKey;
 
-    fn item(namespace: &str) -> InventoryItem {
-        InventoryItem {
-            namespace: namespace.into(),
-            ..InventoryItem::default()
-        }
+    fn object(namespace: &str) -> ObjectRef {
+        ObjectRef::new("v1", "Service", ObjectKey::new(namespace.into(), "s"))
     }
 
     #[test]
@@ -305,7 +303,7 @@ mod tests {
                 "system:serviceaccount:prod:shop",
             ),
         ] {
-            let account = Account::for_object(environment, &item(namespace));
+            let account = Account::for_object(environment, &object(namespace));
             assert_eq!(
                 (account.namespace.cluster.context(), account.user().as_str()),
                 (context, user),

@@ -11,7 +11,7 @@ mod claimed_names;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{command_line::CommandLine, text::Clean};
-use crate::api::{App, FIELD_MANAGER, InventoryItem, NamespaceRef, Uid, label};
+use crate::api::{App, FIELD_MANAGER, InventoryItem, ObjectKey, ObjectRef, Uid, label};
 
 pub use claimed_names::ClaimedNames;
 
@@ -202,10 +202,10 @@ pub fn determine_ownership(marks: &OwnershipMarks, me: &Owner, noted: Option<&Ow
 /// Environment among these Apps whose inventory has this object.
 pub fn find_in_inventories<'a>(
     apps: impl IntoIterator<Item = &'a App>,
-    item: &InventoryItem,
+    object: &ObjectRef,
     uid: &Uid,
 ) -> Option<Owner> {
-    let same = |i: &InventoryItem| !uid.is_empty() && i.uid == *uid && is_same(i, item);
+    let same = |i: &InventoryItem| !uid.is_empty() && i.uid == *uid && is_same(&i.object, object);
     apps.into_iter().find_map(|app| {
         let mut all = app.status.iter().flat_map(|s| &s.environments);
         let found = all.find(|(_, status)| status.inventory.iter().any(same));
@@ -213,10 +213,10 @@ pub fn find_in_inventories<'a>(
     })
 }
 
-/// Whether two items name the same object, in any version of the API.
-pub fn is_same(a: &InventoryItem, b: &InventoryItem) -> bool {
-    fn identity_parts(i: &InventoryItem) -> (&str, &str, &NamespaceRef, &str) {
-        (api_group(&i.api_version), &i.kind, &i.namespace, &i.name)
+/// Whether both name the same object, in any version of the API.
+pub fn is_same(a: &ObjectRef, b: &ObjectRef) -> bool {
+    fn identity_parts(o: &ObjectRef) -> (&str, &str, &ObjectKey) {
+        (api_group(&o.api_version), &o.kind, &o.key)
     }
     identity_parts(a) == identity_parts(b)
 }
@@ -228,12 +228,12 @@ fn api_group(api_version: &str) -> &str {
 
 /// Explains why an environment must not write an object, and what to do. `None` if it may.
 pub fn explain_refusal(
-    item: &InventoryItem,
+    object: &ObjectRef,
     whose: &Ownership,
     marks: &OwnershipMarks,
     me: &Owner,
 ) -> Option<String> {
-    let what = describe_item(item);
+    let what = describe_object(object);
     Some(match whose {
         Ownership::Ours => return None,
         // The App may have renamed the environment; then it can no longer be torn down.
@@ -242,7 +242,7 @@ pub fn explain_refusal(
             environment down \
              first; where the App has it no longer, {}",
             owner.describe_owner(me.home.as_deref()),
-            adopt_hint(item, me)
+            adopt_hint(object, me)
         ),
         Ownership::Theirs(owner) => format!(
             "{what} belongs to {}, and an object has one owner: give this one another name, or take it out of the \
@@ -264,16 +264,16 @@ pub fn explain_refusal(
             format!(
                 "{what} exists already and belongs to no App{by}, so it is not overwritten: {}, or give this one \
                 another name",
-                adopt_hint(item, me)
+                adopt_hint(object, me)
             )
         }
     })
 }
 
 /// The command that adopts an object for this environment.
-fn adopt_hint(item: &InventoryItem, me: &Owner) -> String {
-    let line =
-        CommandLine::graylane("adopt").arg(format!("{}/{}", item.kind.to_lowercase(), item.name));
+fn adopt_hint(object: &ObjectRef, me: &Owner) -> String {
+    let (kind, name) = (object.kind.to_lowercase(), &object.key.name);
+    let line = CommandLine::graylane("adopt").arg(format!("{kind}/{name}"));
     let line = line
         .option("--app", &me.app)
         .option("--environment", &me.environment)
@@ -288,10 +288,11 @@ fn adopt_hint(item: &InventoryItem, me: &Owner) -> String {
 }
 
 /// `Service demo/web`.
-pub fn describe_item(item: &InventoryItem) -> String {
-    let text = match &*item.namespace.to_string() {
-        "" => format!("{} {}", item.kind, item.name),
-        namespace => format!("{} {namespace}/{}", item.kind, item.name),
+pub fn describe_object(object: &ObjectRef) -> String {
+    let ObjectRef { kind, key, .. } = object;
+    let text = match &*key.namespace.to_string() {
+        "" => object.kind_and_name(),
+        namespace => format!("{kind} {namespace}/{}", key.name),
     };
     Clean::from_untrusted(&text).to_string()
 }

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use crate::api::{
-    App, InventoryItem, NamespaceRef, Release, ReleaseHistory, ReleasePhase, TaskKind, TaskPhase,
+    App, InventoryItem, ObjectKey, ObjectRef, Release, ReleaseHistory, ReleasePhase, TaskKind,
+    TaskPhase,
 };
 
 /// What must be known apart from the Releases.
@@ -216,7 +217,7 @@ struct NewestReleases<'r> {
     /// Apps and the environments that were deployed to.
     deployed: BTreeSet<(&'r str, &'r str)>,
     /// Kind, namespace and name of workloads with a record.
-    records: BTreeSet<(&'r str, &'r NamespaceRef, &'r str)>,
+    records: BTreeSet<(&'r str, &'r ObjectKey)>,
 }
 
 impl<'r> NewestReleases<'r> {
@@ -261,13 +262,8 @@ impl<'r> NewestReleases<'r> {
             .flat_map(|s| &s.tasks)
             .flat_map(|t| &t.rollouts)
         {
-            let InventoryItem {
-                kind,
-                namespace,
-                name: workload,
-                ..
-            } = &record.workload;
-            let key = (kind.as_str(), namespace, workload.as_str());
+            let ObjectRef { kind, key, .. } = &record.workload.object;
+            let key = (kind.as_str(), key);
             if !self.records.contains(&key) && (around.stands)(&record.workload) {
                 is_newest |= self.records.insert(key);
             }

@@ -205,8 +205,9 @@ impl FrozenApp {
             .flat_map(|s| s.environments.values_mut())
             .map(|e| &mut e.inventory);
         for item in inventories.flatten() {
-            if is_home(&item.namespace.cluster) {
-                item.namespace.cluster = ClusterName::Home;
+            let cluster = &mut item.object.key.namespace.cluster;
+            if is_home(cluster) {
+                *cluster = ClusterName::Home;
             }
         }
         self

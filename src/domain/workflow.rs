@@ -59,8 +59,8 @@ use super::{
 };
 use crate::{
     api::{
-        Approval, ClusterName, EnvironmentStatus, InventoryItem, ProbeResult, ProbeSpec, Release,
-        ReleaseStatus, RolloutRecord, Uid, VariableGroup,
+        Approval, ClusterName, EnvironmentStatus, InventoryItem, ObjectRef, ProbeResult, ProbeSpec,
+        Release, ReleaseStatus, RolloutRecord, Uid, VariableGroup,
     },
     domain::account::Account,
 };
@@ -69,9 +69,7 @@ pub use approval::{has_uncounted_decision, new_decision};
 pub use forecast::{Forecast, ForecastInput, ForecastStep, ForecastStop, forecast_release};
 pub use gate::{LaneNotOpen, check_lane_open, find_holder, is_changing};
 pub use object_error::{ObjectError, RenderError};
-pub use objects::{
-    object_key, object_names, objects_to_observe, render_objects, render_placed_objects,
-};
+pub use objects::{object_names, objects_to_observe, render_objects, render_placed_objects};
 pub use plan::{ReleasePlan, group_names, plan_release, resolve_variables};
 pub use plan_error::PlanError;
 pub use proposal::{
@@ -118,14 +116,14 @@ pub struct ReleaseFacts {
     /// Approvals that name this Release.
     pub approvals: Vec<Arc<Approval>>,
     /// The objects named by [`objects_to_observe`] that exist.
-    pub objects: BTreeMap<InventoryItem, ObjectSeen>,
+    pub objects: BTreeMap<ObjectRef, ObjectSeen>,
     /// Owners of those objects that carry no mark themselves but are in another App's inventory.
-    pub claims: BTreeMap<InventoryItem, Owner>,
-    /// Those objects that are rolled out in batches; the keys have no uids.
-    pub workloads: BTreeMap<InventoryItem, WorkloadSeen>,
+    pub claims: BTreeMap<ObjectRef, Owner>,
+    /// Those objects that are rolled out in batches.
+    pub workloads: BTreeMap<ObjectRef, WorkloadSeen>,
     /// Records of earlier releases for workloads whose latch is on without an annotation that says
     /// whose it is.
-    pub records: BTreeMap<InventoryItem, RolloutRecord>,
+    pub records: BTreeMap<ObjectRef, RolloutRecord>,
     /// Number of pods by environment, including terminating ones.
     pub pods: BTreeMap<String, u32>,
     /// Observed routes of the lanes.
@@ -133,7 +131,7 @@ pub struct ReleaseFacts {
     /// Clusters that cannot be reached now, and why. Nothing is known about their objects.
     pub away: BTreeMap<ClusterName, String>,
     /// Objects named by [`objects_to_observe`] that the server refuses to show, and its error.
-    pub unseen: BTreeMap<InventoryItem, String>,
+    pub unseen: BTreeMap<ObjectRef, String>,
     /// Jobs of this release by name.
     pub jobs: BTreeMap<String, JobSeen>,
 }
@@ -246,7 +244,7 @@ pub enum ReleaseStep {
     /// Send one merge patch to a workload, with the resourceVersion it was made from.
     Patch {
         /// The workload to patch.
-        workload: InventoryItem,
+        workload: ObjectRef,
         /// The merge patch.
         patch: Value,
         /// What the patch does.
@@ -300,7 +298,7 @@ impl ReleaseStep {
         }
     }
 
-    fn patch(workload: &InventoryItem, patch: Value, why: &'static str, by: Account) -> Self {
+    fn patch(workload: &ObjectRef, patch: Value, why: &'static str, by: Account) -> Self {
         Self::Patch {
             workload: workload.clone(),
             patch,
@@ -309,20 +307,13 @@ impl ReleaseStep {
         }
     }
 
-    fn delete_pod(workload: &InventoryItem, pod: PodSeen, why: String, by: Account) -> Self {
+    fn delete_pod(workload: &ObjectRef, pod: PodSeen, why: String, by: Account) -> Self {
         let PodSeen {
             name, uid, version, ..
         } = pod;
-        let namespace = workload.namespace.clone();
-        let pod = InventoryItem {
-            api_version: "v1".into(),
-            kind: "Pod".into(),
-            namespace,
-            name,
-            uid,
-        };
+        let key = ObjectKey::new(workload.key.namespace.clone(), name);
         Self::DeletePod {
-            pod,
+            pod: InventoryItem::new(ObjectRef::pod(key), uid),
             version,
             why,
             by,

@@ -17,14 +17,11 @@ use super::{
     workloads::{self, WrittenWorkload},
 };
 use crate::{
-    api::{InventoryItem, NamespaceRef, Release, Uid, label},
+    api::{InventoryItem, NamespaceRef, ObjectKey, ObjectRef, Release, Uid, label},
     cluster::error,
     domain::{
-        account::Account,
-        batches::is_batched,
-        command_line::CommandLine,
-        owner::describe_item,
-        workflow::{ReleaseStep, object_key},
+        account::Account, batches::is_batched, command_line::CommandLine, owner::describe_object,
+        workflow::ReleaseStep,
     },
 };
 use objects::{create_object, delete_object};
@@ -124,8 +121,8 @@ impl StepRunner<'_> {
     /// Notes the write of an object that others may write too. Fails when they have undone it too
     /// often to try again now.
     async fn begin_write(&self, step: &ReleaseStep) -> Result<(), StepError> {
-        let (item, wanted, by) = match step {
-            ReleaseStep::Apply { object, by, .. } => (object_key(object), object, by),
+        let (written, wanted, by) = match step {
+            ReleaseStep::Apply { object, by, .. } => (ObjectRef::from_object(object), object, by),
             ReleaseStep::Patch {
                 workload,
                 patch,
@@ -137,11 +134,11 @@ impl StepRunner<'_> {
         let noted = self
             .cache
             .conflicts
-            .begin_write(&item, wanted, Instant::now());
+            .begin_write(&written, wanted, Instant::now());
         let Err(undone) = noted else { return Ok(()) };
-        let managers = other_managers(self.options, &item, by).await;
+        let managers = other_managers(self.options, &written, by).await;
         Err(StepError::Undone {
-            message: undone.describe_conflict(&item, &managers),
+            message: undone.describe_conflict(&written, &managers),
             wait: undone.wait,
         })
     }
@@ -168,7 +165,7 @@ impl StepRunner<'_> {
             } => self.patch_workload(workload, patch, why, by).await,
             ReleaseStep::CreateJob(job) => return self.create_job(step, job).await,
             ReleaseStep::Delete { item, by } => {
-                delete_object(&object_api(self.options, item, by), item, None).await
+                delete_object(&object_api(self.options, &item.object, by), item, None).await
             }
             ReleaseStep::DeletePod {
                 pod,
@@ -199,15 +196,15 @@ impl StepRunner<'_> {
         force: bool,
         by: &Account,
     ) -> kube::Result<()> {
-        let item = object_key(object);
-        let api = object_api(self.options, &item, by);
+        let object_ref = ObjectRef::from_object(object);
+        let api = object_api(self.options, &object_ref, by);
         // An existing workload is never applied over, because that would roll it out at once.
-        if is_batched(&item) {
+        if is_batched(&object_ref) {
             return create_object(&api, object).await.map(drop);
         }
         let applied = apply_object(&api, object, seen, force).await;
         if !matches!(applied, Ok(true)) {
-            self.cache.conflicts.cancel_write(&item, object);
+            self.cache.conflicts.cancel_write(&object_ref, object);
         }
         applied.map(drop)
     }
@@ -215,17 +212,13 @@ impl StepRunner<'_> {
     /// Sends the patch of a batch. The server's answer counts as observed at once.
     async fn patch_workload(
         &self,
-        workload: &InventoryItem,
+        workload: &ObjectRef,
         patch: &Value,
         why: &str,
         by: &Account,
     ) -> kube::Result<()> {
-        let InventoryItem {
-            kind,
-            namespace,
-            name,
-            ..
-        } = workload;
+        let ObjectRef { kind, key, .. } = workload;
+        let ObjectKey { namespace, name } = key;
         tracing::info!(
             release = self.release.name_any(),
             kind,
@@ -254,25 +247,22 @@ impl StepRunner<'_> {
 
     /// Creates a Job, unless this release has created it already.
     async fn create_job(&self, step: &ReleaseStep, job: &Value) -> Result<(), StepError> {
-        let item = object_key(job);
-        let api = object_api(
-            self.options,
-            &item,
-            &Account::deployer(item.namespace.clone()),
-        );
+        let job_ref = ObjectRef::from_object(job);
+        let by = Account::deployer(job_ref.key.namespace.clone());
+        let api = object_api(self.options, &job_ref, &by);
         let created = create_object(&api, job).await;
         let created = created.map_err(|why| self.server_error(step, why))?;
-        if created.is_none() && self.is_foreign_job(&api, &item).await {
-            let job = describe_item(&item);
+        if created.is_none() && self.is_foreign_job(&api, &job_ref.key.name).await {
+            let job = describe_object(&job_ref);
             return Err(StepError::ForeignJob { job });
         }
         Ok(())
     }
 
     /// Whether a Job of this name exists that this release did not create.
-    #[tracing::instrument(level = "debug", skip_all, fields(job = item.name))]
-    async fn is_foreign_job(&self, api: &Api<DynamicObject>, item: &InventoryItem) -> bool {
-        let Ok(Some(job)) = api.get_opt(&item.name).await else {
+    #[tracing::instrument(level = "debug", skip_all, fields(job = name))]
+    async fn is_foreign_job(&self, api: &Api<DynamicObject>, name: &str) -> bool {
+        let Ok(Some(job)) = api.get_opt(name).await else {
             return false;
         };
         let created_by = job.annotations().get(label::CREATED_BY);
@@ -286,11 +276,9 @@ impl StepRunner<'_> {
         why: &str,
         by: &Account,
     ) -> kube::Result<()> {
-        let InventoryItem {
-            namespace, name, ..
-        } = pod;
+        let ObjectKey { namespace, name } = &pod.object.key;
         tracing::info!(release = self.release.name_any(), %namespace, name, "{why}");
-        let api = object_api(self.options, pod, by);
+        let api = object_api(self.options, &pod.object, by);
         delete_object(&api, pod, Some(version.to_owned())).await
     }
 
@@ -316,11 +304,12 @@ impl StepRunner<'_> {
                 format!("App {}", self.release.spec.app)
             }
             ReleaseStep::Apply { object, .. } | ReleaseStep::CreateJob(object) => {
-                describe_item(&object_key(object))
+                describe_object(&ObjectRef::from_object(object))
             }
-            ReleaseStep::Patch { workload: item, .. }
-            | ReleaseStep::Delete { item, .. }
-            | ReleaseStep::DeletePod { pod: item, .. } => describe_item(item),
+            ReleaseStep::Patch { workload, .. } => describe_object(workload),
+            ReleaseStep::Delete { item, .. } | ReleaseStep::DeletePod { pod: item, .. } => {
+                describe_object(&item.object)
+            }
             ReleaseStep::RunProbes { task, .. } => format!("probes of {task}"),
         }
     }

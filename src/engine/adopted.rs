@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::{Options, cache::Cache, change_queue::ChangeKey};
 use crate::{
-    api::{FIELD_MANAGER, InventoryItem, NamespaceRef, Uid, label},
+    api::{FIELD_MANAGER, ObjectRef, label},
     cluster::error,
     domain::{
         account::Account,
@@ -46,18 +46,12 @@ pub(super) async fn label_adopted_pods(
                 ..PatchParams::default()
             };
             let patch = json!({"metadata": {"labels": labels}});
-            let item = InventoryItem {
-                api_version: "v1".into(),
-                kind: "Pod".into(),
-                namespace: NamespaceRef::at_home(namespace.as_str()),
-                name: name.clone(),
-                uid: Uid::default(),
-            };
-            if let Err(undone) = cache.conflicts.begin_write(&item, &patch, Instant::now()) {
-                tracing::warn!("{}", undone.describe_conflict(&item, &[]));
+            let pod = ObjectRef::pod(ObjectKey::at_home(namespace.as_str(), name.as_str()));
+            if let Err(undone) = cache.conflicts.begin_write(&pod, &patch, Instant::now()) {
+                tracing::warn!("{}", undone.describe_conflict(&pod, &[]));
                 continue;
             }
-            let by = account_for_pod(options, cache, &live, &item);
+            let by = account_for_pod(options, cache, &live, &pod);
             let api: Api<Pod> = Api::namespaced(options.clusters.client_acting_as(&by), &namespace);
             match api
                 .patch_metadata(&name, &params, &Patch::Merge(patch))
@@ -82,7 +76,7 @@ fn account_for_pod(
     options: &Options,
     cache: &Cache,
     live: &Deployment,
-    item: &InventoryItem,
+    pod: &ObjectRef,
 ) -> Account {
     let app = live.labels().get(label::APP);
     let app = app.and_then(|app| cache.apps.get_named(&options.namespace, app));
@@ -91,7 +85,7 @@ fn account_for_pod(
         .get(label::ENVIRONMENT)
         .map(String::as_str)
         .unwrap_or_default();
-    Account::for_environment(app.as_deref(), environment, item)
+    Account::for_environment(app.as_deref(), environment, pod)
 }
 
 /// Deployments that the changes concern.
@@ -116,8 +110,8 @@ fn affected_deployments(
                     .into_iter()
                     .flat_map(|s| s.environments.values())
                     .flat_map(|e| &e.inventory);
-                let deployments = items.filter(|i| i.kind == "Deployment");
-                names.extend(deployments.map(ObjectKey::from));
+                let deployments = items.filter(|i| i.object.kind == "Deployment");
+                names.extend(deployments.map(|i| i.object.key.clone()));
             }
             _ => {}
         }

@@ -9,7 +9,7 @@ use kube::{Api, api::ListParams};
 
 use super::Options;
 use crate::{
-    api::{InventoryItem, Release},
+    api::{NamespaceRef, Release},
     cluster::error,
     domain::workflow::JobSeen,
 };
@@ -39,7 +39,7 @@ pub(super) async fn fill_digests(
         .iter_mut()
         .filter(|(name, job)| job.succeeded && !taken(name))
     {
-        job.digest = read_job_digest(options, name, &job.item).await?;
+        job.digest = read_job_digest(options, name, &job.item.object.key.namespace).await?;
     }
     Ok(())
 }
@@ -48,9 +48,9 @@ pub(super) async fn fill_digests(
 async fn read_job_digest(
     options: &Options,
     name: &str,
-    job: &InventoryItem,
+    namespace: &NamespaceRef,
 ) -> kube::Result<Option<String>> {
-    let api: Api<Pod> = Api::namespaced(options.client.clone(), &job.namespace.name);
+    let api: Api<Pod> = Api::namespaced(options.client.clone(), &namespace.name);
     match api
         .list(&ListParams::default().labels(&format!("{JOB}={name}")))
         .await

@@ -12,8 +12,8 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
-    api::{InventoryItem, Uid},
-    domain::{batches::template::short_digest, owner::describe_item},
+    api::ObjectRef,
+    domain::{batches::template::short_digest, owner::describe_object},
 };
 
 /// How often the same write is allowed without back-off.
@@ -29,7 +29,7 @@ pub(super) struct WriteConflicts(Mutex<RecentWrites>);
 
 #[derive(Default)]
 struct RecentWrites {
-    all: HashMap<(InventoryItem, String), WriteCount>,
+    all: HashMap<(ObjectRef, String), WriteCount>,
     /// When old entries were last removed.
     swept: Option<Instant>,
 }
@@ -50,7 +50,7 @@ impl WriteConflicts {
     /// Checks whether this may be written to the object now. If so, it counts as written.
     pub(super) fn begin_write(
         &self,
-        item: &InventoryItem,
+        object: &ObjectRef,
         wanted: &Value,
         now: Instant,
     ) -> Result<(), WriteDeferred> {
@@ -61,13 +61,8 @@ impl WriteConflicts {
             all.retain(|_, written| now.duration_since(written.last) < FORGET_AFTER);
             *swept = Some(now);
         }
-        let key = (
-            InventoryItem {
-                uid: Uid::default(),
-                ..item.clone()
-            },
-            short_digest(&without_resource_version(wanted)),
-        );
+        let digest = short_digest(&without_resource_version(wanted));
+        let key = (object.clone(), digest);
         let written = all.entry(key).or_insert(WriteCount {
             times: 0,
             last: now,
@@ -89,14 +84,9 @@ impl WriteConflicts {
     }
 
     /// Uncounts a write that did not happen.
-    pub(super) fn cancel_write(&self, item: &InventoryItem, wanted: &Value) {
-        let key = (
-            InventoryItem {
-                uid: Uid::default(),
-                ..item.clone()
-            },
-            short_digest(&without_resource_version(wanted)),
-        );
+    pub(super) fn cancel_write(&self, object: &ObjectRef, wanted: &Value) {
+        let digest = short_digest(&without_resource_version(wanted));
+        let key = (object.clone(), digest);
         let mut lately = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(written) = lately.all.get_mut(&key) {
             written.times = written.times.saturating_sub(1);
@@ -124,7 +114,7 @@ fn without_resource_version(wanted: &Value) -> Value {
 
 impl WriteDeferred {
     /// Message for users. `managers` are the other field managers of the object.
-    pub(super) fn describe_conflict(&self, item: &InventoryItem, managers: &[String]) -> String {
+    pub(super) fn describe_conflict(&self, object: &ObjectRef, managers: &[String]) -> String {
         let by = if managers.is_empty() {
             "somebody".to_owned()
         } else {
@@ -133,7 +123,7 @@ impl WriteDeferred {
         format!(
             "{}: {by} undoes what graylane writes (written {} times); it is written again in {} s. Only one of the \
             two should manage it",
-            describe_item(item),
+            describe_object(object),
             self.times,
             self.wait.as_secs().max(1)
         )
@@ -145,13 +135,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::api::ObjectKey;
 
-    fn item(name: &str) -> InventoryItem {
-        InventoryItem {
-            kind: "Service".into(),
-            name: name.into(),
-            ..InventoryItem::default()
-        }
+    fn service(name: &str) -> ObjectRef {
+        ObjectRef::new("v1", "Service", ObjectKey::at_home("", name))
     }
 
     #[test]
@@ -163,7 +150,7 @@ mod tests {
         for second in 0..3600 {
             let now = begin + Duration::from_secs(second);
             if fights
-                .begin_write(&item("a"), &wanted(u32::try_from(second).unwrap()), now)
+                .begin_write(&service("a"), &wanted(u32::try_from(second).unwrap()), now)
                 .is_ok()
             {
                 writes.push(second);
@@ -183,12 +170,12 @@ mod tests {
         let (fights, now) = (WriteConflicts::default(), Instant::now());
         let of = |n: u32| json!({"spec": {"step": n}});
         // Each step forward is a different write.
-        assert!((0..50).all(|n| fights.begin_write(&item("a"), &of(n), now).is_ok()));
+        assert!((0..50).all(|n| fights.begin_write(&service("a"), &of(n), now).is_ok()));
         let turns = (0..20)
-            .filter(|n| fights.begin_write(&item("b"), &of(n % 2), now).is_ok())
+            .filter(|n| fights.begin_write(&service("b"), &of(n % 2), now).is_ok())
             .count();
         assert_eq!(turns, 6);
-        let undone = fights.begin_write(&item("b"), &of(0), now).unwrap_err();
+        let undone = fights.begin_write(&service("b"), &of(0), now).unwrap_err();
         assert_eq!(
             undone,
             WriteDeferred {
@@ -198,19 +185,19 @@ mod tests {
         );
         assert!(
             undone
-                .describe_conflict(&item("b"), &["argocd".into()])
+                .describe_conflict(&service("b"), &["argocd".into()])
                 .starts_with("Service b: argocd undoes")
         );
         // Other objects are not affected, and after a while everything is forgotten.
-        assert!(fights.begin_write(&item("c"), &of(0), now).is_ok());
+        assert!(fights.begin_write(&service("c"), &of(0), now).is_ok());
         assert!(
             fights
-                .begin_write(&item("b"), &of(0), now + FORGET_AFTER)
+                .begin_write(&service("b"), &of(0), now + FORGET_AFTER)
                 .is_ok()
         );
         assert!(
             fights
-                .begin_write(&item("b"), &of(0), now + FORGET_AFTER)
+                .begin_write(&service("b"), &of(0), now + FORGET_AFTER)
                 .is_ok()
         );
     }
@@ -222,7 +209,7 @@ mod tests {
             assert!(
                 fights
                     .begin_write(
-                        &item(&n.to_string()),
+                        &service(&n.to_string()),
                         &json!({}),
                         begin + n * Duration::from_secs(10)
                     )
@@ -238,8 +225,8 @@ mod tests {
     fn what_was_not_written_does_not_count() {
         let (fights, now) = (WriteConflicts::default(), Instant::now());
         for _ in 0..20 {
-            assert!(fights.begin_write(&item("a"), &json!({}), now).is_ok());
-            fights.cancel_write(&item("a"), &json!({}));
+            assert!(fights.begin_write(&service("a"), &json!({}), now).is_ok());
+            fights.cancel_write(&service("a"), &json!({}));
         }
     }
 }

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     api::{
         App, ClusterName, Environment, EnvironmentState, EnvironmentStatus, InventoryItem,
-        LaneMode, NamespaceRef, Release,
+        LaneMode, NamespaceRef, ObjectRef, Release,
         ReleasePhase::Aborting,
         RolloutRecord, Served, TaskKind, TaskPhase, Uid, VariableGroup,
         gateway_api::{HttpRoute, RouteParentStatus},
@@ -122,19 +122,19 @@ pub(super) async fn observe_release(
 /// The objects of a release, as far as they are seen.
 #[derive(Default)]
 struct ObjectsSeen {
-    objects: BTreeMap<InventoryItem, ObjectSeen>,
-    workloads: BTreeMap<InventoryItem, WorkloadSeen>,
+    objects: BTreeMap<ObjectRef, ObjectSeen>,
+    workloads: BTreeMap<ObjectRef, WorkloadSeen>,
     rolled: Vec<ObjectKey>,
     /// Watched namespaces of remote clusters.
     places: BTreeMap<NamespaceRef, Arc<RemoteNamespace>>,
     /// Clusters that cannot be reached, and why.
     away: BTreeMap<ClusterName, String>,
     /// Objects that a server refuses to show, and its error.
-    unseen: BTreeMap<InventoryItem, String>,
+    unseen: BTreeMap<ObjectRef, String>,
 }
 
 /// An object to read, the account to read it with, and its cluster.
-type AskedObject = (InventoryItem, Account, ClusterName);
+type AskedObject = (ObjectRef, Account, ClusterName);
 
 impl ObjectsSeen {
     /// Takes the workloads from the cache; patches carry the resourceVersion that was read.
@@ -144,26 +144,26 @@ impl ObjectsSeen {
         options: &Options,
         cache: &Cache,
         release: &Release,
-        wanted: &BTreeMap<InventoryItem, Account>,
+        wanted: &BTreeMap<ObjectRef, Account>,
         home: &WorkloadSnapshot<'_>,
     ) -> Vec<AskedObject> {
         let mut asked = vec![];
-        for (item, by) in wanted {
-            let namespace = options.clusters.normalize_namespace(&item.namespace);
+        for (object, by) in wanted {
+            let namespace = options.clusters.normalize_namespace(&object.key.namespace);
             if !namespace.cluster.is_home() {
                 self.enter_remote(cache, &namespace);
                 if self.away.contains_key(&namespace.cluster) {
                     continue;
                 }
             }
-            if is_batched(item) {
-                self.rolled.push(item.into());
+            if is_batched(object) {
+                self.rolled.push(object.key.clone());
                 let seen = if namespace.cluster.is_home() {
-                    home.find_workload(item)
+                    home.find_workload(object)
                 } else {
                     self.places
                         .get(&namespace)
-                        .and_then(|p| p.workloads.take_snapshot().find_workload(item))
+                        .and_then(|p| p.workloads.take_snapshot().find_workload(object))
                 };
                 if let Some(mut seen) = seen {
                     let client = options.clusters.client_for(&namespace.cluster);
@@ -174,12 +174,12 @@ impl ObjectsSeen {
                             .await;
                     }
                     self.objects
-                        .insert(item.clone(), to_object_seen(seen.meta()));
-                    self.workloads.insert(item.clone(), seen);
+                        .insert(object.clone(), to_object_seen(seen.meta()));
+                    self.workloads.insert(object.clone(), seen);
                     continue;
                 }
             }
-            asked.push((item.clone(), by.clone(), namespace.cluster));
+            asked.push((object.clone(), by.clone(), namespace.cluster));
         }
         asked
     }
@@ -201,24 +201,20 @@ impl ObjectsSeen {
         options: &Options,
         asked: Vec<AskedObject>,
     ) -> kube::Result<()> {
-        let asked = asked.into_iter().map(|(item, by, cluster)| async move {
-            (
-                act::object_api(options, &item, &by)
-                    .get_metadata_opt(&item.name)
-                    .await,
-                item,
-                cluster,
-            )
+        let asked = asked.into_iter().map(|(object, by, cluster)| async move {
+            let api = act::object_api(options, &object, &by);
+            let answer = api.get_metadata_opt(&object.key.name).await;
+            (answer, object, cluster)
         });
         let mut answers = stream::iter(asked).buffer_unordered(MAX_CONCURRENT_READS);
-        while let Some((answer, item, cluster)) = answers.next().await {
+        while let Some((answer, object, cluster)) = answers.next().await {
             match (answer, cluster) {
                 (Ok(Some(found)), _) => {
-                    drop(self.objects.insert(item, to_object_seen(&found.metadata)));
+                    drop(self.objects.insert(object, to_object_seen(&found.metadata)));
                 }
                 (Ok(None), _) => {}
                 (Err(why), _) if is_refusal(&why) => {
-                    drop(self.unseen.insert(item, error::describe_error(&why)));
+                    drop(self.unseen.insert(object, error::describe_error(&why)));
                 }
                 (Err(why), ClusterName::Home) => return Err(why),
                 (Err(why), cluster) => {
@@ -233,15 +229,16 @@ impl ObjectsSeen {
 /// Number of the App's pods by environment.
 fn count_pods(
     release: &Release,
-    wanted: &BTreeMap<InventoryItem, Account>,
+    wanted: &BTreeMap<ObjectRef, Account>,
     home: &WorkloadSnapshot<'_>,
     places: &BTreeMap<NamespaceRef, Arc<RemoteNamespace>>,
 ) -> BTreeMap<String, u32> {
     // Apps in other namespaces may have the same name.
     let own: BTreeSet<&str> = wanted
         .keys()
-        .filter(|i| i.namespace.cluster.is_home())
-        .map(|i| &*i.namespace.name)
+        .map(|object| &object.key.namespace)
+        .filter(|namespace| namespace.cluster.is_home())
+        .map(|namespace| &*namespace.name)
         .collect();
     let afar: Vec<_> = places
         .values()
@@ -351,8 +348,8 @@ fn is_refusal(why: &kube::Error) -> bool {
 fn find_claims(
     cache: &Cache,
     own: &str,
-    objects: &BTreeMap<InventoryItem, ObjectSeen>,
-) -> BTreeMap<InventoryItem, Owner> {
+    objects: &BTreeMap<ObjectRef, ObjectSeen>,
+) -> BTreeMap<ObjectRef, Owner> {
     let unmarked: Vec<_> = objects
         .iter()
         .filter(|(_, seen)| seen.marks.app.is_none())
@@ -362,11 +359,10 @@ fn find_claims(
     }
     let mut others = cache.apps.list();
     others.retain(|app| app.name_any() != own);
-    let found = |(item, seen): (&InventoryItem, &ObjectSeen)| {
-        Some((
-            item.clone(),
-            owner::find_in_inventories(others.iter().map(|a| &**a), item, &seen.uid)?,
-        ))
+    let found = |(object, seen): (&ObjectRef, &ObjectSeen)| {
+        let others = others.iter().map(|a| &**a);
+        let owner = owner::find_in_inventories(others, object, &seen.uid)?;
+        Some((object.clone(), owner))
     };
     unmarked.into_iter().filter_map(found).collect()
 }
@@ -375,8 +371,8 @@ fn find_claims(
 /// newest record of each.
 fn find_rollout_records(
     cache: &Cache,
-    workloads: &BTreeMap<InventoryItem, WorkloadSeen>,
-) -> BTreeMap<InventoryItem, RolloutRecord> {
+    workloads: &BTreeMap<ObjectRef, WorkloadSeen>,
+) -> BTreeMap<ObjectRef, RolloutRecord> {
     let nobodys: Vec<_> = workloads
         .iter()
         .filter(|(_, seen)| seen.is_orphaned())
@@ -393,11 +389,12 @@ fn find_rollout_records(
         .flat_map(|s| &s.tasks)
         .flat_map(|t| &t.rollouts)
     {
-        let is = |(item, seen): &&(&InventoryItem, &WorkloadSeen)| {
-            **item == record.workload.without_uid() && record.workload.uid.is_of(seen.meta())
+        let InventoryItem { object, uid } = &record.workload;
+        let is = |(workload, seen): &&(&ObjectRef, &WorkloadSeen)| {
+            *workload == object && uid.is_of(seen.meta())
         };
-        if let Some((item, _)) = nobodys.iter().find(is) {
-            found.insert((*item).clone(), record.clone());
+        if nobodys.iter().any(|one| is(&one)) {
+            found.insert(object.clone(), record.clone());
         }
     }
     found
@@ -571,14 +568,12 @@ fn to_job_seen(job: &Job) -> JobSeen {
         }
     };
     let running = status.active.unwrap_or(0);
+    let key = ObjectKey::at_home(job.namespace().unwrap_or_default(), job.name_any());
     JobSeen {
-        item: InventoryItem {
-            api_version: "batch/v1".into(),
-            kind: "Job".into(),
-            namespace: NamespaceRef::at_home(job.namespace().unwrap_or_default()),
-            name: job.name_any(),
-            uid: Uid::from_meta(&job.metadata),
-        },
+        item: InventoryItem::new(
+            ObjectRef::new("batch/v1", "Job", key),
+            Uid::from_meta(&job.metadata),
+        ),
         succeeded: condition("Complete").is_some(),
         digest: None,
         failed: condition("Failed").map(words),

@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Options, cache::Cache, observe};
 use crate::{
-    api::{App, Approval, InventoryItem, NamespaceRef, Release, Uid, label},
+    api::{App, Approval, InventoryItem, NamespaceRef, ObjectKey, Release, Uid, label},
     cluster::error,
     domain::{account::Account, owner::is_same, prune},
 };
@@ -119,30 +119,31 @@ fn releases_to_prune(
 /// In the home cluster the watch knows. Workloads of remote clusters are not watched for this; one
 /// that is in an inventory may exist.
 fn workload_exists(cache: &Cache, apps: &BTreeMap<String, Arc<App>>, item: &InventoryItem) -> bool {
-    if cache.remote_clusters.is_remote(&item.namespace) {
+    let InventoryItem { object, uid } = item;
+    let ObjectKey { namespace, name } = &object.key;
+    if cache.remote_clusters.is_remote(namespace) {
         let environments = apps
             .values()
             .flat_map(|a| &a.status)
             .flat_map(|s| s.environments.values());
         return environments
             .flat_map(|e| &e.inventory)
-            .any(|held| is_same(held, item));
+            .any(|held| is_same(&held.object, object));
     }
-    let namespace = &item.namespace.name;
-    let uid = if item.kind == "StatefulSet" {
+    let live = if object.kind == "StatefulSet" {
         cache
             .workloads
             .stateful
-            .get_named(namespace, &item.name)
+            .get_named(&namespace.name, name)
             .map(|s| Uid::from_meta(s.meta()))
     } else {
         cache
             .workloads
             .deployments
-            .get_named(namespace, &item.name)
+            .get_named(&namespace.name, name)
             .map(|d| Uid::from_meta(d.meta()))
     };
-    uid.is_some_and(|uid| item.uid.is_empty() || uid == item.uid)
+    live.is_some_and(|live| uid.is_empty() || live == *uid)
 }
 
 /// Approvals and build Jobs without an owner reference to their release, by its UID.

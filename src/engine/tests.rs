@@ -203,7 +203,7 @@ async fn what_a_release_stands_on_is_its_own_and_what_is_barred_is_told() {
     let unseen: Vec<_> = seen
         .unseen
         .iter()
-        .map(|(i, why)| (&*i.namespace.name, &*i.name, &**why))
+        .map(|(i, why)| (&*i.key.namespace.name, &*i.key.name, &**why))
         .collect();
     assert_eq!(unseen, [(HOME, "conf", "that is forbidden")]);
 }
@@ -415,7 +415,7 @@ async fn of_two_that_make_one_object_one_does_and_owns_its_fields() {
     let written = |object: &Value| {
         act::object_api(
             &rig.options,
-            &crate::domain::workflow::object_key(object),
+            &crate::api::ObjectRef::from_object(object),
             &crate::domain::account::Account::deployer(HOME.into()),
         )
     };

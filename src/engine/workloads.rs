@@ -19,7 +19,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
-    api::{FIELD_MANAGER, InventoryItem, Uid},
+    api::{FIELD_MANAGER, ObjectKey, ObjectRef, Uid},
     domain::{
         batches::WorkloadSeen,
         observe::{ObservedPod, ObservedSet, ReadyWatch, observe_deployment, observe_stateful_set},
@@ -115,15 +115,15 @@ impl Workloads {
 
 impl WorkloadSnapshot<'_> {
     /// State of a workload of this cluster.
-    pub(super) fn find_workload(&self, item: &InventoryItem) -> Option<WorkloadSeen> {
-        let namespace = &item.namespace.name;
+    pub(super) fn find_workload(&self, workload: &ObjectRef) -> Option<WorkloadSeen> {
+        let ObjectKey { namespace, name } = &workload.key;
         let pods = || self.pods.iter().map(|p| &**p);
         let ready = |pod: &ObservedPod| self.of.ready.ready_duration(pod);
-        Some(if item.kind == "StatefulSet" {
-            let live = self.of.stateful.get_named(namespace, &item.name)?;
+        Some(if workload.kind == "StatefulSet" {
+            let live = self.of.stateful.get_named(&namespace.name, name)?;
             WorkloadSeen::StatefulSet(Box::new(observe_stateful_set(&live, pods(), &ready)))
         } else {
-            let live = self.of.deployments.get_named(namespace, &item.name)?;
+            let live = self.of.deployments.get_named(&namespace.name, name)?;
             WorkloadSeen::Deployment(Box::new(observe_deployment(
                 &live,
                 self.sets.iter().map(|s| &**s),
@@ -135,19 +135,20 @@ impl WorkloadSnapshot<'_> {
 }
 
 /// Sends one merge patch.
-#[tracing::instrument(level = "debug", skip_all, fields(kind = item.kind, namespace, name = item.name))]
+#[tracing::instrument(level = "debug", skip_all, fields(kind = workload.kind, namespace, name = workload.key.name))]
 pub(super) async fn patch_workload(
     client: Client,
     namespace: &str,
-    item: &InventoryItem,
+    workload: &ObjectRef,
     patch: &Value,
 ) -> kube::Result<WrittenWorkload> {
-    if item.kind == "StatefulSet" {
-        merge_patch(client, namespace, &item.name, patch)
+    let name = &workload.key.name;
+    if workload.kind == "StatefulSet" {
+        merge_patch(client, namespace, name, patch)
             .await
             .map(WrittenWorkload::StatefulSet)
     } else {
-        merge_patch(client, namespace, &item.name, patch)
+        merge_patch(client, namespace, name, patch)
             .await
             .map(WrittenWorkload::Deployment)
     }

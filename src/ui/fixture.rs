@@ -10,9 +10,9 @@ use crate::{
         Amount, App, AppSpec, AppStatus, ApprovalTask, BatchPhase, BatchStatus, BuildTask,
         CleanUpTask, DeployTask, Entry, EntryRoute, Environment, EnvironmentState,
         EnvironmentStatus, HistoryEntry, ImageSource, InventoryItem, Lane, LaneApp, LaneAppStatus,
-        LaneGroup, LaneGroupSpec, LaneGroupStatus, LaneSpec, LaneStatus, Manifest, ProceedTask,
-        RecordedTime, Release, ReleasePhase, ReleaseSpec, ReleaseStatus, RolloutPlan, RouteStatus,
-        Served, Stage, Task, TaskKind, TaskPhase, TaskStatus, Workflow,
+        LaneGroup, LaneGroupSpec, LaneGroupStatus, LaneSpec, LaneStatus, Manifest, ObjectRef,
+        ProceedTask, RecordedTime, Release, ReleasePhase, ReleaseSpec, ReleaseStatus, RolloutPlan,
+        RouteStatus, Served, Stage, Task, TaskKind, TaskPhase, TaskStatus, Workflow,
     },
     domain::{
         hop::Hop,
@@ -186,12 +186,10 @@ fn demo_app(name: &str, old: &str, new: &str, releasing: bool) -> App {
         ..EnvironmentStatus::default()
     };
     let mut gray = status(EnvironmentState::Running, new, "20261123210112-001");
-    let item = |kind: &str, version: &str| InventoryItem {
-        api_version: version.into(),
-        kind: kind.into(),
-        namespace: "demo".into(),
-        name: format!("{name}-gray"),
-        uid: format!("uid-{kind}").into(),
+    let item = |kind: &str, version: &str| {
+        let key = object_key("demo", &format!("{name}-gray"));
+        let uid = format!("uid-{kind}");
+        InventoryItem::new(ObjectRef::new(version, kind, key), uid.into())
     };
     gray.inventory = vec![item("Service", "v1"), item("Deployment", "apps/v1")];
     if !releasing {

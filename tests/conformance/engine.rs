@@ -2,8 +2,8 @@
 
 use graylane::{
     api::{
-        App, Approval, ApprovalSpec, Decision, FIELD_MANAGER, InventoryItem, NamespaceRef, Release,
-        ReleasePhase, ReleaseSpec, TaskPhase, Uid, label,
+        App, Approval, ApprovalSpec, Decision, FIELD_MANAGER, ObjectKey, ObjectRef, Release,
+        ReleasePhase, ReleaseSpec, TaskPhase, label,
     },
     cluster::{lease::ENGINE_LEASE, owner, perform::perform_intent},
     domain::{
@@ -230,19 +230,14 @@ async fn what_was_there_before_is_not_rolled_at_once(at: Place) {
     rig.wish("early", ControlIntent::Abort).await;
     rig.ends("early", ReleasePhase::Aborted).await;
     assert_eq!(rig.pods("a-prod", "a:v0").await, 4);
-    let item = InventoryItem {
-        api_version: "apps/v1".into(),
-        kind: "Deployment".into(),
-        namespace: NamespaceRef::at_home(at.namespace.as_str()),
-        name: "a-prod".into(),
-        uid: Uid::default(),
-    };
+    let key = ObjectKey::at_home(at.namespace.as_str(), "a-prod");
+    let object = ObjectRef::new("apps/v1", "Deployment", key);
     let me = Owner {
         home: Some(at.namespace.clone()),
         app: "a".into(),
         environment: "prod".into(),
     };
-    owner::adopt_object(at.client.clone(), &item, &me, None)
+    owner::adopt_object(at.client.clone(), &object, &me, None)
         .await
         .unwrap();
     let name = rig.start("baseline", "a:v1").await;

@@ -6,7 +6,7 @@ use kube::ResourceExt;
 
 use super::{AdoptArgs, confirm_adoption, dry_run, images_of};
 use crate::{
-    api::{App, Environment, InventoryItem, Uid, VariableGroup},
+    api::{App, Environment, ObjectRef, Uid, VariableGroup},
     cli::{
         objects, output,
         session::{Session, api_error, usage_error},
@@ -15,9 +15,9 @@ use crate::{
     cluster::owner as live,
     domain::{
         adopt::FoundWorkload,
-        owner::{self, Owner, Ownership, OwnershipMarks, describe_item},
+        owner::{self, Owner, Ownership, OwnershipMarks, describe_object},
         variables::resolve_shared_values,
-        workflow::{object_key, object_names, render_objects},
+        workflow::{object_names, render_objects},
     },
 };
 
@@ -62,25 +62,25 @@ pub(super) async fn check_owners(
     let mut problems = vec![];
     for object in std::iter::once(&found.deployment).chain(&found.service) {
         let meta: ObjectMeta = serde_json::from_value(object["metadata"].clone())?;
-        let mut item = object_key(object);
+        let mut object_ref = ObjectRef::from_object(object);
         // A typed object carries no apiVersion and kind.
         if std::ptr::eq(object, &raw const found.deployment) {
-            (item.api_version, item.kind) = ("apps/v1".into(), "Deployment".into());
+            (object_ref.api_version, object_ref.kind) = ("apps/v1".into(), "Deployment".into());
         } else {
-            (item.api_version, item.kind) = ("v1".into(), "Service".into());
+            (object_ref.api_version, object_ref.kind) = ("v1".into(), "Service".into());
         }
         let marks = OwnershipMarks::from_metadata(&meta);
-        let noted = owner::find_in_inventories(&apps, &item, &Uid::from_meta(&meta));
+        let noted = owner::find_in_inventories(&apps, &object_ref, &Uid::from_meta(&meta));
         match owner::determine_ownership(&marks, me, noted.as_ref()) {
             Ownership::Ours | Ownership::Unowned => {}
             Ownership::Theirs(other) => problems.push(format!(
                 "{} belongs to {}, and an object has one owner: adopt this one with a Service of its own (--service), or \
                  take it out of that App first",
-                describe_item(&item),
+                describe_object(&object_ref),
                 other.describe_owner(Some(&session.namespace))
             )),
             Ownership::Managed(maker) => {
-                problems.push(format!("{} is made by {maker}, which would undo what graylane writes", describe_item(&item)));
+                problems.push(format!("{} is made by {maker}, which would undo what graylane writes", describe_object(&object_ref)));
             }
         }
     }
@@ -103,9 +103,9 @@ pub(super) async fn adopt_object(
     let environment = objects::find_environment(app, &args.new.environment)?;
     let groups = variables::list_groups(session).await?;
     let group_of = |name: &str| groups.get(name);
-    let is_named = |i: &InventoryItem| i.kind.to_lowercase() == kind && i.name == name;
+    let is_named = |o: &ObjectRef| o.kind.to_lowercase() == kind && o.key.name == name;
     let app_name = app.name_any();
-    let Some(item) = object_names(app, environment, group_of)
+    let Some(object) = object_names(app, environment, group_of)
         .into_iter()
         .find(is_named)
     else {
@@ -117,17 +117,17 @@ pub(super) async fn adopt_object(
         );
     };
     let me = Owner::for_environment(app, &args.new.environment);
-    let cluster = &item.namespace.cluster;
+    let cluster = &object.key.namespace.cluster;
     let client = session.clusters.client_for(cluster);
-    let what = describe_item(&item);
-    let found = live::read_marks(client.clone(), &item)
+    let what = describe_object(&object);
+    let found = live::read_marks(client.clone(), &object)
         .await
         .map_err(api_error(format!("reading {what}")))?;
     let Some((marks, found)) = found else {
         bail!("{what} does not exist: the next release makes it")
     };
     let apps: Vec<App> = objects::list_objects(session).await?;
-    let noted = owner::find_in_inventories(&apps, &item, &Uid::from_meta(&found.metadata));
+    let noted = owner::find_in_inventories(&apps, &object, &Uid::from_meta(&found.metadata));
     let mut former = None;
     match owner::determine_ownership(&marks, &me, noted.as_ref()) {
         Ownership::Unowned => {}
@@ -138,12 +138,12 @@ pub(super) async fn adopt_object(
         ),
         whose => bail!(
             "{}",
-            owner::explain_refusal(&item, &whose, &marks, &me).unwrap_or_default()
+            owner::explain_refusal(&object, &whose, &marks, &me).unwrap_or_default()
         ),
     }
     let mut text = String::new();
     if session.clusters.is_home(cluster) {
-        text = describe_next_release(session, app, environment, group_of, &item).await?;
+        text = describe_next_release(session, app, environment, group_of, &object).await?;
     }
     text.push_str(&format!(
         "Adopting labels {what} as {}; no pod restarts.\n",
@@ -156,7 +156,7 @@ pub(super) async fn adopt_object(
     if !confirm_adoption(args, &format!("Adopt {what}?"))? {
         bail!("nothing was written");
     }
-    live::adopt_object(client, &item, &me, former.as_ref()).await?;
+    live::adopt_object(client, &object, &me, former.as_ref()).await?;
     output::print(&format!(
         "{what} adopted by {}\n",
         me.describe_owner(Some(&session.namespace))
@@ -169,7 +169,7 @@ async fn describe_next_release<'a>(
     app: &App,
     environment: &Environment,
     group_of: impl Fn(&str) -> Option<&'a VariableGroup>,
-    item: &InventoryItem,
+    wanted: &ObjectRef,
 ) -> Result<String> {
     let shared = resolve_shared_values(&app.name_any(), &app.spec, environment, group_of)
         .unwrap_or_default();
@@ -182,7 +182,7 @@ async fn describe_next_release<'a>(
     .unwrap_or_default();
     let Some(object) = objects
         .iter()
-        .find(|o| owner::is_same(&object_key(o), item))
+        .find(|o| owner::is_same(&ObjectRef::from_object(o), wanted))
     else {
         return Ok(String::new());
     };

@@ -9,19 +9,19 @@ use kube::{
 use serde_json::Value;
 
 use crate::{
-    api::FIELD_MANAGER,
+    api::{FIELD_MANAGER, ObjectRef},
     cli::{
         output::{self, Format},
         session::{Session, api_error},
     },
     cluster::error,
-    domain::{text::unified_diff, workflow::object_key},
+    domain::text::unified_diff,
 };
 
 /// Describes what applying `object` would change. The server computes it; nothing is written.
 pub(super) async fn describe_change(session: &Session, object: &Value) -> Result<String> {
     let (api, who) = (api_for_object(session, object), object_title(object));
-    let name = object_key(object).name;
+    let name = ObjectRef::from_object(object).key.name;
     let live = api
         .get(&name)
         .await
@@ -63,16 +63,14 @@ fn to_comparable_yaml(object: &DynamicObject) -> Result<String> {
 
 /// Kind and name, as `Deployment checkout`.
 pub(super) fn object_title(object: &Value) -> String {
-    let item = object_key(object);
-    format!("{} {}", item.kind, item.name)
+    ObjectRef::from_object(object).kind_and_name()
 }
 
 fn api_for_object(session: &Session, object: &Value) -> Api<DynamicObject> {
-    let item = object_key(object);
-    let namespace = if item.namespace.name.is_empty() {
-        &session.namespace
-    } else {
-        &*item.namespace.name
+    let object = ObjectRef::from_object(object);
+    let namespace = match &*object.key.namespace.name {
+        "" => &session.namespace,
+        namespace => namespace,
     };
-    Api::namespaced_with(session.client.clone(), namespace, &item.api_resource())
+    Api::namespaced_with(session.client.clone(), namespace, &object.api_resource())
 }

@@ -10,7 +10,7 @@ use crate::{
     api::{App, ClusterName, VariableGroup},
     cli::{objects, session::Session},
     cluster::{error, owner},
-    domain::owner::{ClaimedNames, describe_item},
+    domain::owner::{ClaimedNames, describe_object},
 };
 
 /// Findings, each with file and line.
@@ -61,7 +61,7 @@ pub(super) async fn check_owners(
         let told = |p: &&owner::OwnershipProblem| {
             clashes
                 .iter()
-                .any(|c| c.starts_with(&format!("{} ", describe_item(&p.item))))
+                .any(|c| c.starts_with(&format!("{} ", describe_object(&p.object))))
         };
         for problem in found.iter().filter(|p| !told(p)) {
             if !problem.is_free {
@@ -224,7 +224,7 @@ mod tests {
         let [free] = checked.free.as_slice() else {
             panic!("{checked:?}")
         };
-        owner::adopt_object(session.client.clone(), &free.item, &free.owner, None)
+        owner::adopt_object(session.client.clone(), &free.object, &free.owner, None)
             .await
             .unwrap();
         let labels = services.get("free").await.unwrap().metadata.labels.unwrap();
@@ -239,7 +239,7 @@ mod tests {
             app: "c".into(),
             ..free.owner.clone()
         };
-        let lost = owner::adopt_object(session.client.clone(), &free.item, &other, None)
+        let lost = owner::adopt_object(session.client.clone(), &free.object, &other, None)
             .await
             .unwrap_err()
             .to_string();
@@ -266,12 +266,12 @@ mod tests {
         let [free] = checked.free.as_slice() else {
             panic!("{checked:?}")
         };
-        owner::adopt_object(session.client.clone(), &free.item, &free.owner, None)
+        owner::adopt_object(session.client.clone(), &free.object, &free.owner, None)
             .await
             .unwrap_err();
         owner::adopt_object(
             session.client.clone(),
-            &free.item,
+            &free.object,
             &free.owner,
             free.former.as_ref(),
         )

@@ -7,11 +7,8 @@ use serde_json::Value;
 
 use super::{Setting, find_problems};
 use crate::{
-    api::{App, AppSpec, AppTemplate, AppTemplateSpec, InventoryItem, Uid, VariableGroup, label},
-    domain::{
-        template, variables,
-        workflow::{object_key, render_placed_objects},
-    },
+    api::{App, AppSpec, AppTemplate, AppTemplateSpec, ObjectRef, VariableGroup, label},
+    domain::{template, variables, workflow::render_placed_objects},
 };
 
 /// Placeholder for the App's name.
@@ -299,7 +296,7 @@ fn readable_value_keys(spec: &AppSpec) -> Option<BTreeSet<String>> {
 }
 
 /// Object to the environment and App that own it.
-type OwnersByObject = BTreeMap<InventoryItem, String>;
+type OwnersByObject = BTreeMap<ObjectRef, String>;
 
 fn inventory_owners(apps: &[&App]) -> OwnersByObject {
     let mut all = OwnersByObject::new();
@@ -309,16 +306,8 @@ fn inventory_owners(apps: &[&App]) -> OwnersByObject {
                 "{environment} of app {}",
                 app.metadata.name.as_deref().unwrap_or_default()
             );
-            let plain = |item: &InventoryItem| InventoryItem {
-                uid: Uid::default(),
-                ..item.clone()
-            };
-            all.extend(
-                status
-                    .inventory
-                    .iter()
-                    .map(|item| (plain(item), who.clone())),
-            );
+            let objects = status.inventory.iter().map(|i| i.object.clone());
+            all.extend(objects.map(|object| (object, who.clone())));
         }
     }
     all
@@ -357,15 +346,16 @@ fn app_problems(
         };
         match objects {
             Ok(objects) => {
-                for item in objects.iter().map(object_key) {
-                    if let Some(who) = owners.get(&item) {
+                for object in objects.iter().map(ObjectRef::from_object) {
+                    if let Some(who) = owners.get(&object) {
+                        let ObjectRef { kind, key, .. } = &object;
                         told.push(format!(
-                            "{place}: {} {}/{} belongs to {who}: put .AppStack.appName and .AppStack.envName into \
+                            "{place}: {kind} {}/{} belongs to {who}: put .AppStack.appName and .AppStack.envName into \
                             its name",
-                            item.kind, item.namespace, item.name
+                            key.namespace, key.name
                         ));
                     } else {
-                        owners.insert(item, format!("{} of app {name}", environment.name));
+                        owners.insert(object, format!("{} of app {name}", environment.name));
                     }
                 }
             }

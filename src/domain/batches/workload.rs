@@ -13,7 +13,7 @@ use super::{
     foreign, is_latch_on, machine, orphaned, records::has_ended, stateful, undo::undo_rollout,
 };
 use crate::{
-    api::{InventoryItem, Uid},
+    api::{ObjectRef, Uid},
     domain::{
         observe::{self, DeploymentSeen, StatefulSeen, is_autoscaled},
         world::Workload,
@@ -21,8 +21,8 @@ use crate::{
 };
 
 /// Whether objects of this kind are patched batch by batch; all others are applied.
-pub fn is_batched(item: &InventoryItem) -> bool {
-    item.api_version == "apps/v1" && matches!(item.kind.as_str(), "Deployment" | "StatefulSet")
+pub fn is_batched(object: &ObjectRef) -> bool {
+    object.api_version == "apps/v1" && matches!(object.kind.as_str(), "Deployment" | "StatefulSet")
 }
 
 /// Workload as the manifest wants it.

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{Owner, describe_item};
+use super::{Owner, describe_object};
 use crate::{
-    api::{App, ClusterName, InventoryItem, NamespaceRef},
+    api::{App, ClusterName, ObjectKey, ObjectRef},
     domain::{variables::GroupLookup, workflow::object_names},
 };
 
-/// Group, kind, namespace, name.
-type ClaimedName = (String, String, NamespaceRef, String);
+/// Group, kind, namespace and name.
+type ClaimedName = (String, String, ObjectKey);
 
 /// Objects by name, with their present and future owners.
 pub struct ClaimedNames<'a> {
@@ -35,7 +35,7 @@ impl<'a> ClaimedNames<'a> {
         let all = app.status.iter().flat_map(|s| &s.environments);
         for (environment, status) in all.filter(|(name, _)| app.spec.environment(name).is_some()) {
             for item in &status.inventory {
-                self.add_claim(item, Owner::for_environment(app, environment));
+                self.add_claim(&item.object, Owner::for_environment(app, environment));
             }
         }
     }
@@ -43,8 +43,8 @@ impl<'a> ClaimedNames<'a> {
     /// Adds what an App will apply, as far as its manifests can be rendered.
     pub fn add_rendered(&mut self, app: &App) {
         for environment in &app.spec.environments {
-            for item in object_names(app, environment, self.group_of) {
-                self.add_claim(&item, Owner::for_environment(app, &environment.name));
+            for object in object_names(app, environment, self.group_of) {
+                self.add_claim(&object, Owner::for_environment(app, &environment.name));
             }
         }
     }
@@ -60,10 +60,10 @@ impl<'a> ClaimedNames<'a> {
             .filter(|e| environments(&e.name))
         {
             let me = Owner::for_environment(app, &environment.name);
-            for item in object_names(app, environment, self.group_of) {
+            for object in object_names(app, environment, self.group_of) {
                 let owners = self
                     .all
-                    .get(&self.normalized_name(&item))
+                    .get(&self.normalized_name(&object))
                     .map(Vec::as_slice)
                     .unwrap_or_default();
                 let Some(other) = owners.iter().find(|o| **o != me) else {
@@ -71,7 +71,7 @@ impl<'a> ClaimedNames<'a> {
                 };
                 problems.push(format!(
                     "{} of {} belongs to {} too, and an object has one owner: give one of them another name{}",
-                    describe_item(&item),
+                    describe_object(&object),
                     me.environment,
                     other.describe_owner(me.home.as_deref()),
                     if other.app == me.app { ", for example by {{ .AppStack.envName }}" } else { "" },
@@ -81,23 +81,19 @@ impl<'a> ClaimedNames<'a> {
         problems
     }
 
-    fn add_claim(&mut self, item: &InventoryItem, owner: Owner) {
-        let owners = self.all.entry(self.normalized_name(item)).or_default();
+    fn add_claim(&mut self, object: &ObjectRef, owner: Owner) {
+        let owners = self.all.entry(self.normalized_name(object)).or_default();
         if !owners.contains(&owner) {
             owners.push(owner);
         }
     }
 
-    fn normalized_name(&self, item: &InventoryItem) -> ClaimedName {
-        let mut namespace = item.namespace.clone();
-        if (self.is_home)(&namespace.cluster) {
-            namespace.cluster = ClusterName::Home;
+    fn normalized_name(&self, object: &ObjectRef) -> ClaimedName {
+        let mut key = object.key.clone();
+        if (self.is_home)(&key.namespace.cluster) {
+            key.namespace.cluster = ClusterName::Home;
         }
-        (
-            super::api_group(&item.api_version).to_owned(),
-            item.kind.clone(),
-            namespace,
-            item.name.clone(),
-        )
+        let group = super::api_group(&object.api_version).to_owned();
+        (group, object.kind.clone(), key)
     }
 }

@@ -11,14 +11,8 @@ fn me() -> Owner {
     }
 }
 
-fn item() -> InventoryItem {
-    InventoryItem {
-        api_version: "v1".into(),
-        kind: "Service".into(),
-        namespace: "demo".into(),
-        name: "s".into(),
-        uid: Uid::default(),
-    }
+fn service(name: &str) -> ObjectRef {
+    ObjectRef::new("v1", "Service", ObjectKey::at_home("demo", name))
 }
 
 fn marks(labels: Value, annotations: Value, more: Value) -> OwnershipMarks {
@@ -183,8 +177,8 @@ fn an_object_is_ours_by_its_labels_or_by_inventory_and_manager_and_else_is_not_t
     ];
     for (case, marks, noted, want) in table {
         let whose = determine_ownership(&marks, &me(), noted);
-        let told =
-            explain_refusal(&item(), &whose, &marks, &me()).unwrap_or_else(|| is_ours.to_owned());
+        let told = explain_refusal(&service("s"), &whose, &marks, &me())
+            .unwrap_or_else(|| is_ours.to_owned());
         assert!(told.contains(want), "{case}: {told}");
         if told != is_ours {
             assert!(
@@ -202,12 +196,8 @@ fn an_object_is_ours_by_its_labels_or_by_inventory_and_manager_and_else_is_not_t
 #[test]
 fn how_to_adopt_is_told_and_never_runs_what_a_name_says() {
     let told = |name: &str| {
-        let item = InventoryItem {
-            name: name.into(),
-            ..item()
-        };
         explain_refusal(
-            &item,
+            &service(name),
             &Ownership::Unowned,
             &OwnershipMarks::default(),
             &me(),
@@ -357,5 +347,5 @@ fn two_that_name_one_object_are_told_of_each_other() {
 }
 
 fn noted_of(app: &App, uid: &str) -> Option<Owner> {
-    find_in_inventories([app], &item(), &uid.into())
+    find_in_inventories([app], &service("s"), &uid.into())
 }

@@ -13,7 +13,7 @@ use super::{
         describe_unreadable, environment_status, find_owned_object, set_status,
     },
     gate,
-    objects::{object_key, render_placed_objects, set_annotation},
+    objects::{render_placed_objects, set_annotation},
     outcome::{ENGINE, TaskOutcome, earliest, release_entry},
     records::merge_records,
     timers::TimerKind,
@@ -22,8 +22,8 @@ use super::{
 use crate::{
     api::{
         Control, Environment, EnvironmentState, EnvironmentStatus, HistoryEntry, InventoryItem,
-        ReleasePhase, ReleaseStatus, RolloutRecord, RolloutState, TaskKind, TaskPhase, TaskStatus,
-        Uid, label,
+        ObjectRef, ReleasePhase, ReleaseStatus, RolloutRecord, RolloutState, TaskKind, TaskPhase,
+        TaskStatus, Uid, label,
     },
     domain::{
         account::Account,
@@ -125,7 +125,7 @@ pub(super) fn enter_abort(observed: &Observed, status: &mut ReleaseStatus) -> Ve
     let jobs = status.tasks.iter();
     jobs.filter_map(|task| running_job(observed, task))
         .map(|job| ReleaseStep::Delete {
-            by: Account::deployer(job.namespace.clone()),
+            by: Account::deployer(job.object.key.namespace.clone()),
             item: job,
         })
         .collect()
@@ -183,7 +183,8 @@ impl Undo<'_> {
         let rollout = &self.environment.rollout;
         let most = i64::from(rollout.timeout_seconds) + i64::from(rollout.drain_seconds);
         let spent = view.seconds_spent(TimerKind::Task);
-        let hidden = describe_unreadable(view, &self.before.inventory);
+        let noted = self.before.inventory.iter().map(|i| &i.object);
+        let hidden = describe_unreadable(view, noted);
         let patient = spent <= HIDDEN_WAIT_SECONDS;
         let mut waits = Vec::from_iter(hidden.clone().filter(|_| patient));
         let drain = check_drained(view, self.environment, &self.before.inventory);
@@ -241,8 +242,8 @@ impl Undo<'_> {
         let gray = self.environment.lane.is_some();
         let mut undone = self.restore_missing();
         let going: &[InventoryItem] = if gray { &self.made } else { &[] };
-        for item in &affected_workloads(view, &self.kept, going) {
-            undone.extend(self.undo_workload(item));
+        for workload in affected_workloads(view, &self.kept, going) {
+            undone.extend(self.undo_workload(workload));
         }
         if !gray {
             return undone;
@@ -262,28 +263,26 @@ impl Undo<'_> {
     }
 
     /// Brings one workload back to its old version.
-    fn undo_workload(&self, item: &InventoryItem) -> UndoneObjects {
+    fn undo_workload(&self, workload: &ObjectRef) -> UndoneObjects {
         let view = &self.view;
-        let Some(seen) = view.workload(item) else {
+        let Some(seen) = view.workload(workload) else {
             return UndoneObjects::default();
         };
-        let InventoryItem { kind, name, .. } = item;
-        if view.object(item).is_some_and(|o| o.terminating) {
-            return UndoneObjects::waits(format!("waits until the old {kind} {name} is gone"));
+        if view.object(workload).is_some_and(|o| o.terminating) {
+            let what = workload.kind_and_name();
+            return UndoneObjects::waits(format!("waits until the old {what} is gone"));
         }
-        let (workload, by) = (
-            item.without_uid(),
-            Account::for_object(self.environment, item),
-        );
-        let known = view.known_records(item);
+        let name = &workload.key.name;
+        let by = Account::for_object(self.environment, workload);
+        let known = view.known_records(workload);
         match seen.undo(&view.release_uid(), &known.as_records()) {
             UndoAction::Patch(patch) => {
                 let why = "back, with the user's own settings";
-                let step = ReleaseStep::patch(&workload, patch, why, by);
+                let step = ReleaseStep::patch(workload, patch, why, by);
                 UndoneObjects::takes(step, format!("{name} goes back to its old version"))
             }
             UndoAction::Delete(pod, why) => {
-                let step = ReleaseStep::delete_pod(&workload, *pod, why.clone(), by);
+                let step = ReleaseStep::delete_pod(workload, *pod, why.clone(), by);
                 UndoneObjects::takes(step, why)
             }
             UndoAction::Wait(why, requeue) => UndoneObjects {
@@ -299,8 +298,8 @@ impl Undo<'_> {
         let (view, environment) = (&self.view, self.environment);
         let gone = |r: &&RolloutRecord| {
             r.state != RolloutState::Gone
-                && view.workload(&r.workload).is_none()
-                && describe_unreadable(view, [&r.workload]).is_none()
+                && view.workload(&r.workload.object).is_none()
+                && describe_unreadable(view, [&r.workload.object]).is_none()
         };
         let gone: Vec<&RolloutRecord> = view.task.rollouts.iter().filter(gone).collect();
         let Some(first) = gone.first() else {
@@ -314,7 +313,7 @@ impl Undo<'_> {
             Err(all) => {
                 return UndoneObjects::waits(format!(
                     "{} is gone, and cannot be made again: {}",
-                    first.workload.name,
+                    first.workload.object.key.name,
                     join_errors(&all, "; ")
                 ));
             }
@@ -328,24 +327,25 @@ impl Undo<'_> {
 
     /// Creates a missing workload with its old version.
     fn recreate_workload(&self, objects: &[Value], record: &RolloutRecord) -> UndoneObjects {
-        let InventoryItem { kind, name, .. } = &record.workload;
+        let workload = &record.workload.object;
+        let what = workload.kind_and_name();
         let mut objects = objects.iter();
-        let object = objects.find(|o| is_same(&object_key(o), &record.workload));
+        let object = objects.find(|o| is_same(&ObjectRef::from_object(o), workload));
         let Some(mut object) = object.and_then(|o| restore_object(o, &record.latch)) else {
-            let why = format!("{kind} {name} is gone, and the manifests no longer make it");
+            let why = format!("{what} is gone, and the manifests no longer make it");
             return UndoneObjects::waits(why);
         };
         set_annotation(&mut object, label::RELEASE, self.view.release_name());
-        let by = Account::for_object(self.environment, &record.workload);
+        let by = Account::for_object(self.environment, workload);
         UndoneObjects {
             records: vec![RolloutRecord {
-                workload: record.workload.without_uid(),
+                workload: InventoryItem::new(workload.clone(), Uid::default()),
                 state: RolloutState::Restores,
                 ..record.clone()
             }],
             ..UndoneObjects::takes(
                 ReleaseStep::create(object, by),
-                format!("recreates {kind} {name} with its old version"),
+                format!("recreates {what} with its old version"),
             )
         }
     }
@@ -362,7 +362,7 @@ impl Undo<'_> {
         let stays = |i: &&InventoryItem| {
             self.kept.contains(i)
                 || ((late || !gray) && self.made.contains(i))
-                || describe_unreadable(view, [*i]).is_some()
+                || describe_unreadable(view, [&i.object]).is_some()
         };
         let inventory: Vec<_> = self
             .before
@@ -382,7 +382,7 @@ impl Undo<'_> {
         let first = "the first deploy was aborted: there is no older version to go back to";
         let others = || {
             kept.iter()
-                .find_map(|item| describe_other_rollout(view, item))
+                .find_map(|item| describe_other_rollout(view, &item.object))
         };
         let problem = match problem {
             Some(why) => Some(why),
@@ -467,9 +467,9 @@ fn with_restored_uids(view: &TaskView, mut told: EnvironmentStatus) -> Environme
     // A record that still has the uid was patched back, not recreated.
     let made = |r: &&RolloutRecord| r.state == RolloutState::Restores && r.workload.uid.is_empty();
     for record in view.task.rollouts.iter().filter(made) {
-        let named = |i: &&mut InventoryItem| is_same(i, &record.workload);
+        let named = |i: &&mut InventoryItem| is_same(&i.object, &record.workload.object);
         let uid = view
-            .workload(&record.workload)
+            .workload(&record.workload.object)
             .and_then(|seen| Uid::from_meta(seen.meta()).known());
         if let (Some(item), Some(uid)) = (told.inventory.iter_mut().find(named), uid) {
             item.uid = uid;
@@ -480,44 +480,48 @@ fn with_restored_uids(view: &TaskView, mut told: EnvironmentStatus) -> Environme
 
 /// Workloads that this task may have in progress: what was there before and what it has records of,
 /// except what is being deleted.
-fn affected_workloads(
-    view: &TaskView,
-    kept: &[InventoryItem],
-    going: &[InventoryItem],
-) -> Vec<InventoryItem> {
-    let known = |item: &InventoryItem| kept.iter().chain(going).any(|i| is_same(i, item));
-    let records = view.task.rollouts.iter().map(|r| &r.workload);
-    kept.iter()
-        .chain(records.filter(|item| !known(item)))
-        .cloned()
-        .collect()
+fn affected_workloads<'a>(
+    view: &TaskView<'a>,
+    kept: &'a [InventoryItem],
+    going: &'a [InventoryItem],
+) -> impl Iterator<Item = &'a ObjectRef> {
+    let known = move |workload: &ObjectRef| {
+        let mut items = kept.iter().chain(going);
+        items.any(|i| is_same(&i.object, workload))
+    };
+    let records = view.task.rollouts.iter().map(|r| &r.workload.object);
+    let kept = kept.iter().map(|i| &i.object);
+    kept.chain(records.filter(move |workload| !known(workload)))
 }
 
 /// Describes a workload that somebody else recreated while it was in progress: it is left alone.
 fn describe_recreated(view: &TaskView) -> Option<String> {
     let another = |r: &&RolloutRecord| {
         let uid = view
-            .workload(&r.workload)
+            .workload(&r.workload.object)
             .and_then(|seen| Uid::from_meta(seen.meta()).known());
         !r.workload.uid.is_empty() && uid.is_some_and(|uid| uid != r.workload.uid)
     };
     let record = view.task.rollouts.iter().find(another)?;
-    let InventoryItem { kind, name, .. } = &record.workload;
     Some(format!(
-        "{kind} {name} was deleted and recreated by somebody else: check whether it is as it should be"
+        "{} was deleted and recreated by somebody else: check whether it is as it should be",
+        record.workload.object.kind_and_name()
     ))
 }
 
 /// Describes a workload that is half-way in another release: it is left alone.
-fn describe_other_rollout(view: &TaskView, item: &InventoryItem) -> Option<String> {
+fn describe_other_rollout(view: &TaskView, workload: &ObjectRef) -> Option<String> {
     let mark = view
-        .workload(item)?
+        .workload(workload)?
         .mark()
         .filter(|m| m.release_uid != view.release_uid())?;
-    let (kind, name, other) = (&item.kind, &item.name, Clean::from_untrusted(&mark.release));
+    let (what, other) = (
+        workload.kind_and_name(),
+        Clean::from_untrusted(&mark.release),
+    );
     let rescue = CommandLine::graylane("rescue").option_if("-n", view.home());
     Some(format!(
-        "{kind} {name} is still half-way in release {other}: see `{rescue}`"
+        "{what} is still half-way in release {other}: see `{rescue}`"
     ))
 }
 

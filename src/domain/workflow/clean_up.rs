@@ -94,7 +94,7 @@ fn empty_environment(
             };
             return (outcome.failed(late), Emptied::Working);
         }
-        let again = if describe_unreadable(view, &inventory).is_some() {
+        let again = if describe_unreadable(view, inventory.iter().map(|i| &i.object)).is_some() {
             RETRY_INTERVAL
         } else {
             jiff::SignedDuration::from_secs(most)
@@ -144,7 +144,7 @@ fn delete_inventory(
         // Only what is known to be gone counts as gone.
         let left = deletion
             .left
-            .or_else(|| describe_unreadable(view, &inventory));
+            .or_else(|| describe_unreadable(view, inventory.iter().map(|i| &i.object)));
         (outcome.with_steps(deletion.steps), left)
     };
     let trouble = view.observed.trouble.map(|t| t.message.clone());

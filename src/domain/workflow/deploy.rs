@@ -21,7 +21,7 @@ use super::{
         RETRY_INTERVAL, describe_unreachable, describe_unreadable, environment_status,
         find_obstacle_in_view, set_status,
     },
-    objects::{object_key, render_placed_objects, set_annotation},
+    objects::{render_placed_objects, set_annotation},
     outcome::TaskOutcome,
     plan_error::PlanError,
     task_error::TaskError,
@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     api::{
-        Control, Environment, EnvironmentState, EnvironmentStatus, InventoryItem, RecordedTime,
+        Control, Environment, EnvironmentState, EnvironmentStatus, ObjectRef, RecordedTime,
         TaskPhase, label,
     },
     domain::{
@@ -89,12 +89,12 @@ pub(super) fn is_half_way(view: &TaskView) -> bool {
         return true;
     }
     let mut rollouts = view.task.rollouts.iter();
-    if rollouts.any(|r| view.workload(&r.workload).is_none()) {
+    if rollouts.any(|r| view.workload(&r.workload.object).is_none()) {
         return true;
     }
     let (uid, task) = (view.release_uid(), &view.task.name);
-    view.observed.facts.workloads.iter().any(|(item, seen)| {
-        let known = view.known_records(item);
+    view.observed.facts.workloads.iter().any(|(object, seen)| {
+        let known = view.known_records(object);
         let mark = seen.mark_of(&uid, &known.as_records());
         let by = RolloutId::from_meta(seen.meta());
         mark.is_some_and(|m| m.task == *task)
@@ -187,9 +187,9 @@ impl<'a> Deploy<'a> {
     /// Waits while objects cannot be seen; that time does not count against a batch. An object that
     /// cannot be read cannot be applied correctly; an open latch is still closed.
     fn check_visible(&self, view: &TaskView, outcome: TaskOutcome) -> Stage<TaskOutcome> {
-        let items: Vec<_> = self.objects.iter().map(object_key).collect();
+        let wanted: Vec<_> = self.objects.iter().map(ObjectRef::from_object).collect();
         let hidden = describe_unreachable(view, self.app, &self.environment.name)
-            .or_else(|| describe_unreadable(view, &items).filter(|_| !view.held));
+            .or_else(|| describe_unreadable(view, &wanted).filter(|_| !view.held));
         match hidden {
             None => Ok(outcome),
             Some(_) if view.held => rests(outcome),
@@ -316,7 +316,7 @@ impl<'a> Deploy<'a> {
             done: true,
         };
         for object in &self.objects {
-            if self.apply_phase_of(&object_key(object)) == Some(phase) {
+            if self.apply_phase_of(&ObjectRef::from_object(object)) == Some(phase) {
                 self.ensure_applied(view, object, &mut applied);
             }
         }
@@ -324,10 +324,10 @@ impl<'a> Deploy<'a> {
     }
 
     /// Phase in which an object is applied; `None` for a workload.
-    fn apply_phase_of(&self, item: &InventoryItem) -> Option<ApplyPhase> {
+    fn apply_phase_of(&self, object: &ObjectRef) -> Option<ApplyPhase> {
         let lane = self.environment.lane.is_some();
-        match item.kind.as_str() {
-            _ if is_batched(item) => None,
+        match object.kind.as_str() {
+            _ if is_batched(object) => None,
             "Service" if lane => Some(ApplyPhase::LaneService),
             _ => Some(ApplyPhase::First),
         }
@@ -339,15 +339,11 @@ impl<'a> Deploy<'a> {
         let environment = &self.environment.name;
         let me = view.acting_owner(environment);
         let told = |object: &Value| {
-            let item = object_key(object);
+            let object = ObjectRef::from_object(object);
             // A terminating object is waited for.
-            let seen = view.object(&item).filter(|s| !s.terminating)?;
-            explain_refusal(
-                &item,
-                &view.classify_owner(environment, &item, seen),
-                &seen.marks,
-                &me,
-            )
+            let seen = view.object(&object).filter(|s| !s.terminating)?;
+            let whose = view.classify_owner(environment, &object, seen);
+            explain_refusal(&object, &whose, &seen.marks, &me)
         };
         let problems: Vec<String> = self.objects.iter().filter_map(told).collect();
         if problems.is_empty() {
@@ -363,7 +359,7 @@ impl<'a> Deploy<'a> {
         for (object, seen) in self
             .objects
             .iter()
-            .filter_map(|o| Some((o, view.workload(&object_key(o))?)))
+            .filter_map(|o| Some((o, view.workload(&ObjectRef::from_object(o))?)))
         {
             let meta = seen.meta();
             let gitops = meta
@@ -394,24 +390,24 @@ impl<'a> Deploy<'a> {
 
     /// Applies an object that differs from its manifest or does not exist.
     fn ensure_applied(&self, view: &TaskView, object: &Value, applied: &mut AppliedObjects) {
-        let item = object_key(object);
-        let seen = view.object(&item);
+        let object_ref = ObjectRef::from_object(object);
+        let seen = view.object(&object_ref);
         if seen.is_some_and(|s| !s.terminating && s.applied.as_deref() == applied_digest(object)) {
             return;
         }
         applied.done = false;
-        let InventoryItem { kind, name, .. } = &item;
+        let what = object_ref.kind_and_name();
         if seen.is_some_and(|s| s.terminating) {
-            let why = format!("waits until the old {kind} {name} is gone");
+            let why = format!("waits until the old {what} is gone");
             applied.waits.push(why);
             return;
         }
-        applied.waits.push(format!("applies {kind} {name}"));
+        applied.waits.push(format!("applies {what}"));
         applied.steps.push(ReleaseStep::Apply {
             object: with_release_marks(view, object, seen),
             seen: seen.map(|s| s.version.clone()),
             force: view.may_take_over(),
-            by: Account::for_object(self.environment, &item),
+            by: Account::for_object(self.environment, &object_ref),
         });
     }
 }

@@ -5,13 +5,12 @@ use jiff::SignedDuration;
 use super::{ObjectSeen, Observed, ReleaseStep, gate, timers::TimerKind, view::TaskView};
 use crate::{
     api::{
-        App, Environment, EnvironmentLock, EnvironmentStatus, InventoryItem, RecordedTime, Release,
-        TaskPhase, TaskStatus, Uid, label,
+        App, Environment, EnvironmentLock, EnvironmentStatus, InventoryItem, ObjectRef,
+        RecordedTime, Release, TaskPhase, TaskStatus, Uid, label,
     },
     domain::{
-        owner::{Ownership, describe_item},
+        owner::{Ownership, describe_object},
         text::Clean,
-        world::ObjectKey,
     },
 };
 
@@ -28,7 +27,7 @@ pub(super) fn environment_status(app: &App, environment: &str) -> EnvironmentSta
 /// down like any other.
 pub(super) fn removed_environment(view: &TaskView, app: &App, name: &str) -> Environment {
     let tag = |item: &InventoryItem| {
-        view.workload(item)?
+        view.workload(&item.object)?
             .pod_labels()?
             .get(label::SERVICE_TAG)
             .cloned()
@@ -53,7 +52,8 @@ pub(super) fn describe_unreachable(
 ) -> Option<String> {
     let own = app.spec.environment(environment).map(|e| e.context.clone());
     let before = environment_status(app, environment);
-    let held = before.inventory.iter().map(|i| i.namespace.cluster.clone());
+    let held = before.inventory.iter();
+    let held = held.map(|i| i.object.key.namespace.cluster.clone());
     let clusters = own.into_iter().chain(held).collect::<Vec<_>>();
     let (cluster, why) = clusters
         .iter()
@@ -68,15 +68,13 @@ pub(super) fn describe_unreachable(
 /// Which of these objects the server refuses to show, and why. Whether it exists is not known.
 pub(super) fn describe_unreadable<'i>(
     view: &TaskView,
-    items: impl IntoIterator<Item = &'i InventoryItem>,
+    objects: impl IntoIterator<Item = &'i ObjectRef>,
 ) -> Option<String> {
-    let (item, why) = items
-        .into_iter()
-        .find_map(|i| view.observed.facts.unseen.get_key_value(&i.without_uid()))?;
+    let unseen = &view.observed.facts.unseen;
+    let (object, why) = objects.into_iter().find_map(|o| unseen.get_key_value(o))?;
     Some(format!(
-        "{} {} cannot be read: {}",
-        item.kind,
-        item.name,
+        "{} cannot be read: {}",
+        object.kind_and_name(),
         Clean::from_untrusted(why)
     ))
 }
@@ -176,10 +174,11 @@ pub(super) fn find_owned_object<'a>(
     environment: &str,
     item: &InventoryItem,
 ) -> Option<&'a ObjectSeen> {
-    let seen = view.object(item)?;
+    let seen = view.object(&item.object)?;
     // Without a uid, the object was applied but its uid was never recorded.
     let same = item.uid.is_empty() || item.uid == seen.uid;
-    (same && view.classify_owner(environment, item, seen) == Ownership::Ours).then_some(seen)
+    (same && view.classify_owner(environment, &item.object, seen) == Ownership::Ours)
+        .then_some(seen)
 }
 
 /// First words of the message of [`describe_left_alone`].
@@ -192,24 +191,22 @@ pub(super) fn describe_left_alone(
     items: &[InventoryItem],
 ) -> Option<String> {
     let told = |item: &InventoryItem| {
-        let seen = view.object(item)?;
+        let seen = view.object(&item.object)?;
         if seen.uid != item.uid {
             return None;
         }
-        Some(match view.classify_owner(environment, item, seen) {
+        let what = describe_object(&item.object);
+        Some(match view.classify_owner(environment, &item.object, seen) {
             Ownership::Ours => return None,
             Ownership::Theirs(owner) => {
-                format!(
-                    "{}, which belongs to {}",
-                    describe_item(item),
-                    owner.describe_owner(view.observed.release.metadata.namespace.as_deref())
-                )
+                let home = view.observed.release.metadata.namespace.as_deref();
+                format!("{what}, which belongs to {}", owner.describe_owner(home))
             }
             Ownership::Managed(maker) => {
-                format!("{}, which is made by {maker}", describe_item(item))
+                format!("{what}, which is made by {maker}")
             }
             Ownership::Unowned => {
-                format!("{}, whose App labels somebody removed", describe_item(item))
+                format!("{what}, whose App labels somebody removed")
             }
         })
     };
@@ -267,11 +264,12 @@ pub(super) fn check_drained(
     }
     let mut services = inventory
         .iter()
-        .filter(|i| i.kind == "Service" && i.api_version == "v1")
-        .map(ObjectKey::from);
-    if let Some(service) = services.find(|service| routes.backends.contains(service)) {
-        let trouble = routes.troubles.get(&service).cloned();
-        let service = service.name;
+        .map(|i| &i.object)
+        .filter(|o| o.kind == "Service" && o.api_version == "v1")
+        .map(|o| &o.key);
+    if let Some(service) = services.find(|service| routes.backends.contains(*service)) {
+        let trouble = routes.troubles.get(service).cloned();
+        let service = service.name.clone();
         return DrainCheck {
             since: None,
             pending: Some(DrainPending::Routes { service, trouble }),
@@ -314,11 +312,11 @@ pub(super) fn delete_items(
         let Some(seen) = find_owned_object(view, environment, item) else {
             continue;
         };
-        left.push(format!("{} {}", item.kind, item.name));
+        left.push(item.object.kind_and_name());
         if !seen.terminating {
             steps.push(ReleaseStep::Delete {
-                item: item.with_uid(seen.uid.clone()),
-                by: view.account(environment, item),
+                item: InventoryItem::new(item.object.clone(), seen.uid.clone()),
+                by: view.account(environment, &item.object),
             });
         }
     }

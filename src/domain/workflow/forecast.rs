@@ -11,14 +11,14 @@ use super::{
     approval, build, deploy,
     environment::{Obstacle, find_obstacle},
     object_error::RenderError,
-    objects::{object_key, render_placed_objects},
+    objects::render_placed_objects,
     plan, proceed,
     proposal::expected_images,
 };
 use crate::{
     api::{
-        App, Approval, ApprovalTask, BatchPhase, Environment, InventoryItem, Release,
-        ReleaseStatus, TaskPhase, TaskSpec, TaskStatus, label,
+        App, Approval, ApprovalTask, BatchPhase, Environment, ObjectRef, Release, ReleaseStatus,
+        TaskPhase, TaskSpec, TaskStatus, label,
     },
     domain::{
         batches::{self, Manifest, ManifestError, is_batched},
@@ -39,7 +39,7 @@ pub struct ForecastInput<'a> {
     /// Approvals of the release, including the one that is about to be given.
     pub approvals: &'a [&'a Approval],
     /// Looks up an existing workload.
-    pub workload_of: &'a dyn Fn(&InventoryItem) -> Option<&'a Workload>,
+    pub workload_of: &'a dyn Fn(&ObjectRef) -> Option<&'a Workload>,
 }
 
 /// One step of a release.
@@ -503,7 +503,7 @@ fn forecast_workloads<'a>(
 ) -> Result<Vec<ForecastWorkload<'a>>, ManifestError> {
     let rolled = |object: &serde_json::Value| {
         let manifest = Manifest::from_object(object)?;
-        let live = (known.workload_of)(&object_key(object));
+        let live = (known.workload_of)(&ObjectRef::from_object(object));
         let applied = object["metadata"]["annotations"][label::APPLIED].as_str();
         let same = live.is_some_and(|w| {
             !w.latched && w.applied.as_deref().is_some_and(|a| Some(a) == applied)
@@ -518,7 +518,7 @@ fn forecast_workloads<'a>(
     };
     objects
         .iter()
-        .filter(|o| is_batched(&object_key(o)))
+        .filter(|o| is_batched(&ObjectRef::from_object(o)))
         .map(rolled)
         .collect()
 }

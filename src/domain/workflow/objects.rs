@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::object_error::{ObjectError, RenderError};
 use crate::{
-    api::{App, Environment, InventoryItem, NamespaceRef, Release, Uid, VariableGroup, label},
+    api::{App, Environment, NamespaceRef, ObjectRef, Release, VariableGroup, label},
     domain::{
         account::{Account, check_not_own_object},
         batches::{Manifest, is_batched, template::short_digest},
@@ -46,20 +46,20 @@ pub fn render_objects(
     let context = Context::for_environment(&name, environment, shared, images.clone());
     let mut manifests: Vec<_> = app.spec.manifests.iter().collect();
     manifests.sort_by_key(|m| m.priority);
-    let (mut objects, mut errors, mut known) = (vec![], vec![], Vec::<InventoryItem>::new());
+    let (mut objects, mut errors, mut known) = (vec![], vec![], Vec::<ObjectRef>::new());
     for manifest in manifests {
         match template::render_manifests(&manifest.name, &manifest.template, &context) {
             Err(all) => errors.extend(all.into_iter().map(RenderError::Template)),
             Ok(all) => {
                 for object in all {
                     let done = label_object(object, &name, environment).and_then(|object| {
-                        let key = object_key(&object);
+                        let new = ObjectRef::from_object(&object);
                         // The same object in another API version counts as the same.
-                        if known.iter().any(|k| is_same(k, &key)) {
-                            let (kind, name) = (key.kind, key.name);
+                        if known.iter().any(|k| is_same(k, &new)) {
+                            let (kind, name) = (new.kind, new.key.name);
                             return Err(ObjectError::Twice { kind, name });
                         }
-                        known.push(key);
+                        known.push(new);
                         Ok(object)
                     });
                     match done {
@@ -136,7 +136,7 @@ fn label_object(
         name,
         place,
     })?;
-    if is_batched(&object_key(&object)) {
+    if is_batched(&ObjectRef::from_object(&object)) {
         Manifest::from_object(&object)?;
     }
     let digest = short_digest(&object);
@@ -189,31 +189,13 @@ pub(super) fn set_annotation(object: &mut Value, key: &str, value: &str) {
     object["metadata"]["annotations"][key] = value.into();
 }
 
-/// Identifies an object: an inventory item without a uid.
-pub fn object_key(object: &Value) -> InventoryItem {
-    let text = |path: &str| {
-        object
-            .pointer(path)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
-    };
-    InventoryItem {
-        api_version: text("/apiVersion"),
-        kind: text("/kind"),
-        namespace: text("/metadata/namespace").into(),
-        name: text("/metadata/name"),
-        uid: Uid::default(),
-    }
-}
-
 /// All objects that [`super::decide_steps`] needs for a release, and the account to read each with: what
 /// its environments hold, and what they will hold.
 pub fn objects_to_observe(
     release: &Release,
     app: &App,
     groups: &BTreeMap<String, VariableGroup>,
-) -> BTreeMap<InventoryItem, Account> {
+) -> BTreeMap<ObjectRef, Account> {
     let mut all = BTreeMap::new();
     let status = release.status.clone().unwrap_or_default();
     let mut environments: BTreeSet<&str> = status
@@ -237,14 +219,8 @@ pub fn objects_to_observe(
         let held = told.into_iter().flat_map(|s| &s.inventory);
         let environment = app.spec.environment(name);
         all.extend(held.map(|item| {
-            let by = Account::for_environment(Some(app), name, item);
-            (
-                InventoryItem {
-                    uid: Uid::default(),
-                    ..item.clone()
-                },
-                by,
-            )
+            let by = Account::for_environment(Some(app), name, &item.object);
+            (item.object.clone(), by)
         }));
         if let Some(environment) = environment {
             let shared = if status.tasks.is_empty() {
@@ -259,7 +235,10 @@ pub fn objects_to_observe(
                 status.variables.get(name).cloned().unwrap_or_default()
             };
             let named = render_names(app, environment, &shared, &status.images).into_iter();
-            all.extend(named.map(|item| (item.clone(), Account::for_object(environment, &item))));
+            all.extend(named.map(|object| {
+                let by = Account::for_object(environment, &object);
+                (object, by)
+            }));
         }
     }
     all
@@ -271,7 +250,7 @@ pub fn object_names<'g>(
     app: &App,
     environment: &Environment,
     group_of: impl Fn(&str) -> Option<&'g VariableGroup>,
-) -> Vec<InventoryItem> {
+) -> Vec<ObjectRef> {
     let name = app.metadata.name.as_deref().unwrap_or_default();
     let shared = variables::resolve_shared_values(name, &app.spec, environment, group_of)
         .unwrap_or_default();
@@ -283,7 +262,7 @@ fn render_names(
     environment: &Environment,
     shared: &Values,
     images: &BTreeMap<String, String>,
-) -> Vec<InventoryItem> {
+) -> Vec<ObjectRef> {
     // Names should not depend on images; where they do, the next pass has the right ones.
     let mut images = images.clone();
     for image in app.spec.images.keys() {
@@ -294,7 +273,7 @@ fn render_names(
     render_placed_objects(app, environment, shared, &images)
         .into_iter()
         .flatten()
-        .map(|o| object_key(&o))
+        .map(|o| ObjectRef::from_object(&o))
         .collect()
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::view::TaskView;
 use crate::{
-    api::{InventoryItem, RolloutRecord, RolloutState, Uid, label},
+    api::{InventoryItem, ObjectRef, RolloutRecord, RolloutState, Uid, label},
     domain::batches::{Records, WorkloadSeen},
 };
 
@@ -30,8 +30,8 @@ impl KnownRecords<'_> {
     }
 }
 
-fn is_record_of(record: &RolloutRecord, item: &InventoryItem) -> bool {
-    record.workload.without_uid() == item.without_uid()
+fn is_record_of(record: &RolloutRecord, workload: &ObjectRef) -> bool {
+    record.workload.object == *workload
 }
 
 /// Uid of a workload; empty when it does not exist.
@@ -45,7 +45,10 @@ pub(super) fn merge_records(
     new: impl IntoIterator<Item = RolloutRecord>,
 ) -> Vec<RolloutRecord> {
     for record in new {
-        match all.iter_mut().find(|r| is_record_of(r, &record.workload)) {
+        match all
+            .iter_mut()
+            .find(|r| is_record_of(r, &record.workload.object))
+        {
             Some(known) => *known = record,
             None => all.push(record),
         }
@@ -56,12 +59,12 @@ pub(super) fn merge_records(
 impl<'a> TaskView<'a> {
     /// What is recorded about a workload: by this task, by another task of this release, or by an
     /// earlier release.
-    pub(super) fn known_records(&self, item: &InventoryItem) -> KnownRecords<'a> {
+    pub(super) fn known_records(&self, workload: &ObjectRef) -> KnownRecords<'a> {
         let others = self.release.tasks.iter().flat_map(|t| &t.rollouts);
         let kept = self
-            .find_record(item)
-            .or_else(|| others.into_iter().find(|r| is_record_of(r, item)))
-            .or_else(|| self.observed.facts.records.get(&item.without_uid()));
+            .find_record(workload)
+            .or_else(|| others.into_iter().find(|r| is_record_of(r, workload)))
+            .or_else(|| self.observed.facts.records.get(workload));
         let under_way = self
             .observed
             .others
@@ -72,20 +75,23 @@ impl<'a> TaskView<'a> {
     }
 
     /// This task's own record of a workload.
-    pub(super) fn find_record(&self, item: &InventoryItem) -> Option<&'a RolloutRecord> {
-        self.task.rollouts.iter().find(|r| is_record_of(r, item))
+    pub(super) fn find_record(&self, workload: &ObjectRef) -> Option<&'a RolloutRecord> {
+        self.task
+            .rollouts
+            .iter()
+            .find(|r| is_record_of(r, workload))
     }
 
     /// Record of this attempt about a workload with this uid; without one, it does not exist.
     pub(super) fn record_rollout(
         &self,
-        item: &InventoryItem,
+        workload: &ObjectRef,
         uid: Uid,
         state: RolloutState,
         latch: impl Into<String>,
     ) -> RolloutRecord {
         RolloutRecord {
-            workload: item.with_uid(uid),
+            workload: InventoryItem::new(workload.clone(), uid),
             attempt: self.task.attempt,
             state,
             latch: latch.into(),
@@ -95,7 +101,7 @@ impl<'a> TaskView<'a> {
     /// Record of the latch that a workload carries for this rollout.
     pub(super) fn record_seen(
         &self,
-        item: &InventoryItem,
+        workload: &ObjectRef,
         seen: &WorkloadSeen,
     ) -> Option<RolloutRecord> {
         let meta = seen.meta();
@@ -103,7 +109,7 @@ impl<'a> TaskView<'a> {
         seen.mark()
             .filter(|m| m.release_uid == self.release_uid() && m.task == self.task.name)?;
         let uid = live_uid(Some(seen));
-        let before = self.find_record(item);
+        let before = self.find_record(workload);
         let another =
             before.is_some_and(|r| r.state == RolloutState::Begun && r.workload.uid != uid);
         // The annotation is that of an older attempt, not what the new one wrote.
@@ -112,7 +118,7 @@ impl<'a> TaskView<'a> {
         if another || older {
             return None;
         }
-        let record = self.record_rollout(item, uid, RolloutState::Begun, latch);
+        let record = self.record_rollout(workload, uid, RolloutState::Begun, latch);
         Some(RolloutRecord {
             attempt: before.map_or(record.attempt, |r| r.attempt),
             ..record
@@ -122,19 +128,19 @@ impl<'a> TaskView<'a> {
     /// Record of what a patch is about to begin, or to take over; `None` when it is recorded already.
     pub(super) fn record_patch(
         &self,
-        item: &InventoryItem,
+        workload: &ObjectRef,
         seen: Option<&WorkloadSeen>,
         patch: &Value,
     ) -> Option<RolloutRecord> {
         let path = format!("/metadata/annotations/{}", label::LATCH.replace('/', "~1"));
         let latch = patch.pointer(&path).and_then(Value::as_str)?;
         let attempt = self.task.attempt;
-        let known = self.known_records(item);
+        let known = self.known_records(workload);
         let shows = seen.is_some_and(|s| {
             s.mark_of(&self.release_uid(), &known.as_records())
                 .is_some()
         });
-        let state = match self.find_record(item).map(|r| (r.state, r.attempt)) {
+        let state = match self.find_record(workload).map(|r| (r.state, r.attempt)) {
             Some((RolloutState::Begun | RolloutState::Takes, before)) if before < attempt => {
                 RolloutState::Takes
             }
@@ -148,17 +154,17 @@ impl<'a> TaskView<'a> {
             Some((RolloutState::Restores, _)) if shows => RolloutState::Takes,
             _ => RolloutState::Begins,
         };
-        Some(self.record_rollout(item, live_uid(seen), state, latch))
+        Some(self.record_rollout(workload, live_uid(seen), state, latch))
     }
 
     /// Record that a workload without running pods is restored with its old version.
     pub(super) fn record_restored(
         &self,
-        item: &InventoryItem,
+        workload: &ObjectRef,
         seen: Option<&WorkloadSeen>,
         latch: String,
     ) -> RolloutRecord {
-        self.record_rollout(item, live_uid(seen), RolloutState::Restores, latch)
+        self.record_rollout(workload, live_uid(seen), RolloutState::Restores, latch)
     }
 }
 

@@ -21,11 +21,10 @@ use self::{
 };
 use super::{
     build::BUILD_TIME,
-    objects::object_key,
     proposal::{ProposalError, expected_images, object_to_yaml, render_proposal},
 };
 use crate::{
-    api::{Environment, InventoryItem, Release, ReleaseStatus},
+    api::{Environment, ObjectRef, Release, ReleaseStatus},
     domain::{
         owner::is_same,
         revision::{FrozenApp, Revision},
@@ -423,8 +422,10 @@ fn compare_objects(mut old: Vec<Value>, mut new: Vec<Value>) -> Vec<ObjectChange
     mask_secrets(&mut old, &mut new);
     let mut changes = vec![];
     for object in &new {
-        let key = object_key(object);
-        let at = old.iter().position(|o| is_same(&object_key(o), &key));
+        let object_ref = ObjectRef::from_object(object);
+        let at = old
+            .iter()
+            .position(|o| is_same(&ObjectRef::from_object(o), &object_ref));
         let before = at.map(|at| object_to_yaml(&old.remove(at)));
         let after = object_to_yaml(object);
         if before.as_ref() != Some(&after) {
@@ -432,24 +433,24 @@ fn compare_objects(mut old: Vec<Value>, mut new: Vec<Value>) -> Vec<ObjectChange
                 .as_ref()
                 .map_or(ObjectFate::Added, |_| ObjectFate::Changed);
             changes.push(ObjectChange {
-                object: object_title(&key),
+                object: object_title(&object_ref),
                 fate,
                 diff: unified_diff(&before.unwrap_or_default(), &after),
             });
         }
     }
     changes.extend(old.iter().map(|object| ObjectChange {
-        object: object_title(&object_key(object)),
+        object: object_title(&ObjectRef::from_object(object)),
         fate: ObjectFate::Removed,
         diff: unified_diff(&object_to_yaml(object), ""),
     }));
     changes
 }
 
-fn object_title(key: &InventoryItem) -> String {
+fn object_title(ObjectRef { kind, key, .. }: &ObjectRef) -> String {
     let namespace = key.namespace.to_string();
     let slash = if namespace.is_empty() { "" } else { "/" };
-    format!("{} {namespace}{slash}{}", key.kind, key.name)
+    format!("{kind} {namespace}{slash}{}", key.name)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{ObjectSeen, Observed, StepFailure, task_error::TaskError, timers::TimerKind};
 use crate::{
-    api::{InventoryItem, RecordedTime, ReleaseSpec, ReleaseStatus, TaskStatus, Uid},
+    api::{ObjectRef, RecordedTime, ReleaseSpec, ReleaseStatus, TaskStatus, Uid},
     domain::{
         account::Account,
         batches::WorkloadSeen,
@@ -86,18 +86,18 @@ impl<'a> TaskView<'a> {
     pub fn classify_owner(
         &self,
         environment: &str,
-        item: &InventoryItem,
+        object: &ObjectRef,
         seen: &ObjectSeen,
     ) -> Ownership {
         let me = self.acting_owner(environment);
         let noted =
-            owner::find_in_inventories(self.observed.facts.app.as_deref().ok(), item, &seen.uid);
+            owner::find_in_inventories(self.observed.facts.app.as_deref().ok(), object, &seen.uid);
         owner::determine_ownership(
             &seen.marks,
             &me,
             noted
                 .as_ref()
-                .or_else(|| self.observed.facts.claims.get(&item.without_uid())),
+                .or_else(|| self.observed.facts.claims.get(object)),
         )
     }
 
@@ -111,18 +111,18 @@ impl<'a> TaskView<'a> {
     }
 
     /// Account that this release uses for an object of an environment.
-    pub fn account(&self, environment: &str, item: &InventoryItem) -> Account {
-        Account::for_environment(self.observed.facts.app.as_deref().ok(), environment, item)
+    pub fn account(&self, environment: &str, object: &ObjectRef) -> Account {
+        Account::for_environment(self.observed.facts.app.as_deref().ok(), environment, object)
     }
 
-    /// The object behind this item, if it exists.
-    pub fn object(&self, item: &InventoryItem) -> Option<&'a ObjectSeen> {
-        self.observed.facts.objects.get(&item.without_uid())
+    /// The object, if it exists.
+    pub fn object(&self, object: &ObjectRef) -> Option<&'a ObjectSeen> {
+        self.observed.facts.objects.get(object)
     }
 
-    /// The workload behind this item, if it exists and is rolled out in batches.
-    pub fn workload(&self, item: &InventoryItem) -> Option<&'a WorkloadSeen> {
-        self.observed.facts.workloads.get(&item.without_uid())
+    /// The workload, if it exists and is rolled out in batches.
+    pub fn workload(&self, object: &ObjectRef) -> Option<&'a WorkloadSeen> {
+        self.observed.facts.workloads.get(object)
     }
 
     /// Whether somebody has asked this attempt to take fields of other field managers.

@@ -10,20 +10,20 @@ use serde_json::{Value, json};
 
 use super::MAX_CONFLICT_TRIES;
 use crate::{
-    api::{ClusterName, FIELD_MANAGER, InventoryItem, NamespaceRef, label},
-    domain::{account::Account, owner::OwnershipMarks, workflow::object_key},
+    api::{ClusterName, FIELD_MANAGER, InventoryItem, NamespaceRef, ObjectRef, label},
+    domain::{account::Account, owner::OwnershipMarks},
     engine::Options,
 };
 
 /// Other field managers of an object, as far as they can be read.
-#[tracing::instrument(level = "debug", skip_all, fields(kind = item.kind, name = item.name))]
+#[tracing::instrument(level = "debug", skip_all, fields(kind = object.kind, name = object.key.name))]
 pub(in crate::engine) async fn other_managers(
     options: &Options,
-    item: &InventoryItem,
+    object: &ObjectRef,
     by: &Account,
 ) -> Vec<String> {
-    let there = object_api(options, item, by)
-        .get_opt(&item.name)
+    let there = object_api(options, object, by)
+        .get_opt(&object.key.name)
         .await
         .ok()
         .flatten();
@@ -35,11 +35,11 @@ pub(in crate::engine) async fn other_managers(
 /// API for the object's kind, acting as a service account.
 pub(in crate::engine) fn object_api(
     options: &Options,
-    item: &InventoryItem,
+    object: &ObjectRef,
     by: &Account,
 ) -> Api<DynamicObject> {
-    let (resource, client) = (item.api_resource(), options.clusters.client_acting_as(by));
-    match &*item.namespace.name {
+    let (resource, client) = (object.api_resource(), options.clusters.client_acting_as(by));
+    match &*object.key.namespace.name {
         "" => Api::all_with(client, &resource),
         namespace => Api::namespaced_with(client, namespace, &resource),
     }
@@ -82,7 +82,7 @@ pub(in crate::engine) async fn apply_object(
         return create_then_own(api, object).await;
     };
     let (name, params, mut object) = (
-        object_key(object).name,
+        ObjectRef::from_object(object).key.name,
         PatchParams::apply(FIELD_MANAGER),
         strip_context(object),
     );
@@ -236,7 +236,7 @@ pub(super) async fn create_object(
 
 /// Deletes an object if it still has this UID (and this version, if given), so that a new object of
 /// the same name stays.
-#[tracing::instrument(level = "debug", skip_all, fields(kind = item.kind, namespace = %item.namespace, name = item.name))]
+#[tracing::instrument(level = "debug", skip_all, fields(kind = item.object.kind, namespace = %item.object.key.namespace, name = item.object.key.name))]
 pub(super) async fn delete_object(
     api: &Api<DynamicObject>,
     item: &InventoryItem,
@@ -251,7 +251,7 @@ pub(super) async fn delete_object(
         preconditions,
         ..DeleteParams::background()
     };
-    match api.delete(&item.name, &params).await {
+    match api.delete(&item.object.key.name, &params).await {
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
         done => done.map(drop),
     }

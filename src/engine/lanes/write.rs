@@ -11,14 +11,14 @@ use tokio::time::Instant;
 
 use crate::{
     api::{
-        InventoryItem, LaneGroup, NamespaceRef, RouteStatus,
+        LaneGroup, NamespaceRef, ObjectRef, RouteStatus,
         gateway_api::{Gateway, HttpRoute},
         label,
     },
     cluster::error,
     domain::{
         account::Account, batches::template::short_digest, command_line::CommandLine,
-        owner::OwnershipMarks, routes::is_same_spec, text::Clean, workflow::object_key,
+        owner::OwnershipMarks, routes::is_same_spec, text::Clean,
     },
     engine::{Options, act, cache::Cache},
 };
@@ -81,20 +81,20 @@ async fn apply_planned(
     object: &Value,
     seen: Option<&str>,
 ) -> kube::Result<Option<String>> {
-    let item = object_key(object);
-    let by = Account::deployer(item.namespace.clone());
-    if let Err(undone) = cache.conflicts.begin_write(&item, object, Instant::now()) {
+    let route = ObjectRef::from_object(object);
+    let by = Account::deployer(route.key.namespace.clone());
+    if let Err(undone) = cache.conflicts.begin_write(&route, object, Instant::now()) {
         return Ok(Some(undone.describe_conflict(
-            &item,
-            &act::other_managers(options, &item, &by).await,
+            &route,
+            &act::other_managers(options, &route, &by).await,
         )));
     }
     let applied =
-        act::apply_object(&act::object_api(options, &item, &by), object, seen, false).await;
+        act::apply_object(&act::object_api(options, &route, &by), object, seen, false).await;
     if !matches!(applied, Ok(true)) {
-        cache.conflicts.cancel_write(&item, object);
+        cache.conflicts.cancel_write(&route, object);
     }
-    refusal_text(applied.map(drop), &item)
+    refusal_text(applied.map(drop), &route)
 }
 
 /// Describes the owner of another object with the same name.
@@ -216,29 +216,24 @@ where
     let api: Api<K> = Api::namespaced(client, &options.namespace);
     match api.delete(name, &DeleteParams::default()).await {
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
-        done => refusal_text(done.map(drop), &InventoryItem::default()),
+        done => refusal_text(done.map(drop), &ObjectRef::default()),
     }
 }
 
 /// Message of the server if it refused a request. An error if it did not answer.
-fn refusal_text(done: kube::Result<()>, item: &InventoryItem) -> kube::Result<Option<String>> {
+fn refusal_text(done: kube::Result<()>, route: &ObjectRef) -> kube::Result<Option<String>> {
     let Err(why) = done else { return Ok(None) };
     let kube::Error::Api(status) = &why else {
         return Err(why);
     };
     let mut words = Clean::bounded(&error::describe_error(&why), MAX_REFUSAL_CHARS).to_string();
     if act::is_manager_conflict(status) {
-        let InventoryItem {
-            kind,
-            namespace,
-            name,
-            ..
-        } = item;
+        let ObjectRef { kind, key, .. } = route;
         let kind = kind.to_lowercase();
         let delete = CommandLine::kubectl("delete")
             .arg(kind)
-            .option("-n", &*namespace.name)
-            .arg(name);
+            .option("-n", &*key.namespace.name)
+            .arg(&key.name);
         words += &format!("; what somebody else wrote stays: `{delete}` has it recreated");
     }
     Ok(Some(words))

@@ -15,7 +15,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::HOME;
 use crate::{
-    api::{App, Approval, ClusterName, InventoryItem, Release, ReleasePhase, Uid, label},
+    api::{App, Approval, ClusterName, ObjectKey, ObjectRef, Release, ReleasePhase, label},
     cluster::{agent::Agent, clusters::Clusters, install, owner},
     domain::owner::Owner,
     embedded,
@@ -269,19 +269,13 @@ async fn what_nobody_has_adopted_is_not_written_over_until_somebody_does() {
         told(&all[0])
     );
     assert_eq!(maps.get("map").await.unwrap(), before);
-    let item = InventoryItem {
-        api_version: "v1".into(),
-        kind: "ConfigMap".into(),
-        namespace: HOME.into(),
-        name: "map".into(),
-        uid: Uid::default(),
-    };
+    let object = ObjectRef::new("v1", "ConfigMap", ObjectKey::at_home(HOME, "map"));
     let me = Owner {
         home: Some(HOME.into()),
         app: "a".into(),
         environment: "e".into(),
     };
-    owner::adopt_object(fleet.client.clone(), &item, &me, None)
+    owner::adopt_object(fleet.client.clone(), &object, &me, None)
         .await
         .unwrap();
     fleet.control("a-1", json!({"retry": {"deploy": 1}})).await;

@@ -2,7 +2,7 @@
 
 use super::{AskError, ObservedObject, Question};
 use crate::{
-    api::{Environment, EnvironmentLock, EnvironmentState, InventoryItem},
+    api::{Environment, EnvironmentLock, EnvironmentState, InventoryItem, ObjectRef},
     domain::{command_line::CommandLine, intent::Intent, text::format_count},
     ui::{
         keymap::{Action, KeyContext},
@@ -35,10 +35,9 @@ pub(super) fn ask_to_tear_down(model: &Model) -> Result<Question, AskError> {
         format!("{}, namespace {}", environment.name, environment.namespace),
     );
     for item in inventory {
-        question.add_fact(
-            "deletes",
-            format!("{} {}/{}", item.kind, item.namespace, item.name),
-        );
+        let ObjectRef { kind, key, .. } = &item.object;
+        let what = format!("{kind} {}/{}", key.namespace, key.name);
+        question.add_fact("deletes", what);
     }
     if inventory.is_empty() {
         question
@@ -116,8 +115,9 @@ fn add_teardown_steps(
         "{} s of draining, then {pods} and the objects below go",
         environment.rollout.drain_seconds
     ));
-    for item in inventory.iter().filter(|i| i.kind == "StatefulSet") {
-        let name = &item.name;
+    let objects = inventory.iter().map(|i| &i.object);
+    for set in objects.filter(|o| o.kind == "StatefulSet") {
+        let name = &set.key.name;
         question.happens.push(format!(
             "volume claims of StatefulSet {name} stay, unless its manifest says otherwise"
         ));

@@ -5,11 +5,11 @@ use kube::ResourceExt;
 
 use super::{Question, in_place};
 use crate::{
-    api::{App, Approval, InventoryItem, Lane, Release, Served},
+    api::{App, Approval, Lane, ObjectRef, Release, Served},
     domain::{
         text::format_count,
         workflow::{Forecast, ForecastInput, ForecastStep, ForecastStop, forecast_release},
-        world::{ObjectKey, Workload},
+        world::Workload,
     },
     ui::model::Model,
 };
@@ -31,12 +31,11 @@ pub(super) fn forecast_from_world(
         .filter(mine)
         .chain(decided)
         .collect();
-    let workload_of = |item: &InventoryItem| -> Option<&Workload> {
-        let key = ObjectKey::from(item);
-        if item.kind == "StatefulSet" {
-            world.stateful.get(&key)
+    let workload_of = |ObjectRef { kind, key, .. }: &ObjectRef| -> Option<&Workload> {
+        if kind == "StatefulSet" {
+            world.stateful.get(key)
         } else {
-            world.deployments.get(&key)
+            world.deployments.get(key)
         }
     };
     forecast_release(&ForecastInput {

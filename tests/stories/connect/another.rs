@@ -205,7 +205,7 @@ spec:
     let inventory = &world.apps["a"].status.as_ref().unwrap().environments["prod"].inventory;
     assert_eq!(
         (
-            inventory[0].namespace.to_string().as_str(),
+            inventory[0].object.key.namespace.to_string().as_str(),
             inventory[0].uid.is_empty()
         ),
         ("far/demo", false)

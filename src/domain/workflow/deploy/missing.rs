@@ -7,7 +7,7 @@ use super::{
     workloads::{WorkloadMove, WorkloadView},
 };
 use crate::{
-    api::{Amount, InventoryItem, RolloutState, Uid},
+    api::{Amount, ObjectRef, RolloutState, Uid},
     domain::{
         batches::{self, restore_object},
         owner::is_same,
@@ -19,9 +19,9 @@ const GONE_TEXT: &str = "it is gone";
 const SEEN_AT_TEXT: &str = "noticed at ";
 
 /// When it was first seen to be missing: from the task's message, or now.
-fn first_seen_missing(view: &TaskView, item: &InventoryItem) -> String {
+fn first_seen_missing(view: &TaskView, workload: &ObjectRef) -> String {
     let told = view.task.message.as_deref().unwrap_or_default();
-    let of_it = told.strip_prefix(&format!("{} {}: {GONE_TEXT}", item.kind, item.name));
+    let of_it = told.strip_prefix(&format!("{}: {GONE_TEXT}", workload.kind_and_name()));
     let at = of_it
         .and_then(|rest| rest.split_once(SEEN_AT_TEXT))
         .and_then(|(_, rest)| rest.split_once(". "));
@@ -39,9 +39,11 @@ pub(super) fn create_missing(
     view: &TaskView,
     workload: &WorkloadView,
 ) -> WorkloadMove {
-    let WorkloadView { item, object, .. } = workload;
+    let WorkloadView {
+        object_ref, object, ..
+    } = workload;
     let attempt = view.task.attempt;
-    let Some(record) = view.find_record(item) else {
+    let Some(record) = view.find_record(object_ref) else {
         return create_unrecorded(deploy, view, workload);
     };
     match record.state {
@@ -49,7 +51,7 @@ pub(super) fn create_missing(
         RolloutState::Restores => {}
         _ if attempt > record.attempt => {}
         _ => {
-            let at = first_seen_missing(view, item);
+            let at = first_seen_missing(view, object_ref);
             return WorkloadMove::stops(describe_midway(view, &at));
         }
     }
@@ -57,36 +59,42 @@ pub(super) fn create_missing(
         let why = "it is gone, and its record cannot be read: apply it by hand, and retry";
         return WorkloadMove::stops(why.into());
     };
-    let InventoryItem { kind, name, .. } = item;
+    let what = object_ref.kind_and_name();
     WorkloadMove {
         begins_anew: true,
         record: Some(view.record_rollout(
-            item,
+            object_ref,
             Uid::default(),
             RolloutState::Restores,
             &record.latch,
         )),
         ..WorkloadMove::takes(
             ReleaseStep::create(object, workload.by.clone()),
-            format!("recreates {kind} {name} with its old version"),
+            format!("recreates {what} with its old version"),
         )
     }
 }
 
 fn create_new(workload: &WorkloadView) -> WorkloadMove {
-    let WorkloadView { item, object, .. } = workload;
+    let WorkloadView {
+        object_ref, object, ..
+    } = workload;
     let step = ReleaseStep::create(object.clone(), workload.by.clone());
-    WorkloadMove::takes(step, format!("makes {} {}", item.kind, item.name))
+    WorkloadMove::takes(step, format!("makes {}", object_ref.kind_and_name()))
 }
 
 /// Decides about a missing workload of which no rollout has begun.
 fn create_unrecorded(deploy: &Deploy, view: &TaskView, workload: &WorkloadView) -> WorkloadMove {
-    let WorkloadView { item, manifest, .. } = workload;
+    let WorkloadView {
+        object_ref,
+        manifest,
+        ..
+    } = workload;
     let plan: &[Amount] = &deploy.environment.rollout.batches;
     let was = environment_status(deploy.app, &deploy.environment.name).inventory;
     let was = was
         .into_iter()
-        .find(|i| !i.uid.is_empty() && is_same(i, item));
+        .find(|i| !i.uid.is_empty() && is_same(&i.object, object_ref));
     // Nobody is asked about batches that are all allowed.
     let gates = batches::plan_batches(plan, &[manifest.rollout_size(None)]).len();
     let all_allowed = deploy.allowed_batch(view, gates) == gates;
@@ -96,10 +104,10 @@ fn create_unrecorded(deploy: &Deploy, view: &TaskView, workload: &WorkloadView) 
     let (retry, abort, at) = (
         view.command("retry"),
         view.command("abort"),
-        first_seen_missing(view, item),
+        first_seen_missing(view, object_ref),
     );
     WorkloadMove {
-        record: Some(view.record_rollout(&was, was.uid.clone(), RolloutState::Gone, "")),
+        record: Some(view.record_rollout(&was.object, was.uid, RolloutState::Gone, "")),
         ..WorkloadMove::stops(format!(
             "{GONE_TEXT}, and no release deleted it: {SEEN_AT_TEXT}{at}. Kubernetes does not say by whom (its audit log \
             does). Without old pods there can be no batches: `{retry}` creates it with all pods of the new version at once, `{abort}` ends the release"
@@ -116,18 +124,18 @@ fn describe_midway(view: &TaskView, at: &str) -> String {
 }
 
 /// Message about a missing workload while the rollout is held, if it was in progress.
-pub(super) fn describe_missing(view: &TaskView, item: &InventoryItem) -> Option<String> {
+pub(super) fn describe_missing(view: &TaskView, workload: &ObjectRef) -> Option<String> {
     let record = view
-        .find_record(item)
+        .find_record(workload)
         .filter(|r| r.state != RolloutState::Gone)?;
     let asked = view.task.attempt > record.attempt || record.state == RolloutState::Restores;
-    (!asked).then(|| describe_midway(view, &first_seen_missing(view, item)))
+    (!asked).then(|| describe_midway(view, &first_seen_missing(view, workload)))
 }
 
 /// Message about a workload that is being deleted while its rollout is in progress.
 pub(super) fn describe_terminating(view: &TaskView, workload: &WorkloadView) -> Option<String> {
     let own = view
-        .find_record(&workload.item)
+        .find_record(&workload.object_ref)
         .is_some_and(|r| r.state != RolloutState::Gone);
     if !own || workload.records.is_asked_anew(view.task.attempt) {
         return None;

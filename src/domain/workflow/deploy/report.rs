@@ -8,14 +8,16 @@ use super::{
     workloads::{BatchProgress, WorkloadView},
 };
 use crate::{
-    api::{BatchPhase, BatchStatus, EnvironmentState, EnvironmentStatus, InventoryItem, TaskPhase},
+    api::{
+        BatchPhase, BatchStatus, EnvironmentState, EnvironmentStatus, InventoryItem, ObjectRef,
+        TaskPhase,
+    },
     domain::{
         batches,
         text::format_count,
         workflow::{
             ReleaseStep,
             environment::{describe_unreadable, environment_status, find_owned_object, set_status},
-            objects::object_key,
             outcome::TaskOutcome,
             task_error::TaskError,
             timers::TimerKind,
@@ -206,20 +208,17 @@ pub(super) fn note_inventory(
     let name = &deploy.environment.name;
     let before = environment_status(deploy.app, name);
     let with_live_uid = |object: &Value| {
-        let item = object_key(object);
-        let uid = view
-            .object(&item)
-            .map(|s| s.uid.clone())
-            .unwrap_or_default();
-        item.with_uid(uid)
+        let object = ObjectRef::from_object(object);
+        let uid = view.object(&object).map(|s| s.uid.clone());
+        InventoryItem::new(object, uid.unwrap_or_default())
     };
     let mut inventory: Vec<InventoryItem> = deploy.objects.iter().map(with_live_uid).collect();
     // Objects of an earlier deploy that the manifests no longer name stay until the clean-up.
     for item in &before.inventory {
         let there = find_owned_object(view, name, item).is_some()
-            || describe_unreadable(view, [item]).is_some();
+            || describe_unreadable(view, [&item.object]).is_some();
         let mut noted = inventory.iter();
-        if !noted.any(|i| i.without_uid() == item.without_uid()) && there {
+        if !noted.any(|i| i.object == item.object) && there {
             inventory.push(item.clone());
         }
     }

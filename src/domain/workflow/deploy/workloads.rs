@@ -10,7 +10,7 @@ use super::{
     with_release_marks,
 };
 use crate::{
-    api::{Amount, InventoryItem, RolloutRecord, TaskStatus},
+    api::{Amount, ObjectRef, RolloutRecord, TaskStatus},
     domain::{
         account::Account,
         batches::{
@@ -19,7 +19,6 @@ use crate::{
         },
         workflow::{
             ReleaseStep,
-            objects::object_key,
             outcome::TaskOutcome,
             records::{KnownRecords, merge_records},
             task_error::TaskError,
@@ -65,14 +64,15 @@ impl WorkloadsOutcome {
 
 /// One workload of the manifests.
 struct WantedWorkload {
-    item: InventoryItem,
+    object_ref: ObjectRef,
     object: Value,
     manifest: Manifest,
 }
 
 /// One workload of a deploy, with all that is known of it.
 pub(super) struct WorkloadView<'a> {
-    pub(super) item: InventoryItem,
+    /// Which workload.
+    pub(super) object_ref: ObjectRef,
     /// The object to create.
     pub(super) object: Value,
     pub(super) manifest: Manifest,
@@ -89,16 +89,16 @@ pub(super) struct WorkloadView<'a> {
 impl<'a> WorkloadView<'a> {
     fn from_wanted(deploy: &Deploy, view: &TaskView<'a>, wanted: WantedWorkload) -> Self {
         let WantedWorkload {
-            item,
+            object_ref,
             object,
             manifest,
         } = wanted;
         Self {
-            seen: view.workload(&item),
-            terminating: view.object(&item).is_some_and(|o| o.terminating),
-            records: view.known_records(&item),
-            by: Account::for_object(deploy.environment, &item),
-            item,
+            seen: view.workload(&object_ref),
+            terminating: view.object(&object_ref).is_some_and(|o| o.terminating),
+            records: view.known_records(&object_ref),
+            by: Account::for_object(deploy.environment, &object_ref),
+            object_ref,
             object,
             manifest,
         }
@@ -201,16 +201,16 @@ fn combine_moves(
 ) -> WorkloadsOutcome {
     let workloads = batches.workloads;
     // Messages need not name the only workload.
-    let named = |item: &InventoryItem, why: &String| match workloads {
+    let told = |workload: &ObjectRef, why: &String| match workloads {
         [_] => why.clone(),
-        _ => format!("{}: {why}", item.name),
+        _ => format!("{}: {why}", workload.key.name),
     };
     let waits = workloads.iter().zip(&moves);
-    let waits = waits.filter_map(|(w, m)| Some(named(&w.item, m.wait.as_ref()?)));
+    let waits = waits.filter_map(|(w, m)| Some(told(&w.object_ref, m.wait.as_ref()?)));
     let stops = workloads.iter().zip(&moves);
     let stops = stops.filter_map(|(w, m)| {
-        let InventoryItem { kind, name, .. } = &w.item;
-        m.stop.as_ref().map(|why| format!("{kind} {name}: {why}"))
+        let why = m.stop.as_ref()?;
+        Some(format!("{}: {why}", w.object_ref.kind_and_name()))
     });
     let (waits, stops): (_, Vec<String>) = (waits.collect(), stops.collect());
     let records = moves.iter().filter_map(|m| m.record.clone());
@@ -234,14 +234,17 @@ fn combine_moves(
 
 /// The workloads of the manifests.
 fn collect_wanted(deploy: &Deploy, view: &TaskView) -> Result<Vec<WantedWorkload>, ManifestError> {
-    let objects = deploy.objects.iter().filter(|o| is_batched(&object_key(o)));
+    let objects = deploy
+        .objects
+        .iter()
+        .map(|object| (ObjectRef::from_object(object), object));
     objects
-        .map(|object| {
-            let item = object_key(object);
-            let object = with_release_marks(view, object, view.object(&item));
+        .filter(|(object_ref, _)| is_batched(object_ref))
+        .map(|(object_ref, object)| {
+            let object = with_release_marks(view, object, view.object(&object_ref));
             Ok(WantedWorkload {
                 manifest: Manifest::from_object(&object)?,
-                item,
+                object_ref,
                 object,
             })
         })
@@ -250,7 +253,7 @@ fn collect_wanted(deploy: &Deploy, view: &TaskView) -> Result<Vec<WantedWorkload
 
 /// Status of the task with a record of each latch that is seen for this rollout.
 fn record_all_seen(view: &TaskView, wanted: &[WantedWorkload]) -> TaskStatus {
-    let seen = |w: &WantedWorkload| view.record_seen(&w.item, view.workload(&w.item)?);
+    let seen = |w: &WantedWorkload| view.record_seen(&w.object_ref, view.workload(&w.object_ref)?);
     let records = view.task.rollouts.clone();
     TaskStatus {
         rollouts: merge_records(records, wanted.iter().filter_map(seen)),
@@ -300,10 +303,10 @@ impl WorkloadMove {
 
     fn decide(deploy: &Deploy, view: &TaskView, workload: &WorkloadView, goal: Goal<()>) -> Self {
         if workload.terminating {
-            let InventoryItem { kind, name, .. } = &workload.item;
+            let what = workload.object_ref.kind_and_name();
             return Self {
                 stop: missing::describe_terminating(view, workload),
-                ..Self::waits(format!("waits until the old {kind} {name} is gone"))
+                ..Self::waits(format!("waits until the old {what} is gone"))
             };
         }
         let action = workload.goal(goal).next_action(workload.seen);
@@ -316,37 +319,42 @@ impl WorkloadMove {
         workload: &WorkloadView,
         action: RolloutAction,
     ) -> Self {
-        let WorkloadView { item, seen, .. } = workload;
-        let InventoryItem { kind, name, .. } = item;
+        let WorkloadView {
+            object_ref, seen, ..
+        } = workload;
         let by = workload.by.clone();
         match action {
             RolloutAction::Create => missing::create_missing(deploy, view, workload),
             RolloutAction::Patch(patch, why) => Self {
-                record: view.record_patch(item, *seen, &patch),
-                ..Self::takes(ReleaseStep::patch(item, patch, why, by), why)
+                record: view.record_patch(object_ref, *seen, &patch),
+                ..Self::takes(ReleaseStep::patch(object_ref, patch, why, by), why)
             },
             RolloutAction::Restore(patch, latch) => {
                 let words = "back with its old version: none of its pods ran any more";
-                let step = ReleaseStep::patch(item, patch, words, by);
+                let step = ReleaseStep::patch(object_ref, patch, words, by);
                 Self {
-                    record: Some(view.record_restored(item, *seen, latch)),
+                    record: Some(view.record_restored(object_ref, *seen, latch)),
                     begins_anew: true,
                     ..Self::takes(
                         step,
-                        format!("brings {kind} {name} back with its old version"),
+                        format!(
+                            "brings {} back with its old version",
+                            object_ref.kind_and_name()
+                        ),
                     )
                 }
             }
-            RolloutAction::Delete(pod, why) => {
-                Self::takes(ReleaseStep::delete_pod(item, *pod, why.clone(), by), why)
-            }
+            RolloutAction::Delete(pod, why) => Self::takes(
+                ReleaseStep::delete_pod(object_ref, *pod, why.clone(), by),
+                why,
+            ),
             RolloutAction::Wait(why, requeue) => Self {
                 requeue,
                 ..Self::waits(why)
             },
             RolloutAction::Stop(why) => Self::stops(why),
             RolloutAction::Held if seen.is_none() => Self {
-                stop: missing::describe_missing(view, item),
+                stop: missing::describe_missing(view, object_ref),
                 ..Self::default()
             },
             RolloutAction::Held => Self::default(),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
-use crate::domain::{owner::is_same, workflow::object_key};
+use crate::{api::ObjectRef, domain::owner::is_same};
 
 /// In place of a secret value that is new or the same.
 const HIDDEN: &str = "(secret)";
@@ -21,16 +21,20 @@ const MIN_SECRET: usize = 6;
 pub(in crate::domain::workflow) fn mask_secrets(old: &mut [Value], new: &mut [Value]) {
     let secrets = SecretTexts::from_objects(old.iter().chain(new.iter()));
     for object in new.iter_mut().filter(|object| !is_secret(object)) {
-        let key = object_key(object);
-        let before = old.iter().find(|o| is_same(&object_key(o), &key));
+        let object_ref = ObjectRef::from_object(object);
+        let before = old
+            .iter()
+            .find(|o| is_same(&ObjectRef::from_object(o), &object_ref));
         secrets.hide_in(object, before);
     }
     for object in old.iter_mut().filter(|object| !is_secret(object)) {
         secrets.hide_in(object, None);
     }
     for object in new.iter_mut().filter(|object| is_secret(object)) {
-        let key = object_key(object);
-        let before = old.iter().find(|o| is_same(&object_key(o), &key));
+        let object_ref = ObjectRef::from_object(object);
+        let before = old
+            .iter()
+            .find(|o| is_same(&ObjectRef::from_object(o), &object_ref));
         for field in ["data", "stringData"] {
             let before = before.and_then(|b| b.get(field));
             if let Some(values) = object.get_mut(field) {

@@ -65,7 +65,7 @@ fn check(c: &Cluster, step: &ReleaseStep) {
         .approvals
         .iter()
         .any(|a| a.spec.task == "gate" && a.spec.decision == Pass);
-    let ours = |item: &InventoryItem| item.name.starts_with(GRAY);
+    let ours = |object: &ObjectRef| object.key.name.starts_with(GRAY);
     match step {
         ReleaseStep::Apply { object, .. } => {
             assert!(
@@ -81,20 +81,18 @@ fn check(c: &Cluster, step: &ReleaseStep) {
             if object["kind"] == "Service" && object["metadata"]["name"] == GRAY {
                 assert!(c.sims[&name(GRAY)].ready() > 0, "a Service before its pods");
             }
-            let item = object_key(object);
+            let object = ObjectRef::from_object(object);
             let noted = &c
-                .environment(if ours(&item) { "gray" } else { "prod" })
+                .environment(if ours(&object) { "gray" } else { "prod" })
                 .inventory;
             assert!(
-                noted
-                    .iter()
-                    .any(|i| i.name == item.name && i.kind == item.kind),
+                noted.iter().any(|i| i.object == object),
                 "made before it was noted"
             );
         }
         ReleaseStep::Patch {
             workload, patch, ..
-        } if workload.name == PROD => {
+        } if workload.key.name == PROD => {
             let takes_new =
                 patch.pointer("/spec/template/spec/containers/0/image") == Some(&Value::from("v2"));
             assert!(
@@ -103,7 +101,11 @@ fn check(c: &Cluster, step: &ReleaseStep) {
             );
         }
         ReleaseStep::Delete { item, .. } => {
-            assert!(ours(item), "deleted {} {}", item.kind, item.name);
+            assert!(
+                ours(&item.object),
+                "deleted {}",
+                item.object.kind_and_name()
+            );
             let over = passed("deploy-prod");
             assert!(over || aborting, "cleaned up before production was done");
             assert!(

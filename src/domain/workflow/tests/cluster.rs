@@ -30,13 +30,13 @@ pub struct Cluster {
     pub groups: BTreeMap<String, VariableGroup>,
     pub others: Vec<Release>,
     pub approvals: Vec<Approval>,
-    pub objects: BTreeMap<InventoryItem, ObjectSeen>,
+    pub objects: BTreeMap<ObjectRef, ObjectSeen>,
     /// Owners of unmarked objects in other Apps' inventories.
-    pub claims: BTreeMap<InventoryItem, Owner>,
+    pub claims: BTreeMap<ObjectRef, Owner>,
     /// Contexts that cannot be reached.
     pub away: BTreeMap<ClusterName, String>,
     /// Objects that the server refuses to show, and its error.
-    pub unseen: BTreeMap<InventoryItem, String>,
+    pub unseen: BTreeMap<ObjectRef, String>,
     pub sims: BTreeMap<ObjectKey, Sim>,
     /// StatefulSets by name.
     pub sets: BTreeMap<ObjectKey, StatefulSim>,
@@ -44,7 +44,7 @@ pub struct Cluster {
     /// adopts it.
     pub orphans: BTreeMap<ObjectKey, Sim>,
     pub orphans_of_sets: BTreeMap<ObjectKey, StatefulSim>,
-    pub records: BTreeMap<InventoryItem, RolloutRecord>,
+    pub records: BTreeMap<ObjectRef, RolloutRecord>,
     pub jobs: BTreeMap<String, JobSeen>,
     pub probes: Option<ProbesSeen>,
     pub routes: RoutesSeen,
@@ -158,10 +158,9 @@ impl Cluster {
         let mut inventory = vec![];
         for object in &objects {
             cluster.apply(object);
-            inventory.push(InventoryItem {
-                uid: cluster.objects[&object_key(object)].uid.clone(),
-                ..object_key(object)
-            });
+            let object = ObjectRef::from_object(object);
+            let uid = cluster.objects[&object].uid.clone();
+            inventory.push(InventoryItem::new(object, uid));
         }
         cluster.settle_sims();
         let status = EnvironmentStatus {
@@ -185,13 +184,13 @@ impl Cluster {
     pub fn look(&self) -> Decision {
         let seen = |sim: &Sim| {
             (
-                object_key(&sim.live),
+                ObjectRef::from_object(&sim.live),
                 WorkloadSeen::Deployment(Box::new(sim.seen())),
             )
         };
         let of_set = |sim: &StatefulSim| {
             (
-                object_key(&sim.live),
+                ObjectRef::from_object(&sim.live),
                 WorkloadSeen::StatefulSet(Box::new(sim.seen())),
             )
         };
@@ -210,7 +209,7 @@ impl Cluster {
             )
         });
         let mut objects = self.objects.clone();
-        objects.retain(|item, _| !self.unseen.contains_key(item));
+        objects.retain(|object, _| !self.unseen.contains_key(object));
         let (clock, now) = (
             Duration::from_secs(self.clock),
             Timestamp::from_second(self.now).unwrap(),
@@ -251,7 +250,8 @@ impl Cluster {
         }
         let rolled_at_once = decision.steps.iter().find(|step| match step {
             ReleaseStep::Apply { object, .. } => {
-                object["kind"] == "Deployment" && self.objects.contains_key(&object_key(object))
+                object["kind"] == "Deployment"
+                    && self.objects.contains_key(&ObjectRef::from_object(object))
             }
             _ => false,
         });
@@ -260,22 +260,21 @@ impl Cluster {
             "a Deployment that exists is patched, not applied"
         );
         for step in &decision.steps {
-            let (item, by) = match step {
-                ReleaseStep::Apply { object, by, .. } => (object_key(object), by),
-                ReleaseStep::Patch {
-                    workload: item, by, ..
+            let (object, by) = match step {
+                ReleaseStep::Apply { object, by, .. } => (ObjectRef::from_object(object), by),
+                ReleaseStep::Patch { workload, by, .. } => (workload.clone(), by),
+                ReleaseStep::DeletePod { pod: item, by, .. } | ReleaseStep::Delete { item, by } => {
+                    (item.object.clone(), by)
                 }
-                | ReleaseStep::DeletePod { pod: item, by, .. } => (item.clone(), by),
-                ReleaseStep::Delete { item, by } => (item.clone(), by),
                 _ => continue,
             };
-            let name = if item.name.starts_with(GRAY) {
+            let name = if object.key.name.starts_with(GRAY) {
                 GRAYS
             } else {
                 DEPLOYER
             };
             let is = (&by.namespace, by.name.as_str());
-            assert_eq!(is, (&item.namespace, name), "as whom: {step:?}");
+            assert_eq!(is, (&object.key.namespace, name), "as whom: {step:?}");
         }
         decision
     }
@@ -315,32 +314,31 @@ impl Cluster {
             ReleaseStep::Patch {
                 workload, patch, ..
             } => {
-                let name = ObjectKey::from(workload);
+                let name = &workload.key;
                 let (done, live) = if workload.kind == "StatefulSet" {
-                    let sim = self.sets.get_mut(&name).expect("patched what is not there");
+                    let sim = self.sets.get_mut(name).expect("patched what is not there");
                     (sim.patch(patch), &sim.live)
                 } else {
-                    let sim = self.sims.get_mut(&name).expect("patched what is not there");
+                    let sim = self.sims.get_mut(name).expect("patched what is not there");
                     (sim.patch(patch), &sim.live)
                 };
                 if done.is_ok() {
                     let applied = live["metadata"]["annotations"][label::APPLIED]
                         .as_str()
                         .map(str::to_owned);
-                    self.objects.get_mut(&object_key(live)).unwrap().applied = applied;
+                    self.objects
+                        .get_mut(&ObjectRef::from_object(live))
+                        .unwrap()
+                        .applied = applied;
                 }
             }
             ReleaseStep::Delete { item, .. } => {
-                let found = InventoryItem {
-                    uid: Uid::default(),
-                    ..item.clone()
-                };
-                if self.objects.get(&found).is_some_and(|o| o.uid == item.uid) {
-                    self.objects.remove(&found);
-                    let name = ObjectKey::from(item);
-                    match item.kind.as_str() {
-                        "Deployment" => drop(self.sims.remove(&name)),
-                        "StatefulSet" => drop(self.sets.remove(&name)),
+                let InventoryItem { object, uid } = item;
+                if self.objects.get(object).is_some_and(|o| o.uid == *uid) {
+                    self.objects.remove(object);
+                    match object.kind.as_str() {
+                        "Deployment" => drop(self.sims.remove(&object.key)),
+                        "StatefulSet" => drop(self.sets.remove(&object.key)),
                         _ => {}
                     }
                 }
@@ -375,7 +373,7 @@ impl Cluster {
     }
 
     fn apply(&mut self, object: &Value) {
-        let item = object_key(object);
+        let named = ObjectRef::from_object(object);
         let told = |k: &str| {
             object["metadata"]["annotations"][k]
                 .as_str()
@@ -383,23 +381,23 @@ impl Cluster {
         };
         let labelled = |k: &str| object["metadata"]["labels"][k].as_str().unwrap().to_owned();
         self.ids += 1;
-        let new = !self.objects.contains_key(&item);
-        if is_batched(&item) && !new {
+        let new = !self.objects.contains_key(&named);
+        if is_batched(&named) && !new {
             // The server refuses a stale decision to create it: it exists already.
             return;
         }
-        let seen = self.objects.entry(item.clone()).or_default();
+        let seen = self.objects.entry(named.clone()).or_default();
         if new {
             seen.uid = format!("uid-{}", self.ids).into();
-            self.made.push(format!("{} {}", item.kind, item.name));
+            self.made.push(named.kind_and_name());
         }
         seen.applied = told(label::APPLIED);
         seen.created_by = told(label::CREATED_BY).map(Uid::from);
         seen.marks.app = Some(labelled(label::APP));
         seen.marks.environment = Some(labelled(label::ENVIRONMENT));
         seen.marks.by_us = true;
-        let name = ObjectKey::from(&item);
-        match item.kind.as_str() {
+        let name = named.key;
+        match named.kind.as_str() {
             "Deployment" => {
                 let mut sim = Sim::create(object, seen.uid.as_str(), self.now);
                 sim.broken.clone_from(&self.broken);
@@ -431,14 +429,14 @@ impl Cluster {
     /// Somebody deletes the Deployment of production.
     pub fn delete_prod(&mut self) -> Option<Sim> {
         let sim = self.sims.remove(&name(PROD))?;
-        self.objects.remove(&object_key(&sim.live));
+        self.objects.remove(&ObjectRef::from_object(&sim.live));
         Some(sim)
     }
 
     /// Somebody deletes the StatefulSet of production.
     pub fn delete_set(&mut self) -> Option<StatefulSim> {
         let sim = self.sets.remove(&name(PROD))?;
-        self.objects.remove(&object_key(&sim.live));
+        self.objects.remove(&ObjectRef::from_object(&sim.live));
         Some(sim)
     }
 
@@ -464,7 +462,7 @@ impl Cluster {
         let service = self
             .objects
             .keys()
-            .any(|i| i.kind == "Service" && i.name == GRAY);
+            .any(|i| i.kind == "Service" && i.key.name == GRAY);
         let ready = self.sims.get(&name(GRAY)).is_some_and(|s| s.ready() > 0);
         self.routes.backends.clear();
         if open && service && ready {
@@ -569,19 +567,17 @@ impl Cluster {
 
     /// Objects created for an environment that are in no inventory: nobody would ever clean them
     /// up.
-    pub fn unnoted(&self) -> Vec<&InventoryItem> {
-        let noted = |item: &InventoryItem, environment: &str| {
-            self.environment(environment)
-                .inventory
-                .iter()
-                .any(|i| i.kind == item.kind && i.name == item.name)
+    pub fn unnoted(&self) -> Vec<&ObjectRef> {
+        let noted = |object: &ObjectRef, environment: &str| {
+            let inventory = self.environment(environment).inventory;
+            inventory.iter().any(|i| i.object == *object)
         };
         let ours = |seen: &ObjectSeen| seen.marks.environment.clone();
         let all = self
             .objects
             .iter()
-            .filter(|(item, seen)| ours(seen).is_some_and(|e| !noted(item, &e)));
-        all.map(|(item, _)| item).collect()
+            .filter(|(object, seen)| ours(seen).is_some_and(|e| !noted(object, &e)));
+        all.map(|(object, _)| object).collect()
     }
 
     /// Number of new and old pods in production.
@@ -591,7 +587,7 @@ impl Cluster {
     }
 
     pub fn has_gray(&self) -> bool {
-        self.objects.keys().any(|i| i.name.starts_with(GRAY))
+        self.objects.keys().any(|o| o.key.name.starts_with(GRAY))
     }
 }
 

@@ -47,9 +47,9 @@ fn told(live: &Value) -> Workload {
 }
 
 fn forecast_of(c: &Cluster, wished: &Release, decided: &[&Approval]) -> Forecast {
-    let of = |live: &Value| (object_key(live), told(live));
+    let of = |live: &Value| (ObjectRef::from_object(live), told(live));
     let sims = c.sims.values().map(|s| of(&s.live));
-    let workloads: BTreeMap<InventoryItem, Workload> =
+    let workloads: BTreeMap<ObjectRef, Workload> =
         sims.chain(c.sets.values().map(|s| of(&s.live))).collect();
     let frozen = c.frozen().unwrap();
     let approvals: Vec<&Approval> = c.approvals.iter().chain(decided.iter().copied()).collect();
@@ -59,7 +59,7 @@ fn forecast_of(c: &Cluster, wished: &Release, decided: &[&Approval]) -> Forecast
         release: wished,
         others: &others,
         approvals: &approvals,
-        workload_of: &|item| workloads.get(item),
+        workload_of: &|object| workloads.get(object),
     })
 }
 

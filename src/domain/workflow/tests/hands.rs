@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{super::*, cluster::*};
 use crate::{
-    api::{Decision::Pass, EnvironmentState, ReleasePhase, TaskPhase, Uid, label},
+    api::{Decision::Pass, EnvironmentState, ReleasePhase, TaskPhase, label},
     domain::batches::simulator::Sim,
 };
 
@@ -436,13 +436,7 @@ fn the_next_release_frees_what_an_earlier_one_left() {
             "time": "2026-01-01T00:00:00Z", "fieldsV1": {"f:spec": {"f:template": {}}}}]);
         if known {
             let record = c.task("deploy-prod").rollouts[0].clone();
-            c.records.insert(
-                InventoryItem {
-                    uid: Uid::default(),
-                    ..record.workload.clone()
-                },
-                record,
-            );
+            c.records.insert(record.workload.object.clone(), record);
         }
         c.release = release("a-8", "v3");
         c.approvals.clear();
@@ -510,7 +504,7 @@ fn check(c: &Cluster, step: &ReleaseStep) {
         }
         ReleaseStep::Patch {
             workload, patch, ..
-        } if workload.name == PROD => {
+        } if workload.key.name == PROD => {
             let mut after = Sim::create(&c.sims[&name(PROD)].live, "x", 0);
             let sim = &c.sims[&name(PROD)];
             let new = |s: &&crate::domain::batches::simulator::Set| {

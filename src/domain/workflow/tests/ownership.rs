@@ -5,21 +5,15 @@ use super::{
     super::*,
     cluster::{Cluster, PROD, production},
 };
-use crate::api::{Decision::Pass, EnvironmentState, ReleasePhase, TaskPhase, Uid};
+use crate::api::{Decision::Pass, EnvironmentState, ReleasePhase, TaskPhase};
 
-fn item(kind: &str, name: &str) -> InventoryItem {
+fn object(kind: &str, name: &str) -> ObjectRef {
     let api_version = if kind == "Deployment" {
         "apps/v1"
     } else {
         "v1"
     };
-    InventoryItem {
-        api_version: api_version.into(),
-        kind: kind.into(),
-        namespace: "demo".into(),
-        name: name.into(),
-        uid: Uid::default(),
-    }
+    ObjectRef::new(api_version, kind, ObjectKey::at_home("demo", name))
 }
 
 fn marked(app: &str, environment: &str) -> OwnershipMarks {
@@ -87,7 +81,7 @@ fn what_is_anothers_or_nobodys_stops_a_deploy_before_anything_is_written() {
             marks,
             ..ObjectSeen::default()
         };
-        c.objects.insert(item(kind, name), theirs.clone());
+        c.objects.insert(object(kind, name), theirs.clone());
         c.settle();
         let task = c.task("deploy-gray");
         assert_eq!(
@@ -107,14 +101,14 @@ fn what_is_anothers_or_nobodys_stops_a_deploy_before_anything_is_written() {
         c.control().abort = true;
         c.settle();
         assert_eq!(c.status().phase, ReleasePhase::Aborted);
-        assert_eq!(c.objects.get(&item(kind, name)), Some(&theirs), "{want}");
+        assert_eq!(c.objects.get(&object(kind, name)), Some(&theirs), "{want}");
         // A terminating or deleted object blocks nobody.
         let mut c = waiting();
         let going = ObjectSeen {
             terminating: true,
             ..theirs
         };
-        c.objects.insert(item(kind, name), going);
+        c.objects.insert(object(kind, name), going);
         let decision = c.look();
         c.take(&decision, usize::MAX);
         assert_ne!(
@@ -130,7 +124,7 @@ fn all_that_is_not_ours_is_named_at_once() {
     let mut c = waiting();
     for (kind, name) in [("Service", "a-gray"), ("ConfigMap", "a-gray-conf")] {
         c.objects.insert(
-            item(kind, name),
+            object(kind, name),
             ObjectSeen {
                 uid: "x".into(),
                 ..ObjectSeen::default()
@@ -168,7 +162,7 @@ fn what_was_applied_before_there_were_marks_is_ours_by_the_inventory() {
     }
     // Another App's inventory counts as much as its mark.
     let mut c = waiting();
-    let service = item("Service", "a-gray");
+    let service = object("Service", "a-gray");
     let theirs = Owner {
         home: Some("demo".into()),
         app: "b".into(),
@@ -197,7 +191,7 @@ fn what_another_has_taken_meanwhile_is_not_fought_for_nor_deleted() {
     let mut c = waiting();
     c.settle();
     assert_eq!(c.status().task.as_deref(), Some("go"));
-    let service = item("Service", "a-gray");
+    let service = object("Service", "a-gray");
     c.objects.get_mut(&service).unwrap().marks = marked("b", "prod");
     let theirs = c.objects[&service].clone();
     c.control().abort = true;
@@ -205,7 +199,7 @@ fn what_another_has_taken_meanwhile_is_not_fought_for_nor_deleted() {
     assert_eq!(c.status().phase, ReleasePhase::Aborted, "{:#?}", c.status());
     assert_eq!(c.objects.get(&service), Some(&theirs), "left alone");
     assert!(
-        !c.objects.contains_key(&item("Deployment", "a-gray")),
+        !c.objects.contains_key(&object("Deployment", "a-gray")),
         "its own goes"
     );
     let told = c.status().message.unwrap();
@@ -222,7 +216,7 @@ fn what_another_has_taken_meanwhile_is_not_fought_for_nor_deleted() {
     c.control().allow.insert("go".into(), 1);
     c.settle();
     assert_eq!(c.task("deploy-prod").phase, TaskPhase::Waiting);
-    let conf = item("ConfigMap", &format!("{PROD}-conf"));
+    let conf = object("ConfigMap", &format!("{PROD}-conf"));
     c.objects.get_mut(&conf).unwrap().marks = marked("b", "prod");
     c.objects.get_mut(&conf).unwrap().applied = Some("theirs".into());
     c.settle();
@@ -244,7 +238,7 @@ fn what_another_has_taken_meanwhile_is_not_fought_for_nor_deleted() {
 fn a_clean_up_leaves_what_has_become_anothers_and_says_so() {
     let mut c = waiting();
     c.settle();
-    let service = item("Service", "a-gray");
+    let service = object("Service", "a-gray");
     c.objects.get_mut(&service).unwrap().marks = marked("b", "prod");
     let mut release = super::cluster::release("a-8", "v3");
     release.spec.stage.clear();
@@ -261,7 +255,8 @@ fn a_clean_up_leaves_what_has_become_anothers_and_says_so() {
         c.status()
     );
     assert!(
-        c.objects.contains_key(&service) && !c.objects.contains_key(&item("Deployment", "a-gray"))
+        c.objects.contains_key(&service)
+            && !c.objects.contains_key(&object("Deployment", "a-gray"))
     );
     let told = c.task("teardown").message.unwrap();
     assert!(told.contains("left alone: Service demo/a-gray"), "{told}");

@@ -9,7 +9,7 @@ use super::{
     hands::{annotation, image, look, no_annotations, play_to_the_end, retry_failed, unbegun},
 };
 use crate::{
-    api::{Decision::Pass, EnvironmentState, FIELD_MANAGER, ReleasePhase, Uid, label},
+    api::{Decision::Pass, EnvironmentState, FIELD_MANAGER, ReleasePhase, label},
     domain::batches::stateful::simulator::Sim,
 };
 
@@ -298,13 +298,7 @@ fn the_next_release_takes_no_left_partition_for_the_users_own() {
         ]);
         if known {
             let record = c.task("deploy-prod").rollouts[0].clone();
-            c.records.insert(
-                InventoryItem {
-                    uid: Uid::default(),
-                    ..record.workload.clone()
-                },
-                record,
-            );
+            c.records.insert(record.workload.object.clone(), record);
         }
         c.release = release("a-8", "v3");
         c.approvals.clear();
@@ -398,7 +392,7 @@ fn check(c: &Cluster, step: &ReleaseStep) {
         }
         ReleaseStep::Patch {
             workload, patch, ..
-        } if workload.name == PROD => {
+        } if workload.key.name == PROD => {
             let sim = &c.sets[&name(PROD)];
             let mut after = sim.clone();
             if after.patch(patch).is_err() || !is_new(&after.live) || theirs(&after.live) {

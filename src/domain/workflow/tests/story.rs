@@ -3,7 +3,7 @@
 use super::{super::*, cluster::*};
 use crate::api::{
     ApprovalSpec, BatchPhase, Decision::Pass, EnvironmentState, HistoryEntry, ReleasePhase,
-    TaskPhase, Uid, Wish,
+    TaskPhase, Wish,
 };
 
 fn at_batch_one() -> Cluster {
@@ -152,7 +152,7 @@ fn a_first_look_that_fails_makes_nothing_that_stands_in_no_inventory() {
         ..OwnershipMarks::default()
     };
     c.objects.insert(
-        object_key(&foreign),
+        ObjectRef::from_object(&foreign),
         ObjectSeen {
             uid: "foreign".into(),
             marks,
@@ -178,7 +178,7 @@ fn a_first_look_that_fails_makes_nothing_that_stands_in_no_inventory() {
         c.made
     );
     // Once it can, it creates everything.
-    c.objects.remove(&object_key(&foreign));
+    c.objects.remove(&ObjectRef::from_object(&foreign));
     c.sims.remove(&name(GRAY));
     c.control().retry.insert("deploy-gray".into(), 1);
     c.settle();
@@ -310,7 +310,7 @@ fn a_clock_that_is_set_freezes_nothing_and_lets_nothing_through_early() {
             let (mut closed, mut cleaned) = (None, None);
             for _ in 0..120 {
                 let decision = c.look();
-                let deletes = |s: &ReleaseStep| matches!(s, ReleaseStep::Delete { item: i, .. } if i.name.starts_with(GRAY));
+                let deletes = |s: &ReleaseStep| matches!(s, ReleaseStep::Delete { item: i, .. } if i.object.key.name.starts_with(GRAY));
                 if decision.steps.iter().any(deletes) {
                     cleaned = cleaned.or(Some(c.clock));
                 }
@@ -376,15 +376,8 @@ fn a_clean_up_says_why_its_route_does_not_close() {
 fn what_the_server_does_not_show_is_told_and_an_abort_goes_on_without_it() {
     let mut c = at_batch_one();
     let conf = |name: &str| {
-        let namespace = "demo".into();
-        let (api_version, kind) = ("v1".into(), "ConfigMap".into());
-        InventoryItem {
-            api_version,
-            kind,
-            namespace,
-            name: name.into(),
-            uid: Uid::default(),
-        }
+        let key = ObjectKey::at_home("demo", name);
+        ObjectRef::new("v1", "ConfigMap", key)
     };
     for name in ["a-prod-conf", "a-gray-conf"] {
         assert!(c.objects.contains_key(&conf(name)));
@@ -579,7 +572,7 @@ fn a_teardown_is_a_release_of_its_own() {
     let conf = c
         .objects
         .keys()
-        .find(|i| i.kind == "ConfigMap" && i.name == "a-gray-conf")
+        .find(|i| i.kind == "ConfigMap" && i.key.name == "a-gray-conf")
         .unwrap()
         .clone();
     c.objects.get_mut(&conf).unwrap().uid = "another".into();

@@ -53,7 +53,7 @@ fn deployed_with(c: &Cluster, level: &str) -> bool {
     let seen = c
         .objects
         .iter()
-        .find(|(item, _)| item.name == CONF)
+        .find(|(object, _)| object.key.name == CONF)
         .map(|(_, seen)| seen);
     seen.is_some_and(|s| {
         s.applied.as_deref() == conf["metadata"]["annotations"][crate::api::label::APPLIED].as_str()
