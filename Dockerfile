@@ -19,11 +19,11 @@ COPY benches benches
 COPY examples examples
 COPY samples samples
 COPY themes themes
-RUN cargo build --release --locked --bin graylane --no-default-features
+RUN cargo build --profile dist --locked --bin graylane --no-default-features
 
 # glibc, CA certificates, /etc/passwd with a user who is not root; no shell, no package manager.
 FROM ${BASE}
-COPY --from=build /src/target/release/graylane /usr/local/bin/graylane
+COPY --from=build /src/target/dist/graylane /usr/local/bin/graylane
 USER 65532:65532
 # As the program sets them for itself, without starting twice.
 ENV MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=131072 MALLOC_TRIM_THRESHOLD_=131072

@@ -102,8 +102,7 @@ pub fn main() -> ExitCode {
     };
     // Fails only when hooks are installed already, which is fine.
     let _ = color_eyre::install();
-    #[cfg(feature = "pocket")]
-    hide_caught_panics();
+    handle_panics();
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -150,13 +149,23 @@ fn print_usage(told: &clap::Error) -> ExitCode {
     }
 }
 
-/// The store catches panics of its database and tells of them itself.
-#[cfg(feature = "pocket")]
-fn hide_caught_panics() {
-    let tell = std::panic::take_hook();
+/// A release build does not unwind (`profile.release` in Cargo.toml): there this hook reports a
+/// panic and ends the program. What the store makes an error of is told as one.
+fn handle_panics() {
+    let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
-        if !::pocket::store::is_catching_panics() {
-            tell(info);
+        #[cfg(feature = "pocket")]
+        if let Some(damage) = ::pocket::store::damage_behind_panic(info) {
+            if cfg!(panic = "abort") {
+                report_failure(&Report::new(damage));
+                std::process::exit(1);
+            }
+            return;
+        }
+        report(info);
+        if cfg!(panic = "abort") {
+            // The code of a Rust program whose main thread has panicked.
+            std::process::exit(101);
         }
     }));
 }

@@ -18,7 +18,7 @@ mod history;
 mod version;
 mod writer;
 
-pub use disk::is_catching_panics;
+pub use disk::damage_behind_panic;
 pub use error::{StoreError, WriteError};
 pub use history::{Change, ChangeKind, TooOld};
 pub use version::ObjectVersion;

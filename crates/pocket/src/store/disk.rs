@@ -2,10 +2,10 @@
 //! transaction. Space of removed and overwritten objects is returned to the filesystem when it is
 //! much more than what is stored.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::io::ErrorKind;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -229,13 +229,25 @@ fn open_database(path: &Path) -> Result<Database, StoreError> {
 }
 
 thread_local! {
-    static GUARDED: Cell<bool> = const { Cell::new(false) };
+    /// The file that this thread is opening.
+    static OPENING: RefCell<Option<PathBuf>> = const { RefCell::new(None) };
 }
 
-/// Whether a panic of this thread will be turned into an error, so that a panic hook need not
-/// report it.
-pub fn is_catching_panics() -> bool {
-    GUARDED.get()
+/// The error behind a panic of the thread that opens a store: redb panics on some kinds of damage.
+/// `None` if the panic has another cause.
+///
+/// A panic hook need not report such a panic where panics unwind: opening returns this error. Where
+/// they abort, the hook is the last that can tell of it.
+pub fn damage_behind_panic(panic: &PanicHookInfo<'_>) -> Option<StoreError> {
+    let path = OPENING.with_borrow(Clone::clone)?;
+    Some(damage_error(&path, panic.payload_as_str()))
+}
+
+fn damage_error(path: &Path, detail: Option<&str>) -> StoreError {
+    StoreError::Damaged {
+        path: path.to_owned(),
+        detail: detail.unwrap_or("unreadable").to_owned(),
+    }
 }
 
 /// Turns a panic into an error, because redb panics on some kinds of damage.
@@ -243,16 +255,13 @@ fn catch_panics<T>(
     path: &Path,
     open: impl FnOnce() -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    GUARDED.set(true);
+    OPENING.set(Some(path.to_owned()));
     let opened = catch_unwind(AssertUnwindSafe(open));
-    GUARDED.set(false);
+    OPENING.set(None);
     opened.unwrap_or_else(|panic| {
-        let words = panic.downcast_ref::<String>().cloned();
-        let words = words.or_else(|| panic.downcast_ref::<&str>().map(|w| (*w).to_owned()));
-        Err(StoreError::Damaged {
-            path: path.to_owned(),
-            detail: words.unwrap_or_else(|| "unreadable".into()),
-        })
+        let words = panic.downcast_ref::<String>().map(String::as_str);
+        let words = words.or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(damage_error(path, words))
     })
 }
 
