@@ -34,10 +34,12 @@ use crate::domain::{
 };
 
 mod pacer;
+mod tick_pacer;
 mod world_pacer;
 
 pub use pacer::FrameCause;
 use pacer::FramePacer;
+use tick_pacer::TickPacer;
 use world_pacer::WorldPacer;
 
 /// A backend whose terminal may take frames slowly: what is drawn is kept until the line takes it.
@@ -45,6 +47,11 @@ pub trait PacedBackend: Backend {
     /// Says why the following frames are drawn: what a key changes is sent first.
     fn set_cause(&mut self, cause: FrameCause) {
         let _ = cause;
+    }
+
+    /// Whether the last frame changed anything that is shown.
+    fn has_changed(&self) -> bool {
+        true
     }
 
     /// Whether the line is free for what only time changes.
@@ -182,10 +189,6 @@ pub struct Ports<I, H> {
     pub clock: fn() -> Timestamp,
 }
 
-/// Tick interval while something is in progress, for the spinner.
-const BUSY_TICK: Duration = Duration::from_millis(250);
-/// Tick interval otherwise.
-const IDLE_TICK: Duration = Duration::from_secs(1);
 /// Time that pending intents get to finish when the cockpit is closed.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -219,7 +222,7 @@ where
     };
     let mut frames = FramePacer::new(fps);
     let mut pace = WorldPacer::new();
-    let mut ticked = Instant::now();
+    let mut ticks = TickPacer::new(Instant::now());
     let mut watching = true;
     if let Ok(size) = terminal.size() {
         model.size = (size.width, size.height);
@@ -227,12 +230,7 @@ where
     model.now = clock();
     worlds.mark_changed();
     let ended = loop {
-        let tick = ticked
-            + if model.is_busy() {
-                BUSY_TICK
-            } else {
-                IDLE_TICK
-            };
+        let tick = ticks.next_tick(model.is_busy());
         let is_at_rest = terminal.backend().is_at_rest();
         let msg = select! {
             biased;
@@ -240,6 +238,9 @@ where
             cause = frames.wait_until_due(is_at_rest) => {
                 pace.run_frame(cause, || draw_frame(terminal, model, cause))?;
                 frames.mark_drawn(Instant::now());
+                if cause == FrameCause::Key || terminal.backend().has_changed() {
+                    ticks.mark_changed(Instant::now());
+                }
                 continue;
             }
             () = terminal.backend_mut().wait_for_line() => {
@@ -265,7 +266,7 @@ where
             },
             Some(msg) = inbox.recv() => msg,
             () = sleep_until(tick) => {
-                ticked = Instant::now();
+                ticks.mark_ticked(Instant::now());
                 Msg::Tick(clock())
             }
         };

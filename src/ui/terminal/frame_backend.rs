@@ -35,6 +35,8 @@ pub struct FrameBackend<W: Write> {
     /// Where the cursor is wanted; `None` hides it.
     cursor: Option<Position>,
     needs_clear: bool,
+    /// Whether the last frame wanted other cells than the one before.
+    changed: bool,
     paced: Option<PacedLine>,
 }
 
@@ -58,6 +60,7 @@ impl<W: Write> FrameBackend<W> {
             cause: FrameCause::Key,
             cursor: None,
             needs_clear: true,
+            changed: true,
             paced: None,
         }
     }
@@ -144,6 +147,10 @@ impl<W: Write> PacedBackend for FrameBackend<W> {
         self.cause = cause;
     }
 
+    fn has_changed(&self) -> bool {
+        self.changed
+    }
+
     fn is_at_rest(&self) -> bool {
         let now = Instant::now();
         self.paced
@@ -199,6 +206,8 @@ impl<W: Write> Backend for FrameBackend<W> {
     where
         I: Iterator<Item = (u16, u16, &'a Cell)>,
     {
+        let mut content = content.peekable();
+        self.changed = content.peek().is_some();
         self.copy.want_cells(content, self.cause);
         Ok(())
     }
