@@ -359,7 +359,7 @@ class Starvation:
 
 
 def begin_at_once(what, requester, limit):
-    """A release of each App, created at once: how long until all have begun, and how many a second had at most."""
+    """A release of each App, created at once: how long until half of them, and all, have begun."""
     api = Api()
     api.send("DELETE", f"{OWN}/releases")
     time.sleep(3)

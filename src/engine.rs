@@ -78,7 +78,7 @@ pub async fn run_engine(options: Options, stop: CancellationToken) {
     let lease = lease::Lease::new(&options);
     let tasks = TaskTracker::new();
     // Kept over a lost Lease: an API server that is too slow for renewals must not be asked for
-    // everything again. What another engine has written may be missing in them.
+    // everything again. What another engine has written may be missing in them: then they go.
     let mut stores: Option<Stores> = None;
     while !stop.is_cancelled() {
         let acquired = lease.acquire(|| stores = None);
@@ -110,7 +110,7 @@ pub async fn run_engine(options: Options, stop: CancellationToken) {
     tasks.wait().await;
 }
 
-/// What an engine has watched, as long as it is watched.
+/// What the engine knows of the cluster, kept up to date by watches until it is dropped.
 struct Stores {
     cache: Arc<cache::Cache>,
     wake: Arc<change_queue::ChangeQueue>,

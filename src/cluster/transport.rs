@@ -1,7 +1,7 @@
 //! The transport between `kube::Client` and a server, which every request passes.
 //!
-//! It counts requests, pauses them when the server asks for it and, when credentials are refused,
-//! reconnects from kubectl's files (plugins run again, certificates and tokens are read again), so
+//! It counts requests, pauses them (but not renewals of a Lease) when the server asks for it and,
+//! when credentials are refused, reconnects from kubectl's files (plugins run again, certificates and tokens are read again), so
 //! that users of the client need not know. The first connection is made when it is first needed: an
 //! unreachable cluster is an error of a request, never of making the client.
 
@@ -393,8 +393,8 @@ mod tests {
         assert!(quiet.is_err());
     }
 
-    /// While the server wants peace, the engine goes on renewing its Lease, and does not repeat what
-    /// the next renewal asks again.
+    /// A Lease is renewed while a 429 pauses other requests. A refused renewal is not repeated: the
+    /// next one comes by itself.
     #[tokio::test(start_paused = true)]
     async fn a_lease_is_renewed_while_all_else_waits() {
         use k8s_openapi::api::coordination::v1::Lease;
@@ -404,14 +404,14 @@ mod tests {
         let service = service_fn(move |request: Request<Body>| {
             let lease = request.uri().path().ends_with("/leases/l");
             count.fetch_add(u32::from(lease), Ordering::Relaxed);
-            let answer = Response::builder();
-            let answer = if lease {
-                answer.status(StatusCode::TOO_MANY_REQUESTS)
+            let status = if lease {
+                StatusCode::TOO_MANY_REQUESTS
             } else {
-                answer
+                StatusCode::OK
             };
             let body = Body::from(br#"{"metadata": {"name": "p"}}"#.to_vec());
-            std::future::ready(answer.body(body).map_err(BoxError::from))
+            let answer = Response::builder().status(status).body(body);
+            std::future::ready(answer.map_err(BoxError::from))
         });
         let meter = Arc::<Meter>::default();
         let client = metered_client(Client::new(service, "default"), Arc::clone(&meter));

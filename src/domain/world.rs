@@ -10,7 +10,7 @@ mod pods;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{
     hop::Hop,
@@ -171,24 +171,8 @@ impl HopSourceSeen {
 pub struct EngineHolder {
     /// Identity of the holder.
     pub holder: Clean,
-    /// Last renewal; up to [`RENEWAL_STEP`] before it.
+    /// Last renewal, in steps of ten seconds.
     pub renewed: Option<Timestamp>,
-}
-
-/// Renewals within this time of one that is known are not shown: an engine renews every two seconds,
-/// and each new world costs the cockpit as much as a frame.
-pub const RENEWAL_STEP: SignedDuration = SignedDuration::from_secs(10);
-
-impl EngineHolder {
-    /// Whether what is known of the engine need not change for this.
-    pub fn covers(&self, next: &Self) -> bool {
-        let between = self.renewed.zip(next.renewed);
-        self.holder == next.holder
-            && between.is_some_and(|(known, next)| {
-                let passed = next.duration_since(known);
-                !passed.is_negative() && passed < RENEWAL_STEP
-            })
-    }
 }
 
 /// Kinds of workload that are rolled out in batches.

@@ -36,9 +36,9 @@ const RENEW_TIMEOUT: Duration = Duration::from_secs(5);
 /// State of the Lease after a try.
 #[derive(Debug, PartialEq, Eq)]
 enum LeaseState {
-    /// `unbroken` if nobody else has held it since it was last ours.
+    /// `uninterrupted` if nobody else has held it since it was last ours.
     Ours {
-        unbroken: bool,
+        uninterrupted: bool,
     },
     HeldBy(String),
     /// The Lease was written in between, by another or by ourselves: a renewal may succeed after we
@@ -117,24 +117,24 @@ impl Lease {
     }
 
     /// Waits until the Lease is ours and returns a time just before that. Logs the holder
-    /// meanwhile. Calls `on_break` if another engine has held it since it was last ours, or may
+    /// meanwhile. Calls `on_interruption` if another engine has held it since it was last ours, or may
     /// have.
     #[tracing::instrument(level = "debug", skip_all)]
-    pub(super) async fn acquire(&self, mut on_break: impl FnMut()) -> Instant {
+    pub(super) async fn acquire(&self, mut on_interruption: impl FnMut()) -> Instant {
         let mut told = String::new();
         loop {
             let began = Instant::now();
             match self.try_acquire().await {
-                Ok(LeaseState::Ours { unbroken }) => {
-                    if !unbroken {
-                        on_break();
+                Ok(LeaseState::Ours { uninterrupted }) => {
+                    if !uninterrupted {
+                        on_interruption();
                     }
                     return began;
                 }
                 Ok(LeaseState::HeldBy(holder)) if holder != told => {
                     tracing::info!("stands by: {holder} acts (Lease {ENGINE_LEASE})");
                     told = holder;
-                    on_break();
+                    on_interruption();
                 }
                 Ok(LeaseState::HeldBy(_) | LeaseState::Unknown) => {}
                 Err(why) => tracing::debug!("the engine's Lease: {}", error::describe_error(&why)),
@@ -210,7 +210,9 @@ impl Lease {
     #[tracing::instrument(level = "trace", skip_all)]
     async fn acquire_or_renew(&self) -> kube::Result<LeaseState> {
         if self.renew_written().await? {
-            return Ok(LeaseState::Ours { unbroken: true });
+            return Ok(LeaseState::Ours {
+                uninterrupted: true,
+            });
         }
         let now = Timestamp::now();
         let Some(mut lease) = self.api.get_opt(ENGINE_LEASE).await? else {
@@ -281,12 +283,12 @@ impl Lease {
     fn note_written(
         &self,
         written: kube::Result<Object>,
-        unbroken: bool,
+        uninterrupted: bool,
     ) -> kube::Result<LeaseState> {
         match written {
             Ok(lease) => {
                 *self.lock_written() = Some(lease);
-                Ok(LeaseState::Ours { unbroken })
+                Ok(LeaseState::Ours { uninterrupted })
             }
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(LeaseState::Unknown),
             Err(why) => Err(why),
@@ -554,7 +556,7 @@ mod tests {
             let by = PostParams::default();
             other.api.replace(ENGINE_LEASE, &by, &object).await.unwrap();
         };
-        let ours = |unbroken| LeaseState::Ours { unbroken };
+        let ours = |uninterrupted| LeaseState::Ours { uninterrupted };
         assert_eq!(
             here.try_acquire().await,
             (vec![Method::GET, Method::POST], ours(false))
@@ -562,7 +564,12 @@ mod tests {
         let renewed = (vec![Method::PUT], ours(true));
         assert_eq!(here.try_acquire().await, renewed);
         assert_eq!(here.try_acquire().await, renewed);
-        let read_first = |unbroken| (vec![Method::PUT, Method::GET, Method::PUT], ours(unbroken));
+        let read_first = |uninterrupted| {
+            (
+                vec![Method::PUT, Method::GET, Method::PUT],
+                ours(uninterrupted),
+            )
+        };
         change(&|lease| lease.metadata.annotations = Some([("a".into(), "b".into())].into())).await;
         assert_eq!(
             here.try_acquire().await,

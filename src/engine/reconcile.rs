@@ -40,8 +40,8 @@ use memory::Memory;
 use release::{OBSERVE_BACKOFF, ReleasePass};
 
 /// Maximum number of concurrent jobs by the time that the API server takes to renew the Lease, the
-/// longest first. Most of the time jobs wait for the server: one that answers late has too much to
-/// do, and must not lose the Lease's renewals among the requests of jobs.
+/// longest first. Most of the time jobs wait for the server. One that answers late is overloaded:
+/// fewer requests leave room for renewals.
 const JOB_LIMITS: [(Duration, usize); 3] = [
     (Duration::from_secs(2), 1),
     (Duration::from_secs(1), 4),

@@ -41,6 +41,19 @@ use crate::{
 
 pub(super) const HOME: &str = "default";
 
+/// Options of an engine that uses a client for its cluster, which is known by this name.
+fn options_for(client: Client, name: ClusterName) -> Options {
+    Options {
+        client: client.clone(),
+        clusters: Clusters::new(client, name, None, Arc::default(), Agent::Engine),
+        namespace: HOME.into(),
+        identity: "test".into(),
+        prober: Arc::new(|_, _| unreachable!("nothing is verified here")),
+        telemetry: Telemetry::default(),
+        hops: super::HopReport::default(),
+    }
+}
+
 pub(super) struct Rig {
     pub(super) options: Options,
     pub(super) cache: Cache,
@@ -82,15 +95,7 @@ impl Rig {
             }
         });
         let client = Client::new(service, HOME);
-        let options = Options {
-            client: client.clone(),
-            clusters: Clusters::new(client, "home".into(), None, Arc::default(), Agent::Engine),
-            namespace: HOME.into(),
-            identity: "test".into(),
-            prober: Arc::new(|_, _| unreachable!("nothing is verified here")),
-            telemetry: Telemetry::default(),
-            hops: crate::engine::HopReport::default(),
-        };
+        let options = options_for(client, "home".into());
         let stop = CancellationToken::new();
         let wake = Arc::new(ChangeQueue::default());
         let cache = Cache::start_watches(&options, &wake, &TaskTracker::new(), &stop);

@@ -282,13 +282,20 @@ pub(super) fn event_row(object: &core::Event) -> Event {
     }
 }
 
+/// An engine renews its Lease every two seconds, and each row that differs makes a new world: of its
+/// renewals one in so many seconds is taken over.
+const RENEWAL_STEP_SECONDS: i64 = 10;
+
 /// `None` when nobody holds the Lease.
 pub(super) fn engine_row(object: &Lease) -> Option<EngineHolder> {
     let spec = object.spec.as_ref()?;
     let holder = spec.holder_identity.as_deref().filter(|h| !h.is_empty())?;
     Some(EngineHolder {
         holder: clean_text(holder),
-        renewed: spec.renew_time.as_ref().map(|t| t.0),
+        renewed: spec.renew_time.as_ref().and_then(|t| {
+            let steps = t.0.as_second().div_euclid(RENEWAL_STEP_SECONDS);
+            jiff::Timestamp::from_second(steps * RENEWAL_STEP_SECONDS).ok()
+        }),
     })
 }
 
@@ -385,5 +392,24 @@ mod tests {
             (mixed.accepted, mixed.message.as_deref()),
             (Some(false), Some("no such backend"))
         );
+    }
+
+    #[test]
+    fn of_an_engines_renewals_one_in_ten_seconds_is_a_new_row() {
+        let row = |holder: &str, renewed: &str| {
+            let spec = json!({"holderIdentity": holder, "renewTime": renewed});
+            engine_row(&serde_json::from_value(json!({"metadata": {}, "spec": spec})).unwrap())
+        };
+        let first = row("a", "2026-12-01T12:00:00.000001Z");
+        assert!(first.as_ref().is_some_and(|row| row.renewed.is_some()));
+        assert_eq!(row("a", "2026-12-01T12:00:09.999999Z"), first);
+        for (holder, renewed) in [
+            ("a", "2026-12-01T12:00:10.000000Z"),
+            ("b", "2026-12-01T12:00:00.000001Z"),
+            ("a", "2026-12-01T11:59:59.999999Z"),
+        ] {
+            assert_ne!(row(holder, renewed), first, "{holder} {renewed}");
+        }
+        assert!(row("a", "0001-01-01T00:00:00.000000Z").is_some());
     }
 }

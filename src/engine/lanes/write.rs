@@ -94,7 +94,7 @@ async fn apply_planned(
     if !matches!(applied, Ok(true)) {
         cache.conflicts.cancel_write(&route, object);
     }
-    refusal_text(applied.map(drop), &route)
+    refusal_text(applied.map(drop), Some(&route))
 }
 
 /// Describes the owner of another object with the same name.
@@ -216,19 +216,21 @@ where
     let api: Api<K> = Api::namespaced(client, &options.namespace);
     match api.delete(name, &DeleteParams::default()).await {
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
-        done => refusal_text(done.map(drop), &ObjectRef::default()),
+        done => refusal_text(done.map(drop), None),
     }
 }
 
-/// Message of the server if it refused a request. An error if it did not answer.
-fn refusal_text(done: kube::Result<()>, route: &ObjectRef) -> kube::Result<Option<String>> {
+/// Message of the server if it refused a request, to write `route` or to delete. An error if it did
+/// not answer.
+fn refusal_text(done: kube::Result<()>, route: Option<&ObjectRef>) -> kube::Result<Option<String>> {
     let Err(why) = done else { return Ok(None) };
     let kube::Error::Api(status) = &why else {
         return Err(why);
     };
     let mut words = Clean::bounded(&error::describe_error(&why), MAX_REFUSAL_CHARS).to_string();
-    if act::is_manager_conflict(status) {
-        let ObjectRef { kind, key, .. } = route;
+    if let Some(ObjectRef { kind, key, .. }) = route
+        && act::is_manager_conflict(status)
+    {
         let kind = kind.to_lowercase();
         let delete = CommandLine::kubectl("delete")
             .arg(kind)

@@ -14,18 +14,30 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, Client, api::PostParams, client::Body};
 use tokio_util::sync::CancellationToken;
 
-use super::HOME;
+use super::{HOME, options_for};
 use crate::{
     api::ClusterName,
-    cluster::{agent::Agent, clusters::Clusters, install, lease::ENGINE_LEASE},
+    cluster::{install, lease::ENGINE_LEASE},
     embedded,
-    engine::{HopReport, Options, Telemetry, run_engine},
+    engine::run_engine,
 };
 
 /// Whether a request reads all objects of a kind.
 fn is_list(request: &Request<Body>) -> bool {
     let query = request.uri().query().unwrap_or_default();
     request.method() == Method::GET && query.contains("limit=") && !query.contains("watch=")
+}
+
+/// Writes another holder into the Lease; the engine may renew it in between.
+async fn set_holder(leases: &Api<Lease>, holder: Option<&str>) {
+    loop {
+        let mut lease = leases.get(ENGINE_LEASE).await.unwrap();
+        lease.spec.as_mut().unwrap().holder_identity = holder.map(str::to_owned);
+        let by = PostParams::default();
+        if leases.replace(ENGINE_LEASE, &by, &lease).await.is_ok() {
+            return;
+        }
+    }
 }
 
 /// The renewals of twelve seconds have to fail, so this takes as long.
@@ -51,24 +63,8 @@ async fn a_lost_lease_costs_no_new_lists_unless_another_has_held_it() {
             Ok(served.handle_request(request).await.map(Either::Right))
         }
     });
-    let client = Client::new(service, HOME);
-    let clusters = Clusters::new(
-        client.clone(),
-        ClusterName::Home,
-        None,
-        Arc::default(),
-        Agent::Engine,
-    );
-    let telemetry = Telemetry::default();
-    let options = Options {
-        client,
-        clusters,
-        namespace: HOME.into(),
-        identity: "test".into(),
-        prober: Arc::new(|_, _| unreachable!("nothing is verified here")),
-        telemetry: telemetry.clone(),
-        hops: HopReport::default(),
-    };
+    let options = options_for(Client::new(service, HOME), ClusterName::Home);
+    let telemetry = options.telemetry.clone();
     let stop = CancellationToken::new();
     let engine = tokio::spawn(run_engine(options, stop.clone()));
     let until = async |what: &str, fact: &dyn Fn() -> bool| {
@@ -97,18 +93,9 @@ async fn a_lost_lease_costs_no_new_lists_unless_another_has_held_it() {
     until("it acts again", &|| acts()).await;
     assert_eq!(lists.load(SeqCst), at_start);
 
-    let mut lease = leases.get(ENGINE_LEASE).await.unwrap();
-    lease.spec.as_mut().unwrap().holder_identity = Some("elsewhere/1/a".into());
-    let by = PostParams::default();
-    // The engine may renew in between.
-    while leases.replace(ENGINE_LEASE, &by, &lease).await.is_err() {
-        lease = leases.get(ENGINE_LEASE).await.unwrap();
-        lease.spec.as_mut().unwrap().holder_identity = Some("elsewhere/1/a".into());
-    }
+    set_holder(&leases, Some("elsewhere/1/a")).await;
     until("it stands by", &|| !acts()).await;
-    let mut lease = leases.get(ENGINE_LEASE).await.unwrap();
-    lease.spec.as_mut().unwrap().holder_identity = None;
-    leases.replace(ENGINE_LEASE, &by, &lease).await.unwrap();
+    set_holder(&leases, None).await;
     until("it lists everything again", &|| {
         acts() && lists.load(SeqCst) >= 2 * at_start
     })

@@ -1,6 +1,6 @@
 //! Many releases that begin at once: no App waits for another, and no object gets two owners.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use http::{Method, Request};
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -13,13 +13,13 @@ use kube::{
 use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::HOME;
+use super::{HOME, options_for};
 use crate::{
     api::{App, Approval, ClusterName, ObjectKey, ObjectRef, Release, ReleasePhase, label},
-    cluster::{agent::Agent, clusters::Clusters, install, owner},
+    cluster::{install, owner},
     domain::owner::Owner,
     embedded,
-    engine::{Options, Telemetry, run_engine},
+    engine::run_engine,
 };
 
 /// A pocket's API, and an engine on it whose requests for what `hangs` names are never answered.
@@ -46,21 +46,7 @@ impl Fleet {
             }
         });
         let engines = Client::new(service, HOME);
-        let options = Options {
-            client: engines.clone(),
-            clusters: Clusters::new(
-                engines,
-                ClusterName::Home,
-                None,
-                Arc::default(),
-                Agent::Engine,
-            ),
-            namespace: HOME.into(),
-            identity: "test".into(),
-            prober: Arc::new(|_, _| unreachable!("nothing is verified here")),
-            telemetry: Telemetry::default(),
-            hops: crate::engine::HopReport::default(),
-        };
+        let options = options_for(engines, ClusterName::Home);
         let stop = CancellationToken::new();
         tokio::spawn(run_engine(options, stop.clone()));
         Self {

@@ -1,4 +1,4 @@
-//! How often the screen is looked at for what time alone changes.
+//! How often a frame is drawn for what changes with time alone: ages and spinners.
 
 use std::time::Duration;
 

@@ -112,10 +112,7 @@ impl Tables {
             Row::Pod(row) => self.pods.set_row(Arc::new(key), Arc::new(row)),
             Row::Route(row) => self.routes.set_row(key, row),
             Row::Event(row) => self.events.set_row(key, row),
-            Row::Engine(row) => {
-                let known = self.engine.rows().get(&key);
-                !known.is_some_and(|known| known.covers(&row)) && self.engine.set_row(key, row)
-            }
+            Row::Engine(row) => self.engine.set_row(key, row),
         }
     }
 
@@ -158,37 +155,5 @@ impl Tables {
             self.events.retain(|k, _| !forget.contains(k));
         }
         Arc::new(newest)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::text::Clean;
-
-    #[test]
-    fn of_an_engines_renewals_one_in_ten_seconds_is_shown() {
-        let mut tables = Tables::default();
-        let mut set = |holder: &str, renewed: Option<i64>| {
-            let renewed = renewed.map(|s| jiff::Timestamp::from_second(s).unwrap());
-            let holder = Clean::from(holder);
-            let row = Row::Engine(EngineHolder { holder, renewed });
-            tables.set_row(ObjectKey::at_home("demo", "lease"), row)
-        };
-        assert!(set("a", Some(0)));
-        for (holder, renewed, want) in [
-            ("a", Some(2), false),
-            ("a", Some(9), false),
-            ("a", Some(10), true),
-            ("a", Some(18), false),
-            ("b", Some(18), true),
-            ("b", Some(20), false),
-            // Another clock.
-            ("b", Some(5), true),
-            ("b", None, true),
-            ("b", Some(5), true),
-        ] {
-            assert_eq!(set(holder, renewed), want, "{holder} {renewed:?}");
-        }
     }
 }
