@@ -1,7 +1,7 @@
 //! Compares bodies: by path when both are JSON, otherwise by line.
 
 use serde_json::{Number, Value};
-use similar::{Algorithm, DiffOp, capture_diff_slices};
+use similar::{DiffOp, TextDiff};
 
 use super::{Comparison, DifferencePlace, Ignored, JsonPath, path::PathStep};
 
@@ -153,7 +153,7 @@ fn compare_lines(base: &str, gray: &str, found: &mut Comparison) {
     if old.len().max(new.len()) > MAX_ALIGNED_LINES {
         return block((0, 0), old, new);
     }
-    for op in capture_diff_slices(Algorithm::Myers, old, new) {
+    for op in TextDiff::from_slices(old, new).ops() {
         if !matches!(op, DiffOp::Equal { .. }) {
             block(
                 (op.old_range().start, op.new_range().start),
