@@ -25,8 +25,6 @@ RUN cargo build --profile dist --locked --bin graylane --no-default-features
 FROM ${BASE}
 COPY --from=build /src/target/dist/graylane /usr/local/bin/graylane
 USER 65532:65532
-# As the program sets them for itself, without starting twice.
-ENV MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=131072 MALLOC_TRIM_THRESHOLD_=131072
 EXPOSE 8080
 ENTRYPOINT ["/usr/local/bin/graylane"]
 CMD ["engine", "--no-install", "--listen", "0.0.0.0:8080"]

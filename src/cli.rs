@@ -34,7 +34,6 @@ mod lane;
 mod lock;
 mod logging;
 mod logs;
-mod malloc_settings;
 mod man;
 mod namespace_ref;
 mod new_app_args;
@@ -87,10 +86,8 @@ pub fn main() -> ExitCode {
     if let Some(done) = run_internal_command(first.as_deref(), args) {
         return done;
     }
+    malloc_settings::limit_kept_memory();
     let parsed = Cli::try_parse();
-    if parsed.as_ref().is_ok_and(Cli::runs_for_long) {
-        malloc_settings::apply_settings();
-    }
     #[cfg(feature = "pocket")]
     InheritedLimits::change_process();
     if let Ok(program) = std::env::current_exe() {

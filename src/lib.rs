@@ -50,6 +50,7 @@
 //!   which own writes count, work queues with back-off.
 //! - [`net`]: for every listener: admission of connections, idle timeouts, owners of sockets.
 //! - [`kube_yaml`]: reads YAML as kubectl does, and writes it.
+//! - [`malloc_settings`]: makes glibc's malloc give memory back; the only unsafe code.
 //!
 //! # From a key press to a rollout
 //!
@@ -62,6 +63,8 @@
 //! steps are patches, controllers replace pods, the watches build a new World, and the cockpit
 //! draws it. Any process may be killed in between: the next pass starts from the current state of
 //! the cluster.
+
+#![forbid(unsafe_code)]
 
 pub mod api;
 pub mod cli;

@@ -28,7 +28,14 @@ use settings::Settings;
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 /// Crates whose spans are exported. The exporter's own requests make none in these, so exporting
 /// never makes more to export.
-const OWN_CRATES: [&str; 5] = ["graylane", "kube_yaml", "net", "pocket", "reconcile"];
+const OWN_CRATES: [&str; 6] = [
+    "graylane",
+    "kube_yaml",
+    "malloc_settings",
+    "net",
+    "pocket",
+    "reconcile",
+];
 
 /// Why spans are not exported.
 #[derive(Debug, thiserror::Error)]

@@ -59,11 +59,6 @@ impl Cli {
             Some(_) => false,
         }
     }
-
-    /// Whether the command runs until it is ended.
-    pub(super) fn runs_for_long(&self) -> bool {
-        self.command.is_none() || self.logs_by_itself()
-    }
 }
 
 /// For every command.

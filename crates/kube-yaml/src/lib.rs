@@ -4,6 +4,8 @@
 //! Values are read as kubectl reads them (YAML 1.1 booleans, `0644` is octal; see `scalar` for the
 //! rules). Duplicate keys are rejected.
 
+#![forbid(unsafe_code)]
+
 pub mod numbers;
 mod read;
 mod scalar;

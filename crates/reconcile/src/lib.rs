@@ -10,6 +10,8 @@
 //! `kube::runtime::controller` is not used: it lists what an object owns for each reconcile, knows
 //! no own writes, and cannot give several changes to one reconcile.
 
+#![forbid(unsafe_code)]
+
 pub mod backoff;
 pub mod queue;
 pub mod runner;
