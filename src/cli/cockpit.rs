@@ -72,6 +72,8 @@ pub(super) async fn open_cockpit(global: &Global) -> Result<()> {
         // it.
         (_, None) => None,
     };
+    // The watches open a dozen TLS connections at once; the first frame goes before.
+    connected.clusters.meter().hold_requests();
     let place = place_name(&source, &connected.name);
     // The process that runs a pocket also writes its log.
     let home = HomeCluster {
@@ -219,6 +221,10 @@ struct ClusterEffects {
 }
 
 impl EffectHandler for ClusterEffects {
+    fn after_first_frame(&self) {
+        self.seat.release_requests();
+    }
+
     fn perform_intent(
         &self,
         namespace: String,

@@ -11,7 +11,10 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 use crate::domain::world::ApiUsage;
 
@@ -29,6 +32,8 @@ pub struct Meter {
     retry: Notify,
     epoch: AtomicU64,
     start: Instant,
+    /// Whether requests wait for `Meter::release_requests`.
+    held: watch::Sender<bool>,
     recent: Mutex<RecentRequests>,
 }
 
@@ -48,6 +53,7 @@ impl Default for Meter {
             retry: Notify::new(),
             epoch: AtomicU64::new(0),
             start: Instant::now(),
+            held: watch::Sender::new(false),
             recent: Mutex::new(RecentRequests {
                 ring: [0; SECONDS],
                 at: 0,
@@ -99,8 +105,20 @@ impl Meter {
         recent.until = recent.until.filter(|(at, _)| *at > until.0).or(Some(until));
     }
 
-    /// Waits until the server may be asked again.
+    /// Lets requests wait until [`Meter::release_requests`].
+    pub fn hold_requests(&self) {
+        self.held.send_replace(true);
+    }
+
+    /// Ends [`Meter::hold_requests`].
+    pub fn release_requests(&self) {
+        self.held.send_replace(false);
+    }
+
+    /// Waits until the server may be asked, or asked again.
     pub async fn wait_until_allowed(&self) {
+        // Fails only without the sender, which is ours.
+        let _ = self.held.subscribe().wait_for(|held| !held).await;
         loop {
             let Some((until, _)) = self.lock_recent().until else {
                 return;
@@ -168,6 +186,22 @@ mod tests {
         assert_eq!(recent.ring.iter().sum::<u32>(), 30);
         recent.advance_to(10_000);
         assert_eq!(recent.ring.iter().sum::<u32>(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn held_requests_wait_for_their_release() {
+        let meter = Meter::default();
+        meter.wait_until_allowed().await;
+        meter.hold_requests();
+        let minute = Duration::from_mins(1);
+        let waiting = tokio::time::timeout(minute, meter.wait_until_allowed());
+        assert!(waiting.await.is_err());
+        let released = async {
+            tokio::time::sleep(minute).await;
+            meter.release_requests();
+        };
+        let waiting = tokio::time::timeout(2 * minute, meter.wait_until_allowed());
+        assert!(tokio::join!(waiting, released).0.is_ok());
     }
 
     #[tokio::test(start_paused = true)]

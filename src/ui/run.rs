@@ -79,6 +79,10 @@ pub trait PacedBackend: Backend {
 /// Carries out the effects of the cockpit. Requests and answers are plain data; the cockpit holds
 /// no API client.
 pub trait EffectHandler: Send + Sync + 'static {
+    /// Called once, when the first frame is drawn. What would compete with it for processors waits
+    /// until then.
+    fn after_first_frame(&self) {}
+
     /// Carries out an intent in a namespace. The work continues when the cockpit is closed.
     fn perform_intent(
         &self,
@@ -224,6 +228,7 @@ where
     let mut pace = WorldPacer::new();
     let mut ticks = TickPacer::new(Instant::now());
     let mut watching = true;
+    let mut first_frame = true;
     if let Ok(size) = terminal.size() {
         model.size = (size.width, size.height);
     }
@@ -238,6 +243,9 @@ where
             cause = frames.wait_until_due(is_at_rest) => {
                 pace.run_frame(cause, || draw_frame(terminal, model, cause))?;
                 frames.mark_drawn(Instant::now());
+                if std::mem::take(&mut first_frame) {
+                    effects.outside.after_first_frame();
+                }
                 if cause == FrameCause::Key || terminal.backend().has_changed() {
                     ticks.mark_changed(Instant::now());
                 }

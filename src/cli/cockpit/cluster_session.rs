@@ -193,6 +193,11 @@ impl ClusterSession {
             .map_or_else(|| self.home.place.clone(), |here| here.place)
     }
 
+    /// Lets the requests to the home cluster go that were held until the first frame.
+    pub(super) fn release_requests(&self) {
+        self.home.connected.clusters.meter().release_requests();
+    }
+
     /// The home cluster and all contexts of the kubeconfig.
     pub(super) fn cluster_choices(&self) -> Result<Vec<ClusterChoice>, ConnectError> {
         let known = connect::read_kubeconfig(self.kubeconfig.as_deref())
