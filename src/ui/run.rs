@@ -246,9 +246,8 @@ where
                 if std::mem::take(&mut first_frame) {
                     effects.outside.after_first_frame();
                 }
-                if cause == FrameCause::Key || terminal.backend().has_changed() {
-                    ticks.mark_changed(Instant::now());
-                }
+                let has_changed = cause == FrameCause::Key || terminal.backend().has_changed();
+                ticks.mark_drawn(Instant::now(), has_changed);
                 continue;
             }
             () = terminal.backend_mut().wait_for_line() => {
@@ -280,6 +279,7 @@ where
         };
         if !matches!(msg, Msg::Tick(_)) {
             model.now = clock();
+            ticks.mark_event();
         }
         let cause = effects.cause_of(&msg);
         if matches!(msg, Msg::Input(_)) && frames.holds_time_frame(Instant::now()) {
