@@ -127,6 +127,9 @@ struct Hands {
     finished: AtomicUsize,
     asked: AtomicUsize,
     dropped: Arc<AtomicBool>,
+    screen: Option<watch::Receiver<Seen>>,
+    /// Frames that were drawn when the first was said to be.
+    first_frames: Mutex<Vec<usize>>,
 }
 
 struct Dropped(Arc<AtomicBool>);
@@ -140,6 +143,12 @@ impl Drop for Dropped {
 struct Held(Arc<Hands>);
 
 impl EffectHandler for Held {
+    fn after_first_frame(&self) {
+        let drawn = self.0.screen.as_ref().map(|seen| seen.borrow().frames);
+        let mut first_frames = self.0.first_frames.lock().expect("no reader panics");
+        first_frames.extend(drawn);
+    }
+
     fn perform_intent(
         &self,
         _: String,
@@ -297,6 +306,7 @@ where
     let mut model = Model::new(fixture::options(), fixture::now());
     let hands = Arc::new(Hands {
         takes,
+        screen: Some(screen.clone()),
         ..Hands::default()
     });
     let (stop, tty) = (CancellationToken::new(), Tty::default());
@@ -323,6 +333,20 @@ where
         timeout(limit, driver(rig)).map(|d| d.unwrap())
     );
     ended.expect("it ends").expect("it can draw")
+}
+
+/// What waits for the first frame, such as the requests to the cluster, goes on right after it.
+#[tokio::test(start_paused = true)]
+async fn the_first_frame_is_told_once_when_it_is_drawn() {
+    let ended = play(worlds::approval(), None, |mut rig| async move {
+        rig.see("Apps").await;
+        rig.press("?");
+        rig.see("Keys").await;
+        assert!(rig.drawn().0 > 1);
+        assert_eq!(*rig.hands.first_frames.lock().unwrap(), [1]);
+        rig.stop();
+    });
+    assert_eq!(ended.await, Ended::Stopped);
 }
 
 /// While nothing happens nothing is written: neither the clock, nor the Lease that the engine renews,
