@@ -22,8 +22,8 @@ PROGRAM, KUBECONFIG, API = sys.argv[1:4]
 SERVER = int(sys.argv[4]) if len(sys.argv) > 4 else None
 NAMESPACE = "graylane-weight"
 number = lambda name, default: int(os.environ.get(name, default))
-PODS, CHANGES, SECONDS, STARTS = (
-    number("PODS", 5000), number("CHANGES", 100), number("SECONDS", 20), number("STARTS", 5))
+PODS, CHANGES, SECONDS, REST, STARTS = (
+    number("PODS", 5000), number("CHANGES", 100), number("SECONDS", 20), number("REST", 60), number("STARTS", 5))
 DEPLOYMENTS, APPS, RELEASES = 400, 200, 50
 LIMIT = 120
 WRITERS = 4
@@ -253,7 +253,10 @@ class Cockpit:
             self.bytes += len(got)
             # Each question is answered; one may come in two reads, and two in one.
             asked = unread + got
-            os.write(self.terminal, b"\x1b[0n" * asked.count(QUESTION))
+            try:
+                os.write(self.terminal, b"\x1b[0n" * asked.count(QUESTION))
+            except OSError:
+                return
             unread = asked[1 - len(QUESTION):]
             self.first_byte = self.first_byte or now
             if self.first_data is None:
@@ -276,10 +279,10 @@ class Cockpit:
         os.close(self.terminal)
 
 
-def percent(pid, written=lambda: 0):
+def percent(pid, seconds, written=lambda: 0):
     """CPU of a process in percent of a core, and what it has written, over some seconds."""
     cpu, bytes_before, begun = cpu_seconds(pid), written(), time.time()
-    time.sleep(SECONDS)
+    time.sleep(seconds)
     return (cpu_seconds(pid) - cpu) * 100 / (time.time() - begun), written() - bytes_before
 
 
@@ -290,14 +293,14 @@ def row(what, figure, goal=""):
 def figures(name, pid, goal_memory, written=None):
     peak = memory(pid, "VmHWM")
     row(f"{name}: memory (peak so far)", f"{memory(pid):.0f} MB", f"{peak:.0f} MB; goal {goal_memory} MB")
-    cpu, rest = percent(pid, written or (lambda: 0))
+    cpu, rest = percent(pid, REST, written or (lambda: 0))
     row(f"{name}: CPU at rest", f"{cpu:.2f} %", "goal 0.2 %")
     if written:
-        row(f"{name}: output at rest, {SECONDS} s", f"{rest} B", "goal 0 B")
+        row(f"{name}: output at rest, {REST} s", f"{rest} B", "goal 0 B")
     churn = Churn()
     time.sleep(2)
     begun, before = time.time(), churn.done
-    cpu, _ = percent(pid)
+    cpu, _ = percent(pid, SECONDS)
     rate = (churn.done - before) / (time.time() - begun)
     churn.stop()
     row(f"{name}: CPU at {rate:.0f} changes/s", f"{cpu:.1f} %", "goal 5 %")

@@ -7,7 +7,8 @@
 #   benches/weight.sh [PROGRAM] [KUBECONFIG]     (target/release/graylane, which is built when not named)
 # Without a kubeconfig an API server of its own is started from KUBEBUILDER_ASSETS (etcd, kube-apiserver; no controllers, no
 # kubelet), and ends with the script. With one, kubectl is needed, and the namespace graylane-weight is made and deleted.
-# PODS, CHANGES, SECONDS and STARTS set how many pods, changes a second, seconds a figure and starts (5000, 100, 20, 5).
+# PODS, CHANGES, SECONDS, REST and STARTS set how many pods, changes a second, seconds under change, seconds at rest and
+# starts (5000, 100, 20, 60, 5).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 program=${1:-} kubeconfig=${2:-}
