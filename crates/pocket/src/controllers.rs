@@ -33,6 +33,9 @@ pub mod replicaset;
 mod statefulset;
 pub mod write;
 
+#[cfg(test)]
+mod tests;
+
 /// State that all controllers share.
 pub struct ControllerContext {
     pub client: Client,
@@ -49,6 +52,25 @@ pub struct ControllerContext {
 }
 
 impl ControllerContext {
+    /// With empty stores.
+    fn new(client: &Client, tracker: &TaskTracker, stop: &CancellationToken) -> Self {
+        let recorder =
+            |c: &'static str| (c, Recorder::start(client.clone(), c, tracker, stop.clone()));
+        Self {
+            client: client.clone(),
+            deployments: Store::default(),
+            sets: Store::default(),
+            stateful: Store::default(),
+            revisions: Store::default(),
+            pods: Store::default(),
+            services: Store::default(),
+            slices: Store::default(),
+            endpoints: Store::default(),
+            jobs: Store::default(),
+            recorders: COMPONENTS.into_iter().map(recorder).collect(),
+        }
+    }
+
     /// Returns the event recorder of a component.
     fn event_recorder(&self, component: &'static str) -> &Recorder {
         &self.recorders[component]
@@ -64,20 +86,7 @@ const COMPONENTS: [&str; 4] = [
 
 /// Starts all controllers; they end soon after `stop` is cancelled (wait for them on `tracker`).
 pub fn spawn(client: Client, tracker: &TaskTracker, stop: &CancellationToken) {
-    let recorder = |c: &'static str| (c, Recorder::start(client.clone(), c, tracker, stop.clone()));
-    let shared = Arc::new(ControllerContext {
-        client: client.clone(),
-        deployments: Store::default(),
-        sets: Store::default(),
-        stateful: Store::default(),
-        revisions: Store::default(),
-        pods: Store::default(),
-        services: Store::default(),
-        slices: Store::default(),
-        endpoints: Store::default(),
-        jobs: Store::default(),
-        recorders: COMPONENTS.into_iter().map(recorder).collect(),
-    });
+    let shared = Arc::new(ControllerContext::new(&client, tracker, stop));
     start_controllers(&shared, tracker, stop);
     garbage::spawn(client.clone(), tracker, stop);
     tracker.spawn(event_expiry::run_expiry(client, stop.clone()));

@@ -98,6 +98,10 @@ pub(super) async fn reconcile_deployment(
         now: crate::clock::now(),
     };
     let mut plan = plan::plan_sync(&input);
+    let creates = plan.actions.iter().any(|a| matches!(a, Action::Create(_)));
+    if creates && !ownership::is_alive(&shared.client, &*d).await? {
+        return Ok(None);
+    }
     for action in plan.actions {
         if let ActionOutcome::Collision(n) = apply_action(&shared, &sets_api, action).await? {
             let before = d.status.as_ref().and_then(|s| s.collision_count);

@@ -161,6 +161,9 @@ pub(super) async fn reconcile_job(
     let running: Vec<&Arc<Pod>> = pods.iter().filter(|p| is_active(p)).collect();
     let seen = count_pods(&pods, running.len());
     let plan = plan_job(&job, &seen, now);
+    if plan.create > 0 && !ownership::is_alive(&shared.client, job.as_ref()).await? {
+        return Ok(None);
+    }
     for _ in 0..plan.create {
         let pod = api.create(&PostParams::default(), &new_pod(&job)).await?;
         shared.pods.record_write(&pod);

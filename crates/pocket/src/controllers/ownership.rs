@@ -103,9 +103,10 @@ pub async fn claim_objects<O: NamespacedKind, K: NamespacedKind>(
     Ok(())
 }
 
-/// Whether the object exists and is not being deleted. Asks the server instead of the cache: an
-/// object in deletion would take the pods it adopts with it.
-async fn is_alive<O: NamespacedKind>(client: &Client, of: &O) -> Result<bool, kube::Error> {
+/// Whether the object exists and is not being deleted. Asks the server instead of the cache, where
+/// the deletion of an owner may arrive after that of what it owns: what is adopted or created then
+/// would be deleted with it.
+pub async fn is_alive<O: NamespacedKind>(client: &Client, of: &O) -> Result<bool, kube::Error> {
     let api: Api<O> = Api::namespaced(client.clone(), &of.namespace().unwrap_or_default());
     let live = api.get_metadata_opt(&of.name_any()).await?;
     Ok(live.is_some_and(|o| {

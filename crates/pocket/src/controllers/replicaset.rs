@@ -102,6 +102,11 @@ async fn manage_replicas(
     let want = usize::try_from(rs.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1)).unwrap_or(0);
     let mut failed = None;
     if live.len() < want {
+        match ownership::is_alive(&shared.client, rs).await {
+            Ok(true) => {}
+            Ok(false) => return None,
+            Err(error) => return Some(error),
+        }
         let new = new_pod(rs);
         let params = PostParams::default();
         let creating = (live.len()..want).map(|_| api.create(&params, &new));

@@ -71,6 +71,10 @@ pub(super) async fn reconcile_stateful_set(
         pods: &pods,
         now: crate::clock::now(),
     });
+    let creates = plan.actions.iter().any(|a| matches!(a, Action::Create(_)));
+    if creates && !ownership::is_alive(&shared.client, &*set).await? {
+        return Ok(None);
+    }
     let api: Api<Pod> = Api::namespaced(shared.client.clone(), &at.0);
     let done = join_all(
         plan.actions
