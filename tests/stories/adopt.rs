@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, path::Path, process::Stdio};
 
 use crate::support::program;
 
-use graylane::api::{App, label};
+use graylane::{
+    api::{App, label},
+    cluster::install,
+};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{Pod, Service},
@@ -37,6 +40,8 @@ impl Rig {
         let dir = tempfile::tempdir().unwrap();
         let (pocket, client) =
             program::serving(command(dir.path()).args(["pocket", "serve"]), dir.path()).await;
+        // By itself the engine installs them some time after its start.
+        install::apply_definitions(&client).await.unwrap();
         let engine = command(dir.path())
             .arg("engine")
             .stderr(Stdio::null())
