@@ -1,7 +1,8 @@
-//! Threads share two arenas. A process of its own: settings are of the whole process.
+//! How many arenas threads share. Settings are of the whole process, so each case has its own.
 
 use std::{
     collections::BTreeSet,
+    process::Command,
     sync::{Arc, Barrier},
     thread,
 };
@@ -11,16 +12,10 @@ const THREADS: usize = 16;
 /// malloc/arena.c).
 const HEAP_MAX_SIZE: usize = 64 << 20;
 
-#[test]
-fn threads_share_two_arenas() {
-    if !cfg!(all(target_os = "linux", target_env = "gnu")) {
-        eprintln!("SKIPPED: the settings are glibc's, and this is no glibc");
-        return;
-    }
-    if ["MALLOC_ARENA_MAX", "GLIBC_TUNABLES"].map(std::env::var_os) != [None, None] {
-        eprintln!("SKIPPED: the environment sets glibc's malloc, and has priority");
-        return;
-    }
+/// The first arena is wherever the process has its heap, perhaps across such a border.
+const HEAPS_OF_TWO_ARENAS: usize = 3;
+
+fn count_heaps() -> usize {
     malloc_settings::limit_kept_memory();
     let all_allocated = Arc::new(Barrier::new(THREADS));
     let threads: Vec<_> = (0..THREADS)
@@ -36,6 +31,44 @@ fn threads_share_two_arenas() {
         })
         .collect();
     let heaps: BTreeSet<usize> = threads.into_iter().map(|t| t.join().unwrap()).collect();
-    // The first arena is wherever the process has its heap, perhaps across such a border.
-    assert!(heaps.len() <= 3, "{heaps:?}");
+    heaps.len()
+}
+
+#[test]
+#[ignore = "run by the other test in processes of its own"]
+fn few_heaps() {
+    assert!(count_heaps() <= HEAPS_OF_TWO_ARENAS);
+}
+
+#[test]
+#[ignore = "run by the other test in processes of its own"]
+fn many_heaps() {
+    assert!(count_heaps() > HEAPS_OF_TWO_ARENAS);
+}
+
+#[test]
+fn threads_share_two_arenas_unless_the_environment_says_otherwise() {
+    if !cfg!(all(target_os = "linux", target_env = "gnu")) {
+        eprintln!("SKIPPED: the settings are glibc's, and this is no glibc");
+        return;
+    }
+    for (said, case) in [
+        (None, "few_heaps"),
+        (Some(("MALLOC_ARENA_MAX", "16")), "many_heaps"),
+        (
+            Some(("GLIBC_TUNABLES", "glibc.malloc.arena_max=16")),
+            "many_heaps",
+        ),
+    ] {
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        child
+            .args(["--ignored", "--exact", case])
+            .env_remove("MALLOC_ARENA_MAX")
+            .env_remove("GLIBC_TUNABLES")
+            .envs(said);
+        let done = child.output().unwrap();
+        assert!(done.status.success(), "{said:?}: {done:?}");
+        let told = String::from_utf8_lossy(&done.stdout);
+        assert!(told.contains("1 passed"), "{told}");
+    }
 }
